@@ -1,0 +1,269 @@
+"""Check a request before anything is paid, and turn it into what the wire wants.
+
+Bounds, words and wire forms stand once, in the ``Meta`` of a request's fields; this module reads them.
+``Meta(extra=...)`` may hold ``wire`` (``"text"``: a number sent as text; ``"on_off"``, ``"yes_no"``: a truth
+sent as a word) and ``media`` (the `Limits` of a file). msgspec checks nothing when a struct is made by hand,
+and its ``convert`` stops at the first error, so this walk is our own and reports every error at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import msgspec
+from msgspec import inspect as mi
+
+from kling_async.errors import KlingWarning, Problem, RequestInvalid
+from kling_async.media import Limits, Media, media
+
+__all__ = ["Doubt", "Field", "Rule", "check", "coerce", "fields", "media_fields", "to_wire", "warn_once"]
+
+
+class Doubt(NamedTuple):
+    """What looks wrong but only the vendor can know: warned about once per word, never refused."""
+
+    field: str
+    text: str
+
+
+Rule: TypeAlias = Callable[[Any], Iterable[Problem | Doubt]]
+"""A check over several fields of a request whose types are right."""
+
+
+class Field(NamedTuple):
+    """What the annotations say of one field of a struct."""
+
+    name: str
+    type: mi.Type
+    optional: bool
+    required: bool
+    extra: Mapping[str, Any]
+
+
+@functools.cache
+def fields(struct: type[msgspec.Struct]) -> tuple[Field, ...]:
+    """Return the fields of a request struct, ``extra`` left out."""
+    info = mi.type_info(struct)
+    assert isinstance(info, mi.StructType)  # noqa: S101 - what type_info gives for a struct
+    return tuple(_field(f) for f in info.fields if f.name != "extra")
+
+
+def _field(f: mi.Field) -> Field:
+    node, optional = f.type, False
+    if isinstance(node, mi.UnionType):
+        kinds = tuple(t for t in node.types if not isinstance(t, mi.NoneType))
+        optional = len(kinds) < len(node.types)
+        node = kinds[0] if len(kinds) == 1 else mi.UnionType(kinds)
+    extra: Mapping[str, Any] = {}
+    if isinstance(node, mi.Metadata):
+        extra, node = node.extra or {}, node.type
+    return Field(f.name, node, optional, f.required, extra)
+
+
+def coerce(request: msgspec.Struct) -> None:
+    """Turn lists into tuples, and what media fields were given into `Media`, in place, at construction."""
+    for field in fields(type(request)):
+        value = getattr(request, field.name)
+        if isinstance(value, list):
+            msgspec.structs.force_setattr(request, field.name, tuple(value))
+        elif "media" in field.extra and value not in (None, ""):
+            try:
+                msgspec.structs.force_setattr(request, field.name, media(value))
+            except (ValueError, TypeError, AttributeError) as error:
+                reason = str(error) if type(error) is ValueError else "takes an address, bytes or a Path"
+                raise RequestInvalid(type(request).__name__, [Problem(field.name, reason)]) from None
+
+
+def check(request: Any) -> None:
+    """Check all fields and rules of a request.
+
+    Raises:
+        RequestInvalid: With every wrong field. Nothing was sent.
+    """
+    problems = list(_walk(request, ""))
+    well_typed = not any(isinstance(p, _WrongType) for p in problems)
+    found: list[Problem] = [Problem(*p) for p in problems]
+    found += _check_extra(request.extra)
+    if well_typed:
+        for rule in type(request).rules:
+            for result in rule(request):
+                if isinstance(result, Doubt):
+                    warn_once(f"{type(request).__name__}.{result.field}: {result.text}")
+                else:
+                    found.append(result)
+    if found:
+        raise RequestInvalid(type(request).__name__, found)
+
+
+def _check_extra(extra: Any) -> Iterator[Problem]:
+    if not isinstance(extra, dict):
+        yield Problem("extra", "must be a dict")
+        return
+    for name in ("external_task_id", "callback_url"):
+        if name in extra:
+            yield Problem(f"extra[{name!r}]", f"belongs to the call: submit(..., {name}=...)")
+    try:
+        msgspec.json.encode(extra)
+    except (TypeError, ValueError, RecursionError) as error:
+        yield Problem("extra", f"cannot be sent as JSON: {error}")
+
+
+_warned: set[str] = set()
+
+
+def warn_once(text: str) -> None:
+    """Give a `KlingWarning`, the first time in this process that this text comes up."""
+    if text not in _warned:
+        _warned.add(text)
+        warnings.warn(text, KlingWarning, stacklevel=4)
+
+
+class _WrongType(NamedTuple):
+    """As `Problem`; the rules do not run when one was found, for they trust the types."""
+
+    field: str
+    text: str
+
+
+_Found: TypeAlias = Problem | _WrongType
+
+
+def _walk(value: msgspec.Struct, prefix: str) -> Iterator[_Found]:
+    for field in fields(type(value)):
+        yield from _check_field(f"{prefix}{field.name}", field, getattr(value, field.name))
+
+
+def _check_field(path: str, field: Field, value: object) -> Iterator[_Found]:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        if field.required:
+            yield Problem(path, "must not be empty")
+        elif value is None and not field.optional:
+            yield _WrongType(path, "must not be None")
+        return
+    yield from _check_value(path, field.type, value)
+
+
+def _check_value(path: str, node: mi.Type, value: object) -> Iterator[_Found]:  # noqa: C901 - one case a type
+    match node:
+        case mi.StrType():
+            yield from _check_text(path, node, value)
+        case mi.IntType() | mi.FloatType():
+            yield from _check_number(path, node, value)
+        case mi.BoolType():
+            if not isinstance(value, bool):
+                yield _WrongType(path, f"must be True or False, not {_name(value)}")
+        case mi.LiteralType():
+            if not isinstance(value, str):
+                yield _WrongType(path, f"must be a text, not {_name(value)}")
+            elif value not in node.values:
+                known = ", ".join(repr(v) for v in sorted(map(str, node.values), key=_numbers_last))
+                yield Problem(path, f"{_short(value)} is not one of {known}")
+        case mi.VarTupleType():
+            yield from _check_items(path, node, value)
+        case mi.StructType():
+            if not isinstance(value, node.cls):
+                yield _WrongType(path, f"must be a {node.cls.__name__}, not {_name(value)}")
+            elif not isinstance(value, Media):
+                yield from _walk(value, f"{path}.")
+        case _:
+            pass  # a type without bounds: the endpoint's rules judge it
+
+
+def _check_text(path: str, node: mi.StrType, value: object) -> Iterator[_Found]:
+    if not isinstance(value, str):
+        yield _WrongType(path, f"must be a text, not {_name(value)}")
+    elif node.max_length is not None and len(value) > node.max_length:
+        yield Problem(path, f"has {len(value)} characters; at most {node.max_length}")
+
+
+def _check_number(path: str, node: mi.IntType | mi.FloatType, value: object) -> Iterator[_Found]:
+    whole = isinstance(node, mi.IntType)
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        yield _WrongType(path, f"must be a {'whole ' if whole else ''}number, not {_name(value)}")
+    elif not math.isfinite(value):
+        yield Problem(path, f"{value} is not a number the API knows")
+    elif node.ge is not None and value < node.ge:
+        yield Problem(path, f"{value:g} is too small; at least {node.ge:g}")
+    elif node.le is not None and value > node.le:
+        yield Problem(path, f"{value:g} is too large; at most {node.le:g}")
+
+
+def _check_items(path: str, node: mi.VarTupleType, value: object) -> Iterator[_Found]:
+    if not isinstance(value, tuple):
+        yield _WrongType(path, f"must be a list or tuple, not {_name(value)}")
+        return
+    if node.min_length is not None and len(value) < node.min_length:
+        yield Problem(path, f"has {len(value)} entries; at least {node.min_length}")
+    if node.max_length is not None and len(value) > node.max_length:
+        yield Problem(path, f"has {len(value)} entries; at most {node.max_length}")
+    for index, item in enumerate(value):
+        yield from _check_value(f"{path}[{index}]", node.item_type, item)
+
+
+def _name(value: object) -> str:
+    return type(value).__name__
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 40 else value[:37] + "...")
+
+
+def _numbers_last(word: str) -> tuple[bool, str]:
+    return word[:1].isdigit(), word
+
+
+def media_fields(request: msgspec.Struct) -> Iterator[tuple[str, Media, Limits]]:
+    """Yield every media of a request with its path and limits, nested ones included."""
+    yield from _media_fields(request, "")
+
+
+def _media_fields(value: msgspec.Struct, prefix: str) -> Iterator[tuple[str, Media, Limits]]:
+    for field in fields(type(value)):
+        item = getattr(value, field.name)
+        path = f"{prefix}{field.name}"
+        if isinstance(item, Media):
+            yield path, item, field.extra["media"]
+        elif isinstance(item, msgspec.Struct):
+            yield from _media_fields(item, f"{path}.")
+        elif isinstance(item, tuple):
+            for index, entry in enumerate(item):
+                if isinstance(entry, msgspec.Struct):
+                    yield from _media_fields(entry, f"{path}[{index}].")
+
+
+def to_wire(request: Any, load: Callable[[Media], str]) -> dict[str, Any]:
+    """Return the JSON object of a request; ``load`` gives the text of a media (address or bare Base64)."""
+    return {**_object(request, load), **request.extra}
+
+
+def _object(value: msgspec.Struct, load: Callable[[Media], str]) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    for field in fields(type(value)):
+        item = getattr(value, field.name)
+        if item is None or item == "":
+            continue
+        body[field.name] = _wire_value(item, field.extra.get("wire"), load)
+    return body
+
+
+def _wire_value(value: Any, form: str | None, load: Callable[[Media], str]) -> Any:
+    match value:
+        case Media():
+            return load(value)
+        case msgspec.Struct():
+            return _object(value, load)
+        case tuple():
+            return [_wire_value(item, form, load) for item in value]
+        case _:
+            pass
+    if form == "text":
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    words = _TRUTHS.get(form or "")
+    return words[not value] if words else value
+
+
+_TRUTHS: Final = {"on_off": ("on", "off"), "yes_no": ("yes", "no")}

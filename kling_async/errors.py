@@ -1,0 +1,378 @@
+"""Every error this package raises.
+
+::
+
+    KlingError
+    ├── RequestInvalid (ValueError)    ours: refused before anything was sent; names every wrong field
+    ├── ConfigurationError             credentials, base URL, limits, a second running event loop
+    ├── ClientClosed                   the client was closed while somebody waited
+    ├── APIError                       theirs: code, message, request_id, http_status
+    │   ├── AuthenticationError        1000-1004
+    │   ├── AccountError               1100, 1103, 1304
+    │   │   └── OutOfUnits             1101, 1102
+    │   ├── RequestRejected            1200-1203
+    │   │   └── ExternalIdTaken        1201 "already exists"
+    │   ├── PolicyViolation            1300, 1301
+    │   ├── RateLimited                1302
+    │   ├── ConcurrencyExceeded        1303; seen only with queueing=False
+    │   └── ServerError                5000-5002
+    ├── TransportError                 no whole answer came: refused, cut off, timed out
+    ├── BadResponse                    an answer came that is not of the API's form
+    ├── AmbiguousCreate                a create's answer was lost: the task may exist and be billed
+    ├── TaskFailed                     the vendor ended the task as failed; holds its record
+    ├── TaskTimeout (TimeoutError)     the waiter's deadline passed; the task lives on
+    ├── QueueTimeout (TimeoutError)    no slot came free in time; nothing was created
+    ├── TaskNotFound                   the vendor knows no task of that id
+    ├── DownloadError                  a result file could not be fetched
+    │   └── ResultExpired              the vendor has deleted it: results live 30 days
+    └── WebhookError                   a callback that cannot be believed
+
+Each error carries what is needed to go on (ids, request_id), survives ``pickle`` and ``copy``, and holds
+neither a key nor a signed address nor a payload.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kling_async.wire import TaskRecord
+
+__all__ = [
+    "CODES",
+    "APIError",
+    "AccountError",
+    "AmbiguousCreate",
+    "AuthenticationError",
+    "BadResponse",
+    "ClientClosed",
+    "Code",
+    "ConcurrencyExceeded",
+    "ConfigurationError",
+    "DownloadError",
+    "ExternalIdTaken",
+    "KlingError",
+    "KlingWarning",
+    "OutOfUnits",
+    "PolicyViolation",
+    "Problem",
+    "QueueTimeout",
+    "RateLimited",
+    "RequestInvalid",
+    "RequestRejected",
+    "ResultExpired",
+    "ServerError",
+    "TaskFailed",
+    "TaskNotFound",
+    "TaskTimeout",
+    "TransportError",
+    "WebhookError",
+    "api_error",
+]
+
+
+class KlingWarning(UserWarning):
+    """Something that is probably a mistake but that only the vendor can judge."""
+
+
+class KlingError(Exception):
+    """Base of every error of this package; its keyword arguments become its attributes."""
+
+    def __init__(self, message: str = "", **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.__dict__.update(facts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild from class and attributes: keyword-only constructors defeat the default."""
+        return _rebuild, (type(self), self.args, dict(self.__dict__))
+
+    def again(self) -> Self:
+        """Return a copy without a traceback, for the next of several waiters."""
+        return _rebuild(type(self), self.args, dict(self.__dict__))
+
+
+_E = TypeVar("_E", bound=KlingError)
+
+
+def _rebuild(kind: type[_E], args: tuple[Any, ...], facts: dict[str, Any]) -> _E:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(facts)
+    return error
+
+
+class Problem(NamedTuple):
+    """One wrong field of a request."""
+
+    field: str
+    """Where, as a path: ``multi_prompt[1].duration``."""
+    text: str
+    """What is wrong and what would be right."""
+
+
+class RequestInvalid(KlingError, ValueError):
+    """The request cannot be right; nothing was sent and nothing was paid."""
+
+    def __init__(self, request: str, problems: Sequence[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        lines = "; ".join(f"{p.field}: {p.text}" for p in self.problems)
+        super().__init__(f"{request}: {lines}")
+
+
+class ConfigurationError(KlingError):
+    """The client is set up in a way that cannot work; the message says what to change."""
+
+
+class ClientClosed(KlingError):
+    """The client was closed, or is closing, while this call was under way."""
+
+
+class APIError(KlingError):
+    """The API refused a request with a code of its own."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int | None,
+        request_id: str = "",
+        http_status: int = 0,
+        hint: str = "",
+        external_task_id: str | None = None,
+    ) -> None:
+        self.code = code
+        """The API's code; None where the answer carried none."""
+        self.request_id = request_id
+        """The vendor's name of this exchange; quote it to their support."""
+        self.http_status = http_status
+        self.hint = hint
+        """What usually helps, in our words."""
+        self.external_task_id = external_task_id
+        """The id our create carried, if this was the answer to a create."""
+        name = f"code {code}" if code is not None else "no code"
+        text = f"{message or 'no message'} ({name}, HTTP {http_status}"
+        text += f", request_id {request_id})" if request_id else ")"
+        super().__init__(f"{text}. {hint}" if hint else text)
+        self.message = message
+
+
+class AuthenticationError(APIError):
+    """The credentials were not accepted (1000-1004)."""
+
+
+class AccountError(APIError):
+    """The account may not do this now (1100, 1103, 1304)."""
+
+
+class OutOfUnits(AccountError):
+    """Nothing left to pay with (1101 arrears, 1102 resource pack used up or none of that type)."""
+
+
+class RequestRejected(APIError):
+    """The API found the request itself wrong (1200-1203)."""
+
+
+class ExternalIdTaken(RequestRejected):
+    """Another task of this account already has that external_task_id."""
+
+
+class PolicyViolation(APIError):
+    """The content was refused (1300 platform policy, 1301 content safety)."""
+
+
+class RateLimited(APIError):
+    """Requests came too fast (1302), also after waiting and trying again."""
+
+    retry_after: float | None = None
+
+
+class ConcurrencyExceeded(APIError):
+    """All slots of the account are taken (1303); only with ``Client(queueing=False)``."""
+
+
+class ServerError(APIError):
+    """The vendor's server failed (5000-5002)."""
+
+
+class TransportError(KlingError):
+    """No whole answer came.
+
+    Attributes:
+        sent: False if the request surely never reached the vendor.
+    """
+
+    def __init__(self, message: str, *, sent: bool, **facts: Any) -> None:
+        self.sent = sent
+        super().__init__(message, **facts)
+
+
+class BadResponse(KlingError):
+    """An answer came that is not of the API's form: HTML, cut JSON, wrong types.
+
+    Attributes:
+        http_status: The HTTP status of that answer.
+        excerpt: Its first characters, at most 200.
+        request_id: The vendor's name of the exchange, if it could be read.
+    """
+
+    def __init__(self, message: str, *, http_status: int, excerpt: str = "", request_id: str = "") -> None:
+        self.http_status = http_status
+        self.excerpt = excerpt
+        self.request_id = request_id
+        text = f"{message} (HTTP {http_status}"
+        text += f", request_id {request_id})" if request_id else ")"
+        super().__init__(f"{text}: {excerpt!r}" if excerpt else text)
+
+
+class AmbiguousCreate(KlingError):
+    """A create was sent and its answer was lost: the task may exist and may be billed.
+
+    Its slot stays held. ``client.unresolved()`` lists it; ``client.abandon(external_task_id)`` gives it up;
+    ``client.attach(..., external_task_id=...)`` finds it if it exists.
+    """
+
+    def __init__(self, message: str, *, external_task_id: str | None) -> None:
+        self.external_task_id = external_task_id
+        super().__init__(f"{message} (external_task_id {external_task_id})")
+
+
+class TaskFailed(KlingError):
+    """The vendor ended the task as failed; ``record`` holds all that is known of it."""
+
+    def __init__(self, record: TaskRecord) -> None:
+        self.record = record
+        reason = record.message or "no reason given"
+        super().__init__(f"task {record.task_id} failed: {reason}")
+
+
+class TaskTimeout(KlingError, TimeoutError):
+    """The deadline passed; the task lives on, is billed when it succeeds, and can be waited for again."""
+
+    def __init__(self, task_id: str, external_task_id: str | None, timeout: float) -> None:
+        self.task_id = task_id
+        self.external_task_id = external_task_id
+        self.timeout = timeout
+        super().__init__(
+            f"task {task_id} had not ended after {timeout:g} s; it runs on: wait() again, "
+            f"or attach() to it later"
+        )
+
+
+class QueueTimeout(KlingError, TimeoutError):
+    """No slot came free in time; nothing was created and nothing is billed."""
+
+    def __init__(self, external_task_id: str, timeout: float, reason: str = "") -> None:
+        self.external_task_id = external_task_id
+        self.timeout = timeout
+        text = f"no slot within {timeout:g} s; nothing was created"
+        super().__init__(f"{text} (last refusal: {reason})" if reason else text)
+
+
+class TaskNotFound(KlingError):
+    """The vendor knows no task of that id at this endpoint, or not under this account."""
+
+    def __init__(self, message: str, *, id: str, request_id: str = "") -> None:  # noqa: A002 - the field's word
+        self.id = id
+        self.request_id = request_id
+        super().__init__(message)
+
+
+class DownloadError(KlingError):
+    """A result file could not be fetched; the task and its result are not affected."""
+
+    def __init__(self, message: str, *, task_id: str = "", http_status: int = 0) -> None:
+        self.task_id = task_id
+        self.http_status = http_status
+        super().__init__(message)
+
+
+class ResultExpired(DownloadError):
+    """The vendor deletes results 30 days after the task ended, and this one is gone."""
+
+
+class WebhookError(KlingError):
+    """A callback whose signature or form is wrong; do not act on it."""
+
+
+class Code(NamedTuple):
+    """What one code of the API means to us."""
+
+    error: type[APIError]
+    hint: str = ""
+    closes: Literal["", "pool", "all"] = ""
+    """Whether creates stop: of that pool, or all of the account, until a person acts."""
+
+
+CODES: Final[dict[int, Code]] = {
+    1000: Code(AuthenticationError, "Check the key; make a new one in the console.", "all"),
+    1001: Code(AuthenticationError, "A proxy may strip the Authorization header."),
+    1002: Code(
+        AuthenticationError,
+        "The key is unknown to this host: a mistyped key, a key of the other region "
+        "(set KLING_BASE_URL), or a key pair where only an API key works.",
+        "all",
+    ),
+    1003: Code(AuthenticationError, "The token is not valid yet: this machine's clock is ahead."),
+    1004: Code(AuthenticationError, "The token has expired: this machine's clock is behind."),
+    1100: Code(AccountError, "The account is in an abnormal state; see the console.", "all"),
+    1101: Code(OutOfUnits, "The account is in arrears; pay, then account.reopen().", "all"),
+    1102: Code(OutOfUnits, "Buy a pack of this type, then account.reopen(pool).", "pool"),
+    1103: Code(AccountError, "The account has no right to this model or API."),
+    1200: Code(RequestRejected),
+    1201: Code(RequestRejected),
+    1202: Code(RequestRejected),
+    1203: Code(RequestRejected, "The model or path does not exist, or is no longer served."),
+    1300: Code(PolicyViolation, "Change the content; the same request is refused again."),
+    1301: Code(PolicyViolation, "Change the content; the same request is refused again."),
+    1302: Code(RateLimited),
+    1303: Code(ConcurrencyExceeded),
+    1304: Code(AccountError, "This machine's address is not on the account's allow-list.", "all"),
+    5000: Code(ServerError),
+    5001: Code(ServerError, "Usually maintenance."),
+    5002: Code(ServerError, "Usually a backlog at the vendor."),
+}
+"""The codes of the vendor's page as of 2026-09, and what follows from each."""
+
+_UNKNOWN = Code(RequestRejected)
+
+
+def code_row(code: int | None, http_status: int) -> Code:
+    """Return the row of a code; an unknown or missing one is judged by its HTTP status."""
+    if code is not None and code in CODES:
+        return CODES[code]
+    if http_status == 429:
+        return CODES[1302]
+    if http_status >= 500:
+        return CODES[5000]
+    if http_status == 401:
+        return Code(AuthenticationError)
+    return _UNKNOWN
+
+
+def api_error(
+    code: int | None,
+    message: str,
+    *,
+    request_id: str = "",
+    http_status: int = 0,
+    external_task_id: str | None = None,
+) -> APIError:
+    """Return the error of the tree that this code stands for.
+
+    >>> type(api_error(1102, "Account balance not enough", http_status=429)).__name__
+    'OutOfUnits'
+    """
+    row = code_row(code, http_status)
+    kind = row.error
+    if code == 1201 and "already exist" in message.lower():
+        kind = ExternalIdTaken
+    return kind(
+        message[:500],
+        code=code,
+        request_id=request_id,
+        http_status=http_status,
+        hint=row.hint,
+        external_task_id=external_task_id,
+    )

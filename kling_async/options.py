@@ -1,0 +1,78 @@
+"""Frozen settings of a client: how to poll, how to try again, how long to wait for the wire."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from kling_async.errors import ConfigurationError
+
+__all__ = ["Polling", "Retry", "Timeouts"]
+
+
+def _need(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigurationError(message)
+
+
+class Polling(msgspec.Struct, frozen=True, kw_only=True):
+    """How often to ask about tasks. Seconds, unless said otherwise."""
+
+    min_interval: float = 1.0
+    """Rounds of a client are at least this far apart; 0 is allowed."""
+    max_interval: float = 15.0
+    """No task is left unasked longer than this."""
+    request_cost: float = 0.2
+    """Slot-seconds that one request is worth: lower asks more often."""
+    requests_per_second: float = 10
+    """Upper bound of status questions of a client, always kept."""
+
+    def __post_init__(self) -> None:
+        _need(self.min_interval >= 0, "Polling(min_interval=...) must not be negative")
+        _need(self.max_interval >= self.min_interval, "Polling(max_interval=...) is below min_interval")
+        _need(self.request_cost > 0, "Polling(request_cost=...) must be above 0")
+        rate = self.requests_per_second
+        _need(0 < rate < math.inf, "Polling(requests_per_second=...) must be above 0 and finite")
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """How often to try again what is harmless to repeat: reads, and creates that surely were not sent.
+
+    Being told to queue (1303) is no failure and not counted. The status questions of a waiting task are not
+    bounded by this either: they go on until the waiter's own deadline.
+    """
+
+    max_tries: int = 8
+    """Tries in all, the first included."""
+    base: float = 0.5
+    """First pause in seconds; each later one doubles."""
+    cap: float = 30.0
+    """Longest pause in seconds."""
+
+    def __post_init__(self) -> None:
+        _need(self.max_tries >= 1, "Retry(max_tries=...) must be at least 1")
+        _need(0 <= self.base <= self.cap, "Retry(base=...) must lie between 0 and cap")
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """How long one exchange with the server may take, in seconds."""
+
+    connect: float = 10.0
+    """To connect, the TLS handshake included."""
+    read: float = 30.0
+    """Longest silence while an answer is awaited or a file is downloaded."""
+    total: float = 60.0
+    """One whole exchange. Downloads have none."""
+    per_megabyte: float = 6.0
+    """Added to read and total for each MiB sent: Base64 images make bodies of 10 MB and more."""
+
+    def __post_init__(self) -> None:
+        for name in ("connect", "read", "total"):
+            _need(getattr(self, name) > 0, f"Timeouts({name}=...) must be above 0")
+        _need(self.per_megabyte >= 0, "Timeouts(per_megabyte=...) must not be negative")
+
+    def grown(self, body_bytes: int) -> tuple[float, float]:
+        """Return (read, total) for a request of that many bytes."""
+        more = self.per_megabyte * (body_bytes / 1024 / 1024)
+        return self.read + more, self.total + more

@@ -1,0 +1,76 @@
+"""What each model can do, from the vendor's capability maps (video 2026-03 to 2026-10, image 2026-05-19).
+
+The maps change monthly. An unknown model passes with one warning; a known one is held to its row, and a row
+that no good source confirms only warns. ``RETIRED`` names may still answer or not: they warn as well.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+__all__ = ["IMAGE", "RETIRED_IMAGE", "RETIRED_VIDEO", "VIDEO", "ImageRow", "VideoRow"]
+
+
+class VideoRow(NamedTuple):
+    """One model in one mode of one endpoint."""
+
+    model: str
+    endpoint: str
+    modes: tuple[str, ...]
+    durations: tuple[int, ...]
+    sound: bool = False
+    multi_shot: bool = False
+    camera_control: bool = False
+    cfg_scale: bool | None = False
+    """None: listed, effect not confirmed."""
+    sure: bool = True
+
+
+_T2V: Final = "text_to_video"
+_5: Final = (5,)
+_10: Final = (10,)
+_5_10: Final = (5, 10)
+_3_15: Final = tuple(range(3, 16))
+_ANY: Final = ("std", "pro")
+
+VIDEO: Final[tuple[VideoRow, ...]] = (
+    VideoRow("kling-v1", _T2V, ("std",), _5, camera_control=True, cfg_scale=True),
+    VideoRow("kling-v1", _T2V, ("std",), _10, cfg_scale=True),
+    VideoRow("kling-v1", _T2V, ("pro",), _5_10, cfg_scale=True),
+    VideoRow("kling-v1-6", _T2V, ("std", "pro"), _5_10, cfg_scale=True),
+    VideoRow("kling-v2-master", _T2V, _ANY, _5_10),
+    VideoRow("kling-v2-1-master", _T2V, _ANY, _5_10),
+    VideoRow("kling-v2-5-turbo", _T2V, ("std", "pro"), _5_10),
+    VideoRow("kling-v2-6", _T2V, ("std",), _5_10),
+    VideoRow("kling-v2-6", _T2V, ("pro",), _5_10, sound=True),
+    VideoRow("kling-v3", _T2V, ("std", "pro"), _3_15, sound=True, multi_shot=True, cfg_scale=None),
+    VideoRow("kling-v3", _T2V, ("4k",), _3_15, sound=True, multi_shot=True, cfg_scale=None, sure=False),
+)
+
+RETIRED_VIDEO: Final = frozenset(
+    {"kling-v1", "kling-v1-5", "kling-v1-6", "kling-v2-1", "kling-v2-master", "kling-v2-1-master"}
+)
+"""Announced to end on 2026-09-15."""
+
+
+class ImageRow(NamedTuple):
+    """One image model."""
+
+    model: str
+    endpoints: tuple[str, ...]
+    references: bool = False
+    """Takes image_reference (subject or face)."""
+    elements: bool = False
+
+
+IMAGE: Final[tuple[ImageRow, ...]] = (
+    ImageRow("kling-v3", ("image_generation",), elements=True),
+    ImageRow("kling-v2-1", ("image_generation", "multi_image_to_image"), references=True),
+    ImageRow("kling-v1", ("image_generation",)),
+    ImageRow("kling-v1-5", ("image_generation",), references=True),
+    ImageRow("kling-v2", ("image_generation", "multi_image_to_image")),
+    ImageRow("kling-v2-new", ("image_generation",)),
+)
+
+RETIRED_IMAGE: Final = frozenset({"kling-v1", "kling-v1-5", "kling-v2", "kling-v2-new"})
+"""Announced to end on 2026-09-15."""

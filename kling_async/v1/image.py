@@ -1,0 +1,178 @@
+"""Image endpoints of the first generation: image generation.
+
+Field names, words and bounds are the API's own (reference pages of autumn 2026). A field left at None is not
+sent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from kling_async.checks import Doubt, Rule
+from kling_async.errors import Problem
+from kling_async.media import Limits, MediaInput
+from kling_async.v1 import capabilities
+from kling_async.v1.video import WatermarkInfo
+from kling_async.wire import File, Result, TaskRequest, safe_repr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["DEFAULT_IMAGE_MODEL", "ElementRef", "Image", "ImageGeneration", "Images"]
+
+DEFAULT_IMAGE_MODEL: Final = "kling-v3"
+"""Sent where the caller names no model: the vendor's own default has changed before."""
+
+
+class ElementRef(msgspec.Struct, frozen=True, kw_only=True):
+    """An element of the account's library."""
+
+    element_id: Annotated[int, Meta(ge=0, description="A 64-bit number, up to 18 digits")]
+
+
+class Image(msgspec.Struct, frozen=True, kw_only=True):
+    """One produced image. Addresses die 30 days after the task ended."""
+
+    index: int = 0
+    url: str = ""
+    watermark_url: str | None = None
+
+    def __repr__(self) -> str:
+        return safe_repr(self)
+
+
+class Images(Result, frozen=True, kw_only=True):
+    """Result of an image task: as many images as asked for."""
+
+    images: tuple[Image, ...] = ()
+
+    def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
+        """Return the files of the images."""
+        urls = ((i.index, i.watermark_url if watermarked else i.url) for i in self.images)
+        return tuple(File(url, ".png", str(index)) for index, url in urls if url)
+
+
+class ImageGeneration(TaskRequest[Images], frozen=True, kw_only=True, omit_defaults=True):
+    """Images from a text, or from a text and one image: ``POST /v1/images/generations``.
+
+    Takes n image slots.
+    """
+
+    model_name: Annotated[str, Meta(description="kling-v3 or kling-v2-1")] = DEFAULT_IMAGE_MODEL
+    prompt: Annotated[str, Meta(max_length=2500, description="What to show")]
+    negative_prompt: (
+        Annotated[str, Meta(max_length=2500, description="What to avoid; not together with image")] | None
+    ) = None
+    image: (
+        Annotated[
+            MediaInput,
+            Meta(
+                description="Reference image; on kling-v2-1 it doubles the price", extra={"media": Limits()}
+            ),
+        ]
+        | None
+    ) = None
+    image_reference: (
+        Annotated[
+            Literal["subject", "face"],
+            Meta(
+                description="What to keep of the image; face needs exactly one face in it",
+                extra={"models": ("kling-v2-1",)},
+            ),
+        ]
+        | None
+    ) = None
+    image_fidelity: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="Higher follows the image more closely",
+                extra={"default": 0.5, "models": ("kling-v2-1",)},
+            ),
+        ]
+        | None
+    ) = None
+    human_fidelity: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="Higher keeps the face closer; read only when image_reference is subject",
+                extra={"default": 0.45, "models": ("kling-v2-1",)},
+            ),
+        ]
+        | None
+    ) = None
+    element_list: (
+        Annotated[
+            tuple[ElementRef, ...],
+            Meta(
+                max_length=10,
+                description="Elements to use; with image at most 10 together",
+                extra={"models": ("kling-v3",)},
+            ),
+        ]
+        | None
+    ) = None
+    resolution: (
+        Annotated[Literal["1k", "2k"], Meta(description="Size of the images", extra={"default": "1k"})] | None
+    ) = None
+    n: (
+        Annotated[int, Meta(ge=1, le=9, description="How many images, and slots", extra={"default": 1})]
+        | None
+    ) = None
+    aspect_ratio: (
+        Annotated[
+            Literal["16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9"],
+            Meta(description="Frame", extra={"default": "16:9"}),
+        ]
+        | None
+    ) = None
+    watermark_info: WatermarkInfo | None = None
+
+    rules: ClassVar[tuple[Rule, ...]]
+
+
+def image_excludes_negative(r: ImageGeneration) -> Iterator[Problem | Doubt]:
+    """The API takes a negative prompt for text alone."""
+    if r.image and r.negative_prompt:
+        yield Problem("negative_prompt", "is not allowed together with image")
+
+
+def reference_needs_image(r: ImageGeneration) -> Iterator[Problem | Doubt]:
+    """What to keep of an image means nothing without one."""
+    if r.image_reference and not r.image:
+        yield Problem("image", "is required when image_reference is set")
+    if r.human_fidelity is not None and r.image_reference != "subject":
+        yield Doubt("human_fidelity", "is read only when image_reference is 'subject'")
+
+
+def at_most_ten_references(r: ImageGeneration) -> Iterator[Problem | Doubt]:
+    """Elements and the image share one limit."""
+    if len(r.element_list or ()) + bool(r.image) > 10:
+        yield Problem("element_list", "elements and image together are at most 10")
+
+
+def model_can(r: ImageGeneration) -> Iterator[Problem | Doubt]:
+    """The model must offer what is asked for, by the vendor's capability map."""
+    row = next((row for row in capabilities.IMAGE if row.model == r.model_name), None)
+    if r.model_name in capabilities.RETIRED_IMAGE:
+        yield Doubt("model_name", f"{r.model_name!r} was announced to end on 2026-09-15")
+    if row is None:
+        yield Doubt("model_name", f"{r.model_name!r} is not known here; the vendor will judge it")
+        return
+    if r.image_reference and not row.references:
+        yield Problem("image_reference", f"{r.model_name} does not offer it; kling-v2-1 does")
+    if r.element_list and not row.elements:
+        yield Problem("element_list", f"{r.model_name} takes no elements; kling-v3 does")
+    if row.model == "kling-v2-new" and not r.image:
+        yield Problem("image", "kling-v2-new only restyles an image")
+
+
+ImageGeneration.rules = (image_excludes_negative, reference_needs_image, at_most_ten_references, model_can)

@@ -1,0 +1,223 @@
+"""What both generations of the API share on the wire: envelope, task record, paging, result base.
+
+Decoding is lenient: the vendor adds and drops fields monthly. Two steps, because an error answer may hold
+``data`` of another shape and its code must still be read: first the envelope with ``data`` left as bytes,
+then ``data`` by the endpoint's type.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, ClassVar, Final, Generic, TypeVar
+
+import msgspec
+
+from kling_async.checks import Rule, coerce
+from kling_async.media import without_query
+
+__all__ = [
+    "CallRequest",
+    "Envelope",
+    "File",
+    "ListPage",
+    "RawResult",
+    "Request",
+    "Result",
+    "TaskRecord",
+    "TaskRequest",
+]
+
+R_co = TypeVar("R_co", covariant=True)
+
+PAGE_MAX: Final = 1000
+PAGE_SIZE_MAX: Final = 500
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A value that describes one call. It is checked and encoded by what its fields' ``Meta`` say.
+
+    Fields left at None are not sent, so the vendor's default applies; an empty text counts as not set.
+    """
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    """Checks over several fields; each a small named function."""
+
+    extra: dict[str, Any] = {}
+    """Fields this package does not know (the vendor adds some monthly); merged into the body last."""
+
+    def __post_init__(self) -> None:
+        """Turn lists into tuples and addresses, bytes and paths into `Media`; see `checks.coerce`."""
+        coerce(self)
+
+
+class TaskRequest(Request, Generic[R_co], frozen=True, kw_only=True, omit_defaults=True):
+    """A request that starts a task; ``client.submit()`` takes it. R is the type of the task's result."""
+
+
+class CallRequest(Request, Generic[R_co], frozen=True, kw_only=True, omit_defaults=True):
+    """A request that is answered at once; ``client.call()`` takes it. R is the type of the answer."""
+
+
+class File(msgspec.Struct, frozen=True):
+    """One file of a result: where it is and how to name it."""
+
+    url: str
+    suffix: str
+    """With its dot, ``.mp4``: what the address should hold."""
+    name: str = ""
+    """What tells it from its siblings, ``0`` or ``watermarked``."""
+
+    def __repr__(self) -> str:
+        return f"File({without_query(self.url)!r}, {self.suffix!r})"
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all results. ``raw`` is the vendor's own object, with what the types here do not name."""
+
+    raw: dict[str, Any] = msgspec.field(name="__raw__", default_factory=dict)
+
+    def files(self, *, watermarked: bool = False) -> tuple[File, ...]:  # noqa: ARG002 - for subclasses
+        """Return what can be downloaded; with ``watermarked``, the marked copies instead."""
+        return ()
+
+    def __repr__(self) -> str:
+        return safe_repr(self)
+
+
+class RawResult(Result, frozen=True, kw_only=True):
+    """The result of an endpoint this package has no types for: see ``raw``."""
+
+
+def safe_repr(value: msgspec.Struct) -> str:
+    """Return a repr that leaves out ``raw``, unset fields, and the (signed) queries of addresses."""
+    shown: list[str] = []
+    for name in value.__struct_fields__:
+        item = getattr(value, name)
+        if name == "raw" or item is None or item == "":
+            continue
+        text = without_query(item) if isinstance(item, str) and "://" in item else item
+        shown.append(f"{name}={text!r}")
+    return f"{type(value).__name__}({', '.join(shown)})"
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """The outer object of every answer. ``code`` 0 is success."""
+
+    code: int | None = None
+    message: str | None = None
+    request_id: str | None = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _TaskInfo(msgspec.Struct, frozen=True):
+    external_task_id: str | None = None
+
+
+class _TaskData(msgspec.Struct, frozen=True):
+    """A task as ``/v1`` shows it. Ids are text of digits; a number is taken too."""
+
+    task_id: str | int
+    task_status: str = "submitted"
+    task_status_msg: str | None = None
+    task_info: _TaskInfo | None = None
+    task_result: msgspec.Raw = msgspec.Raw(b"null")
+    final_unit_deduction: str | float | None = None
+    created_at: int = 0
+    updated_at: int = 0
+
+
+class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of a task, as plain data: it can be stored, pickled, and sent elsewhere."""
+
+    endpoint: str
+    """Name of the catalog row, ``text_to_video``."""
+    task_id: str
+    external_task_id: str | None = None
+    status: str = "submitted"
+    """The vendor's word; `kling_async.core.verdict.state_of` says what it means."""
+    message: str = ""
+    """The vendor's reason, if the task failed."""
+    created_at: int = 0
+    """Milliseconds since 1970, by the vendor's clock; 0 if unknown."""
+    updated_at: int = 0
+    units: str | None = None
+    """Units taken in the end, a decimal as text (``final_unit_deduction``)."""
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+    """The whole task object as it came, JSON."""
+    result_data: msgspec.Raw = msgspec.Raw(b"null")
+    """Its ``task_result``, JSON; null until the task succeeded."""
+
+    _decoder: ClassVar[Any] = msgspec.json.Decoder()
+
+    @property
+    def created(self) -> dt.datetime | None:
+        """When the vendor made the task, aware, in UTC; None if unknown."""
+        if not self.created_at:
+            return None
+        return dt.datetime.fromtimestamp(self.created_at / 1000, dt.UTC)
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The vendor's own object, every field of it."""
+        value = self._decoder.decode(self.data)
+        return value if isinstance(value, dict) else {}
+
+    def __repr__(self) -> str:
+        return f"TaskRecord({self.endpoint} {self.task_id} {self.status})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle through JSON: `msgspec.Raw` itself does not pickle."""
+        return _record_from_json, (msgspec.json.encode(self),)
+
+
+ListPage = list[TaskRecord]
+"""One page of a list, newest first; a page shorter than asked for is the last."""
+
+_envelopes = msgspec.json.Decoder(Envelope, strict=False)
+_tasks = msgspec.json.Decoder(_TaskData, strict=False)
+_task_lists = msgspec.json.Decoder(list[msgspec.Raw])
+_records = msgspec.json.Decoder(TaskRecord)
+
+
+def _record_from_json(body: bytes) -> TaskRecord:
+    return _records.decode(body)
+
+
+def decode_envelope(body: bytes) -> Envelope:
+    """Decode an answer's outer object.
+
+    Raises:
+        msgspec.DecodeError: It is not JSON, or not an object of this form.
+    """
+    return _envelopes.decode(body)
+
+
+def decode_task(endpoint: str, data: bytes | msgspec.Raw) -> TaskRecord:
+    """Decode one task object of ``/v1``.
+
+    Raises:
+        msgspec.DecodeError: It is not a task.
+    """
+    raw = bytes(data)
+    task = _tasks.decode(raw)
+    units = task.final_unit_deduction
+    return TaskRecord(
+        endpoint=endpoint,
+        task_id=str(task.task_id),
+        external_task_id=(task.task_info.external_task_id if task.task_info else None) or None,
+        status=task.task_status,
+        message=task.task_status_msg or "",
+        created_at=task.created_at,
+        updated_at=task.updated_at,
+        units=None if units is None or units == "" else str(units),
+        data=msgspec.Raw(raw),
+        result_data=msgspec.Raw(bytes(task.task_result)),
+    )
+
+
+def decode_list(endpoint: str, data: bytes | msgspec.Raw) -> ListPage:
+    """Decode a list page: a bare array of task objects, newest first."""
+    raw = bytes(data)
+    if raw in (b"null", b""):
+        return []
+    return [decode_task(endpoint, item) for item in _task_lists.decode(raw)]
