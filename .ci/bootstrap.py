@@ -1,0 +1,350 @@
+"""Set up the private ``.venv`` beside pyproject.toml, then go on inside it.
+
+Shared by ``python3 -m examples`` and ``python3 -m tests``, which load this file by its path and call
+`enter`. Only the standard library is used, nothing outside ``.venv`` is written, and pip keeps the
+user's settings.
+
+`look` finds the facts, `plan` decides from them (and from nothing else), `carry_out` acts. A stamp in
+``.venv`` says what it was made from: while it holds, a start costs one small file and one hash.
+
+The grammar of this file stays that of Python 3.6, so that an old Python gets a sentence and no
+SyntaxError; what is evaluated after the version check may be newer.
+"""
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - somebody may start us with any Python
+    sys.exit(
+        f"kling_async needs Python 3.11 or newer; this is {sys.version_info[0]}."
+        f"{sys.version_info[1]} ({sys.executable})"
+    )
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple, NoReturn
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+ROOT = Path(__file__).resolve().parent.parent
+WINDOWS = os.name == "nt"
+ARRIVED = "KLING_ASYNC_ARRIVED"  # lives in the environment during the re-execution only
+PIP_WITH_PYTHON_OPTION = (22, 3)
+NO_PIP = (
+    "kling_async cannot set up .venv: this Python has neither pip nor ensurepip; on Debian or Ubuntu:"
+    " apt install python3-pip (or python3-venv), then run this again"
+)
+
+
+class SetupError(Exception):
+    """The set-up cannot go on; the message is for the user, as it is."""
+
+
+Command = Sequence[str]
+Runner = Callable[[Command], str]
+"""Runs a command in the project's folder, returns its output; raises SetupError when it fails."""
+
+
+class Place(NamedTuple):
+    """Where things are, for a project in ``root``."""
+
+    root: Path
+
+    @property
+    def venv(self) -> Path:
+        """The private virtual environment."""
+        return self.root / ".venv"
+
+    @property
+    def python(self) -> str:
+        """Its interpreter."""
+        return str(self.venv.joinpath(*(["Scripts", "python.exe"] if WINDOWS else ["bin", "python"])))
+
+    @property
+    def packages(self) -> str:
+        """Its folder of installed packages."""
+        base = str(self.venv)
+        return sysconfig.get_path("purelib", "venv", vars={"base": base, "platbase": base})
+
+    @property
+    def stamp(self) -> Path:
+        """What `.venv` was made from; ``{}`` while a set-up is under way, or was when it was killed."""
+        return self.venv / "setup.json"
+
+
+# --- the stamp ---------------------------------------------------------------------------------
+
+
+def wanted_stamp(place: Place, extra: str) -> dict[str, str]:
+    """The stamp of a ``.venv`` that is up to date: made here, by this Python, from this pyproject."""
+    pyproject = (place.root / "pyproject.toml").read_bytes()
+    return {
+        "root": str(place.root),
+        "python": str(sys.implementation.cache_tag),
+        "pyproject": hashlib.sha256(pyproject).hexdigest(),
+        "extra": extra,
+    }
+
+
+def found_stamp(place: Place) -> "dict[str, str] | None":
+    """The stamp in ``.venv``; None where there is none: no venv, or one made by hand."""
+    try:
+        found = json.loads(place.stamp.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_ready(place: Place, extra: str) -> bool:
+    """Whether ``.venv`` can be used as it is. One with an extra also serves those who ask for none."""
+    wanted, found = wanted_stamp(place, extra), found_stamp(place)
+    if not found or not Path(place.python).exists():
+        return False
+    return found == wanted or (not extra and found == {**wanted, "extra": found.get("extra")})
+
+
+# --- look, plan, carry out ---------------------------------------------------------------------
+
+
+class Facts(NamedTuple):
+    """All that a plan depends on."""
+
+    exists: bool
+    """There is something called ``.venv``."""
+    usable: bool
+    """Its interpreter starts, is this Python's, and no set-up of it was cut off or moved away."""
+    own_pip: bool
+    """It has a pip of its own."""
+    ensurepip: bool
+    """A new venv can bring its pip along (Debian has that in python3-venv)."""
+    base: str
+    """The interpreter that makes venvs."""
+    pip: "tuple[str, tuple[int, int]] | None"
+    """An interpreter outside ``.venv`` that has pip, and the pip's version."""
+
+
+class Plan(NamedTuple):
+    """What is to be done."""
+
+    rebuild: bool
+    """Remove what is there first."""
+    commands: tuple[Command, ...]
+
+
+def plan(facts: Facts, place: Place, extra: str) -> Plan:
+    """Decide how ``.venv`` comes to hold the project with ``extra``; SetupError if it cannot."""
+    commands: list[Command] = []
+    own_pip = facts.own_pip
+    if not facts.usable:
+        own_pip = facts.ensurepip
+        without = [] if own_pip else ["--without-pip"]
+        commands.append([facts.base, "-m", "venv", *without, str(place.venv)])
+    pip = [place.python, "-m", "pip"]
+    if not own_pip:
+        if facts.pip is None:
+            raise SetupError(NO_PIP)
+        outside, version = facts.pip
+        if version >= PIP_WITH_PYTHON_OPTION:
+            pip = [outside, "-m", "pip", "--python", place.python]
+        else:  # an old pip can still put a new one there
+            target = ["install", "--target", place.packages, "pip"]
+            commands.append([outside, "-m", "pip", "--no-input", *target])
+    project = f".[{extra}]" if extra else "."
+    commands.append([*pip, "--no-input", "--disable-pip-version-check", "install", "-e", project])
+    return Plan(facts.exists and not facts.usable, tuple(commands))
+
+
+def look(place: Place, run: Runner) -> Facts:
+    """Find the facts, by asking the interpreters concerned."""
+    base = str(getattr(sys, "_base_executable", None) or sys.executable)
+    outside = [base] if inside(place) else [base, sys.executable]
+    pips = ((python, pip_version(python, run)) for python in outside)
+    usable = is_usable(place, run)
+    return Facts(
+        exists=os.path.lexists(place.venv),
+        usable=usable,
+        own_pip=usable and pip_version(place.python, run) is not None,
+        ensurepip=answer([base, "-c", "import ensurepip; ensurepip.version()"], run) is not None,
+        base=base,
+        pip=next(((python, version) for python, version in pips if version), None),
+    )
+
+
+def is_usable(place: Place, run: Runner) -> bool:
+    """Whether the ``.venv`` that is there can be installed into; if not, it must be made anew."""
+    found, wanted = found_stamp(place), wanted_stamp(place, "")
+    if found is not None and any(found.get(key) != wanted[key] for key in ("root", "python")):
+        return False
+    probe = "import sys; print(sys.implementation.cache_tag, sys.prefix)"
+    said = answer([place.python, "-c", probe], run)
+    return said == f"{wanted['python']} {place.venv}"
+
+
+def pip_version(python: str, run: Runner) -> "tuple[int, int] | None":
+    """The version of the pip that ``python`` has, if any."""
+    match = re.match(r"pip (\d+)\.(\d+)", answer([python, "-m", "pip", "--version"], run) or "")
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def answer(command: Command, run: Runner) -> "str | None":
+    """What a question to an interpreter brings; None where it fails or there is no such interpreter."""
+    try:
+        return run(command).strip()
+    except (SetupError, OSError):
+        return None
+
+
+def carry_out(todo: Plan, place: Place, stamp: dict[str, str], run: Runner) -> None:
+    """Do what was planned. Until the very end the stamp says that it is not finished."""
+    if todo.rebuild:
+        remove(place.venv)
+    place.venv.mkdir(exist_ok=True)
+    place.stamp.write_text("{}", encoding="utf-8")
+    for command in todo.commands:
+        run(command)
+    finished = place.stamp.with_suffix(".new")
+    finished.write_text(json.dumps(stamp), encoding="utf-8")
+    finished.replace(place.stamp)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder, or a file or link in its place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+# --- the way in --------------------------------------------------------------------------------
+
+
+def enter(extra: str = "") -> None:
+    """Return inside the private venv, with the project and ``extra`` installed; set that up if needed."""
+    place = Place(ROOT)
+    if os.environ.pop(ARRIVED, None):
+        if not inside(place):
+            sys.exit("kling_async: .venv is there but does not take effect; is PYTHONHOME set?")
+        return
+    try:
+        changed = ensure(place, extra)
+        if changed or not inside(place):
+            start_again(place)
+    except SetupError as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"kling_async cannot set up .venv: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def ensure(place: Place, extra: str, run: "Runner | None" = None) -> bool:
+    """Make ``.venv`` ready; whether there was anything to do."""
+    if is_ready(place, extra):
+        return False
+    with locked(Path(__file__)) as lock:
+        if is_ready(place, extra):  # another start has done it while we waited
+            return True
+        run = run or runner(place.root, lock)
+        facts = look(place, run)
+        todo = plan(facts, place, extra)
+        say(headline(facts))
+        carry_out(todo, place, wanted_stamp(place, extra), run)
+    return True
+
+
+def headline(facts: Facts) -> str:
+    """The one line that a set-up prints."""
+    if facts.usable:
+        return "updating .venv ..."
+    if facts.exists:
+        return "rebuilding .venv (about a minute) ..."
+    return "setting up .venv (first run, about a minute) ..."
+
+
+def inside(place: Place) -> bool:
+    """Whether this process runs in the private venv."""
+    try:
+        return place.venv.samefile(sys.prefix)
+    except OSError:
+        return False
+
+
+def start_again(place: Place) -> NoReturn:
+    """Run this very command line in the private venv's interpreter."""
+    command = [place.python, *sys.orig_argv[1:]]
+    environment = {**os.environ, ARRIVED: "1"}
+    if WINDOWS:  # whose exec returns to the shell at once
+        sys.exit(subprocess.call(command, env=environment))
+    os.execve(place.python, command, environment)  # noqa: S606 - nothing for a shell here
+
+
+def runner(root: Path, lock: IO[bytes]) -> Runner:
+    """The real runner. Its children hold ``lock`` too: a pip may outlive us when we are killed."""
+    os.set_inheritable(lock.fileno(), True)
+
+    def run(command: Command) -> str:
+        done = subprocess.run(
+            command,
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            close_fds=False,
+            check=False,
+        )
+        if done.returncode:
+            last = "\n".join(done.stdout.strip().splitlines()[-12:])
+            line = f"kling_async cannot set up .venv: exit code {done.returncode} of: {' '.join(command)}"
+            raise SetupError(f"{last}\n{line}")
+        return done.stdout
+
+    return run
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[IO[bytes]]:
+    """Hold the one lock of this clone; wait for it if another process has it.
+
+    An existing file outside ``.venv`` is locked: the venv itself may be removed meanwhile.
+    """
+    with path.open("r+b") as file:
+        waited = False
+        while not try_lock(file):
+            if not waited:
+                say("another process is setting up .venv; waiting ...")
+            waited = True
+            time.sleep(0.2)
+        yield file
+
+
+def try_lock(file: IO[bytes]) -> bool:
+    """Lock ``file`` until it is closed, if nobody else has locked it."""
+    try:
+        if sys.platform == "win32":
+            file.seek(1 << 30)  # beyond the end: Windows keeps others from reading what is locked
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def say(line: str) -> None:
+    """Tell the user, on stderr: stdout belongs to the command."""
+    print(line, file=sys.stderr, flush=True)
