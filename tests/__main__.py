@@ -1,0 +1,150 @@
+"""Run all checks and the whole suite: ``python3 -m tests``. It sets itself up first.
+
+With arguments, only pytest runs, and gets them: ``python3 -m tests -k slots``.
+
+Every step runs, also after one that failed, so that one run shows all there is to see. A step prints
+one line, and its output only if it failed. Pytest prints as it goes; its closing line comes last, after
+it only the names of failed steps.
+"""
+
+# ruff: noqa: T201 - this is a command, it prints
+
+import runpy
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # before anything that needs the venv, or a Python that is new enough
+    root = Path(__file__).resolve().parent.parent
+    runpy.run_path(str(root / ".ci" / "bootstrap.py"))["enter"]("test")
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+Module = Sequence[str]
+"""A module and its arguments, as after ``python -m``."""
+
+CHECKS: dict[str, Module] = {
+    "ruff check": ["ruff", "check", "."],
+    "ruff format": ["ruff", "format", "--check", "."],
+    "mypy": ["mypy", "--python-executable", sys.executable],
+    "pyright": ["pyright", "--pythonpath", sys.executable],
+    "layers": ["tests.check_layers"],
+}
+CHECK_TIMEOUT = 900.0  # pyright fetches itself when it runs for the first time
+
+
+class Outcome(NamedTuple):
+    """How a step ended."""
+
+    name: str
+    code: int
+    seconds: float
+    output: str = ""
+    note: str = ""
+
+    def report(self) -> None:
+        """Print one line; what the step said only if it failed."""
+        if self.code and self.output:
+            print(self.output.rstrip())
+        verdict = f"FAILED ({self.code})" if self.code else "ok"
+        print(f"{self.name:<12} {verdict:<10} {self.seconds:6.1f} s  {self.note}".rstrip(), flush=True)
+
+
+def python_m(module: Module) -> list[str]:
+    """The command that runs ``module`` with this interpreter."""
+    return [sys.executable, "-m", *module]
+
+
+def captured(name: str, module: Module) -> Outcome:
+    """Run a step and keep its output."""
+    start = time.perf_counter()
+    environment = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}  # no advice to update
+    try:
+        done = subprocess.run(
+            python_m(module),
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            timeout=CHECK_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(name, 1, CHECK_TIMEOUT, f"{name} took too long")
+    return Outcome(name, done.returncode, time.perf_counter() - start, done.stdout)
+
+
+def suite() -> tuple[Outcome, str]:
+    """Run pytest under coverage, printing as it goes; the outcome, and the closing line held back."""
+    start = time.perf_counter()
+    held = ""
+    with subprocess.Popen(
+        python_m(["coverage", "run", "-m", "pytest", "-q"]),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    ) as pytest:
+        assert pytest.stdout is not None
+        for line in pytest.stdout:
+            if not line.strip():
+                continue
+            if held:
+                print(held, flush=True)
+            held = line.rstrip()
+    return Outcome("pytest", pytest.returncode, time.perf_counter() - start), held
+
+
+def coverage() -> Outcome:
+    """Judge the branches covered."""
+    combined = captured("coverage", ["coverage", "combine", "--quiet"])
+    if combined.code:
+        return combined
+    report = captured("coverage", ["coverage", "report"])
+    total = re.search(r"^TOTAL.*?(\d+%)$", report.output, re.MULTILINE)
+    return report._replace(note=total[1] if total else "")
+
+
+def everything() -> int:
+    """Run all steps and say what came of it."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        outcomes = []
+        for outcome in pool.map(captured, CHECKS.keys(), CHECKS.values()):
+            outcome.report()
+            outcomes.append(outcome)
+    captured("coverage", ["coverage", "erase"])
+    tested, closing_line = suite()
+    outcomes += [tested, coverage()]
+    for outcome in outcomes[-2:]:
+        outcome.report()
+    print(closing_line)
+    failed = [outcome.name for outcome in outcomes if outcome.code]
+    if failed:
+        print(f"FAILED: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run everything, or pytest alone with ``arguments``."""
+    try:
+        if arguments:
+            return subprocess.call(python_m(["pytest", *arguments]))
+        return everything()
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
