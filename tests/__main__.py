@@ -93,7 +93,6 @@ def suite() -> tuple[Outcome, str]:
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
     ) as pytest:
