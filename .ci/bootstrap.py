@@ -294,11 +294,14 @@ def start_again(place: Place) -> NoReturn:
 def runner(root: Path, lock: IO[bytes]) -> Runner:
     """The real runner. Its children hold ``lock`` too: a pip may outlive us when we are killed."""
     os.set_inheritable(lock.fileno(), True)
+    # what PYTHONPATH offers is there today and gone tomorrow: pip must not count it as installed
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
     def run(command: Command) -> str:
         done = subprocess.run(
             command,
             cwd=root,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

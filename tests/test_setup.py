@@ -385,6 +385,19 @@ def test_a_failing_command_shows_its_last_lines(tmp_path: Path) -> None:
     assert "cannot set up .venv: exit code 3 of: " in lines[-1]
 
 
+def test_pip_does_not_see_what_only_pythonpath_offers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PIP_INDEX_URL", "kept")
+    code = "import os; print(os.environ.get('PYTHONPATH'), os.environ.get('PIP_INDEX_URL'))"
+
+    with (tmp_path / "lock").open("wb") as lock:
+        said = bootstrap.runner(tmp_path, lock)([sys.executable, "-c", code])
+
+    assert said.split() == ["None", "kept"]
+
+
 def test_two_at_once_take_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "lock"
     path.touch()
