@@ -199,29 +199,9 @@ def break_by_kill(machine: Machine) -> None:
     machine.fails = None
 
 
-def break_by_move(machine: Machine) -> None:
-    """Say that it was made elsewhere."""
-    restamp(machine, root="/elsewhere")
-
-
-def break_by_upgrade(machine: Machine) -> None:
-    """Say that it was made by another Python."""
-    restamp(machine, python="cpython-310")
-
-
 def break_interpreter(machine: Machine) -> None:
     """Take away its interpreter."""
     Path(machine.place.python).unlink()
-
-
-def break_stamp(machine: Machine) -> None:
-    """Leave a stamp that was never written to its end."""
-    machine.place.stamp.write_text('{"root": "/', encoding="utf-8")
-
-
-def break_stamp_otherwise(machine: Machine) -> None:
-    """Leave something that is no stamp."""
-    machine.place.stamp.write_text("[]", encoding="utf-8")
 
 
 def break_folder(machine: Machine) -> None:
@@ -230,22 +210,26 @@ def break_folder(machine: Machine) -> None:
     machine.place.venv.touch()
 
 
-def restamp(machine: Machine, **changes: str) -> None:
-    """Change the stamp."""
-    stamp = json.loads(machine.place.stamp.read_bytes())
-    machine.place.stamp.write_text(json.dumps({**stamp, **changes}), encoding="utf-8")
+def stamp(text: str = "", **changes: str) -> Callable[[Machine], None]:
+    """Damage by another stamp: some text, or one with other values."""
+
+    def damage(machine: Machine) -> None:
+        changed = {**json.loads(machine.place.stamp.read_bytes()), **changes}
+        machine.place.stamp.write_text(text or json.dumps(changed), encoding="utf-8")
+
+    return damage
 
 
 @pytest.mark.parametrize(
     "damage",
     [
         break_by_kill,
-        break_by_move,
-        break_by_upgrade,
         break_interpreter,
-        break_stamp,
-        break_stamp_otherwise,
         break_folder,
+        pytest.param(stamp(root="/elsewhere"), id="moved"),
+        pytest.param(stamp(python="cpython-310"), id="made by another Python"),
+        pytest.param(stamp('{"root": "/'), id="half a stamp"),
+        pytest.param(stamp("[]"), id="no stamp"),
     ],
 )
 def test_a_damaged_venv_is_made_anew(tmp_path: Path, damage: Callable[[Machine], None]) -> None:
