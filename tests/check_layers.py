@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 
 LAYERS = (
     {"_version", "catalog", "checks", "core", "errors", "media", "options", "v1", "v2", "wire"},
-    {"auth", "events", "files", "journal", "limiter", "loops", "poller", "retry", "transport", "webhooks"},
+    {
+        "auth",
+        "events",
+        "files",
+        "journal",
+        "limiter",
+        "loops",
+        "poller",
+        "retry",
+        "sessions",
+        "transport",
+        "webhooks",
+    },
     {"account", "batch", "client", "tasks"},
     {"cli", "notebook"},
 )
@@ -35,8 +47,17 @@ EXTRA = {"cli": {"emulator"}}
 
 PURE = {"core", "errors"}
 IMPURE = {
-    *("aiohttp", "anyio", "asyncio", "os", "pathlib", "random", "secrets", "socket", "threading"),
-    *("time", "uuid"),
+    "aiohttp",
+    "anyio",
+    "asyncio",
+    "os",
+    "pathlib",
+    "random",
+    "secrets",
+    "socket",
+    "threading",
+    "time",
+    "uuid",
 }
 """What `PURE` never imports: no clock, no I/O, no chance of its own."""
 
