@@ -23,6 +23,7 @@ LAYERS = (
     {"_version", "catalog", "checks", "core", "errors", "media", "options", "v1", "v2", "wire"},
     {
         "auth",
+        "creates",
         "events",
         "files",
         "journal",
