@@ -203,6 +203,9 @@ class TransportError(KlingError):
         sent: False if the request surely never reached the vendor.
     """
 
+    external_task_id: str | None = None
+    """The id our create carried, if this was the end of a create."""
+
     def __init__(self, message: str, *, sent: bool, **facts: Any) -> None:
         self.sent = sent
         super().__init__(message, **facts)

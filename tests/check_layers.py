@@ -24,10 +24,12 @@ LAYERS = (
     {
         "auth",
         "creates",
+        "engine",
         "events",
         "files",
         "journal",
         "limiter",
+        "limits",
         "loops",
         "poller",
         "retry",

@@ -1,0 +1,136 @@
+"""Asyncio client for the Kling AI media API, with an orchestrator in front of it.
+
+    from kling_async import Client, v1
+
+    async with Client() as client:
+        task = await client.submit(v1.TextToVideo(prompt="A rabbit reads the newspaper"))
+        video = await task.wait()
+        paths = await task.download("out/")
+
+Importing this package loads nothing heavy; each name is loaded when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+from kling_async._version import __version__
+
+if TYPE_CHECKING:
+    from kling_async import v1
+    from kling_async.account import Account, PoolState
+    from kling_async.auth import CHINA, GLOBAL
+    from kling_async.catalog import RawTask
+    from kling_async.client import Client
+    from kling_async.creates import Unresolved
+    from kling_async.errors import (
+        AccountError,
+        AmbiguousCreate,
+        APIError,
+        AuthenticationError,
+        BadResponse,
+        ClientClosed,
+        ConcurrencyExceeded,
+        ConfigurationError,
+        DownloadError,
+        ExternalIdTaken,
+        KlingError,
+        KlingWarning,
+        OutOfUnits,
+        PolicyViolation,
+        Problem,
+        QueueTimeout,
+        RateLimited,
+        RequestInvalid,
+        RequestRejected,
+        ResultExpired,
+        ServerError,
+        TaskFailed,
+        TaskNotFound,
+        TaskTimeout,
+        TransportError,
+        WebhookError,
+    )
+    from kling_async.events import Event
+    from kling_async.media import Media, media
+    from kling_async.options import Polling, Retry, Timeouts
+    from kling_async.tasks import Task
+    from kling_async.wire import CallRequest, TaskRecord, TaskRequest
+
+__all__ = [
+    "CHINA",
+    "GLOBAL",
+    "APIError",
+    "Account",
+    "AccountError",
+    "AmbiguousCreate",
+    "AuthenticationError",
+    "BadResponse",
+    "CallRequest",
+    "Client",
+    "ClientClosed",
+    "ConcurrencyExceeded",
+    "ConfigurationError",
+    "DownloadError",
+    "Event",
+    "ExternalIdTaken",
+    "KlingError",
+    "KlingWarning",
+    "Media",
+    "OutOfUnits",
+    "PolicyViolation",
+    "Polling",
+    "PoolState",
+    "Problem",
+    "QueueTimeout",
+    "RateLimited",
+    "RawTask",
+    "RequestInvalid",
+    "RequestRejected",
+    "ResultExpired",
+    "Retry",
+    "ServerError",
+    "Task",
+    "TaskFailed",
+    "TaskNotFound",
+    "TaskRecord",
+    "TaskRequest",
+    "TaskTimeout",
+    "Timeouts",
+    "TransportError",
+    "Unresolved",
+    "WebhookError",
+    "__version__",
+    "media",
+    "v1",
+]
+
+_HOMES: Final = {
+    "account": ("Account", "PoolState"),
+    "auth": ("CHINA", "GLOBAL"),
+    "catalog": ("RawTask",),
+    "client": ("Client",),
+    "creates": ("Unresolved",),
+    "events": ("Event",),
+    "media": ("Media", "media"),
+    "options": ("Polling", "Retry", "Timeouts"),
+    "tasks": ("Task",),
+    "wire": ("CallRequest", "TaskRecord", "TaskRequest"),
+}
+"""Where names live; those of the error tree are all in ``errors``."""
+
+if not TYPE_CHECKING:  # hidden from type checkers, which would let any misspelt name pass
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "v1":
+            return importlib.import_module("kling_async.v1")
+        home = next((home for home, names in _HOMES.items() if name in names), "errors")
+        value = getattr(importlib.import_module(f"kling_async.{home}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -1,0 +1,176 @@
+"""Who we are: an API key, or an access key and a secret key that sign short-lived tokens."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import warnings
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import urlsplit
+
+import jwt
+
+from kling_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["CHINA", "GLOBAL", "ApiKey", "KeyPair", "Signer", "base_url_from", "is_loopback", "signer_from"]
+
+GLOBAL: Final = "https://api-singapore.klingai.com"
+"""For accounts outside China; the default."""
+CHINA: Final = "https://api-beijing.klingai.com"
+"""For accounts in China. Keys, packs and tasks belong to one region."""
+
+_LIFE: Final = 1800
+_EARLY: Final = 300
+_BACK: Final = 5
+_SKEW_MAX: Final = 86400
+
+
+class Signer(Protocol):
+    """Gives the bearer token of a request."""
+
+    renewable: bool
+    """Whether a refused token (1003, 1004) can be signed anew."""
+
+    def token(self, now: float) -> str:
+        """Return the token to send; ``now`` is wall time."""
+        ...
+
+    def renew(self, now: float, server_time: float | None) -> None:
+        """Forget the token; learn how far the server's clock is from ours."""
+        ...
+
+
+class ApiKey:
+    """A static key from the console; works everywhere."""
+
+    renewable = False
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def token(self, now: float) -> str:  # noqa: ARG002 - as the protocol says
+        """Return the key itself."""
+        return self._key
+
+    def renew(self, now: float, server_time: float | None) -> None:
+        """Do nothing: a static key cannot be made anew."""
+
+    def __repr__(self) -> str:
+        return "ApiKey(...)"
+
+
+class KeyPair:
+    """Access key and secret key; signs a token (HS256) for half an hour and renews it 5 minutes early."""
+
+    renewable = True
+
+    def __init__(self, access_key: str, secret_key: str) -> None:
+        self._access_key = access_key
+        self._secret_key = secret_key
+        self._skew = 0.0
+        self._token = ""
+        self._renew_at = 0.0
+        self._signed_at = 0.0
+
+    def token(self, now: float) -> str:
+        """Return a token that is valid by the server's clock, as far as that is known."""
+        if not self._token or now >= self._renew_at or now < self._signed_at - _EARLY:
+            self._token = self._sign(now + self._skew)
+            self._signed_at, self._renew_at = now, now + _LIFE - _EARLY
+        return self._token
+
+    def _sign(self, now: float) -> str:
+        claims = {"iss": self._access_key, "exp": int(now) + _LIFE, "nbf": int(now) - _BACK}
+        with warnings.catch_warnings():
+            # the vendor, not we, chose how long its secret keys are
+            warnings.simplefilter("ignore")
+            return jwt.encode(claims, self._secret_key, algorithm="HS256", headers={"typ": "JWT"})
+
+    def renew(self, now: float, server_time: float | None) -> None:
+        """Sign anew at the next request, by the server's clock if it told it (at most a day off)."""
+        self._token = ""
+        if server_time is not None:
+            self._skew = max(-_SKEW_MAX, min(_SKEW_MAX, server_time - now))
+
+    def __repr__(self) -> str:
+        return "KeyPair(...)"
+
+
+def signer_from(
+    api_key: str | None,
+    access_key: str | None,
+    secret_key: str | None,
+    env: Mapping[str, str] | None = None,
+) -> Signer:
+    """Return the signer for the given credentials, or those of the environment.
+
+    Raises:
+        ConfigurationError: None, half, or both kinds; it says which variable to set.
+    """
+    env = os.environ if env is None else env
+    if api_key is None and access_key is None and secret_key is None:
+        api_key = env.get("KLING_API_KEY") or None
+        access_key = env.get("KLING_ACCESS_KEY") or None
+        secret_key = env.get("KLING_SECRET_KEY") or None
+    elif api_key is None:
+        access_key = access_key or env.get("KLING_ACCESS_KEY") or None
+        secret_key = secret_key or env.get("KLING_SECRET_KEY") or None
+    if api_key and (access_key or secret_key):
+        raise ConfigurationError(
+            "two kinds of credentials: give KLING_API_KEY (api_key=) or KLING_ACCESS_KEY and "
+            "KLING_SECRET_KEY (access_key=, secret_key=), not both"
+        )
+    if api_key:
+        return ApiKey(_clean(api_key, "KLING_API_KEY"))
+    if access_key and secret_key:
+        return KeyPair(_clean(access_key, "KLING_ACCESS_KEY"), _clean(secret_key, "KLING_SECRET_KEY"))
+    if access_key or secret_key:
+        missing = "KLING_SECRET_KEY (secret_key=)" if access_key else "KLING_ACCESS_KEY (access_key=)"
+        raise ConfigurationError(f"half a key pair: also set {missing}")
+    raise ConfigurationError(
+        "no credentials: set KLING_API_KEY (api_key=), or KLING_ACCESS_KEY and KLING_SECRET_KEY"
+    )
+
+
+def _clean(value: str, name: str) -> str:
+    value = value.strip()
+    if not value.isascii() or not value.isprintable() or " " in value or not value:
+        raise ConfigurationError(f"{name} holds characters that no key has; copy it again")
+    return value
+
+
+def base_url_from(base_url: str | None, env: Mapping[str, str] | None = None) -> str:
+    """Return the base URL without a slash at its end; a path prefix is kept.
+
+    Raises:
+        ConfigurationError: Not an https URL (http is for this machine only), or more than a URL's base.
+    """
+    env = os.environ if env is None else env
+    url = (base_url or env.get("KLING_BASE_URL") or GLOBAL).strip()
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigurationError(f"base URL: use https://host[/prefix], such as {GLOBAL} (KLING_BASE_URL)")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigurationError("base URL (KLING_BASE_URL): leave out user, password, query and fragment")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ConfigurationError(
+            f"base URL (KLING_BASE_URL): http:// to {host} would send the key in clear; use https://"
+        )
+    return url.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address is this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,167 @@
+"""One row per endpoint: all that the machinery knows of it. A new endpoint is one row here."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, TypeVar, cast
+
+import msgspec
+
+from kling_async import v1
+from kling_async.errors import BadResponse, Problem, RequestInvalid
+from kling_async.wire import CallRequest, RawResult, Result, TaskRecord, TaskRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Call", "Endpoint", "RawTask", "call_of", "check_id", "endpoint_of", "result_of"]
+
+R = TypeVar("R")
+
+Lookup = Literal["path", "none"]
+
+
+class Endpoint(NamedTuple, Generic[R]):
+    """An endpoint that makes tasks."""
+
+    name: str
+    request: type[TaskRequest[R]]
+    result: type[R]
+    path: str
+    """Create by POST, list by GET; one task by GET at ``path/{id}``."""
+    pool: str
+    weight: Callable[[Any], int]
+    """Slots that a request takes."""
+    lookup: Lookup = "path"
+    """How a create whose answer was lost is found: by external_task_id in the path, or not at all."""
+    takes_external_id: bool = True
+    page_size_max: int = 500
+
+
+class Call(NamedTuple, Generic[R]):
+    """An endpoint that answers at once."""
+
+    name: str
+    request: type[CallRequest[R]]
+    result: type[R]
+    method: Literal["GET", "POST"]
+    path: str
+
+
+class RawTask(TaskRequest[RawResult], frozen=True, kw_only=True, omit_defaults=True):
+    """A task at an endpoint this package has no types for; its result is plain data in ``raw``.
+
+    Asked for at ``path/{id}``. Nothing of the body is checked.
+    """
+
+    path: str
+    body: dict[str, Any]
+    pool: str = "video"
+    weight: int = 1
+
+
+def _one(_: Any) -> int:
+    return 1
+
+
+def _n(request: v1.ImageGeneration) -> int:
+    return request.n or 1
+
+
+TASKS: Final[tuple[Endpoint[Any], ...]] = (
+    Endpoint("text_to_video", v1.TextToVideo, v1.Videos, "/v1/videos/text2video", "video", _one),
+    Endpoint("image_generation", v1.ImageGeneration, v1.Images, "/v1/images/generations", "image", _n),
+)
+"""Every endpoint that makes tasks."""
+
+CALLS: Final[tuple[Call[Any], ...]] = (
+    Call("account_costs", v1.AccountCosts, v1.Costs, "GET", "/account/costs"),
+)
+"""Every endpoint that answers at once."""
+
+_by_task: Final[dict[type, Endpoint[Any]]] = {row.request: row for row in TASKS}
+_by_call: Final[dict[type, Call[Any]]] = {row.request: row for row in CALLS}
+_decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
+    kind: msgspec.json.Decoder(kind, strict=False)
+    for kind in cast("list[type]", [RawResult, *(r.result for r in TASKS), *(r.result for r in CALLS)])
+}
+_plain: Final = msgspec.json.Decoder()
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_PATH: Final = re.compile(r"(/[A-Za-z0-9._-]+)+")
+
+
+def endpoint_of(request: TaskRequest[R] | type[TaskRequest[R]]) -> Endpoint[R]:
+    """Return the row of a request, or of a type of requests.
+
+    Raises:
+        TypeError: There is none: not a task request.
+    """
+    if isinstance(request, RawTask):
+        check_path(request.path)
+        weight = request.weight
+        row = Endpoint(request.path, RawTask, RawResult, request.path, request.pool, lambda _: weight)
+        return cast("Endpoint[R]", row)
+    kind = request if isinstance(request, type) else type(request)
+    found = _by_task.get(kind)
+    if found is None:
+        hint = "; use client.call()" if kind in _by_call else ""
+        raise TypeError(f"{kind.__name__} is not a request that makes a task{hint}")
+    return found
+
+
+def call_of(request: CallRequest[R]) -> Call[R]:
+    """Return the row of a request that is answered at once.
+
+    Raises:
+        TypeError: There is none.
+    """
+    found = _by_call.get(type(request))
+    if found is None:
+        hint = "; use client.submit()" if isinstance(request, TaskRequest) else ""
+        raise TypeError(f"{type(request).__name__} is not a request that is answered at once{hint}")
+    return found
+
+
+def decode_result(kind: type[R], data: bytes) -> R:
+    """Decode a result and keep the vendor's own object beside it.
+
+    Raises:
+        BadResponse: It is not of that form.
+    """
+    try:
+        result = _decoders[kind].decode(data)
+        raw = _plain.decode(data)
+    except msgspec.DecodeError as error:
+        raise BadResponse(f"the result cannot be read: {error}", http_status=200) from None
+    if isinstance(result, Result):
+        msgspec.structs.force_setattr(result, "raw", raw)
+    return cast("R", result)
+
+
+def result_of(endpoint: Endpoint[R], record: TaskRecord) -> R:
+    """Return the typed result of a task that succeeded; what it lacks is left empty."""
+    data = bytes(record.result_data)
+    return decode_result(endpoint.result, b"{}" if data in (b"null", b"") else data)
+
+
+def check_id(value: str, name: str) -> str:
+    """Return an id that may become part of a path.
+
+    Raises:
+        RequestInvalid: It could name another path.
+    """
+    if not isinstance(value, str) or not _ID.fullmatch(value) or not value.strip("."):
+        raise RequestInvalid("id", [Problem(name, "use 1 to 128 of A-Z a-z 0-9 . _ -, and not dots alone")])
+    return value
+
+
+def check_path(path: str) -> str:
+    """Return a path that stays below the base URL.
+
+    Raises:
+        RequestInvalid: It does not.
+    """
+    segments = path.split("/")
+    if not _PATH.fullmatch(path) or any(s and not s.strip(".") for s in segments):
+        raise RequestInvalid("path", [Problem("path", "use /segments of A-Z a-z 0-9 . _ -, not dots alone")])
+    return path

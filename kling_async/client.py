@@ -1,0 +1,436 @@
+"""The client: what users hold."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from urllib.parse import urlsplit
+
+import anyio
+import msgspec
+
+from kling_async.account import Account
+from kling_async.auth import base_url_from, is_loopback, signer_from
+from kling_async.catalog import call_of, check_id, check_path, decode_result, endpoint_of
+from kling_async.checks import check, to_wire
+from kling_async.creates import Job
+from kling_async.engine import Engine
+from kling_async.errors import (
+    BadResponse,
+    ConfigurationError,
+    Problem,
+    QueueTimeout,
+    RequestInvalid,
+    TaskTimeout,
+    api_error,
+)
+from kling_async.files import check_media
+from kling_async.options import Polling, Retry, Timeouts
+from kling_async.poller import Live
+from kling_async.retry import read_patiently
+from kling_async.sessions import Sessions
+from kling_async.tasks import Task
+from kling_async.wire import PAGE_MAX, CallRequest, TaskRecord, TaskRequest, decode_list
+
+if TYPE_CHECKING:
+    import random
+    import ssl as ssl_module
+    from collections.abc import Callable, Mapping
+
+    import aiohttp
+
+    from kling_async.core.verdict import Got, ReadVerdict
+    from kling_async.creates import Unresolved
+    from kling_async.events import Event
+
+__all__ = ["Client"]
+
+R = TypeVar("R")
+
+
+class Client:
+    """A client of one Kling account. One for the life of the process is right; it is cheap to make.
+
+    Use it by ``async with``, or bare with ``await client.aclose()`` at the end (notebooks). It may be made
+    outside an event loop and outlive one, but lives in one running loop at a time.
+
+    Args:
+        api_key: The key from the console. Default: ``KLING_API_KEY``.
+        access_key: With secret_key, the older kind. Default: ``KLING_ACCESS_KEY``.
+        secret_key: Default: ``KLING_SECRET_KEY``.
+        base_url: Where the API is; a path prefix is fine. Default: ``KLING_BASE_URL``, else the host for
+            accounts outside China (`kling_async.GLOBAL`; the other one is `kling_async.CHINA`).
+        limits: Slots of a pool, ``{"video": 20}``, where you know better than the account's packs.
+        polling: How often to ask about running tasks.
+        retry: How often to repeat what is harmless to repeat.
+        timeouts: How long one exchange with the server may take.
+        queueing: False raises `ConcurrencyExceeded` where the account is full, instead of waiting.
+        session: Your own aiohttp session, used for everything; you close it.
+        proxy: Address of an HTTP proxy.
+        ssl: As aiohttp's: an SSL context, or False to trust any certificate.
+        trust_env: Let aiohttp take proxies from the environment.
+        headers: Sent with every request to the API, not with downloads.
+        max_task_life: Seconds after which a task's slots stop counting, seen ended or not.
+        now: The wall clock, seconds since 1970.
+        rng: Source of jitter.
+        on_event: Called with every `Event`; must be quick, may raise.
+
+    Raises:
+        ConfigurationError: Credentials, base URL or limits cannot work; the message says what to set.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        access_key: str | None = None,
+        secret_key: str | None = None,
+        base_url: str | None = None,
+        limits: Mapping[str, int] | None = None,
+        polling: Polling = Polling(),
+        retry: Retry = Retry(),
+        timeouts: Timeouts = Timeouts(),
+        queueing: bool = True,
+        session: aiohttp.ClientSession | None = None,
+        proxy: str | None = None,
+        ssl: ssl_module.SSLContext | bool | None = None,
+        trust_env: bool = False,
+        headers: Mapping[str, str] | None = None,
+        max_task_life: float = 7200,
+        now: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+        on_event: Callable[[Event], object] | None = None,
+    ) -> None:
+        if not 0 < max_task_life < math.inf:
+            raise ConfigurationError("max_task_life must be above 0 and finite, in seconds")
+        self.base_url = base_url_from(base_url)
+        local = is_loopback(urlsplit(self.base_url).hostname or "")
+        self._engine = Engine(
+            signer_from(api_key, access_key, secret_key),
+            self.base_url,
+            sessions=lambda home: Sessions(
+                home, session=session, proxy=proxy, ssl=ssl, trust_env=trust_env, local_files=local
+            ),
+            headers=headers,
+            limits=limits,
+            polling=polling,
+            retry=retry,
+            timeouts=timeouts,
+            queueing=queueing,
+            max_task_life=max_task_life,
+            now=now,
+            rng=rng,
+            on_event=on_event,
+        )
+        self.account = Account(self._engine)
+
+    def with_options(
+        self,
+        *,
+        timeouts: Timeouts | None = None,
+        polling: Polling | None = None,
+        retry: Retry | None = None,
+    ) -> Client:
+        """Return a client with other settings that shares this one's session, slots and life."""
+        other = object.__new__(Client)
+        other.base_url = self.base_url
+        other._engine = self._engine.derived(polling, retry, timeouts)
+        other.account = Account(other._engine)
+        return other
+
+    async def __aenter__(self) -> Self:
+        self._engine.home.enter()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the client; harmless to repeat.
+
+        Creates on their way get 5 s to end; whoever waits gets `ClientClosed`. Running tasks run on at the
+        vendor's.
+        """
+        await self._engine.close()
+
+    def __repr__(self) -> str:
+        if self._engine.home.closed:
+            return f"<Client {self.base_url} closed>"
+        pools = self._engine.limiter.pools.values()
+        shown = "; ".join(f"{p.name} {p.held}/{p.limit} held, {p.queued} queued" for p in pools)
+        return f"<Client {self.base_url} {shown or 'idle'}>"
+
+    # -- tasks
+
+    async def submit(
+        self,
+        request: TaskRequest[R],
+        *,
+        external_task_id: str | None = None,
+        callback_url: str | None = None,
+        priority: int = 0,
+        label: str = "",
+        queue_timeout: float | None = None,
+    ) -> Task[R]:
+        """Check a request, wait its turn for slots, create its task; return when the vendor has accepted it.
+
+        This await is the queue: a full account is waited for, never an error. A create that was sent is not
+        cancelled with its caller; its task then appears in `tasks()`.
+
+        Args:
+            request: What to make.
+            external_task_id: Your own id, unique in the account; the task can be found by it, and it keeps a
+                repeated create from being paid twice. Default: a random one.
+            callback_url: Where the vendor posts every change of status.
+            priority: Higher goes first.
+            label: Within one priority, labels take turns.
+            queue_timeout: Seconds to wait for slots; a create on its way is not cut short.
+
+        Raises:
+            RequestInvalid: The request cannot be right; nothing was sent.
+            QueueTimeout: No slot in time; nothing was created.
+            APIError: The vendor refused it.
+            AmbiguousCreate: The create's answer was lost; see `unresolved`.
+        """
+        job = await self._job(request, external_task_id, callback_url, priority, label, queue_timeout)
+        return Task(self._engine, await self._engine.creates.submit(job))
+
+    async def _job(
+        self,
+        request: TaskRequest[Any],
+        external_task_id: str | None,
+        callback_url: str | None,
+        priority: int,
+        label: str,
+        queue_timeout: float | None,
+    ) -> Job:
+        engine = self._engine
+        engine.home.enter()
+        endpoint = endpoint_of(request)
+        check(request)
+        await check_media(request, engine.home)
+        name = (
+            str(uuid.uuid4()) if external_task_id is None else check_id(external_task_id, "external_task_id")
+        )
+        more: dict[str, Any] = {"external_task_id": name} if endpoint.takes_external_id else {}
+        if callback_url:
+            more["callback_url"] = callback_url
+        engine.packs.start(endpoint.pool)
+        return Job(
+            request,
+            endpoint,
+            name,
+            more,
+            engine.poller,
+            priority=priority,
+            label=label,
+            queue_timeout=queue_timeout,
+            retry=engine.retry,
+            timeouts=engine.timeouts,
+        )
+
+    @overload
+    async def run(
+        self,
+        request: TaskRequest[R],
+        *,
+        timeout: float | None = None,
+        on_task: Callable[[Task[R]], object] | None = None,
+        external_task_id: str | None = None,
+        callback_url: str | None = None,
+        priority: int = 0,
+        label: str = "",
+        queue_timeout: float | None = None,
+    ) -> R: ...
+
+    @overload
+    async def run(self, request: CallRequest[R], *, timeout: float | None = None) -> R: ...
+
+    async def run(
+        self,
+        request: TaskRequest[R] | CallRequest[R],
+        *,
+        timeout: float | None = None,
+        on_task: Callable[[Task[R]], object] | None = None,
+        **submit: Any,
+    ) -> R:
+        """Submit and wait, or call: one request in, its result out.
+
+        Args:
+            request: What to make.
+            timeout: Seconds for everything, the queue included.
+            on_task: Called with the task once it exists.
+            **submit: As for `submit`.
+
+        Raises:
+            TaskTimeout: The task exists and runs on.
+            QueueTimeout: It was not created.
+            KlingError: As for `submit` and `Task.wait`.
+        """
+        task: Task[R] | None = None
+        job: Job | None = None
+        with anyio.move_on_after(timeout):
+            if isinstance(request, CallRequest):
+                return await self.call(request)
+            job = await self._job(
+                request,
+                submit.pop("external_task_id", None),
+                submit.pop("callback_url", None),
+                submit.pop("priority", 0),
+                submit.pop("label", ""),
+                submit.pop("queue_timeout", None),
+                **submit,
+            )
+            task = Task(self._engine, await self._engine.creates.submit(job))
+            if on_task is not None:
+                on_task(task)
+            return await task.wait()
+        raise _out_of_time(task, job, timeout or 0.0)
+
+    @overload
+    def attach(self, kind: type[TaskRequest[R]] | TaskRequest[R], *, task_id: str) -> Task[R]: ...
+
+    @overload
+    def attach(self, kind: type[TaskRequest[R]] | TaskRequest[R], *, external_task_id: str) -> Task[R]: ...
+
+    def attach(
+        self,
+        kind: type[TaskRequest[R]] | TaskRequest[R],
+        *,
+        task_id: str | None = None,
+        external_task_id: str | None = None,
+    ) -> Task[R]:
+        """Return a handle on a task made elsewhere or earlier, by either id. Nothing is asked yet.
+
+        If it is found running it holds its slots here too. An id that comes from a user of yours is not
+        proof that the task is theirs: check that first.
+
+        Raises:
+            RequestInvalid: Not exactly one id, or one that could name another path.
+        """
+        endpoint = endpoint_of(kind)
+        if (task_id is None) == (external_task_id is None):
+            raise RequestInvalid(
+                "attach", [Problem("task_id", "give task_id or external_task_id, one of them")]
+            )
+        if task_id is not None:
+            name = check_id(task_id, "task_id")
+        else:
+            name = check_id(external_task_id or "", "external_task_id")
+        live = self._engine.poller.find(endpoint, name) or Live(endpoint, name)
+        return Task(self._engine, live)
+
+    def tasks(self) -> list[Task[Any]]:
+        """Return the tasks this client has seen made or running, and not yet seen ended."""
+        return [Task(self._engine, live) for live in self._engine.poller if live.record is not None]
+
+    def unresolved(self) -> list[Unresolved]:
+        """Return the creates whose answer was lost: their tasks may exist, and their slots are held."""
+        return self._engine.creates.unresolved()
+
+    def abandon(self, external_task_id: str) -> bool:
+        """Give up a create of unknown fate: its slots are free. False if there is none of that id.
+
+        Its task, if there is one, runs on and is billed; the account may refuse a create until it ends.
+        """
+        return self._engine.creates.abandon(external_task_id)
+
+    async def list(
+        self, kind: type[TaskRequest[Any]], *, page: int = 1, page_size: int = 30
+    ) -> list[TaskRecord]:
+        """Return one page of an endpoint's tasks, newest first; a page shorter than asked for is the last.
+
+        Args:
+            kind: The endpoint's request type, ``v1.TextToVideo``.
+            page: From 1 to 1000.
+            page_size: From 1 to 500.
+        """
+        endpoint = endpoint_of(kind)
+        problems = [
+            Problem(name, f"{value} is out of range; from 1 to {most}")
+            for name, value, most in (
+                ("page", page, PAGE_MAX),
+                ("page_size", page_size, endpoint.page_size_max),
+            )
+            if not 1 <= value <= most
+        ]
+        if problems:
+            raise RequestInvalid("list", problems)
+        got = await self._read("GET", endpoint.path, {"pageNum": str(page), "pageSize": str(page_size)})
+        try:
+            return decode_list(endpoint.name, got.data)
+        except msgspec.DecodeError as error:
+            reason = f"the list cannot be read: {error}"
+        raise BadResponse(reason, http_status=got.answer.http_status, request_id=got.answer.request_id)
+
+    # -- calls
+
+    async def call(self, request: CallRequest[R]) -> R:
+        """Send a request that is answered at once; return its typed answer.
+
+        Raises:
+            RequestInvalid: The request cannot be right; nothing was sent.
+            APIError: The vendor refused it.
+        """
+        row = call_of(request)
+        check(request)
+        fields = to_wire(request, str)
+        if row.method == "GET":
+            got = await self._read("GET", row.path, {k: str(v) for k, v in fields.items()})
+        else:
+            got = await self._read(row.method, row.path, body=msgspec.json.encode(fields))
+        result = decode_result(row.result, got.data)
+        if code := getattr(result, "code", None):  # a refusal inside an accepting answer
+            text, answer = getattr(result, "msg", "") or "", got.answer
+            raise api_error(code, text, request_id=answer.request_id, http_status=answer.http_status)
+        return result
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Send anything to the API, signed; return the answer's ``data`` as plain objects.
+
+        A GET is repeated as `Retry` says; anything else is sent once, for nothing here knows whether a
+        repetition would be paid twice. Takes no slots: for tasks, `RawTask` is the better way.
+        """
+        body = None if json is None else msgspec.json.encode(json)
+        tries = self._engine.retry if method.upper() == "GET" else Retry(max_tries=1)
+        got = await self._read(method.upper(), check_path(path), params, body=body, retry=tries)
+        return msgspec.json.decode(got.data or b"null")
+
+    async def _read(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        body: bytes | None = None,
+        retry: Retry | None = None,
+    ) -> Got:
+        engine = self._engine
+        engine.home.enter()
+
+        async def once() -> ReadVerdict:
+            return await engine.transport.read(
+                method, path, params=params, body=body, timeouts=engine.timeouts
+            )
+
+        return await read_patiently(once, retry=retry or engine.retry, rng=engine.rng, what=path)
+
+
+def _out_of_time(task: Task[Any] | None, job: Job | None, timeout: float) -> TaskTimeout | QueueTimeout:
+    """Return the error of a run that took too long, by how far it had come."""
+    if task is not None:
+        return TaskTimeout(task.id, task.external_task_id, timeout)
+    if job is not None and job.sent:
+        return TaskTimeout("(on its way)", job.external_task_id, timeout)
+    return QueueTimeout(
+        "" if job is None else job.external_task_id, timeout, "" if job is None else job.reason
+    )

@@ -1,0 +1,85 @@
+"""What an account's resource packs say about the size of its pools.
+
+No endpoint states the concurrency. The names of packs sold in 2026 carry it; older ones are known by kind and
+units. The vendor's rule: the highest among the active packs of one type counts, not their sum.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kling_async.v1 import Pack
+
+__all__ = ["DEFAULTS", "POOLS", "Sizes", "pool_sizes"]
+
+POOLS: Final = ("video", "image", "virtual_try_on")
+DEFAULTS: Final = {"video": 5, "image": 9, "virtual_try_on": 1}
+"""Where to start when nobody tells: the smallest packs on sale."""
+
+_CONCURRENCY: Final = re.compile(r"(?<![A-Za-z0-9])(\d+)Con(?![A-Za-z])")
+_WORDS: Final = (
+    ("virtual_try_on", ("try-on", "tryon", "try on", "试穿", "试衣")),
+    ("video", ("video", "视频")),
+    ("image", ("image", "图像", "图片")),
+)
+# (pool, units) -> slots, for packs whose name does not say: purchase page, 2026-08 and 2026-09
+_BY_UNITS: Final = {
+    ("video", 100): 5,
+    ("video", 1000): 5,
+    ("video", 5000): 20,
+    ("video", 15000): 20,
+    ("video", 45000): 20,
+    ("video", 60000): 20,
+    ("image", 1000): 9,
+    ("image", 100000): 9,
+}
+
+
+class Sizes(NamedTuple):
+    """What the packs say now."""
+
+    limits: dict[str, int]
+    """Size of each pool that an active pack tells for sure."""
+    guesses: dict[str, int]
+    """Where to start in the others: a pack whose size nobody knows, or none of that type at all."""
+    until: float
+    """When this may change by itself, seconds since 1970: a pack that counts ends, a bought one begins."""
+
+
+def pool_of(name: str) -> str | None:
+    """Return the pool a pack's name belongs to, None if it does not say."""
+    lower = name.lower()
+    return next((pool for pool, words in _WORDS if any(word in lower for word in words)), None)
+
+
+def slots_of(pack: Pack) -> int | None:
+    """Return a pack's concurrency by its name, else by its kind and units; None if neither tells."""
+    found = _CONCURRENCY.search(pack.resource_pack_name)
+    if found:
+        return int(found[1])
+    return _BY_UNITS.get((pool_of(pack.resource_pack_name) or "", round(pack.total_quantity)))
+
+
+def pool_sizes(packs: Iterable[Pack], now: float) -> Sizes:
+    """Work out the pools' sizes from the packs, at ``now`` (seconds since 1970)."""
+    limits: dict[str, int] = {}
+    guesses: dict[str, int] = dict.fromkeys(POOLS, 1)
+    until = math.inf
+    for pack in packs:
+        pool = pool_of(pack.resource_pack_name)
+        if pool is None:
+            continue
+        begins, ends = pack.effective_time / 1000, (pack.invalid_time or math.inf) / 1000
+        if pack.status in ("online", "toBeOnline") and now < begins:
+            until = min(until, begins)
+        elif pack.status == "online" and now < ends:
+            until = min(until, ends)
+            slots = slots_of(pack)
+            sizes, size = (guesses, DEFAULTS[pool]) if slots is None else (limits, slots)
+            sizes[pool] = max(sizes.get(pool, 1), size)
+    return Sizes(limits, {pool: n for pool, n in guesses.items() if pool not in limits}, until)

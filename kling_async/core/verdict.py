@@ -1,0 +1,269 @@
+"""What an answer of the API means: for a task's state, for a create, for a read. Decided here and only here.
+
+A transport turns every exchange into one of three outcomes (`Answer`, `Garbled`, `Broken`); the two
+``judge_*`` functions turn an outcome into a verdict, which a driver carries out with ``match``.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
+
+from kling_async.errors import (
+    APIError,
+    AuthenticationError,
+    BadResponse,
+    KlingError,
+    RateLimited,
+    ServerError,
+    TransportError,
+    api_error,
+    code_row,
+)
+from kling_async.wire import TaskRecord, decode_task
+
+__all__ = [
+    "Accepted",
+    "Again",
+    "Answer",
+    "Broken",
+    "CreateVerdict",
+    "Full",
+    "Garbled",
+    "Got",
+    "Lost",
+    "Missing",
+    "NewToken",
+    "Outcome",
+    "ReadVerdict",
+    "Refused",
+    "State",
+    "is_known_status",
+    "judge_create",
+    "judge_read",
+    "state_of",
+]
+
+
+class State(enum.Enum):
+    """What a task's status word comes down to."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+_SUCCEEDED: Final = frozenset({"succeed", "succeeded"})
+_FAILED: Final = frozenset({"failed"})
+_RUNNING: Final = frozenset({"submitted", "processing"})
+
+
+def state_of(status: str) -> State:
+    """Say what a status word means, in the spelling of either generation; an unknown one is running."""
+    if status in _SUCCEEDED:
+        return State.SUCCEEDED
+    return State.FAILED if status in _FAILED else State.RUNNING
+
+
+def is_known_status(status: str) -> bool:
+    """Tell whether the vendor's documentation knows this word."""
+    return status in _SUCCEEDED or status in _FAILED or status in _RUNNING
+
+
+class Answer(NamedTuple):
+    """A whole answer in the API's form."""
+
+    http_status: int
+    code: int | None
+    message: str
+    request_id: str
+    data: bytes
+    date: float | None = None
+    """The server's clock (Date header), seconds since 1970."""
+    retry_after: float | None = None
+    """Seconds."""
+
+
+class Garbled(NamedTuple):
+    """A whole answer that is not of the API's form: HTML, cut JSON, nothing."""
+
+    http_status: int
+    reason: str
+    excerpt: str
+    request_id: str = ""
+    retry_after: float | None = None
+
+
+class Broken(NamedTuple):
+    """No whole answer."""
+
+    sent: bool
+    """False: the request surely never reached the server."""
+    reason: str
+
+
+Outcome: TypeAlias = Answer | Garbled | Broken
+
+
+class Accepted(NamedTuple):
+    """The create made this task."""
+
+    record: TaskRecord
+
+
+class Full(NamedTuple):
+    """1303: the pool has no room for it now. Nothing was made."""
+
+    error: APIError
+
+
+class Again(NamedTuple):
+    """Harmless to repeat, after a pause; ``after`` is what the server asked for, in seconds."""
+
+    error: KlingError
+    after: float | None = None
+
+
+class NewToken(NamedTuple):
+    """1003 or 1004: sign anew and send once more. ``date`` is the server's clock, if it told."""
+
+    error: APIError
+    date: float | None = None
+
+
+class Lost(NamedTuple):
+    """The create may have made a task; only looking it up can tell."""
+
+    error: KlingError
+
+
+class Refused(NamedTuple):
+    """Final. ``closes`` says whether further creates are useless too: of the pool, of the account."""
+
+    error: KlingError
+    closes: str = ""
+
+
+class Got(NamedTuple):
+    """A read's answer."""
+
+    data: bytes
+    answer: Answer
+
+
+class Missing(NamedTuple):
+    """The vendor knows no task of that id."""
+
+    message: str
+    request_id: str
+
+
+CreateVerdict: TypeAlias = Accepted | Full | Again | NewToken | Lost | Refused
+ReadVerdict: TypeAlias = Got | Again | NewToken | Missing | Refused
+
+
+def judge_create(
+    outcome: Outcome, *, endpoint: str, external_task_id: str | None, renewable: bool
+) -> CreateVerdict:
+    """Say what became of a create.
+
+    Args:
+        outcome: What the transport saw.
+        endpoint: Name of the catalog row.
+        external_task_id: What the create carried.
+        renewable: The token can be signed anew and has not been for this send yet.
+    """
+    match outcome:
+        case Broken(sent=False, reason=reason):
+            return Again(TransportError(reason, sent=False))
+        case Broken(reason=reason):
+            return Lost(TransportError(reason, sent=True))
+        case Garbled():
+            return _judge_garbled_create(outcome)
+        case Answer(code=0):
+            return _accepted(outcome, endpoint)
+        case Answer(code=None, http_status=status) if status < 400:
+            return Lost(_bad(outcome, "the answer has no code"))
+        case Answer():
+            return _judge_refused_create(outcome, external_task_id, renewable=renewable)
+
+
+def _accepted(answer: Answer, endpoint: str) -> CreateVerdict:
+    try:
+        return Accepted(decode_task(endpoint, answer.data))
+    except msgspec.DecodeError as error:
+        return Lost(_bad(answer, f"accepted, but the task cannot be read: {error}"))
+
+
+def _judge_refused_create(answer: Answer, external_task_id: str | None, *, renewable: bool) -> CreateVerdict:
+    error = _error(answer, external_task_id)
+    if answer.code == 1303:
+        return Full(error)
+    if isinstance(error, RateLimited):
+        return Again(error, answer.retry_after)
+    if isinstance(error, ServerError):
+        return Lost(error)
+    return _final(answer, error, renewable=renewable)
+
+
+def _judge_garbled_create(outcome: Garbled) -> CreateVerdict:
+    status = outcome.http_status
+    if status == 429:
+        return Again(api_error(None, "too many requests", http_status=429), outcome.retry_after)
+    if 300 <= status < 500:
+        return Refused(_bad(outcome, outcome.reason))
+    return Lost(_bad(outcome, outcome.reason))
+
+
+def judge_read(outcome: Outcome, *, renewable: bool) -> ReadVerdict:
+    """Say what became of a read, which may be repeated freely."""
+    match outcome:
+        case Broken(sent=sent, reason=reason):
+            return Again(TransportError(reason, sent=sent))
+        case Garbled(http_status=status) if 300 <= status < 500 and status != 429:
+            return Refused(_bad(outcome, outcome.reason))
+        case Garbled():
+            return Again(_bad(outcome, outcome.reason), outcome.retry_after)
+        case Answer(code=0):
+            return Got(outcome.data, outcome)
+        case Answer(code=None, http_status=status) if status < 400:
+            return Again(_bad(outcome, "the answer has no code"))
+        case Answer():
+            return _judge_refused_read(outcome, renewable=renewable)
+
+
+def _judge_refused_read(answer: Answer, *, renewable: bool) -> ReadVerdict:
+    error = _error(answer, None)
+    if isinstance(error, RateLimited | ServerError) or answer.code == 1303:
+        return Again(error, answer.retry_after)
+    if answer.code == 1201 and "not found" in answer.message.lower():
+        return Missing(answer.message[:500], answer.request_id)
+    return _final(answer, error, renewable=renewable)
+
+
+def _final(answer: Answer, error: APIError, *, renewable: bool) -> NewToken | Refused:
+    if answer.code in (1003, 1004):
+        return NewToken(error, answer.date) if renewable else Refused(error, "all")
+    closes = code_row(answer.code, answer.http_status).closes
+    if isinstance(error, AuthenticationError) and answer.code is None:
+        closes = "all"
+    return Refused(error, closes)
+
+
+def _error(answer: Answer, external_task_id: str | None) -> APIError:
+    return api_error(
+        answer.code,
+        answer.message,
+        request_id=answer.request_id,
+        http_status=answer.http_status,
+        external_task_id=external_task_id,
+    )
+
+
+def _bad(outcome: Answer | Garbled, reason: str) -> BadResponse:
+    excerpt = outcome.excerpt if isinstance(outcome, Garbled) else ""
+    return BadResponse(
+        reason, http_status=outcome.http_status, excerpt=excerpt, request_id=outcome.request_id
+    )

@@ -1,0 +1,117 @@
+"""Puts the drivers of one account together, and takes them down."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from kling_async.core.schedule import Schedule
+from kling_async.creates import Creates
+from kling_async.errors import ClientClosed
+from kling_async.events import Hooks
+from kling_async.files import download
+from kling_async.limiter import Limiter
+from kling_async.limits import PackReader
+from kling_async.loops import GRACE, Home
+from kling_async.poller import Poller
+from kling_async.transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from kling_async.auth import Signer
+    from kling_async.events import Event
+    from kling_async.options import Polling, Retry, Timeouts
+    from kling_async.poller import Live
+    from kling_async.sessions import Sessions
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """What clients that share slots share; `derived` ones differ in how they ask, retry and time out."""
+
+    def __init__(
+        self,
+        signer: Signer,
+        base_url: str,
+        *,
+        sessions: Callable[[Home], Sessions],
+        headers: Mapping[str, str] | None,
+        limits: Mapping[str, int] | None,
+        polling: Polling,
+        retry: Retry,
+        timeouts: Timeouts,
+        queueing: bool,
+        max_task_life: float,
+        now: Callable[[], float],
+        rng: random.Random | None,
+        on_event: Callable[[Event], object] | None,
+    ) -> None:
+        self.polling, self.retry, self.timeouts = polling, retry, timeouts
+        self.rng = random.Random() if rng is None else rng  # noqa: S311 - jitter, not secrets
+        self.home = Home(now)
+        self.hooks = Hooks(on_event)
+        self.sessions = sessions(self.home)
+        self.transport = Transport(self.sessions, signer, base_url, headers)
+        self.limiter = Limiter(
+            self.home, self.hooks, self.rng, limits=limits, life=max_task_life, gate=queueing
+        )
+        self.creates = Creates(
+            self.home, self.hooks, self.transport, self.limiter, self.rng, queueing=queueing
+        )
+        self.packs = PackReader(self.home, self.transport, self.limiter, timeouts)
+        self.creates.on_out_of_units = self.packs.again
+        self.pollers: dict[object, Poller] = {}
+        self.poller = self._poller_for(polling, retry, timeouts)
+
+    def _poller_for(self, polling: Polling, retry: Retry, timeouts: Timeouts) -> Poller:
+        """Return the poller of these settings: one each, however many clients use them."""
+        poller = self.pollers.get((polling, retry, timeouts))
+        if poller is None:
+            schedule = partial(Schedule, polling, retry)
+            poller = Poller(self.home, self.hooks, self.transport, self.limiter, schedule, self.rng, timeouts)
+            poller.find_ticket = self.creates.claim
+            self.pollers[(polling, retry, timeouts)] = poller
+        return poller
+
+    def derived(self, polling: Polling | None, retry: Retry | None, timeouts: Timeouts | None) -> Engine:
+        """Return an engine over the same slots and sessions with other settings."""
+        other = object.__new__(Engine)
+        other.__dict__.update(self.__dict__)
+        other.retry = retry or self.retry
+        other.timeouts = timeouts or self.timeouts
+        other.polling = polling or self.polling
+        other.poller = other._poller_for(other.polling, other.retry, other.timeouts)
+        return other
+
+    async def fetch(self, url: str, target: Path, *, task: Live) -> None:
+        """Store one result file."""
+        name = "" if task.record is None else task.record.task_id
+        await download(self.sessions, url, target, timeouts=self.timeouts, task_id=name)
+        self._tell_downloaded(task, target)
+
+    def _tell_downloaded(self, task: Live, target: Path) -> None:
+        if self.hooks:
+            facts: dict[str, Any] = {"endpoint": task.endpoint.name, "pool": task.endpoint.pool}
+            facts |= {"task_id": task.id, "external_task_id": task.external_task_id}
+            self.hooks.emit("downloaded", self.home.time(), detail=target.name, **facts)
+
+    async def close(self) -> None:
+        """End everything; what waits gets `ClientClosed`, creates in flight get a few seconds."""
+        if self.home.closed:
+            return
+        self.home.closed = True
+        self.limiter.silence()
+        self.packs.silence()
+        self.creates.fail_queued(ClientClosed("the client was closed while this queued; nothing was sent"))
+        for poller in self.pollers.values():
+            poller.silence()
+            poller.fail_all(ClientClosed("the client was closed; the task runs on, attach() to it later"))
+        with anyio.move_on_after(GRACE + 1, shield=True):
+            await self.home.close()
+            await self.sessions.close()

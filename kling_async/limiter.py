@@ -1,0 +1,198 @@
+"""Drives the pools: admits what `core.admission` says, keeps its timers, tells who queues.
+
+This is the ledger of slots as the rest sees it, and all calls go through these few methods, so that a ledger
+shared between processes can stand in their place later.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from kling_async.core.admission import Phase, Pool, Ticket
+from kling_async.core.packs import DEFAULTS
+from kling_async.errors import ConfigurationError, KlingError, Problem, RequestInvalid
+from kling_async.loops import Alarm
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Mapping
+
+    from kling_async.events import Hooks
+    from kling_async.loops import Home
+
+__all__ = ["Limiter"]
+
+_MOMENT: Final = 0.05
+
+
+class Limiter:
+    """The slots of one account, as this process sees them."""
+
+    def __init__(
+        self,
+        home: Home,
+        hooks: Hooks,
+        rng: random.Random,
+        *,
+        limits: Mapping[str, int] | None,
+        life: float,
+        gate: bool,
+    ) -> None:
+        self._home = home
+        self._hooks = hooks
+        self._rng = rng
+        self._life = life
+        self._gate = gate
+        self._limits = dict(limits or {})
+        for name, limit in self._limits.items():
+            if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+                raise ConfigurationError(f"limits[{name!r}] is {limit!r}; use a whole number above 0")
+        self._pools: dict[str, Pool] = {}
+        self._alarms: dict[str, Alarm] = {}
+        self.on_admit: Callable[[Ticket], None] = lambda _: None
+        self.on_purged: Callable[[Ticket, KlingError], None] = lambda _, __: None
+        self.on_crowd: list[Callable[[str, bool], None]] = []
+        """Told whether anybody queues for a pool, whenever that may have changed."""
+        home.on_move.append(self._moved)
+
+    def pool(self, name: str) -> Pool:
+        """Return a pool, made when first asked for."""
+        pool = self._pools.get(name)
+        if pool is None:
+            limit, source = self._limits.get(name), "caller"
+            if limit is None:
+                limit, source = DEFAULTS.get(name, 1), "default"
+            pool = Pool(name, limit, source=source, life=self._life, gate=self._gate)
+            self._pools[name] = pool
+            self._alarms[name] = Alarm(self._home, lambda now: self._pump(pool, now))
+        return pool
+
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        """All pools used so far."""
+        return self._pools
+
+    def enter(self, name: str, ticket: Ticket) -> None:
+        """Queue for slots; ``on_admit`` is called when they are taken, perhaps at once.
+
+        Raises:
+            KlingError: The pool is closed: the error that closed it.
+            RequestInvalid: The pool can never hold that many.
+        """
+        pool = self.pool(name)
+        if not pool.fits_ever(ticket.weight):
+            raise too_heavy(pool, ticket)
+        error = pool.enter(ticket, self._home.time())
+        if error is not None:
+            raise error.again()
+        self._pump(pool)
+
+    def leave(self, name: str, ticket: Ticket) -> None:
+        """Queue no longer.
+
+        Those behind are let forward a moment later: if everybody is being cancelled because the loop ends,
+        nothing new must be started in it.
+        """
+        self.pool(name).leave(ticket)
+        self._alarms[name].advance(self._home.time() + _MOMENT)
+
+    def accepted(self, name: str, ticket: Ticket) -> None:
+        """The create made a task, which now holds the slots."""
+        pool = self.pool(name)
+        pool.accepted(ticket, self._home.time())
+        self._pump(pool)
+
+    def refused(self, name: str, ticket: Ticket, *, drop: bool) -> None:
+        """1303: the ticket is back in its place, unless dropped."""
+        pool = self.pool(name)
+        pool.refused(ticket, self._home.time(), self._rng.random(), drop=drop)
+        self._pump(pool)
+
+    def requeue(self, name: str, ticket: Ticket, after: float, *, drop: bool, opens: bool) -> None:
+        """The create was surely not made: back in its place, the pool waits ``after`` seconds."""
+        pool = self.pool(name)
+        pool.requeue(ticket, self._home.time(), after, drop=drop, opens=opens)
+        self._pump(pool)
+
+    def withdrawn(self, name: str, ticket: Ticket, *, opens: bool = True) -> None:
+        """The create was refused for its own sake."""
+        pool = self.pool(name)
+        pool.withdrawn(ticket, opens=opens)
+        self._pump(pool)
+
+    def unknown(self, name: str, ticket: Ticket) -> None:
+        """The create's fate is unknown: its slots stay held."""
+        self.pool(name).unknown(ticket, self._home.time())
+        self._alarms[name].advance(self._home.time() + _MOMENT)
+
+    def occupy(self, name: str, weight: int, age: float, owner: object) -> Ticket:
+        """A running task that was not created here holds slots too."""
+        ticket = Ticket(weight, owner=owner)
+        pool = self.pool(name)
+        pool.occupy(ticket, self._home.time(), age)
+        self._pump(pool)
+        return ticket
+
+    def release(self, name: str, ticket: Ticket) -> None:
+        """The task was seen ended, or given up: its slots are free."""
+        pool = self.pool(name)
+        if pool.release(ticket, self._home.time()):
+            self._pump(pool)
+
+    def resize(self, name: str, limit: int, source: str) -> None:
+        """Take what the packs say; a caller's limit stays, a guess does not undo what was learned."""
+        pool = self.pool(name)
+        if pool.source == "caller" or (source == "default" and pool.source == "learned"):
+            return
+        for ticket in pool.resize(limit, source):
+            self.on_purged(ticket, too_heavy(pool, ticket))
+        self._pump(pool)
+
+    def close(self, error: KlingError, name: str | None = None) -> None:
+        """Close one pool, or all: what queues there fails with that error."""
+        for pool in [self.pool(name)] if name else list(self._pools.values()):
+            for ticket in pool.close(error, self._home.time()):
+                self.on_purged(ticket, error.again())
+            self._pump(pool)
+
+    def reopen(self, name: str | None = None) -> None:
+        """Let creates through again at once."""
+        for pool in [self.pool(name)] if name else list(self._pools.values()):
+            pool.reopen()
+            self._pump(pool)
+
+    def silence(self) -> None:
+        """Set no more timers: the client is closed."""
+        for alarm in self._alarms.values():
+            alarm.clear()
+
+    def _pump(self, pool: Pool, now: float | None = None) -> None:
+        if self._home.closed:
+            return
+        now = self._home.time() if now is None else now
+        for ticket in pool.expire(now):
+            self._hooks.emit("slot_expired", now, pool=pool.name, external_task_id=_name(ticket))
+        for ticket in pool.admit(now):
+            self.on_admit(ticket)
+        self._alarms[pool.name].set(pool.next_time())
+        for listener in self.on_crowd:
+            listener(pool.name, pool.queued > 0)
+
+    def _moved(self) -> None:
+        """The loop was replaced: its timers are gone, and so are those who queued in it."""
+        for name, pool in self._pools.items():
+            self._alarms[name].clear()
+            for ticket in pool.tickets():
+                if ticket.phase in (Phase.QUEUED, Phase.ASIDE):
+                    pool.leave(ticket)
+            self._pump(pool)
+
+
+def too_heavy(pool: Pool, ticket: Ticket) -> RequestInvalid:
+    """Return the error for a request that needs more slots than its pool has."""
+    text = f"takes {ticket.weight} {pool.name} slots; this account has {pool.limit} in all"
+    return RequestInvalid("request", [Problem("n" if pool.name == "image" else "weight", text)])
+
+
+def _name(ticket: Ticket) -> str | None:
+    return getattr(ticket.owner, "external_task_id", None)

@@ -1,0 +1,156 @@
+"""The event loop a client lives in: its clock, its background work, and what happens when it ends.
+
+A client may outlive its loop (two ``asyncio.run`` in a row, a restarted notebook). Its clock then goes on
+from where it stood, by wall time; work of the old loop is gone, and whoever asks is told by ``on_move``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from kling_async.errors import ClientClosed, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+__all__ = ["Alarm", "Home"]
+
+log = logging.getLogger("kling_async")
+
+GRACE: Final = 5.0
+"""Seconds that creates in flight get when the client is closed."""
+
+
+class Home:
+    """Where a client's work runs. Times are seconds of a clock that never goes back."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        """The wall clock, seconds since 1970; for the wire only."""
+        self.closed = False
+        self.on_move: list[Callable[[], None]] = []
+        """Called when a new loop replaces one that ended."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._offset = 0.0
+        self._seen = (0.0, 0.0)
+        self._work: dict[asyncio.Task[None], bool] = {}
+
+    def enter(self) -> asyncio.AbstractEventLoop:
+        """Make the running loop this client's home.
+
+        Raises:
+            ClientClosed: The client was closed.
+            ConfigurationError: It lives in another loop that still runs.
+        """
+        if self.closed:
+            raise ClientClosed("this client is closed")
+        loop = asyncio.get_running_loop()
+        if loop is self._loop:
+            return loop
+        if self._loop is not None and self._loop.is_running():
+            raise ConfigurationError(
+                "this client is in use in another event loop that still runs (another thread?); "
+                "make one Client per running loop"
+            )
+        first = self._loop is None
+        self._settle(loop)
+        if not first:
+            for callback in self.on_move:
+                callback()
+        return loop
+
+    def _settle(self, loop: asyncio.AbstractEventLoop) -> None:
+        stood, wall = self._seen
+        if self._loop is not None:
+            stood += max(0.0, self.now() - wall)
+        self._loop, self._offset = loop, stood - loop.time()
+        self._work = {}
+        self.time()
+
+    def time(self) -> float:
+        """Return the client's time. It is the loop's, moved so that it goes on over the loops."""
+        if self._loop is None:
+            return 0.0
+        time = self._loop.time() + self._offset
+        if time - self._seen[0] > 1.0 or not self._seen[1]:  # the wall clock costs a system call
+            self._seen = (time, self.now())
+        return time
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call back at a client time."""
+        return self.enter().call_at(when - self._offset, callback, context=contextvars.Context())
+
+    def spawn(
+        self, work: Coroutine[Any, Any, None], name: str, *, lasting: bool = False
+    ) -> asyncio.Task[None]:
+        """Run work that belongs to the client, not to the caller, whose context it does not inherit.
+
+        ``lasting`` work gets a few seconds to end when the client is closed.
+        """
+        loop = self.enter()
+        task = loop.create_task(work, name=f"kling_async {name}", context=contextvars.Context())
+        self._work[task] = lasting
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._work.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background work of the client broke: %s", task.get_name(), exc_info=error)
+
+    async def close(self) -> None:
+        """End all work: what lasts gets `GRACE` seconds, the rest none."""
+        self.closed = True
+        if self._loop is not asyncio.get_running_loop():
+            return
+        lasting = [task for task, lasts in self._work.items() if lasts]
+        for task in [task for task, lasts in self._work.items() if not lasts]:
+            task.cancel()
+        if lasting:
+            await asyncio.wait(lasting, timeout=GRACE)
+        remaining = [task for task in self._work if task is not asyncio.current_task()]
+        for task in remaining:
+            task.cancel()
+        await asyncio.gather(*remaining, return_exceptions=True)
+
+
+class Alarm:
+    """One timer of a driver: it rings at the earliest time asked for, and tells the time it was set to.
+
+    Timers may fire a rounding error early; the driver is then told the time it asked for, or it would ask
+    again for ever.
+    """
+
+    def __init__(self, home: Home, ring: Callable[[float], None]) -> None:
+        self._home = home
+        self._ring = ring
+        self._when = math.inf
+        self._handle: asyncio.TimerHandle | None = None
+
+    def set(self, when: float) -> None:
+        """Ring at ``when`` and not at the time set before; inf: do not ring."""
+        if when == self._when:
+            return
+        self.clear()
+        if when < math.inf:
+            self._when = when
+            self._handle = self._home.call_at(when, self._fire)
+
+    def advance(self, when: float) -> None:
+        """Ring at ``when`` if that is earlier than what is set."""
+        if when < self._when:
+            self.set(when)
+
+    def clear(self) -> None:
+        """Do not ring."""
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle, self._when = None, math.inf
+
+    def _fire(self) -> None:
+        when, self._handle, self._when = self._when, None, math.inf
+        self._ring(max(self._home.time(), when))

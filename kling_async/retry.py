@@ -1,0 +1,79 @@
+"""Try again what is harmless to repeat. The one module that uses `backoff`, whose limits it knows.
+
+``backoff`` is used for the attempts alone: `max_tries`, and a wait generator of ours that honours the
+server's Retry-After. Its own jitter, clock-based limits and logger stay off: they would scale a Retry-After,
+ignore the loop's clock, and log payloads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import backoff
+
+from kling_async.core.verdict import Again, Got, Missing, Refused
+from kling_async.errors import KlingError, TaskNotFound
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable, Generator
+
+    from kling_async.core.verdict import ReadVerdict
+    from kling_async.options import Retry
+
+__all__ = ["polite_wait", "read_patiently"]
+
+
+class _Repeat(Exception):
+    """Not an error: the word to backoff to go on."""
+
+    def __init__(self, verdict: Again) -> None:
+        super().__init__()
+        self.verdict = verdict
+
+
+def polite_wait(rng: random.Random, retry: Retry) -> Generator[Any, Any, None]:
+    """Yield pauses: what the server asked for, else a random part of a ceiling that doubles up to a cap."""
+    repeat = yield  # backoff primes a generator with one empty send
+    ceiling = retry.base
+    while True:
+        hint = repeat.verdict.after
+        repeat = yield hint if hint is not None else rng.uniform(0, ceiling)
+        ceiling = min(retry.cap, ceiling * 2)
+
+
+async def read_patiently(
+    read: Callable[[], Awaitable[ReadVerdict]], *, retry: Retry, rng: random.Random, what: str = ""
+) -> Got:
+    """Read until an answer comes or the tries are used up; raise what stood in the way.
+
+    Raises:
+        KlingError: The last failure.
+    """
+
+    async def once() -> Got | Missing | Refused:
+        verdict = await read()
+        if isinstance(verdict, Again):
+            raise _Repeat(verdict)
+        assert isinstance(verdict, Got | Missing | Refused)  # noqa: S101 - the transport renews tokens
+        return verdict
+
+    attempt = backoff.on_exception(
+        polite_wait, _Repeat, rng=rng, retry=retry, max_tries=retry.max_tries, jitter=None, logger=None
+    )(once)
+    failure: KlingError
+    try:
+        verdict = await attempt()
+    except _Repeat as repeat:
+        failure = repeat.verdict.error
+    else:
+        if isinstance(verdict, Got):
+            return verdict
+        failure = verdict.error if isinstance(verdict, Refused) else not_found(verdict, what)
+    raise failure
+
+
+def not_found(verdict: Missing, what: str) -> TaskNotFound:
+    """Return the error for a task the vendor does not know."""
+    text = f"no task {what}: {verdict.message}" if what else verdict.message
+    return TaskNotFound(text, id=what, request_id=verdict.request_id)

@@ -1,0 +1,219 @@
+"""A handle on one task of the vendor's: wait for it, watch it, fetch its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import anyio
+
+from kling_async.catalog import result_of
+from kling_async.core.verdict import State
+from kling_async.errors import DownloadError, ResultExpired, TaskNotFound, TaskTimeout
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import AsyncIterator
+
+    from kling_async.engine import Engine
+    from kling_async.poller import Live
+    from kling_async.wire import File, TaskRecord, TaskRequest
+
+__all__ = ["Task"]
+
+R = TypeVar("R")
+
+_KEPT_DAYS = 30
+
+
+class Task(Generic[R]):
+    """One task. Handles are cheap, and any number of them may stand for the same task.
+
+    There is no ``cancel()``: the vendor has none. Who stops waiting leaves a task that runs on, holds its
+    slots until it ends, and is billed when it succeeds.
+    """
+
+    __slots__ = ("_engine", "_live", "_result")
+
+    def __init__(self, engine: Engine, live: Live) -> None:
+        self._engine = engine
+        self._live = live
+        self._result: R | None = None
+
+    @property
+    def id(self) -> str:
+        """The vendor's id; before an attached task was first seen, what it was attached by."""
+        record = self._live.record
+        return self._live.id if record is None else record.task_id
+
+    @property
+    def external_task_id(self) -> str | None:
+        """The id that the create carried, if known."""
+        return self._live.external_task_id
+
+    @property
+    def status(self) -> str:
+        """The vendor's word as last seen (``submitted``, ``processing``, ``succeed``, ``failed``)."""
+        return "unknown" if self._live.record is None else self._live.record.status
+
+    @property
+    def done(self) -> bool:
+        """Whether it was seen ended, in success or failure."""
+        return self._live.done
+
+    @property
+    def created_at(self) -> dt.datetime | None:
+        """When the vendor made it, aware, in UTC; None if unknown."""
+        return None if self._live.record is None else self._live.record.created
+
+    @property
+    def request(self) -> TaskRequest[R] | None:
+        """The request it was made from, if this client made it."""
+        return self._live.request
+
+    @property
+    def record(self) -> TaskRecord | None:
+        """All that is known of it, as plain data; None before an attached task was first seen."""
+        return self._live.record
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The vendor's own object as last seen; empty before that."""
+        return {} if self._live.record is None else self._live.record.raw
+
+    @property
+    def result(self) -> R | None:
+        """The result; None before the task succeeded.
+
+        Raises:
+            BadResponse: The vendor's result is not of the documented form; see ``raw``.
+        """
+        record = self._live.record
+        if self._result is None and record is not None and self._live.state is State.SUCCEEDED:
+            self._result = result_of(self._live.endpoint, record)
+        return self._result
+
+    async def wait(self, timeout: float | None = None) -> R:
+        """Wait until the task ends; return its result.
+
+        May be awaited by many at once, and again after an interrupt: giving up harms nothing.
+
+        Args:
+            timeout: Seconds to wait; None waits as long as it takes.
+
+        Raises:
+            TaskFailed: The vendor ended it as failed; the error holds its record.
+            TaskTimeout: It still runs.
+            TaskNotFound: The vendor knows no such task.
+            AuthenticationError: The key was refused.
+        """
+        with anyio.move_on_after(timeout) as scope:
+            await self._engine.poller.wait(self._live)
+        if scope.cancelled_caught and not self.done:
+            raise TaskTimeout(self.id, self.external_task_id, timeout or 0.0)
+        self._live.raise_if_failed()
+        result = self.result
+        assert result is not None  # noqa: S101 - it is done and has not failed
+        return result
+
+    def updates(self) -> AsyncIterator[TaskRecord]:
+        """Iterate over the records as they are seen to change, the present one first, the last one last.
+
+        It ends when the task does; a task that fails is a last record with that status, not an error.
+        """
+        return _Updates(self._engine, self._live)
+
+    async def refresh(self) -> TaskRecord:
+        """Ask the vendor now, without waiting for the next round; return what it said.
+
+        Raises:
+            TaskNotFound: The vendor knows no such task.
+            KlingError: No answer came, `Retry.max_tries` times.
+        """
+        await self._engine.poller.refresh(self._live, self._engine.retry, self._engine.timeouts)
+        assert self._live.record is not None  # noqa: S101 - just seen
+        return self._live.record
+
+    async def download(self, directory: str | Path, *, watermarked: bool = False) -> list[Path]:
+        """Wait for the task and store its files in a folder, made if needed; return their paths.
+
+        Files are named by the task's id, and written whole or not at all. An address that has died is
+        renewed by one query.
+
+        Args:
+            directory: Where to.
+            watermarked: Fetch the marked copies instead, if the request asked for them.
+
+        Raises:
+            DownloadError: A file could not be fetched.
+            ResultExpired: The vendor has deleted it (30 days after the task ended).
+        """
+        await self.wait()
+        folder = Path(directory)
+        try:
+            return await self._fetch(folder, watermarked=watermarked)
+        except DownloadError as error:
+            if error.http_status not in (401, 403, 404, 410):
+                raise
+        await self._renew()
+        return await self._fetch(folder, watermarked=watermarked)
+
+    async def _renew(self) -> None:
+        """Ask for fresh addresses; say so if there can be none."""
+        record = self._live.record
+        ended = (record.updated_at if record is not None else 0) / 1000
+        expired = ended and self._engine.home.now() - ended > _KEPT_DAYS * 86400
+        gone = False
+        try:
+            await self.refresh()
+        except TaskNotFound:
+            gone = True
+        if gone or expired:
+            raise ResultExpired(
+                f"the files of task {self.id} are gone: results are kept for {_KEPT_DAYS} days",
+                task_id=self.id,
+            )
+        self._result = None
+
+    async def _fetch(self, folder: Path, *, watermarked: bool) -> list[Path]:
+        files: tuple[File, ...] = getattr(self.result, "files", lambda **_: ())(watermarked=watermarked)
+        if not files:
+            raise DownloadError(f"the result of task {self.id} names no files", task_id=self.id)
+        paths: list[Path] = []
+        for file in files:
+            name = f"{self.id}-{file.name}" if len(files) > 1 else self.id
+            path = folder / f"{name}{'-watermarked' if watermarked else ''}{file.suffix}"
+            await self._engine.fetch(file.url, path, task=self._live)
+            paths.append(path)
+        return paths
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as plain data: a handle belongs to its client, its record to anybody."""
+        if self._live.record is None:
+            raise TypeError("this task was not seen yet: pickle its id")
+        return self._live.record.__reduce__()
+
+    def __repr__(self) -> str:
+        return f"<Task {self._live.endpoint.name} {self.id} {self.status}>"
+
+
+class _Updates:
+    """Holds nothing between two steps, so leaving the loop early leaves nothing behind."""
+
+    def __init__(self, engine: Engine, live: Live) -> None:
+        self._engine = engine
+        self._live = live
+        self._shown: tuple[str, int] | None = None
+
+    def __aiter__(self) -> _Updates:
+        return self
+
+    async def __anext__(self) -> TaskRecord:
+        while True:
+            record = self._live.record
+            if record is not None and self._shown != (record.status, record.updated_at):
+                self._shown = (record.status, record.updated_at)
+                return record
+            if self._live.done:
+                raise StopAsyncIteration
+            await self._engine.poller.change(self._live)

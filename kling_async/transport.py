@@ -1,0 +1,215 @@
+"""One request out, one outcome in: the only place that speaks HTTP with the API.
+
+Nothing here decides what an answer means (`core.verdict` does) or raises what the wire did: no exception of
+aiohttp leaves this module, since its repr holds the Authorization header.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+import msgspec
+
+from kling_async._version import __version__
+from kling_async.core.verdict import (
+    Answer,
+    Broken,
+    CreateVerdict,
+    Garbled,
+    NewToken,
+    Outcome,
+    ReadVerdict,
+    judge_create,
+    judge_read,
+)
+from kling_async.wire import decode_envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kling_async.auth import Signer
+    from kling_async.options import Timeouts
+    from kling_async.sessions import Sessions
+
+__all__ = ["Transport", "broken_by", "redact"]
+
+_ANSWER_MAX: Final = 32 * 1024 * 1024
+_STREAM_FROM: Final = 512 * 1024
+_RETRY_AFTER_MAX: Final = 3600.0
+_AGENT: Final = f"kling-async/{__version__}"
+
+
+class Transport:
+    """Sends requests of one account to one base URL."""
+
+    def __init__(
+        self, sessions: Sessions, signer: Signer, base_url: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.base_url = base_url
+        self.sessions = sessions
+        self._signer = signer
+        self._headers = {"User-Agent": _AGENT, "Accept": "application/json", **(headers or {})}
+
+    async def create(
+        self, path: str, body: bytes, *, endpoint: str, external_task_id: str | None, timeouts: Timeouts
+    ) -> CreateVerdict:
+        """Send a create; a refused token is signed anew and sent once more."""
+        renewable = self._signer.renewable
+        while True:
+            outcome = await self.exchange("POST", path, body=body, timeouts=timeouts, creates=True)
+            verdict = judge_create(
+                outcome, endpoint=endpoint, external_task_id=external_task_id, renewable=renewable
+            )
+            if not isinstance(verdict, NewToken):
+                return verdict
+            self._renew(verdict)
+            renewable = False
+
+    async def read(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeouts: Timeouts,
+        params: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> ReadVerdict:
+        """Send what may be repeated freely; a refused token is signed anew and sent once more."""
+        renewable = self._signer.renewable
+        while True:
+            outcome = await self.exchange(method, path, params=params, body=body, timeouts=timeouts)
+            verdict = judge_read(outcome, renewable=renewable)
+            if not isinstance(verdict, NewToken):
+                return verdict
+            self._renew(verdict)
+            renewable = False
+
+    def _renew(self, verdict: NewToken) -> None:
+        self._signer.renew(self.sessions.home.now(), verdict.date)
+
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeouts: Timeouts,
+        params: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        creates: bool = False,
+    ) -> Outcome:
+        """Send one request; return what came of it, whatever it was."""
+        session = await self.sessions.get("creates" if creates else "reads")
+        headers = {**self._headers, "Authorization": f"Bearer {self._signer.token(self.sessions.home.now())}"}
+        data: Any = body
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            if len(body) > _STREAM_FROM:  # written piece by piece, so the loop goes on
+                data = io.BytesIO(body)
+        read, total = timeouts.grown(len(body or b""))
+        try:
+            async with session.request(
+                method,
+                self.base_url + path,
+                params=params,
+                data=data,
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=total, connect=timeouts.connect, sock_read=read),
+                **self.sessions.per_request,
+            ) as response:
+                return _outcome(response, await _body(response))
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            broken = broken_by(error)
+        return broken
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes | None:
+    """Read a whole answer; None if it is larger than any the API gives."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _ANSWER_MAX:
+            return None
+    return bytes(body)
+
+
+def _outcome(response: aiohttp.ClientResponse, body: bytes | None) -> Outcome:
+    status, headers = response.status, response.headers
+    wait = _retry_after(headers.get("Retry-After"))
+    if body is None:
+        return Garbled(status, "the answer is larger than 32 MiB", "", "", wait)
+    if not body.strip():
+        return Garbled(status, "the answer is empty", "", "", wait)
+    try:
+        envelope = decode_envelope(body)
+    except msgspec.DecodeError:
+        return Garbled(status, "the answer is not of the API's form", _excerpt(body), "", wait)
+    return Answer(
+        http_status=status,
+        code=envelope.code,
+        message=redact(envelope.message or "")[:500],
+        request_id=(envelope.request_id or "")[:100],
+        data=bytes(envelope.data),
+        date=_date(headers.get("Date")),
+        retry_after=wait,
+    )
+
+
+_URL_QUERY: Final = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*")
+_LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/_=.-]{80,}")
+
+
+def redact(text: str) -> str:
+    """Take signed queries, tokens and Base64 out of a text of the server's."""
+    return _LONG_RUN.sub("...", _URL_QUERY.sub(r"\1?...", text))
+
+
+def _excerpt(body: bytes) -> str:
+    return redact(body[:2000].decode("utf-8", "replace"))[:200]
+
+
+def _date(header: str | None) -> float | None:
+    if not header:
+        return None
+    try:
+        return parsedate_to_datetime(header).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _retry_after(header: str | None) -> float | None:
+    """Return the seconds of a Retry-After header; a date is not used by this API and counts as absent."""
+    try:
+        seconds = float(header or "nan")
+    except ValueError:
+        return None
+    if not math.isfinite(seconds) or seconds < 0:
+        return None
+    return min(seconds, _RETRY_AFTER_MAX)
+
+
+def broken_by(error: BaseException) -> Broken:  # noqa: PLR0911 - a table
+    """Say in our words what an exception of the HTTP library means, and whether anything was sent."""
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return Broken(False, f"cannot find the host {error.host}")
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return Broken(False, f"no TLS connection to {error.host}: {type(error).__name__}")
+        case aiohttp.ClientConnectorError():
+            reason = error.os_error.strerror or type(error.os_error).__name__
+            return Broken(False, f"cannot connect to {error.host}:{error.port}: {reason}")
+        case aiohttp.ConnectionTimeoutError():
+            return Broken(False, "no connection in time")
+        case aiohttp.ClientHttpProxyError():
+            return Broken(False, f"the proxy refused (HTTP {error.status})")
+        case aiohttp.ServerTimeoutError() | TimeoutError():
+            return Broken(True, "no answer in time")
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | aiohttp.ClientOSError():
+            return Broken(True, "the connection was cut before the whole answer came")
+        case _:
+            return Broken(True, f"the exchange failed: {type(error).__name__}")
