@@ -1,0 +1,111 @@
+"""The command ``kling``. Nothing heavy is imported before it is known what is to be done."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Final
+
+from kling_async._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+POOLS: Final = {"video": 5, "image": 9, "virtual_try_on": 1}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status. Ctrl-C ends it without a traceback."""
+    options = _parser().parse_args(argv)
+    try:
+        if options.command == "demo":
+            from kling_async.cli.demo import run_demo  # noqa: PLC0415 - loads aiohttp
+
+            return run_demo(options)
+        from kling_async.cli.serve import run_emulator  # noqa: PLC0415 - loads aiohttp
+
+        return run_emulator(options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kling", description="Asyncio client for the Kling AI media API: demo and emulator."
+    )
+    parser.add_argument("--version", action="version", version=f"kling-async {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser(
+        "demo",
+        help="run a batch of prompts, against the emulator unless told otherwise",
+        description="Run a batch of video and image prompts through the whole client and store the files. "
+        "By default a local emulator plays the vendor and nothing is paid.",
+    )
+    demo.add_argument("--out", default="out", metavar="DIR", help="where the files go (default: out)")
+    demo.add_argument("--count", type=_positive, default=None, metavar="N", help="only the first N prompts")
+    demo.add_argument(
+        "--speed",
+        type=_speed,
+        default=20.0,
+        metavar="X",
+        help="how much faster than the vendor the emulator is (default: 20)",
+    )
+    demo.add_argument(
+        "--live", action="store_true", help="use the real account of the environment; costs units"
+    )
+    demo.add_argument("--yes", action="store_true", help="with --live: do not ask")
+
+    serve = commands.add_parser(
+        "emulator",
+        help="serve a local emulator of the API",
+        description="Serve an emulator of the API on this machine until interrupted. Prompts that contain "
+        "emulator:refuse are refused at once, those with emulator:fail fail in the end.",
+    )
+    serve.add_argument("--port", type=_port, default=0, metavar="N", help="0 takes a free one (default: 0)")
+    serve.add_argument(
+        "--slots",
+        type=_slots,
+        default=dict(POOLS),
+        metavar="POOL=N,...",
+        help="sizes of the pools (default: video=5,image=9,virtual_try_on=1)",
+    )
+    serve.add_argument(
+        "--speed", type=_speed, default=1.0, metavar="X", help="how much faster than the vendor (default: 1)"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
+    return int(text)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, at most 100000")
+    return speed
+
+
+def _slots(text: str) -> dict[str, int]:
+    slots = dict(POOLS)
+    for part in text.split(","):
+        name, sep, size = part.partition("=")
+        if name not in POOLS or not sep:
+            raise argparse.ArgumentTypeError(f"{part!r}: use {', '.join(f'{p}=N' for p in POOLS)}")
+        slots[name] = _positive(size)
+    return slots

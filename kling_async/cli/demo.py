@@ -1,0 +1,167 @@
+"""``kling demo``: a batch of prompts, more than there are slots, from request to file.
+
+The same code runs against the emulator and, with ``--live``, against the account of the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kling_async import Client, KlingError, Polling, v1
+from kling_async.cli.progress import Counts, Progress
+from kling_async.emulator import Emulator
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import AsyncIterator, Sequence
+
+    from kling_async.wire import TaskRequest
+
+__all__ = ["PROMPTS", "run_demo"]
+
+
+def _clip(prompt: str, **more: Any) -> v1.TextToVideo:
+    return v1.TextToVideo(prompt=prompt, **{"model_name": "kling-v2-5-turbo", "duration": 5, **more})
+
+
+def _still(prompt: str, **more: Any) -> v1.ImageGeneration:
+    return v1.ImageGeneration(prompt=prompt, **more)
+
+
+PROMPTS: Final[tuple[TaskRequest[Any], ...]] = (
+    _clip("A paper boat drifts down a rain gutter, close to the water"),
+    _still("A lighthouse made of porcelain on a cliff at dawn", aspect_ratio="3:2"),
+    _clip("A fox trots through fresh snow and stops to listen", aspect_ratio="9:16"),
+    _still("Four studies of a red umbrella, ink and wash", n=4, aspect_ratio="1:1"),
+    _clip("Bread rises in an oven, time-lapse, warm light", mode="pro"),
+    _clip("A tram climbs a steep street in heavy fog", model_name="kling-v2-6"),
+    _still("A greenhouse inside a glass bottle, macro photograph"),
+    _clip(
+        "A violin maker carves a scroll, wood shavings fall", model_name="kling-v2-6", mode="pro", sound=True
+    ),
+    _still("Map of an invented archipelago, copper engraving", aspect_ratio="21:9", resolution="2k"),
+    _clip("A jellyfish rises through beams of light", aspect_ratio="1:1"),
+    v1.TextToVideo(
+        model_name="kling-v3",
+        multi_shot=True,
+        shot_type="customize",
+        duration=6,
+        multi_prompt=(
+            v1.Shot(index=1, prompt="A child finds a key under a root", duration=3),
+            v1.Shot(index=2, prompt="The key opens a tiny door in the tree", duration=3),
+        ),
+    ),
+    _clip("Steam curls from a cup on a windowsill, rain behind", duration=10),
+    _still("Portrait of a clockwork owl, oil on canvas", n=2, aspect_ratio="3:4"),
+    _clip("A kite breaks free over a wheat field"),
+    _still("A night market under paper lanterns, wide view", n=3),
+    _clip("Frost grows across a window pane, macro", model_name="kling-v3", duration=3),
+    _clip("A dancer's shadow crosses a brick wall", aspect_ratio="9:16", mode="pro"),
+    _still("A whale as a cloud above a harbour", aspect_ratio="2:3"),
+    _clip("A marble runs through a wooden machine", model_name="kling-v2-6"),
+    _still("Seven chairs for seven moods, product photograph", n=7, aspect_ratio="16:9"),
+    _clip("Lanterns float up a dark river valley"),
+    _clip("A letter writes itself, the ink still wet", model_name="kling-v3", mode="pro", duration=4),
+)
+"""Videos and images of several models, lengths and shapes; the images take 1 to 7 slots each."""
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """Run the batch; return the exit status."""
+    requests = PROMPTS[: options.count]
+    if options.live and not _agreed(requests, assume_yes=options.yes):
+        return 1
+    try:
+        return asyncio.run(_demo(requests, options))
+    except KlingError as error:
+        print(f"kling: {error}", file=sys.stderr)
+        return 1
+
+
+def _agreed(requests: Sequence[TaskRequest[Any]], *, assume_yes: bool) -> bool:
+    videos = sum(isinstance(r, v1.TextToVideo) for r in requests)
+    print(f"This makes {videos} videos and {len(requests) - videos} sets of images, paid for by your account.")
+    if assume_yes:
+        return True
+    try:
+        return input("Type yes to go on: ").strip().lower() == "yes"
+    except EOFError:
+        print("kling: nobody to ask; add --yes", file=sys.stderr)
+        return False
+
+
+async def _demo(requests: Sequence[TaskRequest[Any]], options: argparse.Namespace) -> int:
+    folder = Path(options.out)
+    progress = Progress(len(requests))
+    started = time.monotonic()
+    units = Decimal(0)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(progress.close)
+        client = await stack.enter_async_context(_client(options, progress))
+        async with asyncio.TaskGroup() as group:
+            jobs = [group.create_task(_one(client, r, folder, progress)) for r in requests]
+        units = sum((job.result() for job in jobs), Decimal(0))
+    print(_summary(progress.counts, units, time.monotonic() - started, folder, live=options.live))
+    return 1 if progress.counts.failed else 0
+
+
+@contextlib.asynccontextmanager
+async def _client(options: argparse.Namespace, progress: Progress) -> AsyncIterator[Client]:
+    """Give a client of the real account, or of an emulator where others hold two slots for a while."""
+    if options.live:
+        async with Client(on_event=progress) as client:
+            yield client
+        return
+    async with Emulator(slots={"video": 5, "image": 9}, speed=options.speed) as emulator:
+        emulator.set_foreign("video", 2)
+        asyncio.get_running_loop().call_later(120 / options.speed, emulator.set_foreign, "video", 0)
+        print(f"An emulator plays the vendor, {options.speed:g} times as fast: 5 video and 9 image slots,")
+        print("two of the video slots taken by somebody else for a while. Nothing is paid.\n")
+        pace = max(0.05, 5 / options.speed)
+        async with Client(
+            api_key=emulator.api_key,
+            base_url=emulator.url,
+            polling=Polling(min_interval=0.05, max_interval=pace, requests_per_second=100),
+            on_event=progress,
+        ) as client:
+            yield client
+
+
+async def _one(client: Client, request: TaskRequest[Any], folder: Path, progress: Progress) -> Decimal:
+    """Take one request from queue to file; return the units it took."""
+    try:
+        task = await client.submit(request)
+        await task.wait()
+        paths = await task.download(folder)
+    except KlingError as error:
+        progress.ended(f"  failed  {_title(request)}: {error}", failed=True)
+        return Decimal(0)
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    progress.ended(f"  {paths[0].name}{more}  {_title(request)}")
+    return Decimal((task.record.units if task.record is not None else None) or 0)
+
+
+def _title(request: TaskRequest[Any]) -> str:
+    if isinstance(request, v1.TextToVideo) and request.multi_prompt:
+        return request.multi_prompt[0].prompt + " ..."
+    return getattr(request, "prompt", None) or ""
+
+
+def _summary(counts: Counts, units: Decimal, seconds: float, folder: Path, *, live: bool) -> str:
+    text = f"""
+{counts.succeeded} of {counts.total} tasks succeeded in {seconds:.0f} s; {counts.files} files in {folder}/
+  {counts.waited} submits waited for a slot
+  {counts.refused} refusals (1303, account full) became waiting, none became an error
+  {counts.asked} status questions, {units.normalize():f} units"""
+    if live:
+        return text
+    return f"""{text}
+The same with your own account (costs units):
+  export KLING_API_KEY=...      # from the Kling console
+  kling demo --live             # here: python3 -m examples --live"""
