@@ -1,0 +1,181 @@
+"""The account behind the API: its tasks, slots, units and packs. Knows no HTTP and never awaits."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from kling_async.emulator.answers import Refusal
+from kling_async.emulator.durations import typical_seconds, units_of, weight_of, with_spread
+from kling_async.emulator.judge import judge, judge_query
+from kling_async.emulator.ledger import Ledger, Row, without_payloads
+from kling_async.emulator.packs import Pack, packs_for
+from kling_async.emulator.pools import Pools
+from kling_async.emulator.rules import check_rules, resolved
+from kling_async.emulator.tasks import Task, Tasks
+
+if TYPE_CHECKING:
+    from kling_async.emulator.clock import Clock
+    from kling_async.emulator.reference import Endpoint
+
+__all__ = ["PROMPT_WORDS", "Account", "Duration"]
+
+Duration = float | Callable[[Task], float]
+"""Seconds a task takes, or what tells them."""
+
+PROMPT_WORDS: Final = {
+    "emulator:refuse": "the create is refused with code 1301",
+    "emulator:fail": "the task ends as failed",
+    "emulator:seconds=N": "the task takes N seconds",
+}
+"""Words in a prompt that the emulator obeys."""
+
+_SECONDS: Final = re.compile(r"emulator:seconds=(\d+(?:\.\d+)?)")
+_FIRST_ID: Final = 847_570_360_000_000_000
+"""Task ids have 18 digits."""
+
+
+class Account:
+    """One account. What may be changed while it runs is public."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        *,
+        slots: Mapping[str, int],
+        foreign: Mapping[str, int],
+        units: Mapping[str, float],
+        packs: Sequence[Pack] | None,
+        speed: float,
+        seed: int,
+    ) -> None:
+        self.units = dict(units)
+        """Units left per pool; a pool that is not in it never runs out."""
+        self.packs = packs
+        """The resource packs shown; None for those that bring exactly the slots there are."""
+        self.code: int | None = None
+        """A code that answers every create, such as 1100 or 1101; 1304 answers every request."""
+        self.forbidden_models: set[str] = set()
+        """Models the account has no right to: 1103."""
+        self.duration: Duration | None = None
+        self.pools = Pools(slots, foreign, lambda pool, used: ledger.held(pool, clock.time(), used))
+        self.tasks = Tasks(clock, self._settle)
+        self._clock = clock
+        self._speed = speed
+        self._seed = seed
+        self._ids = random.Random(f"{seed} ids")  # noqa: S311 - made up, not secret
+        self._last_id = _FIRST_ID
+        self._costs_read = float("-inf")
+
+    def create(self, endpoint: Endpoint, body: dict[str, Any] | None, row: Row) -> Task:
+        """Make a task, or refuse to; ``row`` is the ledger's entry of the request."""
+        if body is None:
+            raise Refusal(1200, "Request body is not a JSON object")
+        kept, row.unknown_fields = judge(endpoint, body)
+        check_rules(endpoint, kept)
+        if "emulator:refuse" in _texts(kept):
+            raise Refusal(1301, "Failure to pass the risk control system")
+        if row.external_task_id and self.tasks.knows_external(row.external_task_id):
+            raise Refusal(1201, f"external_task_id {row.external_task_id} already exists")
+        full: dict[str, Any] = without_payloads(resolved(endpoint, kept), endpoint.params)
+        task = self._admit(endpoint, full)
+        self.tasks.add(task)
+        row.task_id = task.task_id
+        return task
+
+    def _admit(self, endpoint: Endpoint, body: dict[str, Any]) -> Task:
+        """Take slots and units for a task, or refuse."""
+        pool, weight, units = endpoint.pool, weight_of(endpoint, body), units_of(endpoint, body)
+        if self.code is not None:
+            raise Refusal(self.code)
+        if body.get("model_name") in self.forbidden_models:
+            raise Refusal(1103)
+        left = self.units.get(pool, float("inf"))
+        if pool not in self.pools.sizes or left <= 0 or left < units:
+            raise Refusal(1102)
+        if not self.pools.take(pool, weight):
+            raise Refusal(1303)
+        self._move_units(pool, -units)
+        return self._new_task(endpoint, body, weight, units)
+
+    def _new_task(self, endpoint: Endpoint, body: dict[str, Any], weight: int, units: Decimal) -> Task:
+        self._last_id += self._ids.randrange(2, 1_000_000)
+        now, now_ms = self._clock.time(), self._clock.wall_ms()
+        task = Task(
+            task_id=str(self._last_id),
+            endpoint=endpoint.name,
+            body=body,
+            external_task_id=body.get("external_task_id"),
+            pool=endpoint.pool,
+            weight=weight,
+            units=units,
+            created=now,
+            starts=now,
+            ends=now,
+            created_ms=now_ms,
+            updated_ms=now_ms,
+            ending="failed" if "emulator:fail" in _texts(body) else "succeed",
+        )
+        seconds = self._seconds(endpoint, task)
+        task.starts, task.ends = now + min(1.0, seconds / 10), now + seconds
+        return task
+
+    def _seconds(self, endpoint: Endpoint, task: Task) -> float:
+        """Seconds until a new task ends: told by its prompt, by a test, or drawn for this task alone."""
+        told = _SECONDS.search(_texts(task.body))
+        if told is not None:
+            return float(told[1])
+        if callable(self.duration):
+            return self.duration(task)
+        if self.duration is not None:
+            return self.duration
+        rng = random.Random(f"{self._seed} {task.task_id}")  # noqa: S311 - a spread, not a secret
+        return with_spread(typical_seconds(endpoint.family, task.body), rng) / self._speed
+
+    def _settle(self, task: Task) -> None:
+        """Free an ended task's slots; one that failed gets its units back."""
+        self.pools.free(task.pool, task.weight)
+        if task.status == "failed":
+            self._move_units(task.pool, task.units)
+
+    def _move_units(self, pool: str, by: Decimal) -> None:
+        if pool in self.units:
+            self.units[pool] = float(Decimal(str(self.units[pool])) + by)
+
+    def find(self, endpoint: Endpoint, either_id: str) -> Task:
+        """Return a task by the account's id or the caller's."""
+        task = self.tasks.find(endpoint.name, either_id)
+        if task is None:
+            raise Refusal(1201, "Task not found by id/external id")
+        return task
+
+    def page(self, endpoint: Endpoint, query: dict[str, str]) -> list[Task]:
+        """Return the page of tasks that a list request asks for."""
+        asked = judge_query(endpoint.pages, query)
+        return self.tasks.page(endpoint.name, asked["pageNum"], asked["pageSize"])
+
+    def costs(self, endpoint: Endpoint, query: dict[str, str]) -> dict[str, Any]:
+        """Return the packs bought within the window asked for; at most once a second."""
+        asked = judge_query(endpoint.params, query)
+        now, wall = self._clock.time(), self._clock.wall()
+        if now - self._costs_read < 1.0:
+            raise Refusal(1302)
+        self._costs_read = now
+        packs = packs_for(self.pools.sizes, self.units) if self.packs is None else self.packs
+        shown = [
+            entry
+            for entry in (pack.as_json(now, wall) for pack in packs)
+            if asked["start_time"] <= entry["purchase_time"] <= asked["end_time"]
+            and asked["resource_pack_name"] in (None, entry["resource_pack_name"])
+        ]
+        return {"code": 0, "msg": "success", **({"resource_pack_subscribe_infos": shown} if shown else {})}
+
+
+def _texts(body: dict[str, Any]) -> str:
+    """All that the prompts of a body say."""
+    shots = (shot["prompt"] for shot in body.get("multi_prompt", ()))
+    return "\n".join([body.get("prompt", ""), *shots])

@@ -1,0 +1,1 @@
+"""Tests of the emulator, by plain HTTP: never by our own client."""

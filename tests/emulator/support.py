@@ -1,0 +1,109 @@
+"""A bare HTTP caller of the emulator, and an account to call."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import aiohttp
+
+from kling_async.testing import Emulator, emulator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+VIDEO = "/v1/videos/text2video"
+IMAGE = "/v1/images/generations"
+COSTS = "/account/costs"
+ALL_TIME = {"start_time": "0", "end_time": "99999999999999"}
+
+
+class Reply(NamedTuple):
+    """One HTTP answer, read to its end."""
+
+    status: int
+    json: Any
+    headers: Any
+    raw: bytes
+
+    @property
+    def code(self) -> int:
+        """The API's code."""
+        return int(self.json["code"])
+
+    @property
+    def data(self) -> Any:
+        """What the envelope holds."""
+        return self.json["data"]
+
+    @property
+    def refusal(self) -> tuple[int, int, str]:
+        """HTTP status, code and message of a refusal, which has no data."""
+        assert "data" not in self.json
+        return self.status, self.code, self.json["message"]
+
+
+class Caller:
+    """Sends requests with the API key, or with other headers."""
+
+    def __init__(self, emu: Emulator, session: aiohttp.ClientSession) -> None:
+        self.emu, self.session = emu, session
+
+    async def __call__(
+        self,
+        method: str,
+        path: str,
+        *,
+        auth: str | None = "Bearer emulator-key",
+        headers: dict[str, str] | None = None,
+        **options: Any,
+    ) -> Reply:
+        """Send a request to a path below the base URL, or to a whole address."""
+        url = path if path.startswith("http") else self.emu.url + path
+        sent = {**({} if auth is None else {"Authorization": auth}), **(headers or {})}
+        async with self.session.request(method, url, headers=sent, **options) as response:
+            raw = await response.read()
+            is_json = response.content_type == "application/json" and raw
+            try:
+                json = await response.json() if is_json else None
+            except ValueError:
+                json = None
+            return Reply(response.status, json, response.headers, raw)
+
+    async def video(self, **body: Any) -> Reply:
+        """Create a video."""
+        body = {"model_name": "kling-v3", "prompt": "A paper boat", **body}
+        return await self("POST", VIDEO, json=body)
+
+    async def image(self, **body: Any) -> Reply:
+        """Create images."""
+        body = {"model_name": "kling-v3", "prompt": "A paper boat", **body}
+        return await self("POST", IMAGE, json=body)
+
+    async def status(self, task_id: str, path: str = VIDEO) -> str:
+        """Ask for a task's status."""
+        return str((await self("GET", f"{path}/{task_id}")).data["task_status"])
+
+
+@asynccontextmanager
+async def calling(**options: Any) -> AsyncIterator[tuple[Emulator, Caller]]:
+    """Start an emulator and a session."""
+    async with emulator(**options) as emu, aiohttp.ClientSession() as session:
+        yield emu, Caller(emu, session)
+
+
+def png(width: int, height: int, extra: int = 0) -> str:
+    """Return a PNG header in Base64, with so many bytes behind it."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunk + b"\0" * extra).decode()
+
+
+def jpeg(width: int, height: int) -> str:
+    """Return a JPEG's segments up to its frame header in Base64, the long way round."""
+    start = b"\xff\xd8" + b"\xff\xe0\x00\x04JF" + b"\xff\x01" + b"\xff\xff"
+    frame = b"\xc2" + struct.pack(">HBHHB", 17, 8, height, width, 3) + b"\0" * 9
+    return base64.b64encode(start + frame).decode()

@@ -1,0 +1,241 @@
+"""A task's life over HTTP: create, wait, query, list, download; and the emulator's own start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import pytest
+
+from kling_async.testing import emulator
+from tests.emulator.support import IMAGE, VIDEO, calling
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_create_answers_as_the_reference_says() -> None:
+    """The answer has ids, status and times in ms, and no result."""
+    async with calling(now=lambda: 1_790_000_000.5) as (emu, call):
+        reply = await call.video(external_task_id="order-17")
+        assert reply.status == 200
+        assert set(reply.json) == {"code", "message", "request_id", "data"}
+        assert (reply.code, reply.json["message"]) == (0, "SUCCEED")
+        task_id = reply.data["task_id"]
+        assert task_id.isdigit() and len(task_id) == 18
+        assert reply.data == {
+            "task_id": task_id,
+            "task_status": "submitted",
+            "task_info": {"external_task_id": "order-17"},
+            "created_at": 1_790_000_000_500,
+            "updated_at": 1_790_000_000_500,
+        }
+        task = emu.tasks[task_id]
+        assert (task.endpoint, task.pool, task.weight, task.created) == ("text_to_video", "video", 1, 0.0)
+
+
+async def test_a_task_goes_from_submitted_over_processing_to_succeed() -> None:
+    """State, times and price follow the clock, by either id."""
+    async with calling(now=lambda: 1_790_000_000) as (emu, call):
+        emu.set_duration(60)
+        task_id = (await call.video(external_task_id="mine", duration="10", mode="pro")).data["task_id"]
+        path = f"{VIDEO}/{task_id}"
+        first = (await call("GET", path)).data
+        assert (first["task_status"], first["task_status_msg"]) == ("submitted", "")
+        assert "final_unit_deduction" not in first and "task_result" not in first
+        await asyncio.sleep(30)
+        assert await call.status("mine") == "processing"
+        await asyncio.sleep(31)
+        done = (await call("GET", path)).data
+        assert done["task_status"] == "succeed"
+        assert done["updated_at"] == 1_790_000_060_000 and done["created_at"] == 1_790_000_000_000
+        assert done["final_unit_deduction"] == "8"  # 10 s of pro at 0.8
+        assert done["final_balance_deduction"] == {"quota": "0", "list_price": "0"}
+        assert done["watermark_info"] == {"enabled": False}
+        (video,) = done["task_result"]["videos"]
+        assert video["duration"] == "10" and video["id"].isdigit() and video["id"] != task_id
+        assert "watermark_url" not in video
+
+
+@pytest.mark.parametrize(
+    ("body", "units"),
+    [
+        ({}, "3"),
+        ({"sound": "on"}, "4.5"),
+        ({"mode": "4k", "duration": "3"}, "9"),
+        ({"model_name": "kling-v2-6", "mode": "pro", "sound": "on"}, "5"),
+        ({"model_name": "kling-v2-5-turbo", "duration": "10"}, "3"),
+    ],
+)
+async def test_a_video_costs_what_the_price_list_says(body: dict[str, str], units: str) -> None:
+    """Units follow from model, mode, sound and length."""
+    async with calling() as (emu, call):
+        task_id = (await call.video(**body)).data["task_id"]
+        emu.finish(task_id)
+        assert (await call("GET", f"{VIDEO}/{task_id}")).data["final_unit_deduction"] == units
+
+
+async def test_images_come_as_many_as_asked_for_and_are_paid_one_by_one() -> None:
+    """The result has n entries, watermarked copies if wanted, n times the price."""
+    async with calling() as (emu, call):
+        made = await call.image(model_name="kling-v2-1", n=3, watermark_info={"enabled": True})
+        task_id = made.data["task_id"]
+        assert emu.ledger.used("image") == 3
+        emu.finish(task_id)
+        done = (await call("GET", f"{IMAGE}/{task_id}")).data
+        assert [image["index"] for image in done["task_result"]["images"]] == [0, 1, 2]
+        assert len({image["url"] for image in done["task_result"]["images"]}) == 3
+        assert all(image["watermark_url"] for image in done["task_result"]["images"])
+        assert done["final_unit_deduction"] == "12" and done["watermark_info"] == {"enabled": True}
+
+
+async def test_a_prompt_can_fail_its_task() -> None:
+    """Such a task runs, ends as failed with a reason, is not billed and gives its slot back."""
+    async with calling(units={"video": 100}) as (emu, call):
+        task_id = (await call.video(prompt="x emulator:fail emulator:seconds=12")).data["task_id"]
+        assert emu.units["video"] == 97
+        await asyncio.sleep(11.9)
+        assert await call.status(task_id) == "processing" and emu.ledger.used("video") == 1
+        await asyncio.sleep(0.2)
+        done = (await call("GET", f"{VIDEO}/{task_id}")).data
+        assert (done["task_status"], done["final_unit_deduction"]) == ("failed", "0")
+        assert done["task_status_msg"] and "task_result" not in done
+        assert emu.ledger.used("video") == 0 and emu.units["video"] == 100
+
+
+async def test_a_test_can_end_a_task() -> None:
+    """It ends a running task at once, and an ended one not again."""
+    async with calling() as (emu, call):
+        task_id = (await call.video()).data["task_id"]
+        emu.finish(task_id, "failed", "on purpose")
+        emu.finish(task_id, "succeed")
+        done = (await call("GET", f"{VIDEO}/{task_id}")).data
+        assert (done["task_status"], done["task_status_msg"]) == ("failed", "on purpose")
+        assert emu.ledger.used("video") == 0
+
+
+async def test_unknown_ids_and_foreign_endpoints_are_not_found() -> None:
+    """A task is known to its own endpoint only; the refusal has the vendor's words."""
+    async with calling() as (_, call):
+        task_id = (await call.video(external_task_id="a b")).data["task_id"]
+        text = "Task not found by id/external id"
+        assert (await call("GET", f"{VIDEO}/nobody")).refusal == (400, 1201, text)
+        assert (await call("GET", f"{IMAGE}/{task_id}")).refusal == (400, 1201, text)
+        assert (await call("GET", f"{VIDEO}/a%20b")).data["task_id"] == task_id
+
+
+async def test_lists_are_bare_arrays_newest_first() -> None:
+    """Pages count from 1, of 30 unless told; each endpoint lists its own."""
+    async with calling(slots={"video": 99, "image": 9}) as (_, call):
+        ids = [(await call.video()).data["task_id"] for _ in range(33)]
+        await call.image()
+        newest = [entry["task_id"] for entry in (await call("GET", VIDEO)).data]
+        assert newest == ids[:2:-1]
+        second = await call("GET", VIDEO, params={"pageNum": "2", "pageSize": "20"})
+        assert [entry["task_id"] for entry in second.data] == ids[12::-1]
+        assert (await call("GET", VIDEO, params={"pageNum": "3", "pageSize": "20"})).data == []
+        assert len((await call("GET", VIDEO, params={"pageSize": "500"})).data) == 33
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"pageNum": "0"}, {"pageNum": "1001"}, {"pageSize": "0"}, {"pageSize": "501"}, {"pageSize": "x"}],
+)
+async def test_pages_have_bounds(params: dict[str, str]) -> None:
+    """A page out of bounds is refused, the field named."""
+    async with calling() as (_, call):
+        status, code, message = (await call("GET", VIDEO, params=params)).refusal
+        assert (status, code) == (400, 1201) and next(iter(params)) in message
+
+
+async def test_wrong_methods_and_paths() -> None:
+    """Both are 404, with their codes."""
+    async with calling() as (emu, call):
+        for method, path in (("PUT", VIDEO), ("DELETE", f"{VIDEO}/1"), ("POST", "/account/costs")):
+            assert (await call(method, path)).refusal[:2] == (404, 1202)
+        for path in ("/v1/videos/text3video", "/v2", "/account/costs/1"):
+            assert (await call("GET", path)).refusal[:2] == (404, 1203)
+        assert {row.kind for row in emu.ledger.rows} == {"other"}
+        assert (await call("POST", VIDEO + "/", json={"model_name": "kling-v3", "prompt": "x"})).code == 0
+
+
+async def test_durations_are_those_of_the_vendor_and_follow_the_seed() -> None:
+    """An image takes about 24 s, a silent short clip 30 to 90 s, pro minutes; equal seeds give equal ones."""
+    spans: list[list[float]] = []
+    for seed in (1, 1, 2):
+        async with calling(seed=seed, slots={"video": 99, "image": 99}) as (emu, call):
+            for _ in range(8):
+                await call.image()
+                await call.video(duration="3")
+                await call.video(mode="pro", sound="on")
+            spans.append([task.ends - task.created for task in emu.tasks.values()])
+    assert spans[0] == pytest.approx(spans[1]) and spans[0] != pytest.approx(spans[2])
+    images, short, pro = spans[0][0::3], spans[0][1::3], spans[0][2::3]
+    assert all(12 <= s <= 36 for s in images) and 20 < sum(images) / 8 < 28
+    assert all(20 <= s <= 90 for s in short) and len({round(s, 3) for s in short}) == 8
+    assert all(90 <= s <= 400 for s in pro)
+
+
+async def test_speed_divides_realistic_durations_only() -> None:
+    """Twenty times the speed is a twentieth of the time; what a test fixed stays."""
+    async with calling() as (slow, call):
+        await call.video()
+    async with calling(speed=20) as (fast, call):
+        await call.video()
+        fast.set_duration(lambda task: 7.0 if task.body["duration"] == "5" else 0)
+        await call.video()
+        fast.set_duration(None)
+    (usual,) = (task.ends - task.created for task in slow.tasks.values())
+    quick, fixed = (task.ends - task.created for task in fast.tasks.values())
+    assert math.isclose(quick, usual / 20) and math.isclose(fixed, 7)
+
+
+async def test_a_base_path_may_stand_in_front() -> None:
+    """With a prefix all paths are below it, and only there."""
+    async with calling(prefix="/kling/") as (emu, call):
+        assert emu.url.endswith("/kling")
+        task_id = (await call.video()).data["task_id"]
+        emu.finish(task_id)
+        done = (await call("GET", f"{VIDEO}/{task_id}")).data
+        url = done["task_result"]["videos"][0]["url"]
+        assert url.startswith(emu.url) and (await call("GET", url, auth=None)).status == 200
+        outside = emu.url.removesuffix("/kling")
+        assert (await call("GET", f"{outside}{VIDEO}/{task_id}")).refusal[:2] == (404, 1203)
+
+
+async def test_stopping_leaves_nothing_behind() -> None:
+    """No asyncio task, no timer of a running task, no open port."""
+    before = asyncio.all_tasks()
+    async with calling() as (emu, call):
+        task_id = (await call.video()).data["task_id"]
+        port = int(emu.url.rpartition(":")[2])
+    assert asyncio.all_tasks() == before
+    await asyncio.sleep(1000)
+    assert emu.tasks[task_id].status == "submitted"
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+    await emu.stop()
+
+
+async def test_it_speaks_for_itself() -> None:
+    """The environment, the banner and the repr say where it is; the repr says no secret."""
+    async with emulator(slots={"video": 2}) as emu:
+        assert emu.env() == {"KLING_BASE_URL": emu.url, "KLING_API_KEY": "emulator-key"}
+        assert emu.url in emu.banner() and "emulator:fail" in emu.banner() and "video 2" in emu.banner()
+        assert repr(emu) == f"<Emulator {emu.url} <Pools video 0+0/2> 0 tasks>"
+        with pytest.raises(RuntimeError, match="runs already"):
+            await emu.start()
+    assert repr(emu) == "<Emulator stopped <Pools video 0+0/2> 0 tasks>"
+    pair = emulator(api_key=None, access_key="a", secret_key="b")
+    assert set(pair.env()) == {"KLING_BASE_URL", "KLING_ACCESS_KEY", "KLING_SECRET_KEY"}
+
+
+async def test_only_loopback_and_only_forwards() -> None:
+    """Other hosts and impossible speeds are refused; nothing works before the start."""
+    with pytest.raises(ValueError, match="loopback only"):
+        emulator(host="0.0.0.0")
+    with pytest.raises(ValueError, match="speed"):
+        emulator(speed=0)
+    with pytest.raises(RuntimeError, match="not been started"):
+        emulator()._clock.time()
+    async with emulator(host="::1") as emu:
+        assert emu.url.startswith("http://[::1]:")
