@@ -73,7 +73,7 @@ def endpoint(row: Json, tables: Json) -> Json:
 
 def param(row: Json) -> Json:
     """One parameter without its prose."""
-    kept = {key: row[key] for key in PARAM_KEYS if key in row and row[key] is not False}
+    kept: Json = {key: row[key] for key in PARAM_KEYS if key in row and row[key] is not False}
     if "items" in row:
         kept["items"] = {name: param(item) for name, item in row["items"].items()}
     return kept

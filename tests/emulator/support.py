@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import json
 import struct
 import zlib
 from contextlib import asynccontextmanager
@@ -68,20 +70,22 @@ class Caller:
             raw = await response.read()
             is_json = response.content_type == "application/json" and raw
             try:
-                json = await response.json() if is_json else None
+                value = json.loads(raw) if is_json else None
             except ValueError:
-                json = None
-            return Reply(response.status, json, response.headers, raw)
+                value = None
+            return Reply(response.status, value, response.headers, raw)
 
     async def video(self, **body: Any) -> Reply:
         """Create a video."""
-        body = {"model_name": "kling-v3", "prompt": "A paper boat", **body}
-        return await self("POST", VIDEO, json=body)
+        return await self._create(VIDEO, body)
 
     async def image(self, **body: Any) -> Reply:
         """Create images."""
-        body = {"model_name": "kling-v3", "prompt": "A paper boat", **body}
-        return await self("POST", IMAGE, json=body)
+        return await self._create(IMAGE, body)
+
+    async def _create(self, path: str, body: dict[str, Any]) -> Reply:
+        full = {"model_name": "kling-v3", "prompt": "A paper boat", **body}
+        return await self("POST", path, data=io.BytesIO(json.dumps(full).encode()))
 
     async def status(self, task_id: str, path: str = VIDEO) -> str:
         """Ask for a task's status."""

@@ -216,6 +216,20 @@ async def test_stopping_leaves_nothing_behind() -> None:
     await emu.stop()
 
 
+async def test_connections_outlive_gaps_between_polls() -> None:
+    """A connection that was silent for most of an hour still answers."""
+    async with calling() as (emu, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(emu.url.rpartition(":")[2]))
+        for _ in range(2):
+            writer.write(b"GET /_emulator/ledger HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            assert head.startswith(b"http/1.1 200")
+            await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+            await asyncio.sleep(3500)
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_it_speaks_for_itself() -> None:
     """The environment, the banner and the repr say where it is; the repr says no secret."""
     async with emulator(slots={"video": 2}) as emu:
