@@ -10,11 +10,11 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from kling_async.emulator.answers import Refusal
+from kling_async.emulator.jsons import json_object
 
 __all__ = ["Keys"]
 
@@ -57,7 +57,7 @@ def _claims(token: str, secret_key: str, access_key: str) -> dict[str, Any]:
     """Return the claims of a token that this pair of keys signed."""
     signed, _, signature = token.rpartition(".")
     head, _, claims = signed.partition(".")
-    header, payload = _json(head), _json(claims)
+    header, payload = json_object(_decoded(head)) or {}, json_object(_decoded(claims)) or {}
     if header.get("alg") != "HS256":
         raise Refusal(1000, "Authentication failed: alg must be HS256")
     if payload.get("iss") != access_key:
@@ -66,14 +66,6 @@ def _claims(token: str, secret_key: str, access_key: str) -> dict[str, Any]:
     if not hmac.compare_digest(_decoded(signature), expected):
         raise Refusal(1000, "Authentication failed")
     return payload
-
-
-def _json(part: str) -> dict[str, Any]:
-    try:
-        value = json.loads(_decoded(part))
-    except ValueError:
-        value = None
-    return value if isinstance(value, dict) else {}
 
 
 def _decoded(part: str) -> bytes:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Emulator"]
 
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
 class Emulator:

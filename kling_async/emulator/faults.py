@@ -5,11 +5,13 @@ Each matching request meets the first armed fault that still has turns left; ``s
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+import msgspec
+
 from kling_async.emulator.answers import Answer
+from kling_async.emulator.jsons import json_object
 from kling_async.emulator.reference import REFERENCE
 
 if TYPE_CHECKING:
@@ -88,13 +90,13 @@ class Fault:
         Raises:
             ValueError: it is not one.
         """
-        values = json.loads(data)
-        if not isinstance(values, dict):
-            raise ValueError("a fault is a JSON object")  # noqa: TRY004 - bad input, not a bad call
+        values = json_object(data)
+        if values is None:
+            raise ValueError("a fault is a JSON object")
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ValueError(f"no such field of a fault: {', '.join(unknown)}")
-        return cls(**values)
+        return msgspec.convert(values, cls)
 
 
 @dataclass(slots=True)
@@ -176,7 +178,9 @@ def _instead(fault: Fault, request_id: str) -> Answer:
 
 
 def _with_status(answer: Answer, status: object) -> Any:
-    data = (answer.payload or {}).get("data")
+    data: Any = (answer.payload or {}).get("data")
     if isinstance(data, list):
-        return [{**task, "task_status": status} for task in data]
-    return {**(data or {}), "task_status": status}
+        tasks: list[dict[str, Any]] = data
+        return [{**task, "task_status": status} for task in tasks]
+    task: dict[str, Any] = data or {}
+    return {**task, "task_status": status}

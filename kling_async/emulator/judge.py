@@ -89,9 +89,11 @@ def _value(param: Param, value: Any, at: str, unknown: list[str]) -> Any:
     if not any(_FITS[kind](value) for kind in kinds):
         raise Refusal(1201, f"{at} must be of type {' or '.join(kinds)}")
     if isinstance(value, list):
-        return _array(param, value, at, unknown)
+        items: list[Any] = value
+        return _array(param, items, at, unknown)
     if isinstance(value, dict):
-        return _fields(param.get("items", {}), value, at + ".", unknown)
+        fields: dict[str, Any] = value
+        return _fields(param.get("items", {}), fields, at + ".", unknown)
     _check_number(param, value, at)
     longest = param.get("max_chars")
     if longest is not None and len(value) > longest:

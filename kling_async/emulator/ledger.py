@@ -150,13 +150,15 @@ class Ledger:
 def without_payloads(value: Any, params: Mapping[str, Param], media: bool = False) -> Any:
     """Return a copy in which every file sent along is replaced by its fingerprint."""
     if isinstance(value, dict):
-        known = {name: params.get(name, {}) for name in value}
+        fields: dict[str, Any] = value
+        known = {name: params.get(name, {}) for name in fields}
         return {
             name: without_payloads(item, known[name].get("items", {}), "media" in known[name])
-            for name, item in value.items()
+            for name, item in fields.items()
         }
     if isinstance(value, list):
-        return [without_payloads(item, params, media) for item in value]
+        items: list[Any] = value
+        return [without_payloads(item, params, media) for item in items]
     if isinstance(value, str) and _is_payload(value, media):
         digest = hashlib.sha256(value.encode()).hexdigest()
         return f"<{len(value)} characters, sha256 {digest}>"

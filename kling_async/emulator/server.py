@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import random
 import uuid
 from contextlib import suppress
@@ -15,6 +14,7 @@ from aiohttp import web
 
 from kling_async.emulator.answers import Answer, Refusal, refused, succeeded
 from kling_async.emulator.faults import NO_ANSWER, Fault, Faults, spoilt
+from kling_async.emulator.jsons import json_object
 from kling_async.emulator.ledger import Ledger, Row, without_payloads
 from kling_async.emulator.reference import Endpoint
 from kling_async.emulator.results import as_created, as_queried
@@ -212,7 +212,7 @@ class Server:
             case "POST", "faults":
                 try:
                     self._faults.add(Fault.from_json(raw))
-                except (TypeError, ValueError) as error:
+                except ValueError as error:
                     return Answer(400, {"error": str(error)})
                 return Answer(payload={"armed": sum(1 for _ in self._faults)})
             case "DELETE", "faults":
@@ -225,11 +225,8 @@ class Server:
 def _note_body(row: Row, endpoint: Endpoint, raw: bytes) -> dict[str, Any] | None:
     """Read a create's body and note in the ledger what may be noted; None if it is no JSON object."""
     row.body_sha256 = hashlib.sha256(raw).hexdigest()
-    try:
-        body = json.loads(raw)
-    except ValueError:
-        return None
-    if not isinstance(body, dict):
+    body = json_object(raw)
+    if body is None:
         return None
     row.body = without_payloads(body, endpoint.params)
     external = body.get("external_task_id")

@@ -222,14 +222,21 @@ async def test_faults_over_http() -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"kind": "explode"}, "no kind of fault: 'explode'"),
+        ({"kind": "explode"}, "Invalid enum value 'explode' - at `$.kind`"),
         ({}, "needs a status, a code or both"),
         ({"onn": "list"}, "no such field of a fault: onn"),
+        ({"code": "1303"}, "Expected `int | null`, got `str` - at `$.code`"),
         ([], "a fault is a JSON object"),
     ],
 )
-async def test_faults_that_make_no_sense(body: Any, words: str) -> None:
+async def test_faults_that_make_no_sense_over_http(body: Any, words: str) -> None:
     """They are refused with the reason, and nothing is armed."""
     async with calling() as (emu, call):
         reply = await call("POST", "/_emulator/faults", json=body)
         assert reply.status == 400 and words in reply.json["error"] and not list(emu.faults)
+
+
+def test_faults_that_make_no_sense() -> None:
+    """In Python, too, a wrong fault is refused where it is written."""
+    with pytest.raises(ValueError, match="no kind of fault: 'explode'"):
+        Fault(kind="explode")  # type: ignore[arg-type]
