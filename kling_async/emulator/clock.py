@@ -24,8 +24,17 @@ class Clock:
         self._loop_zero = self._wall_zero = 0.0
 
     def start(self) -> None:
-        """Tie the wall clock to the running loop's clock."""
-        self._loop = asyncio.get_running_loop()
+        """Tie the wall clock to the running loop's clock, once.
+
+        Raises:
+            RuntimeError: it is tied to another loop.
+        """
+        running = asyncio.get_running_loop()
+        if self._loop not in (None, running):
+            raise RuntimeError("the emulator belongs to another event loop")
+        if self._loop is running:
+            return
+        self._loop = running
         self._loop_zero, self._wall_zero = self._loop.time(), self._now()
 
     @property

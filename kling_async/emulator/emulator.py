@@ -94,7 +94,10 @@ class Emulator:
         return f"<Emulator {where} {self._account.pools!r} {len(self.tasks)} tasks>"
 
     async def start(self) -> None:
-        """Listen; from here on the emulator's time runs."""
+        """Listen; from here on the emulator's time runs.
+
+        After a `stop` it listens again on the same port and knows all it knew: an outage.
+        """
         if self._server is not None:
             raise RuntimeError("the emulator runs already")
         self._clock.start()
@@ -106,10 +109,11 @@ class Emulator:
         self._port = await server.start(self._host, self._port)
         self._server = server
         self._downloads.base_url = self.url
+        self._account.tasks.resume()
 
     async def stop(self) -> None:
         """Stop at once: hanging requests are cut, running tasks stay as they are."""
-        self._account.tasks.close()
+        self._account.tasks.suspend()
         if self._server is not None:
             await self._server.stop()
             self._server = None

@@ -73,7 +73,8 @@ def packs_for(sizes: Mapping[str, int], units: Mapping[str, float]) -> Iterator[
             (row for row in REFERENCE.pack_rows if (row["kind"], row["concurrency"]) == (pool, slots)), None
         )
         if sold is not None:
-            yield Pack(name=sold["name"], total=sold["units"], remaining=units.get(pool))
+            name, total = sold["name"], float(sold["units"])
         else:
-            kind = _KINDS.get(pool, pool)
-            yield Pack(name=f"Trial-{kind}-1000Units-{slots}Con-1Months", remaining=units.get(pool))
+            name, total = f"Trial-{_KINDS.get(pool, pool)}-1000Units-{slots}Con-1Months", 1000.0
+        left = units.get(pool, total)
+        yield Pack(name=name, total=max(total, left), remaining=left)

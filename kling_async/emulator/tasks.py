@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Tasks:
         self._by_endpoint.setdefault(task.endpoint, []).append(task)
         if task.external_task_id:
             self._by_external[task.external_task_id] = task
-        task.timer = self._clock.at(task.starts, lambda: self._start(task))
+        task.timer = self._clock.at(task.starts, partial(self._start, task))
 
     def knows_external(self, external_task_id: str) -> bool:
         """Whether the account has used this id, on whatever endpoint."""
@@ -92,7 +93,15 @@ class Tasks:
         task.ends, task.updated_ms = self._clock.time(), self._clock.wall_ms()
         self._ended(task)
 
-    def close(self) -> None:
+    def resume(self) -> None:
+        """Let the tasks go on that `suspend` stopped; what ended meanwhile ends now."""
+        for task in self.by_id.values():
+            if task.status == "submitted":
+                task.timer = self._clock.at(task.starts, partial(self._start, task))
+            elif task.status == "processing":
+                task.timer = self._clock.at(task.ends, partial(self._end, task))
+
+    def suspend(self) -> None:
         """Stop the timers; whatever runs stays as it is."""
         for task in self.by_id.values():
             if task.timer is not None:
@@ -101,7 +110,7 @@ class Tasks:
 
     def _start(self, task: Task) -> None:
         task.status, task.updated_ms = "processing", self._clock.wall_ms()
-        task.timer = self._clock.at(task.ends, lambda: self._end(task))
+        task.timer = self._clock.at(task.ends, partial(self._end, task))
 
     def _end(self, task: Task) -> None:
         message = FAILURE if task.ending == "failed" else ""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from kling_async.emulator.answers import Refusal
+from kling_async.emulator.durations import units_of
 from kling_async.emulator.images import image_size
 from kling_async.emulator.judge import judge
-from kling_async.emulator.reference import Endpoint
+from kling_async.emulator.reference import REFERENCE, Endpoint
+from kling_async.emulator.rules import check_rules
 from tests.emulator.support import IMAGE, VIDEO, calling, jpeg, png
 
 pytestmark = pytest.mark.anyio
@@ -242,6 +245,14 @@ async def test_second_types_and_plain_arrays() -> None:
     assert judge(endpoint, {"amount": 9}) == ({"amount": 9}, [])
     with pytest.raises(Refusal, match=r"names\[1\] must be of type string"):
         judge(endpoint, {"names": ["a", 1]})
+
+
+def test_an_endpoint_without_a_capability_map_or_prices() -> None:
+    """It refuses nothing for the model's sake, and costs nothing."""
+    endpoint = replace(REFERENCE.endpoints["text_to_video"], capabilities=(), prices=())
+    body = {"model_name": "kling-v3", "prompt": "x", "camera_control": {"type": "down_back"}}
+    check_rules(endpoint, body)
+    assert units_of(endpoint, body) == 0
 
 
 @pytest.mark.parametrize(

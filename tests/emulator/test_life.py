@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 
+import aiohttp
 import pytest
 
 from kling_async.testing import emulator
@@ -214,6 +215,34 @@ async def test_stopping_leaves_nothing_behind() -> None:
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
     await emu.stop()
+
+
+async def test_it_can_be_away_for_a_while() -> None:
+    """Stopped and started again it has the same port, tasks and time; what ended meanwhile has ended."""
+    async with calling() as (emu, call):
+        emu.set_duration(60)
+        early = (await call.video(external_task_id="early")).data["task_id"]
+        await asyncio.sleep(30)
+        url, late = emu.url, (await call.video()).data["task_id"]
+        await emu.stop()
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await call.status(early)
+        await asyncio.sleep(40)
+        assert emu.ledger.used("video") == 2
+        await emu.start()
+        assert emu.url == url and await call.status(early) == "succeed"
+        assert await call.status(late) == "processing"
+        await asyncio.sleep(21)
+        assert await call.status(late) == "succeed" and emu.ledger.used("video") == 0
+
+
+async def test_it_belongs_to_one_loop() -> None:
+    """Started again on another loop it says so."""
+    emu = emulator()
+    emu._clock._loop = asyncio.SelectorEventLoop()
+    with pytest.raises(RuntimeError, match="another event loop"):
+        await emu.start()
+    emu._clock.loop.close()
 
 
 async def test_connections_outlive_gaps_between_polls() -> None:
