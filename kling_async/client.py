@@ -24,6 +24,7 @@ from kling_async.errors import (
     QueueTimeout,
     RequestInvalid,
     TaskTimeout,
+    TransportError,
     api_error,
 )
 from kling_async.files import check_media
@@ -159,8 +160,12 @@ class Client:
         if self._engine.home.closed:
             return f"<Client {self.base_url} closed>"
         pools = self._engine.limiter.pools.values()
-        shown = "; ".join(f"{p.name} {p.held}/{p.limit} held, {p.queued} queued" for p in pools)
-        return f"<Client {self.base_url} {shown or 'idle'}>"
+        shown = [
+            f"{p.name} closed" if p.closed else f"{p.name} {p.held}/{p.limit} held, {p.queued} queued"
+            for p in pools
+            if p.held or p.queued or p.closed
+        ]
+        return f"<Client {self.base_url} {'; '.join(shown) or 'idle'}>"
 
     # -- tasks
 
@@ -287,6 +292,8 @@ class Client:
             if on_task is not None:
                 on_task(task)
             return await task.wait()
+        if job is None and isinstance(request, CallRequest):
+            raise TransportError(f"no answer within {timeout or 0.0:g} s", sent=True)
         raise _out_of_time(task, job, timeout or 0.0)
 
     @overload

@@ -26,6 +26,7 @@ log = logging.getLogger("kling_async")
 PATH: Final = "/account/costs"
 _WINDOW: Final = 400 * 86400
 _SPACING: Final = 1.05  # the vendor asks for at most one call a second
+_CLOCKS: Final = 2.0  # the vendor's clock and ours differ
 _WHILE_QUEUED: Final = 600.0
 _AFTER_FAILURE: Final = 60.0
 
@@ -124,7 +125,7 @@ class PackReader:
             self._limiter.resize(pool, limit, "packs")
         for pool, limit in sizes.guesses.items():
             self._limiter.resize(pool, limit, "default")
-        self._until = self._home.time() + (sizes.until - now)
+        self._until = self._home.time() + (sizes.until - now) + _CLOCKS
 
     def _plan(self) -> None:
         when = self._until

@@ -132,11 +132,11 @@ class Alarm:
         self._handle: asyncio.TimerHandle | None = None
 
     def set(self, when: float) -> None:
-        """Ring at ``when`` and not at the time set before; inf: do not ring."""
+        """Ring at ``when`` and not at the time set before; inf, or a closed client: do not ring."""
         if when == self._when:
             return
         self.clear()
-        if when < math.inf:
+        if when < math.inf and not self._home.closed:
             self._when = when
             self._handle = self._home.call_at(when, self._fire)
 

@@ -40,6 +40,10 @@ _BY_UNITS: Final = {
 }
 
 
+_CLOCKS: Final = 60.0
+"""Seconds after which to look again at a pack that should have begun by our clock but not by the vendor's."""
+
+
 class Sizes(NamedTuple):
     """What the packs say now."""
 
@@ -75,8 +79,8 @@ def pool_sizes(packs: Iterable[Pack], now: float) -> Sizes:
         if pool is None:
             continue
         begins, ends = pack.effective_time / 1000, (pack.invalid_time or math.inf) / 1000
-        if pack.status in ("online", "toBeOnline") and now < begins:
-            until = min(until, begins)
+        if pack.status == "toBeOnline" or (pack.status == "online" and now < begins):
+            until = min(until, max(begins, now + _CLOCKS))
         elif pack.status == "online" and now < ends:
             until = min(until, ends)
             slots = slots_of(pack)

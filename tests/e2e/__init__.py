@@ -1,0 +1,1 @@
+"""The whole client over loopback HTTP, against the emulator."""

@@ -1,0 +1,322 @@
+"""kling_async/client.py: what users hold."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+import pytest
+
+from kling_async import (
+    BadResponse,
+    Client,
+    ClientClosed,
+    ConfigurationError,
+    Polling,
+    QueueTimeout,
+    RawTask,
+    RequestInvalid,
+    RequestRejected,
+    Retry,
+    ServerError,
+    Task,
+    TaskTimeout,
+    Timeouts,
+    TransportError,
+    v1,
+)
+from kling_async.testing import emulator
+from tests.support import client_of, clip, pair, still, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_run_is_submit_and_wait() -> None:
+    """One call, one result; on_task shows the task as soon as it exists."""
+    async with pair() as (_, client):
+        made: list[Task[v1.Videos]] = []
+        videos = await client.run(clip(), on_task=made.append, external_task_id="mine", priority=1, label="x")
+        assert videos.videos and made[0].external_task_id == "mine"
+
+
+async def test_runs_timeout_covers_queue_and_task() -> None:
+    """In the queue it is a QueueTimeout, on its way or running a TaskTimeout."""
+    async with pair({"video": 1}, seconds=100, client={"limits": {"video": 1}}) as (emu, client):
+        with pytest.raises(TaskTimeout):
+            await client.run(clip(), timeout=20)
+        with pytest.raises(QueueTimeout):
+            await client.run(clip(), timeout=20)
+        await client.tasks()[0].wait()
+        emu.fault("create", kind="slow", seconds=25)
+        with pytest.raises(TaskTimeout, match="on its way"):
+            await client.run(clip(), timeout=20)
+        await until(client.tasks)
+
+
+async def test_call_answers_at_once() -> None:
+    """run() and call() take the synchronous requests alike; the answer is typed."""
+    async with pair() as (_, client):
+        costs = await client.run(v1.AccountCosts(start_time=0, end_time=4102444800000))
+        assert {pack.status for pack in costs.packs} == {"online"}
+        with pytest.raises(TransportError, match="no answer within 0 s"):
+            await client.run(v1.AccountCosts(start_time=0, end_time=1), timeout=0)
+
+
+async def test_the_inner_code_of_an_accepting_answer_is_raised() -> None:
+    """data.code other than 0 is a refusal, though the envelope says 0."""
+    async with pair() as (emu, client):
+        emu.fault("costs", kind="wrong_types", value={"code": 1201, "msg": "no such window"})
+        with pytest.raises(RequestRejected, match="no such window"):
+            await client.call(v1.AccountCosts(start_time=0, end_time=1))
+
+
+async def test_the_wrong_kind_of_request_is_a_type_error() -> None:
+    """A call cannot be submitted, a task cannot be called, and the message says what to use."""
+    async with pair() as (_, client):
+        wrong: Any = v1.AccountCosts(start_time=0, end_time=1)
+        with pytest.raises(TypeError, match=r"client\.call"):
+            await client.submit(wrong)
+        wrong = clip()
+        with pytest.raises(TypeError, match=r"client\.submit"):
+            await client.call(wrong)
+
+
+async def test_list_pages_newest_first() -> None:
+    """Records as plain data; a page shorter than asked for is the last."""
+    async with pair() as (_, client):
+        made = [await client.submit(clip()) for _ in range(3)]
+        page = await client.list(v1.TextToVideo, page_size=2)
+        assert [r.task_id for r in page] == [made[2].id, made[1].id]
+        assert [r.task_id for r in await client.list(v1.TextToVideo, page=2, page_size=2)] == [made[0].id]
+        assert await client.list(v1.ImageGeneration) == []
+
+
+@pytest.mark.parametrize("bad", [{"page": 0}, {"page": 1001}, {"page_size": 0}, {"page_size": 501}])
+async def test_list_checks_its_bounds(bad: dict[str, int]) -> None:
+    """Before anything is sent."""
+    async with pair() as (emu, client):
+        with pytest.raises(RequestInvalid, match=next(iter(bad))):
+            await client.list(v1.TextToVideo, **bad)
+        assert emu.ledger.lists == []
+
+
+async def test_a_list_that_cannot_be_read() -> None:
+    """A page of another shape is BadResponse."""
+    async with pair() as (emu, client):
+        emu.fault("list", kind="wrong_types", value={"not": "a list"})
+        with pytest.raises(BadResponse, match="list cannot be read"):
+            await client.list(v1.TextToVideo)
+
+
+async def test_request_is_the_escape_hatch() -> None:
+    """Any path, signed, plain objects back; a GET is repeated, a POST never."""
+    async with pair() as (emu, client):
+        body = {"model_name": "kling-v3", "prompt": "x", "external_task_id": "raw"}
+        data = await client.request("post", "/v1/videos/text2video", json=body)
+        assert data["task_status"] == "submitted"
+        emu.fault("query", code=5000, times=2)
+        found = await client.request("GET", "/v1/videos/text2video/raw")
+        assert found["task_id"] == data["task_id"]
+        emu.fault("create", code=5000)
+        with pytest.raises(ServerError):
+            await client.request("POST", "/v1/videos/text2video", json=body)
+        assert len(emu.ledger.creates) == 2
+        page = await client.request("GET", "/v1/videos/text2video", params={"pageNum": "1", "pageSize": "5"})
+        assert len(page) == 1
+
+
+@pytest.mark.parametrize("path", ["//evil.example", "/a/../b", "v1/x", "/a?b=c", "/a#b", "/./a", ""])
+async def test_request_stays_below_the_base_url(path: str) -> None:
+    """A path that could lead elsewhere is refused before anything is sent."""
+    async with pair() as (emu, client):
+        with pytest.raises(RequestInvalid, match="path"):
+            await client.request("GET", path)
+        assert emu.ledger.rows == []
+
+
+async def test_raw_tasks_queue_like_all_others() -> None:
+    """An endpoint without types: its slots, its path, its result as plain data."""
+    async with pair({"image": 9}) as (emu, client):
+        request = RawTask(
+            path="/v1/images/generations",
+            body={"model_name": "kling-v3", "prompt": "x", "n": 2},
+            pool="image",
+            weight=2,
+        )
+        task = await client.submit(request, external_task_id="raw")
+        assert client.account.limits()["image"].held == 2
+        result = await task.wait()
+        assert len(result.raw["images"]) == 2
+        assert [row.external_task_id for row in emu.ledger.created] == ["raw"]
+
+
+@pytest.mark.parametrize("bad", ["../../account/costs", "..", "a/b", "", "a b", "x" * 129, "ä", "a?b"])
+@pytest.mark.parametrize("which", ["task_id", "external_task_id"])
+async def test_attach_refuses_ids_that_could_name_another_path(bad: str, which: str) -> None:
+    """Before a path is built; the error names the argument."""
+    async with pair() as (emu, client):
+        ids: Any = {which: bad}
+        with pytest.raises(RequestInvalid, match=which):
+            client.attach(v1.TextToVideo, **ids)
+        assert emu.ledger.rows == []
+
+
+@pytest.mark.parametrize("ids", [{}, {"task_id": "1", "external_task_id": "2"}])
+async def test_attach_takes_exactly_one_id(ids: dict[str, str]) -> None:
+    """None or both is refused."""
+    async with pair() as (_, client):
+        wrong: Any = ids
+        with pytest.raises(RequestInvalid, match="one of them"):
+            client.attach(v1.TextToVideo, **wrong)
+
+
+async def test_submit_refuses_a_bad_external_id_and_takes_a_callback() -> None:
+    """The id must be fit for a path; the callback address is sent."""
+    async with pair() as (emu, client):
+        with pytest.raises(RequestInvalid, match="external_task_id"):
+            await client.submit(clip(), external_task_id="a/b")
+        await client.submit(clip(), callback_url="https://example.com/hook")
+        assert (emu.ledger.creates[0].body or {})["callback_url"] == "https://example.com/hook"
+
+
+async def test_with_options_shares_slots_and_life() -> None:
+    """Other settings, the same pools; one poller for equal settings; closed together."""
+    async with pair({"video": 2}, client={"limits": {"video": 2}}) as (emu, client):
+        quick = client.with_options(
+            polling=Polling(min_interval=0.5, max_interval=0.5), timeouts=Timeouts(read=5)
+        )
+        assert client.with_options(retry=Retry(max_tries=1))._engine.poller is not client._engine.poller
+        assert client.with_options()._engine.poller is client._engine.poller
+        await asyncio.gather(*(c.run(clip()) for c in (client, quick) for _ in range(3)))
+        assert emu.ledger.peak("video") == 2
+        await quick.aclose()
+        with pytest.raises(ClientClosed):
+            await client.submit(clip())
+
+
+async def test_closing_twice_and_without_use() -> None:
+    """Harmless, and it leaves asyncio as it was; a closed client says so."""
+    before = asyncio.all_tasks()
+    client = Client(api_key="k", base_url="http://127.0.0.1:9")
+    assert repr(client) == "<Client http://127.0.0.1:9 idle>"
+    await client.aclose()
+    await client.aclose()
+    assert repr(client) == "<Client http://127.0.0.1:9 closed>"
+    assert asyncio.all_tasks() == before
+    with pytest.raises(ClientClosed):
+        async with client:
+            pass
+
+
+async def test_closed_pools_show_in_the_repr() -> None:
+    """State in one line."""
+    async with pair(client={"api_key": "wrong"}) as (emu, client):
+        with pytest.raises(Exception, match="api key not found"):
+            await client.submit(clip())
+        assert "video closed" in repr(client) and emu.url in repr(client)
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"limits": {"video": 0}}, "limits"),
+        ({"limits": {"video": True}}, "limits"),
+        ({"limits": {"video": 2.5}}, "limits"),
+        ({"max_task_life": 0}, "max_task_life"),
+        ({"max_task_life": float("inf")}, "max_task_life"),
+        ({"api_key": None}, "KLING_API_KEY"),
+        ({"base_url": "ftp://x"}, "KLING_BASE_URL"),
+    ],
+)
+def test_bad_settings_are_named(options: dict[str, Any], names: str) -> None:
+    """At construction, with the argument or variable to change."""
+    with pytest.raises(ConfigurationError, match=names):
+        Client(**{"api_key": "k", **options})
+
+
+async def test_a_request_too_heavy_for_the_pool() -> None:
+    """An image set larger than the account can hold is refused before anything is sent."""
+    async with pair(client={"limits": {"image": 4}}) as (emu, client):
+        with pytest.raises(RequestInvalid, match="takes 5 image slots; this account has 4"):
+            await client.submit(still(n=5))
+        assert emu.ledger.creates == []
+
+
+async def test_a_path_prefix_is_kept() -> None:
+    """A gateway's prefix stands before every path."""
+    async with pair(prefix="/kling") as (emu, client):
+        assert emu.url.endswith("/kling")
+        assert (await client.run(clip())).videos
+
+
+async def test_both_credentials_and_a_server_clock_that_is_off() -> None:
+    """A key pair signs; a refused token is signed anew by the server's clock and sent once more."""
+    async with emulator(slots={"video": 5}) as emu:
+        emu.set_duration(10)
+        for skew in (0, -7200, 7200):
+            emu.skew = skew
+            async with client_of(emu, access_key=emu.access_key, secret_key=emu.secret_key) as client:
+                assert (await client.run(clip())).videos
+        assert len(emu.ledger.created) == 3
+
+
+RUN_TWICE = """
+import asyncio, sys, threading
+from kling_async import Client, Polling, v1
+from kling_async.testing import Emulator
+
+ready, stop = threading.Event(), threading.Event()
+urls = []
+
+def serve():
+    async def main():
+        async with Emulator(slots={"video": 5}) as emu:
+            emu.set_duration(0.5)
+            urls.append(emu.url)
+            ready.set()
+            await asyncio.get_running_loop().run_in_executor(None, stop.wait)
+    asyncio.run(main())
+
+thread = threading.Thread(target=serve)
+thread.start()
+ready.wait()
+polling = Polling(min_interval=0.05, max_interval=0.1)
+client = Client(api_key="emulator-key", base_url=urls[0], polling=polling, limits={"video": 1})
+
+async def first():
+    task = await client.submit(v1.TextToVideo(prompt="x"))
+    asyncio.create_task(client.run(v1.TextToVideo(prompt="queues when the loop ends")))
+    asyncio.create_task(task.wait())
+    await asyncio.sleep(0.02)
+    return task
+
+async def second(task):
+    assert (await task.wait()).videos
+    assert len(await client.list(v1.TextToVideo)) >= 1
+    CLOSE
+
+task = asyncio.run(first())
+asyncio.run(second(task))
+stop.set()
+thread.join()
+print("fine", len(client.tasks()))
+"""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("close", ["await client.aclose()", "pass"])
+def test_two_loops_in_a_row_leave_no_warning(close: str) -> None:
+    """Rule 17: a task made in one asyncio.run is waited for in the next; no word on stderr, closed or not."""
+    code = textwrap.dedent(RUN_TWICE).replace("CLOSE", close)
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("fine")
