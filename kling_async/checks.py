@@ -88,13 +88,13 @@ def check(request: Any) -> None:
     well_typed = not any(isinstance(p, _WrongType) for p in problems)
     found: list[Problem] = [Problem(*p) for p in problems]
     found += _check_extra(request.extra)
-    if well_typed:
-        for rule in type(request).rules:
-            for result in rule(request):
-                if isinstance(result, Doubt):
-                    warn_once(f"{type(request).__name__}.{result.field}: {result.text}")
-                else:
-                    found.append(result)
+    wrong = {problem.field for problem in found}
+    for rule in type(request).rules if well_typed else ():
+        for result in rule(request):
+            if isinstance(result, Doubt):
+                warn_once(f"{type(request).__name__}.{result.field}: {result.text}")
+            elif result.field not in wrong:
+                found.append(result)
     if found:
         raise RequestInvalid(type(request).__name__, found)
 

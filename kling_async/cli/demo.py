@@ -13,9 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from kling_async import Client, KlingError, Polling, v1
+from kling_async import v1
 from kling_async.cli.progress import Counts, Progress
+from kling_async.client import Client
 from kling_async.emulator import Emulator
+from kling_async.errors import KlingError
+from kling_async.options import Polling
 
 if TYPE_CHECKING:
     import argparse
@@ -86,7 +89,9 @@ def run_demo(options: argparse.Namespace) -> int:
 
 def _agreed(requests: Sequence[TaskRequest[Any]], *, assume_yes: bool) -> bool:
     videos = sum(isinstance(r, v1.TextToVideo) for r in requests)
-    print(f"This makes {videos} videos and {len(requests) - videos} sets of images, paid for by your account.")
+    print(
+        f"This makes {videos} videos and {len(requests) - videos} sets of images, paid for by your account."
+    )
     if assume_yes:
         return True
     try:

@@ -26,10 +26,6 @@ def run_emulator(options: argparse.Namespace) -> int:
 
 async def _serve(options: argparse.Namespace) -> None:
     async with Emulator(slots=options.slots, speed=options.speed, port=options.port) as emulator:
-        slots = ", ".join(f"{name} {size}" for name, size in options.slots.items())
-        print(f"An emulator of the Kling API, {options.speed:g} times as fast; slots: {slots}")
-        print("Point a client at it:")
-        for name, value in emulator.env().items():
-            print(f"  export {name}={value}")
-        print(f"Its ledger: {emulator.url}/_emulator/ledger   Ctrl-C ends it.", flush=True)
+        print(emulator.banner())
+        print(f"its ledger: {emulator.url}/_emulator/ledger", "Ctrl-C ends it", sep="\n", flush=True)
         await asyncio.Event().wait()

@@ -1,0 +1,8 @@
+"""The main job: a batch of prompts from queue to file. It is ``kling demo``; ``--help`` shows its options."""
+
+import sys
+
+from kling_async.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["demo", *sys.argv[1:]]))

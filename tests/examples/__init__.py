@@ -1,0 +1,1 @@
+"""The examples and the README's code, run against the emulator."""

@@ -1,0 +1,96 @@
+"""Every example runs, and does what it says."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from examples import fan_out, images_from_file, one_video
+from kling_async.testing import Emulator, emulator
+from tests.support import png
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+async def emu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Emulator]:
+    """An emulator that the environment points at, from an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    async with emulator(slots={"video": 2, "image": 9}, speed=20) as server:
+        for name, value in server.env().items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.mark.anyio
+async def test_one_video(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """It shows the task's life and stores a file that begins like an MP4."""
+    await one_video.main()
+    said = capsys.readouterr().out
+    assert "accepted: " in said and "now: succeed" in said
+    (task_id,) = emu.tasks
+    assert (tmp_path / "out" / f"{task_id}.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+@pytest.mark.anyio
+async def test_images_from_file(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A picture goes out as Base64 and three come back; one that is too small is explained."""
+    (tmp_path / "cat.png").write_bytes(png(400, 300))
+    await images_from_file.main(tmp_path / "cat.png")
+    assert len(list((tmp_path / "out").glob("*.png"))) == 3
+    (tmp_path / "dot.png").write_bytes(png(8, 8))
+    await images_from_file.main(tmp_path / "dot.png")
+    assert "at least 300 px" in capsys.readouterr().out
+    assert len(emu.ledger.creates) == 1
+
+
+@pytest.mark.anyio
+async def test_fan_out(emu: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """Seven prompts through two slots: all end as files, never more than two at once."""
+    await fan_out.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7 and all(line.endswith(".mp4") for line in lines)
+    assert emu.ledger.peak("video") == 2
+
+
+def test_every_example_has_a_test() -> None:
+    """A program in examples/ that no test runs would rot."""
+    programs = {path.stem for path in (ROOT / "examples").glob("*.py") if not path.stem.startswith("__")}
+    assert programs == {"one_video", "images_from_file", "fan_out", "main_job"}
+    assert all(importlib.import_module(f"examples.{name}").__doc__ for name in programs)
+
+
+@pytest.mark.real
+def test_the_main_job(tmp_path: Path) -> None:
+    """As a user starts it, cut to its first four prompts and sped up: files, a summary, exit status 0."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "examples.main_job",
+            "--count",
+            "4",
+            "--speed",
+            "400",
+            "--out",
+            str(tmp_path),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4 of 4 tasks succeeded" in done.stdout and "none became an error" in done.stdout
+    assert len(list(tmp_path.glob("*.mp4"))) == 2 and len(list(tmp_path.glob("*.png"))) == 5
