@@ -199,18 +199,25 @@ class Client:
             APIError: The vendor refused it.
             AmbiguousCreate: The create's answer was lost; see `unresolved`.
         """
-        job = await self._job(request, external_task_id, callback_url, priority, label, queue_timeout)
+        job = await self._job(
+            request,
+            external_task_id=external_task_id,
+            callback_url=callback_url,
+            priority=priority,
+            label=label,
+            queue_timeout=queue_timeout,
+        )
         return Task(self._engine, await self._engine.creates.submit(job))
 
     async def _job(
         self,
         request: TaskRequest[Any],
-        external_task_id: str | None,
-        callback_url: str | None,
-        priority: int,
-        label: str,
-        queue_timeout: float | None,
+        *,
+        external_task_id: str | None = None,
+        callback_url: str | None = None,
+        **order: Any,
     ) -> Job:
+        """Check a request, and make of it what waits for slots; ``order``: priority, label, queue_timeout."""
         engine = self._engine
         engine.home.enter()
         endpoint = endpoint_of(request)
@@ -229,11 +236,9 @@ class Client:
             name,
             more,
             engine.poller,
-            priority=priority,
-            label=label,
-            queue_timeout=queue_timeout,
             retry=engine.retry,
             timeouts=engine.timeouts,
+            **order,
         )
 
     @overload
@@ -279,15 +284,7 @@ class Client:
         with anyio.move_on_after(timeout):
             if isinstance(request, CallRequest):
                 return await self.call(request)
-            job = await self._job(
-                request,
-                submit.pop("external_task_id", None),
-                submit.pop("callback_url", None),
-                submit.pop("priority", 0),
-                submit.pop("label", ""),
-                submit.pop("queue_timeout", None),
-                **submit,
-            )
+            job = await self._job(request, **submit)
             task = Task(self._engine, await self._engine.creates.submit(job))
             if on_task is not None:
                 on_task(task)
@@ -322,11 +319,11 @@ class Client:
             raise RequestInvalid(
                 "attach", [Problem("task_id", "give task_id or external_task_id, one of them")]
             )
-        if task_id is not None:
-            name = check_id(task_id, "task_id")
-        else:
-            name = check_id(external_task_id or "", "external_task_id")
-        live = self._engine.poller.find(endpoint, name) or Live(endpoint, name)
+        name, value = (
+            ("task_id", task_id) if external_task_id is None else ("external_task_id", external_task_id)
+        )
+        known = check_id(value or "", name)
+        live = self._engine.poller.find(endpoint, known) or Live(endpoint, known)
         return Task(self._engine, live)
 
     def tasks(self) -> list[Task[Any]]:
@@ -355,16 +352,14 @@ class Client:
             page_size: From 1 to 500.
         """
         endpoint = endpoint_of(kind)
-        problems = [
-            Problem(name, f"{value} is out of range; from 1 to {most}")
-            for name, value, most in (
-                ("page", page, PAGE_MAX),
-                ("page_size", page_size, endpoint.page_size_max),
-            )
-            if not 1 <= value <= most
+        bounds = {"page": (page, PAGE_MAX), "page_size": (page_size, endpoint.page_size_max)}
+        wrong = [
+            Problem(k, f"{v} is not from 1 to {most}")
+            for k, (v, most) in bounds.items()
+            if not 1 <= v <= most
         ]
-        if problems:
-            raise RequestInvalid("list", problems)
+        if wrong:
+            raise RequestInvalid("list", wrong)
         got = await self._read("GET", endpoint.path, {"pageNum": str(page), "pageSize": str(page_size)})
         try:
             return decode_list(endpoint.name, got.data)
@@ -404,8 +399,8 @@ class Client:
     ) -> Any:
         """Send anything to the API, signed; return the answer's ``data`` as plain objects.
 
-        A GET is repeated as `Retry` says; anything else is sent once, for nothing here knows whether a
-        repetition would be paid twice. Takes no slots: for tasks, `RawTask` is the better way.
+        A GET is repeated as `Retry` says, anything else is sent once: nothing here knows what a repetition
+        would cost. Takes no slots; for tasks, `RawTask` is the better way.
         """
         body = None if json is None else msgspec.json.encode(json)
         tries = self._engine.retry if method.upper() == "GET" else Retry(max_tries=1)

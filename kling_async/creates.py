@@ -84,11 +84,11 @@ class Job:
         more: Mapping[str, Any],
         poller: Poller,
         *,
-        priority: int,
-        label: str,
-        queue_timeout: float | None,
         retry: Retry,
         timeouts: Timeouts,
+        priority: int = 0,
+        label: str = "",
+        queue_timeout: float | None = None,
     ) -> None:
         self.request = request
         self.endpoint = endpoint

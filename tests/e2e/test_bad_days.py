@@ -221,10 +221,10 @@ async def test_no_traceback_shows_a_secret() -> None:
         except TransportError as error:
             errors.append(error)
         assert len(errors) == 7
-        for error in errors:
-            whole = "".join(traceback.format_exception(error))
+        for each in errors:
+            whole = "".join(traceback.format_exception(each))
             assert secret not in whole and "Authorization" not in whole
-            chain: BaseException | None = error
+            chain: BaseException | None = each
             while chain is not None:
                 assert not type(chain).__module__.startswith("aiohttp")
                 chain = chain.__cause__ or chain.__context__
