@@ -21,6 +21,7 @@ def package(root: Path, files: dict[str, str]) -> Path:
 
 
 def test_the_package_keeps_its_layers() -> None:
+    """The check finds nothing wrong with kling_async as it is."""
     assert violations(Path(__file__).resolve().parent.parent / "kling_async") == []
 
 
@@ -74,6 +75,7 @@ def test_the_package_keeps_its_layers() -> None:
 def test_a_forbidden_import_is_named_with_its_place(
     tmp_path: Path, file: str, text: str, complaint: str
 ) -> None:
+    """Each breach, however the import is spelt, gives one complaint: file, line and the rule broken."""
     others = dict.fromkeys(("client.py", "tasks.py", "wire.py", "errors.py", "testing.py"), "")
     tree = package(tmp_path, {**others, "emulator/__init__.py": "", file: text})
 
@@ -98,6 +100,7 @@ def test_a_forbidden_import_is_named_with_its_place(
     ],
 )
 def test_what_the_table_allows_passes(tmp_path: Path, file: str, text: str) -> None:
+    """Imports downwards, sideways, for types alone, by listed exceptions and by the face are not reported."""
     others = dict.fromkeys(
         ("client.py", "wire.py", "v1/__init__.py", "v1/audio.py", "emulator/server.py"), ""
     )
@@ -106,6 +109,7 @@ def test_what_the_table_allows_passes(tmp_path: Path, file: str, text: str) -> N
 
 
 def test_the_branch_without_type_checking_runs(tmp_path: Path) -> None:
+    """The else of ``if TYPE_CHECKING:`` counts as run time; only its import is reported, by its line."""
     text = TYPE_ONLY + "import aiohttp\nelse:\n    import aiohttp"
 
     (found,) = violations(package(tmp_path, {"wire.py": text}))
@@ -114,12 +118,14 @@ def test_the_branch_without_type_checking_runs(tmp_path: Path) -> None:
 
 
 def test_a_module_without_a_layer_is_asked_for_one(tmp_path: Path) -> None:
+    """A file that the table does not know is a breach, even if it imports nothing."""
     (found,) = violations(package(tmp_path, {"novelty.py": ""}))
 
     assert found.endswith("novelty.py: give it a layer in tests/check_layers.py")
 
 
 def test_a_circle_within_a_layer_is_named(tmp_path: Path) -> None:
+    """Three modules of a layer, one importing inside a function, give one complaint that names all."""
     tree = package(
         tmp_path,
         {
@@ -136,6 +142,7 @@ def test_a_circle_within_a_layer_is_named(tmp_path: Path) -> None:
 
 
 def test_a_circle_closed_by_types_alone_is_none(tmp_path: Path) -> None:
+    """Two modules of one layer may name each other if one does so only under ``if TYPE_CHECKING:``."""
     files = {"tasks.py": TYPE_ONLY + "from .client import Client", "client.py": "from .tasks import Task"}
 
     assert violations(package(tmp_path, files)) == []

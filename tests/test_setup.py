@@ -97,6 +97,7 @@ class Machine:
 
 
 def test_a_full_python_makes_a_venv_with_its_own_pip(tmp_path: Path) -> None:
+    """With ensurepip there are two steps: a venv with pip in it, and that pip installs the project."""
     machine = Machine(tmp_path)
 
     assert machine.ensure()
@@ -108,6 +109,7 @@ def test_a_full_python_makes_a_venv_with_its_own_pip(tmp_path: Path) -> None:
 
 
 def test_without_ensurepip_the_systems_pip_installs_into_the_venv(tmp_path: Path) -> None:
+    """The venv is made without pip, and the pip outside is pointed at its interpreter by --python."""
     machine = Machine(tmp_path, ensurepip=False)
 
     machine.ensure()
@@ -118,6 +120,7 @@ def test_without_ensurepip_the_systems_pip_installs_into_the_venv(tmp_path: Path
 
 
 def test_a_pip_too_old_for_that_brings_in_a_new_one(tmp_path: Path) -> None:
+    """Before 22.3 there is no --python: the old pip puts a new one into the venv, which then installs."""
     machine = Machine(tmp_path, ensurepip=False, pip="pip 22.0.2 from /usr/lib (python 3.11)")
 
     machine.ensure()
@@ -129,6 +132,7 @@ def test_a_pip_too_old_for_that_brings_in_a_new_one(tmp_path: Path) -> None:
 
 
 def test_with_neither_pip_nor_ensurepip_one_line_names_the_fix(tmp_path: Path) -> None:
+    """The set-up stops before it makes anything, with a single line that says what to install."""
     machine = Machine(tmp_path, ensurepip=False, pip=None)
 
     with pytest.raises(bootstrap.SetupError, match="apt install python3-pip") as caught:
@@ -139,6 +143,7 @@ def test_with_neither_pip_nor_ensurepip_one_line_names_the_fix(tmp_path: Path) -
 
 
 def test_ensurepip_alone_is_enough(tmp_path: Path) -> None:
+    """With no pip outside the venv, the set-up still goes through."""
     machine = Machine(tmp_path, pip=None)
 
     assert machine.ensure()
@@ -148,6 +153,7 @@ def test_ensurepip_alone_is_enough(tmp_path: Path) -> None:
 
 
 def test_a_second_start_asks_and_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first set-up says one line; once it is done, a start runs no command and prints nothing."""
     machine = Machine(tmp_path)
     machine.ensure()
     assert capsys.readouterr().err == "setting up .venv (first run, about a minute) ...\n"
@@ -160,6 +166,7 @@ def test_a_second_start_asks_and_does_nothing(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_the_venv_of_the_tests_serves_the_examples_but_not_the_reverse(tmp_path: Path) -> None:
+    """The test extra is added to a venv without it; one that has it is ready for those who ask for none."""
     machine = Machine(tmp_path)
 
     assert machine.ensure("") and machine.verbs == ["venv", "."]
@@ -170,6 +177,7 @@ def test_the_venv_of_the_tests_serves_the_examples_but_not_the_reverse(tmp_path:
 def test_a_changed_pyproject_installs_again_into_the_same_venv(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """One install, announced as an update, without a new venv; after it all is ready again."""
     machine = Machine(tmp_path)
     machine.ensure()
     (tmp_path / "pyproject.toml").write_text("[project]\ndependencies = []\n", encoding="utf-8")
@@ -182,6 +190,7 @@ def test_a_changed_pyproject_installs_again_into_the_same_venv(
 
 
 def test_a_venv_made_by_hand_is_kept(tmp_path: Path) -> None:
+    """A working venv without a stamp is installed into, not made anew."""
     machine = Machine(tmp_path)
     machine(["python3", "-m", "venv", str(machine.place.venv)])
 
@@ -233,6 +242,7 @@ def stamp(text: str = "", **changes: str) -> Callable[[Machine], None]:
     ],
 )
 def test_a_damaged_venv_is_made_anew(tmp_path: Path, damage: Callable[[Machine], None]) -> None:
+    """Cut off, broken, moved, of another Python or badly stamped: it goes whole; the new one is ready."""
     machine = Machine(tmp_path)
     machine.ensure()
     damage(machine)
@@ -248,6 +258,7 @@ def test_a_damaged_venv_is_made_anew(tmp_path: Path, damage: Callable[[Machine],
 
 
 def test_what_failed_is_not_taken_for_ready(tmp_path: Path) -> None:
+    """After an install that failed, the next start makes the venv and installs from the beginning."""
     machine = Machine(tmp_path)
     machine.fails = "install"
 
@@ -277,6 +288,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_goes_on_in_the_venv_once_that_is_ready(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside the venv or after an install the process starts anew; inside a ready one it just goes on."""
     monkeypatch.setattr(bootstrap, "ensure", lambda place, extra: False)
     with pytest.raises(Started):
         bootstrap.enter("test")
@@ -291,6 +303,7 @@ def test_it_goes_on_in_the_venv_once_that_is_ready(elsewhere: Path, monkeypatch:
 
 
 def test_having_arrived_it_never_starts_again(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started anew and still outside the venv, it exits naming PYTHONHOME, and the mark is gone."""
     monkeypatch.setenv(bootstrap.ARRIVED, "1")
 
     with pytest.raises(SystemExit, match="PYTHONHOME"):
@@ -310,6 +323,8 @@ def test_having_arrived_it_never_starts_again(elsewhere: Path, monkeypatch: pyte
 def test_what_goes_wrong_ends_in_a_line_not_a_traceback(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, said: str
 ) -> None:
+    """A failed set-up and an OS error exit with their message, Ctrl-C with code 130."""
+
     def fail(place: object, extra: str) -> bool:
         raise error
 
@@ -323,6 +338,7 @@ def test_what_goes_wrong_ends_in_a_line_not_a_traceback(
 
 @pytest.mark.skipif(ON_WINDOWS, reason="no exec there")
 def test_the_command_line_is_kept_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The venv's Python gets the same options and arguments, unchanged, and the mark of arrival."""
     became: list[object] = []
     monkeypatch.setattr(os, "execve", lambda *what: became.extend(what))
     monkeypatch.setattr(sys, "orig_argv", ["python3", "-X", "dev", "-m", "tests", "-k", "two words"])
@@ -338,6 +354,7 @@ def test_the_command_line_is_kept_whole(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("path", [".ci/bootstrap.py", "tests/__main__.py", "examples/__main__.py"])
 def test_an_old_python_can_parse_what_it_is_shown(path: str) -> None:
+    """The files that any Python may be started with parse as 3.7 and import nothing from __future__."""
     tree = ast.parse((ROOT / path).read_bytes(), feature_version=(3, 7))
 
     names = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
@@ -345,6 +362,7 @@ def test_an_old_python_can_parse_what_it_is_shown(path: str) -> None:
 
 
 def test_an_old_python_is_told_so_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loaded by 3.9, the bootstrap exits with one line: the version needed and the version found."""
     monkeypatch.setattr(sys, "version_info", (3, 9, 2, "final", 0))
 
     with pytest.raises(SystemExit, match=r"needs Python 3\.11 or newer; this is 3\.9") as caught:
@@ -357,6 +375,7 @@ def test_an_old_python_is_told_so_in_a_line(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_failing_command_shows_its_last_lines(tmp_path: Path) -> None:
+    """Success returns the output; failure raises with its last twelve lines and the exit code."""
     with (tmp_path / "lock").open("wb") as lock:
         run = bootstrap.runner(tmp_path, lock)
         assert run([sys.executable, "-c", "print('fine')"]).strip() == "fine"
@@ -372,6 +391,7 @@ def test_a_failing_command_shows_its_last_lines(tmp_path: Path) -> None:
 def test_pip_does_not_see_what_only_pythonpath_offers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The commands run without PYTHONPATH, and with the user's settings of pip."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("PIP_INDEX_URL", "kept")
     code = "import os; print(os.environ.get('PYTHONPATH'), os.environ.get('PIP_INDEX_URL'))"
@@ -383,6 +403,7 @@ def test_pip_does_not_see_what_only_pythonpath_offers(
 
 
 def test_two_at_once_take_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A held lock is refused to a second taker and free afterwards; who need not wait is told nothing."""
     path = tmp_path / "lock"
     path.touch()
     with bootstrap.locked(path), path.open("r+b") as other:
