@@ -265,7 +265,9 @@ def test_2_who_stepped_aside_may_leave_or_be_closed_out() -> None:
         pool.reopen()
     pool.leave(leaving)
     assert pool.close(OUT, 2.0) == [closed]
-    assert (pool.queued, pool.tickets(), pool.admit(31.0)) == (0, [], [])
+    pool.reopen()
+    assert pool.admit(31.0) == []
+    assert (pool.queued, pool.tickets(), leaving.phase) == (0, [], Phase.GONE)
 
 
 # -- rule 3: 1303 is a fact about the pool
@@ -393,21 +395,20 @@ def test_3_an_emptied_pool_tries_at_once(end: str) -> None:
     assert refused_probe(pool, 3.5) == 8.0
 
 
-def test_3_more_than_believed_is_known_to_run_but_no_probe_found_it() -> None:
-    """Attached tasks raise the belief with the next acceptance, and leave the pause as it was."""
+def test_3_attached_tasks_raise_the_belief_with_the_next_acceptance_but_do_not_reset_the_pause() -> None:
+    """So many run for sure, but no probe beyond the belief found it."""
     pool = told(9)
-    (ticket,) = enter(pool, 1)
-    now = after_refusals(pool, 3)
-    pool.occupy(first := Ticket(3), now)
-    pool.admit(now)
-    pool.accepted(ticket, now)
-    assert pool.belief == 4
-    pool.release(first, now)
-    (ordinary,) = enter(pool, 1)
-    pool.admit(now)
-    pool.occupy(Ticket(6), now)
-    pool.accepted(ordinary, now)
+    ended, _ = running(pool, 1, 1)
+    enter(pool, 1)
+    after_refusals(pool, 3)
+    pool.release(ended, 3.5)
+    (ordinary,) = pool.admit(3.5)
+    pool.occupy(Ticket(6), 3.5)
+    pool.accepted(ordinary, 3.5)
     assert (ordinary.probe, pool.belief) == (False, 8)
+    enter(pool, 1)
+    assert pool.next_time() == 7.0
+    assert refused_probe(pool, 7.0) == 8.0
 
 
 def test_3_room_given_back_by_others_is_found_again() -> None:
@@ -446,6 +447,17 @@ def test_4_a_told_limit_is_never_passed() -> None:
     running(pool, 1, 1, 1)
     enter(pool, 1)
     assert (pool.admit(1e9), pool.next_time()) == ([], math.inf)
+
+
+def test_4_a_told_limit_is_not_raised_by_what_runs() -> None:
+    """Attached tasks beyond it are held and believed only up to it: who told it knows."""
+    pool = told(3)
+    enter(pool, 1)
+    now = after_refusals(pool, 1)
+    (probe,) = pool.admit(now)
+    pool.occupy(Ticket(5), now)
+    pool.accepted(probe, now)
+    assert (pool.held, pool.belief, pool.limit, pool.source) == (6, 3, 3, "caller")
 
 
 def test_4_a_default_limit_is_found_upward_by_probes_one_at_a_time() -> None:
@@ -665,6 +677,16 @@ def test_7_put_back_all_wait_and_the_belief_stays() -> None:
     assert pool.admit(4.0) == both + third
 
 
+def test_7_a_pause_holds_probes_too() -> None:
+    """Their own pause is over long before."""
+    pool = told(5)
+    (probe,) = enter(pool, 1)
+    now = after_refusals(pool, 1)
+    pool.admit(now)
+    pool.requeue(probe, now, 5.0)
+    assert (pool.admit(5.9), pool.next_time()) == ([], 6.0)
+
+
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
@@ -723,13 +745,13 @@ def test_leaving_in_numbers_leaves_nothing_behind() -> None:
     """Those who gave up are forgotten before their turn comes, and those who stay keep their order."""
     pool = told(1)
     running(pool, 1)
-    tickets = enter(pool, *[1] * 300)
-    for ticket in tickets[:150] + tickets[151:]:
+    tickets = [enter(pool, 1, priority=number % 7)[0] for number in range(400)]
+    for ticket in tickets[:320]:
         pool.leave(ticket)
-    assert (pool.queued, pool.tickets()[0]) == (1, tickets[150])
-    assert len(pool._queue) <= 65
-    pool.resize(2, "caller")
-    assert pool.admit(0.0) == [tickets[150]]
+    assert pool.queued == len(pool.tickets()) - 1 == 80
+    assert len(pool._queue) <= 160
+    pool.resize(81, "caller")
+    assert pool.admit(0.0) == sorted(tickets[320:], key=lambda ticket: ticket.place)
 
 
 STEPS: dict[str, Callable[[Pool, Ticket], object]] = {

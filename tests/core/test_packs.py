@@ -193,7 +193,7 @@ def test_a_pack_of_unknown_size_beside_a_known_one_is_a_guess_from_there() -> No
 @pytest.mark.parametrize(
     ("packs", "seconds"),
     [
-        ([pack(ends=5 * DAY), pack(ends=3 * DAY)], 3 * DAY),
+        ([pack(ends=5 * DAY), pack(ends=3 * DAY), pack(ends=4 * DAY)], 3 * DAY),
         ([pack(ends=5 * DAY), pack(status="toBeOnline", begins=2 * DAY, ends=9 * DAY)], 2 * DAY),
         ([pack(begins=4 * DAY, ends=9 * DAY)], 4 * DAY),
         ([pack(status="runOut", ends=DAY), pack(status="expired", ends=-DAY)], math.inf),

@@ -152,24 +152,27 @@ def test_a_forgotten_task_is_not_asked_about() -> None:
     assert (len(schedule), schedule.ask(100.0), schedule.next_time()) == (0, [], math.inf)
 
 
-def test_a_hurried_task_is_asked_about_once_and_goes_on_from_there() -> None:
-    """Its old due time asks nothing more, its new one is an interval after the answer."""
+def test_a_hurried_task_is_asked_about_at_once_and_goes_on_from_there() -> None:
+    """Its old due time asks nothing more and loses nothing; the next is an interval after the answer."""
     schedule = made("a")
+    schedule.add("b", "video", -2.0)
+    schedule.want("b", 1)
     schedule.hurry("a", 1.0)
     schedule.hurry("a", 2.0)
     assert schedule.ask(1.0) == ["a"]
     schedule.answered("a", 1.5)
-    assert schedule.ask(5.0) == []
-    assert drain(schedule, 5.0, 20.0) == [(6.5, "a")]
+    assert drain(schedule, 1.5, 20.0) == [(3.0, "b"), (6.5, "a")]
 
 
 def test_an_old_due_time_that_comes_true_again_asks_only_once() -> None:
     """Hurried at 0 and answered at 0, it is due at 5 as it was before."""
     schedule = made("a")
+    schedule.add("b", "video", -2.0)
+    schedule.want("b", 1)
     schedule.hurry("a", 0.0)
     assert schedule.ask(0.0) == ["a"]
     schedule.answered("a", 0.0)
-    assert drain(schedule, 0.0, 20.0) == [(5.0, "a")]
+    assert drain(schedule, 0.0, 20.0) == [(3.0, "b"), (5.0, "a")]
 
 
 @pytest.mark.xfail(
