@@ -1,0 +1,294 @@
+"""kling_async/sessions.py: sessions are made when needed, live with their loop, and leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from kling_async import Client, ConfigurationError, Timeouts
+from kling_async import sessions as module
+from kling_async.auth import ApiKey
+from kling_async.core.verdict import Full
+from kling_async.loops import Home
+from kling_async.sessions import PublicResolver, Sessions, is_public
+from kling_async.transport import Transport
+from tests.support import clip, pair
+from tests.wiretap import code, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from aiohttp.abc import ResolveResult
+
+    from kling_async.sessions import Kind
+
+KINDS: tuple[Kind, ...] = ("reads", "creates", "files")
+
+
+@contextlib.asynccontextmanager
+async def opened(**options: Any) -> AsyncIterator[Sessions]:
+    sessions = Sessions(Home(lambda: 0.0), **options)
+    try:
+        yield sessions
+    finally:
+        await sessions.close()
+
+
+def connector_of(session: aiohttp.ClientSession) -> aiohttp.TCPConnector:
+    assert isinstance(session.connector, aiohttp.TCPConnector)
+    return session.connector
+
+
+# --- own sessions ------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_sessions_are_made_when_first_needed_one_a_kind() -> None:
+    """Nothing is opened by making a client; each kind of request has one session and one connector."""
+    async with opened() as sessions:
+        assert sessions._open == {} and not module._keepers
+        first = [await sessions.get(kind) for kind in KINDS]
+        assert [await sessions.get(kind) for kind in KINDS] == first
+        assert len({id(connector_of(session)) for session in first}) == 3
+        assert len(module._keepers) == 1
+
+
+@pytest.mark.anyio
+async def test_closing_closes_all_and_forgets_them() -> None:
+    """No session stays open and nothing stays in the set that keeps the keepers."""
+    async with opened() as sessions:
+        first = [await sessions.get(kind) for kind in KINDS]
+    assert all(session.closed for session in first)
+    assert not module._keepers
+    await sessions.close()
+
+
+@pytest.mark.anyio
+async def test_a_session_that_somebody_closed_is_replaced() -> None:
+    """Which is closed in the end as the first would have been."""
+    async with opened() as sessions:
+        first = await sessions.get("reads")
+        await first.close()
+        second = await sessions.get("reads")
+        assert second is not first and not second.closed
+        assert len(module._keepers) == 1
+    assert second.closed
+
+
+@pytest.mark.anyio
+async def test_creates_keep_connections_for_five_seconds_only() -> None:
+    """Rule 17: a POST on a connection that the server is just closing is lost, so old ones are not used."""
+    async with opened() as sessions:
+        ages = {kind: connector_of(await sessions.get(kind))._keepalive_timeout for kind in KINDS}
+    assert ages == {"creates": 5.0, "reads": 30.0, "files": 30.0}
+
+
+@pytest.mark.anyio
+async def test_connections_are_not_limited_by_the_connector() -> None:
+    """What may run at once is decided by slots and polling, never by aiohttp's hundred."""
+    async with opened() as sessions:
+        assert {connector_of(await sessions.get(kind)).limit for kind in KINDS} == {0}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("options", "guarded"),
+    [
+        pytest.param({}, True, id="plain"),
+        pytest.param({"local_files": True}, False, id="an API on this machine"),
+        pytest.param({"proxy": "http://proxy.example"}, False, id="a proxy resolves"),
+        pytest.param({"trust_env": True}, False, id="perhaps a proxy"),
+    ],
+)
+async def test_files_come_from_public_addresses_only(options: dict[str, Any], guarded: bool) -> None:
+    """Only where names are resolved here, and only for files: the base URL is the caller's choice."""
+    async with opened(**options) as sessions:
+        guards = {
+            kind: isinstance(connector_of(await sessions.get(kind))._resolver, PublicResolver)
+            for kind in KINDS
+        }
+    assert guards == {"files": guarded, "reads": False, "creates": False}
+
+
+# --- injected sessions -------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_an_injected_session_is_used_for_everything_and_not_closed() -> None:
+    """It is its owner's, before and after."""
+    async with aiohttp.ClientSession() as mine:
+        async with opened(session=mine) as sessions:
+            assert [await sessions.get(kind) for kind in KINDS] == [mine] * 3
+        async with pair(client={"session": mine}) as (emu, client):
+            await client.submit(clip())
+            assert len(emu.ledger.creates) == 1
+        assert not mine.closed and not module._keepers
+
+
+@pytest.mark.anyio
+async def test_a_closed_injected_session_is_refused() -> None:
+    """With words, before anything is sent."""
+    async with aiohttp.ClientSession() as mine:
+        pass
+    async with Client(api_key="k", base_url="http://127.0.0.1:1", session=mine) as client:
+        with pytest.raises(ConfigurationError, match="the session passed to Client is closed"):
+            await client.request("GET", "/x")
+
+
+@pytest.mark.real
+def test_an_injected_session_of_another_loop_is_refused() -> None:
+    """Its connections belong to that loop."""
+    with asyncio.Runner() as other:
+
+        async def make() -> aiohttp.ClientSession:
+            return aiohttp.ClientSession()
+
+        mine = other.run(make())
+
+        async def use() -> None:
+            async with Client(api_key="k", base_url="http://127.0.0.1:1", session=mine) as client:
+                with pytest.raises(ConfigurationError, match="belongs to another event loop"):
+                    await client.request("GET", "/x")
+
+        asyncio.run(use())
+        other.run(mine.close())
+
+
+@pytest.mark.anyio
+@pytest.mark.xfail(
+    strict=True, reason="the refusal becomes ClientResponseError, which counts as a lost create"
+)
+async def test_an_injected_session_that_raises_for_status_changes_nothing() -> None:
+    """The API's refusals come with 4xx; how a caller's session treats those is not ours to inherit."""
+    async with (
+        serving(code(1303, 429)) as wire,
+        aiohttp.ClientSession(raise_for_status=True) as mine,
+        opened(session=mine) as sessions,
+    ):
+        transport = Transport(sessions, ApiKey("k"), f"http://127.0.0.1:{wire.port}")
+        limits = Timeouts()
+        verdict = await transport.create("/x", b"{}", endpoint="e", external_task_id="m", timeouts=limits)
+    assert isinstance(verdict, Full)
+
+
+# --- loops that end ----------------------------------------------------------------------------
+
+
+@pytest.mark.real
+def test_a_loop_that_ends_closes_its_sessions_and_the_next_gets_its_own() -> None:
+    """Two asyncio.run in a row with the same sessions, none of them closed by hand."""
+    sessions = Sessions(Home(lambda: 0.0))
+    first, second = (asyncio.run(sessions.get("reads")) for _ in range(2))
+    assert first is not second
+    assert first.closed and second.closed and not module._keepers
+
+
+PROGRAM = """
+import asyncio, gc
+from kling_async import Client, Polling, v1, sessions
+from kling_async.testing import emulator
+
+often = Polling(min_interval=0, max_interval=0.02)
+client = Client(api_key="emulator-key", base_url="http://127.0.0.1:1", limits={{"video": 5}}, polling=often)
+
+async def main(number):
+    async with emulator() as emu:
+        emu.set_duration(0.01 if {ends} else 3600)
+        client.base_url = client._engine.transport.base_url = emu.url
+        task = await client.submit(v1.TextToVideo(prompt="a paper boat"))
+        if {ends}:
+            await task.wait()
+        else:
+            waiter = asyncio.create_task(task.wait())
+            await asyncio.sleep(0)
+        if {closes} and number == 1:
+            await client.aclose()
+            if not {ends}:
+                await asyncio.gather(waiter, return_exceptions=True)
+
+for number in range(2):
+    asyncio.run(main(number))
+    assert not sessions._keepers
+del client
+gc.collect()
+print("done")
+"""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("closes", [True, False], ids=["with aclose", "without"])
+@pytest.mark.parametrize("ends", [True, False], ids=["task ended", "task still runs"])
+def test_two_runs_with_one_client_leave_no_warning(closes: bool, ends: bool) -> None:
+    """In a program of its own, where every warning is an error and asyncio's debug mode is on."""
+    program = textwrap.dedent(PROGRAM).format(ends=ends, closes=closes)
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONASYNCIODEBUG": "1"},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+# --- addresses ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [
+        *((host, True) for host in ("8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "a.example", "1.ex")),
+        *((host, False) for host in ("127.0.0.1", "127.255.0.1", "::1", "::ffff:127.0.0.1", "localhost")),
+        *((host, False) for host in ("10.0.0.1", "172.16.0.1", "192.168.1.1", "fd00::1", "::ffff:10.0.0.1")),
+        *((host, False) for host in ("169.254.169.254", "fe80::1", "fe80::1%eth0", "100.64.0.1")),
+        *((host, False) for host in ("0.0.0.0", "::", "224.0.0.1", "ff02::1", "ff0e::1", "255.255.255.255")),
+        *((host, False) for host in ("a.localhost", "printer.local", "metadata.x.internal", "192.0.2.1")),
+        *(
+            pytest.param(host, False, marks=pytest.mark.xfail(strict=True, reason="IPv4 in disguise"))
+            for host in ("64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:a00:1::", "::10.0.0.1")
+        ),
+    ],
+)  # fmt: skip
+def test_which_addresses_are_public(host: str, public: bool) -> None:
+    """Nothing of this machine, this network or this cloud's insides is, in whatever notation."""
+    assert is_public(host) is public
+
+
+def found(*hosts: str) -> Callable[..., Any]:
+    async def resolve(*_: object) -> list[ResolveResult]:
+        return [
+            {"hostname": "x", "host": host, "port": 443, "family": 2, "proto": 6, "flags": 0}
+            for host in hosts
+        ]
+
+    return resolve
+
+
+@pytest.mark.anyio
+async def test_the_resolver_leaves_out_what_is_not_public(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name of the vendor's that resolves to several addresses keeps those that are public."""
+    resolver = PublicResolver()
+    monkeypatch.setattr(resolver._inner, "resolve", found("10.0.0.1", "8.8.8.8", "::1", "8.8.4.4"))
+    assert [item["host"] for item in await resolver.resolve("cdn.example", 443)] == ["8.8.8.8", "8.8.4.4"]
+    await resolver.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("hosts", [(), ("127.0.0.1",), ("10.0.0.1", "169.254.169.254")])
+async def test_a_name_without_a_public_address_does_not_resolve(
+    hosts: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a name that leads inside is as good as none."""
+    resolver = PublicResolver()
+    monkeypatch.setattr(resolver._inner, "resolve", found(*hosts))
+    with pytest.raises(OSError, match=r"inside\.example has no public address"):
+        await resolver.resolve("inside.example", 443)
