@@ -1,0 +1,122 @@
+"""What type checkers must accept, must refuse, and must infer: checked by mypy and pyright, never run.
+
+Lines that must be refused carry ``type: ignore``; both tools are told to complain where one is not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import assert_type
+
+import kling_async
+from kling_async import CallRequest, Client, RawTask, Task, TaskRecord, TaskRequest, v1
+from kling_async.wire import RawResult
+
+VIDEO = v1.TextToVideo(prompt="x")
+IMAGE = v1.ImageGeneration(prompt="x", n=2)
+COSTS = v1.AccountCosts(start_time=0, end_time=1)
+RAW = RawTask(path="/v1/videos/new", body={})
+
+
+async def submit_gives_a_task_of_the_request_s_result(client: Client) -> None:
+    """The type of the result travels from the request through the task to ``wait``."""
+    assert_type(await client.submit(VIDEO), Task[v1.Videos])
+    assert_type(await client.submit(IMAGE, priority=1, label="a", queue_timeout=3), Task[v1.Images])
+    assert_type(await client.submit(RAW), Task[RawResult])
+    task = await client.submit(VIDEO, external_task_id="order-17", callback_url="https://a.example/hook")
+    assert_type(await task.wait(), v1.Videos)
+    assert_type(await task.wait(timeout=5), v1.Videos)
+    assert_type(task.result, v1.Videos | None)
+    assert_type(task.request, TaskRequest[v1.Videos] | None)
+    assert_type(await task.refresh(), TaskRecord)
+    assert_type(await task.download("out"), list[Path])
+    assert_type(task.updates(), AsyncIterator[TaskRecord])
+    assert_type((await task.wait()).videos[0].seconds, float | None)
+
+
+async def run_and_call_give_the_result(client: Client) -> None:
+    """``run`` takes both kinds, ``call`` the one."""
+    assert_type(await client.run(VIDEO), v1.Videos)
+    assert_type(await client.run(IMAGE, timeout=60, priority=2), v1.Images)
+    assert_type(await client.run(COSTS), v1.Costs)
+    assert_type(await client.run(COSTS, timeout=5), v1.Costs)
+    assert_type(await client.call(COSTS), v1.Costs)
+
+    def seen(task: Task[v1.Videos]) -> None:
+        assert_type(task, Task[v1.Videos])
+
+    await client.run(VIDEO, on_task=seen)
+
+
+async def the_wrong_kind_is_refused(client: Client) -> None:
+    """A synchronous request is not submitted, a task request is not called."""
+    await client.submit(COSTS)  # type: ignore[arg-type]
+    await client.call(VIDEO)  # type: ignore[arg-type]
+    await client.submit(v1.TextToVideo)  # type: ignore[arg-type]
+    await client.submit("a rabbit")  # type: ignore[arg-type]
+    await client.run(COSTS, priority=1)  # type: ignore[call-overload]
+    await client.run(VIDEO, priorty=1)  # type: ignore[call-overload]
+    await client.submit(VIDEO, priorty=1)  # type: ignore[call-arg]
+
+
+def attach_gives_a_task_of_the_type_s_result(client: Client) -> None:
+    """By type or by request; by one id, which is named."""
+    assert_type(client.attach(v1.TextToVideo, task_id="847"), Task[v1.Videos])
+    assert_type(client.attach(v1.ImageGeneration, external_task_id="order-17"), Task[v1.Images])
+    assert_type(client.attach(RAW, task_id="847"), Task[RawResult])
+    client.attach(v1.TextToVideo)  # type: ignore[call-overload]
+    client.attach(v1.TextToVideo, task_id="847", external_task_id="order-17")  # type: ignore[call-overload]
+    client.attach(v1.AccountCosts, task_id="847")  # type: ignore[arg-type]
+
+
+async def lists_hold_records(client: Client) -> None:
+    """A page is plain data."""
+    assert_type(await client.list(v1.TextToVideo, page=2), list[TaskRecord])
+    await client.list(v1.AccountCosts)  # type: ignore[arg-type]
+
+
+def any_request(one: TaskRequest[v1.Videos], other: CallRequest[v1.Costs]) -> None:
+    """The two kinds are not each other; a request is one of its result's base, being only read."""
+    videos: TaskRequest[v1.Videos] = VIDEO
+    results: TaskRequest[object] = VIDEO
+    images: TaskRequest[v1.Images] = VIDEO  # type: ignore[assignment]
+    call: CallRequest[v1.Costs] = COSTS
+    swapped: CallRequest[v1.Videos] = one  # type: ignore[assignment]
+    swapped_too: TaskRequest[v1.Costs] = other  # type: ignore[assignment]
+    del videos, results, images, call, swapped, swapped_too
+
+
+def requests_are_typed(path: Path) -> None:
+    """Media in every form, arrays as tuples, numbers and truths as such; words are spelled right."""
+    v1.ImageGeneration(prompt="x", image="https://a.example/x.png")
+    v1.ImageGeneration(prompt="x", image=b"x")
+    v1.ImageGeneration(prompt="x", image=path)
+    v1.ImageGeneration(prompt="x", image=kling_async.media(path))
+    v1.ImageGeneration(prompt="x", image=5)  # type: ignore[arg-type]
+    v1.ImageGeneration()  # type: ignore[call-arg]
+    v1.TextToVideo(prompt="x", mode="pro", sound=True, duration=5, extra={"seed": 7})
+    v1.TextToVideo(prompt="x", mode="hd")  # type: ignore[arg-type]
+    v1.TextToVideo(prompt="x", sound="on")  # type: ignore[arg-type]
+    v1.TextToVideo(prompt="x", duration="5")  # type: ignore[arg-type]
+    v1.TextToVideo(promt="x")  # type: ignore[call-arg]
+    VIDEO.prompt = "y"  # type: ignore[misc]
+
+
+def the_face_is_known() -> None:
+    """A misspelt name is refused, though names are loaded lazily at run time."""
+    assert_type(kling_async.Polling().min_interval, float)
+    str(kling_async.Clinet)  # type: ignore[attr-defined]
+    str(kling_async.CODES)  # type: ignore[attr-defined]
+    str(v1.TextToVidoe)  # type: ignore[attr-defined]
+
+
+async def a_client_is_made_by_keywords() -> None:
+    """And is its own context."""
+    async with Client(
+        api_key="x", limits={"video": 20}, polling=kling_async.Polling(min_interval=0)
+    ) as client:
+        assert_type(client, Client)
+    assert_type(client.with_options(retry=kling_async.Retry(max_tries=1)), Client)
+    Client("key")  # type: ignore[call-arg]
+    Client(apikey="x")  # type: ignore[call-arg]
