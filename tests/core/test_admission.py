@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -211,6 +212,20 @@ def test_2_a_label_is_not_set_back_by_requests_that_left(how: str) -> None:
     (mine,) = enter(pool, 1, label="a")
     pool.resize(3, "caller")
     assert mine in pool.admit(0.0)
+
+
+def test_2_what_is_put_back_after_the_queue_was_empty_has_its_old_place() -> None:
+    """Nobody waited for a moment; that does not put it behind all the turns of who came since."""
+    pool = told(1)
+    enter(pool, *[1] * 5, label="a")
+    for _ in range(4):
+        (ticket,) = pool.admit(0.0)
+        pool.accepted(ticket, 0.0)
+        pool.release(ticket, 0.0)
+    (last,) = pool.admit(0.0)
+    enter(pool, 1, 1, 1, label="b")
+    pool.refused(last, 0.0, 0.0)
+    assert pool.admit(1.0) == [last]
 
 
 @pytest.mark.parametrize("back", ["refused", "requeue"])
@@ -568,7 +583,7 @@ def test_5_half_open_after_60_s_one_goes_and_those_behind_wait() -> None:
     assert pool.admit(61.0) == [behind]
 
 
-ANSWERS: dict[str, Callable[[Pool, Ticket], None]] = {
+ANSWERS: dict[str, Callable[[Pool, Ticket], object]] = {
     "accepted": lambda pool, ticket: pool.accepted(ticket, 61.0),
     "refused by 1303": lambda pool, ticket: pool.refused(ticket, 61.0, 0.0),
     "refused by 1302": lambda pool, ticket: pool.requeue(ticket, 61.0, 1.0, opens=True),
@@ -743,15 +758,49 @@ def test_without_a_gate_everything_goes_at_once_and_is_counted() -> None:
 
 def test_leaving_in_numbers_leaves_nothing_behind() -> None:
     """Those who gave up are forgotten before their turn comes, and those who stay keep their order."""
-    pool = told(1)
+
+    class Owner:
+        pass
+
+    pool, alive = told(1), weakref.WeakSet[Owner]()
     running(pool, 1)
-    tickets = [enter(pool, 1, priority=number % 7)[0] for number in range(400)]
-    for ticket in tickets[:320]:
-        pool.leave(ticket)
-    assert pool.queued == len(pool.tickets()) - 1 == 80
-    assert len(pool._queue) <= 160
-    pool.resize(81, "caller")
-    assert pool.admit(0.0) == sorted(tickets[320:], key=lambda ticket: ticket.place)
+
+    def come(number: int) -> None:
+        ticket = Ticket(1, priority=number % 2, owner=Owner())
+        alive.add(ticket.owner)
+        pool.enter(ticket, 0.0)
+        if number < 600:
+            pool.leave(ticket)
+
+    for number in range(700):
+        come(number)
+    assert (pool.queued, len(pool.tickets())) == (100, 101)
+    assert len(alive) <= 400
+    pool.resize(101, "caller")
+    served = pool.admit(0.0)
+    assert served == sorted(served, key=lambda ticket: (-ticket.priority, ticket.sequence))
+    assert len(served) == 100
+
+
+def test_a_place_in_a_long_queue_costs_no_more_than_in_a_short_one() -> None:
+    """The work for one admission, counted in calls, does not grow with those who wait behind."""
+    pool, calls = told(1), 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    enter(pool, 1, label="b")
+    enter(pool, *[1] * 1000, label="a")
+    sys.setprofile(count)
+    try:
+        for _ in range(20):
+            (ticket,) = pool.admit(0.0)
+            pool.accepted(ticket, 0.0)
+            pool.release(ticket, 0.0)
+    finally:
+        sys.setprofile(None)
+    assert calls < 20 * 200
 
 
 STEPS: dict[str, Callable[[Pool, Ticket], object]] = {
@@ -771,6 +820,12 @@ LEGAL = {
     Phase.HELD: set[str](),
     Phase.GONE: {"enter", "occupy"},
 }
+
+
+def copy_of(pool: Pool) -> dict[str, object]:
+    """All of a pool's state, to be compared; of the queue, what is in it."""
+    state = {k: copy.copy(v) for k, v in vars(pool).items() if isinstance(v, list | dict | set | int | float)}
+    return {**state, "view": pool.view(), "tickets": [(t, t.phase) for t in pool.tickets()]}
 
 
 def pool_with_all_phases() -> tuple[Pool, dict[Phase, Ticket]]:
@@ -794,13 +849,13 @@ def test_a_step_that_the_phase_does_not_allow_raises_and_changes_nothing(step: s
     pool, tickets = pool_with_all_phases()
     ticket = tickets[phase]
     assert ticket.phase is phase
-    before = {name: copy.copy(value) for name, value in vars(pool).items()}
+    before = copy_of(pool)
     if step in LEGAL[phase]:
         STEPS[step](pool, ticket)
         return
     with pytest.raises(AdmissionError):
         STEPS[step](pool, ticket)
-    assert vars(pool) == before
+    assert copy_of(pool) == before
     assert ticket.phase is phase
 
 
