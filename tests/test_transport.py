@@ -107,11 +107,9 @@ CUT_OFF: Final = "the connection was cut before the whole answer came"
         pytest.param(
             raw(b'{"code":0,"message":"\xff"}'), Garbled(200, FORM, '{"code":0,"message":"\ufffd"}'),
             id="not UTF-8",
-            marks=pytest.mark.xfail(strict=True, reason="UnicodeDecodeError leaves exchange()"),
         ),
         pytest.param(
             raw(b'{"data":' + b"[" * 100_000), Garbled(200, FORM, '{"data":' + "[" * 192), id="deep",
-            marks=pytest.mark.xfail(strict=True, reason="RecursionError leaves exchange()"),
         ),
     ],
 )  # fmt: skip
@@ -127,7 +125,6 @@ async def test_every_answer_has_its_outcome(answer: bytes, expected: Outcome) ->
         pytest.param(b'{"code":[],"message":"","request_id":"r-9"}', id="wrong types"),
     ],
 )
-@pytest.mark.xfail(strict=True, reason="Garbled never carries a request id, though BadResponse promises it")
 async def test_a_garbled_answer_keeps_its_request_id(body: bytes) -> None:
     """The vendor's support asks for it, so it is read where it can be."""
     outcome = await outcome_of(raw(body))
@@ -208,6 +205,7 @@ BadKey: Final = AuthenticationError
         pytest.param(TAKEN, Refused, ExternalIdTaken, Refused, ExternalIdTaken, id="taken"),
         pytest.param(TASK_GONE, Refused, RequestRejected, Missing, None, id="not found"),
         pytest.param(CUT, Lost, TransportError, Again, TransportError, id="cut"),
+        pytest.param(b"no HTTP\r\n\r\n", Lost, TransportError, Again, TransportError, id="not HTTP"),
     ],
 )  # fmt: skip
 async def test_what_becomes_of_a_create_and_of_a_read(
@@ -364,7 +362,6 @@ async def test_own_headers_go_with_every_request(name: str, kept: str) -> None:
     assert (seen.headers[name.lower()], seen.names.count(name.lower())) == (kept, 1)
 
 
-@pytest.mark.xfail(strict=True, reason="accepted; each request then dies of a bare ValueError")
 @pytest.mark.parametrize("header", [("X-A", "1\r\nX-B: 2"), ("X-A\n", "1")], ids=["value", "name"])
 async def test_a_header_that_would_be_two_is_refused_at_once(header: tuple[str, str]) -> None:
     """Better when the client is made than in the middle of a create."""
@@ -434,7 +431,6 @@ async def test_the_environments_proxy_is_used_only_if_asked_for(monkeypatch: pyt
     assert (len(server.seen), len(proxy.seen)) == (1, 1)
 
 
-@pytest.mark.xfail(strict=True, reason="aiohttp combines .netrc with our header: a bare ValueError")
 async def test_a_netrc_does_not_get_in_the_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """trust_env is about proxies; a password of the same host, or of any, is not our key."""
     (tmp_path / "netrc").write_text("default login me password mine\n")
