@@ -81,21 +81,7 @@ def example(kind: type[KlingError]) -> KlingError:
 
 
 ALL = sorted(tree().values(), key=lambda kind: kind.__name__)
-LOSES_ITS_TEXT = pytest.mark.xfail(
-    strict=True, reason="_rebuild leaves args empty where OSError.__new__ does: str() of the copy is ''"
-)
-
-
-def each_class(*, rebuilt: bool = False) -> list[Any]:
-    """All classes as parameters; those whose copies are known to be wrong are marked."""
-    return [
-        pytest.param(
-            kind,
-            id=kind.__name__,
-            marks=LOSES_ITS_TEXT if rebuilt and issubclass(kind, TimeoutError) else (),
-        )
-        for kind in ALL
-    ]
+each_class = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 
 
 # --- the tree ----------------------------------------------------------------------------------
@@ -279,7 +265,7 @@ def test_the_text_of_a_refusal(facts: dict[str, Any], text: str) -> None:
 # --- each class --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", each_class())
+@each_class
 def test_an_error_keeps_what_it_was_given(kind: type[KlingError]) -> None:
     """Class, facts and text are those given, before any copy."""
     error = example(kind)
@@ -299,7 +285,7 @@ def test_an_error_keeps_what_it_was_given(kind: type[KlingError]) -> None:
         pytest.param(lambda e: e.again(), id="again"),
     ],
 )
-@pytest.mark.parametrize("kind", each_class(rebuilt=True))
+@each_class
 def test_an_error_survives_being_copied(
     kind: type[KlingError], again: Callable[[KlingError], KlingError]
 ) -> None:
@@ -324,7 +310,6 @@ def test_an_attribute_set_later_is_copied_too() -> None:
     assert pickle.loads(pickle.dumps(error)).retry_after == error.again().retry_after == 3.0
 
 
-@pytest.mark.xfail(strict=True, reason="again() shares the list of notes with the original")
 def test_a_note_on_a_copy_stays_on_the_copy() -> None:
     """Of several waiters, one that adds a note does not write into the others' error."""
     error = KlingError("m")

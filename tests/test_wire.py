@@ -21,7 +21,6 @@ from kling_async.wire import (
     decode_envelope,
     decode_list,
     decode_task,
-    safe_repr,
 )
 from tests.golden import golden
 
@@ -75,10 +74,15 @@ def test_an_envelope_may_lack_all_but_its_braces(body: bytes, code: int | None) 
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>502</html>", b'{"code":0', b"[]", b"null", b'{"code":"full"}', b'"text"', b"\xff"]
+    "body",
+    [
+        *(b"", b"<html>502</html>", b'{"code":0', b"[]", b"null", b'{"code":"full"}', b'"text"', b"\xff"),
+        pytest.param(b'{"message":"\xff"}', id="not UTF-8"),
+        pytest.param(b'{"x":' + b"[" * 100_000, id="nested too deep"),
+    ],
 )
 def test_what_is_no_envelope_is_refused(body: bytes) -> None:
-    """HTML, cut JSON and other shapes are a decode error, nothing else."""
+    """HTML, cut JSON, other shapes and broken text are a decode error, nothing else."""
     with pytest.raises(msgspec.DecodeError):
         decode_envelope(body)
 
@@ -178,7 +182,15 @@ def test_a_task_is_read_leniently(field: str, value: Any, attribute: str, expect
 
 @pytest.mark.parametrize(
     "body",
-    [b"null", b"[]", b"{}", b'{"task_id":null}', b'{"task_id":"1","task_info":"x"}', b'{"task_id":"1"'],
+    [
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"task_id":null}',
+        b'{"task_id":""}',
+        b'{"task_id":"1","task_info":"x"}',
+        b'{"task_id":"1"',
+    ],
 )
 def test_what_is_no_task_is_refused(body: bytes) -> None:
     """Without an id, or of another form, it is a decode error that the caller turns into `BadResponse`."""
@@ -247,8 +259,9 @@ def test_a_record_survives_being_stored(case: tuple[str, str], again: Any) -> No
 
 
 def test_a_record_is_shown_in_one_line_without_addresses() -> None:
-    """The repr says endpoint, id and status, and nothing of the data."""
+    """The repr, and what rich asks for, say endpoint, id and status, and nothing of the data."""
     record = decode_task("text_to_video", data_of("text_to_video", "finished, watermarked"))
+    assert list(record.__rich_repr__()) == ["text_to_video 847570360458960961 succeed"]
     assert repr(record) == "TaskRecord(text_to_video 847570360458960961 succeed)"
 
 
@@ -291,7 +304,7 @@ def test_a_result_without_files_has_none() -> None:
 def test_a_file_is_shown_without_its_signature() -> None:
     """The query of an address is its key: it is in ``url`` and not in the repr."""
     file = File("https://u:p@cdn.example.com/v.mp4?sig=SECRET#f", ".mp4", "0")
-    assert repr(file) == "File('https://cdn.example.com/v.mp4', '.mp4')"
+    assert repr(file) == "File(url='https://cdn.example.com/v.mp4', suffix='.mp4', name='0')"
 
 
 class Odd(Result, frozen=True, kw_only=True):
@@ -305,6 +318,6 @@ class Odd(Result, frozen=True, kw_only=True):
 
 
 def test_a_result_is_shown_without_raw_unset_fields_and_signatures() -> None:
-    """`safe_repr` leaves out ``raw``, None and empty text, keeps 0, and cuts queries."""
+    """The repr leaves out ``raw``, None and empty text, keeps 0, and cuts queries."""
     shown = "Odd(number=0, text='plain', address='https://cdn.example.com/v.mp4')"
-    assert repr(Odd(raw={"url": "https://x/?sig=SECRET"})) == safe_repr(Odd()) == shown
+    assert repr(Odd(raw={"url": "https://x/?sig=SECRET"})) == repr(Odd()) == shown

@@ -209,7 +209,6 @@ def test_a_fidelity_that_is_not_read_is_doubted(reference: str | None) -> None:
     assert doubts(human_fidelity=0.5, **values) == [text]
 
 
-@pytest.mark.xfail(strict=True, reason="what Meta says of a field's models is not looked at")
 def test_a_field_of_another_model_is_doubted() -> None:
     """image_fidelity is of kling-v2-1 alone, by its field's own description."""
     assert len(doubts(image=FOX, image_fidelity=0.5)) == 1
@@ -239,7 +238,6 @@ def test_a_model_that_only_restyles_needs_an_image() -> None:
     check(v1.ImageGeneration(model_name="kling-v2-new", prompt="x", image=FOX))
 
 
-@pytest.mark.xfail(strict=True, reason="'' passes with a doubt and is left out: the vendor's default runs")
 @pytest.mark.filterwarnings("ignore::kling_async.errors.KlingWarning")
 @pytest.mark.parametrize("model", ["", " "])
 def test_a_model_is_always_named(model: str) -> None:

@@ -28,8 +28,8 @@ CATALOG: Final[list[Any]] = [*catalog.TASKS, *catalog.CALLS]
 ROWS: Final = {row.name: row for row in CATALOG}
 OF_THE_CALL: Final = {"external_task_id", "callback_url"}
 """Sent by submit(), not held by the request."""
-OWN_BOUNDS: Final = {"element_id": 0, "start_time": 0, "end_time": 0}
-"""Least values that the reference does not spell out: what is below is neither an id nor a time."""
+OWN_BOUNDS: Final = {"element_id": (0, 2**63 - 1), "start_time": (0, None), "end_time": (0, None)}
+"""Bounds that the reference does not spell out: what is outside is neither an id of 64 bits nor a time."""
 NO_DEFAULT_OF_THEIRS: Final = {"model_name"}
 """Ours is a constant of our own: theirs is retired, or was until lately."""
 JSON_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
@@ -178,8 +178,9 @@ def test_the_bounds_are_the_same(path: str, field: Field, facts: Json) -> None:
     if facts.get("number_as_text") and "enum" in facts:
         least, most = int(facts["enum"][0]), int(facts["enum"][-1])
         assert facts["enum"] == [str(n) for n in range(least, most + 1)]
+    least, most = OWN_BOUNDS.get(field.name, (least, most))
     bounds = {
-        "ge": OWN_BOUNDS.get(field.name, least),
+        "ge": least,
         "le": most,
         "max_length": facts.get("max_chars", facts.get("max_items")),
         "min_length": facts.get("min_items"),

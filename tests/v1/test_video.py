@@ -314,9 +314,6 @@ def test_unknown_and_retired_models_warn_once_and_pass(model: str, text: str) ->
     assert to_wire(request, str)["model_name"] == model
 
 
-@pytest.mark.xfail(
-    strict=True, reason="'' passes with a doubt and is left out: the vendor's retired default runs"
-)
 @pytest.mark.filterwarnings("ignore::kling_async.errors.KlingWarning")
 @pytest.mark.parametrize("model", ["", " "])
 def test_a_model_is_always_named(model: str) -> None:
