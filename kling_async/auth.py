@@ -155,9 +155,9 @@ def base_url_from(base_url: str | None, env: Mapping[str, str] | None = None) ->
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
-    if parts.scheme not in ("http", "https") or not host:
+    if parts.scheme not in ("http", "https") or not host or not url.isprintable() or " " in url:
         raise ConfigurationError(f"base URL: use https://host[/prefix], such as {GLOBAL} (KLING_BASE_URL)")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if "@" in parts.netloc or "?" in url or "#" in url:
         raise ConfigurationError("base URL (KLING_BASE_URL): leave out user, password, query and fragment")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
+from msgspec import Meta
 
 from kling_async import v1
 from kling_async.errors import BadResponse, Problem, RequestInvalid
-from kling_async.wire import CallRequest, RawResult, Result, TaskRecord, TaskRequest
+from kling_async.wire import CallRequest, RawResult, Result, TaskRecord, TaskRequest, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ class RawTask(TaskRequest[RawResult], frozen=True, kw_only=True, omit_defaults=T
     path: str
     body: dict[str, Any]
     pool: str = "video"
-    weight: int = 1
+    weight: Annotated[int, Meta(ge=0, description="Slots it takes")] = 1
 
 
 def _one(_: Any) -> int:
@@ -129,8 +130,8 @@ def decode_result(kind: type[R], data: bytes) -> R:
         BadResponse: It is not of that form.
     """
     try:
-        result = _decoders[kind].decode(data)
-        raw = _plain.decode(data)
+        result = decode(_decoders[kind], data)
+        raw = decode(_plain, data)
     except msgspec.DecodeError as error:
         raise BadResponse(f"the result cannot be read: {error}", http_status=200) from None
     if isinstance(result, Result):

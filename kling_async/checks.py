@@ -176,6 +176,8 @@ def _check_value(path: str, node: mi.Type, value: object) -> Iterator[_Found]:  
 def _check_text(path: str, node: mi.StrType, value: object) -> Iterator[_Found]:
     if not isinstance(value, str):
         yield _WrongType(path, f"must be a text, not {_name(value)}")
+    elif not _is_unicode(value):
+        yield Problem(path, "holds half a character (a lone surrogate), which JSON cannot carry")
     elif node.max_length is not None and len(value) > node.max_length:
         yield Problem(path, f"has {len(value)} characters; at most {node.max_length}")
 
@@ -184,12 +186,12 @@ def _check_number(path: str, node: mi.IntType | mi.FloatType, value: object) -> 
     whole = isinstance(node, mi.IntType)
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         yield _WrongType(path, f"must be a {'whole ' if whole else ''}number, not {_name(value)}")
-    elif not math.isfinite(value):
+    elif isinstance(value, float) and not math.isfinite(value):
         yield Problem(path, f"{value} is not a number the API knows")
     elif node.ge is not None and value < node.ge:
-        yield Problem(path, f"{value:g} is too small; at least {node.ge:g}")
+        yield Problem(path, f"{_plain(value)} is too small; at least {node.ge:g}")
     elif node.le is not None and value > node.le:
-        yield Problem(path, f"{value:g} is too large; at most {node.le:g}")
+        yield Problem(path, f"{_plain(value)} is too large; at most {_plain(node.le)}")
 
 
 def _check_items(path: str, node: mi.VarTupleType, value: object) -> Iterator[_Found]:
@@ -204,12 +206,25 @@ def _check_items(path: str, node: mi.VarTupleType, value: object) -> Iterator[_F
         yield from _check_value(f"{path}[{index}]", node.item_type, item)
 
 
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _name(value: object) -> str:
     return type(value).__name__
 
 
 def _short(value: str) -> str:
     return repr(value if len(value) <= 40 else value[:37] + "...")
+
+
+def _plain(number: float) -> str:
+    text = str(number) if isinstance(number, int) else f"{number:g}"
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def _numbers_last(word: str) -> tuple[bool, str]:
@@ -244,7 +259,7 @@ def _object(value: msgspec.Struct, load: Callable[[Media], str]) -> dict[str, An
     body: dict[str, Any] = {}
     for field in fields(type(value)):
         item = getattr(value, field.name)
-        if item is None or item == "":
+        if item is None or (isinstance(item, str) and not item.strip()):
             continue
         body[field.name] = _wire_value(item, field.extra.get("wire"), load)
     return body

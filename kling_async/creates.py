@@ -229,9 +229,12 @@ class Creates:
             case Lost(error):
                 self._lost(job, str(error))
             case Refused(error, closes):
+                if closes:  # first, or what queues next would still be sent
+                    self._limiter.close(error, pool if closes == "pool" else None)
                 self._limiter.withdrawn(pool, job.ticket, opens=not closes)
                 _fail(job, error)
-                self._close(error, pool if closes == "pool" else None, closes)
+                if isinstance(error, OutOfUnits):
+                    self.on_out_of_units()
             case _:  # pragma: no cover - the transport renews tokens itself
                 raise AssertionError(verdict)
 
@@ -290,12 +293,6 @@ class Creates:
         else:
             self._limiter.withdrawn(job.endpoint.pool, job.ticket, opens=False)
             _fail(job, ClientClosed("the client or its event loop ended before this was sent"))
-
-    def _close(self, error: KlingError, pool: str | None, closes: str) -> None:
-        if closes:
-            self._limiter.close(error, pool)
-        if isinstance(error, OutOfUnits):
-            self.on_out_of_units()
 
     def claim(self, external_task_id: str | None) -> Ticket | None:
         """Take over the slots of a create of unknown fate."""

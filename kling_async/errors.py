@@ -91,7 +91,8 @@ class KlingError(Exception):
 
     def again(self) -> Self:
         """Return a copy without a traceback, for the next of several waiters."""
-        return _rebuild(type(self), self.args, dict(self.__dict__))
+        facts = {name: value for name, value in self.__dict__.items() if name != "__notes__"}
+        return _rebuild(type(self), self.args, facts)
 
 
 _E = TypeVar("_E", bound=KlingError)
@@ -99,6 +100,7 @@ _E = TypeVar("_E", bound=KlingError)
 
 def _rebuild(kind: type[_E], args: tuple[Any, ...], facts: dict[str, Any]) -> _E:
     error = kind.__new__(kind, *args)
+    error.args = args  # OSError, a base of TimeoutError, leaves them to its __init__
     error.__dict__.update(facts)
     return error
 

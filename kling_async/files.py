@@ -144,7 +144,7 @@ async def _stream(
         size = 0
         try:
             async with session.get(
-                url, timeout=limits, allow_redirects=False, **sessions.per_request
+                url, timeout=limits, allow_redirects=False, **sessions.per_request(url)
             ) as response:
                 where = response.headers.get("Location")
                 if response.status in (301, 302, 303, 307, 308) and where:

@@ -103,15 +103,21 @@ class Limiter:
         self._pump(pool)
 
     def refused(self, name: str, ticket: Ticket, *, drop: bool) -> None:
-        """1303: the ticket is back in its place, unless dropped."""
+        """1303: the ticket is back in its place, unless dropped or the pool no longer takes it."""
         pool = self.pool(name)
-        pool.refused(ticket, self._home.time(), self._rng.random(), drop=drop)
-        self._pump(pool)
+        returned = pool.refused(ticket, self._home.time(), self._rng.random(), drop=drop)
+        self._returned(pool, ticket, returned or drop)
 
     def requeue(self, name: str, ticket: Ticket, after: float, *, drop: bool, opens: bool) -> None:
         """The create was surely not made: back in its place, the pool waits ``after`` seconds."""
         pool = self.pool(name)
-        pool.requeue(ticket, self._home.time(), after, drop=drop, opens=opens)
+        returned = pool.requeue(ticket, self._home.time(), after, drop=drop, opens=opens)
+        self._returned(pool, ticket, returned or drop)
+
+    def _returned(self, pool: Pool, ticket: Ticket, returned: bool) -> None:
+        """Fail what came back to a pool that has closed or shrunk meanwhile; go on."""
+        if not returned:
+            self.on_purged(ticket, too_heavy(pool, ticket) if pool.closed is None else pool.closed.again())
         self._pump(pool)
 
     def withdrawn(self, name: str, ticket: Ticket, *, opens: bool = True) -> None:

@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = ["Media", "MediaInput", "media", "without_query"]
 
 
@@ -41,6 +44,10 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
         if self.path is not None:
             return f"Media(path={self.path!r})"
         return f"Media(<{len(self.data or b'')} bytes>)"
+
+    def __rich_repr__(self) -> Iterator[str]:
+        """Show rich no more than anybody else."""
+        yield repr(self)[len("Media(") : -1]
 
 
 if TYPE_CHECKING:
@@ -106,7 +113,7 @@ _SOF: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 def read_header(file: BinaryIO) -> ImageInfo | None:
     """Read the format and size of a PNG or JPEG; None if it is neither, or cut off."""
     head = file.read(24)
-    if head[:8] == _PNG and head[12:16] == b"IHDR":
+    if len(head) == 24 and head[:8] == _PNG and head[12:16] == b"IHDR":
         width, height = struct.unpack(">II", head[16:24])
         return ImageInfo("png", width, height)
     if head[:2] == b"\xff\xd8":
@@ -147,5 +154,6 @@ def judge_image(info: ImageInfo | None, size: int, limits: Limits) -> str | None
         return f"is {info.width} x {info.height} px; each side needs at least {limits.min_side_px} px"
     aspect = info.width / info.height
     if not limits.aspect_min <= aspect <= limits.aspect_max:
-        return f"is {info.width} x {info.height} px; width / height must lie within 1:2.5 and 2.5:1"
+        shapes = f"1:{1 / limits.aspect_min:g} and {limits.aspect_max:g}:1"
+        return f"is {info.width} x {info.height} px; width / height must lie within {shapes}"
     return None

@@ -167,13 +167,13 @@ class Poller:
         future: asyncio.Future[None] = loop.create_future()
         schedule = self._schedule  # another one, if the loop is replaced while this waits
         crowd.add(future)
-        schedule.want(live, 1)
+        wish = schedule.want(live)
         self._pump(self._home.time())
         try:
             await future
         finally:
             crowd.discard(future)
-            schedule.want(live, -1)
+            schedule.unwant(wish)
 
     async def refresh(self, live: Live, retry: Retry, timeouts: Timeouts) -> None:
         """Ask now, patiently but not for ever."""

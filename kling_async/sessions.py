@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import urllib.request
 from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -48,13 +50,27 @@ class Sessions:
         self.home = home
         self.local_files = local_files
         """Whether result files may come from this machine: only where the API does."""
-        self.per_request: dict[str, Any] = {"proxy": proxy, "ssl": True if ssl is None else ssl}
+        self._proxy = proxy
+        self._ssl = True if ssl is None else ssl
         self._injected = session
         self._trust_env = trust_env
         self._proxied = proxy is not None or trust_env
         self._open: dict[Kind, aiohttp.ClientSession] = {}
         self._keeper: AsyncGenerator[None] | None = None
         home.on_move.append(self._forget)
+
+    def per_request(self, url: str) -> dict[str, Any]:
+        """Return what to pass with a request to that address: proxy and certificate checks.
+
+        The environment's proxies are read here, not by aiohttp's trust_env: that would also take a .netrc,
+        which does not go with a header of ours.
+        """
+        proxy = self._proxy
+        if proxy is None and self._trust_env:
+            parts = urlsplit(url)
+            if not urllib.request.proxy_bypass(parts.hostname or ""):
+                proxy = urllib.request.getproxies().get(parts.scheme)
+        return {"proxy": proxy, "ssl": self._ssl}
 
     async def get(self, kind: Kind) -> aiohttp.ClientSession:
         """Return the session for that kind of request, in the running loop."""
@@ -80,9 +96,7 @@ class Sessions:
             resolver = PublicResolver()
         keep_alive = _CREATE_KEEP_ALIVE if kind == "creates" else 30.0
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keep_alive, resolver=resolver)
-        return aiohttp.ClientSession(
-            connector=connector, trust_env=self._trust_env, cookie_jar=aiohttp.DummyCookieJar()
-        )
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
     async def close(self) -> None:
         """Close what this client opened; an injected session is its owner's."""

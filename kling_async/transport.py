@@ -27,6 +27,7 @@ from kling_async.core.verdict import (
     judge_create,
     judge_read,
 )
+from kling_async.errors import ConfigurationError
 from kling_async.wire import decode_envelope
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ __all__ = ["Transport", "broken_by", "redact"]
 _ANSWER_MAX: Final = 32 * 1024 * 1024
 _STREAM_FROM: Final = 512 * 1024
 _RETRY_AFTER_MAX: Final = 3600.0
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _AGENT: Final = f"kling-async/{__version__}"
 
 
@@ -53,6 +55,9 @@ class Transport:
         self.base_url = base_url
         self.sessions = sessions
         self._signer = signer
+        for name, value in (headers or {}).items():
+            if not _HEADER_NAME.fullmatch(name) or any(c in value for c in "\r\n\0"):
+                raise ConfigurationError(f"headers[{name!r}]: one line, and a name of letters, digits and -")
         self._headers = {"User-Agent": _AGENT, "Accept": "application/json", **(headers or {})}
 
     async def create(
@@ -120,7 +125,7 @@ class Transport:
                 headers=headers,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=total, connect=timeouts.connect, sock_read=read),
-                **self.sessions.per_request,
+                **self.sessions.per_request(self.base_url),
             ) as response:
                 return _outcome(response, await _body(response))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -148,7 +153,9 @@ def _outcome(response: aiohttp.ClientResponse, body: bytes | None) -> Outcome:
     try:
         envelope = decode_envelope(body)
     except msgspec.DecodeError:
-        return Garbled(status, "the answer is not of the API's form", _excerpt(body), "", wait)
+        found = _REQUEST_ID.search(body[:4096])
+        request_id = "" if found is None else found[1].decode("ascii")
+        return Garbled(status, "the answer is not of the API's form", _excerpt(body), request_id, wait)
     return Answer(
         http_status=status,
         code=envelope.code,
@@ -160,13 +167,15 @@ def _outcome(response: aiohttp.ClientResponse, body: bytes | None) -> Outcome:
     )
 
 
-_URL_QUERY: Final = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*")
+_REQUEST_ID: Final = re.compile(rb'"request_id"\s*:\s*"([A-Za-z0-9._:-]{1,100})"')
+_URL_QUERY: Final = re.compile(r"(https?:(?:\\?/){2}[^\s\"'<>?]+)\?[^\s\"'<>]*")
+_BEARER: Final = re.compile(r"(?i)\b(?:authorization\b[\"']?\s*[:=]\s*[\"']?)?bearer\s+[A-Za-z0-9._~+/=-]+")
 _LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/_=.-]{80,}")
 
 
 def redact(text: str) -> str:
     """Take signed queries, tokens and Base64 out of a text of the server's."""
-    return _LONG_RUN.sub("...", _URL_QUERY.sub(r"\1?...", text))
+    return _LONG_RUN.sub("...", _BEARER.sub("Bearer ...", _URL_QUERY.sub(r"\1?...", text)))
 
 
 def _excerpt(body: bytes) -> str:
@@ -199,7 +208,7 @@ def broken_by(error: BaseException) -> Broken:  # noqa: PLR0911 - a table
         case aiohttp.ClientConnectorDNSError():
             return Broken(False, f"cannot find the host {error.host}")
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return Broken(False, f"no TLS connection to {error.host}: {type(error).__name__}")
+            return Broken(False, f"no TLS connection to {error.host}; is its certificate to be trusted?")
         case aiohttp.ClientConnectorError():
             reason = error.os_error.strerror or type(error.os_error).__name__
             return Broken(False, f"cannot connect to {error.host}:{error.port}: {reason}")
@@ -211,5 +220,7 @@ def broken_by(error: BaseException) -> Broken:  # noqa: PLR0911 - a table
             return Broken(True, "no answer in time")
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | aiohttp.ClientOSError():
             return Broken(True, "the connection was cut before the whole answer came")
+        case aiohttp.ClientResponseError():
+            return Broken(True, "what came is not HTTP")
         case _:
-            return Broken(True, f"the exchange failed: {type(error).__name__}")
+            return Broken(True, "the exchange failed")

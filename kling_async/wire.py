@@ -8,15 +8,19 @@ then ``data`` by the endpoint's type.
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
 from kling_async.checks import Rule, coerce
 from kling_async.media import without_query
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = [
     "CallRequest",
+    "Discreet",
     "Envelope",
     "File",
     "ListPage",
@@ -25,9 +29,11 @@ __all__ = [
     "Result",
     "TaskRecord",
     "TaskRequest",
+    "decode",
 ]
 
 R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
 
 PAGE_MAX: Final = 1000
 PAGE_SIZE_MAX: Final = 500
@@ -58,7 +64,22 @@ class CallRequest(Request, Generic[R_co], frozen=True, kw_only=True, omit_defaul
     """A request that is answered at once; ``client.call()`` takes it. R is the type of the answer."""
 
 
-class File(msgspec.Struct, frozen=True):
+class Discreet(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of what holds signed addresses: its repr leaves out ``raw``, unset fields and their queries."""
+
+    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
+        """Show rich, and its tracebacks, no more than anybody else."""
+        for name in self.__struct_fields__:
+            item = getattr(self, name)
+            if name != "raw" and item is not None and item != "":
+                yield name, without_query(item) if isinstance(item, str) and "://" in item else item
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={item!r}" for name, item in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
+
+class File(Discreet, frozen=True):
     """One file of a result: where it is and how to name it."""
 
     url: str
@@ -67,11 +88,8 @@ class File(msgspec.Struct, frozen=True):
     name: str = ""
     """What tells it from its siblings, ``0`` or ``watermarked``."""
 
-    def __repr__(self) -> str:
-        return f"File({without_query(self.url)!r}, {self.suffix!r})"
 
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class Result(Discreet, frozen=True, kw_only=True):
     """Base of all results. ``raw`` is the vendor's own object, with what the types here do not name."""
 
     raw: dict[str, Any] = msgspec.field(name="__raw__", default_factory=dict)
@@ -80,24 +98,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         """Return what can be downloaded; with ``watermarked``, the marked copies instead."""
         return ()
 
-    def __repr__(self) -> str:
-        return safe_repr(self)
-
 
 class RawResult(Result, frozen=True, kw_only=True):
     """The result of an endpoint this package has no types for: see ``raw``."""
-
-
-def safe_repr(value: msgspec.Struct) -> str:
-    """Return a repr that leaves out ``raw``, unset fields, and the (signed) queries of addresses."""
-    shown: list[str] = []
-    for name in value.__struct_fields__:
-        item = getattr(value, name)
-        if name == "raw" or item is None or item == "":
-            continue
-        text = without_query(item) if isinstance(item, str) and "://" in item else item
-        shown.append(f"{name}={text!r}")
-    return f"{type(value).__name__}({', '.join(shown)})"
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -165,6 +168,10 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"TaskRecord({self.endpoint} {self.task_id} {self.status})"
 
+    def __rich_repr__(self) -> Iterator[str]:
+        """Show rich no more than anybody else."""
+        yield f"{self.endpoint} {self.task_id} {self.status}"
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle through JSON: `msgspec.Raw` itself does not pickle."""
         return _record_from_json, (msgspec.json.encode(self),)
@@ -183,13 +190,26 @@ def _record_from_json(body: bytes) -> TaskRecord:
     return _records.decode(body)
 
 
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """Decode, with one kind of error for all that may be wrong with strangers' bytes.
+
+    Raises:
+        msgspec.DecodeError: They are not JSON, not UTF-8, nested too deep, or not of that form.
+    """
+    try:
+        return decoder.decode(body)
+    except (UnicodeDecodeError, RecursionError) as error:
+        reason = type(error).__name__
+    raise msgspec.DecodeError(f"unreadable JSON: {reason}")
+
+
 def decode_envelope(body: bytes) -> Envelope:
     """Decode an answer's outer object.
 
     Raises:
         msgspec.DecodeError: It is not JSON, or not an object of this form.
     """
-    return _envelopes.decode(body)
+    return decode(_envelopes, body)
 
 
 def decode_task(endpoint: str, data: bytes | msgspec.Raw) -> TaskRecord:
@@ -199,7 +219,9 @@ def decode_task(endpoint: str, data: bytes | msgspec.Raw) -> TaskRecord:
         msgspec.DecodeError: It is not a task.
     """
     raw = bytes(data)
-    task = _tasks.decode(raw)
+    task = decode(_tasks, raw)
+    if task.task_id == "":
+        raise msgspec.DecodeError("the task has no id")
     units = task.final_unit_deduction
     return TaskRecord(
         endpoint=endpoint,
@@ -220,4 +242,4 @@ def decode_list(endpoint: str, data: bytes | msgspec.Raw) -> ListPage:
     raw = bytes(data)
     if raw in (b"null", b""):
         return []
-    return [decode_task(endpoint, item) for item in _task_lists.decode(raw)]
+    return [decode_task(endpoint, item) for item in decode(_task_lists, raw)]

@@ -15,7 +15,7 @@ import heapq
 import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kling_async.core.tickets import AdmissionError, Lanes, Phase, Ticket
+from kling_async.core.tickets import AdmissionError, Phase, Queue, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,9 +77,8 @@ class Pool:
         self._calm = -math.inf
         self._reopens = math.inf
         self._sequence = 0
-        self._queue: list[tuple[int, int, int, Ticket]] = []
+        self._queue = Queue()
         self._aside: list[tuple[float, int, Ticket]] = []
-        self._lanes: dict[int, Lanes] = {}
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self.held} of {self.belief} held, {self.queued} queued"
@@ -102,29 +101,28 @@ class Pool:
         if self.closed is not None and now < self._reopens:
             return self.closed
         self._sequence += 1
-        ticket.sequence = self._sequence
-        ticket.turn = self._lanes.setdefault(ticket.priority, Lanes()).take(ticket.label)
+        ticket.sequence, ticket.pool = self._sequence, self
         self._put(ticket)
         return None
 
     def leave(self, ticket: Ticket) -> None:
-        """Take a ticket that is not in flight out of the queue, or end its hold."""
-        _need(ticket.phase in (Phase.QUEUED, Phase.ASIDE), f"{ticket} is not queued")
+        """Take a ticket out of the queue."""
+        queued = ticket.phase in (Phase.QUEUED, Phase.ASIDE)
+        _need(queued and ticket.pool is self, f"{ticket} is not queued here")
         ticket.phase = Phase.GONE
         self.queued -= 1
-        self._forget_gone()
+        self._queue.dropped(ticket)
 
     def admit(self, now: float) -> list[Ticket]:
         """Return the tickets whose creates are to be sent now, their slots taken."""
         self._bring_back(now)
         out: list[Ticket] = []
-        while (ticket := self._head()) is not None:
+        while (ticket := self._queue.head()) is not None:
             if self._when(ticket) > now:
                 break
-            heapq.heappop(self._queue)
+            self._queue.serve(ticket)
             ticket.probe = self.held + ticket.weight > self.belief
             ticket.phase, ticket.epoch, ticket.since = Phase.SENT, self._epoch, now
-            self._lanes[ticket.priority].served(ticket.turn)
             self.queued -= 1
             self.held += ticket.weight
             self._sent.add(ticket)
@@ -133,20 +131,21 @@ class Pool:
 
     def _when(self, ticket: Ticket) -> float:
         """Return when this head may be sent if nothing else happens before; inf: something must happen."""
+        wait = self._calm
         if self.closed is not None:  # half-open: one goes ahead, those behind it wait
-            return math.inf if self._sent else self._reopens
+            wait = math.inf if self._sent else max(wait, self._reopens)
         if not self.gate:
-            return -math.inf
+            return wait
         after = self.held + ticket.weight
         if after <= self.belief:
-            return math.inf if self._single and self._sent else self._calm
+            return math.inf if self._single and self._sent else wait
         if self._sent or (self.told and after > self.limit):
             return math.inf
-        return max(self._next_try, self._calm)
+        return max(wait, self._next_try)
 
     def next_time(self) -> float:
         """Return when `admit` or `expire` may have something to do without any other call; inf: never."""
-        head = self._head()
+        head = self._queue.head()
         times = [math.inf if head is None else self._when(head)]
         if self._aside:
             times.append(self._aside[0][0])
@@ -161,12 +160,10 @@ class Pool:
     def accepted(self, ticket: Ticket, now: float) -> None:
         """The vendor made the task: it holds its slots until `release`."""
         self._answered(ticket)
-        self._open()
-        self.held += ticket.weight
+        self._open_if_probed(ticket)
         self._hold(ticket, now)
         if ticket.epoch == self._epoch:
             self._single = False
-        self._calm = -math.inf
         ours = self.held - sum(t.weight for t in self._sent)
         if not self.told and ours > self.limit:
             self.limit, self.source = ours, "learned"
@@ -175,63 +172,75 @@ class Pool:
             if ticket.probe:  # there may be more room: ask on at once
                 self._pause, self._next_try = PAUSE, now
 
-    def refused(self, ticket: Ticket, now: float, jitter: float, *, drop: bool = False) -> None:
-        """1303: back to its place, or out if its caller has left; belief and pace follow."""
-        first = ticket.epoch == self._epoch
+    def refused(self, ticket: Ticket, now: float, jitter: float, *, drop: bool = False) -> bool:
+        """1303: back to its place; belief and pace follow.
+
+        Returns:
+            Whether it queues again: not if ``drop`` (its caller has left), nor if it can never be sent.
+        """
         self._answered(ticket)
-        self._open()
+        self._open_if_probed(ticket)
         self.belief = max(0, min(self.belief, self.held + ticket.weight - 1))
         self._single = True
-        if first:  # refusals of creates that were in flight together count as one
+        if ticket.epoch == self._epoch:  # refusals of creates in flight together count as one
             self._epoch += 1
-            self._next_try = now + self._pause * (1 + JITTER * jitter)
-            self._pause = min(PAUSE_MAX, self._pause * 2)
-        self._calm = -math.inf
-        if drop:
-            return
-        if ticket.weight > 1 and self.held == 0:
+            self._spend_pause(now, jitter)
+        if drop or not self._may_return(ticket):
+            return False
+        if ticket.weight > 1 and self.held == 0 and self._queue.head() is not None:
             self._step_aside(ticket, now)
         else:
             self._put(ticket)
+        return True
 
     def requeue(
         self, ticket: Ticket, now: float, after: float, *, drop: bool = False, opens: bool = False
-    ) -> None:
+    ) -> bool:
         """It surely was not made, for no reason of the pool's: back to its place, all wait a while.
 
-        ``opens``: the vendor did answer, so a half-open pool opens.
+        Args:
+            ticket: What was sent.
+            now: The time.
+            after: For how long nothing is sent.
+            drop: Its caller has left.
+            opens: The vendor did answer, so a half-open pool opens.
+
+        Returns:
+            Whether it queues again.
         """
         self._answered(ticket)
         if opens:
-            self._open()
+            self._open_if_probed(ticket)
         self._calm = max(self._calm, now + after)
-        if not drop:
-            self._put(ticket)
+        if drop or not self._may_return(ticket):
+            return False
+        self._put(ticket)
+        return True
 
     def withdrawn(self, ticket: Ticket, *, opens: bool = True) -> None:
         """It was refused for its own sake: its slots are free, it is gone."""
         self._answered(ticket)
         if opens:
-            self._open()
-        self._calm = -math.inf
+            self._open_if_probed(ticket)
 
     def unknown(self, ticket: Ticket, now: float) -> None:
         """Its answer was lost: its slots stay held as if the task ran, for it may."""
         self._answered(ticket)
-        self._open()
-        self.held += ticket.weight
         self._hold(ticket, now)
+        if ticket.probe:
+            self._spend_pause(now, 0.0)
 
     # -- tasks that run
 
     def occupy(self, ticket: Ticket, now: float, age: float = 0.0) -> None:
         """A task made elsewhere, or before, is found running: it holds its slots too."""
-        _need(ticket.phase is Phase.GONE, f"{ticket} holds or waits already")
-        self.held += ticket.weight
+        _need(ticket.phase is Phase.GONE and ticket.pool is None, f"{ticket} was used already")
+        ticket.pool = self
         self._hold(ticket, now - age)
 
     def release(self, ticket: Ticket, now: float) -> bool:
         """The task was seen ended: free its slots. False if it held none any more."""
+        _need(ticket.pool is self, f"{ticket} is another pool's")
         if ticket.phase is not Phase.HELD:
             return False
         self._drop_hold(ticket, now)
@@ -268,9 +277,8 @@ class Pool:
 
     def tickets(self) -> list[Ticket]:
         """Return all tickets that queue, are in flight, or hold slots."""
-        waiting = [item[-1] for item in self._queue if item[-1].phase is Phase.QUEUED]
         aside = [item[-1] for item in self._aside if item[-1].phase is Phase.ASIDE]
-        return [*waiting, *aside, *self._sent, *self._holding]
+        return [*self._queue, *aside, *self._sent, *self._holding]
 
     def view(self) -> View:
         """Return the pool's state as a value."""
@@ -279,9 +287,14 @@ class Pool:
     # -- within
 
     def _put(self, ticket: Ticket) -> None:
-        ticket.phase = Phase.QUEUED
+        self._queue.put(ticket)
         self.queued += 1
-        heapq.heappush(self._queue, (*ticket.place, ticket))
+
+    def _may_return(self, ticket: Ticket) -> bool:
+        """Whether what was sent may queue again: the pool may have closed or shrunk since."""
+        if self.closed is not None and ticket.since < self._reopens:
+            return False
+        return self.fits_ever(ticket.weight)
 
     def _step_aside(self, ticket: Ticket, now: float) -> None:
         """A heavy head that even an empty pool refused lets those behind it pass for a while."""
@@ -294,35 +307,25 @@ class Pool:
         while self._aside and (self._aside[0][0] <= now or self._aside[0][2].phase is Phase.GONE):
             ticket = heapq.heappop(self._aside)[2]
             if ticket.phase is Phase.ASIDE:
-                self.queued -= 1
-                self._put(ticket)
+                self._queue.put(ticket)
 
-    def _head(self) -> Ticket | None:
-        while self._queue:
-            ticket = self._queue[0][-1]
-            if ticket.phase is Phase.QUEUED:
-                return ticket
-            heapq.heappop(self._queue)
-        return None
-
-    def _forget_gone(self) -> None:
-        """Keep the heap's memory in proportion to what really queues."""
-        if len(self._queue) > 64 and len(self._queue) > 2 * self.queued:
-            self._queue = [item for item in self._queue if item[-1].phase is Phase.QUEUED]
-            heapq.heapify(self._queue)
+    def _spend_pause(self, now: float, jitter: float) -> None:
+        self._next_try = now + self._pause * (1 + JITTER * jitter)
+        self._pause = min(PAUSE_MAX, self._pause * 2)
 
     def _answered(self, ticket: Ticket) -> None:
-        _need(ticket.phase is Phase.SENT, f"{ticket} is not in flight")
+        _need(ticket in self._sent, f"{ticket} is not in flight here")
         self._sent.discard(ticket)
         self.held -= ticket.weight
         ticket.phase = Phase.GONE
 
-    def _hold(self, ticket: Ticket, now: float) -> None:
-        ticket.phase, ticket.since = Phase.HELD, now
+    def _hold(self, ticket: Ticket, since: float) -> None:
+        ticket.phase, ticket.since = Phase.HELD, since
+        self.held += ticket.weight
         self._holding.add(ticket)
         if self.life < math.inf:
             self._sequence += 1
-            heapq.heappush(self._ends, (now + self.life, self._sequence, ticket))
+            heapq.heappush(self._ends, (since + self.life, self._sequence, ticket))
 
     def _drop_hold(self, ticket: Ticket, now: float) -> None:
         self._holding.discard(ticket)
@@ -330,17 +333,23 @@ class Pool:
         self.held -= ticket.weight
         if self.held == 0:  # an emptied pool tries at once
             self._next_try = min(self._next_try, now)
+        if len(self._ends) > 64 and len(self._ends) > 2 * len(self._holding):
+            self._ends = [item for item in self._ends if item[2] in self._holding]
+            heapq.heapify(self._ends)
+
+    def _open_if_probed(self, ticket: Ticket) -> None:
+        """An answer opens a half-open pool; one to a create sent before it closed says nothing."""
+        if ticket.since >= self._reopens:
+            self._open()
 
     def _open(self) -> None:
         self.closed, self._reopens = None, math.inf
 
     def _purge(self, unwanted: Callable[[Ticket], bool]) -> list[Ticket]:
         gone = [t for t in self.tickets() if t.phase in (Phase.QUEUED, Phase.ASIDE) and unwanted(t)]
-        gone.sort(key=lambda t: t.place)
+        gone.sort(key=lambda t: t.sequence)
         for ticket in gone:
-            ticket.phase = Phase.GONE
-            self.queued -= 1
-        self._forget_gone()
+            self.leave(ticket)
         return gone
 
 

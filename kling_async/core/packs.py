@@ -72,18 +72,25 @@ def slots_of(pack: Pack) -> int | None:
 def pool_sizes(packs: Iterable[Pack], now: float) -> Sizes:
     """Work out the pools' sizes from the packs, at ``now`` (seconds since 1970)."""
     limits: dict[str, int] = {}
-    guesses: dict[str, int] = dict.fromkeys(POOLS, 1)
+    guesses: dict[str, int] = {}
     until = math.inf
     for pack in packs:
         pool = pool_of(pack.resource_pack_name)
         if pool is None:
             continue
         begins, ends = pack.effective_time / 1000, (pack.invalid_time or math.inf) / 1000
-        if pack.status == "toBeOnline" or (pack.status == "online" and now < begins):
-            until = min(until, max(begins, now + _CLOCKS))
+        if pack.status in ("online", "toBeOnline") and now < begins:
+            until = min(until, begins)
+        elif pack.status == "toBeOnline":
+            until = min(until, now + _CLOCKS)
         elif pack.status == "online" and now < ends:
             until = min(until, ends)
             slots = slots_of(pack)
             sizes, size = (guesses, DEFAULTS[pool]) if slots is None else (limits, slots)
             sizes[pool] = max(sizes.get(pool, 1), size)
-    return Sizes(limits, {pool: n for pool, n in guesses.items() if pool not in limits}, until)
+    for pool in POOLS:
+        if pool in guesses:  # a pack of unknown size may be larger than the known ones
+            guesses[pool] = max(guesses[pool], limits.pop(pool, 1))
+        elif pool not in limits:
+            guesses[pool] = 1
+    return Sizes(limits, guesses, until)

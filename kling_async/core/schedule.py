@@ -16,17 +16,16 @@ if TYPE_CHECKING:
 
     from kling_async.options import Polling, Retry
 
-__all__ = ["INTERVAL", "Schedule"]
+__all__ = ["INTERVAL", "Schedule", "Wish"]
 
 INTERVAL: Final = 5.0
 """Seconds between two looks at one task, within the bounds that `Polling` sets."""
 
 
-_WHOLE: Final = 1 - 1e-6  # a token earned bit by bit may miss the last bit
+class Wish:
+    """A task in the schedule; to a waiter, the proof of its wish."""
 
-
-class _Entry:
-    __slots__ = ("asking", "due", "failures", "key", "listed", "pool", "wants")
+    __slots__ = ("asking", "due", "failures", "forgotten", "key", "listed", "pool", "wants")
 
     def __init__(self, key: Hashable, pool: str, due: float) -> None:
         self.key = key
@@ -36,6 +35,7 @@ class _Entry:
         self.asking = False
         self.listed = False
         self.failures = 0
+        self.forgotten = False
 
 
 class Schedule:
@@ -45,20 +45,19 @@ class Schedule:
         self._polling = polling
         self._retry = retry
         self._interval = min(max(INTERVAL, polling.min_interval), polling.max_interval)
-        self._entries: dict[Hashable, _Entry] = {}
-        self._heap: list[tuple[float, int, _Entry]] = []
+        self._entries: dict[Hashable, Wish] = {}
+        self._heap: list[tuple[float, int, Wish]] = []
         self._order = 0
         self._crowded: set[str] = set()
         self._next_round = -math.inf
-        self._tokens = 1.0
-        self._counted = -math.inf
+        self._next_question = -math.inf
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def add(self, key: Hashable, pool: str, now: float, *, at_once: bool = False) -> None:
         """Begin to look after a task; ``at_once`` where nothing is known of it yet."""
-        entry = _Entry(key, pool, now if at_once else now + self._interval)
+        entry = Wish(key, pool, now if at_once else now + self._interval)
         self._entries[key] = entry
         self._list(entry)
 
@@ -66,14 +65,18 @@ class Schedule:
         """Forget a task."""
         entry = self._entries.pop(key, None)
         if entry is not None:
-            entry.wants, entry.listed = -1, False
+            entry.forgotten, entry.listed = True, False
 
-    def want(self, key: Hashable, change: int) -> None:
-        """One waiter more or less."""
-        entry = self._entries.get(key)
-        if entry is not None:
-            entry.wants += change
-            self._list(entry)
+    def want(self, key: Hashable) -> Wish:
+        """One waiter more; what is returned ends the wish by `unwant`."""
+        entry = self._entries[key]
+        entry.wants += 1
+        self._list(entry)
+        return entry
+
+    def unwant(self, wish: Wish) -> None:
+        """One waiter less; harmless if the task was forgotten meanwhile."""
+        wish.wants -= 1
 
     def crowd(self, pool: str, crowded: bool) -> None:
         """Somebody queues for this pool, or nobody does any more."""
@@ -99,12 +102,11 @@ class Schedule:
         """Return the tasks to ask about now, each to be answered by `answered` or `failed`."""
         if now < self._next_round:
             return []
-        self._fill(now)
         keys: list[Hashable] = []
-        while self._tokens > _WHOLE and (entry := self._head()) is not None and entry.due <= now:
+        while self._next_question <= now and (entry := self._head()) is not None and entry.due <= now:
             heapq.heappop(self._heap)
             entry.listed, entry.asking = False, True
-            self._tokens -= 1
+            self._next_question = max(self._next_question, now) + 1 / self._polling.requests_per_second
             keys.append(entry.key)
         head = self._head()
         if keys and (head is None or head.due > now):  # else the round goes on as the rate allows
@@ -114,7 +116,7 @@ class Schedule:
     def answered(self, key: Hashable, now: float) -> None:
         """The question was answered and the task runs on."""
         entry = self._entries.get(key)
-        if entry is not None:
+        if entry is not None and entry.asking:
             entry.asking, entry.failures = False, 0
             entry.due = now + self._interval
             self._list(entry)
@@ -122,7 +124,7 @@ class Schedule:
     def failed(self, key: Hashable, now: float, jitter: float, after: float | None = None) -> int:
         """The question was not answered: again after a growing pause. Returns how often in a row."""
         entry = self._entries.get(key)
-        if entry is None:
+        if entry is None or not entry.asking:
             return 0
         pause = min(self._retry.cap, self._retry.base * 2.0 ** min(entry.failures, 30)) * (0.5 + jitter / 2)
         entry.failures += 1
@@ -136,24 +138,18 @@ class Schedule:
         entry = self._head()
         if entry is None:
             return math.inf
-        token = self._counted + (1 - self._tokens) / self._polling.requests_per_second
-        return max(entry.due, self._next_round, token)
+        return max(entry.due, self._next_round, self._next_question)
 
-    def _fill(self, now: float) -> None:
-        elapsed = max(0.0, now - self._counted)
-        self._tokens = min(1.0, self._tokens + elapsed * self._polling.requests_per_second)
-        self._counted = now
+    def _is_wanted(self, entry: Wish) -> bool:
+        return not entry.forgotten and (entry.wants > 0 or entry.pool in self._crowded)
 
-    def _is_wanted(self, entry: _Entry) -> bool:
-        return entry.wants > 0 or (entry.wants == 0 and entry.pool in self._crowded)
-
-    def _list(self, entry: _Entry) -> None:
+    def _list(self, entry: Wish) -> None:
         if not entry.listed and not entry.asking and self._is_wanted(entry):
             self._order += 1
             entry.listed = True
             heapq.heappush(self._heap, (entry.due, self._order, entry))
 
-    def _head(self) -> _Entry | None:
+    def _head(self) -> Wish | None:
         """Return the next wanted entry; drop from the heap what is no longer wanted or was moved."""
         while self._heap:
             due, _, entry = self._heap[0]

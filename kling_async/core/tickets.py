@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import enum
-from typing import Any, Final
+import heapq
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["ASIDE", "AdmissionError", "Lanes", "Phase", "Ticket"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["ASIDE", "AdmissionError", "Phase", "Queue", "Ticket"]
 
 ASIDE: Final = 30.0
 """Seconds for which a heavy ticket first lets those behind it pass."""
@@ -34,6 +38,7 @@ class Ticket:
         "label",
         "owner",
         "phase",
+        "pool",
         "priority",
         "probe",
         "sequence",
@@ -49,41 +54,148 @@ class Ticket:
         self.owner = owner
         """Whatever the driver wants to find again."""
         self.phase = Phase.GONE
+        self.pool: object = None
         self.sequence = 0
+        """Order of arrival; 0: not entered yet."""
         self.turn = 0
+        """Its label's turn, taken when it is first sent and kept through refusals; 0: not taken yet."""
         self.epoch = -1
         self.probe = False
         self.since = 0.0
+        """When it was sent, then when it began to hold."""
         self.aside = ASIDE
-
-    @property
-    def place(self) -> tuple[int, int, int]:
-        """Sort key: higher priority, then round robin between labels, then first come."""
-        return (-self.priority, self.turn, self.sequence)
 
     def __repr__(self) -> str:
         return f"Ticket({self.sequence} {self.phase.value} weight={self.weight})"
 
 
-class Lanes:
-    """Round robin within one priority: each label's next ticket takes that label's next turn."""
+class Queue:
+    """Tickets in the order in which they are served.
 
-    __slots__ = ("now", "room", "turns")
+    Higher priority first; within one priority labels take turns; within one label first come, first served.
+    """
 
     def __init__(self) -> None:
-        self.now = 0
+        self._lanes: dict[int, _Lane] = {}
+
+    def __iter__(self) -> Iterator[Ticket]:
+        """All that queue, in no particular order."""
+        for lane in self._lanes.values():
+            for line in lane.lines.values():
+                yield from (ticket for _, ticket in line.tickets if ticket.phase is Phase.QUEUED)
+
+    def put(self, ticket: Ticket) -> None:
+        """Queue a ticket: a new one behind those of its label, one that was sent in its old place."""
+        ticket.phase = Phase.QUEUED
+        self._lanes.setdefault(ticket.priority, _Lane()).put(ticket)
+
+    def head(self) -> Ticket | None:
+        """Return whose turn it is."""
+        heads = (self._lanes[priority].head() for priority in sorted(self._lanes, reverse=True))
+        return next((ticket for ticket in heads if ticket is not None), None)
+
+    def serve(self, ticket: Ticket) -> None:
+        """Take the head out: it is sent."""
+        self._lanes[ticket.priority].serve(ticket)
+
+    def dropped(self, ticket: Ticket) -> None:
+        """A ticket left: see that the gone do not outnumber those who queue."""
+        lane = self._lanes.get(ticket.priority)
+        if lane is not None and ticket.label in lane.lines:
+            lane.lines[ticket.label].dropped()
+
+
+class _Line:
+    """The tickets of one label in one priority."""
+
+    __slots__ = ("gone", "shown", "tickets", "turn")
+
+    def __init__(self, turn: int) -> None:
+        self.turn = turn
+        """The turn of its next ticket that never had one."""
+        self.tickets: list[tuple[int, Ticket]] = []
+        self.gone = 0
+        self.shown: tuple[int, int, str] | None = None
+        """Its entry in the ring; any other is out of date."""
+
+    def head(self) -> Ticket | None:
+        while self.tickets:
+            ticket = self.tickets[0][1]
+            if ticket.phase is Phase.QUEUED:
+                return ticket
+            heapq.heappop(self.tickets)
+            self.gone = max(0, self.gone - 1)
+        return None
+
+    def dropped(self) -> None:
+        self.gone += 1
+        if self.gone > 64 and 2 * self.gone > len(self.tickets):
+            self.tickets = [item for item in self.tickets if item[1].phase is Phase.QUEUED]
+            heapq.heapify(self.tickets)
+            self.gone = 0
+
+
+class _Lane:
+    """The labels of one priority, and whose turn it is among them."""
+
+    __slots__ = ("left", "lines", "ring", "room", "turn")
+
+    def __init__(self) -> None:
+        self.turn = 0
+        """The last turn that was served."""
+        self.lines: dict[str, _Line] = {}
+        self.left: dict[str, int] = {}
+        """Next turn of labels that have nobody queued but were served lately: they must not push in."""
         self.room = 64
-        self.turns: dict[str, int] = {}
+        self.ring: list[tuple[int, int, str]] = []
+        """(turn, arrival, label) of the heads of the lines; out of date ones are passed over."""
 
-    def take(self, label: str) -> int:
-        """Return the turn of a new ticket."""
-        turn = max(self.turns.get(label, 0), self.now) + 1
-        self.turns[label] = turn
-        return turn
+    def put(self, ticket: Ticket) -> None:
+        line = self.lines.get(ticket.label)
+        if line is None:
+            line = self.lines[ticket.label] = _Line(max(self.turn, self.left.pop(ticket.label, 1)))
+        heapq.heappush(line.tickets, (ticket.sequence, ticket))
+        self._show(line, ticket.label)
 
-    def served(self, turn: int) -> None:
-        """Move on: a ticket of that turn was sent."""
-        self.now = max(self.now, turn - 1)
-        if len(self.turns) > self.room:  # a label behind the present turn needs no memory
-            self.turns = {label: t for label, t in self.turns.items() if t > self.now}
-            self.room = max(64, 2 * len(self.turns))
+    def head(self) -> Ticket | None:
+        while self.ring:
+            entry = self.ring[0]
+            line = self.lines.get(entry[2])
+            current = line is not None and line.shown == entry
+            ticket = line.head() if line is not None and current else None
+            if ticket is not None and ticket.sequence == entry[1]:
+                return ticket
+            heapq.heappop(self.ring)
+            if line is not None and current:  # its head left: show the next one
+                self._show(line, entry[2])
+        return None
+
+    def serve(self, ticket: Ticket) -> None:
+        line = self.lines[ticket.label]
+        heapq.heappop(line.tickets)
+        heapq.heappop(self.ring)
+        line.shown = None
+        if not ticket.turn:
+            ticket.turn = line.turn
+            line.turn += 1
+        self.turn = max(self.turn, ticket.turn)
+        self._show(line, ticket.label)
+
+    def _show(self, line: _Line, label: str) -> None:
+        ticket = line.head()
+        if ticket is None:
+            self._part(label)
+            return
+        entry = (ticket.turn or line.turn, ticket.sequence, label)
+        if entry != line.shown:
+            line.shown = entry
+            heapq.heappush(self.ring, entry)
+
+    def _part(self, label: str) -> None:
+        """A line is empty: remember its turn as long as that says anything."""
+        line = self.lines.pop(label, None)
+        if line is not None and line.turn > self.turn:
+            self.left[label] = line.turn
+        if len(self.left) > self.room:
+            self.left = {name: turn for name, turn in self.left.items() if turn > self.turn}
+            self.room = max(64, 2 * len(self.left))

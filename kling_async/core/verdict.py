@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 
 from kling_async.errors import (
+    CODES,
     APIError,
     AuthenticationError,
     BadResponse,
@@ -164,7 +165,7 @@ CreateVerdict: TypeAlias = Accepted | Full | Again | NewToken | Lost | Refused
 ReadVerdict: TypeAlias = Got | Again | NewToken | Missing | Refused
 
 
-def judge_create(
+def judge_create(  # noqa: PLR0911 - one line an outcome
     outcome: Outcome, *, endpoint: str, external_task_id: str | None, renewable: bool
 ) -> CreateVerdict:
     """Say what became of a create.
@@ -186,6 +187,8 @@ def judge_create(
             return _accepted(outcome, endpoint)
         case Answer(code=None, http_status=status) if status < 400:
             return Lost(_bad(outcome, "the answer has no code"))
+        case Answer(code=code, http_status=status) if status < 400 and code not in CODES:
+            return Lost(_error(outcome, external_task_id))  # neither code nor status says "refused"
         case Answer():
             return _judge_refused_create(outcome, external_task_id, renewable=renewable)
 

@@ -16,7 +16,7 @@ from kling_async.errors import Problem
 from kling_async.media import Limits, MediaInput
 from kling_async.v1 import capabilities
 from kling_async.v1.video import WatermarkInfo
-from kling_async.wire import File, Result, TaskRequest, safe_repr
+from kling_async.wire import Discreet, File, Result, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,18 +30,15 @@ DEFAULT_IMAGE_MODEL: Final = "kling-v3"
 class ElementRef(msgspec.Struct, frozen=True, kw_only=True):
     """An element of the account's library."""
 
-    element_id: Annotated[int, Meta(ge=0, description="A 64-bit number, up to 18 digits")]
+    element_id: Annotated[int, Meta(ge=0, le=2**63 - 1, description="A 64-bit number, up to 18 digits")]
 
 
-class Image(msgspec.Struct, frozen=True, kw_only=True):
+class Image(Discreet, frozen=True, kw_only=True):
     """One produced image. Addresses die 30 days after the task ended."""
 
     index: int = 0
     url: str = ""
     watermark_url: str | None = None
-
-    def __repr__(self) -> str:
-        return safe_repr(self)
 
 
 class Images(Result, frozen=True, kw_only=True):
@@ -149,7 +146,7 @@ def reference_needs_image(r: ImageGeneration) -> Iterator[Problem | Doubt]:
     """What to keep of an image means nothing without one."""
     if r.image_reference and not r.image:
         yield Problem("image", "is required when image_reference is set")
-    if r.human_fidelity is not None and r.image_reference != "subject":
+    if r.human_fidelity is not None and r.model_name == "kling-v2-1" and r.image_reference != "subject":
         yield Doubt("human_fidelity", "is read only when image_reference is 'subject'")
 
 
@@ -164,9 +161,15 @@ def model_can(r: ImageGeneration) -> Iterator[Problem | Doubt]:
     row = next((row for row in capabilities.IMAGE if row.model == r.model_name), None)
     if r.model_name in capabilities.RETIRED_IMAGE:
         yield Doubt("model_name", f"{r.model_name!r} was announced to end on 2026-09-15")
-    if row is None:
+    if not r.model_name.strip():
+        yield Problem("model_name", "must not be empty")
+    elif row is None:
         yield Doubt("model_name", f"{r.model_name!r} is not known here; the vendor will judge it")
+    if row is None:
         return
+    for name in ("image_fidelity", "human_fidelity"):
+        if getattr(r, name) is not None and row.model != "kling-v2-1":
+            yield Doubt(name, f"is documented for kling-v2-1, not for {row.model}")
     if r.image_reference and not row.references:
         yield Problem("image_reference", f"{r.model_name} does not offer it; kling-v2-1 does")
     if r.element_list and not row.elements:

@@ -14,7 +14,7 @@ from msgspec import Meta
 from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem
 from kling_async.v1 import capabilities
-from kling_async.wire import File, Result, TaskRequest, safe_repr
+from kling_async.wire import Discreet, File, Result, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ class CameraControl(msgspec.Struct, frozen=True, kw_only=True):
     config: CameraConfig | None = None
 
 
-class Video(msgspec.Struct, frozen=True, kw_only=True):
+class Video(Discreet, frozen=True, kw_only=True):
     """One produced video. Addresses die 30 days after the task ended."""
 
     id: str = ""
@@ -97,9 +97,6 @@ class Video(msgspec.Struct, frozen=True, kw_only=True):
             return float(self.duration) if self.duration is not None else None
         except ValueError:
             return None
-
-    def __repr__(self) -> str:
-        return safe_repr(self)
 
 
 class Videos(Result, frozen=True, kw_only=True):
@@ -262,6 +259,8 @@ def model_can(r: TextToVideo) -> Iterator[Problem | Doubt]:
     known = [row for row in capabilities.VIDEO if row.model == r.model_name]
     if r.model_name in capabilities.RETIRED_VIDEO:
         yield Doubt("model_name", f"{r.model_name!r} was announced to end on 2026-09-15")
+    elif not r.model_name.strip():
+        yield Problem("model_name", "must not be empty")
     elif not known:
         yield Doubt("model_name", f"{r.model_name!r} is not known here; the vendor will judge it")
     if not known:

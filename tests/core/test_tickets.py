@@ -1,15 +1,39 @@
-"""Whose turn it is: places, and round robin between labels."""
+"""Whose turn it is: priorities, labels in turn, first come first served."""
 
 from __future__ import annotations
 
 from collections import Counter
-from itertools import cycle, islice, pairwise
+from itertools import count, cycle, islice, pairwise
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kling_async.core.tickets import ASIDE, Lanes, Phase, Ticket
+from kling_async.core.tickets import ASIDE, Phase, Queue, Ticket
+
+_numbers = count(1)
+
+
+def put(queue: Queue, label: str = "", *, priority: int = 0) -> Ticket:
+    """Queue a new ticket."""
+    ticket = Ticket(1, priority=priority, label=label)
+    ticket.sequence = next(_numbers)
+    queue.put(ticket)
+    return ticket
+
+
+def serve(queue: Queue) -> Ticket:
+    """Send the head."""
+    ticket = queue.head()
+    assert ticket is not None
+    queue.serve(ticket)
+    ticket.phase = Phase.SENT
+    return ticket
+
+
+def leave(queue: Queue, ticket: Ticket) -> None:
+    """Take a ticket out, as its pool does."""
+    ticket.phase = Phase.GONE
+    queue.dropped(ticket)
 
 
 def test_a_new_ticket_is_nowhere_yet() -> None:
@@ -28,62 +52,68 @@ def test_its_repr_says_which_and_where_and_nothing_of_its_owner() -> None:
     assert repr(ticket) == "Ticket(7 sent weight=3)"
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [((9, 5, 5), (0, 1, 1)), ((0, 1, 5), (0, 2, 1)), ((0, 1, 1), (0, 1, 2))],
-    ids=["priority before turn", "turn before arrival", "arrival last"],
-)
-def test_place_is_by_priority_then_turn_then_arrival(
-    first: tuple[int, int, int], second: tuple[int, int, int]
-) -> None:
-    """Each of the three decides only where those before it are equal."""
-    places = []
-    for priority, turn, sequence in (first, second):
-        ticket = Ticket(1, priority=priority)
-        ticket.turn, ticket.sequence = turn, sequence
-        places.append(ticket.place)
-    assert places[0] < places[1]
+def test_an_empty_queue_has_no_head() -> None:
+    """Neither a new one nor one whose last ticket left or was served."""
+    queue = Queue()
+    assert queue.head() is None
+    put(queue)
+    serve(queue)
+    leave(queue, put(queue))
+    assert (queue.head(), list(queue)) == (None, [])
 
 
-def test_each_label_takes_its_own_turns() -> None:
-    """The third of one label has turn 3, the first of another turn 1."""
-    lanes = Lanes()
-    assert [lanes.take(label) for label in "aaabab"] == [1, 2, 3, 1, 4, 2]
+def test_a_ticket_that_left_from_elsewhere_needs_nothing_of_the_queue() -> None:
+    """One aside was served long ago; its label or priority may not queue any more."""
+    queue = Queue()
+    leave(queue, Ticket(1))
+    put(queue, "a")
+    leave(queue, Ticket(1, label="b"))
+    assert len(list(queue)) == 1
 
 
-def test_a_label_that_comes_late_starts_at_the_present_turn() -> None:
-    """It neither jumps before those who wait, nor stands behind all they have queued."""
-    lanes = Lanes()
+def test_priority_goes_before_turn_and_turn_before_arrival() -> None:
+    """Each decides only where those before it are equal."""
+    queue = Queue()
+    for label, priority in (("a", 0), ("a", 0), ("b", 0), ("c", 5)):
+        put(queue, label, priority=priority)
+    assert [serve(queue).label for _ in range(4)] == ["c", "a", "b", "a"]
+
+
+def test_put_back_it_has_its_old_place() -> None:
+    """Also when others came, and when nobody queued in between."""
+    queue = Queue()
+    for _ in range(5):
+        put(queue, "a")
+    last = [serve(queue) for _ in range(5)][-1]
+    assert queue.head() is None
+    put(queue, "b")
+    put(queue, "a")
+    queue.put(last)
+    assert serve(queue) is last
+
+
+def test_those_who_left_took_no_turns() -> None:
+    """A label whose hundred requests were cancelled stands where any other does."""
+    queue = Queue()
+    for ticket in [put(queue, "a") for _ in range(100)]:
+        leave(queue, ticket)
     for _ in range(10):
-        lanes.take("a")
-    lanes.served(4)
-    assert lanes.take("b") == 4
-    lanes.served(1)
-    assert lanes.take("c") == 4, "one put back and served late does not turn time back"
+        put(queue, "b")
+    mine = put(queue, "a")
+    assert mine in (serve(queue), serve(queue))
 
 
-def test_labels_that_were_served_are_forgotten() -> None:
-    """A thousand users who came once cost the memory of a few; who still has turns to come is kept."""
-    lanes = Lanes()
-    for _ in range(3000):
-        lanes.take("busy")
+def test_labels_that_come_and_go_are_forgotten() -> None:
+    """A thousand users who came once cost the memory of none, while another label queues on."""
+    queue = Queue()
+    for _ in range(1100):
+        put(queue, "busy")
     for number in range(1000):
-        lanes.served(lanes.take(f"user {number}"))
-        lanes.served(number + 1)
-    assert len(lanes.turns) <= 66
-    assert lanes.take("busy") == 3001
-
-
-def test_the_room_for_labels_grows_with_those_that_really_wait() -> None:
-    """Else every ticket served would look through all of them."""
-    lanes = Lanes()
-    for number in range(200):
-        lanes.take(str(number))
-        lanes.take(str(number))
-    lanes.served(2)
-    assert (len(lanes.turns), lanes.room) == (200, 400)
-    lanes.served(3)
-    assert (len(lanes.turns), lanes.room) == (200, 400), "not looked through again"
+        put(queue, str(number))
+        serve(queue)
+        serve(queue)
+    (lane,) = queue._lanes.values()
+    assert len(lane.lines) + len(lane.ring) < 200
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.integers(0, 40))
@@ -92,39 +122,29 @@ def test_labels_that_queue_are_served_in_turn_in_any_order_of_arrival(
     arrivals: list[str], early: int
 ) -> None:
     """While two labels both wait each turn has one of each, so never three of one between two of another."""
-    lanes, waiting, served = Lanes(), list[tuple[int, int, str]](), list[str]()
-
-    def serve() -> None:
-        turn, _, label = waiting.pop(waiting.index(min(waiting)))
-        lanes.served(turn)
-        served.append(label)
-
+    queue, waiting = Queue(), Counter[str]()
     for number, label in enumerate(arrivals):
-        waiting.append((lanes.take(label), number, label))
+        put(queue, label)
+        waiting[label] += 1
         if number < early and number % 2:
-            serve()
-    start = len(served)
-    left = Counter(label for _, _, label in waiting)
-    while waiting:
-        serve()
-    rest = served[start:]
-    assert Counter(rest) == left
-    for label, count in left.items():
+            waiting[serve(queue).label] -= 1
+    rest = [serve(queue).label for _ in range(waiting.total())]
+    assert Counter(rest) == +waiting
+    for label, total in waiting.items():
         places = [place for place, other in enumerate(rest) if other == label]
-        for other, others in left.items():
-            both = places[: min(count, others)]  # while both still wait
+        for other, others in waiting.items():
+            both = places[: min(total, others)]  # while both still wait
             between = [rest[a:b].count(other) for a, b in pairwise([0, *both])]
-            assert max(between) <= 2, f"{other} against {label} in {rest}"
+            assert max(between, default=0) <= 2, f"{other} against {label} in {rest}"
 
 
 def test_in_a_steady_state_labels_alternate() -> None:
     """Each label enters its next request when its last was served: a plain cycle."""
-    lanes = Lanes()
-    waiting = [(lanes.take(label), number, label) for number, label in enumerate("abc")]
+    queue = Queue()
+    for label in "abc":
+        put(queue, label)
     served = []
-    for number in range(3, 33):
-        turn, _, label = waiting.pop(waiting.index(min(waiting)))
-        lanes.served(turn)
-        served.append(label)
-        waiting.append((lanes.take(label), number, label))
+    for _ in range(30):
+        served.append(serve(queue).label)
+        put(queue, served[-1])
     assert served == list(islice(cycle("abc"), 30))
