@@ -107,7 +107,7 @@ class AnyOrder(RuleBasedStateMachine):
             held += ticket.weight
             if pool.closed is not None:
                 assert flying == 0 and self.now >= self.reopens, "half-open: one at a time"
-            elif pool.gate:
+            if pool.gate:
                 assert not pool.told or held <= pool.limit, "a told limit is never passed"
                 assert held <= pool.belief or flying == 0, "a probe goes alone"
                 assert flying == 0 or not self.single, "one at a time after a refusal"
@@ -139,12 +139,11 @@ class AnyOrder(RuleBasedStateMachine):
     def refused(self, number: int, jitter: float, drop: bool) -> None:
         ticket = self.those(Phase.SENT)[number % len(self.those(Phase.SENT))]
         belief = self.pool.belief
-        # what may not be put back: into a pool closed meanwhile, or for good above a new limit
-        drop = drop or not self.pool.fits_ever(ticket.weight) or self.pool.closed is not None
-        self.pool.refused(ticket, self.now, jitter, drop=drop)
+        returns = not drop and self.may_return(ticket)
+        aside = ticket.weight > 1 and self.pool.held == ticket.weight and bool(self.those(Phase.QUEUED))
+        assert self.pool.refused(ticket, self.now, jitter, drop=drop) is returns
         assert self.pool.belief == max(0, min(belief, self.pool.held + ticket.weight - 1))
-        aside = ticket.weight > 1 and self.pool.held == 0
-        self.put_back(ticket, Phase.ASIDE if aside else Phase.QUEUED, drop=drop)
+        self.put_back(ticket, Phase.ASIDE if aside else Phase.QUEUED, drop=not returns)
         self.refusals += 1
         self.single = True
         self.answered()
@@ -154,15 +153,20 @@ class AnyOrder(RuleBasedStateMachine):
     def requeue(self, number: int, after: float, drop: bool, opens: bool) -> None:
         ticket = self.those(Phase.SENT)[number % len(self.those(Phase.SENT))]
         belief = self.pool.belief
-        drop = drop or not self.pool.fits_ever(ticket.weight) or self.pool.closed is not None  # as above
-        self.pool.requeue(ticket, self.now, after, drop=drop, opens=opens)
+        returns = not drop and self.may_return(ticket)
+        assert self.pool.requeue(ticket, self.now, after, drop=drop, opens=opens) is returns
         assert self.pool.belief == belief
-        self.put_back(ticket, Phase.QUEUED, drop=drop)
+        self.put_back(ticket, Phase.QUEUED, drop=not returns)
         self.answered()
 
     def answered(self) -> None:
         """An answer may have opened the pool."""
         self.reopens = math.inf if self.pool.closed is None else self.reopens
+
+    def may_return(self, ticket: Ticket) -> bool:
+        """Not into a pool closed since it was sent, nor above a limit told since."""
+        closed = self.pool.closed is not None and ticket.since < self.reopens
+        return not closed and self.pool.fits_ever(ticket.weight)
 
     def put_back(self, ticket: Ticket, phase: Phase, *, drop: bool) -> None:
         del self.where[ticket]

@@ -96,7 +96,7 @@ def unwant(schedule: Schedule, key: str) -> None:
 
 
 def test_a_wish_for_a_task_that_was_forgotten_harms_no_later_one() -> None:
-    """Forgotten and looked after again: who waited for the first leaves late, who waits for the second stays."""
+    """Forgotten and looked after again: who waited before leaves late, who waits now stays."""
     schedule = Schedule(Polling(), Retry())
     schedule.add("a", "video", 0.0)
     old = schedule.want("a")
