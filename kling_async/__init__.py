@@ -53,7 +53,7 @@ if TYPE_CHECKING:
         WebhookError,
     )
     from kling_async.events import Event
-    from kling_async.media import Media, media
+    from kling_async.inputs import Media, media
     from kling_async.options import Polling, Retry, Timeouts
     from kling_async.tasks import Task
     from kling_async.wire import CallRequest, TaskRecord, TaskRequest
@@ -113,7 +113,7 @@ _HOMES: Final = {
     "client": ("Client",),
     "creates": ("Unresolved",),
     "events": ("Event",),
-    "media": ("Media", "media"),
+    "inputs": ("Media", "media"),
     "options": ("Polling", "Retry", "Timeouts"),
     "tasks": ("Task",),
     "wire": ("CallRequest", "TaskRecord", "TaskRequest"),

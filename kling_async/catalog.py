@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from kling_async import v1
 from kling_async.errors import BadResponse, Problem, RequestInvalid
-from kling_async.wire import CallRequest, RawResult, Result, TaskRecord, TaskRequest, decode
+from kling_async.wire import CallRequest, RawResult, TaskRecord, TaskRequest, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,10 +82,6 @@ CALLS: Final[tuple[Call[Any], ...]] = (
 
 _by_task: Final[dict[type, Endpoint[Any]]] = {row.request: row for row in TASKS}
 _by_call: Final[dict[type, Call[Any]]] = {row.request: row for row in CALLS}
-_decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
-    kind: msgspec.json.Decoder(kind, strict=False)
-    for kind in cast("list[type]", [RawResult, *(r.result for r in TASKS), *(r.result for r in CALLS)])
-}
 _plain: Final = msgspec.json.Decoder()
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _PATH: Final = re.compile(r"(/[A-Za-z0-9._-]+)+")
@@ -130,13 +126,19 @@ def decode_result(kind: type[R], data: bytes) -> R:
         BadResponse: It is not of that form.
     """
     try:
-        result = decode(_decoders[kind], data)
         raw = decode(_plain, data)
-    except msgspec.DecodeError as error:
+        result = msgspec.convert(_without_nulls(raw), kind, strict=False)
+    except msgspec.DecodeError as error:  # of which what convert raises is a subclass
         raise BadResponse(f"the result cannot be read: {error}", http_status=200) from None
-    if isinstance(result, Result):
-        msgspec.structs.force_setattr(result, "raw", raw)
-    return cast("R", result)
+    msgspec.structs.force_setattr(cast("Any", result), "raw", raw)
+    return result
+
+
+def _without_nulls(value: Any) -> Any:
+    """Drop nulls at any depth: one in a paid result must not make all of it unreadable."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value if item is not None] if isinstance(value, list) else value
 
 
 def result_of(endpoint: Endpoint[R], record: TaskRecord) -> R:

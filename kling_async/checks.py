@@ -18,7 +18,7 @@ import msgspec
 from msgspec import inspect as mi
 
 from kling_async.errors import KlingWarning, Problem, RequestInvalid
-from kling_async.media import Limits, Media, media
+from kling_async.inputs import Limits, Media, media
 
 __all__ = ["Doubt", "Field", "Rule", "check", "coerce", "fields", "media_fields", "to_wire", "warn_once"]
 

@@ -17,7 +17,7 @@ import msgspec
 from kling_async.auth import is_loopback
 from kling_async.checks import media_fields, to_wire
 from kling_async.errors import DownloadError, Problem, RequestInvalid
-from kling_async.media import Limits, Media, judge_image, read_header
+from kling_async.inputs import Limits, Media, judge_image, read_header
 from kling_async.sessions import is_public
 from kling_async.transport import broken_by
 

@@ -12,7 +12,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from kling_async.errors import ClientClosed, ConfigurationError
+from kling_async.errors import ClientClosed, ConfigurationError, KlingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -37,6 +37,7 @@ class Home:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._offset = 0.0
         self._seen = (0.0, 0.0)
+        self._told = 0.0
         self._work: dict[asyncio.Task[None], bool] = {}
 
     def enter(self) -> asyncio.AbstractEventLoop:
@@ -66,7 +67,7 @@ class Home:
     def _settle(self, loop: asyncio.AbstractEventLoop) -> None:
         stood, wall = self._seen
         if self._loop is not None:
-            stood += max(0.0, self.now() - wall)
+            stood = max(self._told, stood + self.now() - wall)
         self._loop, self._offset = loop, stood - loop.time()
         self._work = {}
         self.time()
@@ -76,6 +77,7 @@ class Home:
         if self._loop is None:
             return 0.0
         time = self._loop.time() + self._offset
+        self._told = max(self._told, time)
         if time - self._seen[0] > 1.0 or not self._seen[1]:  # the wall clock costs a system call
             self._seen = (time, self.now())
         return time
@@ -91,7 +93,11 @@ class Home:
 
         ``lasting`` work gets a few seconds to end when the client is closed.
         """
-        loop = self.enter()
+        try:
+            loop = self.enter()
+        except KlingError:
+            work.close()
+            raise
         task = loop.create_task(work, name=f"kling_async {name}", context=contextvars.Context())
         self._work[task] = lasting
         task.add_done_callback(self._done)
@@ -107,7 +113,7 @@ class Home:
         self.closed = True
         if self._loop is not asyncio.get_running_loop():
             return
-        lasting = [task for task, lasts in self._work.items() if lasts]
+        lasting = [task for task, lasts in self._work.items() if lasts and task is not asyncio.current_task()]
         for task in [task for task, lasts in self._work.items() if not lasts]:
             task.cancel()
         if lasting:

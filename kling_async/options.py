@@ -22,7 +22,7 @@ class Polling(msgspec.Struct, frozen=True, kw_only=True):
     min_interval: float = 1.0
     """Rounds of a client are at least this far apart; 0 is allowed."""
     max_interval: float = 15.0
-    """No task is left unasked longer than this."""
+    """Upper bound of the pause between two looks at a task whose usual duration is not known yet."""
     request_cost: float = 0.2
     """Slot-seconds that one request is worth: lower asks more often."""
     requests_per_second: float = 10

@@ -8,15 +8,12 @@ then ``data`` by the endpoint's type.
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
 from kling_async.checks import Rule, coerce
-from kling_async.media import without_query
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from kling_async.inputs import without_query
 
 __all__ = [
     "CallRequest",
@@ -67,12 +64,14 @@ class CallRequest(Request, Generic[R_co], frozen=True, kw_only=True, omit_defaul
 class Discreet(msgspec.Struct, frozen=True, kw_only=True):
     """Base of what holds signed addresses: its repr leaves out ``raw``, unset fields and their queries."""
 
-    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Show rich, and its tracebacks, no more than anybody else."""
-        for name in self.__struct_fields__:
-            item = getattr(self, name)
-            if name != "raw" and item is not None and item != "":
-                yield name, without_query(item) if isinstance(item, str) and "://" in item else item
+        items = [(name, getattr(self, name)) for name in self.__struct_fields__ if name != "raw"]
+        return [
+            (name, without_query(item) if isinstance(item, str) and "://" in item else item)
+            for name, item in items
+            if item is not None and item != ""
+        ]
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={item!r}" for name, item in self.__rich_repr__())
@@ -120,13 +119,13 @@ class _TaskData(msgspec.Struct, frozen=True):
     """A task as ``/v1`` shows it. Ids are text of digits; a number is taken too."""
 
     task_id: str | int
-    task_status: str = "submitted"
+    task_status: str | None = None
     task_status_msg: str | None = None
     task_info: _TaskInfo | None = None
     task_result: msgspec.Raw = msgspec.Raw(b"null")
     final_unit_deduction: str | float | None = None
-    created_at: int = 0
-    updated_at: int = 0
+    created_at: int | None = None
+    updated_at: int | None = None
 
 
 class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,9 +154,10 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def created(self) -> dt.datetime | None:
         """When the vendor made the task, aware, in UTC; None if unknown."""
-        if not self.created_at:
+        try:
+            return dt.datetime.fromtimestamp(self.created_at / 1000, dt.UTC) if self.created_at else None
+        except (ValueError, OverflowError, OSError):
             return None
-        return dt.datetime.fromtimestamp(self.created_at / 1000, dt.UTC)
 
     @property
     def raw(self) -> dict[str, Any]:
@@ -168,9 +168,9 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"TaskRecord({self.endpoint} {self.task_id} {self.status})"
 
-    def __rich_repr__(self) -> Iterator[str]:
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Show rich no more than anybody else."""
-        yield f"{self.endpoint} {self.task_id} {self.status}"
+        return [("", f"{self.endpoint} {self.task_id} {self.status}")]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle through JSON: `msgspec.Raw` itself does not pickle."""
@@ -227,10 +227,10 @@ def decode_task(endpoint: str, data: bytes | msgspec.Raw) -> TaskRecord:
         endpoint=endpoint,
         task_id=str(task.task_id),
         external_task_id=(task.task_info.external_task_id if task.task_info else None) or None,
-        status=task.task_status,
+        status=task.task_status or "submitted",
         message=task.task_status_msg or "",
-        created_at=task.created_at,
-        updated_at=task.updated_at,
+        created_at=task.created_at or 0,
+        updated_at=task.updated_at or 0,
         units=None if units is None or units == "" else str(units),
         data=msgspec.Raw(raw),
         result_data=msgspec.Raw(bytes(task.task_result)),

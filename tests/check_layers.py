@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # --- the table: a name stands for the module or package kling_async.<name> and all that is in it --
 
 LAYERS = (
-    {"_version", "catalog", "checks", "core", "errors", "media", "options", "v1", "v2", "wire"},
+    {"_version", "catalog", "checks", "core", "errors", "inputs", "options", "v1", "v2", "wire"},
     {
         "auth",
         "creates",

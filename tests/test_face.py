@@ -74,7 +74,6 @@ def test_a_name_is_what_the_type_checker_thinks(name: str, monkeypatch: pytest.M
 
 
 @pytest.mark.real
-@pytest.mark.xfail(strict=True, reason="once loaded, the module kling_async.media hides the function media")
 @pytest.mark.parametrize(
     "first",
     ["", "import kling_async.v1", "import kling_async.client"],

@@ -159,9 +159,6 @@ def test_over_loops_the_clock_goes_on_by_wall_time(passed: float, expected: floa
     assert run(enter_at(home, 5)) == expected + 5
 
 
-@pytest.mark.xfail(
-    strict=True, reason="_settle goes on from a look up to 1 s old, not from the last time told"
-)
 def test_the_clock_never_goes_back_by_a_fraction() -> None:
     """Nor by the last second of a loop whose wall clock stood still or was set back."""
     home = Home(Wall())
@@ -244,7 +241,6 @@ async def test_work_that_breaks_is_logged(caplog: pytest.LogCaptureFixture) -> N
     assert record.exc_info is not None and isinstance(record.exc_info[1], ValueError)
 
 
-@pytest.mark.xfail(strict=True, reason="spawn() enters before it has a use for the coroutine: never awaited")
 @virtual
 async def test_work_that_comes_too_late_is_closed() -> None:
     """On a closed client `spawn` raises and leaves no coroutine that was never awaited."""

@@ -261,7 +261,7 @@ def test_a_record_survives_being_stored(case: tuple[str, str], again: Any) -> No
 def test_a_record_is_shown_in_one_line_without_addresses() -> None:
     """The repr, and what rich asks for, say endpoint, id and status, and nothing of the data."""
     record = decode_task("text_to_video", data_of("text_to_video", "finished, watermarked"))
-    assert list(record.__rich_repr__()) == ["text_to_video 847570360458960961 succeed"]
+    assert record.__rich_repr__() == [("", "text_to_video 847570360458960961 succeed")]
     assert repr(record) == "TaskRecord(text_to_video 847570360458960961 succeed)"
 
 

@@ -1,6 +1,6 @@
 """Requests and results of the first generation of the API: ``/v1/...``, model named in the body."""
 
-from kling_async.media import Media, media
+from kling_async.inputs import Media, media
 from kling_async.v1.account import AccountCosts, Costs, Pack
 from kling_async.v1.image import DEFAULT_IMAGE_MODEL, ElementRef, Image, ImageGeneration, Images
 from kling_async.v1.video import (

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem
-from kling_async.media import Limits, MediaInput
+from kling_async.inputs import Limits, MediaInput
 from kling_async.v1 import capabilities
 from kling_async.v1.video import WatermarkInfo
 from kling_async.wire import Discreet, File, Result, TaskRequest

@@ -226,6 +226,8 @@ def shots_match(r: TextToVideo) -> Iterator[Problem | Doubt]:
         yield Problem("shot_type", "is required with multi_shot; 'customize' or 'intelligence'")
     elif r.shot_type == "customize" and not r.multi_prompt:
         yield Problem("multi_prompt", "is required when shot_type is 'customize'")
+    elif r.shot_type == "intelligence" and r.multi_prompt:
+        yield Doubt("multi_prompt", "is ignored by the vendor when shot_type is 'intelligence'")
     elif r.shot_type == "customize":
         yield from _shots_add_up(r.multi_prompt or (), r.duration or 5)
 

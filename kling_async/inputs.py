@@ -10,13 +10,10 @@ import base64
 import binascii
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["Media", "MediaInput", "media", "without_query"]
 
@@ -45,9 +42,13 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
             return f"Media(path={self.path!r})"
         return f"Media(<{len(self.data or b'')} bytes>)"
 
-    def __rich_repr__(self) -> Iterator[str]:
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Show rich no more than anybody else."""
-        yield repr(self)[len("Media(") : -1]
+        return [("", repr(self)[len("Media(") : -1])]
+
+    def __post_init__(self) -> None:
+        if [self.url, self.data, self.path].count(None) != 2:
+            raise ValueError("a Media is an address, bytes or a path: one of them; use media()")
 
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def media(source: Media | str | bytes | Path) -> Media:
         return Media(path=str(source))
     if source.lower().startswith(_URL):
         return Media(url=source)
-    text = source.partition(",")[2] if source.startswith("data:") else source
+    text = source.partition(",")[2] if source[:5].lower() == "data:" else source
     try:
         data = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
