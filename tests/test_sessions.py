@@ -118,6 +118,33 @@ async def test_files_come_from_public_addresses_only(options: dict[str, Any], gu
     assert guards == {"files": guarded, "reads": False, "creates": False}
 
 
+MINE, ENV = "http://mine.example:1", "http://env.example:2"
+
+
+@pytest.mark.parametrize(
+    ("options", "url", "proxy"),
+    [
+        pytest.param({}, "https://a.example/x", None, id="not asked for"),
+        pytest.param({"trust_env": True}, "https://a.example/x", ENV, id="from the environment"),
+        pytest.param({"trust_env": True}, "http://a.example/x", None, id="none for http"),
+        pytest.param({"trust_env": True}, "https://b.inside.example/x", None, id="left out by no_proxy"),
+        pytest.param({"proxy": MINE}, "https://a.example/x", MINE, id="given"),
+        pytest.param({"proxy": MINE, "trust_env": True}, "https://b.inside.example/x", MINE, id="given wins"),
+    ],
+)
+def test_which_proxy_a_request_takes(
+    options: dict[str, Any], url: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller's, else the environment's if it is trusted, by the kind of address and its exceptions."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("https_proxy", ENV)
+    monkeypatch.setenv("no_proxy", "inside.example")
+    sessions = Sessions(Home(lambda: 0.0), **options)
+    assert sessions.per_request(url) == {"proxy": proxy, "ssl": True}
+
+
 # --- injected sessions -------------------------------------------------------------------------
 
 

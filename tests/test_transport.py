@@ -9,6 +9,7 @@ import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+import aiohttp
 import jwt
 import pytest
 
@@ -39,7 +40,7 @@ from kling_async.errors import (
 )
 from kling_async.loops import Home
 from kling_async.sessions import Sessions
-from kling_async.transport import Transport
+from kling_async.transport import Transport, broken_by
 from tests.wiretap import CERTIFICATE, CUT, HANG, code, free_port, raw, server_tls, serving
 
 if TYPE_CHECKING:
@@ -324,6 +325,21 @@ async def test_a_larger_body_gets_more_time() -> None:
     outcome = await outcome_of(HANG, "POST", body=b" " * (3 * 1024**2))
     assert outcome == Broken(True, "no answer in time")
     assert loop.time() - start == pytest.approx(30 + 3 * 6, abs=1.1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        aiohttp.ClientConnectionResetError(),
+        aiohttp.ClientConnectionError(),
+        aiohttp.InvalidURL("x"),
+        OSError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_nobody_foresaw_counts_as_sent(error: Exception) -> None:
+    """Better looked up once too often than paid for twice; the reason holds no words of the library's."""
+    assert broken_by(error) == Broken(True, "the exchange failed")
 
 
 # --- what is sent ------------------------------------------------------------------------------
