@@ -154,11 +154,15 @@ class Creates:
         if job.queue_timeout is not None:
             job.deadline = self._home.time() + job.queue_timeout
             job.timer = self._home.call_at(job.deadline, lambda: self._overdue(job))
+        live: Live | None = None
         try:
             self._tell("queued", job)
             self._limiter.enter(job.endpoint.pool, job.ticket)
-            return await job.future
+            live = await job.future
+            return live
         finally:
+            if live is None:
+                self._tell("left", job)
             if job.timer is not None:
                 job.timer.cancel()
             if job.queued:
@@ -218,9 +222,9 @@ class Creates:
             case Accepted(record):
                 self._accepted(job, record)
             case Full(error) if self._queueing:
-                self._limiter.refused(pool, job.ticket, drop=job.left)
-                self._tell("refused", job, str(error.code))
-                self._requeued(job, error)
+                left = job.left
+                self._limiter.refused(pool, job.ticket, drop=left)
+                self._requeued(job, error, None if left else "refused")
             case Full(error):
                 self._limiter.withdrawn(pool, job.ticket)
                 _fail(job, error)
@@ -259,11 +263,14 @@ class Creates:
         ceiling = min(job.retry.cap, job.retry.base * 2.0 ** min(job.tries - 1, 30))
         pause = ceiling * (0.5 + self._rng.random() / 2) if after is None else after
         log.info("create %s was not made, again in %.1f s: %s", job.external_task_id, pause, error)
-        self._limiter.requeue(job.endpoint.pool, job.ticket, pause, drop=job.left, opens=answered)
-        self._requeued(job, error)
+        left = job.left
+        self._limiter.requeue(job.endpoint.pool, job.ticket, pause, drop=left, opens=answered)
+        self._requeued(job, error, None if left else "queued")
 
-    def _requeued(self, job: Job, error: KlingError) -> None:
+    def _requeued(self, job: Job, error: KlingError, event: str | None) -> None:
         """Back in the queue; its time there may be over by now."""
+        if event is not None:
+            self._tell(event, job, error.message)
         job.reason = error.message
         if job.deadline is not None and self._home.time() >= job.deadline:
             self._overdue(job)

@@ -15,7 +15,16 @@ __all__ = ["Event", "EventKind", "Hooks"]
 log = logging.getLogger("kling_async")
 
 EventKind: TypeAlias = Literal[
-    "queued", "admitted", "refused", "created", "asked", "changed", "ended", "slot_expired", "downloaded"
+    "queued",  # waits for slots, for the first time or after an attempt that surely made nothing
+    "admitted",  # has its slots and is sent
+    "refused",  # by a full account (1303), and waits again
+    "left",  # ended without a task: refused for good, given up, or of unknown fate
+    "created",
+    "asked",
+    "changed",
+    "ended",
+    "slot_expired",
+    "downloaded",
 ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import io
 import os
 import secrets
@@ -16,6 +18,7 @@ import msgspec
 
 from kling_async.auth import is_loopback
 from kling_async.checks import media_fields, to_wire
+from kling_async.core.verdict import Broken
 from kling_async.errors import DownloadError, Problem, RequestInvalid
 from kling_async.inputs import Limits, Media, judge_image, read_header
 from kling_async.sessions import is_public
@@ -63,8 +66,12 @@ def _judge(media: Media, limits: Limits) -> str | None:
         with Path(media.path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             return judge_image(read_header(file), size, limits)
-    except OSError as error:
-        return f"cannot read {media.path!r}: {error.strerror or type(error).__name__}"
+    except (OSError, ValueError) as error:  # a ValueError: a NUL in the name
+        return f"cannot read {media.path!r}: {_reason(error)}"
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 async def encode(request: Request, more: Mapping[str, Any], home: Home) -> bytes:
@@ -80,20 +87,24 @@ async def encode(request: Request, more: Mapping[str, Any], home: Home) -> bytes
 
 def _encode(request: Request, more: Mapping[str, Any]) -> bytes:
     body = getattr(request, "body", None)  # a RawTask carries its own
-    fields = {**body, **request.extra} if isinstance(body, dict) else to_wire(request, _text)
+    names = {id(media): path for path, media, _ in media_fields(request)}
+
+    def text(media: Media) -> str:
+        try:
+            return _text(media)
+        except OSError as error:
+            wrong = Problem(names[id(media)], f"cannot read {media.path!r}: {_reason(error)}")
+        raise RequestInvalid(type(request).__name__, [wrong])
+
+    fields = {**body, **request.extra} if isinstance(body, dict) else to_wire(request, text)
     return msgspec.json.encode({**fields, **more})
 
 
 def _text(media: Media) -> str:
     if media.url is not None:
         return media.url
-    if media.path is None:
-        return base64.b64encode(media.data or b"").decode()
-    try:
-        return base64.b64encode(Path(media.path).read_bytes()).decode()
-    except OSError as error:
-        text = f"cannot read {media.path!r}: {error.strerror or type(error).__name__}"
-    raise RequestInvalid("request", [Problem("file", text)])
+    data = (media.data or b"") if media.path is None else Path(media.path).read_bytes()
+    return base64.b64encode(data).decode()
 
 
 async def download(sessions: Sessions, url: str, target: Path, *, timeouts: Timeouts, task_id: str) -> int:
@@ -108,7 +119,7 @@ async def download(sessions: Sessions, url: str, target: Path, *, timeouts: Time
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         await loop.run_in_executor(None, partial(target.parent.mkdir, parents=True, exist_ok=True))
-        file = await loop.run_in_executor(None, _open_private, part)
+        file = await _opened(part, loop)
         try:
             size = await _stream(sessions, url, file, timeouts, task_id)
             await loop.run_in_executor(None, _finish, file)
@@ -116,12 +127,33 @@ async def download(sessions: Sessions, url: str, target: Path, *, timeouts: Time
             file.close()
         await loop.run_in_executor(None, part.replace, target)
     except OSError as error:
-        failure = f"cannot write {str(target)!r}: {error.strerror or type(error).__name__}"
+        failure = f"cannot write {str(target)!r}: {_reason(error)}"
     else:
         return size
     finally:
-        part.unlink(missing_ok=True)
+        _discard(part)
     raise DownloadError(failure, task_id=task_id)
+
+
+async def _opened(part: Path, loop: asyncio.AbstractEventLoop) -> io.BufferedWriter:
+    """Open a private file in a thread; cancelled meanwhile, see that the thread leaves none behind."""
+    opening = loop.run_in_executor(None, _open_private, part)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(lambda done: _close(done, part))
+        raise
+
+
+def _close(opened: asyncio.Future[io.BufferedWriter], part: Path) -> None:
+    if not opened.cancelled() and opened.exception() is None:
+        opened.result().close()
+    _discard(part)
+
+
+def _discard(part: Path) -> None:
+    with contextlib.suppress(OSError):
+        part.unlink(missing_ok=True)
 
 
 def _open_private(path: Path) -> io.BufferedWriter:
@@ -144,11 +176,15 @@ async def _stream(
         size = 0
         try:
             async with session.get(
-                url, timeout=limits, allow_redirects=False, **sessions.per_request(url)
+                url,
+                timeout=limits,
+                allow_redirects=False,
+                raise_for_status=False,
+                **sessions.per_request(url),
             ) as response:
                 where = response.headers.get("Location")
                 if response.status in (301, 302, 303, 307, 308) and where:
-                    url = urljoin(url, where)
+                    url = _joined(url, where)
                     continue
                 _check_answer(response, task_id)
                 async for chunk in response.content.iter_chunked(_CHUNK):
@@ -156,11 +192,23 @@ async def _stream(
                     if size > _FILE_MAX:
                         raise DownloadError("the file is larger than 4 GiB", task_id=task_id)
                     await loop.run_in_executor(None, file.write, chunk)
-                return size
         except (TimeoutError, aiohttp.ClientError) as error:
             broken = broken_by(error)
+        except RuntimeError:  # aiohttp's word for a connection that closes between two chunks
+            broken = Broken(True, "the connection was cut before the whole answer came")
+        else:
+            if size == 0:
+                raise DownloadError("the file is empty", task_id=task_id, http_status=200)
+            return size
         raise DownloadError(f"the download broke off: {broken.reason}", task_id=task_id)
     raise DownloadError(f"more than {_REDIRECTS_MAX} redirects", task_id=task_id)
+
+
+def _joined(url: str, where: str) -> str:
+    try:
+        return urljoin(url, where)
+    except ValueError:
+        return ""  # which the check of addresses refuses
 
 
 def _check_answer(response: aiohttp.ClientResponse, task_id: str) -> None:

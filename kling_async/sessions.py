@@ -145,4 +145,17 @@ def is_public(host: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return host != "localhost" and not host.endswith((".localhost", ".local", ".internal"))
+    if isinstance(address, ipaddress.IPv6Address) and (inner := _ipv4_within(address)) is not None:
+        return inner.is_global and not inner.is_multicast
     return address.is_global and not address.is_multicast
+
+
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_COMPATIBLE: Final = ipaddress.ip_network("::/96")
+
+
+def _ipv4_within(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that an IPv6 address leads to, if it is such a disguise."""
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour

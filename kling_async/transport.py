@@ -109,7 +109,8 @@ class Transport:
     ) -> Outcome:
         """Send one request; return what came of it, whatever it was."""
         session = await self.sessions.get("creates" if creates else "reads")
-        headers = {**self._headers, "Authorization": f"Bearer {self._signer.token(self.sessions.home.now())}"}
+        token = self._signer.token(self.sessions.home.now())
+        headers = {**self._headers, "Authorization": f"Bearer {token}"}
         data: Any = body
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -124,10 +125,11 @@ class Transport:
                 data=data,
                 headers=headers,
                 allow_redirects=False,
+                raise_for_status=False,  # an injected session may have it on
                 timeout=aiohttp.ClientTimeout(total=total, connect=timeouts.connect, sock_read=read),
                 **self.sessions.per_request(self.base_url),
             ) as response:
-                return _outcome(response, await _body(response))
+                return _outcome(response, await _body(response), token)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             broken = broken_by(error)
         return broken
@@ -143,7 +145,7 @@ async def _body(response: aiohttp.ClientResponse) -> bytes | None:
     return bytes(body)
 
 
-def _outcome(response: aiohttp.ClientResponse, body: bytes | None) -> Outcome:
+def _outcome(response: aiohttp.ClientResponse, body: bytes | None, token: str) -> Outcome:
     status, headers = response.status, response.headers
     wait = _retry_after(headers.get("Retry-After"))
     if body is None:
@@ -155,11 +157,11 @@ def _outcome(response: aiohttp.ClientResponse, body: bytes | None) -> Outcome:
     except msgspec.DecodeError:
         found = _REQUEST_ID.search(body[:4096])
         request_id = "" if found is None else found[1].decode("ascii")
-        return Garbled(status, "the answer is not of the API's form", _excerpt(body), request_id, wait)
+        return Garbled(status, "the answer is not of the API's form", _excerpt(body, token), request_id, wait)
     return Answer(
         http_status=status,
         code=envelope.code,
-        message=redact(envelope.message or "")[:500],
+        message=redact((envelope.message or "").replace(token, "..."))[:500],
         request_id=(envelope.request_id or "")[:100],
         data=bytes(envelope.data),
         date=_date(headers.get("Date")),
@@ -178,8 +180,8 @@ def redact(text: str) -> str:
     return _LONG_RUN.sub("...", _BEARER.sub("Bearer ...", _URL_QUERY.sub(r"\1?...", text)))
 
 
-def _excerpt(body: bytes) -> str:
-    return redact(body[:2000].decode("utf-8", "replace"))[:200]
+def _excerpt(body: bytes, token: str) -> str:
+    return redact(body[:2000].decode("utf-8", "replace").replace(token, "..."))[:200]
 
 
 def _date(header: str | None) -> float | None:

@@ -15,7 +15,7 @@ from msgspec import inspect as mi
 from kling_async import checks, v1
 from kling_async.checks import Doubt, check, coerce, fields, media_fields, to_wire, warn_once
 from kling_async.errors import KlingWarning, Problem, RequestInvalid
-from kling_async.media import Limits, Media, MediaInput
+from kling_async.inputs import Limits, Media, MediaInput
 from kling_async.wire import Request
 
 LARGE = Limits(max_mb=50)

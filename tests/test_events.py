@@ -17,12 +17,15 @@ from tests.support import Recorder, clip, pair, still
 pytestmark = pytest.mark.anyio
 
 
-def test_without_a_listener_no_event_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_listener_no_event_is_made(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Free when unused: those who emit can see it beforehand, and nothing is built if they do not."""
     monkeypatch.setattr(module, "Event", None)
     hooks = Hooks(None)
     assert not hooks
     hooks.emit("asked", 1.0, nonsense=object())
+    assert caplog.records == []
 
 
 def test_a_listener_gets_the_facts() -> None:

@@ -89,8 +89,7 @@ async def test_images_are_checked_before_anything_is_paid(
         pytest.param("n" * 300, "File name too long", id="name too long"),
         pytest.param(
             "a\0b", "embedded null byte", id="a NUL in the name",
-            marks=pytest.mark.xfail(strict=True, reason="a bare ValueError"),
-        ),
+            ),
     ],
 )  # fmt: skip
 async def test_a_file_that_cannot_be_read_is_a_wrong_field(
@@ -174,7 +173,6 @@ async def test_a_file_that_is_gone_when_its_turn_comes_fails_the_request(home: H
     assert caught.value.__context__ is None
 
 
-@pytest.mark.xfail(strict=True, reason="says 'request: file: ...'")
 async def test_a_file_that_is_gone_is_named_by_its_field(home: Home, tmp_path: Path) -> None:
     """As in every other RequestInvalid: which request, which field."""
     with pytest.raises(RequestInvalid) as caught:
@@ -260,6 +258,16 @@ async def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     assert names(tmp_path) == ["77.mp4"] and target.read_bytes() == b"older"
 
 
+async def test_an_older_file_is_replaced_in_one_step(tmp_path: Path) -> None:
+    """Who reads it meanwhile reads all of the older one, never a mixture."""
+    target = tmp_path / "77.mp4"
+    target.write_bytes(b"older")
+    with target.open("rb") as reader:
+        async with fetching(raw(FILM)) as fetch:
+            await fetch(target)
+        assert reader.read() == b"older" and target.read_bytes() == FILM
+
+
 async def test_the_files_server_learns_nothing_about_us(tmp_path: Path) -> None:
     """No key, no header of the client's: the address alone is what opens it."""
     async with pair(client={"headers": {"X-Team": "mine"}}) as (emu, client):
@@ -297,8 +305,7 @@ async def test_the_files_server_learns_nothing_about_us(tmp_path: Path) -> None:
         pytest.param(
             raw(FILM).replace(b"Content-Length: 1024000", b"Transfer-Encoding: chunked\r\n\r\nfa000"),
             f"the download broke off: {CUT_OFF}", 0, id="cut within",
-            marks=pytest.mark.xfail(strict=True, reason="aiohttp's RuntimeError leaves download()"),
-        ),
+            ),
         pytest.param(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfa000\r\nabc",
             f"the download broke off: {CUT_OFF}", 0, id="cut soon",
@@ -307,8 +314,7 @@ async def test_the_files_server_learns_nothing_about_us(tmp_path: Path) -> None:
         pytest.param(HANG, "the download broke off: no answer in time", 0, id="silence"),
         pytest.param(
             raw(b""), "the file is empty", 200, id="empty",
-            marks=pytest.mark.xfail(strict=True, reason="an empty file is stored as the result"),
-        ),
+            ),
     ],
 )  # fmt: skip
 async def test_what_is_not_the_whole_file_leaves_nothing(
@@ -367,12 +373,9 @@ async def test_addresses_that_are_not_public_https_are_refused(url: str, tmp_pat
         assert fetch.wire.seen == []
 
 
-BAD_REDIRECT: Final = pytest.mark.xfail(strict=True, reason="urljoin's ValueError leaves download()")
-
-
 @pytest.mark.parametrize(
     "where",
-    [*NOT_OURS, pytest.param("//[bad", marks=BAD_REDIRECT), pytest.param("https://[", marks=BAD_REDIRECT)],
+    [*NOT_OURS, pytest.param("//[bad"), pytest.param("https://[")],
 )
 async def test_a_redirect_is_checked_as_the_first_address_was(where: str, tmp_path: Path) -> None:
     """A public server cannot send us to a private one; also where the API itself is on this machine."""
@@ -451,7 +454,6 @@ async def test_a_folder_that_may_not_be_written_is_the_reason_given(
 
 
 @pytest.mark.parametrize("folder", ["taken", "taken/below"])
-@pytest.mark.xfail(strict=True, reason="the clean-up raises NotADirectoryError over the DownloadError")
 async def test_a_file_in_the_place_of_the_folder_is_the_reason_given(folder: str, tmp_path: Path) -> None:
     """A common slip, said plainly."""
     (tmp_path / "taken").touch()
@@ -460,10 +462,7 @@ async def test_a_file_in_the_place_of_the_folder_is_the_reason_given(folder: str
             await fetch(tmp_path / folder / "77.mp4")
 
 
-LEFT: Final = pytest.mark.xfail(strict=True, reason="the clean-up runs before the thread has made the file")
-
-
-@pytest.mark.parametrize("moment", [pytest.param("_open_private", marks=LEFT), "_finish"])
+@pytest.mark.parametrize("moment", ["_open_private", "_finish"])
 async def test_cancelled_while_a_thread_works_on_the_file_leaves_nothing(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,9 +190,6 @@ def test_an_injected_session_of_another_loop_is_refused() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.xfail(
-    strict=True, reason="the refusal becomes ClientResponseError, which counts as a lost create"
-)
 async def test_an_injected_session_that_raises_for_status_changes_nothing() -> None:
     """The API's refusals come with 4xx; how a caller's session treats those is not ours to inherit."""
     async with (
@@ -280,7 +277,7 @@ def test_two_runs_with_one_client_leave_no_warning(closes: bool, ends: bool) -> 
         *((host, False) for host in ("0.0.0.0", "::", "224.0.0.1", "ff02::1", "ff0e::1", "255.255.255.255")),
         *((host, False) for host in ("a.localhost", "printer.local", "metadata.x.internal", "192.0.2.1")),
         *(
-            pytest.param(host, False, marks=pytest.mark.xfail(strict=True, reason="IPv4 in disguise"))
+            pytest.param(host, False )
             for host in ("64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:a00:1::", "::10.0.0.1")
         ),
     ],

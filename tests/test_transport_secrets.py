@@ -76,8 +76,7 @@ async def error_of(answer: bytes, **options: Any) -> KlingError:
         ),
         pytest.param(
             f"unknown key {KEY}", KEY, id="API key alone",
-            marks=pytest.mark.xfail(strict=True, reason="known by the word Bearer only"),
-        ),
+            ),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["page", "message"])

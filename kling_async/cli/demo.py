@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async import v1
+from kling_async.auth import signer_from
 from kling_async.cli.progress import Counts, Progress
 from kling_async.client import Client
 from kling_async.emulator import Emulator
@@ -78,9 +79,11 @@ PROMPTS: Final[tuple[TaskRequest[Any], ...]] = (
 def run_demo(options: argparse.Namespace) -> int:
     """Run the batch; return the exit status."""
     requests = PROMPTS[: options.count]
-    if options.live and not _agreed(requests, assume_yes=options.yes):
-        return 1
     try:
+        if options.live:
+            signer_from(None, None, None)  # nobody is asked to pay without a key
+            if not _agreed(requests, assume_yes=options.yes):
+                return 1
         return asyncio.run(_demo(requests, options))
     except KlingError as error:
         print(f"kling: {error}", file=sys.stderr)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Counts", "Progress", "line"]
 
 _AT_ONCE = 0.05
+_COLUMNS = 79
 
 
 class Counts(msgspec.Struct):
@@ -31,7 +32,7 @@ class Counts(msgspec.Struct):
     files: int = 0
 
 
-def line(counts: Counts, width: int = 24) -> str:
+def line(counts: Counts, width: int = 16) -> str:
     """Draw the counts.
 
     >>> line(Counts(total=4, running=1, succeeded=2), width=4)
@@ -44,7 +45,7 @@ def line(counts: Counts, width: int = 24) -> str:
     bar = "#" * done + "-" * running + "." * (width - done - running)
     text = f"{bar}  {ended}/{counts.total} done, {counts.running} running, {counts.queued} queued"
     if counts.refused:
-        text += f", {counts.refused} x account full"
+        text += f", {counts.refused} x full"
     return text + (f", {counts.failed} failed" if counts.failed else "")
 
 
@@ -55,23 +56,22 @@ class Progress:
         self.counts = Counts(total)
         self._stream = sys.stdout if stream is None else stream
         self._live = self._stream.isatty()
-        self._since: dict[str | None, float] = {}
+        self._queued: dict[str | None, float] = {}
+        self._waited: set[str | None] = set()
         self._length = 0
 
     def __call__(self, event: Event) -> None:
         """Take one event of the client's."""
-        counts = self.counts
+        counts, name = self.counts, event.external_task_id
         match event.kind:
-            case "queued":
-                counts.queued += 1
-                self._since[event.external_task_id] = event.at
+            case "queued" | "refused":
+                counts.refused += event.kind == "refused"
+                self._queued.setdefault(name, event.at)
             case "admitted":
-                counts.queued -= 1
-                if event.at - self._since.pop(event.external_task_id, event.at) > _AT_ONCE:
-                    counts.waited += 1
-            case "refused":
-                counts.queued += 1
-                counts.refused += 1
+                if event.at - self._queued.pop(name, event.at) > _AT_ONCE:
+                    self._waited.add(name)
+            case "left":
+                self._queued.pop(name, None)
             case "created":
                 counts.running += 1
             case "asked":
@@ -82,6 +82,7 @@ class Progress:
                 counts.files += 1
             case _:
                 pass
+        counts.queued, counts.waited = len(self._queued), len(self._waited)
         self._show()
 
     def ended(self, text: str, *, failed: bool = False) -> None:
@@ -107,6 +108,6 @@ class Progress:
 
     def _show(self) -> None:
         if self._live:
-            text = line(self.counts)
+            text = line(self.counts)[:_COLUMNS]
             print("\r" + text.ljust(self._length), end="", file=self._stream, flush=True)
             self._length = len(text)

@@ -126,7 +126,6 @@ def test_without_credentials_the_line_names_what_to_set(
     assert err.startswith("kling: no credentials: set KLING_API_KEY") and err.count("\n") == 1
 
 
-@pytest.mark.xfail(strict=True, reason="asks first, and finds out afterwards")
 def test_nobody_is_asked_to_pay_without_credentials(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-from typing import Final
 
 import pytest
 
@@ -42,7 +41,7 @@ def screen(text: str) -> list[str]:
         (Counts(8, queued=5, running=3), "---.....  0/8 done, 3 running, 5 queued"),
         (Counts(8, running=3, succeeded=5), "#####---  5/8 done, 3 running, 0 queued"),
         (Counts(8, succeeded=6, failed=2), "########  8/8 done, 0 running, 0 queued, 2 failed"),
-        (Counts(8, running=1, refused=4), "-.......  0/8 done, 1 running, 0 queued, 4 x account full"),
+        (Counts(8, running=1, refused=4), "-.......  0/8 done, 1 running, 0 queued, 4 x full"),
         (Counts(100, running=1), "-.......  0/100 done, 1 running, 0 queued"),
         (Counts(100, running=1, succeeded=99), "#######-  99/100 done, 1 running, 0 queued"),
         (Counts(100, succeeded=99), "#######.  99/100 done, 0 running, 0 queued"),
@@ -76,8 +75,7 @@ WIDEST = Counts(22, queued=12, running=5, refused=19, failed=5, succeeded=0)
         pytest.param(Counts(22, queued=12, running=10, refused=9), id="full"),
         pytest.param(
             WIDEST, id="with failures",
-            marks=pytest.mark.xfail(strict=True, reason="87 characters: wraps, and leaves a line each time"),
-        ),
+            ),
     ],
 )  # fmt: skip
 def test_the_live_line_fits_a_terminal_of_80(counts: Counts) -> None:
@@ -117,16 +115,10 @@ def test_events_are_counted(story: list[tuple[str, float]], counts: Counts) -> N
     assert told(*story) == counts
 
 
-@pytest.mark.xfail(strict=True, reason="what was admitted once is not counted as waiting any more")
 def test_a_submit_that_is_refused_and_then_waits_counts_as_having_waited_once() -> None:
     """However often it is refused."""
     counts = told(*[("queued", 0.0), *[("admitted", 0.0), ("refused", 1.0)] * 3, ("admitted", 60.0)])
     assert (counts.waited, counts.refused, counts.queued) == (1, 3, 0)
-
-
-UNEVEN: Final = pytest.mark.xfail(
-    strict=True, reason="no event tells that a create came back to the queue, or that a submit left it failed"
-)
 
 
 @pytest.mark.anyio
@@ -135,9 +127,9 @@ UNEVEN: Final = pytest.mark.xfail(
     [
         pytest.param(None, id="nothing"),
         pytest.param(1303, id="account full"),
-        pytest.param(1302, id="too fast", marks=UNEVEN),
+        pytest.param(1302, id="too fast"),
         pytest.param(1301, id="refused"),
-        pytest.param(1102, id="pool closed", marks=UNEVEN),
+        pytest.param(1102, id="pool closed"),
     ],
 )
 async def test_in_the_end_nothing_queues_and_nothing_runs(code: int | None) -> None:

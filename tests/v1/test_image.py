@@ -14,7 +14,7 @@ from kling_async import v1
 from kling_async.catalog import endpoint_of, result_of
 from kling_async.checks import check, media_fields, to_wire
 from kling_async.errors import KlingWarning, RequestInvalid
-from kling_async.media import Limits, Media
+from kling_async.inputs import Limits, Media
 from kling_async.wire import File, decode_envelope, decode_task
 from tests.golden import golden
 

@@ -15,7 +15,7 @@ from msgspec import inspect as mi
 from kling_async import catalog, checks, v1
 from kling_async.checks import Field, check, fields, to_wire
 from kling_async.errors import KlingWarning, RequestInvalid
-from kling_async.media import Media
+from kling_async.inputs import Media
 from kling_async.v1 import capabilities
 from tests.reference import V1
 
