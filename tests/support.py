@@ -32,7 +32,8 @@ def client_of(emu: Emulator, **options: Any) -> Client:
     if "access_key" not in options:
         options.setdefault("api_key", emu.api_key)
     options.setdefault("now", wall_clock())
-    return Client(**{"base_url": emu.url, "rng": random.Random(7), **options})
+    settings: dict[str, Any] = {"base_url": emu.url, "rng": random.Random(7), **options}
+    return Client(**settings)
 
 
 def wall_clock() -> Callable[[], float]:

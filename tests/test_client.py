@@ -233,8 +233,9 @@ async def test_closed_pools_show_in_the_repr() -> None:
 )
 def test_bad_settings_are_named(options: dict[str, Any], names: str) -> None:
     """At construction, with the argument or variable to change."""
+    settings: dict[str, Any] = {"api_key": "k", **options}
     with pytest.raises(ConfigurationError, match=names):
-        Client(**{"api_key": "k", **options})
+        Client(**settings)
 
 
 async def test_a_request_too_heavy_for_the_pool() -> None:

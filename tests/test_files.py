@@ -89,7 +89,7 @@ async def test_images_are_checked_before_anything_is_paid(
         pytest.param("n" * 300, "File name too long", id="name too long"),
         pytest.param(
             "a\0b", "embedded null byte", id="a NUL in the name",
-            ),
+        ),
     ],
 )  # fmt: skip
 async def test_a_file_that_cannot_be_read_is_a_wrong_field(
@@ -305,7 +305,7 @@ async def test_the_files_server_learns_nothing_about_us(tmp_path: Path) -> None:
         pytest.param(
             raw(FILM).replace(b"Content-Length: 1024000", b"Transfer-Encoding: chunked\r\n\r\nfa000"),
             f"the download broke off: {CUT_OFF}", 0, id="cut within",
-            ),
+        ),
         pytest.param(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfa000\r\nabc",
             f"the download broke off: {CUT_OFF}", 0, id="cut soon",
@@ -314,7 +314,7 @@ async def test_the_files_server_learns_nothing_about_us(tmp_path: Path) -> None:
         pytest.param(HANG, "the download broke off: no answer in time", 0, id="silence"),
         pytest.param(
             raw(b""), "the file is empty", 200, id="empty",
-            ),
+        ),
     ],
 )  # fmt: skip
 async def test_what_is_not_the_whole_file_leaves_nothing(

@@ -76,7 +76,7 @@ async def error_of(answer: bytes, **options: Any) -> KlingError:
         ),
         pytest.param(
             f"unknown key {KEY}", KEY, id="API key alone",
-            ),
+        ),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["page", "message"])

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["PROMPTS", "run_demo"]
 
 
-def _clip(prompt: str, **more: Any) -> v1.TextToVideo:
-    return v1.TextToVideo(prompt=prompt, **{"model_name": "kling-v2-5-turbo", "duration": 5, **more})
+def _clip(
+    prompt: str, model_name: str = "kling-v2-5-turbo", duration: int = 5, **more: Any
+) -> v1.TextToVideo:
+    return v1.TextToVideo(prompt=prompt, model_name=model_name, duration=duration, **more)
 
 
 def _still(prompt: str, **more: Any) -> v1.ImageGeneration:

@@ -72,9 +72,17 @@ def test_the_demo_makes_files_and_says_what_it_did(
 
 
 def test_the_whole_demo_meets_a_full_account_and_shows_no_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """More than there are slots, two of them taken by others: refusals become waiting."""
+    """More than there are slots, two of them taken by others to the end: refusals become waiting."""
+
+    class Shared(Emulator):
+        """Never gets back the slots that others took."""
+
+        def set_foreign(self, pool: str, slots: int) -> None:
+            super().set_foreign(pool, slots or 2)
+
+    monkeypatch.setattr(demo, "Emulator", Shared)
     assert main(["demo", "--speed", "5000", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     total = len(PROMPTS)

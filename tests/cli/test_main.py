@@ -86,10 +86,10 @@ def test_naming_a_pool_does_not_change_the_defaults(monkeypatch: pytest.MonkeyPa
         ("emulator --slots video=1,", "--slots: '': use video=N, image=N, virtual_try_on=N"),
         pytest.param(
             "demo --count \u00b2", "--count: '\u00b2' is not a whole number above 0", id="superscript two",
-            ),
+        ),
         pytest.param(
             "emulator --port \u00b2", "--port: '\u00b2' is not a port, 0 to 65535", id="superscript port",
-            ),
+        ),
     ],
 )  # fmt: skip
 def test_a_wrong_option_is_one_clear_line(

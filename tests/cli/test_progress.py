@@ -75,7 +75,7 @@ WIDEST = Counts(22, queued=12, running=5, refused=19, failed=5, succeeded=0)
         pytest.param(Counts(22, queued=12, running=10, refused=9), id="full"),
         pytest.param(
             WIDEST, id="with failures",
-            ),
+        ),
     ],
 )  # fmt: skip
 def test_the_live_line_fits_a_terminal_of_80(counts: Counts) -> None:
