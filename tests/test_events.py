@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import get_args
 
@@ -11,6 +12,7 @@ import pytest
 
 from kling_async import Event
 from kling_async import events as module
+from kling_async.errors import KlingError
 from kling_async.events import EventKind, Hooks
 from tests.support import Recorder, clip, pair, still
 
@@ -102,6 +104,25 @@ async def test_the_events_of_one_task_tell_its_story(tmp_path: object) -> None:
     assert {event.pool for event in heard.events} == {"image"}
     assert [event.at for event in heard.events] == sorted(event.at for event in heard.events)
     assert heard.of("ended")[0].status == "succeed" and heard.of("downloaded")[0].detail.endswith(".png")
+
+
+@pytest.mark.parametrize(
+    ("code", "story"),
+    [
+        pytest.param(1301, ["queued", "admitted", "left"], id="refused for good"),
+        pytest.param(1302, ["queued", "admitted", "queued", "admitted", "created"], id="too fast"),
+        pytest.param(1303, ["queued", "admitted", "refused", "admitted", "created"], id="account full"),
+        pytest.param(5000, ["queued", "admitted", "left"], id="unknown fate"),
+    ],
+)
+async def test_the_events_of_a_create_that_did_not_go_well(code: int, story: list[str]) -> None:
+    """Whoever counts comes out even: what waits again is told, and so is what will never be a task."""
+    heard = Recorder()
+    async with pair(client={"on_event": heard}) as (emu, client):
+        emu.fault("create", code=code, acts=False)
+        with contextlib.suppress(KlingError):
+            await client.submit(clip())
+    assert heard.kinds() == story
 
 
 async def test_every_kind_is_one_that_the_type_names() -> None:

@@ -462,20 +462,27 @@ async def test_a_file_in_the_place_of_the_folder_is_the_reason_given(folder: str
             await fetch(tmp_path / folder / "77.mp4")
 
 
-@pytest.mark.parametrize("moment", ["_open_private", "_finish"])
+@pytest.mark.parametrize(
+    ("moment", "fails"),
+    [
+        pytest.param("_open_private", False, id="it opens"),
+        pytest.param("_open_private", True, id="it fails to open"),
+        pytest.param("_finish", False, id="it flushes"),
+    ],
+)
 async def test_cancelled_while_a_thread_works_on_the_file_leaves_nothing(
-    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    moment: str, fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread's work cannot be cancelled, so the clean-up comes after it."""
+    """The thread's work cannot be cancelled, so the clean-up comes after it, and nobody is told twice."""
     inside, go_on = threading.Event(), threading.Event()
     real = getattr(files, moment)
-    made: list[Any] = []
 
     def slow(argument: Any) -> Any:
         inside.set()
         go_on.wait(10)
-        made.append(real(argument))
-        return made[0]
+        if fails:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(argument)
 
     monkeypatch.setattr(files, moment, slow)
     loop = asyncio.get_running_loop()
@@ -488,8 +495,7 @@ async def test_cancelled_while_a_thread_works_on_the_file_leaves_nothing(
         with pytest.raises(asyncio.CancelledError):
             await job
         await loop.shutdown_default_executor()
-    for file in filter(None, made):
-        file.close()
+        await settle()
     assert names(tmp_path) == []
 
 
