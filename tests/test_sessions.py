@@ -224,6 +224,7 @@ often = Polling(min_interval=0, max_interval=0.02)
 client = Client(api_key="emulator-key", base_url="http://127.0.0.1:1", limits={{"video": 5}}, polling=often)
 
 async def main(number):
+    asyncio.get_running_loop().slow_callback_duration = 60  # debug mode tells of slow machines too
     async with emulator() as emu:
         emu.set_duration(0.01 if {ends} else 3600)
         client.base_url = client._engine.transport.base_url = emu.url

@@ -204,7 +204,7 @@ def test_a_live_run_uses_the_account_of_the_environment(
 
 def test_ctrl_c_leaves_no_traceback_and_nothing_open(tmp_path: Path) -> None:
     """In the middle of a batch, in a program of its own where every warning is an error."""
-    arguments = ["-X", "dev", "-W", "error", "-u", "-m", "kling_async.cli"]
+    arguments = ["-W", "error", "-u", "-m", "kling_async.cli"]
     arguments += ["demo", "--speed", "1", "--out", str(tmp_path)]
     with subprocess.Popen(
         [sys.executable, *arguments],
