@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from kling_async.auth import CHINA, GLOBAL
     from kling_async.catalog import RawTask
     from kling_async.client import Client
-    from kling_async.creates import Unresolved
     from kling_async.errors import (
         AccountError,
         AmbiguousCreate,
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
     )
     from kling_async.events import Event
     from kling_async.inputs import Media, media
+    from kling_async.jobs import Unresolved
     from kling_async.options import Polling, Retry, Timeouts
     from kling_async.tasks import Task
     from kling_async.wire import CallRequest, TaskRecord, TaskRequest
@@ -111,9 +111,9 @@ _HOMES: Final = {
     "auth": ("CHINA", "GLOBAL"),
     "catalog": ("RawTask",),
     "client": ("Client",),
-    "creates": ("Unresolved",),
     "events": ("Event",),
     "inputs": ("Media", "media"),
+    "jobs": ("Unresolved",),
     "options": ("Polling", "Retry", "Timeouts"),
     "tasks": ("Task",),
     "wire": ("CallRequest", "TaskRecord", "TaskRequest"),

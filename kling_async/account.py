@@ -53,6 +53,7 @@ class Account:
 
     def limits(self) -> dict[str, PoolState]:
         """Return the state of every pool used so far, without asking anybody."""
+        self._engine.home.notice()
         return {
             name: PoolState(
                 limit=pool.limit,

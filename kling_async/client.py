@@ -15,19 +15,18 @@ from kling_async.account import Account
 from kling_async.auth import base_url_from, is_loopback, signer_from
 from kling_async.catalog import call_of, check_id, check_path, decode_result, endpoint_of
 from kling_async.checks import check, to_wire
-from kling_async.creates import Job
 from kling_async.engine import Engine
 from kling_async.errors import (
     BadResponse,
     ConfigurationError,
     Problem,
-    QueueTimeout,
     RequestInvalid,
     TaskTimeout,
     TransportError,
     api_error,
 )
 from kling_async.files import check_media
+from kling_async.jobs import Job
 from kling_async.options import Polling, Retry, Timeouts
 from kling_async.poller import Live
 from kling_async.retry import read_patiently
@@ -43,8 +42,8 @@ if TYPE_CHECKING:
     import aiohttp
 
     from kling_async.core.verdict import Got, ReadVerdict
-    from kling_async.creates import Unresolved
     from kling_async.events import Event
+    from kling_async.jobs import Unresolved
 
 __all__ = ["Client"]
 
@@ -197,7 +196,7 @@ class Client:
             RequestInvalid: The request cannot be right; nothing was sent.
             QueueTimeout: No slot in time; nothing was created.
             APIError: The vendor refused it.
-            AmbiguousCreate: The create's answer was lost; see `unresolved`.
+            AmbiguousCreate: The create's answer was lost and it could not be looked up; see `unresolved`.
         """
         job = await self._job(
             request,
@@ -236,6 +235,7 @@ class Client:
             name,
             more,
             engine.poller,
+            generated=external_task_id is None,
             retry=engine.retry,
             timeouts=engine.timeouts,
             **order,
@@ -289,9 +289,11 @@ class Client:
             if on_task is not None:
                 on_task(task)
             return await task.wait()
-        if job is None and isinstance(request, CallRequest):
-            raise TransportError(f"no answer within {timeout or 0.0:g} s", sent=True)
-        raise _out_of_time(task, job, timeout or 0.0)
+        if task is not None:
+            raise TaskTimeout(task.id, task.external_task_id, timeout or 0.0)
+        if job is not None:
+            raise job.out_of_time(timeout or 0.0)
+        raise TransportError(f"no answer within {timeout or 0.0:g} s", sent=True)
 
     @overload
     def attach(self, kind: type[TaskRequest[R]] | TaskRequest[R], *, task_id: str) -> Task[R]: ...
@@ -328,10 +330,12 @@ class Client:
 
     def tasks(self) -> list[Task[Any]]:
         """Return the tasks this client has seen made or running, and not yet seen ended."""
+        self._engine.home.notice()
         return [Task(self._engine, live) for live in self._engine.poller if live.record is not None]
 
     def unresolved(self) -> list[Unresolved]:
         """Return the creates whose answer was lost: their tasks may exist, and their slots are held."""
+        self._engine.home.notice()
         return self._engine.creates.unresolved()
 
     def abandon(self, external_task_id: str) -> bool:
@@ -425,14 +429,3 @@ class Client:
             )
 
         return await read_patiently(once, retry=retry or engine.retry, rng=engine.rng, what=path)
-
-
-def _out_of_time(task: Task[Any] | None, job: Job | None, timeout: float) -> TaskTimeout | QueueTimeout:
-    """Return the error of a run that took too long, by how far it had come."""
-    if task is not None:
-        return TaskTimeout(task.id, task.external_task_id, timeout)
-    if job is not None and job.sent:
-        return TaskTimeout("(on its way)", job.external_task_id, timeout)
-    return QueueTimeout(
-        "" if job is None else job.external_task_id, timeout, "" if job is None else job.reason
-    )

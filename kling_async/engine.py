@@ -17,6 +17,7 @@ from kling_async.limiter import Limiter
 from kling_async.limits import PackReader
 from kling_async.loops import GRACE, Home
 from kling_async.poller import Poller
+from kling_async.recovery import Recovery
 from kling_async.transport import Transport
 
 if TYPE_CHECKING:
@@ -61,8 +62,15 @@ class Engine:
         self.limiter = Limiter(
             self.home, self.hooks, self.rng, limits=limits, life=max_task_life, gate=queueing
         )
+        self.recovery = Recovery(self.home, self.transport, self.limiter, self.rng)
         self.creates = Creates(
-            self.home, self.hooks, self.transport, self.limiter, self.rng, queueing=queueing
+            self.home,
+            self.hooks,
+            self.transport,
+            self.limiter,
+            self.recovery,
+            self.rng,
+            queueing=queueing,
         )
         self.packs = PackReader(self.home, self.transport, self.limiter, timeouts)
         self.creates.on_out_of_units = self.packs.again
@@ -108,6 +116,7 @@ class Engine:
         self.home.closed = True
         self.limiter.silence()
         self.packs.silence()
+        self.recovery.silence()
         self.creates.fail_queued(ClientClosed("the client was closed while this queued; nothing was sent"))
         for poller in self.pollers.values():
             poller.silence()

@@ -232,10 +232,10 @@ class BadResponse(KlingError):
 
 
 class AmbiguousCreate(KlingError):
-    """A create was sent and its answer was lost: the task may exist and may be billed.
+    """A create's answer was lost, and looking it up gave no answer either: the task may exist and be billed.
 
-    Its slot stays held. ``client.unresolved()`` lists it; ``client.abandon(external_task_id)`` gives it up;
-    ``client.attach(..., external_task_id=...)`` finds it if it exists.
+    Its slots stay held and it is looked up again later: found, it is in ``client.tasks()``. Until then
+    ``client.unresolved()`` lists it; ``client.abandon(external_task_id)`` gives it up.
     """
 
     def __init__(self, message: str, *, external_task_id: str | None) -> None:

@@ -18,8 +18,9 @@ EventKind: TypeAlias = Literal[
     "queued",  # waits for slots, for the first time or after an attempt that surely made nothing
     "admitted",  # has its slots and is sent
     "refused",  # by a full account (1303), and waits again
-    "left",  # ended without a task: refused for good, given up, or of unknown fate
+    "left",  # the submit ended without a task: refused for good, given up, or of unknown fate
     "created",
+    "adopted",  # its answer was lost, its task was found
     "asked",
     "changed",
     "ended",

@@ -131,6 +131,10 @@ class Limiter:
         self.pool(name).unknown(ticket, self._home.time())
         self._alarms[name].advance(self._home.time() + _MOMENT)
 
+    def resume(self, name: str, ticket: Ticket) -> bool:
+        """A create whose fate was looked up is sent again in the slots it holds; False if it has none."""
+        return self.pool(name).resume(ticket, self._home.time())
+
     def occupy(self, name: str, weight: int, age: float, owner: object) -> Ticket:
         """A running task that was not created here holds slots too."""
         ticket = Ticket(weight, owner=owner)

@@ -7,6 +7,7 @@ from where it stood, by wall time; work of the old loop is gone, and whoever ask
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import math
@@ -63,6 +64,12 @@ class Home:
             for callback in self.on_move:
                 callback()
         return loop
+
+    def notice(self) -> None:
+        """Notice that the loop was replaced, if this is called in one; for what is asked without waiting."""
+        if not self.closed:
+            with contextlib.suppress(RuntimeError):  # no loop runs: nothing to notice
+                self.enter()
 
     def _settle(self, loop: asyncio.AbstractEventLoop) -> None:
         stood, wall = self._seen

@@ -143,6 +143,8 @@ class Poller:
         known = self._lives.setdefault((live.endpoint.path, live.id), live)
         if known is live:
             self._schedule.add(live, live.endpoint.pool, self._home.time(), at_once=at_once)
+            if live.record is not None and live.done:  # adopted after it had ended
+                self._end(live, live.record)
             self._pump(self._home.time())
         return known
 
@@ -279,10 +281,7 @@ class Poller:
         if before is None:
             self._found(live, record, state)
         if state is not State.RUNNING and (before is None or state_of(before.status) is State.RUNNING):
-            self._forget(live)
-            self._tell("ended", live, record)
-            _wake(live.changes)
-            _wake(live.waiters)
+            self._end(live, record)
 
     def _found(self, live: Live, record: TaskRecord, state: State) -> None:
         """An attached task was seen for the first time: if it runs, it holds slots."""
@@ -293,6 +292,12 @@ class Poller:
             age = max(0.0, self._home.now() - record.created_at / 1000) if record.created_at else 0.0
             weight = live.endpoint.weight(live.request) if live.request is not None else 1
             live.ticket = self._limiter.occupy(live.endpoint.pool, weight, age, live)
+
+    def _end(self, live: Live, record: TaskRecord) -> None:
+        self._forget(live)
+        self._tell("ended", live, record)
+        _wake(live.changes)
+        _wake(live.waiters)
 
     def _forget(self, live: Live) -> None:
         self._lives.pop((live.endpoint.path, live.id), None)

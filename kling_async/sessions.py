@@ -34,7 +34,8 @@ class Sessions:
 
     Creates have connections of their own with a short keep-alive: a POST on a connection that the server is
     just closing is lost (GETs are repeated by aiohttp, POSTs never). Files come from addresses that the
-    vendor's answers name, so they get connections without our headers and to public addresses only.
+    vendor's answers name, so they get connections without our headers and to public addresses only. Behind
+    a proxy, or with an injected session, names are resolved elsewhere and only literal addresses are judged.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
-from kling_async.catalog import result_of
+from kling_async.catalog import check_id, result_of
 from kling_async.core.verdict import State
 from kling_async.errors import DownloadError, ResultExpired, TaskNotFound, TaskTimeout
 
@@ -181,7 +181,8 @@ class Task(Generic[R]):
             raise DownloadError(f"the result of task {self.id} names no files", task_id=self.id)
         paths: list[Path] = []
         for file in files:
-            name = f"{self.id}-{file.name}" if len(files) > 1 else self.id
+            stem = check_id(self.id, "task_id")  # the vendor's word is not ours to trust with a path
+            name = f"{stem}-{file.name}" if len(files) > 1 else stem
             path = folder / f"{name}{'-watermarked' if watermarked else ''}{file.suffix}"
             await self._engine.fetch(file.url, path, task=self._live)
             paths.append(path)

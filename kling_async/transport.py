@@ -130,8 +130,8 @@ class Transport:
                 **self.sessions.per_request(self.base_url),
             ) as response:
                 return _outcome(response, await _body(response), token)
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            broken = broken_by(error)
+        except (TimeoutError, aiohttp.ClientError, OSError, RuntimeError) as error:
+            broken = broken_by(error)  # a RuntimeError: the session or stream was closed under it
         return broken
 
 

@@ -97,10 +97,10 @@ async def settle(turns: int = 50) -> None:
         await asyncio.sleep(0)
 
 
-async def until(condition: Any, seconds: float = 600.0) -> None:
+async def until(condition: Any, seconds: float = 600.0, *, step: float = 0.1) -> None:
     """Let virtual time pass until something is so; fail if it never is."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while not condition():
         assert loop.time() < end, "it never happened"
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(step)

@@ -226,24 +226,83 @@ async def test_a_taken_external_id() -> None:
     ],
     ids=lambda f: str(f.get("kind") or f.get("code") or f.get("status")),
 )
-async def test_a_lost_answer_is_ambiguous(fault: dict[str, object]) -> None:
-    """Rule 7: it may exist and be billed, so it is not sent again; its slot stays held until given up."""
-    async with pair() as (emu, client):
+async def test_a_lost_answer_is_looked_up(fault: dict[str, object]) -> None:
+    """Rule 7: it is found and adopted, or surely was not made and is sent again: one submit, one task."""
+    events = Recorder()
+    async with pair(client={"on_event": events}) as (emu, client):
         emu.fault("create", **fault)
+        task = await client.submit(clip(), external_task_id="lost")
+        assert len(emu.ledger.created) == 1 and task.id in emu.tasks
+        assert len({row.body_sha256 for row in emu.ledger.creates}) == 1
+        assert client.unresolved() == [] and client.account.limits()["video"].held == 1
+        assert ("adopted" in events.kinds()) == (len(emu.ledger.creates) == 1)
+        assert await task.wait()
+        assert client.account.limits()["video"].held == 0
+
+
+async def test_what_cannot_be_looked_up_is_ambiguous_and_resolved_later() -> None:
+    """Rule 7: the submitter is told, the slot stays held; later rounds find the task and look after it."""
+    async with pair(seconds=2000, client={"retry": Retry(max_tries=2)}) as (emu, client):
+        emu.fault("create", kind="lost_after")
+        emu.fault("query", code=5000, times=6)
         with pytest.raises(AmbiguousCreate) as caught:
             await client.submit(clip(), external_task_id="lost")
         assert caught.value.external_task_id == "lost"
-        assert len(emu.ledger.creates) == 1
         assert [u.external_task_id for u in client.unresolved()] == ["lost"]
         assert client.account.limits()["video"].held == 1
+        await until(client.tasks)
+        assert [t.external_task_id for t in client.tasks()] == ["lost"] and client.unresolved() == []
+        assert client.account.limits()["video"].held == 1 and len(emu.ledger.created) == 1
+        assert await client.tasks()[0].wait()
+
+
+async def test_an_unresolved_create_that_made_nothing_is_forgotten() -> None:
+    """Later rounds that miss three times free the slot; nothing is sent again, for the submitter was told."""
+    async with pair(client={"retry": Retry(max_tries=2)}) as (emu, client):
+        emu.fault("create", kind="lost_before")
+        emu.fault("query", code=5000, times=2)
+        with pytest.raises(AmbiguousCreate):
+            await client.submit(clip())
+        await until(lambda: not client.unresolved(), 2000)
+        assert client.account.limits()["video"].held == 0 and len(emu.ledger.creates) == 1
+
+
+async def test_abandon_gives_the_slot_back_at_once() -> None:
+    """Who knows better says so; there is nothing to give up a second time."""
+    async with pair(client={"retry": Retry(max_tries=1)}) as (emu, client):
+        emu.fault("create", kind="lost_before")
+        emu.fault("query", code=5000)
+        with pytest.raises(AmbiguousCreate):
+            await client.submit(clip(), external_task_id="lost")
         assert client.abandon("lost") and not client.abandon("lost")
         assert client.unresolved() == [] and client.account.limits()["video"].held == 0
 
 
+async def test_an_id_taken_by_an_earlier_task_is_never_adopted() -> None:
+    """Rule 7: found by our own id, but made before our first send: somebody else's, and named so."""
+    async with pair(seconds=2000) as (emu, client):
+        await client.submit(clip("a stranger's"), external_task_id="same")
+        await asyncio.sleep(60)
+        emu.fault("create", kind="lost_before")
+        with pytest.raises(ExternalIdTaken):
+            await client.submit(clip("ours"), external_task_id="same")
+        assert len(emu.ledger.created) == 1 and client.account.limits()["video"].held == 1
+
+
+async def test_a_task_id_spelled_like_our_external_id_is_not_ours() -> None:
+    """The path takes either id: a task whose own id is what we called ours is somebody else's."""
+    async with pair(seconds=2000) as (emu, client):
+        first = await client.submit(clip("a stranger's"))
+        emu.fault("create", kind="lost_before")
+        task = await client.submit(clip("ours"), external_task_id=first.id)
+        assert task.id != first.id and len(emu.ledger.created) == 2
+
+
 async def test_an_ambiguous_create_found_by_attach_gives_its_slot_to_the_task() -> None:
     """Its task exists: attached by the external id it is one task with one slot, and no longer unresolved."""
-    async with pair(seconds=60) as (emu, client):
+    async with pair(seconds=60, client={"retry": Retry(max_tries=1)}) as (emu, client):
         emu.fault("create", kind="lost_after")
+        emu.fault("query", code=5000)
         with pytest.raises(AmbiguousCreate):
             await client.submit(clip(), external_task_id="lost")
         task = client.attach(v1.TextToVideo, external_task_id="lost")

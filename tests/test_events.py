@@ -112,7 +112,7 @@ async def test_the_events_of_one_task_tell_its_story(tmp_path: object) -> None:
         pytest.param(1301, ["queued", "admitted", "left"], id="refused for good"),
         pytest.param(1302, ["queued", "admitted", "queued", "admitted", "created"], id="too fast"),
         pytest.param(1303, ["queued", "admitted", "refused", "admitted", "created"], id="account full"),
-        pytest.param(5000, ["queued", "admitted", "left"], id="unknown fate"),
+        pytest.param(5000, ["queued", "admitted", "created"], id="lost, and surely not made"),
     ],
 )
 async def test_the_events_of_a_create_that_did_not_go_well(code: int, story: list[str]) -> None:

@@ -18,6 +18,8 @@ def run_emulator(options: argparse.Namespace) -> int:
     """Serve until interrupted."""
     try:
         asyncio.run(_serve(options))
+    except BrokenPipeError:  # whoever read our lines has gone
+        return 1
     except OSError as error:
         print(f"kling: cannot serve on port {options.port}: {error.strerror}", file=sys.stderr)
         return 1

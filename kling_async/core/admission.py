@@ -230,6 +230,19 @@ class Pool:
         if ticket.probe:
             self._spend_pause(now, 0.0)
 
+    def resume(self, ticket: Ticket, now: float) -> bool:
+        """It was looked up and surely made nothing: it is sent again, in the slots it holds.
+
+        False if it holds none any more: then it must not be sent.
+        """
+        _need(ticket.pool is self, f"{ticket} is another pool's")
+        if ticket.phase is not Phase.HELD:
+            return False
+        self._holding.discard(ticket)
+        self._sent.add(ticket)
+        ticket.phase, ticket.epoch, ticket.since, ticket.probe = Phase.SENT, self._epoch, now, False
+        return True
+
     # -- tasks that run
 
     def occupy(self, ticket: Ticket, now: float, age: float = 0.0) -> None:

@@ -40,8 +40,12 @@ __all__ = [
     "Outcome",
     "ReadVerdict",
     "Refused",
+    "Resolved",
     "State",
+    "Unknown",
+    "is_contested",
     "is_known_status",
+    "is_ours",
     "judge_create",
     "judge_read",
     "state_of",
@@ -161,7 +165,16 @@ class Missing(NamedTuple):
     request_id: str
 
 
+class Unknown(NamedTuple):
+    """Looked up and still not known: the task may exist, so nothing is sent again."""
+
+    error: KlingError
+
+
 CreateVerdict: TypeAlias = Accepted | Full | Again | NewToken | Lost | Refused
+Resolved: TypeAlias = Accepted | Full | Again | Refused | Unknown
+"""What a create comes to when no answer stays lost: what `CreateVerdict` leaves open is looked up."""
+
 ReadVerdict: TypeAlias = Got | Again | NewToken | Missing | Refused
 
 
@@ -218,6 +231,33 @@ def _judge_garbled_create(outcome: Garbled) -> CreateVerdict:
     if 300 <= status < 500:
         return Refused(_bad(outcome, outcome.reason))
     return Lost(_bad(outcome, outcome.reason))
+
+
+def is_contested(verdict: CreateVerdict) -> bool:
+    """Tell whether a refusal may be about our own earlier, unanswered create: any 1201."""
+    return isinstance(verdict, Refused) and getattr(verdict.error, "code", None) == 1201
+
+
+def is_ours(record: TaskRecord, *, external_task_id: str, generated: bool, first_sent: float) -> bool | None:
+    """Say whether a task found by the id of a lost create is that create's.
+
+    Args:
+        record: What was found.
+        external_task_id: What the create carried.
+        generated: We made that id up, so nobody else can have used it.
+        first_sent: When the create was first sent, by the server's clock, seconds since 1970.
+
+    Returns:
+        True: it is. False: somebody used that id before us. None: it is another task altogether, whose own
+        id happens to be spelled like our external one.
+    """
+    if record.external_task_id not in (None, external_task_id) or record.task_id == external_task_id:
+        return None
+    return generated or record.created_at / 1000 >= first_sent - _DATE_STEP
+
+
+_DATE_STEP: Final = 2.0
+"""A Date header tells whole seconds, and the create took a moment to arrive."""
 
 
 def judge_read(outcome: Outcome, *, renewable: bool) -> ReadVerdict:

@@ -1,0 +1,123 @@
+"""One submit on its way from the queue to the vendor, as plain state that the drivers share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from kling_async.core.admission import Phase, Ticket
+from kling_async.errors import APIError, QueueTimeout, TaskTimeout, TransportError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping
+
+    from kling_async.catalog import Endpoint
+    from kling_async.errors import KlingError
+    from kling_async.options import Retry, Timeouts
+    from kling_async.poller import Live, Poller
+    from kling_async.wire import TaskRequest
+
+__all__ = ["Job", "Unresolved"]
+
+
+class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
+    """A create whose fate is unknown: its task may exist and be billed. Its slots are held."""
+
+    endpoint: str
+    external_task_id: str | None
+    reason: str
+
+
+class Job:
+    """One submit on its way from the queue to the vendor."""
+
+    __slots__ = (
+        "body",
+        "deadline",
+        "doubt",
+        "endpoint",
+        "external_task_id",
+        "first_sent",
+        "future",
+        "generated",
+        "more",
+        "poller",
+        "queue_timeout",
+        "reason",
+        "request",
+        "retry",
+        "sent",
+        "ticket",
+        "timeouts",
+        "timer",
+        "tries",
+    )
+
+    def __init__(
+        self,
+        request: TaskRequest[Any],
+        endpoint: Endpoint[Any],
+        external_task_id: str,
+        more: Mapping[str, Any],
+        poller: Poller,
+        *,
+        generated: bool,
+        retry: Retry,
+        timeouts: Timeouts,
+        priority: int = 0,
+        label: str = "",
+        queue_timeout: float | None = None,
+    ) -> None:
+        self.request = request
+        self.endpoint = endpoint
+        self.external_task_id = external_task_id
+        self.generated = generated
+        """Whether the id is ours: then whatever carries it is ours too."""
+        self.more = more
+        self.poller = poller
+        self.queue_timeout = queue_timeout
+        self.retry = retry
+        self.timeouts = timeouts
+        self.ticket = Ticket(endpoint.weight(request), priority=priority, label=label, owner=self)
+        self.future: asyncio.Future[Live] | None = None
+        self.deadline: float | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.body: bytes | None = None
+        self.sent = False
+        self.first_sent = 0.0
+        """Wall time of the first attempt."""
+        self.doubt = False
+        """An answer was lost: refusals may be about our own task."""
+        self.tries = 0
+        self.reason = ""
+
+    @property
+    def left(self) -> bool:
+        """Whether the submitter is gone."""
+        return self.future is None or self.future.done()
+
+    @property
+    def queued(self) -> bool:
+        """Whether it waits for slots."""
+        return self.ticket.phase in (Phase.QUEUED, Phase.ASIDE)
+
+    def fail(self, error: KlingError) -> None:
+        """Raise to the submitter, if it is still there."""
+        if self.future is not None and not self.future.done():
+            if isinstance(error, TransportError | APIError):
+                error.external_task_id = self.external_task_id
+            self.future.set_exception(error)
+            self.future.exception()  # seen: a submitter that is being cancelled will not look
+
+    def out_of_time(self, timeout: float) -> TaskTimeout | QueueTimeout:
+        """Return the error for a caller who waited long enough, by how far this has come."""
+        if self.sent:
+            return TaskTimeout("(on its way)", self.external_task_id, timeout)
+        return QueueTimeout(self.external_task_id, timeout, self.reason)
+
+    def succeed(self, live: Live) -> None:
+        """Hand the task to the submitter, if it is still there."""
+        if self.future is not None and not self.future.done():
+            self.future.set_result(live)

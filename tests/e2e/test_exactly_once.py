@@ -1,0 +1,177 @@
+"""Exactly once: whatever befalls a create, one submit is one task, no stranger's, and no slot is lost.
+
+The product {what befalls the create} x {what befalls its look-ups} x {what the caller does} is gone through
+whole; hypothesis then draws sequences. After each case the emulator, which cannot be fooled, is the judge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import TYPE_CHECKING, Any, Final
+
+import looptime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kling_async import AmbiguousCreate, APIError, Client, KlingError, Retry, Task, TransportError
+from kling_async.testing import Emulator
+from tests.support import client_of, clip, until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Faults = list[dict[str, Any]]
+
+CREATE: Final[dict[str, Faults]] = {
+    "well": [],
+    "cut before": [{"kind": "lost_before"}],
+    "cut after": [{"kind": "lost_after"}],
+    "silence": [{"kind": "hang"}],
+    "silence after": [{"kind": "hang", "acts": True}],
+    "too slow": [{"kind": "slow", "seconds": 100}],
+    "half an answer": [{"kind": "half_body"}],
+    "cut JSON": [{"kind": "truncated_json"}],
+    "nothing": [{"kind": "empty"}],
+    "wrong types": [{"kind": "wrong_types", "value": [1]}],
+    "HTML": [{"kind": "html"}],
+    "HTML after": [{"kind": "html", "acts": True}],
+    "5000": [{"code": 5000}],
+    "5001 after": [{"code": 5001, "acts": True}],
+    "5002 after": [{"code": 5002, "acts": True}],
+    "1302": [{"code": 1302}],
+    "1303": [{"code": 1303}],
+    "expired token": [{"code": 1004}],
+    "lost, then again lost": [{"kind": "lost_before"}, {"kind": "lost_after"}],
+    "lost, then 1303": [{"kind": "lost_before"}, {"code": 1303}],
+    "lost, then 1302": [{"kind": "lost_before"}, {"code": 1302}],
+    "lost, then 1201": [
+        {"kind": "lost_before"},
+        {"code": 1201, "message": "external_task_id already exists"},
+    ],
+    "1201 not found": [
+        {"kind": "lost_before"},
+        {"code": 1201, "message": "Task not found by id/external id"},
+    ],
+}
+LOOK: Final[dict[str, Faults]] = {
+    "seen": [],
+    "not seen yet": [{"code": 1201, "message": "Task not found by id/external id"}],
+    "server error": [{"code": 5001}],
+    "cut": [{"kind": "lost_after"}],
+    "HTML": [{"kind": "html"}],
+    "unreadable": [{"kind": "wrong_types", "value": 7}],
+}
+CALLER: Final = ("waits", "leaves early", "leaves late", "loop ends")
+PRODUCT: Final = list(itertools.product(CREATE, LOOK, CALLER))
+
+
+class World:
+    """One emulator and one client that uses a key pair, so tokens expire too; several loops in a row."""
+
+    def __init__(
+        self, creates: Sequence[dict[str, Any]], looks: Sequence[dict[str, Any]], caller: str
+    ) -> None:
+        self.creates, self.looks, self.caller = creates, looks, caller
+        self.outcome: object = None
+
+    async def run(self) -> None:
+        async with Emulator(slots={"video": 5}) as emu:
+            emu.set_duration(20_000)
+            pair = {"access_key": emu.access_key, "secret_key": emu.secret_key}
+            client = client_of(emu, **pair, retry=Retry(max_tries=4), limits={"video": 5})
+            for fault in self.creates:
+                emu.fault("create", **fault)
+            for fault in self.looks:
+                emu.fault("query", **fault)
+            try:
+                await self.act(client)
+                await until(lambda: not (client.unresolved() or client._engine.home._work), 4000, step=20)
+                self.judge(emu, client)
+            finally:
+                emu.faults.clear()
+                await client.aclose()
+
+    async def act(self, client: Client) -> None:
+        submit = asyncio.create_task(client.submit(clip(), external_task_id="ours"))
+        if self.caller == "waits":
+            await asyncio.wait([submit])
+        else:
+            await asyncio.wait(
+                [submit], timeout={"leaves early": 0.01, "leaves late": 31, "loop ends": 15}[self.caller]
+            )
+            submit.cancel()
+            await asyncio.wait([submit])
+        if self.caller == "loop ends":
+            # what asyncio.run does to a client's work at the end of its loop; the client lives on
+            for work in list(client._engine.home._work):
+                work.cancel()
+        self.outcome = None if submit.cancelled() else submit.exception() or submit.result()
+
+    def judge(self, emu: Emulator, client: Client) -> None:
+        """One submit, at most one task; known if it exists; slots as the emulator holds them."""
+        made = [row.task_id for row in emu.ledger.created]
+        assert len(set(made)) == len(emu.tasks) <= 1, "paid twice"
+        assert len({row.body_sha256 for row in emu.ledger.creates}) <= 1, "other bytes"
+        known = [task.id for task in client.tasks()]
+        assert known == list(emu.tasks), "a paid task that nobody knows of, or one that is not ours"
+        if isinstance(self.outcome, Task):
+            assert [self.outcome.id] == made[-1:]
+        elif isinstance(self.outcome, BaseException):
+            assert isinstance(self.outcome, KlingError)
+            assert isinstance(self.outcome, AmbiguousCreate | APIError | TransportError)
+        if self.caller == "waits" and not isinstance(self.outcome, Task | AmbiguousCreate):
+            assert not emu.tasks, "refused, and made all the same"
+        assert client.unresolved() == []
+        pool = client.account.limits().get("video")
+        assert pool is None or pool.held == emu.ledger.used("video") == len(emu.tasks)
+        assert pool is None or pool.queued == 0
+
+
+def play(creates: Sequence[dict[str, Any]], looks: Sequence[dict[str, Any]], caller: str) -> World:
+    world = World(creates, looks, caller)
+    loop = looptime.new_event_loop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(world.run())
+    return world
+
+
+@pytest.mark.parametrize("caller", CALLER)
+@pytest.mark.parametrize("create", CREATE)
+def test_the_whole_product(create: str, caller: str) -> None:
+    """Each fault of a create with each fault of its look-ups, whatever the caller does."""
+    for look in LOOK:
+        play(CREATE[create], LOOK[look], caller)
+
+
+def test_who_waits_gets_its_task() -> None:
+    """Where every fault passes within the patience, the submitter never hears of it."""
+    for create, look in itertools.product(CREATE, ("seen", "not seen yet")):
+        if create.startswith("1201") or create == "lost, then 1201":
+            continue
+        assert isinstance(play(CREATE[create], LOOK[look], "waits").outcome, Task), (create, look)
+
+
+SINGLE: Final = [faults[0] for faults in CREATE.values() if faults]
+
+
+@settings(max_examples=1000, deadline=None, derandomize=True)
+@given(
+    creates=st.lists(st.sampled_from(SINGLE), min_size=1, max_size=5),
+    looks=st.lists(st.sampled_from([f for faults in LOOK.values() for f in faults]), max_size=5),
+    caller=st.sampled_from(CALLER),
+)
+def test_any_sequence_of_faults(creates: Faults, looks: Faults, caller: str) -> None:
+    """One to five in a row, on creates and on look-ups."""
+    play(creates, looks, caller)
+
+
+def test_it_says_how_much_was_covered(capsys: pytest.CaptureFixture[str]) -> None:
+    """The product is whole: every cell of it is played above."""
+    cells = len(CREATE) * len(LOOK) * len(CALLER)
+    with capsys.disabled():
+        print(  # noqa: T201 - the figure is what this test is for
+            f"\nexactly once: {cells} of {len(PRODUCT)} combinations, and 1000 sequences"
+        )
+    assert cells == len(PRODUCT)
