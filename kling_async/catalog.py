@@ -13,7 +13,7 @@ from kling_async.errors import BadResponse, Problem, RequestInvalid
 from kling_async.wire import CallRequest, RawResult, TaskRecord, TaskRequest, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
 __all__ = ["Call", "Endpoint", "RawTask", "call_of", "check_id", "endpoint_of", "result_of"]
 
@@ -35,6 +35,10 @@ class Endpoint(NamedTuple, Generic[R]):
     """Slots that a request takes."""
     lookup: Lookup = "path"
     """How a create whose answer was lost is found: by external_task_id in the path, or not at all."""
+    kind: Callable[[Any], Hashable] = lambda _: None
+    """Of what in a request the task's duration depends: tasks of one kind take about as long."""
+    median: float = 60.0
+    """Seconds to expect of a kind that was never seen; only a first guess."""
     takes_external_id: bool = True
     page_size_max: int = 500
 
@@ -69,9 +73,35 @@ def _n(request: v1.ImageGeneration) -> int:
     return request.n or 1
 
 
+def _clip_kind(request: v1.TextToVideo) -> Hashable:
+    return request.model_name, request.mode or "std", request.duration or 5, bool(request.sound)
+
+
+def _image_kind(request: v1.ImageGeneration) -> Hashable:
+    return request.model_name, request.n or 1, request.resolution or "1k", request.image is None
+
+
 TASKS: Final[tuple[Endpoint[Any], ...]] = (
-    Endpoint("text_to_video", v1.TextToVideo, v1.Videos, "/v1/videos/text2video", "video", _one),
-    Endpoint("image_generation", v1.ImageGeneration, v1.Images, "/v1/images/generations", "image", _n),
+    Endpoint(
+        "text_to_video",
+        v1.TextToVideo,
+        v1.Videos,
+        "/v1/videos/text2video",
+        "video",
+        _one,
+        kind=_clip_kind,
+        median=90.0,
+    ),
+    Endpoint(
+        "image_generation",
+        v1.ImageGeneration,
+        v1.Images,
+        "/v1/images/generations",
+        "image",
+        _n,
+        kind=_image_kind,
+        median=25.0,
+    ),
 )
 """Every endpoint that makes tasks."""
 

@@ -333,6 +333,23 @@ class Client:
         self._engine.home.notice()
         return [Task(self._engine, live) for live in self._engine.poller if live.record is not None]
 
+    def nudge(self, id: str) -> bool:  # noqa: A002 - either of a task's ids
+        """Say that a task may have changed: it is asked about at once, if anybody waits.
+
+        For callbacks, which are hints unless their signature was checked. Doubles and late ones are harmless.
+
+        Args:
+            id: Its task_id or external_task_id.
+
+        Returns:
+            Whether such a task is looked after.
+        """
+        self._engine.home.notice()
+        lives = [live for live in self._engine.poller if id in (live.id, live.external_task_id)]
+        for live in lives:
+            self._engine.poller.nudge(live)
+        return bool(lives)
+
     def unresolved(self) -> list[Unresolved]:
         """Return the creates whose answer was lost: their tasks may exist, and their slots are held."""
         self._engine.home.notice()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from kling_async.core.durations import Durations
+from kling_async.core.questions import Forms
 from kling_async.core.schedule import Schedule
 from kling_async.creates import Creates
 from kling_async.errors import ClientClosed
@@ -74,6 +76,8 @@ class Engine:
         )
         self.packs = PackReader(self.home, self.transport, self.limiter, timeouts)
         self.creates.on_out_of_units = self.packs.again
+        self.durations = Durations()
+        self.forms = Forms(batch_ids=not signer.renewable)  # /tasks wants an API key
         self.pollers: dict[object, Poller] = {}
         self.poller = self._poller_for(polling, retry, timeouts)
 
@@ -81,7 +85,7 @@ class Engine:
         """Return the poller of these settings: one each, however many clients use them."""
         poller = self.pollers.get((polling, retry, timeouts))
         if poller is None:
-            schedule = partial(Schedule, polling, retry)
+            schedule = partial(Schedule, polling, retry, self.durations, self.forms, self.rng)
             poller = Poller(self.home, self.hooks, self.transport, self.limiter, schedule, self.rng, timeouts)
             poller.find_ticket = self.creates.claim
             self.pollers[(polling, retry, timeouts)] = poller

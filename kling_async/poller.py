@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from kling_async.asker import Asker, path_of, record_of
 from kling_async.core.verdict import Again, Got, Missing, Refused, State, is_known_status, state_of
 from kling_async.errors import BadResponse, KlingError, TaskFailed, TaskNotFound, TransportError
 from kling_async.loops import Alarm
 from kling_async.retry import not_found, read_patiently
-from kling_async.wire import TaskRecord, decode_task
 
 if TYPE_CHECKING:
     import asyncio
     import random
     from collections.abc import Callable, Iterator
 
+    from kling_async.asker import Seen
     from kling_async.catalog import Endpoint
     from kling_async.core.admission import Ticket
+    from kling_async.core.questions import Question
     from kling_async.core.schedule import Schedule
     from kling_async.core.verdict import ReadVerdict
     from kling_async.events import Hooks
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from kling_async.loops import Home
     from kling_async.options import Retry, Timeouts
     from kling_async.transport import Transport
-    from kling_async.wire import TaskRequest
+    from kling_async.wire import TaskRecord, TaskRequest
 
 __all__ = ["Live", "Poller"]
 
@@ -117,14 +119,15 @@ class Poller:
         self._home = home
         self._hooks = hooks
         self._transport = transport
+        self._asker = Asker(transport, timeouts)
         self._limiter = limiter
         self._new_schedule = schedule
         self._schedule = schedule()
         self._rng = rng
-        self._timeouts = timeouts
         self._lives: dict[tuple[str, str], Live] = {}
         self._alarm = Alarm(home, self._pump)
         self._reported: set[str] = set()
+        self._strikes: dict[tuple[str, str], int] = {}
         self.find_ticket: Callable[[str | None], Ticket | None] = lambda _: None
         """Gives up the slots of a create of unknown fate whose task was found."""
         limiter.on_crowd.append(self._crowd)
@@ -142,11 +145,42 @@ class Poller:
         """Look after a task; return the one already looked after, if it is the same."""
         known = self._lives.setdefault((live.endpoint.path, live.id), live)
         if known is live:
-            self._schedule.add(live, live.endpoint.pool, self._home.time(), at_once=at_once)
+            self._look_after(live, at_once=at_once)
             if live.record is not None and live.done:  # adopted after it had ended
                 self._end(live, live.record)
             self._pump(self._home.time())
         return known
+
+    def _look_after(self, live: Live, *, at_once: bool) -> None:
+        now, endpoint, request = self._home.time(), live.endpoint, live.request
+        kind = "attached" if request is None else endpoint.kind(request)
+        self._schedule.add(
+            live,
+            pool=endpoint.pool,
+            path=endpoint.path,
+            kind=(endpoint.name, kind),
+            median=endpoint.median,
+            now=now,
+            weight=1 if request is None else max(1, endpoint.weight(request)),
+            started=now - self._age(live.record),
+            at_once=at_once,
+        )
+
+    def _age(self, record: TaskRecord | None) -> float:
+        if record is None or not record.created_at:
+            return 0.0
+        return max(0.0, self._home.now() - record.created_at / 1000)
+
+    def nudge(self, live: Live) -> None:
+        """Something says that this task has changed: ask as soon as the rates allow."""
+        self._schedule.hurry(live, self._home.time())
+        self._pump(self._home.time())
+
+    def eta(self, live: Live) -> float | None:
+        """Return the seconds until half of the tasks like this one have ended; None if that is not known."""
+        now = self._home.time()
+        end = self._schedule.expected_end(live, now)
+        return None if end is None else max(0.0, end - now)
 
     async def wait(self, live: Live) -> None:
         """Return when the task was seen ended.
@@ -181,10 +215,10 @@ class Poller:
         """Ask now, patiently but not for ever."""
 
         async def read() -> ReadVerdict:
-            return await self._transport.read("GET", _path(live), timeouts=timeouts)
+            return await self._transport.read("GET", path_of(live), timeouts=timeouts)
 
         got = await read_patiently(read, retry=retry, rng=self._rng, what=live.id)
-        self._apply(live, _decode(live, got))
+        self._apply(live, record_of(live, got))
 
     def see(self, live: Live, record: TaskRecord) -> None:
         """Take what is known of a task from elsewhere: a list, a create's answer."""
@@ -205,62 +239,85 @@ class Poller:
         if self._home.closed:
             return
         try:
-            for key in self._schedule.ask(now):
-                assert isinstance(key, Live)  # noqa: S101 - what `watch` put in
-                self._home.spawn(self._look(key), f"look {key.id}")
+            for question in self._schedule.ask(now):
+                self._home.spawn(self._look(question), f"look {question.number}")
             self._alarm.set(self._schedule.next_time())
         except Exception as error:  # a bug must not leave anyone waiting for ever
             log.exception("asking about tasks broke")
             self.fail_all(TransportError(f"asking about tasks broke: {type(error).__name__}", sent=False))
 
-    async def _look(self, live: Live) -> None:
-        self._hooks.emit(
-            "asked", self._home.time(), endpoint=live.endpoint.name, pool=live.endpoint.pool, task_id=live.id
-        )
+    async def _look(self, question: Question) -> None:
+        lives = [key for key in question.keys if isinstance(key, Live)]
+        if self._hooks:
+            for live in lives:
+                self._tell("asked", live, live.record)
         try:
-            verdict = await self._transport.read("GET", _path(live), timeouts=self._timeouts)
-            self._answered(live, verdict)
+            self._answered(question, lives, await self._asker.ask(question, lives))
         except Exception as error:  # a bug must not leave anyone waiting for ever
-            log.exception("looking at task %s broke", live.id)
-            self._schedule.failed(live, self._home.time(), self._rng.random())
-            reason = f"asking about task {live.id} broke: {type(error).__name__}"
-            _fail(live, error if isinstance(error, KlingError) else TransportError(reason, sent=True))
+            log.exception("asking about %d tasks broke", len(lives))
+            self._schedule.failed(question, self._home.time(), self._rng.random())
+            reason = f"asking about the task broke: {type(error).__name__}"
+            for live in lives:
+                _fail(live, error if isinstance(error, KlingError) else TransportError(reason, sent=True))
         self._pump(self._home.time())
 
-    def _answered(self, live: Live, verdict: ReadVerdict) -> None:
-        match verdict:
+    def _answered(self, question: Question, lives: list[Live], seen: Seen) -> None:
+        match seen.verdict:
             case Got():
-                try:
-                    record = _decode(live, verdict)
-                except BadResponse as error:
-                    self._again(live, Again(error))
-                    return
-                live.misses = live.odd = 0
-                self._schedule.answered(live, self._home.time())
-                self._apply(live, record)
+                self._strikes.pop((question.form, question.path), None)
+                self._found_all(question, seen.records)
             case Again():
-                self._again(live, verdict)
+                self._again(question, seen.verdict, odd=seen.odd)
+            case _ if question.form != "one":
+                self._refused_form(question, seen.verdict)
             case Missing():
-                self._missed(live, verdict)
-            case Refused(error=BadResponse()) if live.odd + 1 < _ODD:
-                live.odd += 1
-                self._again(live, Again(verdict.error))
+                self._missed(question, lives[0], seen.verdict)
+            case Refused(error=BadResponse()) if lives[0].odd + 1 < _ODD:
+                lives[0].odd += 1
+                self._again(question, Again(seen.verdict.error))
             case Refused():
-                live.odd = 0
-                self._schedule.failed(live, self._home.time(), self._rng.random())
-                _fail(live, verdict.error)
+                lives[0].odd = 0
+                self._schedule.failed(question, self._home.time(), self._rng.random())
+                _fail(lives[0], seen.verdict.error)
             case _:  # pragma: no cover - the transport renews tokens itself
-                raise AssertionError(verdict)
+                raise AssertionError(seen.verdict)
 
-    def _again(self, live: Live, verdict: Again) -> None:
-        count = self._schedule.failed(live, self._home.time(), self._rng.random(), verdict.after)
-        log.info("no answer about task %s (%d in a row): %s", live.id, count, verdict.error)
+    def _found_all(self, question: Question, records: dict[Live, TaskRecord]) -> None:
+        running, ended = set[Live](), set[Live]()
+        for live, record in records.items():
+            live.misses = live.odd = 0
+            (running if state_of(record.status) is State.RUNNING else ended).add(live)
+        self._schedule.answered(question, running, ended, self._home.time())
+        for live, record in records.items():
+            self._apply(live, record)
 
-    def _missed(self, live: Live, verdict: Missing) -> None:
+    def _again(self, question: Question, verdict: Again, *, odd: bool = False) -> None:
+        count = self._schedule.failed(question, self._home.time(), self._rng.random(), verdict.after)
+        log.info("no answer about %d tasks (%d in a row): %s", len(question.keys), count, verdict.error)
+        if odd:
+            self._strike(question)
+
+    def _refused_form(self, question: Question, verdict: ReadVerdict) -> None:
+        """This account, or a gateway before it, does not answer such questions: ask otherwise."""
+        if isinstance(verdict, Refused) and isinstance(verdict.error, BadResponse):
+            self._schedule.failed(question, self._home.time(), self._rng.random())
+            self._strike(question)
+        else:
+            log.info("questions of form %r do not work at %r", question.form, question.path)
+            self._schedule.unsupported(question, self._home.time())
+
+    def _strike(self, question: Question) -> None:
+        """Answers that only a broken gateway gives: a few of them, and that form is not used any more."""
+        key = (question.form, question.path)
+        self._strikes[key] = self._strikes.get(key, 0) + 1
+        if self._strikes[key] >= _ODD:
+            self._schedule.unsupported(question, self._home.time())
+
+    def _missed(self, question: Question, live: Live, verdict: Missing) -> None:
         """A task that was seen once is asked for again before it counts as gone; its slots are free then."""
         live.misses += 1
         if live.record is not None and live.misses < _MISSES:
-            self._schedule.answered(live, self._home.time())
+            self._schedule.answered(question, (), (), self._home.time())
             return
         error: TaskNotFound = not_found(verdict, live.id)
         self._forget(live)
@@ -289,9 +346,8 @@ class Poller:
             live.ticket = self.find_ticket(record.external_task_id)
         twin = self._lives.get((live.endpoint.path, record.task_id), live)
         if live.ticket is None and state is State.RUNNING and twin is live:
-            age = max(0.0, self._home.now() - record.created_at / 1000) if record.created_at else 0.0
             weight = live.endpoint.weight(live.request) if live.request is not None else 1
-            live.ticket = self._limiter.occupy(live.endpoint.pool, weight, age, live)
+            live.ticket = self._limiter.occupy(live.endpoint.pool, weight, self._age(record), live)
 
     def _end(self, live: Live, record: TaskRecord) -> None:
         self._forget(live)
@@ -306,17 +362,18 @@ class Poller:
             self._limiter.release(live.endpoint.pool, live.ticket)
             live.ticket = None
 
-    def _tell(self, kind: Any, live: Live, record: TaskRecord) -> None:
+    def _tell(self, kind: Any, live: Live, record: TaskRecord | None) -> None:
         if self._hooks:
+            facts: dict[str, Any] = {"task_id": live.id}
+            if record is not None and kind != "asked":
+                facts = {"task_id": record.task_id, "status": record.status, "detail": record.message}
             self._hooks.emit(
                 kind,
                 self._home.time(),
                 endpoint=live.endpoint.name,
                 pool=live.endpoint.pool,
-                external_task_id=record.external_task_id,
-                task_id=record.task_id,
-                status=record.status,
-                detail=record.message,
+                external_task_id=None if record is None else record.external_task_id,
+                **facts,
             )
 
     def _crowd(self, pool: str, crowded: bool) -> None:
@@ -330,19 +387,7 @@ class Poller:
         for live in self._lives.values():
             live.waiters.clear()
             live.changes.clear()
-            self._schedule.add(live, live.endpoint.pool, self._home.time(), at_once=True)
-
-
-def _path(live: Live) -> str:
-    return f"{live.endpoint.path}/{live.id}"
-
-
-def _decode(live: Live, got: Got) -> TaskRecord:
-    try:
-        return decode_task(live.endpoint.name, got.data)
-    except msgspec.DecodeError as error:
-        reason = f"the task cannot be read: {error}"
-    raise BadResponse(reason, http_status=got.answer.http_status, request_id=got.answer.request_id)
+            self._look_after(live, at_once=True)
 
 
 def _merged(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:

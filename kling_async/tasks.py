@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -12,7 +13,6 @@ from kling_async.core.verdict import State
 from kling_async.errors import DownloadError, ResultExpired, TaskNotFound, TaskTimeout
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import AsyncIterator
 
     from kling_async.engine import Engine
@@ -65,6 +65,17 @@ class Task(Generic[R]):
     def created_at(self) -> dt.datetime | None:
         """When the vendor made it, aware, in UTC; None if unknown."""
         return None if self._live.record is None else self._live.record.created
+
+    @property
+    def eta(self) -> dt.datetime | None:
+        """By when half of the tasks like this one have ended, aware, in UTC; None until some have been seen.
+
+        Learned on this account from tasks of the same endpoint, model, mode and length. A guess, no promise.
+        """
+        seconds = None if self.done else self._engine.poller.eta(self._live)
+        if seconds is None:
+            return None
+        return dt.datetime.fromtimestamp(self._engine.home.now() + seconds, dt.UTC)
 
     @property
     def request(self) -> TaskRequest[R] | None:

@@ -237,6 +237,64 @@ def decode_task(endpoint: str, data: bytes | msgspec.Raw) -> TaskRecord:
     )
 
 
+class _Billing(msgspec.Struct, frozen=True):
+    charge_type: str | None = None
+    amount: str | float | None = None
+
+
+class _PathStyle(msgspec.Struct, frozen=True):
+    """A task as ``/tasks`` shows it, also one made under ``/v1``."""
+
+    id: str | int
+    status: str | None = None
+    message: str | None = None
+    external_id: str | None = None
+    outputs: tuple[dict[str, Any], ...] | None = None
+    billing: tuple[_Billing, ...] | None = None
+    create_time: int | None = None
+    update_time: int | None = None
+
+
+_path_styles = msgspec.json.Decoder(_PathStyle, strict=False)
+
+
+def decode_unified(data: bytes | msgspec.Raw) -> dict[str, TaskRecord]:
+    """Decode an answer of ``/tasks``: records by task id, their results in the form of ``/v1``.
+
+    Their endpoint is left empty: these answers do not name it. Tasks that cannot be read are left out, as
+    those are that the vendor leaves out.
+    """
+    records: dict[str, TaskRecord] = {}
+    for item in decode(_task_lists, bytes(data)):
+        try:
+            record = _unified(bytes(item))
+        except msgspec.DecodeError:
+            continue
+        records[record.task_id] = record
+    return records
+
+
+def _unified(raw: bytes) -> TaskRecord:
+    task = decode(_path_styles, raw)
+    results: dict[str, list[dict[str, Any]]] = {}
+    for output in task.outputs or ():
+        same = results.setdefault(f"{output.get('type', '')}s", [])
+        same.append({"index": len(same), **output})
+    units = next((b.amount for b in task.billing or () if b.charge_type == "unit"), None)
+    return TaskRecord(
+        endpoint="",
+        task_id=str(task.id),
+        external_task_id=task.external_id or None,
+        status=task.status or "submitted",
+        message=task.message or "",
+        created_at=task.create_time or 0,
+        updated_at=task.update_time or 0,
+        units=None if units is None else str(units),
+        data=msgspec.Raw(raw),
+        result_data=msgspec.Raw(msgspec.json.encode(results or None)),
+    )
+
+
 def decode_list(endpoint: str, data: bytes | msgspec.Raw) -> ListPage:
     """Decode a list page: a bare array of task objects, newest first."""
     raw = bytes(data)

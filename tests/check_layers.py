@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LAYERS = (
     {"_version", "catalog", "checks", "core", "errors", "inputs", "options", "v1", "v2", "wire"},
     {
+        "asker",
         "auth",
         "creates",
         "engine",

@@ -34,6 +34,8 @@ PROMPT_WORDS: Final = {
 """Words in a prompt that the emulator obeys."""
 
 _SECONDS: Final = re.compile(r"emulator:seconds=(\d+(?:\.\d+)?)")
+IDS_MAX: Final = 20
+"""Ids that one query takes."""
 _FIRST_ID: Final = 847_570_360_000_000_000
 """Task ids have 18 digits."""
 
@@ -152,6 +154,17 @@ class Account:
         if task is None:
             raise Refusal(1201, "Task not found by id/external id")
         return task
+
+    def by_ids(self, query: Mapping[str, str]) -> list[Task]:
+        """Return the tasks of up to 20 ids of one kind, oldest first; unknown ids are left out."""
+        kinds = [name for name in ("task_ids", "external_task_ids") if query.get(name)]
+        if len(kinds) != 1:
+            raise Refusal(1201, "task_ids or external_task_ids is required, one of them")
+        ids = query[kinds[0]].split(",")
+        if len(ids) > IDS_MAX:
+            raise Refusal(1201, f"at most {IDS_MAX} ids at once, not {len(ids)}")
+        found = (self.tasks.anywhere(name, external=kinds[0] != "task_ids") for name in dict.fromkeys(ids))
+        return sorted((task for task in found if task is not None), key=lambda task: task.task_id)
 
     def page(self, endpoint: Endpoint, query: dict[str, str]) -> list[Task]:
         """Return the page of tasks that a list request asks for."""

@@ -27,8 +27,11 @@ class Keys:
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
 
-    def check(self, header: str | None, wall: float) -> None:
-        """Refuse an Authorization header that is not ours or not valid at ``wall``, seconds since 1970."""
+    def check(self, header: str | None, wall: float, *, pairs: bool = True) -> None:
+        """Refuse an Authorization header that is not ours or not valid at ``wall``, seconds since 1970.
+
+        Without ``pairs`` only the API key will do, as in the second generation.
+        """
         if not header or not header.strip():
             raise Refusal(1001)
         scheme, _, token = header.partition(" ")
@@ -38,7 +41,7 @@ class Keys:
             return
         if token.count(".") != 2:
             raise Refusal(1002, "api key not found")
-        if self.access_key is None or self.secret_key is None:
+        if not pairs or self.access_key is None or self.secret_key is None:
             raise Refusal(1002, "Authentication error. The current API does not support AK/SK")
         self._check_claims(_claims(token, self.secret_key, self.access_key), wall)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from kling_async.emulator.tasks import Task
 
-__all__ = ["LOOKS", "UrlOf", "as_created", "as_queried", "file_of"]
+__all__ = ["LOOKS", "UrlOf", "as_created", "as_path_style", "as_queried", "file_of"]
 
 Look: TypeAlias = "Callable[[Task, UrlOf], dict[str, Any]]"
 UrlOf: TypeAlias = "Callable[[str], str]"
@@ -43,6 +43,29 @@ def as_queried(task: Task, url_of: UrlOf) -> dict[str, Any]:
         data["final_balance_deduction"] = {"quota": "0", "list_price": "0"}
     if task.status == "succeed":
         data["task_result"] = LOOKS[task.endpoint](task, url_of)
+    return data
+
+
+def as_path_style(task: Task, url_of: UrlOf) -> dict[str, Any]:
+    """Return a task as the second generation shows it: other words, no task_info, results in one array."""
+    data: dict[str, Any] = {
+        "id": task.task_id,
+        "status": "succeeded" if task.status == "succeed" else task.status,
+        "message": task.message,
+        "create_time": task.created_ms,
+        "update_time": task.updated_ms,
+    }
+    if task.external_task_id:
+        data["external_id"] = task.external_task_id
+    if task.status == "succeed":
+        result = LOOKS[task.endpoint](task, url_of)
+        data["outputs"] = [
+            {"type": kind.removesuffix("s")} | {k: v for k, v in item.items() if k != "index"}
+            for kind, items in result.items()
+            for item in items
+        ]
+        amount = _plain(task.units)
+        data["billing"] = [{"charge_type": "unit", "amount": amount, "package_type": task.pool}]
     return data
 
 

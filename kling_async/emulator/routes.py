@@ -16,6 +16,8 @@ __all__ = ["CONTROL", "MEDIA", "Route", "Routes"]
 CONTROL: Final = "/_emulator/"
 """Below it is what no real API has: the ledger, the faults, the media."""
 MEDIA: Final = CONTROL + "media/"
+TASKS: Final = "/tasks"
+"""The second generation's query by ids, which knows the tasks of the first one too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Route:
     """One request's meaning."""
 
     kind: str
-    """create, query, list, costs, media, control; ``method`` or ``unknown`` where there is no such thing."""
+    """create, query, list, tasks, costs, media, control; ``method`` or ``unknown`` for what there is not."""
     path: str
     """Without the base path."""
     endpoint: Endpoint | None = None
@@ -38,7 +40,7 @@ class Routes:
         self._prefix = prefix
         self._by_path = {endpoint.path: endpoint for endpoint in endpoints}
 
-    def find(self, method: str, raw_path: str) -> Route:
+    def find(self, method: str, raw_path: str) -> Route:  # noqa: PLR0911 - one line a kind of path
         """Return what a request means, by its method and its path as sent."""
         if raw_path != self._prefix and not raw_path.startswith(self._prefix + "/"):
             return Route("unknown", raw_path)
@@ -48,6 +50,8 @@ class Routes:
         if path.startswith(CONTROL):
             return Route("control", path)
         bare = path.rstrip("/")
+        if bare == TASKS:
+            return Route("tasks" if method == "GET" else "method", path)
         endpoint = self._by_path.get(bare)
         if endpoint is not None:
             return Route(_kind(endpoint, method), path, endpoint)

@@ -17,7 +17,7 @@ from kling_async.emulator.faults import NO_ANSWER, Fault, Faults, spoilt
 from kling_async.emulator.jsons import json_object
 from kling_async.emulator.ledger import Ledger, Row, without_payloads
 from kling_async.emulator.reference import Endpoint
-from kling_async.emulator.results import as_created, as_queried
+from kling_async.emulator.results import as_created, as_path_style, as_queried
 from kling_async.emulator.routes import CONTROL, Route, Routes
 
 if TYPE_CHECKING:
@@ -131,7 +131,8 @@ class Server:
             now, tasks = self._clock.time(), self._account.tasks.by_id
             return self._downloads.answer(call.route.path, call.request.query, headers, tasks, now)
         try:
-            self._keys.check(headers.get("Authorization"), self._clock.wall())
+            pairs = call.route.kind != "tasks"
+            self._keys.check(headers.get("Authorization"), self._clock.wall(), pairs=pairs)
             answer = succeeded(self._data(call), call.request_id)
         except Refusal as refusal:
             answer = refused(refusal, call.request_id)
@@ -153,6 +154,8 @@ class Server:
                 return as_queried(task, urls(task))
             case "list", Endpoint():
                 return [as_queried(task, urls(task)) for task in account.page(endpoint, row.query)]
+            case "tasks", _:
+                return [as_path_style(task, urls(task)) for task in account.by_ids(row.query)]
             case "costs", Endpoint():
                 return account.costs(endpoint, row.query)
             case _:

@@ -77,6 +77,10 @@ class Tasks:
         task = self.by_id.get(either_id) or self._by_external.get(either_id)
         return task if task is not None and task.endpoint == endpoint else None
 
+    def anywhere(self, either_id: str, *, external: bool) -> Task | None:
+        """Return the task of this id, whatever its endpoint."""
+        return (self._by_external if external else self.by_id).get(either_id)
+
     def page(self, endpoint: str, number: int, size: int) -> list[Task]:
         """Return one page of an endpoint's tasks, newest first; pages count from 1."""
         rows = self._by_endpoint.get(endpoint, [])
