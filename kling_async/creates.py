@@ -77,7 +77,10 @@ class Creates:
         live: Live | None = None
         try:
             self._tell("queued", job)
-            self._limiter.enter(job.endpoint.pool, job.ticket)
+            try:
+                self._limiter.enter(job.endpoint.pool, job.ticket)
+            except KlingError as error:  # of a closed pool: it names the create that closed it, not this one
+                _fail(job, error)
             live = await job.future
             return live
         finally:

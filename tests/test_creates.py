@@ -371,6 +371,16 @@ async def test_1102_closes_its_pool_alone() -> None:
         assert (await client.submit(clip())).id
 
 
+async def test_the_error_of_a_closed_pool_names_the_create_that_it_is_raised_to() -> None:
+    """Not the one that closed it: whoever maps ids to orders would strike the wrong one."""
+    async with pair({"image": 9}) as (emu, client):
+        emu.units["image"] = 0
+        for name in ("first", "second"):
+            with pytest.raises(OutOfUnits) as caught:
+                await client.submit(still(), external_task_id=name)
+            assert caught.value.external_task_id == name
+
+
 async def test_a_closed_pool_is_half_open_after_a_minute() -> None:
     """Rule 5: one submit goes ahead, those behind wait; its success opens the pool."""
     async with pair({"image": 9}) as (emu, client):
