@@ -161,9 +161,9 @@ class Poller:
         await self._await(live, live.changes)
 
     async def _await(self, live: Live, crowd: set[asyncio.Future[None]]) -> None:
-        loop = self._home.enter()
-        if live.done:
+        if live.done:  # known for good, also when the client is closed
             return
+        loop = self._home.enter()
         if (live.endpoint.path, live.id) not in self._lives:
             self.watch(live, at_once=True)  # it was found missing, or given up, and is asked for again
         future: asyncio.Future[None] = loop.create_future()
