@@ -153,6 +153,24 @@ async def test_raw_tasks_queue_like_all_others() -> None:
         assert [row.external_task_id for row in emu.ledger.created] == ["raw"]
 
 
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"prompt": object()}, "body"),
+        ({"prompt": "\ud800"}, "body"),
+        ({"external_task_id": "mine"}, "body['external_task_id']"),
+    ],
+    ids=["no JSON", "half a character", "id"],
+)
+async def test_a_raw_body_that_cannot_be_sent_is_refused(body: dict[str, Any], field: str) -> None:
+    """Before it queues; an id in it would be overwritten by ours unseen."""
+    async with pair() as (emu, client):
+        with pytest.raises(RequestInvalid) as caught:
+            await client.submit(RawTask(path="/v1/images/generations", body=body))
+        assert [problem.field for problem in caught.value.problems] == [field]
+        assert emu.ledger.rows == []
+
+
 @pytest.mark.parametrize("bad", ["../../account/costs", "..", "a/b", "", "a b", "x" * 129, "ä", "a?b"])
 @pytest.mark.parametrize("which", ["task_id", "external_task_id"])
 async def test_attach_refuses_ids_that_could_name_another_path(bad: str, which: str) -> None:
