@@ -219,3 +219,19 @@ def test_ctrl_c_leaves_no_traceback_and_nothing_open(tmp_path: Path) -> None:
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=30)
     assert (running.returncode, err) == (130, "interrupted\n")
+
+
+def test_a_reader_that_leaves_gets_no_traceback(tmp_path: Path) -> None:
+    """``kling demo | head -1``."""
+    arguments = ["-m", "kling_async.cli", "demo", "--count", "4", "--speed", "500", "--out", str(tmp_path)]
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    ) as running:
+        assert running.stdout is not None and running.stderr is not None
+        running.stdout.close()
+        err = running.stderr.read()
+        assert (running.wait(30), err) == (1, "")
