@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from kling_async.core.verdict import Again, Got, Missing, Refused, State, is_known_status, state_of
-from kling_async.errors import BadResponse, KlingError, TaskFailed, TaskNotFound, TransportError
+from kling_async.errors import APIError, BadResponse, KlingError, TaskFailed, TaskNotFound, TransportError
 from kling_async.loops import Alarm
 from kling_async.retry import not_found, read_patiently
 from kling_async.wire import TaskRecord, decode_task
@@ -242,7 +242,7 @@ class Poller:
                 self._again(live, verdict)
             case Missing():
                 self._missed(live, verdict)
-            case Refused(error=BadResponse()) if live.odd + 1 < _ODD:
+            case Refused(error=BadResponse() | APIError(code=None)) if live.odd + 1 < _ODD:
                 live.odd += 1
                 self._again(live, Again(verdict.error))
             case Refused():
