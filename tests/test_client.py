@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from kling_async import (
+    AmbiguousCreate,
     BadResponse,
     Client,
     ClientClosed,
@@ -341,3 +342,28 @@ def test_two_loops_in_a_row_leave_no_warning(close: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("fine")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("ends", [True, False], ids=["the loop has ended", "between two runs"])
+def test_giving_up_and_reopening_need_no_running_loop(ends: bool) -> None:
+    """They ask nobody, so a script may call them after, or between, its asyncio.run."""
+
+    async def begin() -> Client:
+        async with emulator(slots={"video": 5}) as emu:
+            client = Client(api_key=emu.api_key, base_url=emu.url)
+            await client.submit(clip())
+            emu.fault("create", kind="lost_after")
+            with pytest.raises(AmbiguousCreate):
+                await client.submit(clip(), external_task_id="lost")
+            return client
+
+    with asyncio.Runner() as runner:
+        client = runner.run(begin())
+        if ends:
+            runner.close()
+        assert client.account.limits()["video"].held == 2
+        assert client.abandon("lost") and client.account.limits()["video"].held == 1
+        client.account.reopen()
+        if not ends:
+            runner.run(client.aclose())
