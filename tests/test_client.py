@@ -16,6 +16,7 @@ from kling_async import (
     Client,
     ClientClosed,
     ConfigurationError,
+    KlingWarning,
     Polling,
     QueueTimeout,
     RawTask,
@@ -214,6 +215,17 @@ async def test_with_options_shares_slots_and_life() -> None:
         await quick.aclose()
         with pytest.raises(ClientClosed):
             await client.submit(clip())
+
+
+async def test_a_misspelt_pool_does_not_go_unseen() -> None:
+    """A limit for it would bind nothing, reopening it would open nothing."""
+    with pytest.warns(KlingWarning, match=r"vidoe.* is none of the pools known here: video, image"):
+        Client(api_key="k", limits={"vidoe": 20})
+    async with pair() as (_, client):
+        await client.submit(clip())
+        with pytest.raises(ConfigurationError, match="no pool 'vidoe' in use; there are video"):
+            client.account.reopen("vidoe")
+        assert "vidoe" not in client.account.limits()
 
 
 async def test_closing_twice_and_without_use() -> None:
