@@ -219,6 +219,8 @@ class Client:
         """Check a request, and make of it what waits for slots; ``order``: priority, label, queue_timeout."""
         engine = self._engine
         engine.home.enter()
+        if isinstance(request, type):
+            raise TypeError(f"submit() takes a request, not its type: {request.__name__}(...)")
         endpoint = endpoint_of(request)
         check(request)
         await check_media(request, engine.home)

@@ -81,6 +81,9 @@ async def test_the_wrong_kind_of_request_is_a_type_error() -> None:
         wrong: Any = v1.AccountCosts(start_time=0, end_time=1)
         with pytest.raises(TypeError, match=r"client\.call"):
             await client.submit(wrong)
+        wrong = v1.TextToVideo
+        with pytest.raises(TypeError, match="not its type: TextToVideo"):
+            await client.submit(wrong)
         wrong = clip()
         with pytest.raises(TypeError, match=r"client\.submit"):
             await client.call(wrong)
