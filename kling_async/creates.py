@@ -80,9 +80,8 @@ class Creates:
             try:
                 self._limiter.enter(job.endpoint.pool, job.ticket)
             except KlingError as error:  # of a closed pool: it names the create that closed it, not this one
-                _fail(job, error)
+                job.fail(error)
             live = await job.future
-            return live
         finally:
             if live is None:
                 self._tell("left", job)
@@ -90,6 +89,7 @@ class Creates:
                 job.timer.cancel()
             if job.queued:
                 self._limiter.leave(job.endpoint.pool, job.ticket)
+        return live
 
     def unresolved(self) -> list[Unresolved]:
         """Return the creates whose fate is unknown."""

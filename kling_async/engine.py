@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -89,12 +90,19 @@ class Engine:
 
     def derived(self, polling: Polling | None, retry: Retry | None, timeouts: Timeouts | None) -> Engine:
         """Return an engine over the same slots and sessions with other settings."""
-        other = object.__new__(Engine)
-        other.__dict__.update(self.__dict__)
+        other = copy.copy(self)
         other.retry = retry or self.retry
         other.timeouts = timeouts or self.timeouts
         other.polling = polling or self.polling
-        other.poller = other._poller_for(other.polling, other.retry, other.timeouts)
+        other.poller = self._poller_for(other.polling, other.retry, other.timeouts)
+        return other
+
+    def looking_after(self, poller: Poller) -> Engine:
+        """Return this engine with the poller that already looks after a task: it must have only one."""
+        if poller is self.poller:
+            return self
+        other = copy.copy(self)
+        other.poller = poller
         return other
 
     async def fetch(self, url: str, target: Path, *, task: Live) -> None:

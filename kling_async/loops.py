@@ -18,7 +18,7 @@ from kling_async.errors import ClientClosed, ConfigurationError, KlingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["Alarm", "Home"]
+__all__ = ["Alarm", "Home", "is_pending"]
 
 log = logging.getLogger("kling_async")
 
@@ -137,6 +137,11 @@ class Home:
         for task in remaining:
             task.cancel()
         await asyncio.gather(*remaining, return_exceptions=True)
+
+
+def is_pending(future: asyncio.Future[Any] | None) -> bool:
+    """Tell whether somebody may still wait for a future: not if its loop was closed under it."""
+    return future is not None and not future.done() and not future.get_loop().is_closed()
 
 
 class Alarm:

@@ -14,7 +14,7 @@ import msgspec
 
 from kling_async.core.verdict import Again, Got, Missing, Refused, State, is_known_status, state_of
 from kling_async.errors import APIError, BadResponse, KlingError, TaskFailed, TaskNotFound, TransportError
-from kling_async.loops import Alarm
+from kling_async.loops import Alarm, is_pending
 from kling_async.retry import not_found, read_patiently
 from kling_async.wire import TaskRecord, decode_task
 
@@ -354,12 +354,12 @@ def _merged(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
 
 def _wake(crowd: set[asyncio.Future[None]]) -> None:
     for future in crowd:
-        if not future.done():
+        if is_pending(future):
             future.set_result(None)
 
 
 def _fail(live: Live, error: KlingError) -> None:
     for future in (*live.waiters, *live.changes):
-        if not future.done():
+        if is_pending(future):
             future.set_exception(error.again())
             future.exception()  # seen: a waiter that is being cancelled will not look

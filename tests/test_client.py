@@ -31,7 +31,7 @@ from kling_async import (
     v1,
 )
 from kling_async.testing import emulator
-from tests.support import client_of, clip, pair, still, until
+from tests.support import client_of, clip, pair, settle, still, until
 
 pytestmark = pytest.mark.anyio
 
@@ -56,6 +56,14 @@ async def test_runs_timeout_covers_queue_and_task() -> None:
         with pytest.raises(TaskTimeout, match="on its way"):
             await client.run(clip(), timeout=20)
         await until(client.tasks)
+
+
+async def test_runs_timeout_after_a_refusal_says_that_nothing_was_created() -> None:
+    """Sent, refused by 1303 and queued again: there is no task that could run on, and the reason is told."""
+    async with pair(foreign={"video": 5}, client={"limits": {"video": 5}}) as (emu, client):
+        with pytest.raises(QueueTimeout, match=r"nothing was created .*parallel task"):
+            await client.run(clip(), timeout=20)
+        assert emu.ledger.refused and not emu.ledger.created
 
 
 async def test_call_answers_at_once() -> None:
@@ -205,6 +213,32 @@ async def test_submit_refuses_a_bad_external_id_and_takes_a_callback() -> None:
         assert (emu.ledger.creates[0].body or {})["callback_url"] == "https://example.com/hook"
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"priority": None},
+        {"priority": "high"},
+        {"priority": 0.5},
+        {"label": None},
+        {"label": ["a"]},
+        {"queue_timeout": "5"},
+        {"queue_timeout": -1},
+        {"queue_timeout": float("nan")},
+    ],
+    ids=str,
+)
+async def test_a_place_in_the_queue_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    """Named before it queues: among the others it would break the queue for all of them, for good."""
+    async with pair({"video": 1}, client={"limits": {"video": 1}}) as (emu, client):
+        await client.submit(clip())
+        waiting = asyncio.create_task(client.submit(clip()))
+        await settle()
+        with pytest.raises(RequestInvalid) as caught:
+            await client.submit(clip(), **wrong)
+        assert [problem.field for problem in caught.value.problems] == list(wrong)
+        assert (await waiting).id and len(emu.ledger.created) == 2
+
+
 async def test_with_options_shares_slots_and_life() -> None:
     """Other settings, the same pools; one poller for equal settings; closed together."""
     async with pair({"video": 2}, client={"limits": {"video": 2}}) as (emu, client):
@@ -229,6 +263,19 @@ async def test_a_misspelt_pool_does_not_go_unseen() -> None:
         with pytest.raises(ConfigurationError, match="no pool 'vidoe' in use; there are video"):
             client.account.reopen("vidoe")
         assert "vidoe" not in client.account.limits()
+
+
+async def test_clients_that_share_slots_know_each_others_tasks() -> None:
+    """Attached through the other, a task has still one place, one set of slots and one schedule."""
+    async with pair({"video": 5}, client={"limits": {"video": 5}}) as (_, client):
+        other = client.with_options(polling=Polling(min_interval=0.5, max_interval=0.5))
+        task = await client.submit(clip())
+        again = other.attach(v1.TextToVideo, task_id=task.id)
+        assert [t.id for t in other.tasks()] == [task.id] == [t.id for t in client.tasks()]
+        await again.refresh()
+        assert client.account.limits()["video"].held == 1
+        assert await again.wait() and task.done
+        assert client.account.limits()["video"].held == 0 and client.tasks() == other.tasks() == []
 
 
 async def test_closing_twice_and_without_use() -> None:
@@ -366,9 +413,10 @@ def test_giving_up_and_reopening_need_no_running_loop(ends: bool) -> None:
 
     async def begin() -> Client:
         async with emulator(slots={"video": 5}) as emu:
-            client = Client(api_key=emu.api_key, base_url=emu.url)
+            client = Client(api_key=emu.api_key, base_url=emu.url, retry=Retry(max_tries=1))
             await client.submit(clip())
             emu.fault("create", kind="lost_after")
+            emu.fault("query", code=5000)
             with pytest.raises(AmbiguousCreate):
                 await client.submit(clip(), external_task_id="lost")
             return client
@@ -382,3 +430,34 @@ def test_giving_up_and_reopening_need_no_running_loop(ends: bool) -> None:
         client.account.reopen()
         if not ends:
             runner.run(client.aclose())
+
+
+@pytest.mark.parametrize("goes_on", [True, False], ids=["used on", "closed"])
+@pytest.mark.filterwarnings("ignore")  # of a loop that was closed without care
+def test_a_loop_closed_under_everybody_harms_no_later_one(goes_on: bool) -> None:
+    """Who queued, waited or had a create on its way in it is gone; the client can be used on, and closed."""
+
+    async def begin() -> tuple[Client, list[asyncio.Task[Any]]]:
+        async with emulator(slots={"video": 2}) as emu:
+            client = Client(api_key=emu.api_key, base_url=emu.url, limits={"video": 2})
+            task = await client.submit(clip())
+            emu.fault("create", kind="hang")
+            waits = [task.wait(), client.submit(clip(), external_task_id="flying"), client.submit(clip())]
+            tasks = [asyncio.create_task(wait) for wait in waits]
+            await until(lambda: len(emu.ledger.creates) == 2)
+            return client, tasks
+
+    loop = asyncio.new_event_loop()
+    client, left = loop.run_until_complete(begin())
+    loop.close()
+
+    async def go_on() -> None:
+        if goes_on:
+            with pytest.raises(QueueTimeout):
+                await client.submit(clip(), queue_timeout=0.1)
+            assert [entry.external_task_id for entry in client.unresolved()] == ["flying"]
+        await client.aclose()
+
+    asyncio.run(go_on())
+    for task in left:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
