@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -235,3 +236,24 @@ def test_a_reader_that_leaves_gets_no_traceback(tmp_path: Path) -> None:
         running.stdout.close()
         err = running.stderr.read()
         assert (running.wait(30), err) == (1, "")
+
+
+def test_ctrl_c_in_a_live_run_names_what_runs_on_and_is_paid_for(tmp_path: Path) -> None:
+    """Nobody could find the tasks again otherwise."""
+    cli = [sys.executable, "-u", "-m", "kling_async.cli"]
+    with subprocess.Popen([*cli, "emulator"], stdout=subprocess.PIPE, text=True) as vendor:
+        assert vendor.stdout is not None
+        told = "".join(vendor.stdout.readline() for _ in range(4))
+        env = {**os.environ, **dict(re.findall(r"export (\w+)=(\S+)", told))}
+        with subprocess.Popen(
+            [*cli, "demo", "--live", "--yes", "--count", "1", "--out", str(tmp_path)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
+        ) as running:
+            time.sleep(2)
+            running.send_signal(signal.SIGINT)
+            out, _ = running.communicate(timeout=30)
+        vendor.terminate()
+    assert running.returncode == 130
+    assert re.search(r"billed when they succeed.*\n  \d{18}\n", out)
