@@ -74,7 +74,7 @@ class Creates:
         if job.queue_timeout is not None:
             job.deadline = self._home.time() + job.queue_timeout
             job.timer = self._home.call_at(job.deadline, lambda: self._overdue(job))
-        live: Live | None = None
+        made = False
         try:
             self._tell("queued", job)
             try:
@@ -82,8 +82,9 @@ class Creates:
             except KlingError as error:  # of a closed pool: it names the create that closed it, not this one
                 job.fail(error)
             live = await job.future
+            made = True
         finally:
-            if live is None:
+            if not made:
                 self._tell("left", job)
             if job.timer is not None:
                 job.timer.cancel()

@@ -430,34 +430,3 @@ def test_giving_up_and_reopening_need_no_running_loop(ends: bool) -> None:
         client.account.reopen()
         if not ends:
             runner.run(client.aclose())
-
-
-@pytest.mark.parametrize("goes_on", [True, False], ids=["used on", "closed"])
-@pytest.mark.filterwarnings("ignore")  # of a loop that was closed without care
-def test_a_loop_closed_under_everybody_harms_no_later_one(goes_on: bool) -> None:
-    """Who queued, waited or had a create on its way in it is gone; the client can be used on, and closed."""
-
-    async def begin() -> tuple[Client, list[asyncio.Task[Any]]]:
-        async with emulator(slots={"video": 2}) as emu:
-            client = Client(api_key=emu.api_key, base_url=emu.url, limits={"video": 2})
-            task = await client.submit(clip())
-            emu.fault("create", kind="hang")
-            waits = [task.wait(), client.submit(clip(), external_task_id="flying"), client.submit(clip())]
-            tasks = [asyncio.create_task(wait) for wait in waits]
-            await until(lambda: len(emu.ledger.creates) == 2)
-            return client, tasks
-
-    loop = asyncio.new_event_loop()
-    client, left = loop.run_until_complete(begin())
-    loop.close()
-
-    async def go_on() -> None:
-        if goes_on:
-            with pytest.raises(QueueTimeout):
-                await client.submit(clip(), queue_timeout=0.1)
-            assert [entry.external_task_id for entry in client.unresolved()] == ["flying"]
-        await client.aclose()
-
-    asyncio.run(go_on())
-    for task in left:
-        task._log_destroy_pending = False  # type: ignore[attr-defined]

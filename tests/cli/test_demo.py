@@ -7,7 +7,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
+import threading
+import urllib.request
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -251,7 +252,10 @@ def test_ctrl_c_in_a_live_run_names_what_runs_on_and_is_paid_for(tmp_path: Path)
             text=True,
             env=env,
         ) as running:
-            time.sleep(2)
+            ledger = f"{env['KLING_BASE_URL']}/_emulator/ledger"
+            while not re.search(rb'"task_id":\s*"', urllib.request.urlopen(ledger, timeout=10).read()):
+                threading.Event().wait(0.1)
+            threading.Event().wait(0.5)  # for the answer to be read
             running.send_signal(signal.SIGINT)
             out, _ = running.communicate(timeout=30)
         vendor.terminate()
