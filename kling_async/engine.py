@@ -75,17 +75,19 @@ class Engine:
         )
         self.packs = PackReader(self.home, self.transport, self.limiter, timeouts)
         self.creates.on_out_of_units = self.packs.again
-        self.pollers: dict[object, Poller] = {}
-        self.poller = self._poller_for(polling, retry, timeouts)
+        self.pollers: dict[Polling, Poller] = {}
+        self.poller = self._poller_for(polling)
 
-    def _poller_for(self, polling: Polling, retry: Retry, timeouts: Timeouts) -> Poller:
+    def _poller_for(self, polling: Polling) -> Poller:
         """Return the poller of these settings: one each, however many clients use them."""
-        poller = self.pollers.get((polling, retry, timeouts))
+        poller = self.pollers.get(polling)
         if poller is None:
-            schedule = partial(Schedule, polling, retry)
-            poller = Poller(self.home, self.hooks, self.transport, self.limiter, schedule, self.rng, timeouts)
+            schedule = partial(Schedule, polling, self.retry)
+            poller = Poller(
+                self.home, self.hooks, self.transport, self.limiter, schedule, self.rng, self.timeouts
+            )
             poller.find_ticket = self.creates.claim
-            self.pollers[(polling, retry, timeouts)] = poller
+            self.pollers[polling] = poller
         return poller
 
     def derived(self, polling: Polling | None, retry: Retry | None, timeouts: Timeouts | None) -> Engine:
@@ -94,7 +96,7 @@ class Engine:
         other.retry = retry or self.retry
         other.timeouts = timeouts or self.timeouts
         other.polling = polling or self.polling
-        other.poller = self._poller_for(other.polling, other.retry, other.timeouts)
+        other.poller = self._poller_for(other.polling)
         return other
 
     def looking_after(self, poller: Poller) -> Engine:

@@ -139,7 +139,7 @@ class Job:
     def out_of_time(self, timeout: float) -> TaskTimeout | QueueTimeout:
         """Return the error for a caller who waited long enough, by how far this has come."""
         if self.ticket.phase in (Phase.SENT, Phase.HELD):
-            return TaskTimeout("(on its way)", self.external_task_id, timeout)
+            return TaskTimeout("", self.external_task_id, timeout)
         return QueueTimeout(self.external_task_id, timeout, self.reason)
 
     def succeed(self, live: Live) -> None:
