@@ -31,4 +31,6 @@ async def main(picture: Path, folder: str = "out") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python3 -m examples.images_from_file PICTURE")
     asyncio.run(main(Path(sys.argv[1])))

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from kling_async.calls import read
 from kling_async.errors import KlingError
 from kling_async.limits import PATH, costs_from, costs_query
-from kling_async.retry import read_patiently
 
 if TYPE_CHECKING:
-    from kling_async.core.verdict import ReadVerdict
     from kling_async.engine import Engine
     from kling_async.v1 import Costs
 
@@ -43,13 +42,8 @@ class Account:
 
     async def costs(self, resource_pack_name: str | None = None) -> Costs:
         """Return the account's resource packs of the last 400 days; free, at most one call a second."""
-        engine = self._engine
-        query = costs_query(engine.home.now(), resource_pack_name)
-
-        async def read() -> ReadVerdict:
-            return await engine.transport.read("GET", PATH, params=query, timeouts=engine.timeouts)
-
-        return costs_from(await read_patiently(read, retry=engine.retry, rng=engine.rng))
+        query = costs_query(self._engine.home.now(), resource_pack_name)
+        return costs_from(await read(self._engine, "GET", PATH, query))
 
     def limits(self) -> dict[str, PoolState]:
         """Return the state of every pool used so far, without asking anybody."""

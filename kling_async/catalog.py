@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
 from msgspec import Meta
 
 from kling_async import v1
+from kling_async.checks import Rule, check_free
 from kling_async.errors import BadResponse, Problem, RequestInvalid
 from kling_async.wire import CallRequest, RawResult, TaskRecord, TaskRequest, decode
 
@@ -56,8 +57,10 @@ class Call(NamedTuple, Generic[R]):
 class RawTask(TaskRequest[RawResult], frozen=True, kw_only=True, omit_defaults=True):
     """A task at an endpoint this package has no types for; its result is plain data in ``raw``.
 
-    Asked for at ``path/{id}``. Nothing of the body is checked.
+    Asked for at ``path/{id}``. Of the body nothing is checked but that it can be sent.
     """
+
+    rules: ClassVar[tuple[Rule, ...]] = (lambda r: check_free("body", r.body),)
 
     path: str
     body: dict[str, Any]

@@ -20,7 +20,18 @@ from msgspec import inspect as mi
 from kling_async.errors import KlingWarning, Problem, RequestInvalid
 from kling_async.inputs import Limits, Media, media
 
-__all__ = ["Doubt", "Field", "Rule", "check", "coerce", "fields", "media_fields", "to_wire", "warn_once"]
+__all__ = [
+    "Doubt",
+    "Field",
+    "Rule",
+    "check",
+    "check_free",
+    "coerce",
+    "fields",
+    "media_fields",
+    "to_wire",
+    "warn_once",
+]
 
 
 class Doubt(NamedTuple):
@@ -87,7 +98,7 @@ def check(request: Any) -> None:
     problems = list(_walk(request, ""))
     well_typed = not any(isinstance(p, _WrongType) for p in problems)
     found: list[Problem] = [Problem(*p) for p in problems]
-    found += _check_extra(request.extra)
+    found += check_free("extra", request.extra)
     wrong = {problem.field for problem in found}
     for rule in type(request).rules if well_typed else ():
         for result in rule(request):
@@ -99,17 +110,18 @@ def check(request: Any) -> None:
         raise RequestInvalid(type(request).__name__, found)
 
 
-def _check_extra(extra: Any) -> Iterator[Problem]:
-    if not isinstance(extra, dict):
-        yield Problem("extra", "must be a dict")
+def check_free(field: str, value: Any) -> Iterator[Problem]:
+    """Yield what is wrong with an object of fields that this package does not know."""
+    if not isinstance(value, dict):
+        yield Problem(field, "must be a dict")
         return
     for name in ("external_task_id", "callback_url"):
-        if name in extra:
-            yield Problem(f"extra[{name!r}]", f"belongs to the call: submit(..., {name}=...)")
+        if name in value:
+            yield Problem(f"{field}[{name!r}]", f"belongs to the call: submit(..., {name}=...)")
     try:
-        msgspec.json.encode(extra)
+        msgspec.json.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
-        yield Problem("extra", f"cannot be sent as JSON: {error}")
+        yield Problem(field, f"cannot be sent as JSON: {error}")
 
 
 _warned: set[str] = set()

@@ -9,30 +9,27 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from urllib.parse import urlsplit
 
 import anyio
-import msgspec
 
+from kling_async import calls
 from kling_async.account import Account
 from kling_async.auth import base_url_from, is_loopback, signer_from
-from kling_async.catalog import call_of, check_id, check_path, decode_result, endpoint_of
-from kling_async.checks import check, to_wire
+from kling_async.catalog import check_id, endpoint_of
+from kling_async.checks import check
 from kling_async.engine import Engine
 from kling_async.errors import (
-    BadResponse,
     ConfigurationError,
     Problem,
     RequestInvalid,
     TaskTimeout,
     TransportError,
-    api_error,
 )
 from kling_async.files import check_media
-from kling_async.jobs import Job
+from kling_async.jobs import Job, check_order
 from kling_async.options import Polling, Retry, Timeouts
 from kling_async.poller import Live
-from kling_async.retry import read_patiently
 from kling_async.sessions import Sessions
 from kling_async.tasks import Task
-from kling_async.wire import PAGE_MAX, CallRequest, TaskRecord, TaskRequest, decode_list
+from kling_async.wire import CallRequest, TaskRecord, TaskRequest
 
 if TYPE_CHECKING:
     import random
@@ -41,7 +38,6 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from kling_async.core.verdict import Got, ReadVerdict
     from kling_async.events import Event
     from kling_async.jobs import Unresolved
 
@@ -219,6 +215,9 @@ class Client:
         """Check a request, and make of it what waits for slots; ``order``: priority, label, queue_timeout."""
         engine = self._engine
         engine.home.enter()
+        if isinstance(request, type):
+            raise TypeError(f"submit() takes a request, not its type: {request.__name__}(...)")
+        check_order(**order)
         endpoint = endpoint_of(request)
         check(request)
         await check_media(request, engine.home)
@@ -325,13 +324,21 @@ class Client:
             ("task_id", task_id) if external_task_id is None else ("external_task_id", external_task_id)
         )
         known = check_id(value or "", name)
-        live = self._engine.poller.find(endpoint, known) or Live(endpoint, known)
-        return Task(self._engine, live)
+        for poller in self._engine.pollers.values():
+            if (live := poller.find(endpoint, known)) is not None:
+                return Task(self._engine.looking_after(poller), live)
+        return Task(self._engine, Live(endpoint, known))
 
     def tasks(self) -> list[Task[Any]]:
         """Return the tasks this client has seen made or running, and not yet seen ended."""
-        self._engine.home.notice()
-        return [Task(self._engine, live) for live in self._engine.poller if live.record is not None]
+        engine = self._engine
+        engine.home.notice()
+        return [
+            Task(engine.looking_after(poller), live)
+            for poller in engine.pollers.values()
+            for live in poller
+            if live.record is not None
+        ]
 
     def nudge(self, id: str) -> bool:  # noqa: A002 - either of a task's ids
         """Say that a task may have changed: it is asked about at once, if anybody waits.
@@ -372,21 +379,7 @@ class Client:
             page: From 1 to 1000.
             page_size: From 1 to 500.
         """
-        endpoint = endpoint_of(kind)
-        bounds = {"page": (page, PAGE_MAX), "page_size": (page_size, endpoint.page_size_max)}
-        wrong = [
-            Problem(k, f"{v} is not from 1 to {most}")
-            for k, (v, most) in bounds.items()
-            if not 1 <= v <= most
-        ]
-        if wrong:
-            raise RequestInvalid("list", wrong)
-        got = await self._read("GET", endpoint.path, {"pageNum": str(page), "pageSize": str(page_size)})
-        try:
-            return decode_list(endpoint.name, got.data)
-        except msgspec.DecodeError as error:
-            reason = f"the list cannot be read: {error}"
-        raise BadResponse(reason, http_status=got.answer.http_status, request_id=got.answer.request_id)
+        return await calls.list_page(self._engine, kind, page, page_size)
 
     # -- calls
 
@@ -397,18 +390,7 @@ class Client:
             RequestInvalid: The request cannot be right; nothing was sent.
             APIError: The vendor refused it.
         """
-        row = call_of(request)
-        check(request)
-        fields = to_wire(request, str)
-        if row.method == "GET":
-            got = await self._read("GET", row.path, {k: str(v) for k, v in fields.items()})
-        else:
-            got = await self._read(row.method, row.path, body=msgspec.json.encode(fields))
-        result = decode_result(row.result, got.data)
-        if code := getattr(result, "code", None):  # a refusal inside an accepting answer
-            text, answer = getattr(result, "msg", "") or "", got.answer
-            raise api_error(code, text, request_id=answer.request_id, http_status=answer.http_status)
-        return result
+        return await calls.call(self._engine, request)
 
     async def request(
         self,
@@ -423,26 +405,4 @@ class Client:
         A GET is repeated as `Retry` says, anything else is sent once: nothing here knows what a repetition
         would cost. Takes no slots; for tasks, `RawTask` is the better way.
         """
-        body = None if json is None else msgspec.json.encode(json)
-        tries = self._engine.retry if method.upper() == "GET" else Retry(max_tries=1)
-        got = await self._read(method.upper(), check_path(path), params, body=body, retry=tries)
-        return msgspec.json.decode(got.data or b"null")
-
-    async def _read(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str] | None = None,
-        *,
-        body: bytes | None = None,
-        retry: Retry | None = None,
-    ) -> Got:
-        engine = self._engine
-        engine.home.enter()
-
-        async def once() -> ReadVerdict:
-            return await engine.transport.read(
-                method, path, params=params, body=body, timeouts=engine.timeouts
-            )
-
-        return await read_patiently(once, retry=retry or engine.retry, rng=engine.rng, what=path)
+        return await calls.request(self._engine, method.upper(), path, json=json, params=params)

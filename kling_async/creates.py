@@ -74,19 +74,23 @@ class Creates:
         if job.queue_timeout is not None:
             job.deadline = self._home.time() + job.queue_timeout
             job.timer = self._home.call_at(job.deadline, lambda: self._overdue(job))
-        live: Live | None = None
+        made = False
         try:
             self._tell("queued", job)
-            self._limiter.enter(job.endpoint.pool, job.ticket)
+            try:
+                self._limiter.enter(job.endpoint.pool, job.ticket)
+            except KlingError as error:  # of a closed pool: it names the create that closed it, not this one
+                job.fail(error)
             live = await job.future
-            return live
+            made = True
         finally:
-            if live is None:
+            if not made:
                 self._tell("left", job)
             if job.timer is not None:
                 job.timer.cancel()
             if job.queued:
                 self._limiter.leave(job.endpoint.pool, job.ticket)
+        return live
 
     def unresolved(self) -> list[Unresolved]:
         """Return the creates whose fate is unknown."""

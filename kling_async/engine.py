@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -78,27 +79,36 @@ class Engine:
         self.creates.on_out_of_units = self.packs.again
         self.durations = Durations()
         self.forms = Forms(batch_ids=not signer.renewable)  # /tasks wants an API key
-        self.pollers: dict[object, Poller] = {}
-        self.poller = self._poller_for(polling, retry, timeouts)
+        self.pollers: dict[Polling, Poller] = {}
+        self.poller = self._poller_for(polling)
 
-    def _poller_for(self, polling: Polling, retry: Retry, timeouts: Timeouts) -> Poller:
+    def _poller_for(self, polling: Polling) -> Poller:
         """Return the poller of these settings: one each, however many clients use them."""
-        poller = self.pollers.get((polling, retry, timeouts))
+        poller = self.pollers.get(polling)
         if poller is None:
-            schedule = partial(Schedule, polling, retry, self.durations, self.forms, self.rng)
-            poller = Poller(self.home, self.hooks, self.transport, self.limiter, schedule, self.rng, timeouts)
+            schedule = partial(Schedule, polling, self.retry, self.durations, self.forms, self.rng)
+            poller = Poller(
+                self.home, self.hooks, self.transport, self.limiter, schedule, self.rng, self.timeouts
+            )
             poller.find_ticket = self.creates.claim
-            self.pollers[(polling, retry, timeouts)] = poller
+            self.pollers[polling] = poller
         return poller
 
     def derived(self, polling: Polling | None, retry: Retry | None, timeouts: Timeouts | None) -> Engine:
         """Return an engine over the same slots and sessions with other settings."""
-        other = object.__new__(Engine)
-        other.__dict__.update(self.__dict__)
+        other = copy.copy(self)
         other.retry = retry or self.retry
         other.timeouts = timeouts or self.timeouts
         other.polling = polling or self.polling
-        other.poller = other._poller_for(other.polling, other.retry, other.timeouts)
+        other.poller = self._poller_for(other.polling)
+        return other
+
+    def looking_after(self, poller: Poller) -> Engine:
+        """Return this engine with the poller that already looks after a task: it must have only one."""
+        if poller is self.poller:
+            return self
+        other = copy.copy(self)
+        other.poller = poller
         return other
 
     async def fetch(self, url: str, target: Path, *, task: Live) -> None:

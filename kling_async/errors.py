@@ -188,6 +188,7 @@ class RateLimited(APIError):
     """Requests came too fast (1302), also after waiting and trying again."""
 
     retry_after: float | None = None
+    """Seconds that the server asked for, if it did."""
 
 
 class ConcurrencyExceeded(APIError):
@@ -257,11 +258,12 @@ class TaskTimeout(KlingError, TimeoutError):
 
     def __init__(self, task_id: str, external_task_id: str | None, timeout: float) -> None:
         self.task_id = task_id
+        """Empty while its create is still on its way."""
         self.external_task_id = external_task_id
         self.timeout = timeout
+        name = f"task {task_id}" if task_id else f"the task of external_task_id {external_task_id}"
         super().__init__(
-            f"task {task_id} had not ended after {timeout:g} s; it runs on: wait() again, "
-            f"or attach() to it later"
+            f"{name} had not ended after {timeout:g} s; it runs on: wait() again, or attach() to it later"
         )
 
 

@@ -37,6 +37,8 @@ __all__ = ["check_media", "download", "encode"]
 _REDIRECTS_MAX: Final = 3
 _FILE_MAX: Final = 4 * 1024**3
 _CHUNK: Final = 256 * 1024
+_UMASK: Final = os.umask(0o077)  # it can only be read by setting it
+os.umask(_UMASK)
 
 
 async def check_media(request: Request, home: Home) -> None:
@@ -125,7 +127,7 @@ async def download(sessions: Sessions, url: str, target: Path, *, timeouts: Time
             await loop.run_in_executor(None, _finish, file)
         finally:
             file.close()
-        await loop.run_in_executor(None, part.replace, target)
+        await loop.run_in_executor(None, _publish, part, target)
     except OSError as error:
         failure = f"cannot write {str(target)!r}: {_reason(error)}"
     else:
@@ -158,6 +160,12 @@ def _discard(part: Path) -> None:
 
 def _open_private(path: Path) -> io.BufferedWriter:
     return io.BufferedWriter(io.FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"))
+
+
+def _publish(part: Path, target: Path) -> None:
+    """Give the whole file its name, and the rights of any new file of this user's."""
+    part.chmod(0o666 & ~_UMASK)
+    part.replace(target)
 
 
 def _finish(file: io.BufferedWriter) -> None:

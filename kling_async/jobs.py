@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kling_async.core.admission import Phase, Ticket
-from kling_async.errors import APIError, QueueTimeout, TaskTimeout, TransportError
+from kling_async.errors import (
+    APIError,
+    Problem,
+    QueueTimeout,
+    RequestInvalid,
+    TaskTimeout,
+    TransportError,
+)
+from kling_async.loops import is_pending
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,7 +27,24 @@ if TYPE_CHECKING:
     from kling_async.poller import Live, Poller
     from kling_async.wire import TaskRequest
 
-__all__ = ["Job", "Unresolved"]
+__all__ = ["Job", "Unresolved", "check_order"]
+
+
+def check_order(priority: object = 0, label: object = "", queue_timeout: object = None) -> None:
+    """Refuse what cannot be ordered with the rest: one odd priority would stop the queue for everybody.
+
+    Raises:
+        RequestInvalid: With every wrong argument.
+    """
+    wrong: list[Problem] = []
+    if not isinstance(priority, int):
+        wrong.append(Problem("priority", f"must be a whole number, not {type(priority).__name__}"))
+    if not isinstance(label, str):
+        wrong.append(Problem("label", f"must be a text, not {type(label).__name__}"))
+    if queue_timeout is not None and not (isinstance(queue_timeout, int | float) and queue_timeout >= 0):
+        wrong.append(Problem("queue_timeout", f"must be a number of seconds, not {queue_timeout!r:.40}"))
+    if wrong:
+        raise RequestInvalid("submit", wrong)
 
 
 class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +121,7 @@ class Job:
     @property
     def left(self) -> bool:
         """Whether the submitter is gone."""
-        return self.future is None or self.future.done()
+        return not is_pending(self.future)
 
     @property
     def queued(self) -> bool:
@@ -105,7 +130,7 @@ class Job:
 
     def fail(self, error: KlingError) -> None:
         """Raise to the submitter, if it is still there."""
-        if self.future is not None and not self.future.done():
+        if self.future is not None and is_pending(self.future):
             if isinstance(error, TransportError | APIError):
                 error.external_task_id = self.external_task_id
             self.future.set_exception(error)
@@ -113,11 +138,11 @@ class Job:
 
     def out_of_time(self, timeout: float) -> TaskTimeout | QueueTimeout:
         """Return the error for a caller who waited long enough, by how far this has come."""
-        if self.sent:
-            return TaskTimeout("(on its way)", self.external_task_id, timeout)
+        if self.ticket.phase in (Phase.SENT, Phase.HELD):
+            return TaskTimeout("", self.external_task_id, timeout)
         return QueueTimeout(self.external_task_id, timeout, self.reason)
 
     def succeed(self, live: Live) -> None:
         """Hand the task to the submitter, if it is still there."""
-        if self.future is not None and not self.future.done():
+        if self.future is not None and is_pending(self.future):
             self.future.set_result(live)

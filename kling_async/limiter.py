@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from kling_async.checks import warn_once
 from kling_async.core.admission import Phase, Pool, Ticket
-from kling_async.core.packs import DEFAULTS
+from kling_async.core.packs import DEFAULTS, POOLS
 from kling_async.errors import ConfigurationError, KlingError, Problem, RequestInvalid
 from kling_async.loops import Alarm
 
@@ -44,6 +45,8 @@ class Limiter:
         self._life = life
         self._gate = gate
         self._limits = dict(limits or {})
+        for name in self._limits.keys() - POOLS:  # a `RawTask` may name a pool of its own
+            warn_once(f"limits[{name!r}] is none of the pools known here: {', '.join(POOLS)}")
         for name, limit in self._limits.items():
             if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
                 raise ConfigurationError(f"limits[{name!r}] is {limit!r}; use a whole number above 0")
@@ -166,7 +169,13 @@ class Limiter:
             self._pump(pool)
 
     def reopen(self, name: str | None = None) -> None:
-        """Let creates through again at once."""
+        """Let creates through again at once.
+
+        Raises:
+            ConfigurationError: No such pool was used.
+        """
+        if name is not None and name not in self._pools:
+            raise ConfigurationError(f"no pool {name!r} in use; there are {', '.join(self._pools) or 'none'}")
         for pool in [self.pool(name)] if name else list(self._pools.values()):
             pool.reopen()
             self._pump(pool)

@@ -18,7 +18,7 @@ from kling_async.errors import ClientClosed, ConfigurationError, KlingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["Alarm", "Home"]
+__all__ = ["Alarm", "Home", "is_pending"]
 
 log = logging.getLogger("kling_async")
 
@@ -89,9 +89,17 @@ class Home:
             self._seen = (time, self.now())
         return time
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
-        """Call back at a client time."""
-        return self.enter().call_at(when - self._offset, callback, context=contextvars.Context())
+    def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle | None:
+        """Call back at a client time; None where the loop has ended: `on_move` plans for the next one.
+
+        Called between two runs of the loop it counts in the next; ``client.abandon()`` needs no running loop.
+        """
+        loop = self._loop
+        if asyncio._get_running_loop() is not None or loop is None or loop.is_running():  # noqa: SLF001
+            loop = self.enter()
+        elif loop.is_closed():
+            return None
+        return loop.call_at(when - self._offset, callback, context=contextvars.Context())
 
     def spawn(
         self, work: Coroutine[Any, Any, None], name: str, *, lasting: bool = False
@@ -129,6 +137,11 @@ class Home:
         for task in remaining:
             task.cancel()
         await asyncio.gather(*remaining, return_exceptions=True)
+
+
+def is_pending(future: asyncio.Future[Any] | None) -> bool:
+    """Tell whether somebody may still wait for a future: not if its loop was closed under it."""
+    return future is not None and not future.done() and not future.get_loop().is_closed()
 
 
 class Alarm:

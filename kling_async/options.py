@@ -26,7 +26,7 @@ class Polling(msgspec.Struct, frozen=True, kw_only=True):
     request_cost: float = 0.2
     """Slot-seconds that one request is worth: lower asks more often."""
     requests_per_second: float = 10
-    """Upper bound of status questions of a client, always kept."""
+    """Upper bound of status questions, always kept; clients that share these settings and slots share it."""
 
     def __post_init__(self) -> None:
         _need(self.min_interval >= 0, "Polling(min_interval=...) must not be negative")

@@ -14,8 +14,8 @@ import msgspec
 
 from kling_async.asker import Asker, path_of, record_of
 from kling_async.core.verdict import Again, Got, Missing, Refused, State, is_known_status, state_of
-from kling_async.errors import BadResponse, KlingError, TaskFailed, TaskNotFound, TransportError
-from kling_async.loops import Alarm
+from kling_async.errors import APIError, BadResponse, KlingError, TaskFailed, TaskNotFound, TransportError
+from kling_async.loops import Alarm, is_pending
 from kling_async.retry import not_found, read_patiently
 
 if TYPE_CHECKING:
@@ -195,9 +195,9 @@ class Poller:
         await self._await(live, live.changes)
 
     async def _await(self, live: Live, crowd: set[asyncio.Future[None]]) -> None:
-        loop = self._home.enter()
-        if live.done:
+        if live.done:  # known for good, also when the client is closed
             return
+        loop = self._home.enter()
         if (live.endpoint.path, live.id) not in self._lives:
             self.watch(live, at_once=True)  # it was found missing, or given up, and is asked for again
         future: asyncio.Future[None] = loop.create_future()
@@ -272,7 +272,7 @@ class Poller:
                 self._refused_form(question, seen.verdict)
             case Missing():
                 self._missed(question, lives[0], seen.verdict)
-            case Refused(error=BadResponse()) if lives[0].odd + 1 < _ODD:
+            case Refused(error=BadResponse() | APIError(code=None)) if lives[0].odd + 1 < _ODD:
                 lives[0].odd += 1
                 self._again(question, Again(seen.verdict.error))
             case Refused():
@@ -399,12 +399,12 @@ def _merged(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
 
 def _wake(crowd: set[asyncio.Future[None]]) -> None:
     for future in crowd:
-        if not future.done():
+        if is_pending(future):
             future.set_result(None)
 
 
 def _fail(live: Live, error: KlingError) -> None:
     for future in (*live.waiters, *live.changes):
-        if not future.done():
+        if is_pending(future):
             future.set_exception(error.again())
             future.exception()  # seen: a waiter that is being cancelled will not look

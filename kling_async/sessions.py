@@ -51,6 +51,8 @@ class Sessions:
         self.home = home
         self.local_files = local_files
         """Whether result files may come from this machine: only where the API does."""
+        if proxy is not None and not proxy.startswith(("http://", "https://")):
+            raise ConfigurationError("proxy: use http://host:port; other kinds need a session of your own")
         self._proxy = proxy
         self._ssl = True if ssl is None else ssl
         self._injected = session
@@ -71,6 +73,8 @@ class Sessions:
             parts = urlsplit(url)
             if not urllib.request.proxy_bypass(parts.hostname or ""):
                 proxy = urllib.request.getproxies().get(parts.scheme)
+                if proxy and "://" not in proxy:  # which everybody's HTTPS_PROXY may leave out
+                    proxy = f"http://{proxy}"
         return {"proxy": proxy, "ssl": self._ssl}
 
     async def get(self, kind: Kind) -> aiohttp.ClientSession:

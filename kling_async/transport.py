@@ -218,6 +218,8 @@ def broken_by(error: BaseException) -> Broken:  # noqa: PLR0911 - a table
             return Broken(False, "no connection in time")
         case aiohttp.ClientHttpProxyError():
             return Broken(False, f"the proxy refused (HTTP {error.status})")
+        case aiohttp.InvalidURL():
+            return Broken(False, "the address of the API or of its proxy is not a URL")
         case aiohttp.ServerTimeoutError() | TimeoutError():
             return Broken(True, "no answer in time")
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | aiohttp.ClientOSError():

@@ -40,7 +40,7 @@ LAYERS = (
         "transport",
         "webhooks",
     },
-    {"account", "batch", "client", "tasks"},
+    {"account", "batch", "calls", "client", "tasks"},
     {"cli", "notebook"},
 )
 """A module imports from its own layer, without circles, and from those before it."""

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from kling_async import (
+    AmbiguousCreate,
     BadResponse,
     Client,
     ClientClosed,
     ConfigurationError,
+    KlingWarning,
     Polling,
     QueueTimeout,
     RawTask,
@@ -29,7 +31,7 @@ from kling_async import (
     v1,
 )
 from kling_async.testing import emulator
-from tests.support import client_of, clip, pair, still, until
+from tests.support import client_of, clip, pair, settle, still, until
 
 pytestmark = pytest.mark.anyio
 
@@ -51,9 +53,17 @@ async def test_runs_timeout_covers_queue_and_task() -> None:
             await client.run(clip(), timeout=20)
         await client.tasks()[0].wait()
         emu.fault("create", kind="slow", seconds=25)
-        with pytest.raises(TaskTimeout, match="on its way"):
+        with pytest.raises(TaskTimeout, match="external_task_id"):
             await client.run(clip(), timeout=20)
         await until(client.tasks)
+
+
+async def test_runs_timeout_after_a_refusal_says_that_nothing_was_created() -> None:
+    """Sent, refused by 1303 and queued again: there is no task that could run on, and the reason is told."""
+    async with pair(foreign={"video": 5}, client={"limits": {"video": 5}}) as (emu, client):
+        with pytest.raises(QueueTimeout, match=r"nothing was created .*parallel task"):
+            await client.run(clip(), timeout=20)
+        assert emu.ledger.refused and not emu.ledger.created
 
 
 async def test_call_answers_at_once() -> None:
@@ -78,6 +88,9 @@ async def test_the_wrong_kind_of_request_is_a_type_error() -> None:
     async with pair() as (_, client):
         wrong: Any = v1.AccountCosts(start_time=0, end_time=1)
         with pytest.raises(TypeError, match=r"client\.call"):
+            await client.submit(wrong)
+        wrong = v1.TextToVideo
+        with pytest.raises(TypeError, match="not its type: TextToVideo"):
             await client.submit(wrong)
         wrong = clip()
         with pytest.raises(TypeError, match=r"client\.submit"):
@@ -153,6 +166,24 @@ async def test_raw_tasks_queue_like_all_others() -> None:
         assert [row.external_task_id for row in emu.ledger.created] == ["raw"]
 
 
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"prompt": object()}, "body"),
+        ({"prompt": "\ud800"}, "body"),
+        ({"external_task_id": "mine"}, "body['external_task_id']"),
+    ],
+    ids=["no JSON", "half a character", "id"],
+)
+async def test_a_raw_body_that_cannot_be_sent_is_refused(body: dict[str, Any], field: str) -> None:
+    """Before it queues; an id in it would be overwritten by ours unseen."""
+    async with pair() as (emu, client):
+        with pytest.raises(RequestInvalid) as caught:
+            await client.submit(RawTask(path="/v1/images/generations", body=body))
+        assert [problem.field for problem in caught.value.problems] == [field]
+        assert emu.ledger.rows == []
+
+
 @pytest.mark.parametrize("bad", ["../../account/costs", "..", "a/b", "", "a b", "x" * 129, "ä", "a?b"])
 @pytest.mark.parametrize("which", ["task_id", "external_task_id"])
 async def test_attach_refuses_ids_that_could_name_another_path(bad: str, which: str) -> None:
@@ -182,19 +213,73 @@ async def test_submit_refuses_a_bad_external_id_and_takes_a_callback() -> None:
         assert (emu.ledger.creates[0].body or {})["callback_url"] == "https://example.com/hook"
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"priority": None},
+        {"priority": "high"},
+        {"priority": 0.5},
+        {"label": None},
+        {"label": ["a"]},
+        {"queue_timeout": "5"},
+        {"queue_timeout": -1},
+        {"queue_timeout": float("nan")},
+    ],
+    ids=str,
+)
+async def test_a_place_in_the_queue_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    """Named before it queues: among the others it would break the queue for all of them, for good."""
+    async with pair({"video": 1}, client={"limits": {"video": 1}}) as (emu, client):
+        await client.submit(clip())
+        waiting = asyncio.create_task(client.submit(clip()))
+        await settle()
+        with pytest.raises(RequestInvalid) as caught:
+            await client.submit(clip(), **wrong)
+        assert [problem.field for problem in caught.value.problems] == list(wrong)
+        assert (await waiting).id and len(emu.ledger.created) == 2
+
+
 async def test_with_options_shares_slots_and_life() -> None:
     """Other settings, the same pools; one poller for equal settings; closed together."""
     async with pair({"video": 2}, client={"limits": {"video": 2}}) as (emu, client):
         quick = client.with_options(
             polling=Polling(min_interval=0.5, max_interval=0.5), timeouts=Timeouts(read=5)
         )
-        assert client.with_options(retry=Retry(max_tries=1))._engine.poller is not client._engine.poller
+        assert quick._engine.poller is not client._engine.poller
+        for _ in range(
+            3
+        ):  # other patience needs no poller of its own, or each request would leave one behind
+            assert client.with_options(retry=Retry(max_tries=1))._engine.poller is client._engine.poller
         assert client.with_options()._engine.poller is client._engine.poller
         await asyncio.gather(*(c.run(clip()) for c in (client, quick) for _ in range(3)))
         assert emu.ledger.peak("video") == 2
         await quick.aclose()
         with pytest.raises(ClientClosed):
             await client.submit(clip())
+
+
+async def test_a_misspelt_pool_does_not_go_unseen() -> None:
+    """A limit for it would bind nothing, reopening it would open nothing."""
+    with pytest.warns(KlingWarning, match=r"vidoe.* is none of the pools known here: video, image"):
+        Client(api_key="k", limits={"vidoe": 20})
+    async with pair() as (_, client):
+        await client.submit(clip())
+        with pytest.raises(ConfigurationError, match="no pool 'vidoe' in use; there are video"):
+            client.account.reopen("vidoe")
+        assert "vidoe" not in client.account.limits()
+
+
+async def test_clients_that_share_slots_know_each_others_tasks() -> None:
+    """Attached through the other, a task has still one place, one set of slots and one schedule."""
+    async with pair({"video": 5}, client={"limits": {"video": 5}}) as (_, client):
+        other = client.with_options(polling=Polling(min_interval=0.5, max_interval=0.5))
+        task = await client.submit(clip())
+        again = other.attach(v1.TextToVideo, task_id=task.id)
+        assert [t.id for t in other.tasks()] == [task.id] == [t.id for t in client.tasks()]
+        await again.refresh()
+        assert client.account.limits()["video"].held == 1
+        assert await again.wait() and task.done
+        assert client.account.limits()["video"].held == 0 and client.tasks() == other.tasks() == []
 
 
 async def test_closing_twice_and_without_use() -> None:
@@ -229,6 +314,8 @@ async def test_closed_pools_show_in_the_repr() -> None:
         ({"max_task_life": float("inf")}, "max_task_life"),
         ({"api_key": None}, "KLING_API_KEY"),
         ({"base_url": "ftp://x"}, "KLING_BASE_URL"),
+        ({"proxy": "proxy.example:3128"}, "proxy: use http://"),
+        ({"proxy": "socks5://proxy.example:3128"}, "proxy: use http://"),
     ],
 )
 def test_bad_settings_are_named(options: dict[str, Any], names: str) -> None:
@@ -321,3 +408,29 @@ def test_two_loops_in_a_row_leave_no_warning(close: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("fine")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("ends", [True, False], ids=["the loop has ended", "between two runs"])
+def test_giving_up_and_reopening_need_no_running_loop(ends: bool) -> None:
+    """They ask nobody, so a script may call them after, or between, its asyncio.run."""
+
+    async def begin() -> Client:
+        async with emulator(slots={"video": 5}) as emu:
+            client = Client(api_key=emu.api_key, base_url=emu.url, retry=Retry(max_tries=1))
+            await client.submit(clip())
+            emu.fault("create", kind="lost_after")
+            emu.fault("query", code=5000)
+            with pytest.raises(AmbiguousCreate):
+                await client.submit(clip(), external_task_id="lost")
+            return client
+
+    with asyncio.Runner() as runner:
+        client = runner.run(begin())
+        if ends:
+            runner.close()
+        assert client.account.limits()["video"].held == 2
+        assert client.abandon("lost") and client.account.limits()["video"].held == 1
+        client.account.reopen()
+        if not ends:
+            runner.run(client.aclose())

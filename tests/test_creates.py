@@ -352,6 +352,16 @@ async def test_a_server_that_is_down_is_tried_again_then_named() -> None:
         assert client.account.limits()["video"].held == 0
 
 
+async def test_a_proxy_that_is_no_address_makes_nothing_ambiguous(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails before anything is sent, and says so."""
+    monkeypatch.setenv("http_proxy", "http://[broken")
+    monkeypatch.setenv("no_proxy", "")
+    async with pair(client={"trust_env": True, "retry": Retry(max_tries=2)}) as (emu, client):
+        with pytest.raises(TransportError, match="proxy is not a URL") as caught:
+            await client.submit(clip())
+        assert not caught.value.sent and client.unresolved() == [] and emu.ledger.creates == []
+
+
 async def test_1102_closes_its_pool_alone() -> None:
     """Rule 5: what queues there and what comes fails at once; the other pool goes on."""
     async with pair({"video": 5, "image": 1}, client={"limits": {"image": 1, "video": 5}}) as (emu, client):
@@ -369,6 +379,16 @@ async def test_1102_closes_its_pool_alone() -> None:
         assert len(emu.ledger.creates) == sent
         assert isinstance(client.account.limits()["image"].closed, OutOfUnits)
         assert (await client.submit(clip())).id
+
+
+async def test_the_error_of_a_closed_pool_names_the_create_that_it_is_raised_to() -> None:
+    """Not the one that closed it: whoever maps ids to orders would strike the wrong one."""
+    async with pair({"image": 9}) as (emu, client):
+        emu.units["image"] = 0
+        for name in ("first", "second"):
+            with pytest.raises(OutOfUnits) as caught:
+                await client.submit(still(), external_task_id=name)
+            assert caught.value.external_task_id == name
 
 
 async def test_a_closed_pool_is_half_open_after_a_minute() -> None:

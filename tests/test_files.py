@@ -232,13 +232,19 @@ async def fetching(*answers: bytes, local: bool = True) -> AsyncIterator[Fetcher
             await sessions.close()
 
 
-async def test_a_file_is_stored_whole_and_private(tmp_path: Path) -> None:
-    """Its folder is made; only this user can read it; nothing else is left there."""
+def mode_of_a_new_file(folder: Path) -> int:
+    other = folder / "other"
+    other.touch()
+    return mode_of(other)
+
+
+async def test_a_file_is_stored_whole_and_readable_as_any_other(tmp_path: Path) -> None:
+    """Its folder is made; its rights are those of any new file; nothing else is left there."""
     target = tmp_path / "new" / "folder" / "77.mp4"
     async with fetching(raw(FILM)) as fetch:
         assert await fetch(target) == len(FILM)
     assert target.read_bytes() == FILM
-    assert mode_of(target) == 0o600
+    assert mode_of(target) == mode_of_a_new_file(tmp_path)
     assert names(target.parent) == ["77.mp4"]
 
 

@@ -195,7 +195,9 @@ async def test_a_timer_rings_at_client_time_in_an_empty_context() -> None:
     home.enter()
     WHO.set("caller")
     home.call_at(7, lambda: rung.append((home.time(), WHO.get())))
-    home.call_at(3, lambda: rung.append((-1, ""))).cancel()
+    timer = home.call_at(3, lambda: rung.append((-1, "")))
+    assert timer is not None
+    timer.cancel()
     await asyncio.sleep(10)
     assert rung == [(7, "nobody")]
 

@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import AuthenticationError, BadResponse, ClientClosed, Polling, TaskFailed, TaskNotFound, v1
+from kling_async import (
+    AuthenticationError,
+    BadResponse,
+    ClientClosed,
+    Polling,
+    RequestRejected,
+    TaskFailed,
+    TaskNotFound,
+    v1,
+)
 from kling_async.core.schedule import Schedule
+from kling_async.core.verdict import Answer
 from kling_async.errors import KlingError, TransportError
 from tests.support import Recorder, client_of, clip, pair, settle, still, until
 
@@ -158,6 +168,29 @@ async def test_a_refused_key_is_raised_and_the_task_can_be_waited_for_again() ->
                 await wait
         assert client.account.limits()["video"].held == 1
         assert await task.wait()
+
+
+async def test_a_gateway_that_answers_json_of_its_own_decides_no_fate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rule 11: a 404 without a code of the API's is a gateway's, be it HTML or JSON; thrice is believed."""
+    async with pair() as (emu, client):
+        task = await client.submit(clip())
+        stray = Answer(404, None, "no Route matched", "", b"null")
+        real, left = client._engine.transport.exchange, 2
+
+        async def exchange(*args: Any, **more: Any) -> Any:
+            nonlocal left
+            left -= 1
+            return stray if left >= 0 else await real(*args, **more)
+
+        monkeypatch.setattr(client._engine.transport, "exchange", exchange)
+        assert (await task.wait()).videos
+        other = await client.submit(clip())
+        left = 3
+        with pytest.raises(RequestRejected, match="no Route matched"):
+            await other.wait()
+        assert (await other.wait()).videos and len(emu.ledger.created) == 2
 
 
 async def test_a_broken_gateway_is_raised_when_it_lasts() -> None:

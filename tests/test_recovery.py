@@ -148,10 +148,15 @@ print("fine")
 """
 CANCELLED = "asyncio.run(first()); asyncio.run(second())"
 DROPPED = "asyncio.new_event_loop().run_until_complete(first()); asyncio.run(second())"
+CLOSED = (
+    "loop = asyncio.new_event_loop(); loop.run_until_complete(first()); loop.close(); asyncio.run(second())"
+)
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("how", [CANCELLED, DROPPED], ids=["asyncio.run ended", "loop left behind"])
+@pytest.mark.parametrize(
+    "how", [CANCELLED, DROPPED, CLOSED], ids=["asyncio.run ended", "left behind", "closed"]
+)
 def test_a_create_whose_loop_ended_is_found_in_the_next(how: str) -> None:
     """Rules 8 and 17: on its way when its loop ended, unresolved, holds its slot, can be attached to."""
     done = subprocess.run(

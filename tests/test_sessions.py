@@ -145,6 +145,14 @@ def test_which_proxy_a_request_takes(
     assert sessions.per_request(url) == {"proxy": proxy, "ssl": True}
 
 
+def test_a_proxy_of_the_environment_may_leave_out_its_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As curl takes it; passed on as it is, every create would be of unknown fate."""
+    monkeypatch.setenv("https_proxy", "env.example:2")
+    monkeypatch.delenv("no_proxy", raising=False)
+    sessions = Sessions(Home(lambda: 0.0), trust_env=True)
+    assert sessions.per_request("https://a.example/x")["proxy"] == "http://env.example:2"
+
+
 # --- injected sessions -------------------------------------------------------------------------
 
 

@@ -38,6 +38,18 @@ async def test_wait_returns_the_typed_result() -> None:
         assert task.created_at is not None and task.created_at.utcoffset() is not None
 
 
+async def test_a_known_end_outlives_the_client() -> None:
+    """Waiting for what was seen ended asks nobody, so it works when the client is closed."""
+    async with pair() as (_, client):
+        task, failed = await client.submit(clip()), await client.submit(clip("emulator:fail"))
+        videos = await task.wait()
+        await asyncio.gather(failed.wait(), return_exceptions=True)
+    assert await task.wait() is videos
+    assert [record.status async for record in task.updates()] == ["succeed"]
+    with pytest.raises(TaskFailed):
+        await failed.wait()
+
+
 async def test_wait_gives_up_without_harm() -> None:
     """TaskTimeout says that the task runs on; waiting again gives the result."""
     async with pair(seconds=60) as (_, client):

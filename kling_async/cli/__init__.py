@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kling_async._version import __version__
 
@@ -30,6 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except (BrokenPipeError, BaseExceptionGroup) as error:
+        if isinstance(error, BaseExceptionGroup) and error.split(BrokenPipeError)[1] is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at the end fails too
+        return 1  # whoever read our lines has gone
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,6 +45,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"kling-async {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
+    _add_demo(commands)
+    _add_emulator(commands)
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
     demo = commands.add_parser(
         "demo",
         help="run a batch of prompts, against the emulator unless told otherwise",
@@ -59,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--yes", action="store_true", help="with --live: do not ask")
 
+
+def _add_emulator(commands: Any) -> None:
     serve = commands.add_parser(
         "emulator",
         help="serve a local emulator of the API",
@@ -74,9 +88,15 @@ def _parser() -> argparse.ArgumentParser:
         help="sizes of the pools (default: video=5,image=9,virtual_try_on=1)",
     )
     serve.add_argument(
+        "--foreign",
+        type=_foreign,
+        default={},
+        metavar="POOL=N,...",
+        help="slots that somebody else on the account holds (default: none)",
+    )
+    serve.add_argument(
         "--speed", type=_speed, default=1.0, metavar="X", help="how much faster than the vendor (default: 1)"
     )
-    return parser
 
 
 def _positive(text: str) -> int:
@@ -102,7 +122,11 @@ def _speed(text: str) -> float:
 
 
 def _slots(text: str) -> dict[str, int]:
-    slots = dict(POOLS)
+    return {**POOLS, **_foreign(text)}
+
+
+def _foreign(text: str) -> dict[str, int]:
+    slots: dict[str, int] = {}
     for part in text.split(","):
         name, sep, size = part.partition("=")
         if name not in POOLS or not sep:

@@ -23,7 +23,7 @@ from kling_async.options import Polling
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from kling_async.wire import TaskRequest
 
@@ -113,7 +113,10 @@ async def _demo(requests: Sequence[TaskRequest[Any]], options: argparse.Namespac
     units = Decimal(0)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(progress.close)
+        left = stack.enter_context(_told_what_runs_on()) if options.live else None
         client = await stack.enter_async_context(_client(options, progress))
+        if left is not None:
+            left.append(client)
         async with asyncio.TaskGroup() as group:
             jobs = [group.create_task(_one(client, r, folder, progress)) for r in requests]
         units = sum((job.result() for job in jobs), Decimal(0))
@@ -141,6 +144,20 @@ async def _client(options: argparse.Namespace, progress: Progress) -> AsyncItera
             on_event=progress,
         ) as client:
             yield client
+
+
+@contextlib.contextmanager
+def _told_what_runs_on() -> Iterator[list[Client]]:
+    """Interrupted, name the tasks that run on and are paid for, once the client has closed."""
+    clients: list[Client] = []
+    try:
+        yield clients
+    except asyncio.CancelledError:
+        ids = [task.id for client in clients for task in client.tasks()]
+        ids += [str(entry.external_task_id) for client in clients for entry in client.unresolved()]
+        if ids:
+            print("\nrunning on, billed when they succeed; attach() finds them:", *ids, sep="\n  ")
+        raise
 
 
 async def _one(client: Client, request: TaskRequest[Any], folder: Path, progress: Progress) -> Decimal:

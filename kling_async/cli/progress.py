@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["Counts", "Progress", "line"]
 
 _AT_ONCE = 0.05
-_COLUMNS = 79
 
 
 class Counts(msgspec.Struct):
@@ -108,6 +108,6 @@ class Progress:
 
     def _show(self) -> None:
         if self._live:
-            text = line(self.counts)[:_COLUMNS]
+            text = line(self.counts)[: shutil.get_terminal_size().columns - 1]  # a line that wraps stays
             print("\r" + text.ljust(self._length), end="", file=self._stream, flush=True)
             self._length = len(text)

@@ -27,7 +27,9 @@ def run_emulator(options: argparse.Namespace) -> int:
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    async with Emulator(slots=options.slots, speed=options.speed, port=options.port) as emulator:
+    async with Emulator(
+        slots=options.slots, foreign=options.foreign, speed=options.speed, port=options.port
+    ) as emulator:
         print(emulator.banner())
         print(f"its ledger: {emulator.url}/_emulator/ledger", "Ctrl-C ends it", sep="\n", flush=True)
         await asyncio.Event().wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import enum
 import heapq
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +14,10 @@ __all__ = ["ASIDE", "AdmissionError", "Phase", "Queue", "Ticket"]
 
 ASIDE: Final = 30.0
 """Seconds for which a heavy ticket first lets those behind it pass."""
+
+
+IDLE_LANES: Final = 64
+"""Priorities that are remembered, with whose turn it is, though nobody queues with them."""
 
 
 class AdmissionError(RuntimeError):
@@ -77,6 +82,8 @@ class Queue:
 
     def __init__(self) -> None:
         self._lanes: dict[int, _Lane] = {}
+        self._order: list[int] = []
+        """The lanes' priorities, lowest first."""
 
     def __iter__(self) -> Iterator[Ticket]:
         """All that queue, in no particular order."""
@@ -87,12 +94,27 @@ class Queue:
     def put(self, ticket: Ticket) -> None:
         """Queue a ticket: a new one behind those of its label, one that was sent in its old place."""
         ticket.phase = Phase.QUEUED
-        self._lanes.setdefault(ticket.priority, _Lane()).put(ticket)
+        if ticket.priority not in self._lanes:
+            self._lanes[ticket.priority] = _Lane()
+            bisect.insort(self._order, ticket.priority)
+        self._lanes[ticket.priority].put(ticket)
 
     def head(self) -> Ticket | None:
         """Return whose turn it is."""
-        heads = (self._lanes[priority].head() for priority in sorted(self._lanes, reverse=True))
-        return next((ticket for ticket in heads if ticket is not None), None)
+        for passed, priority in enumerate(reversed(self._order)):
+            ticket = self._lanes[priority].head()
+            if ticket is not None:
+                if passed > IDLE_LANES:
+                    self._tidy()
+                return ticket
+        if len(self._order) > IDLE_LANES:
+            self._tidy()
+        return None
+
+    def _tidy(self) -> None:
+        """Forget priorities that nobody queues with: a caller may use a new one each time."""
+        self._lanes = {priority: lane for priority, lane in self._lanes.items() if lane.lines}
+        self._order = sorted(self._lanes)
 
     def serve(self, ticket: Ticket) -> None:
         """Take the head out: it is sent."""

@@ -296,13 +296,16 @@ def _final(answer: Answer, error: APIError, *, renewable: bool) -> NewToken | Re
 
 
 def _error(answer: Answer, external_task_id: str | None) -> APIError:
-    return api_error(
+    error = api_error(
         answer.code,
         answer.message,
         request_id=answer.request_id,
         http_status=answer.http_status,
         external_task_id=external_task_id,
     )
+    if isinstance(error, RateLimited):
+        error.retry_after = answer.retry_after
+    return error
 
 
 def _bad(outcome: Answer | Garbled, reason: str) -> BadResponse:

@@ -7,6 +7,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import urllib.request
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -219,3 +221,43 @@ def test_ctrl_c_leaves_no_traceback_and_nothing_open(tmp_path: Path) -> None:
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=30)
     assert (running.returncode, err) == (130, "interrupted\n")
+
+
+def test_a_reader_that_leaves_gets_no_traceback(tmp_path: Path) -> None:
+    """``kling demo | head -1``."""
+    arguments = ["-m", "kling_async.cli", "demo", "--count", "4", "--speed", "500", "--out", str(tmp_path)]
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    ) as running:
+        assert running.stdout is not None and running.stderr is not None
+        running.stdout.close()
+        err = running.stderr.read()
+        assert (running.wait(30), err) == (1, "")
+
+
+def test_ctrl_c_in_a_live_run_names_what_runs_on_and_is_paid_for(tmp_path: Path) -> None:
+    """Nobody could find the tasks again otherwise."""
+    cli = [sys.executable, "-u", "-m", "kling_async.cli"]
+    with subprocess.Popen([*cli, "emulator"], stdout=subprocess.PIPE, text=True) as vendor:
+        assert vendor.stdout is not None
+        told = "".join(vendor.stdout.readline() for _ in range(4))
+        env = {**os.environ, **dict(re.findall(r"export (\w+)=(\S+)", told))}
+        with subprocess.Popen(
+            [*cli, "demo", "--live", "--yes", "--count", "1", "--out", str(tmp_path)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
+        ) as running:
+            ledger = f"{env['KLING_BASE_URL']}/_emulator/ledger"
+            while not re.search(rb'"task_id":\s*"', urllib.request.urlopen(ledger, timeout=10).read()):
+                threading.Event().wait(0.1)
+            threading.Event().wait(0.5)  # for the answer to be read
+            running.send_signal(signal.SIGINT)
+            out, _ = running.communicate(timeout=30)
+        vendor.terminate()
+    assert running.returncode == 130
+    assert re.search(r"billed when they succeed.*\n  \d{18}\n", out)

@@ -78,13 +78,17 @@ WIDEST = Counts(22, queued=12, running=5, refused=19, failed=5, succeeded=0)
         ),
     ],
 )  # fmt: skip
-def test_the_live_line_fits_a_terminal_of_80(counts: Counts) -> None:
+@pytest.mark.parametrize("columns", [80, 50])
+def test_the_live_line_fits_the_terminal(
+    counts: Counts, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A line that wraps cannot be renewed in place."""
+    monkeypatch.setenv("COLUMNS", str(columns))
     stream = Terminal()
     progress = Progress(22, stream)
     progress.counts = counts
     progress(Event(kind="changed", at=0.0))
-    assert max(map(len, stream.getvalue().split("\r"))) <= 79
+    assert max(map(len, stream.getvalue().split("\r"))) < columns
 
 
 # --- counting ----------------------------------------------------------------------------------

@@ -116,6 +116,20 @@ def test_labels_that_come_and_go_are_forgotten() -> None:
     assert len(lane.lines) + len(lane.ring) < 200
 
 
+def test_priorities_that_come_and_go_are_forgotten() -> None:
+    """A caller may use a new one each time, such as minus the time; the order stays that of priority."""
+    queue = Queue()
+    for number in range(1000):
+        put(queue, priority=-number)
+    assert [serve(queue).priority for _ in range(990)] == [-number for number in range(990)]
+    assert len(queue._lanes) < 200
+    put(queue, priority=5)
+    assert [serve(queue).priority for _ in range(11)] == [5, *range(-990, -1000, -1)]
+    assert queue.head() is None
+    put(queue, priority=-3)
+    assert serve(queue).priority == -3
+
+
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.integers(0, 40))
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 def test_labels_that_queue_are_served_in_turn_in_any_order_of_arrival(
