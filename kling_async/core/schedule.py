@@ -1,8 +1,14 @@
-"""When to ask about which task.
+"""When to ask which question.
 
-One question a task, each on a plain interval; later, the questions are chosen and timed by what they are
-worth, behind the same four calls. Due times are stored, not intervals. A key is asked about only while it is
-*wanted*: somebody waits for that task, or queues for a slot that it holds.
+Tasks that are *wanted* (somebody waits for them, or queues for a slot that they hold) sit at *desks*: one for
+each product's list, one for all that are asked by ids, one for each task asked alone. A desk is due when the
+idle slot-seconds expected since its last look, the sum over its tasks of weight x the integral of
+P(ended since), reach the price of its requests: for a constant stream of ends that balances lag against
+requests exactly, and for a single task within half a per cent of the optimum. Rates bind on top of it.
+
+Due times are stored and found by Newton's method in logarithms, where the integral is nearly straight; a desk
+is computed anew after an answer, or when an eighth of its tasks have changed, so that a task costs the same
+few microseconds however many there are.
 """
 
 from __future__ import annotations
@@ -11,151 +17,356 @@ import heapq
 import math
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Hashable
+from kling_async.core.desks import Desk, Wish
+from kling_async.core.durations import KNOWN
+from kling_async.core.questions import PAGE_MAX, Question
 
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Collection, Hashable
+
+    from kling_async.core.durations import Durations
+    from kling_async.core.questions import Form, Forms
     from kling_async.options import Polling, Retry
 
-__all__ = ["INTERVAL", "Schedule", "Wish"]
+__all__ = ["Schedule", "Wish"]
 
-INTERVAL: Final = 5.0
-"""Seconds between two looks at one task, within the bounds that `Polling` sets."""
-
-
-class Wish:
-    """A task in the schedule; to a waiter, the proof of its wish."""
-
-    __slots__ = ("asking", "due", "failures", "forgotten", "key", "listed", "pool", "wants")
-
-    def __init__(self, key: Hashable, pool: str, due: float) -> None:
-        self.key = key
-        self.pool = pool
-        self.due = due
-        self.wants = 0
-        self.asking = False
-        self.listed = False
-        self.failures = 0
-        self.forgotten = False
+_JITTER: Final = 0.05
+_STALE: Final = 8
+"""A desk is computed anew when one in so many of its tasks has changed."""
+_MISSES: Final = 2
+"""After so many group answers without it, a task is always asked alone."""
 
 
 class Schedule:
-    """Which tasks to ask about now, and when to look again. Times are seconds of the caller's clock."""
+    """Which questions to ask now, and when to look again. Times are seconds of the caller's clock."""
 
-    def __init__(self, polling: Polling, retry: Retry) -> None:
+    def __init__(
+        self, polling: Polling, retry: Retry, durations: Durations, forms: Forms, rng: random.Random
+    ) -> None:
         self._polling = polling
         self._retry = retry
-        self._interval = min(max(INTERVAL, polling.min_interval), polling.max_interval)
-        self._entries: dict[Hashable, Wish] = {}
-        self._heap: list[tuple[float, int, Wish]] = []
-        self._order = 0
+        self._durations = durations
+        self._forms = forms
+        self._rng = rng
+        self._tasks: dict[Hashable, Wish] = {}
+        self._pools: dict[str, dict[Wish, None]] = {}
+        self._paths: dict[str, dict[Wish, None]] = {}
+        """Active tasks that may be asked about together."""
+        self._made: dict[str, int] = {}
+        """How many tasks each path has had."""
+        self._chosen: dict[str, Form] = {}
+        self._desks: dict[tuple[Form, str], Desk] = {}
+        self._stale: dict[Desk, None] = {}
+        self._heap: list[tuple[float, int, Desk]] = []
         self._crowded: set[str] = set()
-        self._next_round = -math.inf
-        self._next_question = -math.inf
+        self._count = self._order = 0
+        self._now = self._next_round = self._next_question = -math.inf
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._tasks)
 
-    def add(self, key: Hashable, pool: str, now: float, *, at_once: bool = False) -> None:
-        """Begin to look after a task; ``at_once`` where nothing is known of it yet."""
-        entry = Wish(key, pool, now if at_once else now + self._interval)
-        self._entries[key] = entry
-        self._list(entry)
+    # -- tasks and who wants them
+
+    def add(
+        self,
+        key: Hashable,
+        *,
+        pool: str,
+        path: str,
+        kind: Hashable,
+        median: float,
+        now: float,
+        weight: int = 1,
+        started: float | None = None,
+        at_once: bool = False,
+    ) -> None:
+        """Begin to look after a task; ``at_once`` where nothing is known of it yet.
+
+        Args:
+            key: The caller's name for it.
+            pool: Whose slots it holds.
+            path: Its product's list.
+            kind: Of what its duration depends on.
+            median: What to expect of a kind never seen.
+            now: The time.
+            weight: How many slots it holds.
+            started: When it began, if not now.
+            at_once: Ask as soon as the rates allow.
+        """
+        self.remove(key)
+        self._now = max(self._now, now)
+        law = self._durations.law(kind, median)
+        task = Wish(key, pool, path, law, weight, now if started is None else min(started, now))
+        task.urgent, task.attended = at_once, not at_once
+        task.rank = self._made[path] = self._made.get(path, 0) + 1
+        self._tasks[key] = task
+        self._pools.setdefault(pool, {})[task] = None
+        self._sync(task)
 
     def remove(self, key: Hashable) -> None:
         """Forget a task."""
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            entry.forgotten, entry.listed = True, False
+        task = self._tasks.pop(key, None)
+        if task is not None:
+            task.forgotten = True
+            del self._pools[task.pool][task]
+            self._sync(task)
 
     def want(self, key: Hashable) -> Wish:
         """One waiter more; what is returned ends the wish by `unwant`."""
-        entry = self._entries[key]
-        entry.wants += 1
-        self._list(entry)
-        return entry
+        task = self._tasks[key]
+        task.wants += 1
+        self._sync(task)
+        return task
 
     def unwant(self, wish: Wish) -> None:
         """One waiter less; harmless if the task was forgotten meanwhile."""
         wish.wants -= 1
+        self._sync(wish)
 
     def crowd(self, pool: str, crowded: bool) -> None:
-        """Somebody queues for this pool, or nobody does any more."""
+        """Somebody queues for this pool, and asks at once; or nobody does any more."""
         if crowded == (pool in self._crowded):
             return
-        if not crowded:
-            self._crowded.discard(pool)
-            return
-        self._crowded.add(pool)
-        for entry in self._entries.values():
-            if entry.pool == pool:
-                self._list(entry)
+        (self._crowded.add if crowded else self._crowded.discard)(pool)
+        for task in self._pools.get(pool, ()):
+            task.urgent = task.urgent or (crowded and task.number == 0)
+            self._sync(task)
 
     def hurry(self, key: Hashable, now: float) -> None:
         """Ask about this task as soon as the rates allow."""
-        entry = self._entries.get(key)
-        if entry is not None and not entry.asking and entry.due > now:
-            entry.due = now
-            entry.listed = False
-            self._list(entry)
+        task = self._tasks.get(key)
+        if task is not None and task.number == 0:
+            self._now = max(self._now, now)
+            task.urgent = True
+            self._sync(task)
 
-    def ask(self, now: float) -> list[Hashable]:
-        """Return the tasks to ask about now, each to be answered by `answered` or `failed`."""
+    def expected_end(self, key: Hashable, now: float, share: float = 0.5) -> float | None:
+        """Return by when that share of tasks like this one has ended; None if nothing is known of them."""
+        task = self._tasks.get(key)
+        if task is None or task.law.known == 0:
+            return None
+        return task.started + task.law.quantile(share, max(0.0, now - task.started))
+
+    # -- asking
+
+    def ask(self, now: float) -> list[Question]:
+        """Return the questions to send now, each to be `answered`, `failed` or `unsupported`."""
+        self._now = max(self._now, now)
         if now < self._next_round:
             return []
-        keys: list[Hashable] = []
-        while self._next_question <= now and (entry := self._head()) is not None and entry.due <= now:
-            heapq.heappop(self._heap)
-            entry.listed, entry.asking = False, True
-            self._next_question = max(self._next_question, now) + 1 / self._polling.requests_per_second
-            keys.append(entry.key)
-        head = self._head()
-        if keys and (head is None or head.due > now):  # else the round goes on as the rate allows
+        questions: list[Question] = []
+        while self._next_question <= now and (desk := self._head()) is not None and desk.due <= now:
+            question = self._take(desk, now)
+            spent = question.requests / self._polling.requests_per_second
+            self._next_question = max(self._next_question, now) + spent
+            questions.append(question)
+        desk = self._head()
+        if questions and (desk is None or desk.due > now):  # else the round goes on as the rate allows
             self._next_round = now + self._polling.min_interval
-        return keys
-
-    def answered(self, key: Hashable, now: float) -> None:
-        """The question was answered and the task runs on."""
-        entry = self._entries.get(key)
-        if entry is not None and entry.asking:
-            entry.asking, entry.failures = False, 0
-            entry.due = now + self._interval
-            self._list(entry)
-
-    def failed(self, key: Hashable, now: float, jitter: float, after: float | None = None) -> int:
-        """The question was not answered: again after a growing pause. Returns how often in a row."""
-        entry = self._entries.get(key)
-        if entry is None or not entry.asking:
-            return 0
-        pause = min(self._retry.cap, self._retry.base * 2.0 ** min(entry.failures, 30)) * (0.5 + jitter / 2)
-        entry.failures += 1
-        entry.asking = False
-        entry.due = now + (pause if after is None else max(pause, after))
-        self._list(entry)
-        return entry.failures
+        return questions
 
     def next_time(self) -> float:
         """Return when `ask` may have something to return; inf: not before another call changes things."""
-        entry = self._head()
-        if entry is None:
-            return math.inf
-        return max(entry.due, self._next_round, self._next_question)
+        desk = self._head()
+        return math.inf if desk is None else max(desk.due, self._next_round, self._next_question)
 
-    def _is_wanted(self, entry: Wish) -> bool:
-        return not entry.forgotten and (entry.wants > 0 or entry.pool in self._crowded)
+    def answered(
+        self, question: Question, running: Collection[Hashable], ended: Collection[Hashable], now: float
+    ) -> None:
+        """An answer came. What was seen ended teaches its duration and is forgotten.
 
-    def _list(self, entry: Wish) -> None:
-        if not entry.listed and not entry.asking and self._is_wanted(entry):
-            self._order += 1
-            entry.listed = True
-            heapq.heappush(self._heap, (entry.due, self._order, entry))
+        What the answer of a list or of ids does not contain is asked about alone, at once. A single task that
+        was not found counts as running here: whether it is gone the caller decides.
+        """
+        self._now = max(self._now, now)
+        found: dict[str, list[int]] = {}
+        for task in self._returned(question):
+            self._desk(question, task).failures = 0
+            tally = found.setdefault(task.path, [0, 0])
+            if task.key in ended:
+                tally[0] += 1
+                if task.attended:
+                    task.law.learn(task.looked - task.started, question.asked - task.started)
+                self.remove(task.key)
+            elif question.form == "one" or task.key in running:
+                tally[0] += 1
+                self._seen(task, question)
+            else:
+                tally[1] += 1
+                task.misses += 1
+                self._set_alone(task, alone=True)
+                task.urgent = True
+            self._sync(task)
+        for path, (hits, misses) in found.items():
+            if self._forms.noted(question.form, path, hits, misses):
+                self._rechoose()
 
-    def _head(self) -> Wish | None:
-        """Return the next wanted entry; drop from the heap what is no longer wanted or was moved."""
+    def failed(self, question: Question, now: float, jitter: float, after: float | None = None) -> int:
+        """The question was not answered: again after a growing pause. Returns how often in a row."""
+        tasks = self._returned(question)
+        if not tasks:
+            return 0
+        desk = self._desk(question, tasks[0])
+        self._now = max(self._now, now)
+        pause = min(self._retry.cap, self._retry.base * 2.0 ** min(desk.failures, 30)) * (0.5 + jitter / 2)
+        desk.failures += 1
+        desk.due, desk.resume = math.inf, now + (pause if after is None else max(pause, after))
+        for task in tasks:
+            task.urgent = True
+            self._sync(task)
+        return desk.failures
+
+    def unsupported(self, question: Question, now: float) -> None:
+        """Questions of that form are refused here: ask otherwise, at once."""
+        self._now = max(self._now, now)
+        self._forms.broken(question.form, question.path)
+        for task in self._returned(question):
+            task.urgent = True
+            self._sync(task)
+        self._rechoose()
+
+    # -- within: questions
+
+    def _take(self, desk: Desk, now: float) -> Question:
+        tasks = desk.worst(now, self._polling.max_interval)
+        self._count += 1
+        path = desk.path
+        size = 1
+        oldest = now
+        for task in tasks:
+            task.number, task.urgent = self._count, False
+            oldest = min(oldest, task.looked)
+            self._unseat(task)
+        if desk.form == "list":
+            size = self._forms.page(path, self._made[path] + 1 - min(task.rank for task in tasks))
+        desk.gap, desk.due = now - oldest, math.inf
+        desk.price = (1 + _JITTER * (2 * self._rng.random() - 1)) ** 2
+        self._stale[desk] = None
+        return Question(desk.form, path, tuple(task.key for task in tasks), size, now, self._count)
+
+    def _returned(self, question: Question) -> list[Wish]:
+        """Return those of its tasks that are still looked after; the question is over for them."""
+        tasks = [task for key in question.keys if (task := self._tasks.get(key)) is not None]
+        tasks = [task for task in tasks if task.number == question.number]
+        for task in tasks:
+            task.number = 0
+        return tasks
+
+    def _seen(self, task: Wish, question: Question) -> None:
+        task.looked, task.attended = question.asked, True
+        if question.form != "one":
+            task.misses = 0
+        elif task.misses < _MISSES:
+            self._set_alone(task, alone=False)
+
+    # -- within: desks
+
+    def _sync(self, task: Wish) -> None:
+        """Bring a task to where it belongs, after anything about it changed."""
+        wanted = not task.forgotten and (task.wants > 0 or task.pool in self._crowded)
+        if wanted != task.active:
+            task.active = wanted
+            if wanted and task.idle(self._now)[0] > self._polling.request_cost:
+                task.attended = False  # when its end is seen says nothing of when it was
+            self._count_in(task)
+        if not wanted or task.number:
+            self._unseat(task)
+            return
+        desk = self._seat(task)
+        if task.desk is not desk:
+            self._unseat(task)
+            task.desk = desk
+            desk.tasks[task] = None
+            self._joined(desk, task)
+        elif task.urgent:
+            self._stale[desk] = None
+
+    def _joined(self, desk: Desk, task: Wish) -> None:
+        """See that a desk is asked in time also for a task that came to it."""
+        self._changed(desk)
+        longest = self._polling.max_interval if task.law.known < KNOWN else math.inf
+        if (
+            task.urgent
+            or desk.due == math.inf
+            or task.looked + longest < desk.due
+            or task.idle(desk.due)[0] > self._polling.request_cost / _STALE
+        ):
+            self._stale[desk] = None
+
+    def _unseat(self, task: Wish) -> None:
+        if task.desk is not None:
+            del task.desk.tasks[task]
+            self._changed(task.desk)
+            task.desk = None
+
+    def _changed(self, desk: Desk) -> None:
+        desk.changes += 1
+        if desk.changes * _STALE > len(desk.tasks):
+            self._stale[desk] = None
+
+    def _seat(self, task: Wish) -> Desk:
+        """Return the desk where a task belongs."""
+        form = "one" if task.alone else self._chosen[task.path]
+        if form == "one":
+            task.own = task.own or Desk("one", task.path)
+            return task.own
+        task.own = None
+        place = (form, "" if form == "ids" else task.path)
+        desk = self._desks.get(place)
+        if desk is None:
+            desk = self._desks[place] = Desk(*place)
+        return desk
+
+    def _desk(self, question: Question, task: Wish) -> Desk:
+        """Return the desk that asked."""
+        if question.form == "one":
+            task.own = task.own or Desk("one", task.path)
+            return task.own
+        return self._desks[question.form, question.path]
+
+    def _set_alone(self, task: Wish, *, alone: bool) -> None:
+        if task.alone != alone:
+            task.alone = alone
+            self._count_in(task)
+
+    def _count_in(self, task: Wish) -> None:
+        """Keep the counts by which forms are chosen."""
+        path = self._paths.setdefault(task.path, {})
+        if task.active and not task.alone:
+            path[task] = None
+        else:
+            path.pop(task, None)
+        self._rechoose()
+
+    def _rechoose(self) -> None:
+        """Choose the forms anew; move the tasks of those paths where it changed."""
+        before = self._chosen
+        self._chosen = self._forms.choose({path: len(tasks) for path, tasks in self._paths.items() if tasks})
+        for path, form in self._chosen.items():
+            if before.get(path, form) != form:
+                for task in tuple(self._paths[path]):
+                    self._sync(task)
+
+    def _head(self) -> Desk | None:
+        """Return the desk that is due first."""
+        for desk in self._stale:
+            if not desk.tasks:
+                desk.due = math.inf
+            elif desk.due > self._now:  # what is overdue keeps its turn
+                price = desk.price * self._polling.request_cost * self._requests(desk)
+                earliest = max(self._now, desk.resume, self._next_round)
+                desk.due = desk.when(price, earliest, self._polling.max_interval)
+                self._order += 1
+                heapq.heappush(self._heap, (desk.due, self._order, desk))
+            desk.changes = 0
+        self._stale.clear()
         while self._heap:
-            due, _, entry = self._heap[0]
-            if entry.listed and due == entry.due and self._is_wanted(entry):
-                return entry
+            due, _, desk = self._heap[0]
+            if due == desk.due and desk.tasks:
+                return desk
             heapq.heappop(self._heap)
-            if due == entry.due:
-                entry.listed = False
         return None
+
+    def _requests(self, desk: Desk) -> int:
+        return math.ceil(len(desk.tasks) / PAGE_MAX) if desk.form == "list" else 1

@@ -1,0 +1,120 @@
+"""The forms in which one can ask about tasks, what they cost, and which of them work on this account.
+
+A *list* is the newest page of one product (path); *ids* are up to 20 task ids at ``/tasks``, whatever
+their paths; *one* is a GET of a single task. A round uses the fewest requests, then the fewest bytes. A form
+that is refused, or whose answers keep leaving out what they were asked for, is not used any more.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+__all__ = ["IDS_MAX", "PAGE_MAX", "Form", "Forms", "Question"]
+
+IDS_MAX: Final = 20
+"""Ids that ``/tasks`` takes at once; 21 are refused."""
+PAGE_MAX: Final = 500
+_EMPTY_MAX: Final = 3
+"""Answers in a row without anything asked for, after which a form counts as not working."""
+
+Form = Literal["list", "ids", "one"]
+
+
+class Question(NamedTuple):
+    """What to send: at ``path`` a list's newest ``size`` tasks, at ``/tasks`` these ids, or a single GET."""
+
+    form: Form
+    path: str
+    """Of the list or of the one task; empty for ids."""
+    keys: tuple[Hashable, ...]
+    """The tasks that the answer should contain."""
+    size: int
+    """How many tasks to ask a list for; more than a page holds is asked page after page."""
+    asked: float
+    number: int
+    """No two questions of a schedule have the same."""
+
+    @property
+    def requests(self) -> int:
+        """How many requests it takes."""
+        return math.ceil(self.size / PAGE_MAX)
+
+
+class Forms:
+    """What is known of the forms on this account; shared by all schedules of one account."""
+
+    def __init__(self, *, batch_ids: bool) -> None:
+        self._ids = batch_ids
+        self._broken: set[tuple[Form, str]] = set()
+        self._empty: dict[tuple[Form, str], int] = {}
+        self._surplus: dict[str, float] = {}
+
+    def works(self, form: Form, path: str) -> bool:
+        """Whether to ask about tasks of this path in that form."""
+        return (form != "ids" or self._ids) and (form, path) not in self._broken
+
+    def broken(self, form: Form, path: str) -> None:
+        """It was refused: ids for the whole account if ``path`` is empty, else for that path's tasks."""
+        if form == "ids" and not path:
+            self._ids = False
+        elif form != "one":
+            self._broken.add((form, path))
+
+    def noted(self, form: Form, path: str, found: int, missing: int) -> bool:
+        """Take what an answer had of those it was asked for; return whether the form is given up for that."""
+        if form == "list":
+            surplus = self._surplus.get(path, 1.0)
+            grown = min(2 * surplus + missing, found + missing + 50)
+            self._surplus[path] = grown if missing else surplus * 0.995
+        key = (form, path)
+        if found or form == "one":
+            self._empty.pop(key, None)
+            return False
+        self._empty[key] = self._empty.get(key, 0) + 1
+        if self._empty[key] < _EMPTY_MAX:
+            return False
+        self._broken.add(key)
+        return True
+
+    def page(self, path: str, own: int) -> int:
+        """Return how many to ask a list for, where ``own`` of ours are newer than the oldest that matters.
+
+        Others' tasks are in it too; how many is learned from those of ours that were missing.
+        """
+        return own + math.ceil(self._surplus.get(path, 1.0))
+
+    def choose(self, running: Mapping[str, int]) -> dict[str, Form]:
+        """Return the form for the tasks of each path, given how many run there.
+
+        The paths with the most tasks are listed, as many as saves requests; ids serve the others together. On
+        a tie ids win: their answers hold nothing else.
+        """
+        chosen: dict[str, Form] = {}
+        both: list[str] = []
+        rest = 0
+        for path, count in running.items():
+            if self.works("ids", path):
+                chosen[path] = "ids"
+                rest += count
+                if self.works("list", path):
+                    both.append(path)
+            else:
+                chosen[path] = "list" if count > 1 and self.works("list", path) else "one"
+        if rest <= IDS_MAX:
+            return chosen
+        both.sort(key=lambda path: -running[path])
+        cost = best = math.ceil(rest / IDS_MAX)
+        lists = 0
+        pages = 0
+        for place, path in enumerate(both, 1):
+            pages += math.ceil(running[path] / PAGE_MAX)
+            rest -= running[path]
+            cost = pages + math.ceil(rest / IDS_MAX)
+            if cost < best:
+                best, lists = cost, place
+        chosen.update((path, "list") for path in both[:lists])
+        return chosen
