@@ -209,10 +209,11 @@ class Simulation:
     def _read(self, question: Question) -> None:
         if question.form == "list":
             page = self._lists[question.path][-question.size :]
-            shown = set(page).intersection(question.keys)
+            asked = set(question.keys)
+            shown = {task for task in page if task in asked}
             self.bytes += HEAD * question.requests + RECORD * len(page)
         else:
-            shown = set(question.keys)
+            shown = {task for task in question.keys if isinstance(task, _Task)}
             self.bytes += HEAD + RECORD * len(shown)
         ended = {task for task in shown if task.end <= self.now}
         self._at(self.now + ROUND_TRIP / 2, self._heard, question, shown - ended, ended)
@@ -284,7 +285,11 @@ class Sweep(_Rival):
         if now < self._next or not any(self._paths.values()):
             return []
         self._next = now + self._interval
-        sized = ((path, tasks, self._made + 5 - min(tasks.values())) for path, tasks in self._paths.items() if tasks)
+        sized = (
+            (path, tasks, self._made + 5 - min(tasks.values()))
+            for path, tasks in self._paths.items()
+            if tasks
+        )
         return [self._question("list", path, tuple(tasks), size, now) for path, tasks, size in sized]
 
     def answered(

@@ -26,8 +26,8 @@ class Wish:
     """A task in the schedule; to a waiter, the proof of its wish."""
 
     __slots__ = (
-        "active", "alone", "attended", "desk", "forgotten", "key", "law", "looked", "misses", "number", "own",
-        "path", "pool", "rank", "started", "urgent", "wants", "weight",
+        "active", "alone", "attended", "desk", "forgotten", "key", "law", "looked", "missed", "misses",
+        "number", "own", "path", "pool", "rank", "started", "urgent", "wants", "weight",
     )  # fmt: skip
 
     def __init__(self, key: Hashable, pool: str, path: str, law: Law, weight: int, started: float) -> None:
@@ -49,6 +49,8 @@ class Wish:
         self.number = 0
         """The question that is out about it; 0: none."""
         self.misses = 0
+        self.missed: Form | None = None
+        """The form whose last answer left it out."""
         self.alone = self.forgotten = self.urgent = False
         self.attended = True
         """Whether it was looked at in time since ``looked``: else its end would teach a wrong duration."""
@@ -102,7 +104,8 @@ class Desk:
         if latest <= earliest or self.idle(earliest, price)[0] >= price:
             return earliest
         origin = min(*(task.looked for task in self.tasks), earliest - 1e-3)
-        at = min(max(earliest, origin + self.gap), latest)
+        start = min(max(task.looked, task.started + task.law.early) for task in self.tasks)
+        at = min(max(earliest, start + (self.gap or 1.0)), latest)
         for _ in range(_STEPS):
             idle, growth = self.idle(at, 1e3 * price)
             if abs(idle - price) <= _CLOSE * price or (at == latest and idle <= price):
