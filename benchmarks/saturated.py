@@ -10,7 +10,7 @@ import math
 import os
 import random
 from concurrent.futures import Executor, ProcessPoolExecutor
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.simulation import Job, PerTask, Result, Simulation, Sweep, ours
@@ -120,24 +120,34 @@ class Measure:
     def __init__(self, executor: Executor, seeds: int = SEEDS) -> None:
         self._executor = executor
         self._seeds = range(seeds)
-        self.sweep = cache(self._sweep)
+        self._tuned: dict[object, tuple[float, Result]] = {}
 
-    def mean(self, case: Case, slots: int, rival: Callable[[], Sweep | PerTask] | None = None) -> Result:
-        """Return the means over all seeds."""
-        runs = list(self._executor.map(partial(run, case, slots, rival), self._seeds))
+    def mean(
+        self,
+        case: Case,
+        slots: int,
+        rival: Callable[[], Sweep | PerTask] | None = None,
+        seeds: int | None = None,
+    ) -> Result:
+        """Return the means over all seeds, or the first few."""
+        runs = list(self._executor.map(partial(run, case, slots, rival), self._seeds[:seeds]))
         return Result(*(sum(column) / len(runs) for column in zip(*runs, strict=True)))
 
-    def _sweep(self, case: Case, slots: int) -> tuple[float, Result]:
+    def sweep(self, case: Case, slots: int) -> tuple[float, Result]:
         """Return the best interval for a list sweep, by hindsight, and what it brings."""
+        jobs = tuple((job.duration, job.weight, job.path) for job in case.jobs(random.Random(0)))
+        key = (jobs, slots, case.foreign)  # priors and credentials are nothing to it
+        if key not in self._tuned:
+            self._tuned[key] = self._tune(case, slots)
+        return self._tuned[key]
 
-        def at(step: int) -> Result:
-            return self.mean(case, slots, partial(Sweep, STEP**step))
-
-        tried = {step: at(step) for step in range(0, 40, 4)}
-        coarse = min(tried, key=lambda step: tried[step].cost)
-        tried |= {step: at(step) for step in range(max(0, coarse - 3), coarse + 4) if step not in tried}
-        best = min(tried, key=lambda step: tried[step].cost)
-        return STEP**best, tried[best]
+    def _tune(self, case: Case, slots: int) -> tuple[float, Result]:
+        rough = {step: self.mean(case, slots, partial(Sweep, STEP**step), 2) for step in range(0, 36, 3)}
+        near = min(rough, key=lambda step: rough[step].cost)
+        steps = range(max(0, near - 2), near + 3)
+        fine = {step: self.mean(case, slots, partial(Sweep, STEP**step)) for step in steps}
+        best = min(fine, key=lambda step: fine[step].cost)
+        return STEP**best, fine[best]
 
 
 def base_table(measure: Measure) -> None:
