@@ -271,6 +271,7 @@ class Sweep(_Rival):
         self._interval = interval
         self._paths: dict[str, dict[Hashable, int]] = {}
         self._made = 0
+        self._extra = 5
         self._next = 0.0
 
     def add(self, key: Hashable, *, path: str, now: float, **_: Any) -> None:
@@ -286,7 +287,7 @@ class Sweep(_Rival):
             return []
         self._next = now + self._interval
         sized = (
-            (path, tasks, self._made + 5 - min(tasks.values()))
+            (path, tasks, self._made + self._extra - min(tasks.values()))
             for path, tasks in self._paths.items()
             if tasks
         )
@@ -296,6 +297,8 @@ class Sweep(_Rival):
         self, question: Question, running: Collection[Hashable], ended: Collection[Hashable], now: float
     ) -> None:
         """An answer came; those that ended are forgotten."""
+        if len(running) + len(ended) < len(question.keys):  # others' tasks pushed ours off the page
+            self._extra = 2 * self._extra
         for key in ended:
             self._paths[question.path].pop(key, None)
 

@@ -100,9 +100,6 @@ class Durations:
     def __init__(self) -> None:
         self._laws: dict[Hashable, Law] = {}
 
-    def __len__(self) -> int:
-        return len(self._laws)
-
     def law(self, kind: Hashable, median: float) -> Law:
         """Return the law of a kind; ``median`` is what to expect of one that was never seen."""
         law = self._laws.get(kind)
