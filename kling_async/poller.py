@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from kling_async.asker import Asker, path_of, record_of
+from kling_async.core.durations import KNOWN
 from kling_async.core.verdict import Again, Got, Missing, Refused, State, is_known_status, state_of
 from kling_async.errors import APIError, BadResponse, KlingError, TaskFailed, TaskNotFound, TransportError
 from kling_async.loops import Alarm, is_pending
@@ -44,6 +45,8 @@ _MISSES: Final = 3
 """Looks in a row that must miss before a task that was seen once counts as gone."""
 _ODD: Final = 3
 """Answers in a row that only a broken gateway gives before they are believed."""
+_LATE: Final = 0.99
+"""Share of tasks of a kind that end before one counts as late."""
 
 
 class Live:
@@ -54,8 +57,10 @@ class Live:
         "changes",
         "endpoint",
         "id",
+        "late",
         "misses",
         "odd",
+        "patient",
         "record",
         "request",
         "ticket",
@@ -81,6 +86,10 @@ class Live:
         self.changes: set[asyncio.Future[None]] = set()
         self.misses = 0
         self.odd = 0
+        self.patient = 0
+        """Waiters without a deadline."""
+        self.late = False
+        """Whether they were warned that it takes unusually long."""
 
     @property
     def state(self) -> State:
@@ -179,7 +188,7 @@ class Poller:
     def eta(self, live: Live) -> float | None:
         """Return the seconds until half of the tasks like this one have ended; None if that is not known."""
         now = self._home.time()
-        end = self._schedule.expected_end(live, now)
+        end = self._schedule.expected_end(live, now=now)
         return None if end is None else max(0.0, end - now)
 
     async def wait(self, live: Live) -> None:
@@ -290,6 +299,18 @@ class Poller:
         self._schedule.answered(question, running, ended, self._home.time())
         for live, record in records.items():
             self._apply(live, record)
+        for live in running:
+            if live.patient and not live.late:
+                self._warn_if_late(live)
+
+    def _warn_if_late(self, live: Live) -> None:
+        """Tell who waits without a deadline, once, that nearly all tasks like this one would have ended."""
+        end = self._schedule.expected_end(live, _LATE, least=KNOWN)
+        if end is not None and self._home.time() > end:
+            live.late = True
+            log.warning(
+                "task %s takes longer than 99 in 100 like it; it is waited for without a deadline", live.id
+            )
 
     def _again(self, question: Question, verdict: Again, *, odd: bool = False) -> None:
         count = self._schedule.failed(question, self._home.time(), self._rng.random(), verdict.after)

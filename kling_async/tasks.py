@@ -118,8 +118,13 @@ class Task(Generic[R]):
             TaskNotFound: The vendor knows no such task.
             AuthenticationError: The key was refused.
         """
-        with anyio.move_on_after(timeout) as scope:
-            await self._engine.poller.wait(self._live)
+        patient = timeout is None
+        self._live.patient += patient
+        try:
+            with anyio.move_on_after(timeout) as scope:
+                await self._engine.poller.wait(self._live)
+        finally:
+            self._live.patient -= patient
         if scope.cancelled_caught and not self.done:
             raise TaskTimeout(self.id, self.external_task_id, timeout or 0.0)
         self._live.raise_if_failed()

@@ -148,3 +148,17 @@ async def test_eta_is_learned() -> None:
         eta, made = second.eta, second.created_at
         assert eta is not None and made is not None
         assert dt.timedelta(seconds=10) < eta - made < dt.timedelta(seconds=60)
+
+
+@pytest.mark.parametrize("timeout", [None, 2000], ids=["no deadline", "a deadline"])
+async def test_a_late_task_is_warned_about_once(
+    timeout: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Older than 99 in 100 of its kind, once enough of them are known, and only to who set no deadline."""
+    async with pair(WIDE, client={"limits": WIDE}) as (emu, client):
+        await asyncio.gather(*(client.run(clip()) for _ in range(12)))
+        emu.set_duration(1500)
+        task = await client.submit(clip())
+        await task.wait(timeout)
+        warned = [r for r in caplog.records if "99 in 100" in r.getMessage()]
+        assert len(warned) == (1 if timeout is None else 0)

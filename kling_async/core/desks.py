@@ -26,8 +26,8 @@ class Wish:
     """A task in the schedule; to a waiter, the proof of its wish."""
 
     __slots__ = (
-        "active", "alone", "attended", "desk", "forgotten", "key", "law", "looked", "misses", "number", "own",
-        "path", "pool", "rank", "started", "urgent", "wants", "weight",
+        "active", "alone", "attended", "desk", "forgotten", "joined", "key", "law", "looked",
+        "missed", "misses", "number", "own", "path", "pool", "rank", "started", "urgent", "wants", "weight",
     )  # fmt: skip
 
     def __init__(self, key: Hashable, pool: str, path: str, law: Law, weight: int, started: float) -> None:
@@ -49,7 +49,9 @@ class Wish:
         self.number = 0
         """The question that is out about it; 0: none."""
         self.misses = 0
-        self.alone = self.forgotten = self.urgent = False
+        self.missed: Form | None = None
+        """The form whose last answer left it out."""
+        self.alone = self.forgotten = self.joined = self.urgent = False
         self.attended = True
         """Whether it was looked at in time since ``looked``: else its end would teach a wrong duration."""
 
@@ -102,16 +104,19 @@ class Desk:
         if latest <= earliest or self.idle(earliest, price)[0] >= price:
             return earliest
         origin = min(*(task.looked for task in self.tasks), earliest - 1e-3)
-        at = min(max(earliest, origin + self.gap), latest)
+        start = min(max(task.looked, task.started + task.law.early) for task in self.tasks)
+        low, high = max(earliest, start), math.inf
+        at = min(max(low, start + (self.gap or 1.0)), latest)
         for _ in range(_STEPS):
             idle, growth = self.idle(at, 1e3 * price)
             if abs(idle - price) <= _CLOSE * price or (at == latest and idle <= price):
                 break
-            width = at - origin
-            if idle <= 0 or growth <= 0:
-                at = origin + 2 * width
-            else:  # idle grows like a power of the width, whose exponent falls slowly
-                at = origin + width * min((price / idle) ** (idle / (growth * width)), 1e3)
+            low, high = (at, high) if idle < price else (low, at)
+            width = at - origin  # idle grows like a power of it, whose exponent falls slowly
+            steep = max(growth, 1e-12) * width / max(idle, 1e-12)
+            at = origin + width * min((price / max(idle, 1e-12)) ** (1 / steep), 1e3)
+            if not low < at < high:
+                at = (low + min(high, latest, low + 2 * width)) / 2
             at = min(at, latest)
         return max(at, earliest)
 

@@ -33,7 +33,7 @@ _INNER: Final = (1 - math.sqrt(0.2)) / 2  # Lobatto's inner points; at the left 
 class Law:
     """The law of one kind's durations. Ages are seconds since the task began."""
 
-    __slots__ = ("_doubt", "_early", "_mean", "_power", "_rate", "_variance", "known")
+    __slots__ = ("_doubt", "_mean", "_power", "_rate", "_variance", "early", "known")
 
     def __init__(self, median: float) -> None:
         self.known = 0
@@ -61,24 +61,19 @@ class Law:
         self._rate = math.exp(-self._mean)
         self._power = math.pi / (sigma * math.sqrt(3))
         self._doubt = _DOUBT * max(0.0, 1 - self.known / KNOWN)
-        self._early = 0.0 if self._doubt else _NEGLIGIBLE ** (1 / self._power) / self._rate
+        self.early = 0.0 if self._doubt else _NEGLIGIBLE ** (1 / self._power) / self._rate
 
     def survival(self, age: float, given: float = 0.0) -> float:
         """Return the chance to run on until ``age``, of a task that ran at age ``given``."""
         alive = (1 + (given * self._rate) ** self._power) / (1 + (age * self._rate) ** self._power)
         return float(alive * ((given + 1) / (age + 1)) ** self._doubt)
 
-    def hazard(self, age: float) -> float:
-        """Return the rate at which tasks of that age end."""
-        odds = (age * self._rate) ** self._power
-        return float(self._power * odds / (1 + odds) / max(age, 1e-9) + self._doubt / (age + 1))
-
     def idle(self, given: float, age: float) -> tuple[float, float]:
         """Return the seconds expected to lie between the end of a task and ``age``, and their growth.
 
         The task ran at age ``given``. The growth, per second, is the chance that it has ended by ``age``.
         """
-        left = given if given > self._early else min(self._early, age)
+        left = given if given > self.early else min(self.early, age)
         width = age - left
         alive = 1 + (given * self._rate) ** self._power
         rate, power = self._rate, self._power
@@ -104,9 +99,6 @@ class Durations:
 
     def __init__(self) -> None:
         self._laws: dict[Hashable, Law] = {}
-
-    def __len__(self) -> int:
-        return len(self._laws)
 
     def law(self, kind: Hashable, median: float) -> Law:
         """Return the law of a kind; ``median`` is what to expect of one that was never seen."""

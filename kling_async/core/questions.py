@@ -18,8 +18,8 @@ __all__ = ["IDS_MAX", "PAGE_MAX", "Form", "Forms", "Question"]
 IDS_MAX: Final = 20
 """Ids that ``/tasks`` takes at once; 21 are refused."""
 PAGE_MAX: Final = 500
-_EMPTY_MAX: Final = 3
-"""Answers in a row without anything asked for, after which a form counts as not working."""
+_WRONG_MAX: Final = 3
+"""Tasks wrongly left out, none found between them, after which a form counts as not working."""
 
 Form = Literal["list", "ids", "one"]
 
@@ -50,7 +50,7 @@ class Forms:
     def __init__(self, *, batch_ids: bool) -> None:
         self._ids = batch_ids
         self._broken: set[tuple[Form, str]] = set()
-        self._empty: dict[tuple[Form, str], int] = {}
+        self._wrong: dict[tuple[Form, str], int] = {}
         self._surplus: dict[str, float] = {}
 
     def works(self, form: Form, path: str) -> bool:
@@ -64,20 +64,21 @@ class Forms:
         elif form != "one":
             self._broken.add((form, path))
 
-    def noted(self, form: Form, path: str, found: int, missing: int) -> bool:
-        """Take what an answer had of those it was asked for; return whether the form is given up for that."""
+    def noted(self, form: Form, path: str, found: int, missing: int) -> None:
+        """Take how many of the tasks that it was asked for an answer had."""
+        if found:
+            self._wrong.pop((form, path), None)
         if form == "list":
             surplus = self._surplus.get(path, 1.0)
             grown = min(2 * surplus + missing, found + missing + 50)
-            self._surplus[path] = grown if missing else surplus * 0.995
-        key = (form, path)
-        if found or form == "one":
-            self._empty.pop(key, None)
+            self._surplus[path] = max(surplus, grown) if missing else surplus * 0.995
+
+    def wrong(self, form: Form, path: str) -> bool:
+        """A task that an answer had left out was found alone; return whether the form is given up."""
+        count = self._wrong[form, path] = self._wrong.get((form, path), 0) + 1
+        if count < _WRONG_MAX:
             return False
-        self._empty[key] = self._empty.get(key, 0) + 1
-        if self._empty[key] < _EMPTY_MAX:
-            return False
-        self._broken.add(key)
+        self._broken.add((form, path))
         return True
 
     def page(self, path: str, own: int) -> int:
@@ -91,9 +92,10 @@ class Forms:
         """Return the form for the tasks of each path, given how many run there.
 
         The paths with the most tasks are listed, as many as saves requests; ids serve the others together. On
-        a tie ids win: their answers hold nothing else.
+        a tie ids win: their answers hold nothing else. One task alone is asked for by a GET, which is
+        documented for every account and says most.
         """
-        if sum(running.values()) == 1:  # documented for every account, and says most
+        if sum(running.values()) == 1:
             return dict.fromkeys(running, "one")
         chosen: dict[str, Form] = {}
         both: list[str] = []

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from kling_async.core.desks import Desk, Wish
@@ -62,6 +63,8 @@ class Schedule:
         self._crowded: set[str] = set()
         self._count = self._order = 0
         self._now = self._next_round = self._next_question = -math.inf
+        self._round = -math.inf
+        """While a round is under way: what is due by then goes along with it."""
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -141,35 +144,51 @@ class Schedule:
             task.urgent = True
             self._sync(task)
 
-    def expected_end(self, key: Hashable, now: float, share: float = 0.5) -> float | None:
-        """Return by when that share of tasks like this one has ended; None if nothing is known of them."""
+    def expected_end(
+        self, key: Hashable, share: float = 0.5, *, now: float = -math.inf, least: int = 1
+    ) -> float | None:
+        """Return by when that share of tasks like this one, of those that still run now, has ended.
+
+        None where fewer than ``least`` durations are known.
+        """
         task = self._tasks.get(key)
-        if task is None or task.law.known == 0:
+        if task is None or task.law.known < least:
             return None
         return task.started + task.law.quantile(share, max(0.0, now - task.started))
 
     # -- asking
 
     def ask(self, now: float) -> list[Question]:
-        """Return the questions to send now, each to be `answered`, `failed` or `unsupported`."""
+        """Return the questions to send now, each to be `answered`, `failed` or `unsupported`.
+
+        What would be due before another round may be goes along with this one. Else two lists, each due a
+        little less often than rounds may be, are asked in turns and wait for each other (8 % measured).
+        """
         self._now = max(self._now, now)
-        if now < self._next_round:
-            return []
         questions: list[Question] = []
-        while self._next_question <= now and (desk := self._head()) is not None and desk.due <= now:
+        while self._next_question <= now and (desk := self._head()) is not None and self._when(desk) <= now:
+            if self._round == -math.inf:
+                self._round = now + self._polling.min_interval
             question = self._take(desk, now)
             spent = question.requests / self._polling.requests_per_second
             self._next_question = max(self._next_question, now) + spent
             questions.append(question)
-        desk = self._head()
-        if questions and (desk is None or desk.due > now):  # else the round goes on as the rate allows
             self._next_round = now + self._polling.min_interval
+        desk = self._head()
+        if desk is None or desk.due > max(self._round, now):  # else the round goes on as the rate allows
+            self._round = -math.inf
         return questions
 
     def next_time(self) -> float:
         """Return when `ask` may have something to return; inf: not before another call changes things."""
         desk = self._head()
-        return math.inf if desk is None else max(desk.due, self._next_round, self._next_question)
+        return math.inf if desk is None else max(self._when(desk), self._next_question)
+
+    def _when(self, desk: Desk) -> float:
+        """Return when a desk may ask, as far as rounds go: at once, if it goes along with one under way."""
+        if self._round == -math.inf:
+            return max(desk.due, self._next_round)
+        return -math.inf if desk.due <= self._round else desk.due
 
     def answered(
         self, question: Question, running: Collection[Hashable], ended: Collection[Hashable], now: float
@@ -177,30 +196,33 @@ class Schedule:
         """An answer came. What was seen ended teaches its duration and is forgotten.
 
         What the answer of a list or of ids does not contain is asked about alone, at once. A single task that
-        was not found counts as running here: whether it is gone the caller decides.
+        was not found is asked about again, alone: when it counts as gone the caller decides, and removes it.
         """
         self._now = max(self._now, now)
-        found: dict[str, list[int]] = {}
-        for task in self._returned(question):
+        found: dict[str, int] = {}
+        tasks = self._returned(question)
+        for task in tasks:
+            found.setdefault(task.path, 0)
             self._desk(question, task).failures = 0
-            tally = found.setdefault(task.path, [0, 0])
             if task.key in ended:
-                tally[0] += 1
+                found[task.path] += 1
                 if task.attended:
                     task.law.learn(task.looked - task.started, question.asked - task.started)
                 self.remove(task.key)
-            elif question.form == "one" or task.key in running:
-                tally[0] += 1
+            elif task.key in running:
+                found[task.path] += 1
                 self._seen(task, question)
+            elif question.form == "one":
+                task.looked = question.asked
             else:
-                tally[1] += 1
                 task.misses += 1
+                task.missed, task.urgent = question.form, True
                 self._set_alone(task, alone=True)
-                task.urgent = True
             self._sync(task)
-        for path, (hits, misses) in found.items():
-            if self._forms.noted(question.form, path, hits, misses):
-                self._rechoose()
+        if question.form != "one":
+            asked = Counter(task.path for task in tasks)
+            for path, hits in found.items():
+                self._forms.noted(question.form, path, hits, asked[path] - hits)
 
     def failed(self, question: Question, now: float, jitter: float, after: float | None = None) -> int:
         """The question was not answered: again after a growing pause. Returns how often in a row."""
@@ -235,7 +257,9 @@ class Schedule:
         size = 1
         oldest = now
         for task in tasks:
-            task.number, task.urgent = self._count, False
+            if task.joined and task.idle(now)[0] > 2 * self._polling.request_cost:
+                task.attended = False  # nobody wanted it in time: when its end is seen says nothing
+            task.number, task.urgent, task.joined = self._count, False, False
             oldest = min(oldest, task.looked)
             self._unseat(task)
         if desk.form == "list":
@@ -255,10 +279,13 @@ class Schedule:
 
     def _seen(self, task: Wish, question: Question) -> None:
         task.looked, task.attended = question.asked, True
+        missed, task.missed = task.missed, None
         if question.form != "one":
             task.misses = 0
-        elif task.misses < _MISSES:
-            self._set_alone(task, alone=False)
+        elif missed is not None:
+            if self._forms.wrong(missed, task.path):
+                self._rechoose()
+            self._set_alone(task, alone=task.misses >= _MISSES)
 
     # -- within: desks
 
@@ -267,8 +294,7 @@ class Schedule:
         wanted = not task.forgotten and (task.wants > 0 or task.pool in self._crowded)
         if wanted != task.active:
             task.active = wanted
-            if wanted and task.idle(self._now)[0] > self._polling.request_cost:
-                task.attended = False  # when its end is seen says nothing of when it was
+            task.joined = wanted
             self._count_in(task)
         if not wanted or task.number:
             self._unseat(task)
@@ -361,6 +387,9 @@ class Schedule:
                 heapq.heappush(self._heap, (desk.due, self._order, desk))
             desk.changes = 0
         self._stale.clear()
+        if len(self._heap) > 64 + 4 * (len(self._tasks) + len(self._desks)):
+            self._heap = [item for item in self._heap if item[0] == item[2].due and item[2].tasks]
+            heapq.heapify(self._heap)
         while self._heap:
             due, _, desk = self._heap[0]
             if due == desk.due and desk.tasks:

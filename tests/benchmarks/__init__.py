@@ -1,0 +1,1 @@
+"""Floors under what the benchmarks found."""

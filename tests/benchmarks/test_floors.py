@@ -1,0 +1,96 @@
+"""Floors: the schedule does not slip back. Few seeds, margins twice those of the benchmarks' targets."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from benchmarks import alone, saturated
+from benchmarks.simulation import Job, PerTask, Simulation, Sweep, ideal_makespan, ours
+from kling_async.core.durations import Durations
+from kling_async.core.questions import Forms
+from kling_async.core.schedule import Schedule
+from kling_async.options import Polling, Retry
+
+SEEDS = 3
+HINDSIGHT = {5: 2.76, 9: 1.23, 20: 1.40, 50: 1.0}
+"""The sweep's intervals that the benchmark finds best on the plain account."""
+
+
+def mean_cost(case: saturated.Case, slots: int, sweep: float | None = None) -> tuple[float, float]:
+    """J and makespan, in the mean."""
+    rival = None if sweep is None else (lambda: Sweep(sweep))
+    runs = [saturated.run(case, slots, rival, seed) for seed in range(SEEDS)]
+    return sum(run.cost for run in runs) / SEEDS, sum(run.stretch for run in runs) / SEEDS
+
+
+@pytest.mark.parametrize("case", saturated.BASE, ids=lambda case: case.name)
+@pytest.mark.parametrize("slots", [5, 20, 50])
+def test_a_saturated_account(case: saturated.Case, slots: int) -> None:
+    """Lag and requests together, and the makespan; prior right or wrong by 2x."""
+    cost, stretch = mean_cost(case, slots)
+    target = saturated.STRETCH_TARGETS[slots]
+    assert cost <= saturated.COST_TARGETS[slots] * 1.02
+    assert stretch <= 1 + 2 * (target - 1)
+
+
+@pytest.mark.parametrize("slots", [5, 20, 50])
+def test_no_worse_than_a_sweep_tuned_by_hindsight(slots: int) -> None:
+    """Which needs a number that nobody knows beforehand."""
+    case = saturated.BASE[0]
+    assert mean_cost(case, slots)[0] <= 1.02 * mean_cost(case, slots, HINDSIGHT[slots])[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [("law known", 1.01), ("after 20 tasks, prior 2x too long", 1.04), ("fresh, prior 2x too short", 1.6)],
+)
+def test_one_task_alone(name: str, target: float) -> None:
+    """Its cost over that of the optimum, which knows the law."""
+    law = alone.LogNormal()
+    made = next(made for row, made, _ in alone.OURS if row == name)
+    best = alone.optimum(law).total
+    ratios = [made(seed).cost(law).total / best for seed in range(20)]
+    assert sum(ratios) / len(ratios) <= 1 + 2 * (target - 1)
+
+
+def test_the_simulation_agrees_with_what_can_be_reckoned() -> None:
+    """One slot, tasks of exactly 10 s, a GET every 4 s after each answer: lag, polls and makespan by hand."""
+    jobs = [Job(10.0)] * 5
+    result = Simulation(jobs, 1, PerTask(4.0)).run()
+    # created at 0.05, known at 0.1; reads arrive at 4.15, 8.25 and 12.35, the last is answered at 12.4
+    lag = 12.4 - 10.05
+    assert result.cost == pytest.approx(lag + 0.2 * 3)
+    assert result.requests == 4
+    assert result.lag95 == pytest.approx(lag)
+    assert result.stretch == pytest.approx(12.4 / 10)
+    assert ideal_makespan([Job(10.0, 2), Job(5.0), Job(1.0, 3)], 3) == 11.0
+
+
+def test_foreign_load_refuses_and_everything_ends_nevertheless() -> None:
+    """The pool meets 1303 in the simulation and finds its way."""
+    jobs = saturated.plain(random.Random(0), tasks=100)
+    simulation = Simulation(jobs, 5, ours(0), foreign=0.3)
+    simulation.run()
+    assert len(simulation.lags) == 100
+    assert simulation.creates > 100
+
+
+def test_a_round_over_a_thousand_tasks_costs_little() -> None:
+    """Milliseconds; a hundredth of a second would be a slip, even on a busy machine."""
+    forms = Forms(batch_ids=True)
+    schedule = Schedule(Polling(), Retry(), Durations(), forms, random.Random(0))
+    schedule.crowd("video", crowded=True)
+    for key in range(1000):
+        schedule.add(key, pool="video", path="/v1", kind="video", median=90.0, now=key / 50)
+    now, spent = 20.0, []
+    while now < 80:
+        now = max(now, schedule.next_time())
+        start = time.process_time()
+        for question in schedule.ask(now):
+            schedule.answered(question, question.keys, (), now)
+        schedule.next_time()
+        spent.append(time.process_time() - start)
+    assert sorted(spent)[len(spent) // 2] < 0.01

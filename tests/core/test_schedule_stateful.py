@@ -1,0 +1,173 @@
+"""The schedule under any order of calls, against a server on which tasks end and forms break."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from kling_async.core.durations import Durations
+from kling_async.core.questions import Forms, Question
+from kling_async.core.schedule import Schedule, Wish
+from kling_async.options import Polling, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+PICKS = st.integers(0, 1 << 16)
+PATHS = ("/a", "/b", "/c")
+POOLS = ("video", "image")
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Every call in every order. The model: who wants which task, and what is out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+        self.number = 0
+        self.pools: dict[Hashable, str] = {}
+        self.wishes: list[tuple[Hashable, Wish]] = []
+        self.out: list[Question] = []
+        self.crowded: set[str] = set()
+        self.rounds: list[float] = []
+        self.spent = -math.inf
+
+    @initialize(
+        ids=st.booleans(),
+        min_interval=st.sampled_from([0.0, 1.0]),
+        rate=st.sampled_from([0.5, 10.0, 1e4]),
+        seed=PICKS,
+    )
+    def begin(self, ids: bool, min_interval: float, rate: float, seed: int) -> None:
+        self.polling = Polling(min_interval=min_interval, requests_per_second=rate)
+        self.schedule = Schedule(
+            self.polling, Retry(), Durations(), Forms(batch_ids=ids), random.Random(seed)
+        )
+
+    @rule(count=st.sampled_from([1, 1, 3, 30]), pick=PICKS, at_once=st.booleans(), age=st.floats(0, 500))
+    def add(self, count: int, pick: int, at_once: bool, age: float) -> None:
+        for _ in range(count):
+            self.number += 1
+            pool = self.pools[self.number] = POOLS[pick % 2]
+            self.schedule.add(
+                self.number, pool=pool, path=PATHS[pick % 3], kind=pick % 4, median=60.0, now=self.now,
+                started=self.now - age, at_once=at_once, weight=1 + pick % 9,
+            )  # fmt: skip
+            if pick % 5:
+                self.wishes.append((self.number, self.schedule.want(self.number)))
+
+    @precondition(lambda self: self.pools)
+    @rule(pick=PICKS, what=st.sampled_from(["want", "remove", "hurry"]))
+    def touch(self, pick: int, what: str) -> None:
+        key = list(self.pools)[pick % len(self.pools)]
+        if what == "want":
+            self.wishes.append((key, self.schedule.want(key)))
+        elif what == "hurry":
+            self.schedule.hurry(key, self.now)
+        else:
+            self.schedule.remove(key)
+            self.forget(key)
+
+    def forget(self, key: Hashable) -> None:
+        """Its wishes stay: their owners leave later, which must harm nobody."""
+        del self.pools[key]
+
+    @precondition(lambda self: self.wishes)
+    @rule(pick=PICKS)
+    def unwant(self, pick: int) -> None:
+        _, wish = self.wishes.pop(pick % len(self.wishes))
+        self.schedule.unwant(wish)
+
+    @rule(pool=st.sampled_from(POOLS), crowded=st.booleans())
+    def crowd(self, pool: str, crowded: bool) -> None:
+        (self.crowded.add if crowded else self.crowded.discard)(pool)
+        self.schedule.crowd(pool, crowded)
+
+    @rule(seconds=st.sampled_from([0.0, 0.05, 1.0, 20.0, 400.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.ask()
+
+    @rule()
+    def wait_until_due(self) -> None:
+        self.now = max(self.now, min(self.schedule.next_time(), self.now + 1e6))
+        self.ask()
+
+    def ask(self) -> None:
+        questions = self.schedule.ask(self.now)
+        taken = [key for question in self.out for key in question.keys if key in self.pools]
+        for question in questions:
+            assert self.spent <= self.now
+            self.spent = self.now + question.requests / self.polling.requests_per_second
+            assert question.form != "ids" or len(question.keys) <= 20
+            assert question.form != "one" or len(question.keys) == 1
+            for key in question.keys:
+                assert self.wanted(key)
+                assert key not in taken, "asked twice at once"
+                taken.append(key)
+        self.out += questions
+
+    def wanted(self, key: Hashable) -> bool:
+        return key in self.pools and (
+            self.pools[key] in self.crowded or any(owner == key for owner, _ in self.wishes)
+        )
+
+    @precondition(lambda self: self.out)
+    @rule(pick=PICKS, how=st.sampled_from(["all", "some", "none", "failed", "refused"]))
+    def answer(self, pick: int, how: str) -> None:
+        question = self.out.pop(pick % len(self.out))
+        if how == "failed":
+            self.schedule.failed(question, self.now, 0.5, 3.0 if pick % 2 else None)
+            return
+        if how == "refused" and question.form != "one":
+            self.schedule.unsupported(question, self.now)
+            return
+        rng = random.Random(pick)
+        share = {"all": 1.0, "some": 0.6}.get(how, 0.0)
+        shown = {key for key in question.keys if rng.random() < share}
+        ended = {key for key in shown if rng.random() < 0.4}
+        self.schedule.answered(question, shown - ended, ended, self.now)
+        for key in ended & set(self.pools):
+            self.forget(key)
+
+    @invariant()
+    def nobody_is_lost(self) -> None:
+        """Each wanted task is being asked about or has its turn at a finite time; nothing else has one."""
+        if not hasattr(self, "schedule"):
+            return
+        out = {key for question in self.out for key in question.keys}
+        assert len(self.schedule) == len(self.pools)
+        waiting = [key for key in self.pools if self.wanted(key) and key not in out]
+        time = self.schedule.next_time()
+        assert time < math.inf or not waiting
+        assert time == math.inf or any(self.wanted(key) for key in self.pools)
+
+    def teardown(self) -> None:
+        """Everything is answered from now on: every wanted task is asked about, and nothing spins."""
+        if not hasattr(self, "schedule"):
+            return
+        for question in self.out:
+            self.schedule.answered(question, question.keys, (), self.now)
+        left = {key for key in self.pools if self.wanted(key)}
+        for _ in range(20 * len(left) + 20):
+            if not left:
+                return
+            time = self.schedule.next_time()
+            self.now = max(self.now, time)
+            questions = self.schedule.ask(self.now)
+            assert questions or self.schedule.next_time() > self.now, "it spins"
+            for question in questions:
+                left.difference_update(question.keys)
+                self.schedule.answered(question, question.keys, (), self.now)
+        raise AssertionError(f"never asked about: {left}")
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(
+    max_examples=120, stateful_step_count=40, deadline=None, derandomize=True, database=None
+)
