@@ -26,8 +26,8 @@ class Wish:
     """A task in the schedule; to a waiter, the proof of its wish."""
 
     __slots__ = (
-        "active", "alone", "attended", "desk", "forgotten", "key", "law", "looked", "missed", "misses",
-        "number", "own", "path", "pool", "rank", "started", "urgent", "wants", "weight",
+        "active", "alone", "attended", "desk", "forgotten", "joined", "key", "law", "looked",
+        "missed", "misses", "number", "own", "path", "pool", "rank", "started", "urgent", "wants", "weight",
     )  # fmt: skip
 
     def __init__(self, key: Hashable, pool: str, path: str, law: Law, weight: int, started: float) -> None:
@@ -51,7 +51,7 @@ class Wish:
         self.misses = 0
         self.missed: Form | None = None
         """The form whose last answer left it out."""
-        self.alone = self.forgotten = self.urgent = False
+        self.alone = self.forgotten = self.joined = self.urgent = False
         self.attended = True
         """Whether it was looked at in time since ``looked``: else its end would teach a wrong duration."""
 
@@ -105,16 +105,18 @@ class Desk:
             return earliest
         origin = min(*(task.looked for task in self.tasks), earliest - 1e-3)
         start = min(max(task.looked, task.started + task.law.early) for task in self.tasks)
-        at = min(max(earliest, start + (self.gap or 1.0)), latest)
+        low, high = max(earliest, start), math.inf
+        at = min(max(low, start + max(self.gap, 0.1)), latest)
         for _ in range(_STEPS):
             idle, growth = self.idle(at, 1e3 * price)
             if abs(idle - price) <= _CLOSE * price or (at == latest and idle <= price):
                 break
-            width = at - origin
-            if idle <= 0 or growth <= 0:
-                at = origin + 2 * width
-            else:  # idle grows like a power of the width, whose exponent falls slowly
-                at = origin + width * min((price / idle) ** (idle / (growth * width)), 1e3)
+            low, high = (at, high) if idle < price else (low, at)
+            width = at - origin  # idle grows like a power of it, whose exponent falls slowly
+            steep = max(growth, 1e-12) * width / max(idle, 1e-12)
+            at = origin + width * min((price / max(idle, 1e-12)) ** (1 / steep), 1e3)
+            if not low < at < high:
+                at = (low + min(high, latest, low + 2 * width)) / 2
             at = min(at, latest)
         return max(at, earliest)
 

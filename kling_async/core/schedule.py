@@ -257,7 +257,9 @@ class Schedule:
         size = 1
         oldest = now
         for task in tasks:
-            task.number, task.urgent = self._count, False
+            if task.joined and task.idle(now)[0] > 2 * self._polling.request_cost:
+                task.attended = False  # nobody wanted it in time: when its end is seen says nothing
+            task.number, task.urgent, task.joined = self._count, False, False
             oldest = min(oldest, task.looked)
             self._unseat(task)
         if desk.form == "list":
@@ -292,8 +294,7 @@ class Schedule:
         wanted = not task.forgotten and (task.wants > 0 or task.pool in self._crowded)
         if wanted != task.active:
             task.active = wanted
-            if wanted and task.idle(self._now)[0] > self._polling.request_cost:
-                task.attended = False  # when its end is seen says nothing of when it was
+            task.joined = wanted
             self._count_in(task)
         if not wanted or task.number:
             self._unseat(task)

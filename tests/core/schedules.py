@@ -1,0 +1,96 @@
+"""Schedules for tests: made in one line, and asked until they ask."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING, Any
+
+from kling_async.core.durations import KNOWN, Durations
+from kling_async.core.questions import Forms, Question
+from kling_async.core.schedule import Schedule
+from kling_async.options import Polling, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FAST: dict[str, Any] = {"min_interval": 0.0, "requests_per_second": 1e3}
+COST = Polling().request_cost
+PATH = "/v1/videos/text2video"
+
+
+class Even(random.Random):
+    """No jitter."""
+
+    def random(self) -> float:
+        return 0.5
+
+
+def known(median: float = 90.0, kind: str = "video") -> Durations:
+    """One kind, well known."""
+    durations = Durations()
+    for z in (-1, 1) * KNOWN:
+        duration = median * math.exp(0.35 * z)
+        durations.law(kind, median).learn(duration, duration)
+    return durations
+
+
+def made(
+    *keys: str,
+    wanted: bool = True,
+    retry: Retry | None = None,
+    forms: Forms | None = None,
+    durations: Durations | None = None,
+    **polling: Any,
+) -> Schedule:
+    """A schedule with these tasks, added at 0."""
+    schedule = Schedule(
+        Polling(**{**FAST, **polling}),
+        retry or Retry(),
+        known() if durations is None else durations,
+        forms or Forms(batch_ids=True),
+        Even(),
+    )
+    add(schedule, keys, wanted=wanted)
+    return schedule
+
+
+def add(
+    schedule: Schedule, keys: Iterable[str], *, now: float = 0.0, wanted: bool = True, **more: Any
+) -> None:
+    """Add tasks of one kind."""
+    for key in keys:
+        values: dict[str, Any] = {"pool": "video", "path": PATH, "kind": "video", "median": 90.0, **more}
+        schedule.add(key, now=now, **values)
+        if wanted:
+            schedule.want(key)
+
+
+def ask_next(schedule: Schedule) -> tuple[float, list[Question]]:
+    """Let time pass until something is asked."""
+    for _ in range(100):
+        now = schedule.next_time()
+        assert now < math.inf
+        if questions := schedule.ask(now):
+            return now, questions
+    raise AssertionError("it spins")
+
+
+def keys_of(questions: list[Question]) -> set[object]:
+    return {key for question in questions for key in question.keys}
+
+
+def names(count: int, prefix: str = "t") -> list[str]:
+    return [f"{prefix}{number}" for number in range(count)]
+
+
+def without_ids() -> Forms:
+    """As under a JWT."""
+    return Forms(batch_ids=False)
+
+
+def singles() -> Forms:
+    """Where nothing but single GETs works."""
+    forms = Forms(batch_ids=False)
+    forms.broken("list", PATH)
+    return forms
