@@ -106,7 +106,7 @@ class Desk:
         origin = min(*(task.looked for task in self.tasks), earliest - 1e-3)
         start = min(max(task.looked, task.started + task.law.early) for task in self.tasks)
         low, high = max(earliest, start), math.inf
-        at = min(max(low, start + (self.gap or 1.0)), latest)
+        at = min(max(low, start + max(self.gap, 0.1)), latest)
         for _ in range(_STEPS):
             idle, growth = self.idle(at, 1e3 * price)
             if abs(idle - price) <= _CLOSE * price or (at == latest and idle <= price):

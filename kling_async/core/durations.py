@@ -4,6 +4,10 @@ Three numbers a kind: how many tasks taught it, and mean and variance of the log
 a log-logistic law, near to a log-normal one but with closed forms, and with a tail whose hazard falls like
 1/t: a task that is late is asked about ever less often, but never given up. While hardly anything is known, a
 *term of doubt* adds hazard at young ages; without it the first wave on a wrong prior is asked about late.
+
+Tried, for one task alone whose true law is log-normal: a log-normal law in place of this one, at most half a
+per cent cheaper after twenty tasks; that with its spread widened by the mean's own uncertainty, 12 % dearer on
+a fresh kind with a right prior.
 """
 
 from __future__ import annotations

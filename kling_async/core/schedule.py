@@ -6,9 +6,9 @@ idle slot-seconds expected since its last look, the sum over its tasks of weight
 P(ended since), reach the price of its requests: for a constant stream of ends that balances lag against
 requests exactly, and for a single task within half a per cent of the optimum. Rates bind on top of it.
 
-Due times are stored and found by Newton's method in logarithms, where the integral is nearly straight; a desk
-is computed anew after an answer, or when an eighth of its tasks have changed, so that a task costs the same
-few microseconds however many there are.
+Due times are stored, and found by Newton's method in logarithms, where the integral is nearly straight. A
+desk is computed anew after an answer, or when an eighth of its tasks have changed: a task that comes costs
+about a tenth of a millisecond, however many there are.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class Schedule:
         """Return the questions to send now, each to be `answered`, `failed` or `unsupported`.
 
         What would be due before another round may be goes along with this one. Else two lists, each due a
-        little less often than rounds may be, are asked in turns and wait for each other (8 % measured).
+        little less often than rounds may be, are asked in turns and wait for each other (7 % measured).
         """
         self._now = max(self._now, now)
         questions: list[Question] = []

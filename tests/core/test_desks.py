@@ -38,6 +38,16 @@ def test_the_due_time_is_found_wherever_the_search_begins(gap: float, price: flo
     assert desk.idle(due, math.inf)[0] == pytest.approx(price, rel=0.05)
 
 
+def test_a_search_that_is_cut_short_is_late_or_early_but_never_in_the_past(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However odd the laws: what it found last is taken."""
+    monkeypatch.setattr("kling_async.core.desks._STEPS", 1)
+    desk = desk_of(0.0, 3.0, 40.0, law=known_law())
+    desk.gap = 500.0
+    assert 50.0 <= desk.when(0.2, 50.0, math.inf) < math.inf
+
+
 def test_it_is_due_at_once_if_the_price_is_reached() -> None:
     """Never in the past."""
     desk = desk_of(0.0, law=known_law())
