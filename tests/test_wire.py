@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from kling_async import v1
+from kling_async import v1, wire
+from kling_async.catalog import TASKS, result_of
 from kling_async.wire import (
     CallRequest,
     File,
@@ -321,3 +322,35 @@ def test_a_result_is_shown_without_raw_unset_fields_and_signatures() -> None:
     """The repr leaves out ``raw``, None and empty text, keeps 0, and cuts queries."""
     shown = "Odd(number=0, text='plain', address='https://cdn.example.com/v.mp4')"
     assert repr(Odd(raw={"url": "https://x/?sig=SECRET"})) == repr(Odd()) == shown
+
+
+# --- the second generation's answers -----------------------------------------------------------
+
+UNIFIED = b"""[
+  {"id": "893605946402811985", "status": "succeeded", "message": "", "create_time": 1781080778802,
+   "update_time": 1781080794151, "external_id": "job-0001",
+   "outputs": [{"type": "video", "id": "893605946402811986", "url": "https://example.com/o.mp4",
+                "watermark_url": "", "duration": "3.041"}],
+   "billing": [{"charge_type": "cash", "amount": "1"},
+               {"charge_type": "unit", "amount": "2.4", "package_type": "video"}]},
+  {"id": 7, "status": null, "outputs": null, "billing": null},
+  {"status": "succeeded"}, {"id": []}, 5]"""
+
+
+def test_an_answer_of_tasks_becomes_records_with_results_as_v1_has_them() -> None:
+    """By id, what cannot be read left out; results, units and times where /v1 keeps them."""
+    records = wire.decode_unified(UNIFIED)
+    assert set(records) == {"893605946402811985", "7"}
+    record = records["893605946402811985"]
+    assert (record.status, record.units, record.external_task_id) == ("succeeded", "2.4", "job-0001")
+    assert (record.created_at, record.updated_at) == (1781080778802, 1781080794151)
+    result = result_of(TASKS[0], record)
+    assert result.videos[0].url == "https://example.com/o.mp4" and result.videos[0].seconds == 3.041
+    assert (records["7"].status, records["7"].units) == ("submitted", None)
+    assert record.raw["billing"][1]["amount"] == "2.4"
+
+
+def test_an_answer_of_tasks_that_is_no_list_raises() -> None:
+    """So that the question is asked in another form."""
+    with pytest.raises(msgspec.DecodeError):
+        wire.decode_unified(b'{"not": "a list"}')

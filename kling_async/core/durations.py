@@ -5,9 +5,9 @@ a log-logistic law, near to a log-normal one but with closed forms, and with a t
 1/t: a task that is late is asked about ever less often, but never given up. While hardly anything is known, a
 *term of doubt* adds hazard at young ages; without it the first wave on a wrong prior is asked about late.
 
-Tried, for one task alone whose true law is log-normal: a log-normal law in place of this one, at most half a
-per cent cheaper after twenty tasks; that with its spread widened by the mean's own uncertainty, 12 % dearer on
-a fresh kind with a right prior.
+Tried, for one task alone whose true law is log-normal: a log-normal law in place of this one, at most half
+a per cent cheaper after twenty tasks; that with its spread widened by the mean's own uncertainty, 12 % dearer
+on a fresh kind with a right prior.
 """
 
 from __future__ import annotations

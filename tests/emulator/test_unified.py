@@ -1,0 +1,84 @@
+"""The query by ids of the second generation, which knows tasks made under ``/v1``: facts of v2's get_tasks."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest
+
+from kling_async.testing import Emulator, emulator
+
+pytestmark = pytest.mark.anyio
+
+
+async def ask(emu: Emulator, token: str | None = None, **query: str) -> tuple[int, dict[str, Any]]:
+    """GET /tasks; return HTTP status and answer."""
+    headers = {"Authorization": f"Bearer {token or emu.api_key}"}
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{emu.url}/tasks", params=query, headers=headers) as answer:
+            return answer.status, await answer.json()
+
+
+async def make(emu: Emulator, path: str, **body: Any) -> str:
+    """Create a task; return its id."""
+    headers = {"Authorization": f"Bearer {emu.api_key}"}
+    async with aiohttp.ClientSession() as session:
+        async with session.post(f"{emu.url}{path}", json=body, headers=headers) as answer:
+            task_id: str = (await answer.json())["data"]["task_id"]
+            return task_id
+
+
+async def test_tasks_of_all_products_in_the_second_generations_words() -> None:
+    """Status, results and billing as that API spells them; the order is not promised, unknown ids are left out."""
+    async with emulator(slots={"video": 5, "image": 9}) as emu:
+        film = {"model_name": "kling-v2-6", "prompt": "x", "external_task_id": "mine"}
+        video = await make(emu, "/v1/videos/text2video", **film)
+        image = await make(emu, "/v1/images/generations", model_name="kling-v3", prompt="x", n=2)
+        bad = await make(emu, "/v1/videos/text2video", model_name="kling-v2-6", prompt="x")
+        running = await make(emu, "/v1/videos/text2video", model_name="kling-v2-6", prompt="x")
+        emu.finish(video)
+        emu.finish(image)
+        emu.finish(bad, "failed", "no")
+        status, answer = await ask(emu, task_ids=f"{video},{image},{bad},{running},7")
+        assert (status, answer["code"]) == (200, 0)
+        found = {task["id"]: task for task in answer["data"]}
+        assert set(found) == {video, image, bad, running}
+        assert [found[i]["status"] for i in (video, image, bad)] == ["succeeded", "succeeded", "failed"]
+        assert found[running]["status"] in ("submitted", "processing") and "outputs" not in found[running]
+        assert found[video]["external_id"] == "mine" and "task_info" not in found[video]
+        assert [output["type"] for output in found[image]["outputs"]] == ["image", "image"]
+        assert found[video]["outputs"][0]["duration"] == "5" and found[bad]["message"] == "no"
+        billing = {"charge_type": "unit", "amount": "16", "package_type": "image"}
+        assert found[image]["billing"] == [billing]
+
+
+async def test_by_external_ids() -> None:
+    """The other parameter; one of them at a time."""
+    async with emulator(slots={"video": 5}) as emu:
+        film = {"model_name": "kling-v2-6", "prompt": "x", "external_task_id": "mine"}
+        video = await make(emu, "/v1/videos/text2video", **film)
+        _, answer = await ask(emu, external_task_ids="mine,other")
+        assert [task["id"] for task in answer["data"]] == [video]
+        for wrong in ({}, {"task_ids": video, "external_task_ids": "mine"}):
+            status, answer = await ask(emu, **wrong)
+            assert (status, answer["code"]) == (400, 1201)
+
+
+@pytest.mark.parametrize(("count", "code"), [(20, 0), (21, 1201)])
+async def test_at_most_twenty_ids(count: int, code: int) -> None:
+    """As was measured: 21 are refused."""
+    async with emulator(slots={"video": 5}) as emu:
+        _, answer = await ask(emu, task_ids=",".join(map(str, range(count))))
+        assert answer["code"] == code
+
+
+async def test_a_key_pair_is_refused() -> None:
+    """A JWT works under /v1 only: 401 and 1002."""
+    async with emulator(slots={"video": 5}) as emu:
+        claims = {"iss": emu.access_key, "exp": int(time.time()) + 1800, "nbf": int(time.time()) - 5}
+        token = jwt.encode(claims, str(emu.secret_key), algorithm="HS256")
+        status, answer = await ask(emu, token, task_ids="1")
+        assert (status, answer["code"]) == (401, 1002)
