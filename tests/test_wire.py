@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from kling_async import v1, wire
-from kling_async.catalog import TASKS, result_of
+from kling_async.catalog import endpoint_of, result_of
 from kling_async.wire import (
     CallRequest,
     File,
@@ -344,7 +344,7 @@ def test_an_answer_of_tasks_becomes_records_with_results_as_v1_has_them() -> Non
     record = records["893605946402811985"]
     assert (record.status, record.units, record.external_task_id) == ("succeeded", "2.4", "job-0001")
     assert (record.created_at, record.updated_at) == (1781080778802, 1781080794151)
-    result = result_of(TASKS[0], record)
+    result = result_of(endpoint_of(v1.TextToVideo), record)
     assert result.videos[0].url == "https://example.com/o.mp4" and result.videos[0].seconds == 3.041
     assert (records["7"].status, records["7"].units) == ("submitted", None)
     assert record.raw["billing"][1]["amount"] == "2.4"

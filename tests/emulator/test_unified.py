@@ -1,4 +1,4 @@
-"""The query by ids of the second generation, which knows tasks made under ``/v1``: facts of v2's get_tasks."""
+"""The query by ids of the second generation, which knows tasks made under ``/v1`` too."""
 
 from __future__ import annotations
 
@@ -17,22 +17,26 @@ pytestmark = pytest.mark.anyio
 async def ask(emu: Emulator, token: str | None = None, **query: str) -> tuple[int, dict[str, Any]]:
     """GET /tasks; return HTTP status and answer."""
     headers = {"Authorization": f"Bearer {token or emu.api_key}"}
-    async with aiohttp.ClientSession() as session:
-        async with session.get(f"{emu.url}/tasks", params=query, headers=headers) as answer:
-            return answer.status, await answer.json()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{emu.url}/tasks", params=query, headers=headers) as answer,
+    ):
+        return answer.status, await answer.json()
 
 
 async def make(emu: Emulator, path: str, **body: Any) -> str:
     """Create a task; return its id."""
     headers = {"Authorization": f"Bearer {emu.api_key}"}
-    async with aiohttp.ClientSession() as session:
-        async with session.post(f"{emu.url}{path}", json=body, headers=headers) as answer:
-            task_id: str = (await answer.json())["data"]["task_id"]
-            return task_id
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{emu.url}{path}", json=body, headers=headers) as answer,
+    ):
+        task_id: str = (await answer.json())["data"]["task_id"]
+        return task_id
 
 
 async def test_tasks_of_all_products_in_the_second_generations_words() -> None:
-    """Status, results and billing as that API spells them; the order is not promised, unknown ids are left out."""
+    """Status, results and billing as that API spells them; unknown ids are left out."""
     async with emulator(slots={"video": 5, "image": 9}) as emu:
         film = {"model_name": "kling-v2-6", "prompt": "x", "external_task_id": "mine"}
         video = await make(emu, "/v1/videos/text2video", **film)
