@@ -101,7 +101,7 @@ class Desk:
             return earliest
         caps = (task.looked + gap_max for task in self.tasks if task.law.known < KNOWN)
         latest = min(caps, default=math.inf)
-        if latest <= earliest or self.idle(earliest, price)[0] >= price:
+        if self.idle(earliest, price)[0] >= price:
             return earliest
         origin = min(*(task.looked for task in self.tasks), earliest - 1e-3)
         start = min(max(task.looked, task.started + task.law.early) for task in self.tasks)

@@ -240,7 +240,7 @@ class Schedule:
         return desk.failures
 
     def unsupported(self, question: Question, now: float) -> None:
-        """Questions of that form are refused here: ask otherwise, at once."""
+        """Lists or ids are refused here: ask otherwise, at once. Single GETs only ever have `failed`."""
         self._now = max(self._now, now)
         self._forms.broken(question.form, question.path)
         for task in self._returned(question):

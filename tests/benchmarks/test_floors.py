@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import random
-import time
 
 import pytest
 
 from benchmarks import alone, saturated
 from benchmarks.simulation import Job, PerTask, Simulation, Sweep, ideal_makespan, ours
-from kling_async.core.durations import Durations
-from kling_async.core.questions import Forms
-from kling_async.core.schedule import Schedule
-from kling_async.options import Polling, Retry
 
 SEEDS = 3
 HINDSIGHT = {5: 2.76, 20: 1.40, 50: 1.0}
@@ -96,21 +91,3 @@ def test_foreign_load_refuses_and_everything_ends_nevertheless() -> None:
     simulation.run()
     assert len(simulation.lags) == 100
     assert simulation.creates > 100
-
-
-def test_a_round_over_a_thousand_tasks_costs_little() -> None:
-    """Milliseconds; a hundredth of a second would be a slip, even on a busy machine."""
-    forms = Forms(batch_ids=True)
-    schedule = Schedule(Polling(), Retry(), Durations(), forms, random.Random(0))
-    schedule.crowd("video", crowded=True)
-    for key in range(1000):
-        schedule.add(key, pool="video", path="/v1", kind="video", median=90.0, now=key / 50)
-    now, spent = 20.0, []
-    while now < 80:
-        now = max(now, schedule.next_time())
-        start = time.process_time()
-        for question in schedule.ask(now):
-            schedule.answered(question, question.keys, (), now)
-        schedule.next_time()
-        spent.append(time.process_time() - start)
-    assert sorted(spent)[len(spent) // 2] < 0.01

@@ -68,6 +68,29 @@ def test_max_interval_caps_the_pauses_of_a_kind_hardly_known_only() -> None:
     assert firsts[0] == 15.0 and firsts[1] > 1000
 
 
+@pytest.mark.parametrize("what", ["of an unknown kind", "that may have ended"])
+def test_one_task_that_comes_to_many_is_asked_about_in_time(what: str) -> None:
+    """A desk of a hundred is not computed anew for each newcomer, but for one that cannot wait."""
+    schedule = made(*names(100), durations=known(3000.0), max_interval=15.0)
+    assert schedule.next_time() > 500
+    if what == "that may have ended":
+        add(schedule, ["new"], now=10.0, started=-2990.0, weight=9)
+    else:
+        add(schedule, ["new"], now=10.0, kind="unknown", median=1e5)
+    assert schedule.next_time() <= 25.0
+
+
+def test_a_short_max_interval_holds_for_one_that_comes_to_many() -> None:
+    """Also where next to nothing is expected of it."""
+    durations = known(10.0)
+    for _ in range(KNOWN - 1):
+        durations.law("slow", 3000.0).learn(3000.0, 3000.0)
+    schedule = made(*names(100), durations=durations, max_interval=1.0)
+    assert 1.5 < schedule.next_time() < 5
+    add(schedule, ["new"], kind="slow")
+    assert schedule.next_time() == 1.0
+
+
 def test_each_list_has_its_own_clock() -> None:
     """Slow tasks are not asked about because quick ones are."""
     durations = known(20.0, "quick")
