@@ -25,8 +25,8 @@ from kling_async.errors import (
 )
 from kling_async.files import check_media
 from kling_async.jobs import Job, check_order
+from kling_async.live import Live
 from kling_async.options import Polling, Retry, Timeouts
-from kling_async.poller import Live
 from kling_async.sessions import Sessions
 from kling_async.tasks import Task
 from kling_async.wire import CallRequest, TaskRecord, TaskRequest

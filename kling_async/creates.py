@@ -17,7 +17,7 @@ from kling_async.core.verdict import Accepted, Again, Full, Refused, Unknown
 from kling_async.errors import APIError, ClientClosed, KlingError, OutOfUnits, QueueTimeout
 from kling_async.files import encode
 from kling_async.jobs import Job, Unresolved
-from kling_async.poller import Live
+from kling_async.live import Live
 
 if TYPE_CHECKING:
     import random

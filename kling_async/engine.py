@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from kling_async.auth import Signer
     from kling_async.events import Event
+    from kling_async.live import Live
     from kling_async.options import Polling, Retry, Timeouts
-    from kling_async.poller import Live
     from kling_async.sessions import Sessions
 
 __all__ = ["Engine"]

@@ -21,7 +21,7 @@ EventKind: TypeAlias = Literal[
     "left",  # the submit ended without a task: refused for good, given up, or of unknown fate
     "created",
     "adopted",  # its answer was lost, its task was found
-    "asked",
+    "asked",  # one question, be it about one task or many; detail: its form and how many
     "changed",
     "ended",
     "slot_expired",

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from kling_async.catalog import Endpoint
     from kling_async.errors import KlingError
+    from kling_async.live import Live
     from kling_async.options import Retry, Timeouts
-    from kling_async.poller import Live, Poller
+    from kling_async.poller import Poller
     from kling_async.wire import TaskRequest
 
 __all__ = ["Job", "Unresolved", "check_order"]

@@ -15,7 +15,8 @@ import msgspec
 from kling_async.asker import Asker, path_of, record_of
 from kling_async.core.durations import KNOWN
 from kling_async.core.verdict import Again, Got, Missing, Refused, State, is_known_status, state_of
-from kling_async.errors import APIError, BadResponse, KlingError, TaskFailed, TaskNotFound, TransportError
+from kling_async.errors import APIError, BadResponse, KlingError, TaskNotFound, TransportError
+from kling_async.live import Live
 from kling_async.loops import Alarm, is_pending
 from kling_async.retry import not_found, read_patiently
 
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     from kling_async.loops import Home
     from kling_async.options import Retry, Timeouts
     from kling_async.transport import Transport
-    from kling_async.wire import TaskRecord, TaskRequest
+    from kling_async.wire import TaskRecord
 
-__all__ = ["Live", "Poller"]
+__all__ = ["Poller"]
 
 log = logging.getLogger("kling_async")
 
@@ -47,69 +48,6 @@ _ODD: Final = 3
 """Answers in a row that only a broken gateway gives before they are believed."""
 _LATE: Final = 0.99
 """Share of tasks of a kind that end before one counts as late."""
-
-
-class Live:
-    """What the client knows of one task, shared by all handles on it."""
-
-    __slots__ = (
-        "__weakref__",
-        "changes",
-        "endpoint",
-        "id",
-        "late",
-        "misses",
-        "odd",
-        "patient",
-        "record",
-        "request",
-        "ticket",
-        "waiters",
-    )
-
-    def __init__(
-        self,
-        endpoint: Endpoint[Any],
-        id: str,  # noqa: A002 - the field's word
-        *,
-        request: TaskRequest[Any] | None = None,
-        record: TaskRecord | None = None,
-        ticket: Ticket | None = None,
-    ) -> None:
-        self.endpoint = endpoint
-        self.id = id
-        """What to ask by: the task id, or the external one while only that is known."""
-        self.request = request
-        self.record = record
-        self.ticket = ticket
-        self.waiters: set[asyncio.Future[None]] = set()
-        self.changes: set[asyncio.Future[None]] = set()
-        self.misses = 0
-        self.odd = 0
-        self.patient = 0
-        """Waiters without a deadline."""
-        self.late = False
-        """Whether they were warned that it takes unusually long."""
-
-    @property
-    def state(self) -> State:
-        """Where the task stands, as far as known."""
-        return State.RUNNING if self.record is None else state_of(self.record.status)
-
-    @property
-    def done(self) -> bool:
-        """Whether the task was seen ended."""
-        return self.state is not State.RUNNING
-
-    @property
-    def external_task_id(self) -> str | None:
-        """The id its create carried, if known."""
-        return self.record.external_task_id if self.record is not None else None
-
-    def raise_if_failed(self) -> None:
-        """Raise `TaskFailed` if that is how it ended."""
-        if self.record is not None and self.state is State.FAILED:
-            raise TaskFailed(self.record)
 
 
 class Poller:
@@ -257,9 +195,7 @@ class Poller:
 
     async def _look(self, question: Question) -> None:
         lives = [key for key in question.keys if isinstance(key, Live)]
-        if self._hooks:
-            for live in lives:
-                self._tell("asked", live, live.record)
+        self._tell_asked(question, lives)
         try:
             self._answered(question, lives, await self._asker.ask(question, lives))
         except Exception as error:  # a bug must not leave anyone waiting for ever
@@ -383,18 +319,33 @@ class Poller:
             self._limiter.release(live.endpoint.pool, live.ticket)
             live.ticket = None
 
-    def _tell(self, kind: Any, live: Live, record: TaskRecord | None) -> None:
+    def _tell(self, kind: Any, live: Live, record: TaskRecord) -> None:
         if self._hooks:
-            facts: dict[str, Any] = {"task_id": live.id}
-            if record is not None and kind != "asked":
-                facts = {"task_id": record.task_id, "status": record.status, "detail": record.message}
             self._hooks.emit(
                 kind,
                 self._home.time(),
                 endpoint=live.endpoint.name,
                 pool=live.endpoint.pool,
-                external_task_id=None if record is None else record.external_task_id,
-                **facts,
+                external_task_id=record.external_task_id,
+                task_id=record.task_id,
+                status=record.status,
+                detail=record.message,
+            )
+
+    def _tell_asked(self, question: Question, lives: list[Live]) -> None:
+        """One event a question, however many tasks it is about; ids where it is about one."""
+        if self._hooks:
+            alone = lives[0] if len(lives) == 1 else None
+            names = {live.endpoint.name for live in lives}
+            pools = {live.endpoint.pool for live in lives}
+            self._hooks.emit(
+                "asked",
+                self._home.time(),
+                endpoint=names.pop() if len(names) == 1 else "",
+                pool=pools.pop() if len(pools) == 1 else "",
+                external_task_id=None if alone is None else alone.external_task_id,
+                task_id=None if alone is None or alone.record is None else alone.record.task_id,
+                detail=f"{question.form}: {len(lives)}",
             )
 
     def _crowd(self, pool: str, crowded: bool) -> None:

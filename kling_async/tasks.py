@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from kling_async.engine import Engine
-    from kling_async.poller import Live
+    from kling_async.live import Live
     from kling_async.wire import File, TaskRecord, TaskRequest
 
 __all__ = ["Task"]

@@ -32,6 +32,7 @@ LAYERS = (
         "journal",
         "limiter",
         "limits",
+        "live",
         "loops",
         "poller",
         "recovery",

