@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kling_async.calls import read
+from kling_async.catalog import answer_of
 from kling_async.errors import KlingError
-from kling_async.limits import PATH, costs_from, costs_query
+from kling_async.limits import PATH, costs_query
+from kling_async.v1 import Costs
 
 if TYPE_CHECKING:
     from kling_async.engine import Engine
-    from kling_async.v1 import Costs
 
 __all__ = ["Account", "PoolState"]
 
@@ -43,7 +44,7 @@ class Account:
     async def costs(self, resource_pack_name: str | None = None) -> Costs:
         """Return the account's resource packs of the last 400 days; free, at most one call a second."""
         query = costs_query(self._engine.home.now(), resource_pack_name)
-        return costs_from(await read(self._engine, "GET", PATH, query))
+        return answer_of(Costs, await read(self._engine, "GET", PATH, query))
 
     def limits(self) -> dict[str, PoolState]:
         """Return the state of every pool used so far, without asking anybody."""

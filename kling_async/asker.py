@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -12,6 +12,7 @@ from kling_async.errors import BadResponse
 from kling_async.wire import decode_list, decode_task, decode_unified
 
 if TYPE_CHECKING:
+    from kling_async.catalog import Endpoint
     from kling_async.core.questions import Question
     from kling_async.core.verdict import ReadVerdict
     from kling_async.live import Live
@@ -58,7 +59,7 @@ class Asker:
         if not isinstance(verdict, Got):
             return Seen(verdict, {})
         try:
-            return Seen(verdict, {live: record_of(live, verdict)})
+            return Seen(verdict, {live: record_of(live.endpoint, verdict)})
         except BadResponse as error:
             return Seen(Again(error), {})
 
@@ -92,14 +93,14 @@ class Asker:
                 return Seen(verdict, _match(lives, found))
 
 
-def record_of(live: Live, got: Got) -> TaskRecord:
+def record_of(endpoint: Endpoint[Any], got: Got) -> TaskRecord:
     """Read the answer of a single GET.
 
     Raises:
         BadResponse: It is not a task.
     """
     try:
-        return decode_task(live.endpoint.name, got.data)
+        return decode_task(endpoint.name, got.data)
     except msgspec.DecodeError as error:
         wrong = _bad(got, error)
     raise wrong

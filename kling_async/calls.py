@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from kling_async.catalog import call_of, check_path, decode_result, endpoint_of
+from kling_async.catalog import answer_of, call_of, check_path, endpoint_of
 from kling_async.checks import check, to_wire
-from kling_async.errors import BadResponse, Problem, RequestInvalid, api_error
+from kling_async.errors import BadResponse, Problem, RequestInvalid
 from kling_async.options import Retry
 from kling_async.retry import read_patiently
 from kling_async.wire import PAGE_MAX, decode_list
@@ -79,11 +79,7 @@ async def call(engine: Engine, request: CallRequest[R]) -> R:
         got = await read(engine, "GET", row.path, {name: str(value) for name, value in fields.items()})
     else:
         got = await read(engine, row.method, row.path, body=msgspec.json.encode(fields))
-    result = decode_result(row.result, got.data)
-    if code := getattr(result, "code", None):
-        text, answer = getattr(result, "msg", "") or "", got.answer
-        raise api_error(code, text, request_id=answer.request_id, http_status=answer.http_status)
-    return result
+    return answer_of(row.result, got)
 
 
 async def request(

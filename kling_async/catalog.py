@@ -10,11 +10,13 @@ from msgspec import Meta
 
 from kling_async import v1
 from kling_async.checks import Rule, check_free
-from kling_async.errors import BadResponse, Problem, RequestInvalid
+from kling_async.errors import BadResponse, Problem, RequestInvalid, api_error
 from kling_async.wire import CallRequest, RawResult, TaskRecord, TaskRequest, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+
+    from kling_async.core.verdict import Got
 
 __all__ = ["Call", "Endpoint", "RawTask", "call_of", "check_id", "endpoint_of", "result_of"]
 
@@ -164,6 +166,20 @@ def decode_result(kind: type[R], data: bytes) -> R:
     except msgspec.DecodeError as error:  # of which what convert raises is a subclass
         raise BadResponse(f"the result cannot be read: {error}", http_status=200) from None
     msgspec.structs.force_setattr(cast("Any", result), "raw", raw)
+    return result
+
+
+def answer_of(kind: type[R], got: Got) -> R:
+    """Decode the answer of a call; a second envelope within it may refuse where the first did not.
+
+    Raises:
+        APIError: The inner code says so.
+        BadResponse: It is not of that form.
+    """
+    result = decode_result(kind, got.data)
+    if code := getattr(result, "code", None):
+        text, answer = getattr(result, "msg", "") or "", got.answer
+        raise api_error(code, text, request_id=answer.request_id, http_status=answer.http_status)
     return result
 
 

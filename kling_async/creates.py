@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from kling_async.core.tickets import Ticket
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.events import Hooks
     from kling_async.limiter import Limiter
@@ -108,7 +107,7 @@ class Creates:
         """Let everybody who queues fail."""
         for pool in self._limiter.pools.values():
             for ticket in pool.tickets():
-                if ticket.phase in (Phase.QUEUED, Phase.ASIDE):
+                if ticket.queued:
                     ticket.owner.fail(error)
 
     # -- one create
@@ -201,8 +200,7 @@ class Creates:
             self._free(job, opens=answered)
             job.fail(error)
             return
-        ceiling = min(job.retry.cap, job.retry.base * 2.0 ** min(job.tries - 1, 30))
-        pause = ceiling * (0.5 + self._rng.random() / 2) if after is None else after
+        pause = job.retry.pause(job.tries - 1, self._rng.random()) if after is None else after
         log.info("create %s was not made, again in %.1f s: %s", job.external_task_id, pause, error)
         left = job.left
         self._limiter.requeue(job.endpoint.pool, job.ticket, pause, drop=left, opens=answered)
@@ -229,10 +227,6 @@ class Creates:
         elif job.ticket.phase is Phase.SENT:
             self._limiter.withdrawn(job.endpoint.pool, job.ticket, opens=False)
             job.fail(ClientClosed("the client or its event loop ended before this was sent"))
-
-    def claim(self, external_task_id: str | None) -> Ticket | None:
-        """Take over the slots of a create of unknown fate."""
-        return self._recovery.claim(external_task_id)
 
     def _moved(self) -> None:
         """The loop was replaced: what was on its way in it cannot be known any more."""

@@ -90,7 +90,7 @@ class Engine:
             poller = Poller(
                 self.home, self.hooks, self.transport, self.limiter, schedule, self.rng, self.timeouts
             )
-            poller.find_ticket = self.creates.claim
+            poller.find_ticket = self.recovery.claim
             self.pollers[polling] = poller
         return poller
 

@@ -127,7 +127,7 @@ class Job:
     @property
     def queued(self) -> bool:
         """Whether it waits for slots."""
-        return self.ticket.phase in (Phase.QUEUED, Phase.ASIDE)
+        return self.ticket.queued
 
     def fail(self, error: KlingError) -> None:
         """Raise to the submitter, if it is still there."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from kling_async.checks import warn_once
-from kling_async.core.admission import Phase, Pool, Ticket
+from kling_async.core.admission import Pool, Ticket
 from kling_async.core.packs import DEFAULTS, POOLS
 from kling_async.errors import ConfigurationError, KlingError, Problem, RequestInvalid
 from kling_async.loops import Alarm
@@ -202,7 +202,7 @@ class Limiter:
         for name, pool in self._pools.items():
             self._alarms[name].clear()
             for ticket in pool.tickets():
-                if ticket.phase in (Phase.QUEUED, Phase.ASIDE):
+                if ticket.queued:
                     pool.leave(ticket)
             self._pump(pool)
 

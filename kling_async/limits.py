@@ -6,10 +6,10 @@ import logging
 import math
 from typing import TYPE_CHECKING, Final
 
-from kling_async.catalog import decode_result
+from kling_async.catalog import answer_of
 from kling_async.core.packs import POOLS, pool_sizes
 from kling_async.core.verdict import Got, Missing
-from kling_async.errors import KlingError, api_error
+from kling_async.errors import KlingError
 from kling_async.loops import Alarm
 from kling_async.v1 import Costs
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kling_async.options import Timeouts
     from kling_async.transport import Transport
 
-__all__ = ["PackReader", "costs_from", "costs_query"]
+__all__ = ["PackReader", "costs_query"]
 
 log = logging.getLogger("kling_async")
 
@@ -35,22 +35,6 @@ def costs_query(now: float, name: str | None = None) -> dict[str, str]:
     """Return the query for all packs bought in the last 400 days."""
     query = {"start_time": str(int((now - _WINDOW) * 1000)), "end_time": str(int(now * 1000))}
     return query if name is None else {**query, "resource_pack_name": name}
-
-
-def costs_from(got: Got) -> Costs:
-    """Decode the answer; its second envelope may refuse where the first did not.
-
-    Raises:
-        APIError: The inner code says so.
-        BadResponse: It is not of that form.
-    """
-    costs = decode_result(Costs, got.data)
-    if costs.code:
-        answer = got.answer
-        raise api_error(
-            costs.code, costs.msg or "", request_id=answer.request_id, http_status=answer.http_status
-        )
-    return costs
 
 
 class PackReader:
@@ -106,7 +90,7 @@ class PackReader:
             query = costs_query(self._home.now())
             verdict = await self._transport.read("GET", PATH, params=query, timeouts=self._timeouts)
             if isinstance(verdict, Got):
-                self._take(costs_from(verdict))
+                self._take(answer_of(Costs, verdict))
                 self._failed = False
             else:
                 reason = verdict.message if isinstance(verdict, Missing) else verdict.error

@@ -54,6 +54,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
         _need(self.max_tries >= 1, "Retry(max_tries=...) must be at least 1")
         _need(0 <= self.base <= self.cap, "Retry(base=...) must lie between 0 and cap")
 
+    def pause(self, failures: int, jitter: float) -> float:
+        """Return the pause after so many failures: half to all of a doubling one, by ``jitter`` in [0, 1)."""
+        return min(self.cap, self.base * 2.0 ** min(failures, 30)) * (0.5 + jitter / 2)
+
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """How long one exchange with the server may take, in seconds."""

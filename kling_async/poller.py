@@ -165,11 +165,7 @@ class Poller:
             return await self._transport.read("GET", path_of(live), timeouts=timeouts)
 
         got = await read_patiently(read, retry=retry, rng=self._rng, what=live.id)
-        self._apply(live, record_of(live, got))
-
-    def see(self, live: Live, record: TaskRecord) -> None:
-        """Take what is known of a task from elsewhere: a list, a create's answer."""
-        self._apply(live, record)
+        self._apply(live, record_of(live.endpoint, got))
 
     def fail_all(self, error: KlingError) -> None:
         """Let every waiter fail; the tasks themselves are not affected."""

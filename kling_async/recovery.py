@@ -12,23 +12,20 @@ import logging
 import math
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
+from kling_async.asker import record_of
 from kling_async.core.verdict import (
     Accepted,
     Got,
     Lost,
-    Missing,
     Refused,
     Unknown,
     is_contested,
     is_ours,
 )
-from kling_async.errors import AmbiguousCreate, BadResponse, ExternalIdTaken, KlingError, TransportError
+from kling_async.errors import AmbiguousCreate, ExternalIdTaken, KlingError, TaskNotFound, TransportError
 from kling_async.jobs import Job, Unresolved
 from kling_async.loops import Alarm
 from kling_async.retry import read_patiently
-from kling_async.wire import decode_task
 
 if TYPE_CHECKING:
     import random
@@ -125,32 +122,19 @@ class Recovery:
     async def _look(self, job: Job) -> Accepted | Refused | None:
         """Ask once for the task of that external id, until there is an answer."""
         path = f"{job.endpoint.path}/{job.external_task_id}"
-        missing = False
 
         async def read() -> ReadVerdict:
-            nonlocal missing
-            verdict = await self._transport.read("GET", path, timeouts=job.timeouts)
-            missing = isinstance(verdict, Missing)
-            return verdict
+            return await self._transport.read("GET", path, timeouts=job.timeouts)
 
         try:
             got = await read_patiently(read, retry=job.retry, rng=self._rng)
-        except KlingError:
-            if missing:
-                return None
-            raise
+        except TaskNotFound:
+            return None
         return self._judge(job, got)
 
     def _judge(self, job: Job, got: Got) -> Accepted | Refused | None:
         answer = got.answer
-        try:
-            record = decode_task(job.endpoint.name, got.data)
-        except msgspec.DecodeError as wrong:
-            raise BadResponse(
-                f"the task cannot be read: {wrong}",
-                http_status=answer.http_status,
-                request_id=answer.request_id,
-            ) from None
+        record = record_of(job.endpoint, got)
         skew = answer.date - self._home.now() if answer.date is not None else 0.0
         ours = is_ours(
             record,

@@ -107,8 +107,7 @@ class Pool:
 
     def leave(self, ticket: Ticket) -> None:
         """Take a ticket out of the queue."""
-        queued = ticket.phase in (Phase.QUEUED, Phase.ASIDE)
-        _need(queued and ticket.pool is self, f"{ticket} is not queued here")
+        _need(ticket.queued and ticket.pool is self, f"{ticket} is not queued here")
         ticket.phase = Phase.GONE
         self.queued -= 1
         self._queue.dropped(ticket)
@@ -359,7 +358,7 @@ class Pool:
         self.closed, self._reopens = None, math.inf
 
     def _purge(self, unwanted: Callable[[Ticket], bool]) -> list[Ticket]:
-        gone = [t for t in self.tickets() if t.phase in (Phase.QUEUED, Phase.ASIDE) and unwanted(t)]
+        gone = [t for t in self.tickets() if t.queued and unwanted(t)]
         gone.sort(key=lambda t: t.sequence)
         for ticket in gone:
             self.leave(ticket)

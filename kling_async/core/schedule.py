@@ -231,7 +231,7 @@ class Schedule:
             return 0
         desk = self._desk(question, tasks[0])
         self._now = max(self._now, now)
-        pause = min(self._retry.cap, self._retry.base * 2.0 ** min(desk.failures, 30)) * (0.5 + jitter / 2)
+        pause = self._retry.pause(desk.failures, jitter)
         desk.failures += 1
         desk.due, desk.resume = math.inf, now + (pause if after is None else max(pause, after))
         for task in tasks:

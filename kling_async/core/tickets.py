@@ -70,6 +70,11 @@ class Ticket:
         """When it was sent, then when it began to hold."""
         self.aside = ASIDE
 
+    @property
+    def queued(self) -> bool:
+        """Whether it waits for slots."""
+        return self.phase in (Phase.QUEUED, Phase.ASIDE)
+
     def __repr__(self) -> str:
         return f"Ticket({self.sequence} {self.phase.value} weight={self.weight})"
 
