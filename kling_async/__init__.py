@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from kling_async import v1
     from kling_async.account import Account, PoolState
     from kling_async.auth import CHINA, GLOBAL
-    from kling_async.catalog import RawTask
     from kling_async.client import Client
+    from kling_async.endpoints import RawTask
     from kling_async.errors import (
         AccountError,
         AmbiguousCreate,
@@ -109,7 +109,7 @@ __all__ = [
 _HOMES: Final = {
     "account": ("Account", "PoolState"),
     "auth": ("CHINA", "GLOBAL"),
-    "catalog": ("RawTask",),
+    "endpoints": ("RawTask",),
     "client": ("Client",),
     "events": ("Event",),
     "inputs": ("Media", "media"),

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kling_async.calls import read
-from kling_async.catalog import answer_of
+from kling_async.catalog import ACCOUNT_COSTS
 from kling_async.errors import KlingError
-from kling_async.limits import PATH, costs_query
-from kling_async.v1 import Costs
+from kling_async.limits import costs_query
+from kling_async.results import answer_of
 
 if TYPE_CHECKING:
     from kling_async.engine import Engine
+    from kling_async.v1 import Costs
 
 __all__ = ["Account", "PoolState"]
 
@@ -44,7 +45,7 @@ class Account:
     async def costs(self, resource_pack_name: str | None = None) -> Costs:
         """Return the account's resource packs of the last 400 days; free, at most one call a second."""
         query = costs_query(self._engine.home.now(), resource_pack_name)
-        return answer_of(Costs, await read(self._engine, "GET", PATH, query))
+        return answer_of(ACCOUNT_COSTS, await read(self._engine, "GET", ACCOUNT_COSTS.path, query))
 
     def limits(self) -> dict[str, PoolState]:
         """Return the state of every pool used so far, without asking anybody."""

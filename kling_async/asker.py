@@ -12,9 +12,9 @@ from kling_async.errors import BadResponse
 from kling_async.wire import decode_list, decode_task, decode_unified
 
 if TYPE_CHECKING:
-    from kling_async.catalog import Endpoint
     from kling_async.core.questions import Question
     from kling_async.core.verdict import ReadVerdict
+    from kling_async.endpoints import Endpoint
     from kling_async.live import Live
     from kling_async.options import Timeouts
     from kling_async.transport import Transport

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from kling_async.catalog import answer_of, call_of, check_path, endpoint_of
+from kling_async.catalog import call_of, endpoint_of
 from kling_async.checks import check, to_wire
+from kling_async.endpoints import check_path
 from kling_async.errors import BadResponse, Problem, RequestInvalid
-from kling_async.options import Retry
+from kling_async.files import check_media, encode
+from kling_async.results import answer_of
 from kling_async.retry import read_patiently
 from kling_async.wire import PAGE_MAX, decode_list
 
@@ -24,8 +26,6 @@ __all__ = ["call", "list_page", "read", "request"]
 
 R = TypeVar("R")
 
-_ONCE = Retry(max_tries=1)
-
 
 async def read(
     engine: Engine,
@@ -34,8 +34,17 @@ async def read(
     params: Mapping[str, str] | None = None,
     *,
     body: bytes | None = None,
+    harmless: bool = False,
 ) -> Got:
-    """Send a request and return its answer. A GET is repeated as `Retry` says, anything else is sent once.
+    """Send a request and return its answer. What could be paid twice is repeated only if surely not done.
+
+    Args:
+        engine: Whose.
+        method: Its verb.
+        path: Below the base URL.
+        params: Its query.
+        body: JSON.
+        harmless: It may be repeated though it is no GET.
 
     Raises:
         KlingError: It was refused, or no answer came.
@@ -45,8 +54,8 @@ async def read(
     async def once() -> ReadVerdict:
         return await engine.transport.read(method, path, params=params, body=body, timeouts=engine.timeouts)
 
-    retry = engine.retry if method == "GET" else _ONCE  # a repetition might be paid twice
-    return await read_patiently(once, retry=retry, rng=engine.rng, what=path)
+    repeatable = harmless or method == "GET"
+    return await read_patiently(once, retry=engine.retry, rng=engine.rng, what=path, repeatable=repeatable)
 
 
 async def list_page(
@@ -74,12 +83,12 @@ async def call(engine: Engine, request: CallRequest[R]) -> R:
     """Send a request that is answered at once; a refusal inside an accepting answer is raised too."""
     row = call_of(request)
     check(request)
-    fields = to_wire(request, str)
     if row.method == "GET":
-        got = await read(engine, "GET", row.path, {name: str(value) for name, value in fields.items()})
-    else:
-        got = await read(engine, row.method, row.path, body=msgspec.json.encode(fields))
-    return answer_of(row.result, got)
+        query = {name: str(value) for name, value in to_wire(request, str).items()}
+        return answer_of(row, await read(engine, "GET", row.path, query))
+    await check_media(request, engine.home)
+    body = await encode(request, {}, engine.home)
+    return answer_of(row, await read(engine, row.method, row.path, body=body, harmless=row.read))
 
 
 async def request(

@@ -13,8 +13,9 @@ import anyio
 from kling_async import calls
 from kling_async.account import Account
 from kling_async.auth import base_url_from, is_loopback, signer_from
-from kling_async.catalog import check_id, endpoint_of
+from kling_async.catalog import endpoint_of
 from kling_async.checks import check
+from kling_async.endpoints import check_id
 from kling_async.engine import Engine
 from kling_async.errors import (
     ConfigurationError,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping
 
-    from kling_async.catalog import Endpoint
+    from kling_async.endpoints import Endpoint
     from kling_async.errors import KlingError
     from kling_async.live import Live
     from kling_async.options import Retry, Timeouts

@@ -6,24 +6,24 @@ import logging
 import math
 from typing import TYPE_CHECKING, Final
 
-from kling_async.catalog import answer_of
+from kling_async.catalog import ACCOUNT_COSTS
 from kling_async.core.packs import POOLS, pool_sizes
 from kling_async.core.verdict import Got, Missing
 from kling_async.errors import KlingError
 from kling_async.loops import Alarm
-from kling_async.v1 import Costs
+from kling_async.results import answer_of
 
 if TYPE_CHECKING:
     from kling_async.limiter import Limiter
     from kling_async.loops import Home
     from kling_async.options import Timeouts
     from kling_async.transport import Transport
+    from kling_async.v1 import Costs
 
 __all__ = ["PackReader", "costs_query"]
 
 log = logging.getLogger("kling_async")
 
-PATH: Final = "/account/costs"
 _WINDOW: Final = 400 * 86400
 _SPACING: Final = 1.05  # the vendor asks for at most one call a second
 _CLOCKS: Final = 2.0  # the vendor's clock and ours differ
@@ -88,9 +88,11 @@ class PackReader:
         self._last, self._until, self._failed = self._home.time(), math.inf, True
         try:
             query = costs_query(self._home.now())
-            verdict = await self._transport.read("GET", PATH, params=query, timeouts=self._timeouts)
+            verdict = await self._transport.read(
+                "GET", ACCOUNT_COSTS.path, params=query, timeouts=self._timeouts
+            )
             if isinstance(verdict, Got):
-                self._take(answer_of(Costs, verdict))
+                self._take(answer_of(ACCOUNT_COSTS, verdict))
                 self._failed = False
             else:
                 reason = verdict.message if isinstance(verdict, Missing) else verdict.error

@@ -10,8 +10,8 @@ from kling_async.errors import TaskFailed
 if TYPE_CHECKING:
     import asyncio
 
-    from kling_async.catalog import Endpoint
     from kling_async.core.admission import Ticket
+    from kling_async.endpoints import Endpoint
     from kling_async.wire import TaskRecord, TaskRequest
 
 __all__ = ["Live"]

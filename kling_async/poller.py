@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kling_async.asker import Seen
-    from kling_async.catalog import Endpoint
     from kling_async.core.admission import Ticket
     from kling_async.core.questions import Question
     from kling_async.core.schedule import Schedule
     from kling_async.core.verdict import ReadVerdict
+    from kling_async.endpoints import Endpoint
     from kling_async.events import Hooks
     from kling_async.limiter import Limiter
     from kling_async.loops import Home

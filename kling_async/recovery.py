@@ -12,30 +12,29 @@ import logging
 import math
 from typing import TYPE_CHECKING, Final
 
-from kling_async.asker import record_of
 from kling_async.core.verdict import (
     Accepted,
-    Got,
     Lost,
     Refused,
     Unknown,
     is_contested,
     is_ours,
 )
-from kling_async.errors import AmbiguousCreate, ExternalIdTaken, KlingError, TaskNotFound, TransportError
+from kling_async.errors import AmbiguousCreate, ExternalIdTaken, KlingError, TransportError
 from kling_async.jobs import Job, Unresolved
 from kling_async.loops import Alarm
-from kling_async.retry import read_patiently
+from kling_async.search import Search
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable
 
     from kling_async.core.tickets import Ticket
-    from kling_async.core.verdict import CreateVerdict, ReadVerdict, Resolved
+    from kling_async.core.verdict import Answer, CreateVerdict, Resolved
     from kling_async.limiter import Limiter
     from kling_async.loops import Home
     from kling_async.transport import Transport
+    from kling_async.wire import TaskRecord
 
 __all__ = ["Recovery"]
 
@@ -117,24 +116,19 @@ class Recovery:
                 return Unknown(error)
             if found is not None:
                 return found
+        if not job.endpoint.idempotent:
+            return Unknown(TransportError("a second create here might be a second task", sent=True))
         return None
 
     async def _look(self, job: Job) -> Accepted | Refused | None:
         """Ask once for the task of that external id, until there is an answer."""
-        path = f"{job.endpoint.path}/{job.external_task_id}"
+        search = Search(
+            self._transport, job.endpoint, job.external_task_id, job.timeouts, job.retry, self._rng
+        )
+        found = await search.run(since=job.first_sent)
+        return None if found is None else self._judge(job, *found)
 
-        async def read() -> ReadVerdict:
-            return await self._transport.read("GET", path, timeouts=job.timeouts)
-
-        try:
-            got = await read_patiently(read, retry=job.retry, rng=self._rng)
-        except TaskNotFound:
-            return None
-        return self._judge(job, got)
-
-    def _judge(self, job: Job, got: Got) -> Accepted | Refused | None:
-        answer = got.answer
-        record = record_of(job.endpoint, got)
+    def _judge(self, job: Job, record: TaskRecord, answer: Answer) -> Accepted | Refused | None:
         skew = answer.date - self._home.now() if answer.date is not None else 0.0
         ours = is_ours(
             record,
@@ -213,7 +207,7 @@ class Recovery:
         if isinstance(found, Accepted):
             self._open.pop(job.external_task_id)
             self.on_found(job, found)
-        elif found is not None or item.misses >= RECHECKS:
+        elif found is not None or (item.misses >= RECHECKS and job.endpoint.idempotent):
             log.info("create %s made nothing after all", job.external_task_id)
             self._open.pop(job.external_task_id)
             self._limiter.release(job.endpoint.pool, job.ticket)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import backoff
 
 from kling_async.core.verdict import Again, Got, Missing, Refused
-from kling_async.errors import KlingError, TaskNotFound
+from kling_async.errors import ConcurrencyExceeded, KlingError, RateLimited, TaskNotFound, TransportError
 
 if TYPE_CHECKING:
     import random
@@ -43,9 +43,21 @@ def polite_wait(rng: random.Random, retry: Retry) -> Generator[Any, Any, None]:
 
 
 async def read_patiently(
-    read: Callable[[], Awaitable[ReadVerdict]], *, retry: Retry, rng: random.Random, what: str = ""
+    read: Callable[[], Awaitable[ReadVerdict]],
+    *,
+    retry: Retry,
+    rng: random.Random,
+    what: str = "",
+    repeatable: bool = True,
 ) -> Got:
     """Read until an answer comes or the tries are used up; raise what stood in the way.
+
+    Args:
+        read: Sends it once.
+        retry: How often.
+        rng: Source of jitter.
+        what: Its path, for the error.
+        repeatable: False: it costs or changes something, so only what was surely not done is repeated.
 
     Raises:
         KlingError: The last failure.
@@ -54,6 +66,8 @@ async def read_patiently(
     async def once() -> Got | Missing | Refused:
         verdict = await read()
         if isinstance(verdict, Again):
+            if not (repeatable or was_not_done(verdict.error)):
+                raise verdict.error
             raise _Repeat(verdict)
         assert isinstance(verdict, Got | Missing | Refused)  # noqa: S101 - the transport renews tokens
         return verdict
@@ -71,6 +85,13 @@ async def read_patiently(
             return verdict
         failure = verdict.error if isinstance(verdict, Refused) else not_found(verdict, what)
     raise failure
+
+
+def was_not_done(error: KlingError) -> bool:
+    """Tell whether what failed so was surely not done: it never arrived, or was put off."""
+    if isinstance(error, TransportError):
+        return not error.sent
+    return isinstance(error, RateLimited | ConcurrencyExceeded)
 
 
 def not_found(verdict: Missing, what: str) -> TaskNotFound:

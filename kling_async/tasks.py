@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
-from kling_async.catalog import check_id, result_of
 from kling_async.core.verdict import State
+from kling_async.endpoints import check_id
 from kling_async.errors import DownloadError, ResultExpired, TaskNotFound, TaskTimeout
+from kling_async.results import result_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

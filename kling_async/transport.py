@@ -60,13 +60,18 @@ class Transport:
                 raise ConfigurationError(f"headers[{name!r}]: one line, and a name of letters, digits and -")
         self._headers = {"User-Agent": _AGENT, "Accept": "application/json", **(headers or {})}
 
+    @property
+    def unified(self) -> bool:
+        """Whether ``/tasks`` may be asked: it takes an API key, no signed token."""
+        return not self._signer.renewable
+
     async def create(
         self, path: str, body: bytes, *, endpoint: str, external_task_id: str | None, timeouts: Timeouts
     ) -> CreateVerdict:
         """Send a create; a refused token is signed anew and sent once more."""
         renewable = self._signer.renewable
         while True:
-            outcome = await self.exchange("POST", path, body=body, timeouts=timeouts, creates=True)
+            outcome = await self.exchange("POST", path, body=body, timeouts=timeouts)
             verdict = judge_create(
                 outcome, endpoint=endpoint, external_task_id=external_task_id, renewable=renewable
             )
@@ -105,10 +110,13 @@ class Transport:
         timeouts: Timeouts,
         params: Mapping[str, str] | None = None,
         body: bytes | None = None,
-        creates: bool = False,
     ) -> Outcome:
-        """Send one request; return what came of it, whatever it was."""
-        session = await self.sessions.get("creates" if creates else "reads")
+        """Send one request; return what came of it, whatever it was.
+
+        What is no GET goes over connections that are never old: the HTTP library repeats a GET on a dying
+        one, but nothing else.
+        """
+        session = await self.sessions.get("reads" if method == "GET" else "creates")
         token = self._signer.token(self.sessions.home.now())
         headers = {**self._headers, "Authorization": f"Bearer {token}"}
         data: Any = body

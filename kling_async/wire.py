@@ -97,6 +97,10 @@ class Result(Discreet, frozen=True, kw_only=True):
         """Return what can be downloaded; with ``watermarked``, the marked copies instead."""
         return ()
 
+    def refusal(self) -> tuple[int, str] | None:
+        """Return the code and words of a refusal that came inside an accepting answer."""
+        return None
+
 
 class RawResult(Result, frozen=True, kw_only=True):
     """The result of an endpoint this package has no types for: see ``raw``."""

@@ -20,7 +20,20 @@ if TYPE_CHECKING:
 # --- the table: a name stands for the module or package kling_async.<name> and all that is in it --
 
 LAYERS = (
-    {"_version", "catalog", "checks", "core", "errors", "inputs", "options", "v1", "v2", "wire"},
+    {
+        "_version",
+        "catalog",
+        "checks",
+        "core",
+        "endpoints",
+        "errors",
+        "inputs",
+        "options",
+        "results",
+        "v1",
+        "v2",
+        "wire",
+    },
     {
         "asker",
         "auth",
@@ -37,6 +50,7 @@ LAYERS = (
         "poller",
         "recovery",
         "retry",
+        "search",
         "sessions",
         "transport",
         "webhooks",

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from kling_async import v1, wire
-from kling_async.catalog import endpoint_of, result_of
+from kling_async.catalog import endpoint_of
+from kling_async.results import result_of
 from kling_async.wire import (
     CallRequest,
     File,

@@ -135,6 +135,8 @@ class Pool:
             wait = math.inf if self._sent else max(wait, self._reopens)
         if not self.gate:
             return wait
+        if not ticket.weight and self._single:  # nothing of ours makes room for it: only time does
+            return math.inf if self._sent else max(wait, self._next_try)
         after = self.held + ticket.weight
         if after <= self.belief:
             return math.inf if self._single and self._sent else wait
@@ -163,6 +165,8 @@ class Pool:
         self._hold(ticket, now)
         if ticket.epoch == self._epoch:
             self._single = False
+            if not ticket.weight:
+                self._pause = PAUSE
         ours = self.held - sum(t.weight for t in self._sent)
         if not self.told and ours > self.limit:
             self.limit, self.source = ours, "learned"
@@ -179,7 +183,8 @@ class Pool:
         """
         self._answered(ticket)
         self._open_if_probed(ticket)
-        self.belief = max(0, min(self.belief, self.held + ticket.weight - 1))
+        if ticket.weight:
+            self.belief = max(0, min(self.belief, self.held + ticket.weight - 1))
         self._single = True
         if ticket.epoch == self._epoch:  # refusals of creates in flight together count as one
             self._epoch += 1

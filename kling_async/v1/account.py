@@ -38,6 +38,10 @@ class Costs(Result, frozen=True, kw_only=True):
     resource_pack_subscribe_infos: tuple[Pack, ...] | None = None
     """None on an account without packs."""
 
+    def refusal(self) -> tuple[int, str] | None:
+        """Return the inner code, unless it is 0."""
+        return (self.code, self.msg or "") if self.code else None
+
     @property
     def packs(self) -> tuple[Pack, ...]:
         """The packs, none if the account has none."""

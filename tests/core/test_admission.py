@@ -863,3 +863,32 @@ def test_a_pool_tells_its_state_in_one_line() -> None:
     pool.close(OUT, 0.0)
     assert repr(pool) == "Pool(video: closed, limit 5 by caller)"
     assert pool.view().closed is OUT
+
+
+# -- what takes no slot
+
+
+def test_what_takes_no_slot_passes_a_full_pool() -> None:
+    """A create of weight 0 needs no room: it goes out although the pool is full, and holds nothing."""
+    pool = told(1)
+    running(pool, 1)
+    (free,) = enter(pool, 0)
+    assert pool.admit(0.0) == [free]
+    pool.accepted(free, 0.0)
+    assert (pool.held, pool.belief) == (1, 1)
+
+
+def test_what_takes_no_slot_and_is_refused_waits_like_any_other() -> None:
+    """1303 says nothing of room then: one at a time, after pauses that double, until one is accepted."""
+    pool = told(1)
+    enter(pool, 0, 0, 0)
+    first = pool.admit(0.0)
+    assert len(first) == 3
+    for ticket in first:
+        pool.refused(ticket, 0.0, 0.0)
+    assert (pool.belief, pool.next_time()) == (1, 1.0)
+    assert refused_probe(pool, 1.0) == 2.0
+    (probe,) = pool.admit(3.0)
+    assert pool.next_time() == math.inf
+    pool.accepted(probe, 3.0)
+    assert len(pool.admit(3.0)) == 2

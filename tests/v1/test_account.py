@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from kling_async import v1
-from kling_async.catalog import decode_result
 from kling_async.checks import check, to_wire
 from kling_async.errors import RequestInvalid
+from kling_async.results import decode_result
 from kling_async.wire import decode_envelope
 from tests.golden import golden
 

@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from kling_async import v1
-from kling_async.catalog import endpoint_of, result_of
+from kling_async.catalog import endpoint_of
 from kling_async.checks import check, media_fields, to_wire
 from kling_async.errors import KlingWarning, RequestInvalid
 from kling_async.inputs import Limits, Media
+from kling_async.results import result_of
 from kling_async.wire import File, decode_envelope, decode_task
 from tests.golden import golden
 

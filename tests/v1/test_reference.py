@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from msgspec import inspect as mi
 
-from kling_async import catalog, checks, v1
+from kling_async import catalog, checks, results, v1
 from kling_async.checks import Field, check, fields, to_wire
 from kling_async.errors import KlingWarning, RequestInvalid
 from kling_async.inputs import Media
@@ -254,7 +254,7 @@ def test_a_result_has_every_field_the_vendor_names(name: str) -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_an_empty_answer_is_a_result(name: str) -> None:
     """No field of a result is required: what the vendor drops tomorrow breaks nothing."""
-    assert catalog.decode_result(ROWS[name].result, b"{}") == ROWS[name].result()
+    assert results.decode_result(ROWS[name].result, b"{}") == ROWS[name].result()
 
 
 # --- models ------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from kling_async import v1
-from kling_async.catalog import endpoint_of, result_of
+from kling_async.catalog import endpoint_of
 from kling_async.checks import check, to_wire
 from kling_async.errors import KlingWarning, RequestInvalid
+from kling_async.results import result_of
 from kling_async.v1 import capabilities
 from kling_async.wire import File, decode_envelope, decode_task
 from tests.golden import golden

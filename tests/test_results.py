@@ -1,0 +1,62 @@
+"""Typed results out of the vendor's answers: nothing paid is lost for a field that is odd."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from kling_async import catalog, v1
+from kling_async.catalog import endpoint_of
+from kling_async.endpoints import RawTask
+from kling_async.errors import BadResponse
+from kling_async.results import decode_result, result_of
+from kling_async.wire import RawResult, TaskRecord, decode_envelope, decode_task
+from tests.golden import golden
+
+ROWS = {row.name: row for row in catalog.TASKS}
+
+
+def record(result: bytes) -> TaskRecord:
+    return TaskRecord(endpoint="text_to_video", task_id="1", result_data=msgspec.Raw(result))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_finished_task_gives_its_typed_result(name: str) -> None:
+    """The result is of the row's type, and keeps the vendor's own object in ``raw``."""
+    answer = golden(name)["answers"]["finished"]
+    data = decode_envelope(msgspec.json.encode(answer)).data
+    result = result_of(ROWS[name], decode_task(name, data))
+    assert type(result) is ROWS[name].result
+    assert result.raw == answer["data"]["task_result"]
+
+
+@pytest.mark.parametrize("data", [b"null", b"", b"{}"])
+def test_a_success_without_a_result_is_an_empty_result(data: bytes) -> None:
+    """What the vendor left out is left empty: never an error about a task that is paid."""
+    assert result_of(ROWS["text_to_video"], record(data)) == v1.Videos()
+
+
+def test_a_result_of_an_unknown_endpoint_is_its_raw_object() -> None:
+    """A raw task's result is what came."""
+    row = endpoint_of(RawTask(path="/v1/x", body={}))
+    assert result_of(row, record(b'{"files":[1]}')) == RawResult(raw={"files": [1]})
+
+
+def test_raw_is_the_vendor_s_object_whatever_it_holds() -> None:
+    """New fields, also those named like ours, are kept under their names and disturb nothing."""
+    data = b'{"videos":[{"id":"1","fps":24}],"raw":5,"__raw__":{"x":1}}'
+    result = decode_result(v1.Videos, data)
+    assert result.raw == {"videos": [{"id": "1", "fps": 24}], "raw": 5, "__raw__": {"x": 1}}
+    assert result.videos == (v1.Video(id="1"),)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b'{"videos":', b'{"videos":[{"id":5}]}', b'{"videos":"https://a.example/?SECRET"}']
+)
+def test_a_result_of_another_form_is_a_bad_response(data: bytes) -> None:
+    """It says where the form differs, not what stood there, and hides the decoder's error."""
+    with pytest.raises(BadResponse, match="the result cannot be read") as caught:
+        decode_result(v1.Videos, data)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    assert "SECRET" not in str(caught.value)
