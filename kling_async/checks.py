@@ -18,7 +18,8 @@ import msgspec
 from msgspec import inspect as mi
 
 from kling_async.errors import KlingWarning, Problem, RequestInvalid
-from kling_async.inputs import Limits, Media, media
+from kling_async.headers import Limits, judge_source
+from kling_async.inputs import Media, media
 
 __all__ = [
     "Doubt",
@@ -49,6 +50,7 @@ class Field(NamedTuple):
     """What the annotations say of one field of a struct."""
 
     name: str
+    wire_name: str
     type: mi.Type
     optional: bool
     required: bool
@@ -72,7 +74,7 @@ def _field(f: mi.Field) -> Field:
     extra: Mapping[str, Any] = {}
     if isinstance(node, mi.Metadata):
         extra, node = node.extra or {}, node.type
-    return Field(f.name, node, optional, f.required, extra)
+    return Field(f.name, f.encode_name, node, optional, f.required, extra)
 
 
 def coerce(request: msgspec.Struct) -> None:
@@ -80,10 +82,12 @@ def coerce(request: msgspec.Struct) -> None:
     for field in fields(type(request)):
         value = getattr(request, field.name)
         if isinstance(value, list):
-            msgspec.structs.force_setattr(request, field.name, tuple(value))
-        elif "media" in field.extra and value not in (None, ""):
+            value = tuple(value)
+            msgspec.structs.force_setattr(request, field.name, value)
+        if "media" in field.extra and value not in (None, ""):
             try:
-                msgspec.structs.force_setattr(request, field.name, media(value))
+                made = tuple(media(v) for v in value) if isinstance(value, tuple) else media(value)
+                msgspec.structs.force_setattr(request, field.name, made)
             except (ValueError, TypeError, AttributeError) as error:
                 reason = str(error) if type(error) is ValueError else "takes an address, bytes or a Path"
                 raise RequestInvalid(type(request).__name__, [Problem(field.name, reason)]) from None
@@ -157,6 +161,9 @@ def _check_field(path: str, field: Field, value: object) -> Iterator[_Found]:
             yield _WrongType(path, "must not be None")
         return
     yield from _check_value(path, field.type, value)
+    for at, item in _entries(path, value):
+        if isinstance(item, Media) and (text := judge_source(item, field.extra["media"])):
+            yield Problem(at, text)
 
 
 def _check_value(path: str, node: mi.Type, value: object) -> Iterator[_Found]:  # noqa: C901 - one case a type
@@ -169,13 +176,11 @@ def _check_value(path: str, node: mi.Type, value: object) -> Iterator[_Found]:  
             if not isinstance(value, bool):
                 yield _WrongType(path, f"must be True or False, not {_name(value)}")
         case mi.LiteralType():
-            if not isinstance(value, str):
-                yield _WrongType(path, f"must be a text, not {_name(value)}")
-            elif value not in node.values:
-                known = ", ".join(repr(v) for v in sorted(map(str, node.values), key=_numbers_last))
-                yield Problem(path, f"{_short(value)} is not one of {known}")
+            yield from _check_word(path, node, value)
         case mi.VarTupleType():
             yield from _check_items(path, node, value)
+        case mi.Metadata():
+            yield from _check_value(path, node.type, value)
         case mi.StructType():
             if not isinstance(value, node.cls):
                 yield _WrongType(path, f"must be a {node.cls.__name__}, not {_name(value)}")
@@ -183,6 +188,19 @@ def _check_value(path: str, node: mi.Type, value: object) -> Iterator[_Found]:  
                 yield from _walk(value, f"{path}.")
         case _:
             pass  # a type without bounds: the endpoint's rules judge it
+
+
+def _check_word(path: str, node: mi.LiteralType, value: object) -> Iterator[_Found]:
+    kinds = {type(word) for word in node.values}
+    if type(value) not in kinds and not isinstance(value, str):
+        yield _WrongType(path, f"must be {_either(kinds)}, not {_name(value)}")
+    elif value not in node.values:
+        known = ", ".join(repr(v) for v in sorted(node.values, key=_numbers_last))
+        yield Problem(path, f"{_short(value)} is not one of {known}")
+
+
+def _either(kinds: set[type]) -> str:
+    return "a text" if kinds == {str} else "a whole number or a text"
 
 
 def _check_text(path: str, node: mi.StrType, value: object) -> Iterator[_Found]:
@@ -230,8 +248,9 @@ def _name(value: object) -> str:
     return type(value).__name__
 
 
-def _short(value: str) -> str:
-    return repr(value if len(value) <= 40 else value[:37] + "...")
+def _short(value: object) -> str:
+    text = str(value)
+    return repr(text if len(text) <= 40 else text[:37] + "...")
 
 
 def _plain(number: float) -> str:
@@ -239,8 +258,8 @@ def _plain(number: float) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _numbers_last(word: str) -> tuple[bool, str]:
-    return word[:1].isdigit(), word
+def _numbers_last(word: object) -> tuple[bool, str]:
+    return str(word)[:1].isdigit(), str(word)
 
 
 def media_fields(request: msgspec.Struct) -> Iterator[tuple[str, Media, Limits]]:
@@ -252,14 +271,20 @@ def _media_fields(value: msgspec.Struct, prefix: str) -> Iterator[tuple[str, Med
     for field in fields(type(value)):
         item = getattr(value, field.name)
         path = f"{prefix}{field.name}"
-        if isinstance(item, Media):
-            yield path, item, field.extra["media"]
-        elif isinstance(item, msgspec.Struct):
-            yield from _media_fields(item, f"{path}.")
-        elif isinstance(item, tuple):
-            for index, entry in enumerate(item):
-                if isinstance(entry, msgspec.Struct):
-                    yield from _media_fields(entry, f"{path}[{index}].")
+        for at, entry in _entries(path, item):
+            if isinstance(entry, Media):
+                yield at, entry, field.extra["media"]
+            elif isinstance(entry, msgspec.Struct):
+                yield from _media_fields(entry, f"{at}.")
+
+
+def _entries(path: str, value: object) -> Iterator[tuple[str, object]]:
+    """Yield a value, or each of an array's, with its path."""
+    if isinstance(value, tuple):
+        items: tuple[object, ...] = value
+        yield from ((f"{path}[{index}]", entry) for index, entry in enumerate(items))
+    else:
+        yield path, value
 
 
 def to_wire(request: Any, load: Callable[[Media], str]) -> dict[str, Any]:
@@ -273,7 +298,7 @@ def _object(value: msgspec.Struct, load: Callable[[Media], str]) -> dict[str, An
         item = getattr(value, field.name)
         if item is None or (isinstance(item, str) and not item.strip()):
             continue
-        body[field.name] = _wire_value(item, field.extra.get("wire"), load)
+        body[field.wire_name] = _wire_value(item, field.extra.get("wire"), load)
     return body
 
 

@@ -20,13 +20,15 @@ from kling_async.auth import is_loopback
 from kling_async.checks import media_fields, to_wire
 from kling_async.core.verdict import Broken
 from kling_async.errors import DownloadError, Problem, RequestInvalid
-from kling_async.inputs import Limits, Media, judge_image, read_header
+from kling_async.headers import judge
 from kling_async.sessions import is_public
 from kling_async.transport import broken_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kling_async.headers import Limits
+    from kling_async.inputs import Media
     from kling_async.loops import Home
     from kling_async.options import Timeouts
     from kling_async.sessions import Sessions
@@ -45,7 +47,7 @@ async def check_media(request: Request, home: Home) -> None:
     """Look at the files and bytes of a request, off the loop, before anything is queued or paid.
 
     Raises:
-        RequestInvalid: A file is missing, not an image, too small or too large.
+        RequestInvalid: A file is missing, of another form, too small or too large.
     """
     items = [(path, media, limits) for path, media, limits in media_fields(request) if media.url is None]
     if not items:
@@ -63,11 +65,11 @@ def _judge_all(items: list[tuple[str, Media, Limits]]) -> list[Problem]:
 def _judge(media: Media, limits: Limits) -> str | None:
     if media.path is None:
         data = media.data or b""
-        return judge_image(read_header(io.BytesIO(data)), len(data), limits)
+        return judge(io.BytesIO(data), len(data), limits)
     try:
         with Path(media.path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            return judge_image(read_header(file), size, limits)
+            return judge(file, size, limits)
     except (OSError, ValueError) as error:  # a ValueError: a NUL in the name
         return f"cannot read {media.path!r}: {_reason(error)}"
 

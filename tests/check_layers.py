@@ -27,6 +27,7 @@ LAYERS = (
         "core",
         "endpoints",
         "errors",
+        "headers",
         "inputs",
         "options",
         "results",

@@ -15,7 +15,8 @@ from msgspec import inspect as mi
 from kling_async import checks, v1
 from kling_async.checks import Doubt, check, coerce, fields, media_fields, to_wire, warn_once
 from kling_async.errors import KlingWarning, Problem, RequestInvalid
-from kling_async.inputs import Limits, Media, MediaInput
+from kling_async.headers import IMAGE, Limits
+from kling_async.inputs import Media, MediaInput
 from kling_async.wire import Request
 
 LARGE = Limits(max_mb=50)
@@ -43,7 +44,7 @@ class Sample(Request, frozen=True, kw_only=True, omit_defaults=True):
     sound: Annotated[bool, Meta(extra={"wire": "on_off"})] | None = None
     keep: Annotated[bool, Meta(extra={"wire": "yes_no"})] | None = None
     mode: Literal["std", "pro", "4k"] | None = None
-    image: Annotated[MediaInput, Meta(extra={"media": Limits()})] | None = None
+    image: Annotated[MediaInput, Meta(extra={"media": IMAGE})] | None = None
     inner: Inner | None = None
     words: Annotated[tuple[str, ...], Meta(max_length=2)] | None = None
     inners: Annotated[tuple[Inner, ...], Meta(min_length=1, max_length=2)] | None = None
@@ -310,7 +311,7 @@ def test_fields_say_what_the_annotations_say() -> None:
     assert not by_name["name"].required and not by_name["name"].optional
     assert by_name["note"].optional and by_name["note"].type == mi.StrType(max_length=5)
     assert by_name["length"].extra == {"wire": "text"}
-    assert by_name["image"].extra == {"media": Limits()}
+    assert by_name["image"].extra == {"media": IMAGE}
     assert by_name["either"].type == mi.UnionType((mi.IntType(), mi.StrType()))
     assert by_name["either"].optional
 
@@ -321,7 +322,7 @@ def test_every_media_is_found_with_its_path_and_limits() -> None:
     third = Inner(word="c", picture=Media(data=b"3"))
     made = sample(image="https://a.example/x", inner=first, inners=[second, third], words=["a"])
     assert list(media_fields(made)) == [
-        ("image", Media(url="https://a.example/x"), Limits()),
+        ("image", Media(url="https://a.example/x"), IMAGE),
         ("inner.picture", Media(data=b"1"), LARGE),
         ("inners[1].picture", Media(data=b"3"), LARGE),
     ]

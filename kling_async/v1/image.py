@@ -13,7 +13,8 @@ from msgspec import Meta
 
 from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem
-from kling_async.inputs import Limits, MediaInput
+from kling_async.headers import IMAGE
+from kling_async.inputs import MediaInput
 from kling_async.v1 import capabilities
 from kling_async.v1.video import WatermarkInfo
 from kling_async.wire import Discreet, File, Result, TaskRequest
@@ -66,9 +67,7 @@ class ImageGeneration(TaskRequest[Images], frozen=True, kw_only=True, omit_defau
     image: (
         Annotated[
             MediaInput,
-            Meta(
-                description="Reference image; on kling-v2-1 it doubles the price", extra={"media": Limits()}
-            ),
+            Meta(description="Reference image; on kling-v2-1 it doubles the price", extra={"media": IMAGE}),
         ]
         | None
     ) = None

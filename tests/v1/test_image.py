@@ -14,7 +14,8 @@ from kling_async import v1
 from kling_async.catalog import endpoint_of
 from kling_async.checks import check, media_fields, to_wire
 from kling_async.errors import KlingWarning, RequestInvalid
-from kling_async.inputs import Limits, Media
+from kling_async.headers import IMAGE
+from kling_async.inputs import Media
 from kling_async.results import result_of
 from kling_async.wire import File, decode_envelope, decode_task
 from tests.golden import golden
@@ -135,7 +136,7 @@ def test_the_image_is_held_to_the_limits() -> None:
     image = v1.ImageGeneration(prompt="x", image=FOX).image
     assert image == Media(data=FOX)
     found = list(media_fields(v1.ImageGeneration(prompt="x", image=FOX)))
-    assert found == [("image", Media(data=FOX), Limits())]
+    assert found == [("image", Media(data=FOX), IMAGE)]
 
 
 # --- rules -------------------------------------------------------------------------------------
