@@ -2,17 +2,19 @@
 
 from kling_async.inputs import Media, media
 from kling_async.v1.account import AccountCosts, Costs, Pack
-from kling_async.v1.image import DEFAULT_IMAGE_MODEL, ElementRef, Image, ImageGeneration, Images
-from kling_async.v1.video import (
-    DEFAULT_VIDEO_MODEL,
+from kling_async.v1.image.generate import DEFAULT_IMAGE_MODEL, ImageGeneration
+from kling_async.v1.parts import (
     CameraConfig,
     CameraControl,
+    ElementRef,
+    Image,
+    Images,
     Shot,
-    TextToVideo,
     Video,
     Videos,
     WatermarkInfo,
 )
+from kling_async.v1.video.generate import DEFAULT_VIDEO_MODEL, TextToVideo
 
 __all__ = [
     "DEFAULT_IMAGE_MODEL",

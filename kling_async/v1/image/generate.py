@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
-import msgspec
 from msgspec import Meta
 
 from kling_async.checks import Doubt, Rule
@@ -16,41 +15,17 @@ from kling_async.errors import Problem
 from kling_async.headers import IMAGE
 from kling_async.inputs import MediaInput
 from kling_async.v1 import capabilities
-from kling_async.v1.video import WatermarkInfo
-from kling_async.wire import Discreet, File, Result, TaskRequest
+from kling_async.v1.parts import ElementRef, Images, WatermarkInfo
+from kling_async.v1.rules import model_is_known
+from kling_async.wire import TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["DEFAULT_IMAGE_MODEL", "ElementRef", "Image", "ImageGeneration", "Images"]
+__all__ = ["DEFAULT_IMAGE_MODEL", "ImageGeneration"]
 
 DEFAULT_IMAGE_MODEL: Final = "kling-v3"
 """Sent where the caller names no model: the vendor's own default has changed before."""
-
-
-class ElementRef(msgspec.Struct, frozen=True, kw_only=True):
-    """An element of the account's library."""
-
-    element_id: Annotated[int, Meta(ge=0, le=2**63 - 1, description="A 64-bit number, up to 18 digits")]
-
-
-class Image(Discreet, frozen=True, kw_only=True):
-    """One produced image. Addresses die 30 days after the task ended."""
-
-    index: int = 0
-    url: str = ""
-    watermark_url: str | None = None
-
-
-class Images(Result, frozen=True, kw_only=True):
-    """Result of an image task: as many images as asked for."""
-
-    images: tuple[Image, ...] = ()
-
-    def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
-        """Return the files of the images."""
-        urls = ((i.index, i.watermark_url if watermarked else i.url) for i in self.images)
-        return tuple(File(url, ".png", str(index)) for index, url in urls if url)
 
 
 class ImageGeneration(TaskRequest[Images], frozen=True, kw_only=True, omit_defaults=True):
@@ -158,12 +133,7 @@ def at_most_ten_references(r: ImageGeneration) -> Iterator[Problem | Doubt]:
 def model_can(r: ImageGeneration) -> Iterator[Problem | Doubt]:
     """The model must offer what is asked for, by the vendor's capability map."""
     row = next((row for row in capabilities.IMAGE if row.model == r.model_name), None)
-    if r.model_name in capabilities.RETIRED_IMAGE:
-        yield Doubt("model_name", f"{r.model_name!r} was announced to end on 2026-09-15")
-    if not r.model_name.strip():
-        yield Problem("model_name", "must not be empty")
-    elif row is None:
-        yield Doubt("model_name", f"{r.model_name!r} is not known here; the vendor will judge it")
+    yield from model_is_known(r.model_name, row is not None, retired=capabilities.RETIRED_IMAGE)
     if row is None:
         return
     for name in ("image_fidelity", "human_fidelity"):

@@ -1,0 +1,123 @@
+"""What several endpoints of ``/v1`` take or give: shots, camera, elements, produced videos and images."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from kling_async.wire import Discreet, File, Result
+
+__all__ = [
+    "CameraConfig",
+    "CameraControl",
+    "ElementRef",
+    "Image",
+    "Images",
+    "Shot",
+    "Video",
+    "Videos",
+    "WatermarkInfo",
+]
+
+
+class WatermarkInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a watermarked copy is made beside the clean one."""
+
+    enabled: (
+        Annotated[bool, Meta(description="True also gives watermark_url", extra={"default": False})] | None
+    ) = None
+
+
+class Shot(msgspec.Struct, frozen=True, kw_only=True):
+    """One shot of a video of several shots."""
+
+    index: Annotated[int, Meta(ge=1, le=6, description="Number of the shot, from 1 without gaps")]
+    prompt: Annotated[str, Meta(max_length=512, description="What this shot shows")]
+    duration: Annotated[int, Meta(ge=1, description="Length", extra={"unit": "s", "wire": "text"})]
+
+
+_Movement = Annotated[float, Meta(ge=-10, le=10, extra={"default": 0})] | None
+
+
+class CameraConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A simple camera movement: exactly one of the six is not 0."""
+
+    horizontal: _Movement = None
+    """Shift: negative left, positive right."""
+    vertical: _Movement = None
+    """Shift: negative down, positive up."""
+    pan: _Movement = None
+    """Turn about the vertical axis: negative left, positive right."""
+    tilt: _Movement = None
+    """Turn about the horizontal axis: negative down, positive up."""
+    roll: _Movement = None
+    """Negative counter-clockwise, positive clockwise."""
+    zoom: _Movement = None
+    """Negative narrows the field of view, positive widens it."""
+
+
+class CameraControl(msgspec.Struct, frozen=True, kw_only=True):
+    """A camera movement. Left out, the model chooses."""
+
+    type: Annotated[
+        Literal["simple", "down_back", "forward_up", "right_turn_forward", "left_turn_forward"],
+        Meta(description="simple takes one movement from config; the others take no config"),
+    ]
+    config: CameraConfig | None = None
+
+
+class Video(Discreet, frozen=True, kw_only=True):
+    """One produced video. Addresses die 30 days after the task ended."""
+
+    id: str = ""
+    """Names the video in other calls (``video_id``); not the task's id."""
+    url: str = ""
+    watermark_url: str | None = None
+    duration: str | float | None = None
+    """As sent, text such as ``"5.041"``; see ``seconds``."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Length in seconds, if the vendor gave a number."""
+        try:
+            return float(self.duration) if self.duration is not None else None
+        except ValueError:
+            return None
+
+
+class Videos(Result, frozen=True, kw_only=True):
+    """Result of a video task; in practice one video."""
+
+    videos: tuple[Video, ...] = ()
+
+    def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
+        """Return the files of the videos."""
+        urls = (v.watermark_url if watermarked else v.url for v in self.videos)
+        return tuple(File(url, ".mp4", str(i)) for i, url in enumerate(urls) if url)
+
+
+class ElementRef(msgspec.Struct, frozen=True, kw_only=True):
+    """An element of the account's library."""
+
+    element_id: Annotated[int, Meta(ge=0, le=2**63 - 1, description="A 64-bit number, up to 18 digits")]
+
+
+class Image(Discreet, frozen=True, kw_only=True):
+    """One produced image. Addresses die 30 days after the task ended."""
+
+    index: int = 0
+    url: str = ""
+    watermark_url: str | None = None
+
+
+class Images(Result, frozen=True, kw_only=True):
+    """Result of an image task: as many images as asked for."""
+
+    images: tuple[Image, ...] = ()
+
+    def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
+        """Return the files of the images."""
+        urls = ((i.index, i.watermark_url if watermarked else i.url) for i in self.images)
+        return tuple(File(url, ".png", str(index)) for index, url in urls if url)
