@@ -21,6 +21,7 @@ __all__ = [
     "Envelope",
     "File",
     "ListPage",
+    "Part",
     "RawResult",
     "Request",
     "Result",
@@ -50,6 +51,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def __post_init__(self) -> None:
         """Turn lists into tuples and addresses, bytes and paths into `Media`; see `checks.coerce`."""
+        coerce(self)
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of the objects within a request."""
+
+    def __post_init__(self) -> None:
+        """As a request does."""
         coerce(self)
 
 

@@ -1,7 +1,7 @@
 """Make tests/reference/v1.json: what the tests need of the collected facts about the API.
 
 ``python -m tests.trim_reference FOLDER`` reads v1_video.json and v1_other.json there. The same facts give
-the same bytes. To compare one more endpoint with its facts, add its name to `ENDPOINTS`.
+the same bytes. A sub-call is an endpoint of its own, named ``multi_elements.init_selection``.
 """
 
 from __future__ import annotations
@@ -15,48 +15,74 @@ Json = dict[str, Any]
 
 TARGET: Final = Path(__file__).resolve().parent / "reference" / "v1.json"
 SOURCES: Final = ("v1_video.json", "v1_other.json")
-ENDPOINTS: Final = ("text_to_video", "image_generation", "account_costs")
-ENDPOINT_KEYS: Final = ("create", "call", "get", "list", "result")
+ENDPOINT_KEYS: Final = (
+    "create",
+    "call",
+    "get",
+    "list",
+    "result_at",
+    "result",
+    "result_task_info",
+    "legacy",
+    "example",
+)
 PARAM_KEYS: Final = (
     *("type", "item_type", "also_type", "required", "send", "number_as_text", "unit", "default", "in"),
     *("enum", "open", "retired", "models", "min", "max", "max_chars", "min_items", "max_items", "media"),
+    "sure",
 )
 VIDEO_KEYS: Final = (
-    *("model", "mode", "durations", "sound", "multi_shot", "camera_control", "cfg_scale", "sure"),
+    *("model", "endpoint", "mode", "durations", "resolution", "camera_control", "image_tail"),
+    *("end_frame_only", "motion_brush", "multi_shot", "sound", "voice_list", "element_list"),
+    *("reference_video", "extendable", "cfg_scale", "sure"),
 )
-IMAGE_KEYS: Final = ("model", "state", "character_reference", "face_reference", "elements", "single_image")
 
 
 def trim(folder: Path) -> Json:
     """Return the content of v1.json, made from the files in ``folder``."""
     video, other = (json.loads((folder / name).read_text(encoding="utf-8")) for name in SOURCES)
-    known = {row["name"]: row for row in (*video["endpoints"], *other["endpoints"])}
+    rows = (*video["endpoints"], *other["endpoints"])
     tables = {**video["tables"], **other["tables"]}
     return {
-        "endpoints": {name: endpoint(known[name]) for name in ENDPOINTS},
-        "video_models": [
-            picked(row, VIDEO_KEYS)
-            for row in tables["video_capability_map"]["rows"]
-            if row["endpoint"] == "text_to_video"
-        ],
-        "image_models": [
-            picked(row, IMAGE_KEYS)
-            for row in tables["image_capability_map"]["rows"]
-            if "image_generation" in row["endpoints"]
-        ],
+        "endpoints": {made["name"]: endpoint(made) for row in rows for made in (row, *sub_calls(row))},
+        "video_models": [picked(row, VIDEO_KEYS) for row in tables["video_capability_map"]["rows"]],
+        "image_models": tables["image_capability_map"]["rows"],
         "retired": picked(tables["model_retirement"], ("date", "video", "image")),
         "errors": [
             picked(row, ("code", "http", "client_action", "task_after_refused_create", "messages"))
             for row in tables["errors"]["rows"]
         ],
         "statuses": sorted(tables["task_envelope"]["statuses"]),
+        "voices": {"video": tables["video_voices"], "tts": tables["tts_voice_ids"]},
+        "effect_scenes": tables["effect_scenes"],
     }
+
+
+def sub_calls(row: Json) -> list[Json]:
+    """The calls beside an endpoint, each in the form of one; so is the list of what is made at once."""
+    subs: list[Json] = [*row.get("other", ())]
+    if "call" in row and "list" in row:
+        like = {"name": "list", "method": "GET", "result": row["result"], "result_at": "data[]", "params": []}
+        subs.append({**like, **row["list"]})
+    made: list[Json] = []
+    for sub in subs:
+        call = picked(sub, ("method", "path"))
+        quota = sub.get("quota", {"pool": "none", "weight": "0"})
+        params = [*sub["params"], *(page_param(sub[key]) for key in ("page_num", "page_size") if key in sub)]
+        name = f"{row['name']}.{sub['name']}"
+        made.append({**sub, "name": name, "call": call, "quota": quota, "params": params})
+    return made
+
+
+def page_param(row: Json) -> Json:
+    """A number of the query that leafs through a list."""
+    return {"type": "int", "required": False, "in": "query", **row}
 
 
 def endpoint(row: Json) -> Json:
     """One endpoint without its prose."""
     return {
-        "quota": picked(row["quota"], ("pool", "weight")),
+        "quota": picked(row["quota"], ("pool", "weight", "sure")),
         **picked(row, ENDPOINT_KEYS),
         "params": {item["name"]: param(item) for item in row["params"]},
     }

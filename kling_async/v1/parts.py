@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
-from kling_async.wire import Discreet, File, Result
+from kling_async.wire import Discreet, File, Part, Result
 
 __all__ = [
     "CameraConfig",
@@ -22,7 +21,7 @@ __all__ = [
 ]
 
 
-class WatermarkInfo(msgspec.Struct, frozen=True, kw_only=True):
+class WatermarkInfo(Part, frozen=True, kw_only=True):
     """Whether a watermarked copy is made beside the clean one."""
 
     enabled: (
@@ -30,7 +29,7 @@ class WatermarkInfo(msgspec.Struct, frozen=True, kw_only=True):
     ) = None
 
 
-class Shot(msgspec.Struct, frozen=True, kw_only=True):
+class Shot(Part, frozen=True, kw_only=True):
     """One shot of a video of several shots."""
 
     index: Annotated[int, Meta(ge=1, le=6, description="Number of the shot, from 1 without gaps")]
@@ -41,7 +40,7 @@ class Shot(msgspec.Struct, frozen=True, kw_only=True):
 _Movement = Annotated[float, Meta(ge=-10, le=10, extra={"default": 0})] | None
 
 
-class CameraConfig(msgspec.Struct, frozen=True, kw_only=True):
+class CameraConfig(Part, frozen=True, kw_only=True):
     """A simple camera movement: exactly one of the six is not 0."""
 
     horizontal: _Movement = None
@@ -58,7 +57,7 @@ class CameraConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Negative narrows the field of view, positive widens it."""
 
 
-class CameraControl(msgspec.Struct, frozen=True, kw_only=True):
+class CameraControl(Part, frozen=True, kw_only=True):
     """A camera movement. Left out, the model chooses."""
 
     type: Annotated[
@@ -98,7 +97,7 @@ class Videos(Result, frozen=True, kw_only=True):
         return tuple(File(url, ".mp4", str(i)) for i, url in enumerate(urls) if url)
 
 
-class ElementRef(msgspec.Struct, frozen=True, kw_only=True):
+class ElementRef(Part, frozen=True, kw_only=True):
     """An element of the account's library."""
 
     element_id: Annotated[int, Meta(ge=0, le=2**63 - 1, description="A 64-bit number, up to 18 digits")]
