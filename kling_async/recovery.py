@@ -17,7 +17,6 @@ from kling_async.core.verdict import (
     Lost,
     Refused,
     Unknown,
-    is_contested,
     is_ours,
 )
 from kling_async.errors import AmbiguousCreate, ExternalIdTaken, KlingError, TransportError
@@ -82,23 +81,28 @@ class Recovery:
     ) -> Resolved:
         """Turn a verdict that leaves something open into one that does not.
 
+        Once an answer was lost, nothing but an acceptance is believed before the task was looked for: what
+        refuses or puts off the second attempt says nothing about the first.
+
         Args:
             job: The create.
             verdict: What its last attempt came to.
             send: Sends its bytes once more.
         """
-        while isinstance(verdict, Lost) or (job.doubt and is_contested(verdict)):
+        while isinstance(verdict, Lost) or (job.doubt and not isinstance(verdict, Accepted)):
             job.doubt = True
             job.tries += 1
             self._limiter.unknown(job.endpoint.pool, job.ticket)  # it may run: its slots stay held
             found = await self._find(job)
             if found is not None:
                 return found
-            if not isinstance(verdict, Lost):
+            if isinstance(verdict, Refused):
                 break  # nothing of ours is there: the refusal was about the request
             spent = job.left or job.tries >= job.retry.max_tries
             if spent or not self._limiter.resume(job.endpoint.pool, job.ticket):
                 return Unknown(verdict.error)  # nobody presses: later looks make surer still
+            if not isinstance(verdict, Lost):
+                break  # put off: back to its place
             verdict = await send(job)
         assert not isinstance(verdict, Lost)  # noqa: S101 - the loop's condition
         return verdict  # type: ignore[return-value]  # the transport renews tokens itself

@@ -43,7 +43,6 @@ __all__ = [
     "Resolved",
     "State",
     "Unknown",
-    "is_contested",
     "is_known_status",
     "is_ours",
     "judge_create",
@@ -231,11 +230,6 @@ def _judge_garbled_create(outcome: Garbled) -> CreateVerdict:
     if 300 <= status < 500:
         return Refused(_bad(outcome, outcome.reason))
     return Lost(_bad(outcome, outcome.reason))
-
-
-def is_contested(verdict: CreateVerdict) -> bool:
-    """Tell whether a refusal may be about our own earlier, unanswered create: any 1201."""
-    return isinstance(verdict, Refused) and getattr(verdict.error, "code", None) == 1201
 
 
 def is_ours(record: TaskRecord, *, external_task_id: str, generated: bool, first_sent: float) -> bool | None:

@@ -24,18 +24,22 @@ class Clock:
         self._loop_zero = self._wall_zero = 0.0
 
     def start(self) -> None:
-        """Tie the wall clock to the running loop's clock, once.
+        """Tie the wall clock to the running loop's clock; after a loop that ended, go on by the wall clock.
 
         Raises:
-            RuntimeError: it is tied to another loop.
+            RuntimeError: it is tied to another loop that still runs.
         """
         running = asyncio.get_running_loop()
-        if self._loop not in (None, running):
-            raise RuntimeError("the emulator belongs to another event loop")
         if self._loop is running:
             return
-        self._loop = running
-        self._loop_zero, self._wall_zero = self._loop.time(), self._now()
+        stood = 0.0
+        if self._loop is None:
+            self._wall_zero = self._now()
+        elif self._loop.is_running():
+            raise RuntimeError("the emulator runs in another event loop")
+        else:
+            stood = max(self.time(), self._now() - self._wall_zero)
+        self._loop, self._loop_zero = running, running.time() - stood
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Faults = list[dict[str, Any]]
 
+REFUSED: Final[dict[str, Any]] = {"kind": "refused"}
+"""Not a fault of the server's: nobody listens for a while."""
+
 CREATE: Final[dict[str, Faults]] = {
     "well": [],
     "cut before": [{"kind": "lost_before"}],
@@ -40,6 +43,8 @@ CREATE: Final[dict[str, Faults]] = {
     "5000": [{"code": 5000}],
     "5001 after": [{"code": 5001, "acts": True}],
     "5002 after": [{"code": 5002, "acts": True}],
+    "refused connection": [REFUSED],
+    "1201 already exists": [{"code": 1201, "message": "external_task_id already exists"}],
     "1302": [{"code": 1302}],
     "1303": [{"code": 1303}],
     "expired token": [{"code": 1004}],
@@ -63,8 +68,39 @@ LOOK: Final[dict[str, Faults]] = {
     "HTML": [{"kind": "html"}],
     "unreadable": [{"kind": "wrong_types", "value": 7}],
 }
-CALLER: Final = ("waits", "leaves early", "leaves late", "loop ends")
+STAYS: Final = {"waits": None, "leaves early": 0.01, "leaves late": 31, "loop ends": 15}
+"""What the caller does, and after how many seconds."""
+CALLER: Final = tuple(STAYS)
 PRODUCT: Final = list(itertools.product(CREATE, LOOK, CALLER))
+
+
+class Wall:
+    """A wall clock that goes on over the loops."""
+
+    def __init__(self) -> None:
+        self.base = 1_790_000_000.0
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def __call__(self) -> float:
+        loop = asyncio.get_running_loop()
+        if loop is not self.loop:
+            self.base += self.loop.time() if self.loop is not None else 0.0
+            self.loop = loop
+        return self.base + loop.time()
+
+
+def runner() -> asyncio.Runner:
+    """A loop of its own, with a virtual clock."""
+    return asyncio.Runner(loop_factory=looptime.new_event_loop)
+
+
+async def cut_down(emu: Emulator) -> None:
+    """What `asyncio.run` does to all that runs when its loop ends; the emulator lives on."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await emu.stop()
 
 
 class World:
@@ -76,37 +112,51 @@ class World:
         self.creates, self.looks, self.caller = creates, looks, caller
         self.outcome: object = None
 
-    async def run(self) -> None:
-        async with Emulator(slots={"video": 5}) as emu:
-            emu.set_duration(20_000)
-            pair = {"access_key": emu.access_key, "secret_key": emu.secret_key}
-            client = client_of(emu, **pair, retry=Retry(max_tries=4), limits={"video": 5})
-            for fault in self.creates:
+    def play(self) -> None:
+        """Run it; where the loop ends, in two loops one after the other, as two `asyncio.run` would."""
+        wall = Wall()
+        emu = Emulator(slots={"video": 5}, now=wall)
+        with runner() as first:
+            client = first.run(self.begin(emu, wall))
+            if self.caller != "loop ends":
+                first.run(self.end(emu, client))
+                return
+            first.run(cut_down(emu))
+        with runner() as second:
+            second.run(self.end(emu, client))
+
+    async def begin(self, emu: Emulator, wall: Wall) -> Client:
+        await emu.start()
+        emu.set_duration(20_000)
+        pair = {"access_key": emu.access_key, "secret_key": emu.secret_key}
+        client = client_of(emu, **pair, retry=Retry(max_tries=4), limits={"video": 5}, now=wall)
+        for fault in self.creates:
+            if fault != REFUSED:
                 emu.fault("create", **fault)
-            for fault in self.looks:
-                emu.fault("query", **fault)
-            try:
-                await self.act(client)
-                await until(lambda: not (client.unresolved() or client._engine.home._work), 4000, step=20)
-                self.judge(emu, client)
-            finally:
-                emu.faults.clear()
-                await client.aclose()
+        for fault in self.looks:
+            emu.fault("query", **fault)
+        if REFUSED in self.creates:
+            await emu.stop()
+            asyncio.get_running_loop().call_later(0.2, lambda: asyncio.ensure_future(emu.start()))
+        await self.act(client)
+        return client
+
+    async def end(self, emu: Emulator, client: Client) -> None:
+        if self.caller == "loop ends":
+            await emu.start()
+        try:
+            await until(lambda: not (client.unresolved() or client._engine.home._work), 4000, step=20)
+            self.judge(emu, client)
+        finally:
+            emu.faults.clear()
+            await client.aclose()
+            await emu.stop()
 
     async def act(self, client: Client) -> None:
         submit = asyncio.create_task(client.submit(clip(), external_task_id="ours"))
-        if self.caller == "waits":
-            await asyncio.wait([submit])
-        else:
-            await asyncio.wait(
-                [submit], timeout={"leaves early": 0.01, "leaves late": 31, "loop ends": 15}[self.caller]
-            )
-            submit.cancel()
-            await asyncio.wait([submit])
-        if self.caller == "loop ends":
-            # what asyncio.run does to a client's work at the end of its loop; the client lives on
-            for work in list(client._engine.home._work):
-                work.cancel()
+        await asyncio.wait([submit], timeout=STAYS[self.caller])
+        submit.cancel()
+        await asyncio.wait([submit])
         self.outcome = None if submit.cancelled() else submit.exception() or submit.result()
 
     def judge(self, emu: Emulator, client: Client) -> None:
@@ -131,9 +181,7 @@ class World:
 
 def play(creates: Sequence[dict[str, Any]], looks: Sequence[dict[str, Any]], caller: str) -> World:
     world = World(creates, looks, caller)
-    loop = looptime.new_event_loop()
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.run(world.run())
+    world.play()
     return world
 
 

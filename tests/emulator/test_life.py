@@ -6,10 +6,11 @@ import asyncio
 import math
 
 import aiohttp
+import looptime
 import pytest
 
 from kling_async.testing import emulator
-from tests.emulator.support import IMAGE, VIDEO, calling
+from tests.emulator.support import IMAGE, VIDEO, Caller, calling
 
 pytestmark = pytest.mark.anyio
 
@@ -236,13 +237,39 @@ async def test_it_can_be_away_for_a_while() -> None:
         assert await call.status(late) == "succeed" and emu.ledger.used("video") == 0
 
 
-async def test_it_belongs_to_one_loop() -> None:
-    """Started again on another loop it says so."""
+async def test_it_runs_in_one_loop_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started again while another loop runs it, it says so."""
     emu = emulator()
-    emu._clock._loop = asyncio.SelectorEventLoop()
+    emu._clock._loop = other = asyncio.SelectorEventLoop()
+    monkeypatch.setattr(other, "is_running", lambda: True)
     with pytest.raises(RuntimeError, match="another event loop"):
         await emu.start()
-    emu._clock.loop.close()
+    monkeypatch.undo()
+    other.close()
+
+
+def test_it_goes_on_in_the_next_loop() -> None:
+    """After its loop ended it starts in another: same port, same tasks, time went on by the wall clock."""
+    wall = [1_000_000.0]
+    emu = emulator(now=lambda: wall[0])
+
+    async def first() -> str:
+        async with emu, aiohttp.ClientSession() as session:
+            emu.set_duration(100)
+            return str((await Caller(emu, session).video()).data["task_id"])
+
+    async def second(task_id: str) -> tuple[str, str]:
+        async with emu, aiohttp.ClientSession() as session:
+            call = Caller(emu, session)
+            early = await call.status(task_id)
+            await asyncio.sleep(31)
+            return early, await call.status(task_id)
+
+    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+        task_id = runner.run(first())
+    wall[0] += 70
+    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+        assert runner.run(second(task_id)) == ("processing", "succeed")
 
 
 async def test_connections_outlive_gaps_between_polls() -> None:
