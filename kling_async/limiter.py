@@ -219,7 +219,7 @@ class Limiter:
         elif pool.closed is None and closed:
             log.info("pool %s is open again", pool.name, extra=known)
         if state[:2] != (limit, source):
-            text = "pool %s has %d slots (%s), not %d (%s)"
+            text = "the limit of pool %s is %d (%s), it was %d (%s)"
             log.info(text, pool.name, pool.limit, pool.source, limit, source, extra=known)
 
     def _moved(self) -> None:

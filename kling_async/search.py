@@ -61,8 +61,9 @@ class Search:
 
     async def _read(self, path: str, params: Mapping[str, str] | None = None) -> Got:
         async def once() -> ReadVerdict:
+            create, timeouts = self._create, self._create.timeouts
             return await self._transport.read(
-                "GET", path, params=params, timeouts=self._create.timeouts, kind="lookup", about=(self._create,)
+                "GET", path, params=params, timeouts=timeouts, kind="lookup", about=(create,)
             )
 
         return await read_patiently(once, retry=self._create.retry, rng=self._rng)

@@ -68,7 +68,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Requests by what they are for: ``create``; ``one``, ``ids`` and ``list``, the forms of questions about
     tasks; ``lookup``, the search for a create whose answer was lost; ``other``. All are always there."""
     retried: int = 0
-    """Reads that brought nothing to go on with (no answer, 5xx, too fast), to be repeated as `Retry` says."""
+    """Requests other than creates that brought nothing to go on with (no answer, 5xx, too fast); most are
+    repeated, as `Retry` says."""
     unanswered: int = 0
     """Requests of any kind without an answer of the API's form: unsent, cut, timed out, a gateway's page."""
     bytes_sent: int = 0

@@ -275,7 +275,7 @@ def test_2_no_other_head_steps_aside(weight: int) -> None:
 
 
 def test_the_oldest_is_who_came_first_of_those_that_queue() -> None:
-    """Whatever its priority, aside or not; who is sent does not queue, and has its place again when refused."""
+    """Whatever its priority, aside or not; who is sent does not queue, but does again when refused."""
     pool = told(9)
     assert pool.oldest() is None
     heavy, light = enter(pool, 9, 1)
