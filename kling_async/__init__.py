@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from kling_async.inputs import Media, media
     from kling_async.jobs import Unresolved
     from kling_async.options import Polling, Retry, Timeouts
+    from kling_async.stats import Stats
     from kling_async.tasks import Task
     from kling_async.wire import CallRequest, TaskRecord, TaskRequest
 
@@ -91,6 +92,7 @@ __all__ = [
     "ResultExpired",
     "Retry",
     "ServerError",
+    "Stats",
     "Task",
     "TaskFailed",
     "TaskNotFound",
@@ -115,6 +117,7 @@ _HOMES: Final = {
     "inputs": ("Media", "media"),
     "jobs": ("Unresolved",),
     "options": ("Polling", "Retry", "Timeouts"),
+    "stats": ("Stats",),
     "tasks": ("Task",),
     "wire": ("CallRequest", "TaskRecord", "TaskRequest"),
 }

@@ -55,7 +55,9 @@ class Asker:
                 return await self._list(lives, question.size)
 
     async def _one(self, live: Live) -> Seen:
-        verdict = await self._transport.read("GET", path_of(live), timeouts=self._timeouts)
+        verdict = await self._transport.read(
+            "GET", path_of(live), timeouts=self._timeouts, kind="one", about=(live,)
+        )
         if not isinstance(verdict, Got):
             return Seen(verdict, {})
         try:
@@ -65,7 +67,9 @@ class Asker:
 
     async def _ids(self, lives: list[Live]) -> Seen:
         params = {"task_ids": ",".join(_id(live) for live in lives)}
-        verdict = await self._transport.read("GET", "/tasks", params=params, timeouts=self._timeouts)
+        verdict = await self._transport.read(
+            "GET", "/tasks", params=params, timeouts=self._timeouts, kind="ids", about=lives
+        )
         if not isinstance(verdict, Got):
             return Seen(verdict, {})
         try:
@@ -81,7 +85,9 @@ class Asker:
         while True:
             page += 1
             params = {"pageNum": str(page), "pageSize": str(min(max(1, size), PAGE_MAX))}
-            verdict = await self._transport.read("GET", endpoint.path, params=params, timeouts=self._timeouts)
+            verdict = await self._transport.read(
+                "GET", endpoint.path, params=params, timeouts=self._timeouts, kind="list", about=lives
+            )
             if not isinstance(verdict, Got):
                 return Seen(verdict, {})
             try:

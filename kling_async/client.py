@@ -29,6 +29,7 @@ from kling_async.jobs import Job, check_order
 from kling_async.live import Live
 from kling_async.options import Polling, Retry, Timeouts
 from kling_async.sessions import Sessions
+from kling_async.stats import Stats, stats_of
 from kling_async.tasks import Task
 from kling_async.wire import CallRequest, TaskRecord, TaskRequest
 
@@ -328,7 +329,7 @@ class Client:
         for poller in self._engine.pollers.values():
             if (live := poller.find(endpoint, known)) is not None:
                 return Task(self._engine.looking_after(poller), live)
-        return Task(self._engine, Live(endpoint, known))
+        return Task(self._engine, Live(endpoint, known, named=task_id is None))
 
     def tasks(self) -> list[Task[Any]]:
         """Return the tasks this client has seen made or running, and not yet seen ended."""
@@ -357,6 +358,10 @@ class Client:
         for live in lives:
             self._engine.poller.nudge(live)
         return bool(lives)
+
+    def stats(self) -> Stats:
+        """Return what this client has done and is doing, in numbers, without asking anybody. Cheap."""
+        return stats_of(self._engine, self.account.limits())
 
     def unresolved(self) -> list[Unresolved]:
         """Return the creates whose answer was lost: their tasks may exist, and their slots are held."""

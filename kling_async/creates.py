@@ -7,7 +7,6 @@ turn it is by `core.admission`; an answer that was lost is `recovery`'s business
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,15 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kling_async.core.verdict import CreateVerdict, Resolved
-    from kling_async.events import Hooks
+    from kling_async.events import EventKind, Hooks
     from kling_async.limiter import Limiter
     from kling_async.loops import Home
     from kling_async.recovery import Recovery
     from kling_async.transport import Transport
 
 __all__ = ["Creates", "Job", "Unresolved"]
-
-log = logging.getLogger("kling_async")
 
 
 class Creates:
@@ -73,23 +70,35 @@ class Creates:
         if job.queue_timeout is not None:
             job.deadline = self._home.time() + job.queue_timeout
             job.timer = self._home.call_at(job.deadline, lambda: self._overdue(job))
-        made = False
+        job.since = self._home.time()
         try:
-            self._tell("queued", job)
+            self._hooks.emit("queued", job)
             try:
                 self._limiter.enter(job.endpoint.pool, job.ticket)
             except KlingError as error:  # of a closed pool: it names the create that closed it, not this one
                 job.fail(error)
             live = await job.future
-            made = True
+        except BaseException as error:
+            message = error.message if isinstance(error, KlingError) else ""
+            self._hooks.emit("left", job, error=type(error).__name__, detail=message)
+            raise
         finally:
-            if not made:
-                self._tell("left", job)
             if job.timer is not None:
                 job.timer.cancel()
             if job.queued:
                 self._limiter.leave(job.endpoint.pool, job.ticket)
         return live
+
+    @property
+    def in_flight(self) -> int:
+        """How many are on their way, or being looked for after their answer was lost."""
+        return len(self._flying)
+
+    def oldest_wait(self) -> float:
+        """Return the seconds since the submit of the one that queues longest; 0 if none does."""
+        heads = [ticket for pool in self._limiter.pools.values() if (ticket := pool.oldest()) is not None]
+        now = self._home.time()
+        return max((now - ticket.owner.since for ticket in heads), default=0.0)
 
     def unresolved(self) -> list[Unresolved]:
         """Return the creates whose fate is unknown."""
@@ -113,7 +122,8 @@ class Creates:
     # -- one create
 
     def _send(self, job: Job) -> None:
-        self._tell("admitted", job)
+        job.waited = self._home.time() - job.since
+        self._hooks.emit("admitted", job, waited=job.waited)
         self._flying.add(job)
         self._home.spawn(self._run(job), f"create {job.external_task_id}", lasting=True)
 
@@ -142,6 +152,7 @@ class Creates:
             endpoint=job.endpoint.name,
             external_task_id=job.external_task_id,
             timeouts=job.timeouts,
+            about=(job,),
         )
 
     def _conclude(self, job: Job, verdict: Resolved) -> None:
@@ -149,13 +160,8 @@ class Creates:
         match verdict:
             case Accepted(record):
                 self._made(job, record)
-            case Full(error) if self._queueing:
-                left = job.left
-                self._limiter.refused(pool, job.ticket, drop=left)
-                self._requeued(job, error, None if left else "refused")
             case Full(error):
-                self._free(job)
-                job.fail(error)
+                self._full(job, error)
             case Again(error, after):
                 self._again(job, error, after)
             case Unknown(error):
@@ -168,6 +174,17 @@ class Creates:
                 if isinstance(error, OutOfUnits):
                     self.on_out_of_units()
 
+    def _full(self, job: Job, error: KlingError) -> None:
+        """The account was full (1303): the submit waits again, and nobody sees the error."""
+        self._hooks.emit("refused", job, error=type(error).__name__, detail=error.message)
+        if not self._queueing:
+            self._free(job)
+            job.fail(error)
+            return
+        job.reason = error.message
+        self._limiter.refused(job.endpoint.pool, job.ticket, drop=job.left)
+        self._requeued(job)
+
     def _made(self, job: Job, record: Any) -> None:
         """Its task exists: by its answer, or found after the answer was lost."""
         if record.external_task_id is None and job.endpoint.takes_external_id:
@@ -176,7 +193,10 @@ class Creates:
         adopted = job.ticket.phase is not Phase.SENT
         if not adopted:
             self._limiter.accepted(job.endpoint.pool, job.ticket)
-        self._tell("adopted" if adopted else "created", job, task_id=record.task_id, status=record.status)
+        job.task_id = record.task_id
+        kind: EventKind = "adopted" if adopted else "created"
+        self._hooks.emit(kind, job, status=record.status, waited=job.waited)
+        job.ticket.owner = live
         live = job.poller.watch(live)
         job.body = None
         job.succeed(live)
@@ -201,16 +221,16 @@ class Creates:
             job.fail(error)
             return
         pause = job.retry.pause(job.tries - 1, self._rng.random()) if after is None else after
-        log.info("create %s was not made, again in %.1f s: %s", job.external_task_id, pause, error)
-        left = job.left
-        self._limiter.requeue(job.endpoint.pool, job.ticket, pause, drop=left, opens=answered)
-        self._requeued(job, error, None if left else "queued")
-
-    def _requeued(self, job: Job, error: KlingError, event: str | None) -> None:
-        """Back in the queue; its time there may be over by now."""
-        if event is not None:
-            self._tell(event, job, error.message)
         job.reason = error.message
+        left = job.left
+        if not left:
+            detail = f"again in {pause:.1f} s: {error.message}"
+            self._hooks.emit("queued", job, error=type(error).__name__, detail=detail)
+        self._limiter.requeue(job.endpoint.pool, job.ticket, pause, drop=left, opens=answered)
+        self._requeued(job)
+
+    def _requeued(self, job: Job) -> None:
+        """Back in the queue; its time there may be over by now."""
         if job.deadline is not None and self._home.time() >= job.deadline:
             self._overdue(job)
 
@@ -233,15 +253,3 @@ class Creates:
         for job in list(self._flying):
             self._flying.discard(job)
             self._interrupted(job, "its event loop ended while it was on its way")
-
-    def _tell(self, kind: Any, job: Job, detail: str = "", **facts: Any) -> None:
-        if self._hooks:
-            self._hooks.emit(
-                kind,
-                self._home.time(),
-                endpoint=job.endpoint.name,
-                pool=job.endpoint.pool,
-                external_task_id=job.external_task_id,
-                detail=detail,
-                **facts,
-            )

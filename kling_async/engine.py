@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -59,9 +59,9 @@ class Engine:
         self.polling, self.retry, self.timeouts = polling, retry, timeouts
         self.rng = random.Random() if rng is None else rng  # noqa: S311 - jitter, not secrets
         self.home = Home(now)
-        self.hooks = Hooks(on_event)
+        self.hooks = Hooks(on_event, self.home.time)
         self.sessions = sessions(self.home)
-        self.transport = Transport(self.sessions, signer, base_url, headers)
+        self.transport = Transport(self.sessions, signer, base_url, headers, hooks=self.hooks)
         self.limiter = Limiter(
             self.home, self.hooks, self.rng, limits=limits, life=max_task_life, gate=queueing
         )
@@ -113,15 +113,8 @@ class Engine:
 
     async def fetch(self, url: str, target: Path, *, task: Live) -> None:
         """Store one result file."""
-        name = "" if task.record is None else task.record.task_id
-        await download(self.sessions, url, target, timeouts=self.timeouts, task_id=name)
-        self._tell_downloaded(task, target)
-
-    def _tell_downloaded(self, task: Live, target: Path) -> None:
-        if self.hooks:
-            facts: dict[str, Any] = {"endpoint": task.endpoint.name, "pool": task.endpoint.pool}
-            facts |= {"task_id": task.id, "external_task_id": task.external_task_id}
-            self.hooks.emit("downloaded", self.home.time(), detail=target.name, **facts)
+        size = await download(self.sessions, url, target, timeouts=self.timeouts, task_id=task.task_id or "")
+        self.hooks.emit("downloaded", task, detail=target.name, size=size)
 
     async def close(self) -> None:
         """End everything; what waits gets `ClientClosed`, creates in flight get a few seconds."""

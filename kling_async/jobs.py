@@ -75,10 +75,13 @@ class Job:
         "request",
         "retry",
         "sent",
+        "since",
+        "task_id",
         "ticket",
         "timeouts",
         "timer",
         "tries",
+        "waited",
     )
 
     def __init__(
@@ -108,6 +111,12 @@ class Job:
         self.timeouts = timeouts
         self.ticket = Ticket(endpoint.weight(request), priority=priority, label=label, owner=self)
         self.future: asyncio.Future[Live] | None = None
+        self.task_id: str | None = None
+        """The vendor's, once made."""
+        self.since = 0.0
+        """When it was submitted, by the client's clock."""
+        self.waited = 0.0
+        """Seconds from then to its latest admission."""
         self.deadline: float | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.body: bytes | None = None

@@ -6,12 +6,14 @@ shared between processes can stand in their place later.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from kling_async.checks import warn_once
 from kling_async.core.admission import Pool, Ticket
 from kling_async.core.packs import DEFAULTS, POOLS
 from kling_async.errors import ConfigurationError, KlingError, Problem, RequestInvalid
+from kling_async.events import facts
 from kling_async.loops import Alarm
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from kling_async.loops import Home
 
 __all__ = ["Limiter"]
+
+log = logging.getLogger(__name__)
 
 _MOMENT: Final = 0.05
 
@@ -52,6 +56,8 @@ class Limiter:
                 raise ConfigurationError(f"limits[{name!r}] is {limit!r}; use a whole number above 0")
         self._pools: dict[str, Pool] = {}
         self._alarms: dict[str, Alarm] = {}
+        self._noted: dict[str, tuple[int, str, bool]] = {}
+        """What the log last said of each pool: limit, source, whether it is closed."""
         self.on_admit: Callable[[Ticket], None] = lambda _: None
         self.on_purged: Callable[[Ticket, KlingError], None] = lambda _, __: None
         self.on_crowd: list[Callable[[str, bool], None]] = []
@@ -67,6 +73,7 @@ class Limiter:
                 limit, source = DEFAULTS.get(name, 1), "default"
             pool = Pool(name, limit, source=source, life=self._life, gate=self._gate)
             self._pools[name] = pool
+            self._noted[name] = limit, source, False
             self._alarms[name] = Alarm(self._home, lambda now: self._pump(pool, now))
         return pool
 
@@ -189,13 +196,31 @@ class Limiter:
         if self._home.closed:
             return
         now = self._home.time() if now is None else now
+        self._note(pool)
         for ticket in pool.expire(now):
-            self._hooks.emit("slot_expired", now, pool=pool.name, external_task_id=_name(ticket))
+            detail = f"not seen ended in {pool.life:g} s, its slots count no longer"
+            self._hooks.emit("slot_expired", ticket.owner, detail=detail)
         for ticket in pool.admit(now):
             self.on_admit(ticket)
         self._alarms[pool.name].set(pool.next_time())
         for listener in self.on_crowd:
             listener(pool.name, pool.queued > 0)
+
+    def _note(self, pool: Pool) -> None:
+        """Log what has changed of the pool as such, whatever changed it."""
+        limit, source, closed = self._noted[pool.name]
+        state = pool.limit, pool.source, pool.closed is not None
+        if state == (limit, source, closed):
+            return
+        self._noted[pool.name] = state
+        known = facts(pool=pool.name)
+        if pool.closed is not None and not closed:
+            log.info("pool %s is closed: %s", pool.name, pool.closed, extra=known)
+        elif pool.closed is None and closed:
+            log.info("pool %s is open again", pool.name, extra=known)
+        if state[:2] != (limit, source):
+            text = "the limit of pool %s is %d (%s), it was %d (%s)"
+            log.info(text, pool.name, pool.limit, pool.source, limit, source, extra=known)
 
     def _moved(self) -> None:
         """The loop was replaced: its timers are gone, and so are those who queued in it."""
@@ -211,7 +236,3 @@ def too_heavy(pool: Pool, ticket: Ticket) -> RequestInvalid:
     """Return the error for a request that needs more slots than its pool has."""
     text = f"takes {ticket.weight} {pool.name} slots; this account has {pool.limit} in all"
     return RequestInvalid("request", [Problem("n" if pool.name == "image" else "weight", text)])
-
-
-def _name(ticket: Ticket) -> str | None:
-    return getattr(ticket.owner, "external_task_id", None)

@@ -10,6 +10,7 @@ from kling_async.catalog import ACCOUNT_COSTS
 from kling_async.core.packs import POOLS, pool_sizes
 from kling_async.core.verdict import Got, Missing
 from kling_async.errors import KlingError
+from kling_async.events import facts
 from kling_async.loops import Alarm
 from kling_async.results import answer_of
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PackReader", "costs_query"]
 
-log = logging.getLogger("kling_async")
+log = logging.getLogger(__name__)
 
 _WINDOW: Final = 400 * 86400
 _SPACING: Final = 1.05  # the vendor asks for at most one call a second
@@ -96,13 +97,16 @@ class PackReader:
                 self._failed = False
             else:
                 reason = verdict.message if isinstance(verdict, Missing) else verdict.error
-                log.info("the account's packs cannot be read, limits stay as they are: %s", reason)
+                self._unread(reason)
         except KlingError as error:
-            log.info("the account's packs cannot be read, limits stay as they are: %s", error)
+            self._unread(error)
         finally:
             self._reading = False
             self._last = self._home.time()
         self._plan()
+
+    def _unread(self, reason: object) -> None:
+        log.info("the account's packs cannot be read, limits stay as they are: %s", reason, extra=facts())
 
     def _take(self, costs: Costs) -> None:
         now = self._home.now()

@@ -27,6 +27,7 @@ class Live:
         "id",
         "late",
         "misses",
+        "named",
         "odd",
         "patient",
         "record",
@@ -43,10 +44,13 @@ class Live:
         request: TaskRequest[Any] | None = None,
         record: TaskRecord | None = None,
         ticket: Ticket | None = None,
+        named: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self.id = id
         """What to ask by: the task id, or the external one while only that is known."""
+        self.named = named
+        """Whether it is the external one."""
         self.request = request
         self.record = record
         self.ticket = ticket
@@ -72,7 +76,15 @@ class Live:
     @property
     def external_task_id(self) -> str | None:
         """The id its create carried, if known."""
-        return self.record.external_task_id if self.record is not None else None
+        known = None if self.record is None else self.record.external_task_id
+        return known or (self.id if self.named else None)
+
+    @property
+    def task_id(self) -> str | None:
+        """The vendor's id, if known."""
+        if self.record is not None:
+            return self.record.task_id
+        return None if self.named else self.id
 
     def raise_if_failed(self) -> None:
         """Raise `TaskFailed` if that is how it ended."""

@@ -14,13 +14,14 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.errors import ClientClosed, ConfigurationError, KlingError
+from kling_async.events import facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 __all__ = ["Alarm", "Home", "is_pending"]
 
-log = logging.getLogger("kling_async")
+log = logging.getLogger(__name__)
 
 GRACE: Final = 5.0
 """Seconds that creates in flight get when the client is closed."""
@@ -121,7 +122,8 @@ class Home:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._work.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("background work of the client broke: %s", task.get_name(), exc_info=error)
+            text = "background work of the client broke: %s"
+            log.error(text, task.get_name(), exc_info=error, extra=facts())
 
     async def close(self) -> None:
         """End all work: what lasts gets `GRACE` seconds, the rest none."""

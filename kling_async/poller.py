@@ -16,9 +16,11 @@ from kling_async.asker import Asker, path_of, record_of
 from kling_async.core.durations import KNOWN
 from kling_async.core.verdict import Again, Got, Missing, Refused, State, is_known_status, state_of
 from kling_async.errors import APIError, BadResponse, KlingError, TaskNotFound, TransportError
+from kling_async.events import facts
 from kling_async.live import Live
 from kling_async.loops import Alarm, is_pending
 from kling_async.retry import not_found, read_patiently
+from kling_async.transport import redact
 
 if TYPE_CHECKING:
     import asyncio
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Poller"]
 
-log = logging.getLogger("kling_async")
+log = logging.getLogger(__name__)
 
 _MISSES: Final = 3
 """Looks in a row that must miss before a task that was seen once counts as gone."""
@@ -83,6 +85,11 @@ class Poller:
     def __iter__(self) -> Iterator[Live]:
         """All tasks not seen ended."""
         return iter(list(self._lives.values()))
+
+    @property
+    def running(self) -> int:
+        """How many these are."""
+        return len(self._lives)
 
     def find(self, endpoint: Endpoint[Any], id: str) -> Live | None:  # noqa: A002 - the field's word
         """Return what is known of a task that is looked after."""
@@ -162,7 +169,10 @@ class Poller:
         """Ask now, patiently but not for ever."""
 
         async def read() -> ReadVerdict:
-            return await self._transport.read("GET", path_of(live), timeouts=timeouts)
+            self._hooks.emit("asked", live, detail="one: 1")
+            return await self._transport.read(
+                "GET", path_of(live), timeouts=timeouts, kind="one", about=(live,)
+            )
 
         got = await read_patiently(read, retry=retry, rng=self._rng, what=live.id)
         self._apply(live, record_of(live.endpoint, got))
@@ -186,16 +196,16 @@ class Poller:
                 self._home.spawn(self._look(question), f"look {question.number}")
             self._alarm.set(self._schedule.next_time())
         except Exception as error:  # a bug must not leave anyone waiting for ever
-            log.exception("asking about tasks broke")
+            log.exception("asking about tasks broke", extra=facts())
             self.fail_all(TransportError(f"asking about tasks broke: {type(error).__name__}", sent=False))
 
     async def _look(self, question: Question) -> None:
         lives = [key for key in question.keys if isinstance(key, Live)]
-        self._tell_asked(question, lives)
+        self._hooks.emit("asked", *lives, detail=f"{question.form}: {len(lives)}")
         try:
             self._answered(question, lives, await self._asker.ask(question, lives))
         except Exception as error:  # a bug must not leave anyone waiting for ever
-            log.exception("asking about %d tasks broke", len(lives))
+            log.exception("asking about %d tasks broke", len(lives), extra=facts(*lives))
             self._schedule.failed(question, self._home.time(), self._rng.random())
             reason = f"asking about the task broke: {type(error).__name__}"
             for live in lives:
@@ -241,12 +251,16 @@ class Poller:
         if end is not None and self._home.time() > end:
             live.late = True
             log.warning(
-                "task %s takes longer than 99 in 100 like it; it is waited for without a deadline", live.id
+                "task %s takes longer than 99 in 100 like it; it is waited for without a deadline",
+                live.id,
+                extra=facts(live),
             )
 
     def _again(self, question: Question, verdict: Again, *, odd: bool = False) -> None:
         count = self._schedule.failed(question, self._home.time(), self._rng.random(), verdict.after)
-        log.info("no answer about %d tasks (%d in a row): %s", len(question.keys), count, verdict.error)
+        if count == 1:  # what follows in a row is news no more
+            lives = [key for key in question.keys if isinstance(key, Live)]
+            log.info("no answer about %d tasks: %s", len(lives), verdict.error, extra=facts(*lives))
         if odd:
             self._strike(question)
 
@@ -256,15 +270,19 @@ class Poller:
             self._schedule.failed(question, self._home.time(), self._rng.random())
             self._strike(question)
         else:
-            log.info("questions of form %r do not work at %r", question.form, question.path)
-            self._schedule.unsupported(question, self._home.time())
+            self._give_up(question)
+
+    def _give_up(self, question: Question) -> None:
+        """Do not use this form any more."""
+        log.info("questions of form %r do not work at %r", question.form, question.path, extra=facts())
+        self._schedule.unsupported(question, self._home.time())
 
     def _strike(self, question: Question) -> None:
         """Answers that only a broken gateway gives: a few of them, and that form is not used any more."""
         key = (question.form, question.path)
         self._strikes[key] = self._strikes.get(key, 0) + 1
         if self._strikes[key] >= _ODD:
-            self._schedule.unsupported(question, self._home.time())
+            self._give_up(question)
 
     def _missed(self, question: Question, live: Live, verdict: Missing) -> None:
         """A task that was seen once is asked for again before it counts as gone; its slots are free then."""
@@ -274,6 +292,8 @@ class Poller:
             return
         error: TaskNotFound = not_found(verdict, live.id)
         self._forget(live)
+        if live.record is not None:
+            self._hooks.emit("ended", live, error=type(error).__name__, detail=error.message)
         _fail(live, error)
 
     # -- what was seen
@@ -284,9 +304,10 @@ class Poller:
         state = state_of(record.status)
         if not is_known_status(record.status) and record.status not in self._reported:
             self._reported.add(record.status)
-            log.warning("unknown task status %r counts as running", record.status[:50])
+            word = record.status[:50]
+            log.warning("unknown task status %r counts as running", word, extra=facts(live))
         if before is None or (before.status, before.updated_at) != (record.status, record.updated_at):
-            self._tell("changed", live, record)
+            self._hooks.emit("changed", live, status=record.status, detail=redact(record.message))
             _wake(live.changes)
         if before is None:
             self._found(live, record, state)
@@ -297,6 +318,8 @@ class Poller:
         """An attached task was seen for the first time: if it runs, it holds slots."""
         if live.ticket is None:
             live.ticket = self.find_ticket(record.external_task_id)
+            if live.ticket is not None:
+                live.ticket.owner = live
         twin = self._lives.get((live.endpoint.path, record.task_id), live)
         if live.ticket is None and state is State.RUNNING and twin is live:
             weight = live.endpoint.weight(live.request) if live.request is not None else 1
@@ -304,7 +327,7 @@ class Poller:
 
     def _end(self, live: Live, record: TaskRecord) -> None:
         self._forget(live)
-        self._tell("ended", live, record)
+        self._hooks.emit("ended", live, status=record.status, detail=redact(record.message))
         _wake(live.changes)
         _wake(live.waiters)
 
@@ -314,35 +337,6 @@ class Poller:
         if live.ticket is not None:
             self._limiter.release(live.endpoint.pool, live.ticket)
             live.ticket = None
-
-    def _tell(self, kind: Any, live: Live, record: TaskRecord) -> None:
-        if self._hooks:
-            self._hooks.emit(
-                kind,
-                self._home.time(),
-                endpoint=live.endpoint.name,
-                pool=live.endpoint.pool,
-                external_task_id=record.external_task_id,
-                task_id=record.task_id,
-                status=record.status,
-                detail=record.message,
-            )
-
-    def _tell_asked(self, question: Question, lives: list[Live]) -> None:
-        """One event a question, however many tasks it is about; ids where it is about one."""
-        if self._hooks:
-            alone = lives[0] if len(lives) == 1 else None
-            names = {live.endpoint.name for live in lives}
-            pools = {live.endpoint.pool for live in lives}
-            self._hooks.emit(
-                "asked",
-                self._home.time(),
-                endpoint=names.pop() if len(names) == 1 else "",
-                pool=pools.pop() if len(pools) == 1 else "",
-                external_task_id=None if alone is None else alone.external_task_id,
-                task_id=None if alone is None or alone.record is None else alone.record.task_id,
-                detail=f"{question.form}: {len(lives)}",
-            )
 
     def _crowd(self, pool: str, crowded: bool) -> None:
         self._schedule.crowd(pool, crowded)

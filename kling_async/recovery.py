@@ -20,6 +20,7 @@ from kling_async.core.verdict import (
     is_ours,
 )
 from kling_async.errors import AmbiguousCreate, ExternalIdTaken, KlingError, TransportError
+from kling_async.events import facts
 from kling_async.jobs import Job, Unresolved
 from kling_async.loops import Alarm
 from kling_async.search import Search
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Recovery"]
 
-log = logging.getLogger("kling_async")
+log = logging.getLogger(__name__)
 
 LOOKS: Final = 3
 """Looks that must miss before an id counts as unused."""
@@ -126,9 +127,7 @@ class Recovery:
 
     async def _look(self, job: Job) -> Accepted | Refused | None:
         """Ask once for the task of that external id, until there is an answer."""
-        search = Search(
-            self._transport, job.endpoint, job.external_task_id, job.timeouts, job.retry, self._rng
-        )
+        search = Search(self._transport, job, self._rng)
         found = await search.run(since=job.first_sent)
         return None if found is None else self._judge(job, *found)
 
@@ -162,7 +161,11 @@ class Recovery:
         entry = Unresolved(endpoint=job.endpoint.name, external_task_id=known, reason=reason)
         self._open[name] = _Open(job, entry, self._home.time() + PAUSE)
         job.body = None
-        log.warning("the fate of create %s is unknown: %s", name, reason)
+        if job.endpoint.lookup == "none":
+            text, level = "the fate of create %s is unknown and cannot be looked up: %s", logging.WARNING
+        else:
+            text, level = "the fate of create %s is unknown, it will be looked up again: %s", logging.INFO
+        log.log(level, text, name, reason, extra=facts(job))
         job.fail(AmbiguousCreate(f"the create's answer was lost: {reason}", external_task_id=known))
         self._plan()
 
@@ -198,7 +201,8 @@ class Recovery:
             found = await self._look(job)
             item.misses = item.misses + 1 if found is None else 0
         except KlingError as error:
-            log.info("create %s is still of unknown fate: %s", job.external_task_id, error)
+            text = "create %s is still of unknown fate: %s"
+            log.debug(text, job.external_task_id, error, extra=facts(job))
             found, item.misses = None, 0
         item.pause = min(RECHECK_MAX, item.pause * 2)
         item.due = self._home.time() + item.pause
@@ -212,7 +216,7 @@ class Recovery:
             self._open.pop(job.external_task_id)
             self.on_found(job, found)
         elif found is not None or (item.misses >= RECHECKS and job.endpoint.idempotent):
-            log.info("create %s made nothing after all", job.external_task_id)
+            log.info("create %s made nothing after all", job.external_task_id, extra=facts(job))
             self._open.pop(job.external_task_id)
             self._limiter.release(job.endpoint.pool, job.ticket)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kling_async.core.verdict import Answer, Got, ReadVerdict
-    from kling_async.endpoints import Endpoint
-    from kling_async.options import Retry, Timeouts
+    from kling_async.jobs import Job
     from kling_async.transport import Transport
 
 __all__ = ["Search"]
@@ -35,17 +34,13 @@ class Search:
     def __init__(
         self,
         transport: Transport,
-        endpoint: Endpoint[Any],
-        external_task_id: str,
-        timeouts: Timeouts,
-        retry: Retry,
+        create: Job,
         rng: random.Random,
     ) -> None:
         self._transport = transport
-        self._endpoint = endpoint
-        self._name = external_task_id
-        self._timeouts = timeouts
-        self._retry = retry
+        self._create = create
+        self._endpoint = create.endpoint
+        self._name = create.external_task_id
         self._rng = rng
 
     async def run(self, *, since: float) -> tuple[TaskRecord, Answer] | None:
@@ -66,9 +61,12 @@ class Search:
 
     async def _read(self, path: str, params: Mapping[str, str] | None = None) -> Got:
         async def once() -> ReadVerdict:
-            return await self._transport.read("GET", path, params=params, timeouts=self._timeouts)
+            create, timeouts = self._create, self._create.timeouts
+            return await self._transport.read(
+                "GET", path, params=params, timeouts=timeouts, kind="lookup", about=(create,)
+            )
 
-        return await read_patiently(once, retry=self._retry, rng=self._rng)
+        return await read_patiently(once, retry=self._create.retry, rng=self._rng)
 
     async def _by_path(self) -> tuple[TaskRecord, Answer] | None:
         try:

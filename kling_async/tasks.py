@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -119,7 +120,7 @@ class Task(Generic[R]):
             TaskNotFound: The vendor knows no such task.
             AuthenticationError: The key was refused.
         """
-        patient = timeout is None
+        patient = timeout is None and anyio.current_effective_deadline() == math.inf
         self._live.patient += patient
         try:
             with anyio.move_on_after(timeout) as scope:

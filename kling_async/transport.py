@@ -7,6 +7,7 @@ aiohttp leaves this module, since its repr holds the Authorization header.
 from __future__ import annotations
 
 import io
+import logging
 import math
 import re
 from email.utils import parsedate_to_datetime
@@ -17,6 +18,7 @@ import msgspec
 
 from kling_async._version import __version__
 from kling_async.core.verdict import (
+    Again,
     Answer,
     Broken,
     CreateVerdict,
@@ -28,16 +30,20 @@ from kling_async.core.verdict import (
     judge_read,
 )
 from kling_async.errors import ConfigurationError
+from kling_async.events import facts
 from kling_async.wire import decode_envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from kling_async.auth import Signer
+    from kling_async.events import Hooks, RequestKind, Subject
     from kling_async.options import Timeouts
     from kling_async.sessions import Sessions
 
 __all__ = ["Transport", "broken_by", "redact"]
+
+log = logging.getLogger(__name__)
 
 _ANSWER_MAX: Final = 32 * 1024 * 1024
 _STREAM_FROM: Final = 512 * 1024
@@ -50,11 +56,18 @@ class Transport:
     """Sends requests of one account to one base URL."""
 
     def __init__(
-        self, sessions: Sessions, signer: Signer, base_url: str, headers: Mapping[str, str] | None = None
+        self,
+        sessions: Sessions,
+        signer: Signer,
+        base_url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        hooks: Hooks,
     ) -> None:
         self.base_url = base_url
         self.sessions = sessions
         self._signer = signer
+        self._hooks = hooks
         for name, value in (headers or {}).items():
             if not _HEADER_NAME.fullmatch(name) or any(c in value for c in "\r\n\0"):
                 raise ConfigurationError(f"headers[{name!r}]: one line, and a name of letters, digits and -")
@@ -66,12 +79,21 @@ class Transport:
         return not self._signer.renewable
 
     async def create(
-        self, path: str, body: bytes, *, endpoint: str, external_task_id: str | None, timeouts: Timeouts
+        self,
+        path: str,
+        body: bytes,
+        *,
+        endpoint: str,
+        external_task_id: str | None,
+        timeouts: Timeouts,
+        about: Sequence[Subject] = (),
     ) -> CreateVerdict:
         """Send a create; a refused token is signed anew and sent once more."""
         renewable = self._signer.renewable
         while True:
-            outcome = await self.exchange("POST", path, body=body, timeouts=timeouts)
+            outcome = await self.exchange(
+                "POST", path, body=body, timeouts=timeouts, kind="create", about=about
+            )
             verdict = judge_create(
                 outcome, endpoint=endpoint, external_task_id=external_task_id, renewable=renewable
             )
@@ -88,12 +110,28 @@ class Transport:
         timeouts: Timeouts,
         params: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        kind: RequestKind = "other",
+        about: Sequence[Subject] = (),
     ) -> ReadVerdict:
-        """Send what may be repeated freely; a refused token is signed anew and sent once more."""
+        """Send what may be repeated freely; a refused token is signed anew and sent once more.
+
+        Args:
+            method: GET, as a rule.
+            path: Below the base URL.
+            timeouts: How long it may take.
+            params: The query.
+            body: JSON.
+            kind: What it is for, to be counted by.
+            about: The tasks it is about, for the log.
+        """
         renewable = self._signer.renewable
         while True:
-            outcome = await self.exchange(method, path, params=params, body=body, timeouts=timeouts)
+            outcome = await self.exchange(
+                method, path, params=params, body=body, timeouts=timeouts, kind=kind, about=about
+            )
             verdict = judge_read(outcome, renewable=renewable)
+            if isinstance(verdict, Again):
+                self._hooks.retried()
             if not isinstance(verdict, NewToken):
                 return verdict
             self._renew(verdict)
@@ -110,6 +148,8 @@ class Transport:
         timeouts: Timeouts,
         params: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        kind: RequestKind = "other",
+        about: Sequence[Subject] = (),
     ) -> Outcome:
         """Send one request; return what came of it, whatever it was.
 
@@ -117,6 +157,27 @@ class Transport:
         one, but nothing else.
         """
         session = await self.sessions.get("reads" if method == "GET" else "creates")
+        self._hooks.sending(kind, len(body or b""))
+        begun = self.sessions.home.time()
+        outcome = await self._send(session, method, path, timeouts=timeouts, params=params, body=body)
+        if not isinstance(outcome, Answer):
+            self._hooks.unanswered()
+        if log.isEnabledFor(logging.DEBUG):
+            known = facts(*about) | {"request_id": getattr(outcome, "request_id", "")}
+            words = method, path.partition("?")[0], _word(outcome), self.sessions.home.time() - begun
+            log.debug("%s %s: %s in %.3f s", *words, extra=known)
+        return outcome
+
+    async def _send(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        path: str,
+        *,
+        timeouts: Timeouts,
+        params: Mapping[str, str] | None,
+        body: bytes | None,
+    ) -> Outcome:
         token = self._signer.token(self.sessions.home.now())
         headers = {**self._headers, "Authorization": f"Bearer {token}"}
         data: Any = body
@@ -137,10 +198,23 @@ class Transport:
                 timeout=aiohttp.ClientTimeout(total=total, connect=timeouts.connect, sock_read=read),
                 **self.sessions.per_request(self.base_url),
             ) as response:
-                return _outcome(response, await _body(response), token)
+                answer = await _body(response)
+                self._hooks.received(len(answer or b""))
+                return _outcome(response, answer, token)
         except (TimeoutError, aiohttp.ClientError, OSError, RuntimeError) as error:
             broken = broken_by(error)  # a RuntimeError: the session or stream was closed under it
         return broken
+
+
+def _word(outcome: Outcome) -> str:
+    """Say in a few words what came, and nothing of its contents."""
+    match outcome:
+        case Answer(status, code):
+            return f"HTTP {status}, code {code}"
+        case Garbled(status, reason):
+            return f"HTTP {status}, {reason}"
+        case Broken(_, reason):
+            return reason
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes | None:

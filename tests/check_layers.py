@@ -56,7 +56,7 @@ LAYERS = (
         "transport",
         "webhooks",
     },
-    {"account", "batch", "calls", "client", "tasks"},
+    {"account", "batch", "calls", "client", "stats", "tasks"},
     {"cli", "notebook"},
 )
 """A module imports from its own layer, without circles, and from those before it."""

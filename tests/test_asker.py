@@ -7,6 +7,7 @@ import datetime as dt
 from collections import Counter
 from typing import Any
 
+import anyio
 import pytest
 
 from kling_async import Client, v1
@@ -159,6 +160,20 @@ async def test_a_late_task_is_warned_about_once(
         await asyncio.gather(*(client.run(clip()) for _ in range(12)))
         emu.set_duration(1500)
         task = await client.submit(clip())
-        await task.wait(timeout)
+        await asyncio.gather(*(task.wait(timeout) for _ in range(2)))
         warned = [r for r in caplog.records if "99 in 100" in r.getMessage()]
         assert len(warned) == (1 if timeout is None else 0)
+        if warned:
+            assert (warned[0].levelname, vars(warned[0])["task_id"]) == ("WARNING", task.id)
+
+
+async def test_who_runs_with_a_deadline_is_not_warned(caplog: pytest.LogCaptureFixture) -> None:
+    """The timeout of ``run()``, or of a scope of the caller's around ``wait()``, is a deadline too."""
+    async with pair(WIDE, client={"limits": WIDE}) as (emu, client):
+        await asyncio.gather(*(client.run(clip()) for _ in range(12)))
+        emu.set_duration(1500)
+        await client.run(clip(), timeout=2000)
+        task = await client.submit(clip())
+        with anyio.fail_after(2000):
+            await task.wait()
+    assert caplog.records == []

@@ -5,41 +5,60 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 import pytest
 
-from kling_async import Event
+from kling_async import Event, PolicyViolation, TaskNotFound, Timeouts, v1
 from kling_async import events as module
+from kling_async.catalog import endpoint_of
 from kling_async.errors import KlingError
-from kling_async.events import EventKind, Hooks
-from tests.support import Recorder, clip, pair, still
+from kling_async.events import EventKind, Hooks, facts
+from kling_async.live import Live
+from tests.support import Recorder, client_of, clip, pair, still, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
+
+
+TASK = Live(endpoint_of(still()), "77")
 
 
 def test_without_a_listener_no_event_is_made(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Free when unused: those who emit can see it beforehand, and nothing is built if they do not."""
-    monkeypatch.setattr(module, "Event", None)
-    hooks = Hooks(None)
-    assert not hooks
-    hooks.emit("asked", 1.0, nonsense=object())
+    """Free when unused: it is counted, and neither an event, nor its facts, nor the time are looked for."""
+    for name in ("Event", "facts"):
+        monkeypatch.setattr(module, name, None)
+    hooks = Hooks(None, lambda: pytest.fail("nobody wants to know the time"))
+    caplog.set_level(logging.INFO, "kling_async")
+    hooks.emit("asked", TASK)
+    assert hooks.counted()["asked"] == 1
     assert caplog.records == []
 
 
 def test_a_listener_gets_the_facts() -> None:
-    """Kind, time and whatever was passed; the rest has harmless defaults."""
+    """Kind, time, what it is about and whatever was passed; the rest has harmless defaults."""
     heard = Recorder()
-    hooks = Hooks(heard)
-    assert hooks
-    hooks.emit("ended", 2.5, pool="video", task_id="77", status="failed", detail="too dark")
-    assert heard.events == [
-        Event(kind="ended", at=2.5, pool="video", task_id="77", status="failed", detail="too dark")
-    ]
-    assert (heard.events[0].endpoint, heard.events[0].external_task_id) == ("", None)
+    hooks = Hooks(heard, lambda: 2.5)
+    hooks.emit("ended", TASK, status="failed", detail="too dark")
+    named = {"endpoint": TASK.endpoint.name, "pool": "image", "task_id": "77"}
+    expected = {"kind": "ended", "at": 2.5, "status": "failed", "detail": "too dark", **named}
+    assert heard.events == [msgspec.convert(expected, Event)]
+    assert (heard.events[0].external_task_id, heard.events[0].error) == (None, "")
+
+
+def test_an_event_about_many_tells_what_they_have_in_common() -> None:
+    """Ids where it is about one; the endpoint and the pool where they share them."""
+    named = Live(endpoint_of(still()), "mine", named=True)
+    video = Live(endpoint_of(clip()), "78")
+    assert facts(named) == {**facts(TASK), "external_task_id": "mine", "task_id": None}
+    assert facts(TASK, named) == {**facts(TASK), "task_id": None}
+    assert facts(TASK, video) == facts()
+    assert facts(pool="video") == {**facts(), "pool": "video"}
 
 
 def test_events_are_frozen_and_plain() -> None:
@@ -51,19 +70,17 @@ def test_events_are_frozen_and_plain() -> None:
     assert hash(event) == hash(Event(kind="created", at=1.0, task_id="77"))
 
 
-@pytest.mark.parametrize("facts", [{}, {"no_such_fact": 1}], ids=["listener", "our own slip"])
-def test_what_goes_wrong_in_telling_is_logged(
-    facts: dict[str, int], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_a_listener_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """It is the listener's trouble, never that of who emits."""
 
     def broken(event: Event) -> None:
         raise ValueError("a listener's own trouble")
 
-    Hooks(broken).emit("asked", 1.0, **facts)
+    Hooks(broken, lambda: 1.0).emit("asked", TASK)
     (record,) = caplog.records
-    assert (record.name, record.levelno) == ("kling_async", logging.ERROR)
+    assert (record.name, record.levelno) == ("kling_async.events", logging.ERROR)
     assert record.getMessage() == "on_event raised at 'asked'" and record.exc_info is not None
+    assert vars(record)["task_id"] == "77"
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
@@ -74,7 +91,7 @@ def test_who_wants_to_end_the_program_may(kind: type[BaseException]) -> None:
         raise kind
 
     with pytest.raises(kind):
-        Hooks(leave).emit("asked", 1.0)
+        Hooks(leave, lambda: 1.0).emit("asked")
 
 
 async def test_a_listener_that_always_raises_harms_no_task() -> None:
@@ -90,20 +107,23 @@ async def test_a_listener_that_always_raises_harms_no_task() -> None:
     assert {"queued", "admitted", "created", "asked", "changed", "ended"} <= set(seen)
 
 
-async def test_the_events_of_one_task_tell_its_story(tmp_path: object) -> None:
+async def test_the_events_of_one_task_tell_its_story(tmp_path: Path) -> None:
     """In order, with the ids that belong to it, at times that never go back."""
     heard = Recorder()
     async with pair(client={"on_event": heard}) as (_, client):
         task = await client.submit(still(), external_task_id="order-17")
         await task.wait()
-        await task.download(str(tmp_path))
+        await task.download(tmp_path)
     story = [event.kind for event in heard.events if event.kind not in ("asked", "changed")]
     assert story == ["queued", "admitted", "created", "ended", "downloaded"]
-    assert {event.external_task_id for event in heard.events if event.kind != "asked"} == {"order-17"}
-    assert {event.task_id for event in heard.events[3:]} == {task.id}
+    assert {event.external_task_id for event in heard.events} == {"order-17"}
+    assert {event.task_id for event in heard.events[2:]} == {task.id}
+    assert {event.task_id for event in heard.events[:2]} == {None}
     assert {event.pool for event in heard.events} == {"image"}
+    assert {event.endpoint for event in heard.events} == {endpoint_of(still()).name}
     assert [event.at for event in heard.events] == sorted(event.at for event in heard.events)
     assert heard.of("ended")[0].status == "succeed" and heard.of("downloaded")[0].detail.endswith(".png")
+    assert heard.of("downloaded")[0].size == (tmp_path / heard.of("downloaded")[0].detail).stat().st_size
 
 
 @pytest.mark.parametrize(
@@ -123,12 +143,92 @@ async def test_the_events_of_a_create_that_did_not_go_well(code: int, story: lis
         with contextlib.suppress(KlingError):
             await client.submit(clip())
     assert heard.kinds() == story
+    assert {event.external_task_id for event in heard.events} == {heard.events[0].external_task_id} != {None}
+    assert all(event.error for event in heard.events if event.kind in ("left", "refused"))
+    assert [bool(event.error) for event in heard.of("queued")] == [False, True][: len(heard.of("queued"))]
 
 
-async def test_every_kind_is_one_that_the_type_names() -> None:
-    """So a listener that matches on them all misses none; a full account and an old slot included."""
+async def test_every_kind_is_one_that_the_type_names(tmp_path: Path) -> None:
+    """So a listener that matches on them all misses none, and there is none in vain; all are named alike."""
     heard = Recorder()
-    options = {"on_event": heard, "max_task_life": 50}
-    async with pair({"video": 2}, seconds=100, foreign={"video": 1}, client=options) as (_, client):
-        await asyncio.gather(*(client.run(clip()) for _ in range(2)))
-    assert {"refused", "slot_expired"} <= set(heard.kinds()) <= set(get_args(EventKind))
+    options = {"on_event": heard, "max_task_life": 50, "timeouts": Timeouts(read=5)}
+    async with pair({"video": 2}, seconds=100, foreign={"video": 1}, client=options) as (emu, client):
+        emu.fault("create", kind="lost_after")
+        tasks = await asyncio.gather(*(client.submit(clip()) for _ in range(2)))
+        await asyncio.gather(*(task.download(tmp_path) for task in tasks))
+        emu.fault("create", code=1301)
+        with pytest.raises(PolicyViolation):
+            await client.submit(clip())
+    assert set(heard.kinds()) == set(get_args(EventKind))
+    one = [event for event in heard.events if event.kind != "asked" or event.detail == "one: 1"]
+    assert all(event.pool == "video" and event.endpoint and event.external_task_id for event in one)
+    made = ("created", "adopted", "asked", "changed", "ended", "slot_expired", "downloaded")
+    assert {event.task_id for event in one if event.kind in made} == {task.id for task in tasks}
+
+
+async def test_an_attached_task_is_named_by_what_is_known_of_it() -> None:
+    """By the id it was attached by, before it was ever seen; by both ids from then on."""
+    heard = Recorder()
+    async with pair(client={"on_event": heard}) as (emu, client):
+        async with client_of(emu) as other:
+            made = await other.submit(clip(), external_task_id="order-17")
+        task = client.attach(v1.TextToVideo, external_task_id="order-17")
+        assert task.external_task_id == "order-17"
+        await task.wait()
+    first, *later = [(event.external_task_id, event.task_id) for event in heard.events]
+    assert first == ("order-17", None)
+    assert set(later) == {("order-17", made.id)}
+
+
+async def test_a_refusal_is_told_before_what_follows_from_it() -> None:
+    """An emptied pool tries again at once; the story still goes refused, admitted."""
+    heard = Recorder()
+    async with pair({"video": 1}, foreign={"video": 1}, client={"on_event": heard}) as (emu, client):
+        emu.fault("create", code=1302, retry_after=0, acts=False)
+        submit = asyncio.create_task(client.submit(clip()))
+        await until(lambda: len(heard.of("refused")) == 3)
+        emu.set_foreign("video", 0)
+        await submit
+    again = ["refused", "admitted"] * len(heard.of("refused"))
+    assert heard.kinds() == ["queued", "admitted", "queued", "admitted", *again, "created"]
+
+
+async def test_a_refusal_is_told_though_nobody_waits_any_more() -> None:
+    """The submitter left while its create was on its way: it was refused all the same, and is not queued."""
+    heard = Recorder()
+    async with pair(foreign={"video": 5}, client={"on_event": heard}) as (emu, client):
+        emu.fault("create", kind="slow", seconds=5)
+        submit = asyncio.create_task(client.submit(clip()))
+        await until(lambda: bool(heard.of("admitted")))
+        submit.cancel()
+        await until(lambda: bool(heard.of("refused")))
+        assert client.stats().queued == client.stats().in_flight == 0
+    assert heard.kinds() == ["queued", "admitted", "left", "refused"]
+    assert heard.of("left")[0].error == "CancelledError"
+
+
+async def test_a_task_that_is_gone_has_ended_for_whoever_counts() -> None:
+    """Three misses in a row: told as an end with an error, not as the vendor's word."""
+    heard = Recorder()
+    async with pair(client={"on_event": heard}) as (emu, client):
+        task = await client.submit(clip())
+        emu.fault("query", code=1201, message="Task not found by id/external id", times=None)
+        with pytest.raises(TaskNotFound):
+            await task.wait()
+        assert (client.stats().gone, client.stats().running) == (1, 0)
+    (end,) = heard.of("ended")
+    assert (end.task_id, end.status, end.error) == (task.id, "", "TaskNotFound")
+
+
+async def test_a_listener_may_look_around() -> None:
+    """It may ask the client how it stands, and finds what it is being told counted already."""
+    seen: list[tuple[str, int]] = []
+
+    def look(event: Event) -> None:
+        if event.kind in ("created", "asked"):
+            seen.append((event.kind, getattr(client.stats(), event.kind)))
+
+    async with pair(client={"on_event": look}) as (_, client):
+        await client.run(clip())
+        asked = client.stats().asked
+    assert seen == [("created", 1), *(("asked", n) for n in range(1, asked + 1))]

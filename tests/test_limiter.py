@@ -7,11 +7,13 @@ import random
 
 import pytest
 
-from kling_async import ConfigurationError, RequestInvalid
+from kling_async import ConfigurationError, RequestInvalid, v1
+from kling_async.catalog import endpoint_of
 from kling_async.core.admission import Phase, Ticket
 from kling_async.errors import ClientClosed, KlingError
 from kling_async.events import Hooks
 from kling_async.limiter import Limiter
+from kling_async.live import Live
 from kling_async.loops import Home
 from tests.support import Recorder, settle
 
@@ -27,7 +29,12 @@ class Desk:
         self.events = Recorder()
         self.home = Home(lambda: 1_000_000.0)
         self.limiter = Limiter(
-            self.home, Hooks(self.events), random.Random(1), limits=limits, life=life, gate=gate
+            self.home,
+            Hooks(self.events, self.home.time),
+            random.Random(1),
+            limits=limits,
+            life=life,
+            gate=gate,
         )
         self.admitted: list[Ticket] = []
         self.purged: list[tuple[Ticket, KlingError]] = []
@@ -164,10 +171,11 @@ async def test_expired_slots_are_told() -> None:
     """Rule 1: after max_task_life, by the timer, with an event that names the create."""
     desk = Desk(life=50)
     ticket = desk.enter()
-    ticket.owner = type("Owner", (), {"external_task_id": "mine"})()
+    ticket.owner = Live(endpoint_of(v1.TextToVideo), "mine", named=True)
     desk.limiter.accepted("video", ticket)
     await asyncio.sleep(51)
-    assert [(e.kind, e.external_task_id) for e in desk.events.events] == [("slot_expired", "mine")]
+    (event,) = desk.events.events
+    assert (event.kind, event.external_task_id, event.pool) == ("slot_expired", "mine", "video")
     assert desk.limiter.pool("video").held == 0
 
 

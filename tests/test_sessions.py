@@ -17,6 +17,7 @@ from kling_async import Client, ConfigurationError, Timeouts
 from kling_async import sessions as module
 from kling_async.auth import ApiKey
 from kling_async.core.verdict import Full
+from kling_async.events import Hooks
 from kling_async.loops import Home
 from kling_async.sessions import PublicResolver, Sessions, is_public
 from kling_async.transport import Transport
@@ -205,7 +206,9 @@ async def test_an_injected_session_that_raises_for_status_changes_nothing() -> N
         aiohttp.ClientSession(raise_for_status=True) as mine,
         opened(session=mine) as sessions,
     ):
-        transport = Transport(sessions, ApiKey("k"), f"http://127.0.0.1:{wire.port}")
+        transport = Transport(
+            sessions, ApiKey("k"), f"http://127.0.0.1:{wire.port}", hooks=Hooks(None, sessions.home.time)
+        )
         limits = Timeouts()
         verdict = await transport.create("/x", b"{}", endpoint="e", external_task_id="m", timeouts=limits)
     assert isinstance(verdict, Full)

@@ -38,6 +38,7 @@ from kling_async.errors import (
     ServerError,
     TransportError,
 )
+from kling_async.events import Hooks
 from kling_async.loops import Home
 from kling_async.sessions import Sessions
 from kling_async.transport import Transport, broken_by
@@ -68,7 +69,8 @@ async def sending(
     home = Home(lambda: 1_790_000_000.0)
     sessions = Sessions(home, **options)
     try:
-        yield Transport(sessions, signer or ApiKey(KEY), f"{scheme}://127.0.0.1:{port}", headers)
+        hooks = Hooks(None, home.time)
+        yield Transport(sessions, signer or ApiKey(KEY), f"{scheme}://127.0.0.1:{port}", headers, hooks=hooks)
     finally:
         await sessions.close()
 

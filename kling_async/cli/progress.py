@@ -57,6 +57,7 @@ class Progress:
         self._stream = sys.stdout if stream is None else stream
         self._live = self._stream.isatty()
         self._queued: dict[str | None, float] = {}
+        self._sent: set[str | None] = set()
         self._waited: set[str | None] = set()
         self._length = 0
 
@@ -66,13 +67,18 @@ class Progress:
         match event.kind:
             case "queued" | "refused":
                 counts.refused += event.kind == "refused"
-                self._queued.setdefault(name, event.at)
+                if event.kind == "queued" or name in self._sent:  # else its submitter has left
+                    self._queued.setdefault(name, event.at)
+                self._sent.discard(name)
             case "admitted":
+                self._sent.add(name)
                 if event.at - self._queued.pop(name, event.at) > _AT_ONCE:
                     self._waited.add(name)
             case "left":
+                self._sent.discard(name)
                 self._queued.pop(name, None)
-            case "created":
+            case "created" | "adopted":
+                self._sent.discard(name)
                 counts.running += 1
             case "asked":
                 counts.asked += 1

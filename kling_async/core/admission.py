@@ -297,6 +297,11 @@ class Pool:
         aside = [item[-1] for item in self._aside if item[-1].phase is Phase.ASIDE]
         return [*self._queue, *aside, *self._sent, *self._holding]
 
+    def oldest(self) -> Ticket | None:
+        """Return the ticket that came first of those that queue, whoever's turn it is."""
+        aside = (item[-1] for item in self._aside if item[-1].phase is Phase.ASIDE)
+        return min((*self._queue.heads(), *aside), key=lambda ticket: ticket.sequence, default=None)
+
     def view(self) -> View:
         """Return the pool's state as a value."""
         return View(self.limit, self.source, self.belief, self.held, self.queued, self.closed)

@@ -96,6 +96,13 @@ class Queue:
             for line in lane.lines.values():
                 yield from (ticket for _, ticket in line.tickets if ticket.phase is Phase.QUEUED)
 
+    def heads(self) -> Iterator[Ticket]:
+        """Of each label in each priority, the one that came first."""
+        for lane in self._lanes.values():
+            for line in lane.lines.values():
+                if (ticket := line.head()) is not None:
+                    yield ticket
+
     def put(self, ticket: Ticket) -> None:
         """Queue a ticket: a new one behind those of its label, one that was sent in its old place."""
         ticket.phase = Phase.QUEUED

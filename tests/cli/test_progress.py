@@ -109,6 +109,8 @@ def told(*story: tuple[str, float]) -> Counts:
         ([("queued", 0), ("admitted", 9)], Counts(1, waited=1)),
         ([("queued", 0), ("admitted", 0), ("created", 1)], Counts(1, running=1)),
         ([("queued", 0), ("admitted", 0), ("refused", 1)], Counts(1, queued=1, refused=1)),
+        ([("queued", 0), ("admitted", 0), ("left", 1), ("refused", 2)], Counts(1, refused=1)),
+        ([("admitted", 0), ("left", 1), ("adopted", 2)], Counts(1, running=1)),
         ([("created", 0), ("asked", 1), ("changed", 1), ("ended", 2)], Counts(1, asked=1)),
         ([("downloaded", 0), ("slot_expired", 0)], Counts(1, files=1)),
     ],

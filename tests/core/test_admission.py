@@ -274,6 +274,22 @@ def test_2_no_other_head_steps_aside(weight: int) -> None:
     assert head.phase is Phase.QUEUED
 
 
+def test_the_oldest_is_who_came_first_of_those_that_queue() -> None:
+    """Whatever its priority, aside or not; who is sent does not queue, but does again when refused."""
+    pool = told(9)
+    assert pool.oldest() is None
+    heavy, light = enter(pool, 9, 1)
+    (urgent,) = enter(pool, 1, priority=5)
+    assert pool.oldest() is heavy
+    assert pool.admit(0.0) == [urgent]
+    pool.withdrawn(urgent)
+    assert pool.admit(0.0) == [heavy] and pool.oldest() is light
+    pool.refused(heavy, 0.0, 0.0)
+    assert heavy.phase is Phase.ASIDE and pool.oldest() is heavy
+    pool.leave(heavy)
+    assert pool.oldest() is light
+
+
 def test_2_who_stepped_aside_may_leave_or_be_closed_out() -> None:
     """An aside ticket queues in every other respect, and its moment passes without it."""
     pool = told(9)

@@ -152,6 +152,17 @@ def test_labels_that_queue_are_served_in_turn_in_any_order_of_arrival(
             assert max(between, default=0) <= 2, f"{other} against {label} in {rest}"
 
 
+def test_the_heads_are_the_first_of_each_label_and_priority() -> None:
+    """By arrival, whoever's turn it is; who left is none, and looking changes no turn."""
+    queue = Queue()
+    tickets = [put(queue, label, priority=priority) for label in "abab" for priority in (0, 1)]
+    leave(queue, tickets[0])
+    heads = set(queue.heads())
+    assert heads == {tickets[4], tickets[1], tickets[2], tickets[3]}
+    assert [serve(queue) for _ in range(7)] == [tickets[n] for n in (1, 3, 5, 7, 2, 4, 6)]
+    assert set(queue.heads()) == set()
+
+
 def test_in_a_steady_state_labels_alternate() -> None:
     """Each label enters its next request when its last was served: a plain cycle."""
     queue = Queue()
