@@ -329,7 +329,9 @@ class Client:
         for poller in self._engine.pollers.values():
             if (live := poller.find(endpoint, known)) is not None:
                 return Task(self._engine.looking_after(poller), live)
-        return Task(self._engine, Live(endpoint, known, named=task_id is None))
+        live = Live(endpoint, known, named=task_id is None)
+        self._engine.poller.known.add(live)
+        return Task(self._engine, live)
 
     def tasks(self) -> list[Task[Any]]:
         """Return the tasks this client has seen made or running, and not yet seen ended."""
@@ -339,7 +341,7 @@ class Client:
             Task(engine.looking_after(poller), live)
             for poller in engine.pollers.values()
             for live in poller
-            if live.record is not None
+            if live.record is not None and poller.known.is_holder(live)
         ]
 
     def nudge(self, id: str) -> bool:  # noqa: A002 - either of a task's ids
@@ -354,10 +356,15 @@ class Client:
             Whether such a task is looked after.
         """
         self._engine.home.notice()
-        lives = [live for live in self._engine.poller if id in (live.id, live.external_task_id)]
-        for live in lives:
-            self._engine.poller.nudge(live)
-        return bool(lives)
+        found = [
+            (poller, live)
+            for poller in self._engine.pollers.values()
+            for live in poller
+            if id in (live.id, live.external_task_id)
+        ]
+        for poller, live in found:
+            poller.nudge(live)
+        return bool(found)
 
     def stats(self) -> Stats:
         """Return what this client has done and is doing, in numbers, without asking anybody. Cheap."""

@@ -17,6 +17,7 @@ from kling_async.core.durations import KNOWN
 from kling_async.core.verdict import Again, Got, Missing, Refused, State, is_known_status, state_of
 from kling_async.errors import APIError, BadResponse, KlingError, TaskNotFound, TransportError
 from kling_async.events import facts
+from kling_async.known import Known
 from kling_async.live import Live
 from kling_async.loops import Alarm, is_pending
 from kling_async.retry import not_found, read_patiently
@@ -74,6 +75,7 @@ class Poller:
         self._schedule = schedule()
         self._rng = rng
         self._lives: dict[tuple[str, str], Live] = {}
+        self.known = Known(limiter)
         self._alarm = Alarm(home, self._pump)
         self._reported: set[str] = set()
         self._strikes: dict[tuple[str, str], int] = {}
@@ -92,17 +94,23 @@ class Poller:
         return len(self._lives)
 
     def find(self, endpoint: Endpoint[Any], id: str) -> Live | None:  # noqa: A002 - the field's word
-        """Return what is known of a task that is looked after."""
-        return self._lives.get((endpoint.path, id))
+        """Return what stands for a task, looked after or not."""
+        return self.known.find(endpoint, id)
 
     def watch(self, live: Live, *, at_once: bool = False) -> Live:
         """Look after a task; return the one already looked after, if it is the same."""
         known = self._lives.setdefault((live.endpoint.path, live.id), live)
+        if live.record is not None:
+            self.known.seen(live)
         if known is live:
             self._look_after(live, at_once=at_once)
             if live.record is not None and live.done:  # adopted after it had ended
                 self._end(live, live.record)
             self._pump(self._home.time())
+        elif live.ticket is not None:  # attached to while its create was in doubt
+            self.known.let_go(known)
+            known.ticket, live.ticket = live.ticket, None
+            known.ticket.owner = known
         return known
 
     def _look_after(self, live: Live, *, at_once: bool) -> None:
@@ -176,6 +184,8 @@ class Poller:
 
         got = await read_patiently(read, retry=retry, rng=self._rng, what=live.id)
         self._apply(live, record_of(live.endpoint, got))
+        if not live.done and (live.endpoint.path, live.id) not in self._lives:
+            self.watch(live)  # it holds slots now, so its end must be seen
 
     def fail_all(self, error: KlingError) -> None:
         """Let every waiter fail; the tasks themselves are not affected."""
@@ -307,7 +317,8 @@ class Poller:
             word = record.status[:50]
             log.warning("unknown task status %r counts as running", word, extra=facts(live))
         if before is None or (before.status, before.updated_at) != (record.status, record.updated_at):
-            self._hooks.emit("changed", live, status=record.status, detail=redact(record.message))
+            if self.known.is_holder(live):
+                self._hooks.emit("changed", live, status=record.status, detail=redact(record.message))
             _wake(live.changes)
         if before is None:
             self._found(live, record, state)
@@ -320,23 +331,22 @@ class Poller:
             live.ticket = self.find_ticket(record.external_task_id)
             if live.ticket is not None:
                 live.ticket.owner = live
-        twin = self._lives.get((live.endpoint.path, record.task_id), live)
-        if live.ticket is None and state is State.RUNNING and twin is live:
+        if self.known.seen(live) and live.ticket is None and state is State.RUNNING:
             weight = live.endpoint.weight(live.request) if live.request is not None else 1
             live.ticket = self._limiter.occupy(live.endpoint.pool, weight, self._age(record), live)
 
     def _end(self, live: Live, record: TaskRecord) -> None:
+        told = self.known.is_holder(live)
         self._forget(live)
-        self._hooks.emit("ended", live, status=record.status, detail=redact(record.message))
+        if told:
+            self._hooks.emit("ended", live, status=record.status, detail=redact(record.message))
         _wake(live.changes)
         _wake(live.waiters)
 
     def _forget(self, live: Live) -> None:
         self._lives.pop((live.endpoint.path, live.id), None)
         self._schedule.remove(live)
-        if live.ticket is not None:
-            self._limiter.release(live.endpoint.pool, live.ticket)
-            live.ticket = None
+        self.known.let_go(live)
 
     def _crowd(self, pool: str, crowded: bool) -> None:
         self._schedule.crowd(pool, crowded)

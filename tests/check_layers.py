@@ -44,6 +44,7 @@ LAYERS = (
         "files",
         "jobs",
         "journal",
+        "known",
         "limiter",
         "limits",
         "live",

@@ -253,6 +253,34 @@ async def test_attach_by_external_id_and_twice() -> None:
         assert await by_name.wait() == await by_id.wait()
 
 
+async def test_handles_by_either_id_made_before_anything_was_seen_are_one_task() -> None:
+    """Two by the same id are one; by the other id it is a twin: slots held once, told about once."""
+    async with pair(seconds=100) as (emu, client):
+        made = await client.submit(clip(), external_task_id="mine")
+        heard = Recorder()
+        async with client_of(emu, on_event=heard) as other:
+            by_id = [other.attach(v1.TextToVideo, task_id=made.id) for _ in range(2)]
+            by_name = other.attach(v1.TextToVideo, external_task_id="mine")
+            waits = [asyncio.create_task(task.wait()) for task in (*by_id, by_name)]
+            await asyncio.sleep(10)
+            assert other.account.limits()["video"].held == 1
+            assert [task.id for task in other.tasks()] == [made.id]
+            await asyncio.gather(*waits)
+            assert (other.account.limits()["video"].held, other.tasks()) == (0, [])
+            assert len(heard.of("ended")) == 1
+        assert client.attach(v1.TextToVideo, external_task_id="mine")._live is made._live
+
+
+async def test_a_refreshed_task_that_runs_is_looked_after() -> None:
+    """It holds a slot from then on, so somebody who queues for that slot gets it when the task ends."""
+    async with pair({"video": 1}, seconds=100) as (emu, client):
+        made = await client.submit(clip())
+        async with client_of(emu, limits={"video": 1}) as other:
+            await other.attach(v1.TextToVideo, task_id=made.id).refresh()
+            assert [task.id for task in other.tasks()] == [made.id]
+            await asyncio.wait_for(other.submit(clip()), 200)
+
+
 async def test_attach_to_nothing() -> None:
     """A task that was never seen is believed missing at once."""
     async with pair() as (emu, client):

@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from kling_async import AmbiguousCreate, ExternalIdTaken, Retry
+from kling_async import AmbiguousCreate, ExternalIdTaken, Retry, v1
 from kling_async.catalog import TASKS
-from tests.support import clip, pair, until
+from tests.support import clip, pair, still, until
 
 pytestmark = pytest.mark.anyio
 
@@ -92,6 +92,22 @@ async def test_a_contested_refusal_is_believed_when_nothing_is_there() -> None:
         with pytest.raises(ExternalIdTaken):
             await client.submit(clip())
         assert client.account.limits()["video"].held == 0 and client.unresolved() == []
+
+
+async def test_a_task_attached_to_while_its_create_was_in_doubt_holds_its_slots_once() -> None:
+    """Whoever knows the vendor's id may wait for it meanwhile; in the end no slot is left held."""
+    async with pair(seconds=100) as (emu, client):
+        emu.fault("create", kind="lost_after")
+        emu.fault("query", kind="slow", seconds=20)
+        submit = asyncio.create_task(client.submit(still(n=4)))
+        await until(lambda: emu.tasks)
+        attached = client.attach(v1.ImageGeneration, task_id=next(iter(emu.tasks)))
+        await attached.refresh()
+        assert client.account.limits()["image"].held == 5  # of the create in doubt, and of a task unknown
+        task = await submit
+        assert client.account.limits()["image"].held == 4
+        assert await task.wait() == await attached.wait()
+        assert client.account.limits()["image"].held == 0
 
 
 async def test_closing_asks_no_more() -> None:

@@ -40,6 +40,7 @@ def exactly_one(*names: str) -> Rule:
     """Return the rule that one of these fields is set, and only one."""
 
     def one_of_them(r: Any) -> Iterator[Problem | Doubt]:
+        """One of several fields, and only one."""
         given = [name for name in names if is_set(getattr(r, name))]
         if len(given) != 1:
             said = "none is" if not given else f"{' and '.join(given)} are"
@@ -118,6 +119,7 @@ def video_model(endpoint: str, *, mode: str = "std", seconds: int = 5, **feature
     """
 
     def model_can(r: Any) -> Iterator[Problem | Doubt]:
+        """The model must offer what is asked for, by the vendor's capability map."""
         known = [row for row in capabilities.VIDEO if (row.endpoint, row.model) == (endpoint, r.model_name)]
         yield from model_is_known(r.model_name, bool(known), retired=capabilities.RETIRED_VIDEO)
         if not known:
