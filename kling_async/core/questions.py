@@ -2,7 +2,7 @@
 
 A *list* is the newest page of one product (path); *ids* are up to 20 task ids at ``/tasks``, whatever
 their paths; *one* is a GET of a single task. A round uses the fewest requests, then the fewest bytes. A form
-that is refused, or whose answers keep leaving out what they were asked for, is not used any more.
+that is refused, or whose answers keep leaving out what they were asked for, is not used for an hour.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ IDS_MAX: Final = 20
 PAGE_MAX: Final = 500
 _WRONG_MAX: Final = 3
 """Tasks wrongly left out, none found between them, after which a form counts as not working."""
+
+_AGAIN: Final = 3600.0
+"""Seconds after which a form that was given up is tried once more: a gateway may have had a bad day."""
 
 Form = Literal["list", "ids", "one"]
 
@@ -49,20 +52,25 @@ class Forms:
 
     def __init__(self, *, batch_ids: bool) -> None:
         self._ids = batch_ids
-        self._broken: set[tuple[Form, str]] = set()
+        self._broken: dict[tuple[Form, str], float] = {}
         self._wrong: dict[tuple[Form, str], int] = {}
         self._surplus: dict[str, float] = {}
 
     def works(self, form: Form, path: str) -> bool:
         """Whether to ask about tasks of this path in that form."""
-        return (form != "ids" or self._ids) and (form, path) not in self._broken
+        if form == "ids" and (not self._ids or ("ids", "") in self._broken):
+            return False
+        return (form, path) not in self._broken
 
-    def broken(self, form: Form, path: str) -> None:
+    def broken(self, form: Form, path: str, now: float) -> None:
         """It was refused: ids for the whole account if ``path`` is empty, else for that path's tasks."""
-        if form == "ids" and not path:
-            self._ids = False
-        elif form != "one":
-            self._broken.add((form, path))
+        if form != "one":
+            self._broken[form, path] = now + _AGAIN
+
+    def forgive(self, now: float) -> None:
+        """Let what was given up long ago be tried again."""
+        for key in [key for key, until in self._broken.items() if until <= now]:
+            del self._broken[key]
 
     def noted(self, form: Form, path: str, found: int, missing: int) -> None:
         """Take how many of the tasks that it was asked for an answer had."""
@@ -73,12 +81,12 @@ class Forms:
             grown = min(2 * surplus + missing, found + missing + 50)
             self._surplus[path] = max(surplus, grown) if missing else surplus * 0.995
 
-    def wrong(self, form: Form, path: str) -> bool:
+    def wrong(self, form: Form, path: str, now: float) -> bool:
         """A task that an answer had left out was found alone; return whether the form is given up."""
         count = self._wrong[form, path] = self._wrong.get((form, path), 0) + 1
         if count < _WRONG_MAX:
             return False
-        self._broken.add((form, path))
+        self.broken(form, path, now)
         return True
 
     def page(self, path: str, own: int) -> int:

@@ -242,7 +242,7 @@ class Schedule:
     def unsupported(self, question: Question, now: float) -> None:
         """Lists or ids are refused here: ask otherwise, at once. Single GETs only ever have `failed`."""
         self._now = max(self._now, now)
-        self._forms.broken(question.form, question.path)
+        self._forms.broken(question.form, question.path, self._now)
         for task in self._returned(question):
             task.urgent = True
             self._sync(task)
@@ -283,7 +283,7 @@ class Schedule:
         if question.form != "one":
             task.misses = 0
         elif missed is not None:
-            if self._forms.wrong(missed, task.path):
+            if self._forms.wrong(missed, task.path, self._now):
                 self._rechoose()
             self._set_alone(task, alone=task.misses >= _MISSES)
 
@@ -368,6 +368,7 @@ class Schedule:
     def _rechoose(self) -> None:
         """Choose the forms anew; move the tasks of those paths where it changed."""
         before = self._chosen
+        self._forms.forgive(self._now)
         self._chosen = self._forms.choose({path: len(tasks) for path, tasks in self._paths.items() if tasks})
         for path, form in self._chosen.items():
             if before.get(path, form) != form:

@@ -92,5 +92,5 @@ def without_ids() -> Forms:
 def singles() -> Forms:
     """Where nothing but single GETs works."""
     forms = Forms(batch_ids=False)
-    forms.broken("list", PATH)
+    forms.broken("list", PATH, 0.0)
     return forms

@@ -40,27 +40,42 @@ def test_without_ids_lists_serve_all_but_single_tasks() -> None:
 def test_what_is_refused_is_not_used_again() -> None:
     """Ids for the whole account, lists path by path; the single GET always works."""
     forms = Forms(batch_ids=True)
-    forms.broken("ids", "")
+    forms.broken("ids", "", 0.0)
     assert forms.choose({"a": 5, "b": 5}) == {"a": "list", "b": "list"}
-    forms.broken("list", "a")
+    forms.broken("list", "a", 0.0)
     assert forms.choose({"a": 5, "b": 5}) == {"a": "one", "b": "list"}
-    forms.broken("one", "a")
+    forms.broken("one", "a", 0.0)
     assert forms.works("one", "a")
+
+
+def test_what_was_given_up_is_tried_again_after_an_hour() -> None:
+    """A gateway's bad day does not last for the client's life; a JWT has no /tasks ever."""
+    forms = Forms(batch_ids=True)
+    forms.broken("ids", "", 100.0)
+    forms.broken("list", "a", 200.0)
+    forms.forgive(3699.0)
+    assert forms.choose({"a": 5}) == {"a": "one"}
+    forms.forgive(3700.0)
+    assert forms.choose({"a": 5}) == {"a": "ids"} and not forms.works("list", "a")
+    without = Forms(batch_ids=False)
+    without.broken("ids", "", 0.0)
+    without.forgive(1e9)
+    assert not without.works("ids", "a")
 
 
 def test_a_list_that_is_refused_leaves_ids() -> None:
     """Three questions by ids serve fifty tasks then."""
     forms = Forms(batch_ids=True)
-    forms.broken("list", "a")
+    forms.broken("list", "a", 0.0)
     assert forms.choose({"a": 50}) == {"a": "ids"}
 
 
 def test_a_form_that_leaves_out_what_is_there_is_given_up_for_that_path() -> None:
     """Three tasks in a row, found alone; one that it does find begins the count anew."""
     forms = Forms(batch_ids=True)
-    assert [forms.wrong("ids", "a"), forms.wrong("ids", "a")] == [False, False]
+    assert [forms.wrong("ids", "a", 0.0), forms.wrong("ids", "a", 0.0)] == [False, False]
     forms.noted("ids", "a", found=1, missing=1)
-    assert [forms.wrong("ids", "a") for _ in range(3)] == [False, False, True]
+    assert [forms.wrong("ids", "a", 0.0) for _ in range(3)] == [False, False, True]
     assert forms.choose({"a": 5, "b": 5}) == {"a": "list", "b": "ids"}
 
 
