@@ -11,7 +11,7 @@ from kling_async.wire import CallRequest, RawResult, TaskRequest
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-__all__ = ["ACCOUNT_COSTS", "CALLS", "TASKS", "call_of", "endpoint_of"]
+__all__ = ["ACCOUNT_COSTS", "CALLS", "TASKS", "call_of", "endpoint_of", "row_of"]
 
 R = TypeVar("R")
 
@@ -95,3 +95,12 @@ def call_of(request: CallRequest[R]) -> Call[R]:
         hint = "; use client.submit()" if isinstance(request, TaskRequest) else ""
         raise TypeError(f"{type(request).__name__} is not a request that is answered at once{hint}")
     return found
+
+
+def row_of(request: TaskRequest[Any] | CallRequest[Any]) -> Endpoint[Any] | Call[Any]:
+    """Return the row of any request.
+
+    Raises:
+        TypeError: There is none.
+    """
+    return call_of(request) if isinstance(request, CallRequest) else endpoint_of(request)

@@ -30,6 +30,7 @@ LAYERS = (
         "headers",
         "inputs",
         "options",
+        "prices",
         "results",
         "v1",
         "v2",
