@@ -98,6 +98,8 @@ class Recovery:
             if found is not None:
                 return found
             if isinstance(verdict, Refused):
+                if isinstance(verdict.error, ExternalIdTaken):  # and yet it cannot be found: by whom?
+                    return Unknown(verdict.error)
                 break  # nothing of ours is there: the refusal was about the request
             spent = job.left or job.tries >= job.retry.max_tries
             if spent or not self._limiter.resume(job.endpoint.pool, job.ticket):

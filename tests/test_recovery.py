@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from kling_async import AmbiguousCreate, ExternalIdTaken, Retry, v1
+from kling_async import AmbiguousCreate, RequestRejected, Retry, v1
 from kling_async.catalog import TASKS
 from tests.support import clip, pair, still, until
 
@@ -88,10 +88,20 @@ async def test_a_contested_refusal_is_believed_when_nothing_is_there() -> None:
     """After a lost answer any 1201 is looked up first; not found, it was about the request."""
     async with pair() as (emu, client):
         emu.fault("create", kind="lost_before")
-        emu.fault("create", code=1201, message="external_task_id already exists")
-        with pytest.raises(ExternalIdTaken):
+        emu.fault("create", code=1201, message="image_tail is not supported")
+        with pytest.raises(RequestRejected):
             await client.submit(clip())
         assert client.account.limits()["video"].held == 0 and client.unresolved() == []
+
+
+async def test_an_id_that_is_taken_and_yet_not_found_is_of_unknown_fate() -> None:
+    """The vendor says that a task has our id, and shows none: nobody can say that nothing was made."""
+    async with pair() as (emu, client):
+        emu.fault("create", kind="lost_before")
+        emu.fault("create", code=1201, message="external_task_id already exists")
+        with pytest.raises(AmbiguousCreate, match="already exists"):
+            await client.submit(clip())
+        assert client.account.limits()["video"].held == 1 and len(client.unresolved()) == 1
 
 
 async def test_a_task_attached_to_while_its_create_was_in_doubt_holds_its_slots_once() -> None:

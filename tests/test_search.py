@@ -142,3 +142,15 @@ async def test_where_ids_are_not_sure_to_be_kept_nothing_is_sent_twice(
         assert len(emu.ledger.creates) == 1 and len(client.unresolved()) == 1
         assert client.account.limits()["video"].held == 1
         await until(lambda: client.account.limits()["video"].held == 0, 3000, step=10)
+
+
+async def test_a_taken_id_that_cannot_be_found_is_of_unknown_fate() -> None:
+    """Answers of lip-sync tasks lack the id: the refusal proves a task, the list does not show whose."""
+    async with signed_pair(seconds=500, client=JWT) as (emu, client):
+        emu.fault("create", kind="lost_after")
+        emu.fault("list", kind="wrong_types", value=[], times=6)
+        with pytest.raises(AmbiguousCreate, match="already exists"):
+            await client.submit(clip())
+        assert (len(emu.ledger.creates), made(emu)) == (2, 1)
+        await until(lambda: not client.unresolved())
+        assert len(client.tasks()) == 1
