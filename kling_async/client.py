@@ -8,8 +8,6 @@ import uuid
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from urllib.parse import urlsplit
 
-import anyio
-
 from kling_async import calls
 from kling_async.account import Account
 from kling_async.auth import base_url_from, is_loopback, signer_from
@@ -27,6 +25,7 @@ from kling_async.errors import (
 from kling_async.files import check_media
 from kling_async.jobs import Job, check_order
 from kling_async.live import Live
+from kling_async.loops import within
 from kling_async.options import Polling, Retry, Timeouts
 from kling_async.sessions import Sessions
 from kling_async.stats import Stats, stats_of
@@ -226,16 +225,13 @@ class Client:
         name = (
             str(uuid.uuid4()) if external_task_id is None else check_id(external_task_id, "external_task_id")
         )
-        more: dict[str, Any] = {"external_task_id": name} if endpoint.takes_external_id else {}
-        if callback_url:
-            more["callback_url"] = callback_url
         engine.packs.start(endpoint.pool)
         return Job(
             request,
             endpoint,
             name,
-            more,
             engine.poller,
+            callback_url=callback_url,
             generated=external_task_id is None,
             retry=engine.retry,
             timeouts=engine.timeouts,
@@ -282,7 +278,7 @@ class Client:
         """
         task: Task[R] | None = None
         job: Job | None = None
-        with anyio.move_on_after(timeout):
+        with within(timeout):
             if isinstance(request, CallRequest):
                 return await self.call(request)
             job = await self._job(request, **submit)

@@ -19,7 +19,6 @@ from kling_async.loops import is_pending
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
 
     from kling_async.endpoints import Endpoint
     from kling_async.errors import KlingError
@@ -61,6 +60,7 @@ class Job:
 
     __slots__ = (
         "body",
+        "callback_url",
         "deadline",
         "doubt",
         "endpoint",
@@ -68,7 +68,6 @@ class Job:
         "first_sent",
         "future",
         "generated",
-        "more",
         "poller",
         "queue_timeout",
         "reason",
@@ -89,9 +88,9 @@ class Job:
         request: TaskRequest[Any],
         endpoint: Endpoint[Any],
         external_task_id: str,
-        more: Mapping[str, Any],
         poller: Poller,
         *,
+        callback_url: str | None,
         generated: bool,
         retry: Retry,
         timeouts: Timeouts,
@@ -104,7 +103,7 @@ class Job:
         self.external_task_id = external_task_id
         self.generated = generated
         """Whether the id is ours: then whatever carries it is ours too."""
-        self.more = more
+        self.callback_url = callback_url
         self.poller = poller
         self.queue_timeout = queue_timeout
         self.retry = retry
@@ -127,6 +126,12 @@ class Job:
         """An answer was lost: refusals may be about our own task."""
         self.tries = 0
         self.reason = ""
+
+    @property
+    def more(self) -> dict[str, str]:
+        """What the call adds to the request's own fields."""
+        more = {"external_task_id": self.external_task_id} if self.endpoint.takes_external_id else {}
+        return {**more, "callback_url": self.callback_url} if self.callback_url else more
 
     @property
     def left(self) -> bool:

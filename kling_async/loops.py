@@ -13,13 +13,15 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
+
 from kling_async.errors import ClientClosed, ConfigurationError, KlingError
 from kling_async.events import facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["Alarm", "Home", "is_pending"]
+__all__ = ["Alarm", "Home", "is_pending", "within"]
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +146,11 @@ class Home:
 def is_pending(future: asyncio.Future[Any] | None) -> bool:
     """Tell whether somebody may still wait for a future: not if its loop was closed under it."""
     return future is not None and not future.done() and not future.get_loop().is_closed()
+
+
+def within(timeout: float | None) -> contextlib.AbstractContextManager[object]:
+    """Leave the block after that many seconds; None costs nothing."""
+    return contextlib.nullcontext() if timeout is None else anyio.move_on_after(timeout)
 
 
 class Alarm:

@@ -12,6 +12,7 @@ import anyio
 from kling_async.core.verdict import State
 from kling_async.endpoints import check_id
 from kling_async.errors import DownloadError, ResultExpired, TaskNotFound, TaskTimeout
+from kling_async.loops import within
 from kling_async.results import result_of
 
 if TYPE_CHECKING:
@@ -123,11 +124,11 @@ class Task(Generic[R]):
         patient = timeout is None and anyio.current_effective_deadline() == math.inf
         self._live.patient += patient
         try:
-            with anyio.move_on_after(timeout) as scope:
+            with within(timeout):
                 await self._engine.poller.wait(self._live)
         finally:
             self._live.patient -= patient
-        if scope.cancelled_caught and not self.done:
+        if not self.done:
             raise TaskTimeout(self.id, self.external_task_id, timeout or 0.0)
         self._live.raise_if_failed()
         result = self.result
