@@ -131,5 +131,6 @@ def _match(lives: list[Live], found: dict[str, TaskRecord]) -> dict[Live, TaskRe
     for live in lives:
         record = found.get(_id(live))
         if record is not None:
-            records[live] = msgspec.structs.replace(record, endpoint=live.endpoint.name)
+            named = record.endpoint == live.endpoint.name
+            records[live] = record if named else msgspec.structs.replace(record, endpoint=live.endpoint.name)
     return records

@@ -150,7 +150,9 @@ _Found: TypeAlias = Problem | _WrongType
 
 def _walk(value: msgspec.Struct, prefix: str) -> Iterator[_Found]:
     for field in fields(type(value)):
-        yield from _check_field(f"{prefix}{field.name}", field, getattr(value, field.name))
+        item = getattr(value, field.name)
+        if item is not None or field.required or not field.optional:
+            yield from _check_field(f"{prefix}{field.name}", field, item)
 
 
 def _check_field(path: str, field: Field, value: object) -> Iterator[_Found]:
@@ -267,8 +269,15 @@ def media_fields(request: msgspec.Struct) -> Iterator[tuple[str, Media, Limits]]
     yield from _media_fields(request, "")
 
 
+@functools.cache
+def _nested(struct: type[msgspec.Struct]) -> tuple[Field, ...]:
+    """Return the fields that hold media, or structs that may hold some."""
+    kinds = mi.StructType | mi.VarTupleType | mi.UnionType
+    return tuple(field for field in fields(struct) if "media" in field.extra or isinstance(field.type, kinds))
+
+
 def _media_fields(value: msgspec.Struct, prefix: str) -> Iterator[tuple[str, Media, Limits]]:
-    for field in fields(type(value)):
+    for field in _nested(type(value)):
         item = getattr(value, field.name)
         path = f"{prefix}{field.name}"
         for at, entry in _entries(path, item):

@@ -91,13 +91,13 @@ async def encode(request: Request, more: Mapping[str, Any], home: Home) -> bytes
 
 def _encode(request: Request, more: Mapping[str, Any]) -> bytes:
     body = getattr(request, "body", None)  # a RawTask carries its own
-    names = {id(media): path for path, media, _ in media_fields(request)}
 
     def text(media: Media) -> str:
         try:
             return _text(media)
         except OSError as error:
-            wrong = Problem(names[id(media)], f"cannot read {media.path!r}: {_reason(error)}")
+            name = next(path for path, other, _ in media_fields(request) if other is media)
+            wrong = Problem(name, f"cannot read {media.path!r}: {_reason(error)}")
         raise RequestInvalid(type(request).__name__, [wrong])
 
     fields = {**body, **request.extra} if isinstance(body, dict) else to_wire(request, text)

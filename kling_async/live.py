@@ -54,8 +54,8 @@ class Live:
         self.request = request
         self.record = record
         self.ticket = ticket
-        self.waiters: set[asyncio.Future[None]] = set()
-        self.changes: set[asyncio.Future[None]] = set()
+        self.waiters: dict[asyncio.Future[None], None] = {}  # empty, much smaller than a set
+        self.changes: dict[asyncio.Future[None], None] = {}
         self.misses = 0
         self.odd = 0
         self.patient = 0

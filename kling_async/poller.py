@@ -106,7 +106,7 @@ class Poller:
             self._look_after(live, at_once=at_once)
             if live.record is not None and live.done:  # adopted after it had ended
                 self._end(live, live.record)
-            self._pump(self._home.time())
+            self._pump_soon()
         elif live.ticket is not None:  # attached to while its create was in doubt
             self.known.let_go(known)
             known.ticket, live.ticket = live.ticket, None
@@ -156,7 +156,7 @@ class Poller:
         """Return when anything was seen to change."""
         await self._await(live, live.changes)
 
-    async def _await(self, live: Live, crowd: set[asyncio.Future[None]]) -> None:
+    async def _await(self, live: Live, crowd: dict[asyncio.Future[None], None]) -> None:
         if live.done:  # known for good, also when the client is closed
             return
         loop = self._home.enter()
@@ -164,13 +164,13 @@ class Poller:
             self.watch(live, at_once=True)  # it was found missing, or given up, and is asked for again
         future: asyncio.Future[None] = loop.create_future()
         schedule = self._schedule  # another one, if the loop is replaced while this waits
-        crowd.add(future)
+        crowd[future] = None
         wish = schedule.want(live)
-        self._pump(self._home.time())
+        self._pump_soon()
         try:
             await future
         finally:
-            crowd.discard(future)
+            crowd.pop(future, None)
             schedule.unwant(wish)
 
     async def refresh(self, live: Live, retry: Retry, timeouts: Timeouts) -> None:
@@ -197,6 +197,10 @@ class Poller:
         self._alarm.clear()
 
     # -- asking
+
+    def _pump_soon(self) -> None:
+        """Once in the loop's next turn, however many come or wait in this one."""
+        self._alarm.advance(self._home.time())
 
     def _pump(self, now: float) -> None:
         if self._home.closed:
@@ -349,8 +353,8 @@ class Poller:
         self.known.let_go(live)
 
     def _crowd(self, pool: str, crowded: bool) -> None:
-        self._schedule.crowd(pool, crowded)
-        self._pump(self._home.time())
+        if self._schedule.crowd(pool, crowded):
+            self._pump(self._home.time())
 
     def _moved(self) -> None:
         """The loop was replaced: those who waited in it are gone, the tasks are not."""
@@ -369,7 +373,7 @@ def _merged(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
     return msgspec.structs.replace(new, external_task_id=old.external_task_id)
 
 
-def _wake(crowd: set[asyncio.Future[None]]) -> None:
+def _wake(crowd: dict[asyncio.Future[None], None]) -> None:
     for future in crowd:
         if is_pending(future):
             future.set_result(None)

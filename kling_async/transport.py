@@ -6,6 +6,7 @@ aiohttp leaves this module, since its repr holds the Authorization header.
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import math
@@ -220,7 +221,7 @@ def _word(outcome: Outcome) -> str:
 async def _body(response: aiohttp.ClientResponse) -> bytes | None:
     """Read a whole answer; None if it is larger than any the API gives."""
     body = bytearray()
-    async for chunk in response.content.iter_any():
+    while chunk := await response.content.readany():
         body += chunk
         if len(body) > _ANSWER_MAX:
             return None
@@ -266,6 +267,7 @@ def _excerpt(body: bytes, token: str) -> str:
     return redact(body[:2000].decode("utf-8", "replace").replace(token, "..."))[:200]
 
 
+@functools.lru_cache(maxsize=8)  # all answers of one second have the same
 def _date(header: str | None) -> float | None:
     if not header:
         return None

@@ -106,7 +106,8 @@ class Desk:
         origin = min(*(task.looked for task in self.tasks), earliest - 1e-3)
         start = min(max(task.looked, task.started + task.law.early) for task in self.tasks)
         low, high = max(earliest, start), math.inf
-        at = min(max(low, start + max(self.gap, 0.1)), latest)
+        guess = start + max(self.gap, 0.1) if self.due == math.inf else self.due
+        at = min(max(low, guess), latest)
         for _ in range(_STEPS):
             idle, growth = self.idle(at, 1e3 * price)
             if abs(idle - price) <= _CLOSE * price or (at == latest and idle <= price):

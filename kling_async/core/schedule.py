@@ -57,6 +57,7 @@ class Schedule:
         self._made: dict[str, int] = {}
         """How many tasks each path has had."""
         self._chosen: dict[str, Form] = {}
+        self._recounted = False
         self._desks: dict[tuple[Form, str], Desk] = {}
         self._stale: dict[Desk, None] = {}
         self._heap: list[tuple[float, int, Desk]] = []
@@ -127,14 +128,15 @@ class Schedule:
         wish.wants -= 1
         self._sync(wish)
 
-    def crowd(self, pool: str, crowded: bool) -> None:
-        """Somebody queues for this pool, and asks at once; or nobody does any more."""
+    def crowd(self, pool: str, crowded: bool) -> bool:
+        """Somebody queues for this pool, and asks at once; or nobody does any more. False: that was known."""
         if crowded == (pool in self._crowded):
-            return
+            return False
         (self._crowded.add if crowded else self._crowded.discard)(pool)
         for task in self._pools.get(pool, ()):
             task.urgent = task.urgent or (crowded and task.number == 0)
             self._sync(task)
+        return True
 
     def hurry(self, key: Hashable, now: float) -> None:
         """Ask about this task as soon as the rates allow."""
@@ -357,17 +359,19 @@ class Schedule:
             self._count_in(task)
 
     def _count_in(self, task: Wish) -> None:
-        """Keep the counts by which forms are chosen."""
+        """Keep the counts by which forms are chosen, anew before the next question."""
         path = self._paths.setdefault(task.path, {})
         if task.active and not task.alone:
             path[task] = None
         else:
             path.pop(task, None)
-        self._rechoose()
+        self._recounted = True
+        if task.path not in self._chosen:
+            self._rechoose()
 
     def _rechoose(self) -> None:
         """Choose the forms anew; move the tasks of those paths where it changed."""
-        before = self._chosen
+        before, self._recounted = self._chosen, False
         self._forms.forgive(self._now)
         self._chosen = self._forms.choose({path: len(tasks) for path, tasks in self._paths.items() if tasks})
         for path, form in self._chosen.items():
@@ -377,6 +381,8 @@ class Schedule:
 
     def _head(self) -> Desk | None:
         """Return the desk that is due first."""
+        if self._recounted:
+            self._rechoose()
         for desk in self._stale:
             if not desk.tasks:
                 desk.due = math.inf
