@@ -1,10 +1,10 @@
-"""Answer the benchmarks' questions: ``python3 -m benchmarks [saturated|alone]``. It sets itself up."""
+"""Answer the benchmarks' questions: ``python3 -m benchmarks [question ...]``. It sets itself up."""
 
 import runpy
 import sys
 from pathlib import Path
 
-QUESTIONS = ("saturated", "alone")
+QUESTIONS = ("saturated", "alone", "cost", "waiting", "codec")
 
 if __name__ == "__main__":
     root = Path(__file__).resolve().parent.parent
