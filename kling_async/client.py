@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import math
 import time
-import uuid
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from urllib.parse import urlsplit
 
 from kling_async import calls
 from kling_async.account import Account
 from kling_async.auth import base_url_from, is_loopback, signer_from
-from kling_async.catalog import endpoint_of
-from kling_async.checks import check
-from kling_async.endpoints import check_id
 from kling_async.engine import Engine
 from kling_async.errors import (
     ConfigurationError,
-    Problem,
-    RequestInvalid,
     TaskTimeout,
     TransportError,
 )
-from kling_async.files import check_media
-from kling_async.jobs import Job, check_order
-from kling_async.live import Live
 from kling_async.loops import within
 from kling_async.options import Polling, Retry, Timeouts
 from kling_async.sessions import Sessions
 from kling_async.stats import Stats, stats_of
+from kling_async.submits import handle_on, job_of
 from kling_async.tasks import Task
 from kling_async.wire import CallRequest, TaskRecord, TaskRequest
 
@@ -40,7 +32,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from kling_async.events import Event
-    from kling_async.jobs import Unresolved
+    from kling_async.jobs import Job, Unresolved
 
 __all__ = ["Client"]
 
@@ -195,7 +187,8 @@ class Client:
             APIError: The vendor refused it.
             AmbiguousCreate: The create's answer was lost and it could not be looked up; see `unresolved`.
         """
-        job = await self._job(
+        job = await job_of(
+            self._engine,
             request,
             external_task_id=external_task_id,
             callback_url=callback_url,
@@ -204,39 +197,6 @@ class Client:
             queue_timeout=queue_timeout,
         )
         return Task(self._engine, await self._engine.creates.submit(job))
-
-    async def _job(
-        self,
-        request: TaskRequest[Any],
-        *,
-        external_task_id: str | None = None,
-        callback_url: str | None = None,
-        **order: Any,
-    ) -> Job:
-        """Check a request, and make of it what waits for slots; ``order``: priority, label, queue_timeout."""
-        engine = self._engine
-        engine.home.enter()
-        if isinstance(request, type):
-            raise TypeError(f"submit() takes a request, not its type: {request.__name__}(...)")
-        check_order(**order)
-        endpoint = endpoint_of(request)
-        check(request)
-        await check_media(request, engine.home)
-        name = (
-            str(uuid.uuid4()) if external_task_id is None else check_id(external_task_id, "external_task_id")
-        )
-        engine.packs.start(endpoint.pool)
-        return Job(
-            request,
-            endpoint,
-            name,
-            engine.poller,
-            callback_url=callback_url,
-            generated=external_task_id is None,
-            retry=engine.retry,
-            timeouts=engine.timeouts,
-            **order,
-        )
 
     @overload
     async def run(
@@ -281,7 +241,7 @@ class Client:
         with within(timeout):
             if isinstance(request, CallRequest):
                 return await self.call(request)
-            job = await self._job(request, **submit)
+            job = await job_of(self._engine, request, **submit)
             task = Task(self._engine, await self._engine.creates.submit(job))
             if on_task is not None:
                 on_task(task)
@@ -313,21 +273,7 @@ class Client:
         Raises:
             RequestInvalid: Not exactly one id, or one that could name another path.
         """
-        endpoint = endpoint_of(kind)
-        if (task_id is None) == (external_task_id is None):
-            raise RequestInvalid(
-                "attach", [Problem("task_id", "give task_id or external_task_id, one of them")]
-            )
-        name, value = (
-            ("task_id", task_id) if external_task_id is None else ("external_task_id", external_task_id)
-        )
-        known = check_id(value or "", name)
-        for poller in self._engine.pollers.values():
-            if (live := poller.find(endpoint, known)) is not None:
-                return Task(self._engine.looking_after(poller), live)
-        live = Live(endpoint, known, named=task_id is None)
-        self._engine.poller.known.add(live)
-        return Task(self._engine, live)
+        return handle_on(self._engine, kind, task_id=task_id, external_task_id=external_task_id)
 
     def tasks(self) -> list[Task[Any]]:
         """Return the tasks this client has seen made or running, and not yet seen ended."""

@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kling_async.core.admission import Phase
-from kling_async.core.verdict import Accepted, Again, Full, Refused, Unknown
-from kling_async.errors import APIError, ClientClosed, KlingError, OutOfUnits, QueueTimeout
+from kling_async.core.verdict import Accepted, Again, Full, Lost, Refused, Unknown
+from kling_async.errors import (
+    APIError,
+    ClientClosed,
+    KlingError,
+    OutOfUnits,
+    QueueTimeout,
+    TransportError,
+)
 from kling_async.files import encode
 from kling_async.jobs import Job, Unresolved
 from kling_async.live import Live
@@ -129,7 +136,7 @@ class Creates:
 
     async def _run(self, job: Job) -> None:
         try:
-            verdict = await self._recovery.resolve(job, await self._post(job), self._post)
+            verdict = await self._recovery.resolve(job, await self._first(job), self._post)
         except KlingError as error:  # the input files changed, or the loop is gone
             verdict = Unknown(error) if job.doubt else Refused(error)
         except BaseException as error:
@@ -140,11 +147,19 @@ class Creates:
             self._flying.discard(job)
         self._conclude(job, verdict)
 
+    async def _first(self, job: Job) -> CreateVerdict:
+        """Send it, unless another run of the program may have: then it is looked for before."""
+        if job.doubt and not job.sent:
+            return Lost(TransportError("an earlier run may have sent it", sent=True))
+        return await self._post(job)
+
     async def _post(self, job: Job) -> CreateVerdict:
         """Send a create; its body is made once, and a repetition sends the same bytes."""
         if job.body is None:
             job.body = await encode(job.request, job.more, self._home)
         if not job.sent:
+            if job.before is not None:
+                await job.before()
             job.sent, job.first_sent = True, self._home.now()
         return await self._transport.create(
             job.endpoint.path,

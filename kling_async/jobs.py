@@ -19,6 +19,7 @@ from kling_async.loops import is_pending
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Awaitable, Callable
 
     from kling_async.endpoints import Endpoint
     from kling_async.errors import KlingError
@@ -59,6 +60,7 @@ class Job:
     """One submit on its way from the queue to the vendor."""
 
     __slots__ = (
+        "before",
         "body",
         "callback_url",
         "deadline",
@@ -118,6 +120,8 @@ class Job:
         """Seconds from then to its latest admission."""
         self.deadline: float | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.before: Callable[[], Awaitable[None]] | None = None
+        """Awaited before the first byte of the first attempt; what it raises ends the create unsent."""
         self.body: bytes | None = None
         self.sent = False
         self.first_sent = 0.0

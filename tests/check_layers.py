@@ -58,7 +58,19 @@ LAYERS = (
         "transport",
         "webhooks",
     },
-    {"account", "batch", "calls", "client", "stats", "tasks"},
+    {
+        "account",
+        "batch",
+        "calls",
+        "client",
+        "intake",
+        "interrupts",
+        "outcomes",
+        "runs",
+        "stats",
+        "submits",
+        "tasks",
+    },
     {"cli", "notebook"},
 )
 """A module imports from its own layer, without circles, and from those before it."""
