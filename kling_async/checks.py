@@ -279,8 +279,9 @@ def _nested(struct: type[msgspec.Struct]) -> tuple[Field, ...]:
 def _media_fields(value: msgspec.Struct, prefix: str) -> Iterator[tuple[str, Media, Limits]]:
     for field in _nested(type(value)):
         item = getattr(value, field.name)
-        path = f"{prefix}{field.name}"
-        for at, entry in _entries(path, item):
+        if item is None:
+            continue
+        for at, entry in _entries(f"{prefix}{field.name}", item):
             if isinstance(entry, Media):
                 yield at, entry, field.extra["media"]
             elif isinstance(entry, msgspec.Struct):

@@ -12,51 +12,72 @@ if TYPE_CHECKING:
 
 __all__ = ["Known"]
 
+Key = tuple[str, str]
+
 
 class Known:
-    """All that somebody holds a handle on, or that is looked after."""
+    """All that is looked after, and all that somebody holds a handle on."""
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
-        self._by_id: weakref.WeakValueDictionary[tuple[str, str], Live] = weakref.WeakValueDictionary()
-        self._holders: weakref.WeakValueDictionary[tuple[str, str], Live] = weakref.WeakValueDictionary()
+        self._watched: dict[Key, Live] = {}
+        """By either id; by the task's own, this is who holds its slots."""
+        self._held: weakref.WeakValueDictionary[Key, Live] = weakref.WeakValueDictionary()
+        """By what they were attached by, or ended with."""
 
     def find(self, endpoint: Endpoint[Any], id: str) -> Live | None:  # noqa: A002 - the field's word
         """Return what stands for that id, the vendor's or the external one."""
-        return self._by_id.get((endpoint.path, id))
+        key = (endpoint.path, id)
+        return self._watched.get(key) or self._held.get(key)
 
-    def add(self, live: Live) -> None:
-        """Know it by all ids that it has; who had one of them first keeps it."""
-        for name in (live.id, live.task_id, live.external_task_id):
-            if name:
-                self._by_id.setdefault((live.endpoint.path, name), live)
+    def attached(self, live: Live) -> None:
+        """Know a handle for as long as somebody holds it."""
+        self._held.setdefault((live.endpoint.path, live.id), live)
 
     def is_holder(self, live: Live) -> bool:
         """Tell whether it is the one of several for the same task that holds its slots and is told about."""
-        return self._holders.get(_task(live), live) is live
+        key = _task(live)
+        return (self._watched.get(key) or self._held.get(key, live)) is live
 
     def seen(self, live: Live) -> bool:
-        """Its task is known and may run: return whether it is the holder.
+        """Its task is known: return whether it is the holder.
 
         Two handles by different ids may turn out to be one task. Its slots are held once: by the one that
         came with slots of its create, else by the one seen first.
         """
-        self.add(live)
-        holder = self._holders.setdefault(_task(live), live)
+        path = live.endpoint.path
+        if live.external_task_id:
+            self._watched.setdefault((path, live.external_task_id), live)
+        holder = self._watched.setdefault(_task(live), live)
         if holder is live:
             return True
         if live.ticket is None:
             return False
-        self.let_go(holder)
-        self._holders[_task(live)] = live
+        self._release(holder)
+        self._watched[_task(live)] = live
         return True
 
-    def let_go(self, live: Live) -> None:
-        """Free the slots that it holds."""
+    def over(self, live: Live) -> None:
+        """It is looked after no more: its slots are free, and it is known while somebody holds it."""
+        path = live.endpoint.path
+        for name in (live.task_id, live.external_task_id):
+            if name and self._watched.get((path, name)) is live:
+                del self._watched[path, name]
+                self._held[path, name] = live
+        self._release(live)
+
+    def take_over(self, old: Live, new: Live) -> None:
+        """Two stand for one task under one id: the old one goes on, with the slots of the new one."""
+        self._release(old)
+        old.ticket, new.ticket = new.ticket, None
+        if old.ticket is not None:
+            old.ticket.owner = old
+
+    def _release(self, live: Live) -> None:
         if live.ticket is not None:
             self._limiter.release(live.endpoint.pool, live.ticket)
             live.ticket = None
 
 
-def _task(live: Live) -> tuple[str, str]:
+def _task(live: Live) -> Key:
     return live.endpoint.path, live.task_id or ""

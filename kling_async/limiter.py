@@ -95,7 +95,8 @@ class Limiter:
         error = pool.enter(ticket, self._home.time())
         if error is not None:
             raise error.again()
-        self._pump(pool)
+        if pool.queued == 1 or pool.is_next(ticket):  # else it changes nothing for anybody
+            self._pump(pool)
 
     def leave(self, name: str, ticket: Ticket) -> None:
         """Queue no longer.

@@ -41,7 +41,7 @@ class Home:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._offset = 0.0
         self._seen = (0.0, 0.0)
-        self._told = 0.0
+        self._told = self._look = -math.inf
         self._work: dict[asyncio.Task[None], bool] = {}
 
     def enter(self) -> asyncio.AbstractEventLoop:
@@ -87,9 +87,10 @@ class Home:
         if self._loop is None:
             return 0.0
         time = self._loop.time() + self._offset
-        self._told = max(self._told, time)
-        if time - self._seen[0] > 1.0 or not self._seen[1]:  # the wall clock costs a system call
-            self._seen = (time, self.now())
+        if time > self._told:
+            self._told = time
+            if time > self._look:  # the wall clock costs a system call
+                self._seen, self._look = (time, self.now()), time + 1.0
         return time
 
     def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle | None:

@@ -108,9 +108,7 @@ class Poller:
                 self._end(live, live.record)
             self._pump_soon()
         elif live.ticket is not None:  # attached to while its create was in doubt
-            self.known.let_go(known)
-            known.ticket, live.ticket = live.ticket, None
-            known.ticket.owner = known
+            self.known.take_over(known, live)
         return known
 
     def _look_after(self, live: Live, *, at_once: bool) -> None:
@@ -350,7 +348,7 @@ class Poller:
     def _forget(self, live: Live) -> None:
         self._lives.pop((live.endpoint.path, live.id), None)
         self._schedule.remove(live)
-        self.known.let_go(live)
+        self.known.over(live)
 
     def _crowd(self, pool: str, crowded: bool) -> None:
         if self._schedule.crowd(pool, crowded):

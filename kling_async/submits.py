@@ -89,5 +89,5 @@ def handle_on(
             return Task(engine.looking_after(poller), live)
     request = None if isinstance(kind, type) else kind
     live = Live(endpoint, known, request=request, named=task_id is None)
-    engine.poller.known.add(live)
+    engine.poller.known.attached(live)
     return Task(engine, live)

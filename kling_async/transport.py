@@ -244,7 +244,7 @@ def _outcome(response: aiohttp.ClientResponse, body: bytes | None, token: str) -
     return Answer(
         http_status=status,
         code=envelope.code,
-        message=redact((envelope.message or "").replace(token, "..."))[:500],
+        message=_words(envelope.message or "", token),
         request_id=(envelope.request_id or "")[:100],
         data=bytes(envelope.data),
         date=_date(headers.get("Date")),
@@ -255,12 +255,17 @@ def _outcome(response: aiohttp.ClientResponse, body: bytes | None, token: str) -
 _REQUEST_ID: Final = re.compile(rb'"request_id"\s*:\s*"([A-Za-z0-9._:-]{1,100})"')
 _URL_QUERY: Final = re.compile(r"(https?:(?:\\?/){2}[^\s\"'<>?]+)\?[^\s\"'<>]*")
 _BEARER: Final = re.compile(r"(?i)\b(?:authorization\b[\"']?\s*[:=]\s*[\"']?)?bearer\s+[A-Za-z0-9._~+/=-]+")
+_USUAL: Final = ("SUCCEED", "")
 _LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/_=.-]{80,}")
 
 
 def redact(text: str) -> str:
     """Take signed queries, tokens and Base64 out of a text of the server's."""
     return _LONG_RUN.sub("...", _BEARER.sub("Bearer ...", _URL_QUERY.sub(r"\1?...", text)))
+
+
+def _words(message: str, token: str) -> str:
+    return message if message in _USUAL else redact(message.replace(token, "..."))[:500]
 
 
 def _excerpt(body: bytes, token: str) -> str:

@@ -68,6 +68,8 @@ class Pool:
         self.queued = 0
         self.closed: KlingError | None = None
         self._sent: set[Ticket] = set()
+        self._flying = 0
+        """Weight of what is sent and not answered."""
         self._holding: set[Ticket] = set()
         self._ends: list[tuple[float, int, Ticket]] = []
         self._epoch = 0
@@ -124,7 +126,7 @@ class Pool:
             ticket.phase, ticket.epoch, ticket.since = Phase.SENT, self._epoch, now
             self.queued -= 1
             self.held += ticket.weight
-            self._sent.add(ticket)
+            self._flies(ticket)
             out.append(ticket)
         return out
 
@@ -143,6 +145,10 @@ class Pool:
         if self._sent or (self.told and after > self.limit):
             return math.inf
         return max(wait, self._next_try)
+
+    def is_next(self, ticket: Ticket) -> bool:
+        """Tell whether it is this ticket's turn."""
+        return self._queue.head() is ticket
 
     def next_time(self) -> float:
         """Return when `admit` or `expire` may have something to do without any other call; inf: never."""
@@ -167,7 +173,7 @@ class Pool:
             self._single = False
             if not ticket.weight:
                 self._pause = PAUSE
-        ours = self.held - sum(t.weight for t in self._sent)
+        ours = self.held - self._flying
         if not self.told and ours > self.limit:
             self.limit, self.source = ours, "learned"
         if min(ours, self.limit) > self.belief:
@@ -243,7 +249,7 @@ class Pool:
         if ticket.phase is not Phase.HELD:
             return False
         self._holding.discard(ticket)
-        self._sent.add(ticket)
+        self._flies(ticket)
         ticket.phase, ticket.epoch, ticket.since, ticket.probe = Phase.SENT, self._epoch, now, False
         return True
 
@@ -335,9 +341,14 @@ class Pool:
         self._next_try = now + self._pause * (1 + JITTER * jitter)
         self._pause = min(PAUSE_MAX, self._pause * 2)
 
+    def _flies(self, ticket: Ticket) -> None:
+        self._sent.add(ticket)
+        self._flying += ticket.weight
+
     def _answered(self, ticket: Ticket) -> None:
         _need(ticket in self._sent, f"{ticket} is not in flight here")
         self._sent.discard(ticket)
+        self._flying -= ticket.weight
         self.held -= ticket.weight
         ticket.phase = Phase.GONE
 

@@ -5,6 +5,7 @@ A rule is a small function, or is made by one that is told the names of the fiel
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -120,7 +121,7 @@ def video_model(endpoint: str, *, mode: str = "std", seconds: int = 5, **feature
 
     def model_can(r: Any) -> Iterator[Problem | Doubt]:
         """The model must offer what is asked for, by the vendor's capability map."""
-        known = [row for row in capabilities.VIDEO if (row.endpoint, row.model) == (endpoint, r.model_name)]
+        known = _rows(endpoint, r.model_name)
         yield from model_is_known(r.model_name, bool(known), retired=capabilities.RETIRED_VIDEO)
         if not known:
             return
@@ -140,6 +141,12 @@ def video_model(endpoint: str, *, mode: str = "std", seconds: int = 5, **feature
         yield from _lacking(asked, fitting, f"{r.model_name} in mode {wanted} at {length} s")
 
     return model_can
+
+
+@functools.lru_cache(256)
+def _rows(endpoint: str, model: str) -> tuple[VideoRow, ...]:
+    """Return the rows of a model; what callers name is theirs, so few names are remembered."""
+    return tuple(row for row in capabilities.VIDEO if (row.endpoint, row.model) == (endpoint, model))
 
 
 def asks_for(value: object) -> bool:
