@@ -14,9 +14,38 @@ clock, tasks of minutes end at once.
 
 from __future__ import annotations
 
-from kling_async.emulator import Emulator, Fault, Ledger, Pack, Row, Task
+from kling_async.emulator import (
+    Audio,
+    Clip,
+    Editing,
+    Element,
+    Emulator,
+    Face,
+    Faces,
+    Fault,
+    Ledger,
+    Pack,
+    Row,
+    Task,
+    Voice,
+)
 
-__all__ = ["Emulator", "Fault", "Ledger", "Pack", "Row", "Task", "emulator"]
+__all__ = [
+    "Audio",
+    "Clip",
+    "Editing",
+    "Element",
+    "Emulator",
+    "Face",
+    "Faces",
+    "Fault",
+    "Ledger",
+    "Pack",
+    "Row",
+    "Task",
+    "Voice",
+    "emulator",
+]
 
 emulator = Emulator
 """``async with emulator(...) as emu``; its arguments are those of `Emulator`."""

@@ -1,34 +1,40 @@
 """Make the emulator's reference.json from the collected facts about the API.
 
-``python tests/make_reference.py FOLDER`` reads v1_video.json and v1_other.json there and writes
-kling_async/emulator/reference.json: only what judging a request needs, in the same order every time. To let
-the emulator serve one more endpoint, add its name to `ENDPOINTS` and run this again.
+``python -m tests.make_reference FOLDER`` reads v1_video.json and v1_other.json there and writes
+kling_async/emulator/reference.json: only what judging and answering a request needs, in the same order every
+time. Calls beside an endpoint are endpoints of their own, named such as ``multi_elements.init_selection``.
+
+Where the facts are not sure, what is kept refuses nothing: the vendor may well accept it.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any, Final
+
+from tests.make_prices import prices_of
 
 Json = dict[str, Any]
 
 TARGET: Final = Path(__file__).resolve().parent.parent / "kling_async" / "emulator" / "reference.json"
 SOURCES: Final = ("v1_video.json", "v1_other.json")
 
-ENDPOINTS: Final[dict[str, tuple[str, ...]]] = {
-    "text_to_video": ("text or image to video",),
-    "image_generation": ("text or single image to image", "text to image", "image to image"),
-    "account_costs": (),
-}
-"""The endpoints to keep, and how the price table calls what they make."""
-
+SHAPE_KEYS: Final = ("type", "item_type", "also_type", "deprecated", "default")
+"""What is kept even of a parameter that no good source confirms."""
 PARAM_KEYS: Final = (
     *("type", "item_type", "also_type", "required", "deprecated", "number_as_text", "default"),
     *("enum", "open", "retired", "min", "max", "max_chars", "min_items", "max_items", "media"),
 )
+LENIENT: Final = {("text_to_speech", "voice_speed"): ("min", "max")}
+"""Bounds beyond which the service rounds instead of refusing."""
+
+WEIGHTS: Final = {"0": "0", "1": "1", "n": "n"}
+"""Weights in the words of the facts; every other one is that of a series."""
+POOLS: Final = {"unsure": "none"}
+"""Nobody knows whether making an element takes a slot; here it takes none."""
+
 CAPABILITY_WORDS: Final = {
     "mode": "mode",
     "durations": "duration",
@@ -37,45 +43,96 @@ CAPABILITY_WORDS: Final = {
 }
 """Columns of the capability maps that list words, and the parameter they bound."""
 
-CAPABILITY_FLAGS: Final = {"single_image": "image", "elements": "element_list"}
-"""Columns named otherwise than the parameter they grant."""
+CAPABILITY_FLAGS: Final[dict[str, tuple[str, ...]]] = {
+    "single_image": ("image",),
+    "elements": ("element_list",),
+    "motion_brush": ("static_mask", "dynamic_masks"),
+    "reference_video": ("video_list",),
+    "cfg_scale": (),  # no refusal of it is known
+}
+"""Columns named otherwise than the parameters they grant."""
 
 
 def make(folder: Path) -> Json:
     """Return the content of reference.json, made from the files in ``folder``."""
     video, other = (json.loads((folder / name).read_text(encoding="utf-8")) for name in SOURCES)
     tables = {**video["tables"], **other["tables"]}
-    known = {row["name"]: row for row in (*video["endpoints"], *other["endpoints"])}
+    rows = [made for row in (*video["endpoints"], *other["endpoints"]) for made in (row, *sub_calls(row))]
     return {
-        "endpoints": {name: endpoint(known[name], tables) for name in ENDPOINTS},
+        "endpoints": {row["name"]: endpoint(row, tables) for row in rows},
         "errors": {str(row["code"]): error(row) for row in tables["errors"]["rows"]},
         "packs": packs(tables["resource_packs"]),
+        "voices": voices(tables),
+        "refused_voices": tables["tts_voice_ids"]["seen_refused_2026"],
+        "scenes": scenes(tables["effect_scenes"]),
     }
 
 
-def endpoint(row: Json, tables: Json) -> Json:
-    """One endpoint: where it is, what it takes, what its models can do and cost."""
-    made: Json = {"family": row["family"], "pool": row["quota"]["pool"], "weight": row["quota"]["weight"]}
-    if "create" in row:
-        made["create"] = row["create"]
-        made["list"] = {
-            name: {key: row["list"][field][key] for key in ("min", "max", "default")}
-            for field, name in (("page_num", "pageNum"), ("page_size", "pageSize"))
-        }
-    else:
-        made["call"] = row["call"]
-    made["params"] = {item["name"]: param(item) for item in row["params"]}
-    made["capabilities"] = capabilities(row["name"], made["params"], tables)
-    prices = tables["unit_prices"]["rows"]
-    made["prices"] = [price(p) for p in prices if priced(p, row["name"], made["params"])]
+def sub_calls(row: Json) -> list[Json]:
+    """The calls beside an endpoint in the form of one; so is the list of what is made at once."""
+    subs: list[Json] = [*row.get("other", ())]
+    if "call" in row and "list" in row:
+        subs.append({"name": "list", "method": "GET", **row["list"]})
+    made: list[Json] = []
+    for sub in subs:
+        call: Json = {"call": {"method": sub["method"], "path": sub["path"]}, "params": sub.get("params", [])}
+        if "page_num" in sub:
+            call["pages"] = sub
+        name = f"{row['name']}.{sub['name']}"
+        quota = sub.get("quota", {"pool": "none", "weight": "0"})
+        made.append({"name": name, "family": row["family"], "quota": quota, **call})
     return made
 
 
-def param(row: Json) -> Json:
-    """One parameter without its prose."""
-    kept: Json = {key: row[key] for key in PARAM_KEYS if key in row and row[key] is not False}
+def endpoint(row: Json, tables: Json) -> Json:
+    """One endpoint: where it is, what it takes, what its models can do and cost, how it answers."""
+    quota = row["quota"]
+    made: Json = {
+        "family": row["family"],
+        "pool": POOLS.get(quota["pool"], quota["pool"]),
+        "weight": WEIGHTS.get(quota["weight"], "series"),
+    }
+    if "create" in row:
+        made["create"] = row["create"]
+        made["answers"] = answers(row)
+    else:
+        made["call"] = row["call"]
+    pages = row["list"] if "create" in row else row.get("pages")
+    if pages:
+        made["list"] = {
+            name: {key: pages[field][key] for key in ("min", "max", "default")}
+            for field, name in (("page_num", "pageNum"), ("page_size", "pageSize"))
+        }
+    made["params"] = {item["name"]: param(item, row["name"]) for item in row["params"]}
+    doubtful = {item["name"] for item in row["params"] if not item.get("sure", True)}
+    sure = {name: kept for name, kept in made["params"].items() if name not in doubtful}
+    made["capabilities"] = capabilities(row["name"], sure, tables)
+    made["prices"] = prices_of(row["name"], made["params"], tables["unit_prices"])
+    return made
+
+
+def answers(row: Json) -> Json:
+    """What the answers about its tasks hold, and whether the caller's own id finds one."""
+    created = row["example"]["response"]["data"]
+    finished = row["example"]["finished"]["data"]
+    return {
+        "by_external_task_id": row["get"]["by_external_task_id"],
+        "task_info_at_once": "task_info" in created,
+        "external_task_id": "external_task_id" in finished.get("task_info", {}),
+        "parent_video": "parent_video" in row.get("result_task_info", {}),
+        "watermark_info": "watermark_info" in finished,
+    }
+
+
+def param(row: Json, of: str) -> Json:
+    """One parameter without its prose. Where every known model has retired none has: nobody measured it."""
+    keys = PARAM_KEYS if row.get("sure", True) else SHAPE_KEYS
+    lenient = LENIENT.get((of, row.get("name", "")), ())
+    kept: Json = {key: row[key] for key in keys if row.get(key, False) is not False and key not in lenient}
+    if "retired" in kept and set(kept["retired"]) >= set(kept["enum"]):
+        del kept["retired"]
     if "items" in row:
-        kept["items"] = {name: param(item) for name, item in row["items"].items()}
+        kept["items"] = {name: param(item, of) for name, item in row["items"].items()}
     return kept
 
 
@@ -93,67 +150,69 @@ def packs(table: Json) -> Json:
     return {"fallback": slots, "rows": [{key: row[key] for key in keep} for row in named]}
 
 
+def voices(tables: Json) -> dict[str, list[str]]:
+    """The languages of each voice of lip sync and text to speech."""
+    languages: dict[str, list[str]] = {}
+    for row in tables["video_voices"]["voices"]:
+        languages.setdefault(row["voice_id"], []).append(row["voice_language"])
+    return languages
+
+
+def scenes(table: Json) -> dict[str, list[str]]:
+    """The known effect scenes, by how many pictures they take."""
+    return {
+        "single": [*table["single_current"], *table["single_older"]],
+        "dual": [*table["dual_current"], *table["dual_older"]],
+    }
+
+
 def capabilities(name: str, params: Json, tables: Json) -> list[Json]:
     """What each model takes: ``allows`` these words of a field, comes ``without`` those fields."""
     video = [r for r in tables["video_capability_map"]["rows"] if r["endpoint"] == name]
     image = [r for r in tables["image_capability_map"]["rows"] if name in r["endpoints"] and "state" not in r]
-    return [capability(row, params) for row in (*video, *image)]
+    rows = [row for row in (*video, *image) if not row["model"].startswith("(")]
+    sure = [row for row in rows if row.get("sure", True)]
+    return [
+        capability(row, params)
+        for row in rows
+        if row in sure or not any(covers(other, row) for other in sure)
+    ]
+
+
+def covers(sure: Json, doubtful: Json) -> bool:
+    """Whether a row says all that a doubtful one says, and more."""
+    same = all(sure.get(key) == doubtful.get(key) for key in ("model", "mode"))
+    return same and set(sure["durations"]) >= set(doubtful["durations"])
 
 
 def capability(row: Json, params: Json) -> Json:
-    """One row of a capability map in the form both maps share."""
+    """One row of a capability map in the form both maps share; a doubtful one bounds mode and length only."""
     allows: dict[str, list[Any]] = {}
     for column, field in CAPABILITY_WORDS.items():
         words = row.get(column)
         if field in params and words not in (None, "any"):
-            allows[field] = [words] if isinstance(words, str) else words
-    without: list[str] = []
-    for column, value in row.items():
-        field = CAPABILITY_FLAGS.get(column, column)
-        if value is not False or field not in params or field == "cfg_scale":  # no refusal of it is known
-            continue
-        if params[field].get("default") == "off":
-            allows[field] = ["off"]
-        else:
-            without.append(field)
+            allows[field] = [words] if isinstance(words, str) else [word.split(" (")[0] for word in words]
+    made: Json = {"model": row["model"], "allows": allows, "without": []}
+    if not row.get("sure", True):
+        return made
+    for column in (column for column, value in row.items() if value is False):
+        for field in CAPABILITY_FLAGS.get(column, (column,)):
+            if field in params and params[field].get("default") == "off":
+                allows[field] = ["off"]
+            elif field in params:
+                made["without"].append(field)
     if "character_reference" in row and "image_reference" in params:
         kinds = {"subject": row["character_reference"], "face": row["face_reference"]}
         allows["image_reference"] = [kind for kind, granted in kinds.items() if granted]
-    return {"model": row["model"], "allows": allows, "without": without}
-
-
-def priced(row: Json, name: str, params: Json) -> bool:
-    """Whether a row of the price table is about a model of this endpoint."""
-    models = params.get("model_name", {}).get("enum", ())
-    what = re.split(r", ", row["feature"])[0]
-    return what in ENDPOINTS[name] and row["model"] in models
-
-
-def price(row: Json) -> Json:
-    """Units, per what, and ``when``: the words (or, as true or false, the presence) of fields."""
-    what, *details = row["feature"].split(", ")
-    when: dict[str, list[Any]] = {}
-    if "/" in row["variant"]:
-        when["mode"] = [row["variant"].split(" / ")[0]]
-    elif row["variant"] == "4k":
-        when["mode"] = ["4k"]
-    else:
-        when["resolution"] = row["variant"].split(", ")
-    if "silent" in details:
-        when["sound"] = ["off"]
-    if any(detail.startswith("with sound") for detail in details):
-        when["sound"] = ["on"]
-    if any("chosen voice" in detail for detail in details):
-        when["voice_list"] = ["no chosen voice" not in details]
-    if what in {"text to image", "image to image"}:
-        when["image"] = [what == "image to image"]
-    return {"model": row["model"], "per": row["per"], "units": row["units"], "when": when}
+    if row.get("series") is False and "result_type" in params:
+        allows["result_type"] = ["single"]
+    return made
 
 
 def main(arguments: list[str]) -> int:
     """Write reference.json; the one argument is the folder of the facts."""
     if len(arguments) != 1:
-        sys.stderr.write("usage: make_reference.py FOLDER\n")
+        sys.stderr.write("usage: python -m tests.make_reference FOLDER\n")
         return 2
     text = json.dumps(make(Path(arguments[0])), ensure_ascii=False, indent=1)
     TARGET.write_text(text + "\n", encoding="utf-8")

@@ -9,17 +9,25 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.emulator.answers import Refusal
-from kling_async.emulator.durations import typical_seconds, units_of, weight_of, with_spread
+from kling_async.emulator.calls import CALLS
+from kling_async.emulator.desk import Desk
+from kling_async.emulator.durations import count_of, typical_seconds, units_of, weight_of, with_spread
 from kling_async.emulator.judge import judge, judge_query
 from kling_async.emulator.ledger import Ledger, Row, without_payloads
+from kling_async.emulator.library import UNSEEN_SECONDS, Library
+from kling_async.emulator.lookups import Source, look_up
+from kling_async.emulator.making import made_by
 from kling_async.emulator.packs import Pack, packs_for
 from kling_async.emulator.pools import Pools
 from kling_async.emulator.rules import check_rules, resolved
+from kling_async.emulator.shapes import shape_of
+from kling_async.emulator.shelves import Shelf, shelf_of
 from kling_async.emulator.tasks import Task, Tasks
 
 if TYPE_CHECKING:
     from kling_async.emulator.clock import Clock
     from kling_async.emulator.reference import Endpoint
+    from kling_async.emulator.results import Links
 
 __all__ = ["PROMPT_WORDS", "Account", "Duration"]
 
@@ -31,7 +39,7 @@ PROMPT_WORDS: Final = {
     "emulator:fail": "the task ends as failed",
     "emulator:seconds=N": "the task takes N seconds",
 }
-"""Words in a prompt that the emulator obeys."""
+"""Words in a prompt, or in any other text of a request, that the emulator obeys."""
 
 _SECONDS: Final = re.compile(r"emulator:seconds=(\d+(?:\.\d+)?)")
 IDS_MAX: Final = 20
@@ -66,6 +74,7 @@ class Account:
         self.duration: Duration | None = None
         self.pools = Pools(slots, foreign, lambda pool, used: ledger.held(pool, clock.time(), used))
         self.tasks = Tasks(clock, self._settle)
+        self.library = Library(clock.time, self._new_id)
         self._clock = clock
         self._speed = speed
         self._seed = seed
@@ -75,44 +84,80 @@ class Account:
 
     def create(self, endpoint: Endpoint, body: dict[str, Any] | None, row: Row) -> Task:
         """Make a task, or refuse to; ``row`` is the ledger's entry of the request."""
-        if body is None:
-            raise Refusal(1200, "Request body is not a JSON object")
-        kept, row.unknown_fields = judge(endpoint, body)
-        check_rules(endpoint, kept)
-        if "emulator:refuse" in _texts(kept):
+        kept = self._judged(endpoint, body, row)
+        source = look_up(endpoint.name, kept, self.library)
+        shape = shape_of(endpoint, kept)
+        full: dict[str, Any] = without_payloads(resolved(endpoint, kept), endpoint.params)
+        if "emulator:refuse" in _texts(full):
             raise Refusal(1301, "Failure to pass the risk control system")
         if row.external_task_id and self.tasks.knows_external(row.external_task_id):
             raise Refusal(1201, f"external_task_id {row.external_task_id} already exists")
-        full: dict[str, Any] = without_payloads(resolved(endpoint, kept), endpoint.params)
-        task = self._admit(endpoint, full)
+        task = self._admit(endpoint, full, source, shape)
         self.tasks.add(task)
         row.task_id = task.task_id
         return task
 
-    def _admit(self, endpoint: Endpoint, body: dict[str, Any]) -> Task:
-        """Take slots and units for a task, or refuse."""
-        pool, weight, units = endpoint.pool, weight_of(endpoint, body), units_of(endpoint, body)
+    def call(self, endpoint: Endpoint, body: dict[str, Any] | None, row: Row, links: Links) -> Any:
+        """Do what is answered at once, and return the ``data``, or refuse to; only what is done is paid."""
+        kept = self._judged(endpoint, body, row)
+        full = resolved(endpoint, kept) | self._page(endpoint, row.query)
+        units = units_of(endpoint, full)
+        pool = _purse(endpoint)
+        if pool != "none":
+            if "emulator:refuse" in _texts(without_payloads(full, endpoint.params)):
+                raise Refusal(1301, "Failure to pass the risk control system")
+            self._afford(pool, units)
+        desk = Desk(self.library, self.tasks, self._clock, links, units, self.units)
+        data = CALLS[endpoint.name](desk, full)
+        self._move_units(pool, -units)
+        return data
+
+    def shelf_of(self, its_id: str) -> Shelf | None:
+        """Return what has the files of an id."""
+        return shelf_of(its_id, self.tasks.by_id, self.library)
+
+    @staticmethod
+    def _judged(endpoint: Endpoint, body: dict[str, Any] | None, row: Row) -> dict[str, Any]:
+        """Return the fields that are set, or refuse."""
+        if endpoint.method == "GET":
+            return {}
+        if body is None:
+            raise Refusal(1200, "Request body is not a JSON object")
+        kept, row.unknown_fields = judge(endpoint, body)
+        check_rules(endpoint, kept)
+        return kept
+
+    @staticmethod
+    def _page(endpoint: Endpoint, query: Mapping[str, str]) -> dict[str, Any]:
+        return judge_query(endpoint.pages, dict(query)) if endpoint.method == "GET" else {}
+
+    def _afford(self, pool: str, units: Decimal, model: str | None = None) -> None:
+        """Refuse what the account may not or cannot pay."""
         if self.code is not None:
             raise Refusal(self.code)
-        if body.get("model_name") in self.forbidden_models:
+        if model in self.forbidden_models:
             raise Refusal(1103)
         left = self.units.get(pool, float("inf"))
-        if pool not in self.pools.sizes or left <= 0 or left < units:
+        if pool != "none" and (pool not in self.pools.sizes or left <= 0 or left < units):
             raise Refusal(1102)
+
+    def _admit(self, endpoint: Endpoint, body: dict[str, Any], source: Source, shape: str) -> Task:
+        """Take slots and units for a task, or refuse."""
+        pool, weight = endpoint.pool, weight_of(endpoint, body)
+        seconds = float(body.get("duration", UNSEEN_SECONDS)) if source.seconds is None else source.seconds
+        count = count_of(endpoint, body, self._ids)
+        units = units_of(endpoint, _priced(body, source), seconds, count)
+        self._afford(pool, units, body.get("model_name"))
         if not self.pools.take(pool, weight):
             raise Refusal(1303)
         self._move_units(pool, -units)
-        return self._new_task(endpoint, body, weight, units)
-
-    def _new_task(self, endpoint: Endpoint, body: dict[str, Any], weight: int, units: Decimal) -> Task:
-        self._last_id += self._ids.randrange(2, 1_000_000)
         now, now_ms = self._clock.time(), self._clock.wall_ms()
         task = Task(
-            task_id=str(self._last_id),
+            task_id=self._new_id(),
             endpoint=endpoint.name,
             body=body,
             external_task_id=body.get("external_task_id"),
-            pool=endpoint.pool,
+            pool=pool,
             weight=weight,
             units=units,
             created=now,
@@ -120,11 +165,20 @@ class Account:
             ends=now,
             created_ms=now_ms,
             updated_ms=now_ms,
+            result_id=self._new_id(),
+            seconds=seconds,
+            aspect=shape,
+            count=count,
+            source=source,
             ending="failed" if "emulator:fail" in _texts(body) else "succeed",
         )
-        seconds = self._seconds(endpoint, task)
-        task.starts, task.ends = now + min(1.0, seconds / 10), now + seconds
+        lasts = self._seconds(endpoint, task)
+        task.starts, task.ends = now + min(1.0, lasts / 10), now + lasts
         return task
+
+    def _new_id(self) -> str:
+        self._last_id += self._ids.randrange(2, 1_000_000)
+        return str(self._last_id)
 
     def _seconds(self, endpoint: Endpoint, task: Task) -> float:
         """Seconds until a new task ends: told by its prompt, by a test, or drawn for this task alone."""
@@ -136,13 +190,18 @@ class Account:
         if self.duration is not None:
             return self.duration
         rng = random.Random(f"{self._seed} {task.task_id}")  # noqa: S311 - a spread, not a secret
-        return with_spread(typical_seconds(endpoint.family, task.body), rng) / self._speed
+        typical = typical_seconds(endpoint, task.body, task.seconds, task.count)
+        return with_spread(typical, rng) / self._speed
 
     def _settle(self, task: Task) -> None:
-        """Free an ended task's slots; one that failed gets its units back."""
+        """Free an ended task's slots; one that failed gets its units back, what one made can be used."""
         self.pools.free(task.pool, task.weight)
         if task.status == "failed":
             self._move_units(task.pool, task.units)
+            return
+        task.made = made_by(task)
+        for thing in task.made:
+            self.library.keep(thing)
 
     def _move_units(self, pool: str, by: Decimal) -> None:
         if pool in self.units:
@@ -188,7 +247,25 @@ class Account:
         return {"code": 0, "msg": "success", **({"resource_pack_subscribe_infos": shown} if shown else {})}
 
 
-def _texts(body: dict[str, Any]) -> str:
-    """All that the prompts of a body say."""
-    shots = (shot["prompt"] for shot in body.get("multi_prompt", ()))
-    return "\n".join([body.get("prompt", ""), *shots])
+def _purse(endpoint: Endpoint) -> str:
+    """Return the pool that pays for a call."""
+    return endpoint.prices[0]["pool"] if endpoint.prices else "none"
+
+
+def _priced(body: dict[str, Any], source: Source) -> dict[str, Any]:
+    """Return what a price follows from: the source's model, and voices only if the prompt names one."""
+    if source.clip is not None:
+        return {"model_name": source.clip.model, "mode": source.clip.mode, **body}
+    spoken = "<<<voice_" in _texts(body)
+    return body if spoken else {name: value for name, value in body.items() if name != "voice_list"}
+
+
+def _texts(value: object) -> str:
+    """All texts in a body, one a line."""
+    if isinstance(value, dict):
+        fields: dict[str, object] = value
+        return "\n".join(_texts(field) for field in fields.values())
+    if isinstance(value, list):
+        items: list[object] = value
+        return "\n".join(_texts(item) for item in items)
+    return value if isinstance(value, str) else ""

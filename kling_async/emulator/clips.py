@@ -11,6 +11,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
+from kling_async.emulator.shapes import nearest
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,8 +23,8 @@ _CONTAINERS: Final = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"e
 
 
 def mp4(aspect_ratio: str, seconds: float) -> bytes:
-    """Return an MP4 that plays for so many seconds."""
-    data = bytearray(_clip(_FILES.get(aspect_ratio, _FILES["16:9"])))
+    """Return an MP4 that plays for so many seconds, in the shape that is most alike of those there are."""
+    data = bytearray(_clip(_FILES[nearest(aspect_ratio, _FILES)]))
     at = dict(_boxes(data, 0, len(data)))
     scale = _field(data, at[b"mvhd"] + 12)
     for box, offset in ((b"mvhd", 16), (b"tkhd", 20), (b"elst", 8)):

@@ -1,26 +1,24 @@
-"""The files of finished tasks, at addresses that look signed and need no key, as on the vendor's CDN."""
+"""The files of what was made, at addresses that look signed and need no key, as on the vendor's CDN."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from kling_async.emulator.answers import Answer
-from kling_async.emulator.results import file_of
+from kling_async.emulator.library import KEPT
 from kling_async.emulator.routes import MEDIA
+from kling_async.emulator.shelves import file_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from kling_async.emulator.results import UrlOf
-    from kling_async.emulator.tasks import Task
+    from kling_async.emulator.shelves import Shelf
 
-__all__ = ["KEPT", "Downloads"]
-
-KEPT: Final = 30 * 86400.0
-"""Seconds after a task's end for which its files exist."""
+__all__ = ["Downloads"]
 
 
 class Downloads:
@@ -35,16 +33,16 @@ class Downloads:
         """Let every address given so far die; a query gives new ones."""
         self._generation += 1
 
-    def urls(self, task: Task) -> UrlOf:
-        """Return what gives the addresses of a task's files."""
+    def urls(self, its_id: str) -> UrlOf:
+        """Return what gives the addresses of the files of a task, a session or whatever has some."""
 
         def url_of(name: str) -> str:
-            return f"{self.base_url}{MEDIA}{task.task_id}/{name}?sign={self._sign(task.task_id, name)}"
+            return f"{self.base_url}{MEDIA}{its_id}/{name}?sign={self._sign(its_id, name)}"
 
         return url_of
 
-    def _sign(self, task_id: str, name: str) -> str:
-        text = f"{self._generation}/{task_id}/{name}"
+    def _sign(self, its_id: str, name: str) -> str:
+        text = f"{self._generation}/{its_id}/{name}"
         return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()[:32]
 
     def answer(
@@ -52,16 +50,16 @@ class Downloads:
         path: str,
         query: Mapping[str, str],
         headers: Mapping[str, str],
-        tasks: Mapping[str, Task],
+        shelf_of: Callable[[str], Shelf | None],
         now: float,
     ) -> Answer:
         """Answer a request for a file at ``now``, seconds since the emulator's start."""
-        task_id, _, name = path[len(MEDIA) :].partition("/")
-        task = tasks.get(task_id)
-        signed = hmac.compare_digest(query.get("sign", "").encode(), self._sign(task_id, name).encode())
-        if task is None or not signed or now > task.ends + KEPT:
+        its_id, _, name = path[len(MEDIA) :].partition("/")
+        shelf = shelf_of(its_id)
+        signed = hmac.compare_digest(query.get("sign", "").encode(), self._sign(its_id, name).encode())
+        if shelf is None or not signed or now > shelf.since + KEPT:
             return Answer(403, body=b"AccessDenied", content_type="text/plain")
-        data, content_type = file_of(task, name)
+        data, content_type = file_of(shelf, name)
         etag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
         whole = Answer(200, None, data, content_type, {"ETag": etag, "Accept-Ranges": "bytes"})
         if headers.get("If-Range", etag) != etag:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from kling_async.emulator.reference import Endpoint
 
-__all__ = ["typical_seconds", "units_of", "weight_of", "with_spread"]
+__all__ = ["count_of", "typical_seconds", "units_of", "weight_of", "with_spread"]
 
 MODEL_PACE: Final = {"kling-v2-5-turbo": 0.7, "kling-v2-6": 1.5}
 """Against kling-v3."""
@@ -19,18 +19,42 @@ MODE_PACE: Final = {"std": 1.0, "pro": 2.5, "4k": 5.0}
 SOUND_PACE: Final = 1.3
 SPREAD: Final = 0.2
 """Sigma of the logarithm."""
+SERIES_LEAST: Final = 2
+SERIES_MOST: Final = 9
+"""Images of a series; one of any length may take so many slots."""
 
 
-def typical_seconds(family: str, body: dict[str, Any]) -> float:
-    """Return a task's median duration in seconds.
+TYPICAL: Final[dict[str, float]] = {
+    "multi_image_to_video": 120.0,
+    "motion_control": 120.0,
+    "multi_elements": 120.0,
+    "video_extend": 90.0,
+    "advanced_lip_sync": 60.0,
+    "lip_sync": 60.0,
+    "video_effects": 90.0,
+    "image_expand": 15.0,
+    "virtual_try_on": 12.0,
+    "custom_elements": 5.0,
+    "custom_voices": 9.0,
+    "text_to_audio": 20.0,
+    "video_to_audio": 30.0,
+}
+"""Seconds of tasks that have one pace; elements and voices were measured, the others are guesses."""
+
+
+def typical_seconds(endpoint: Endpoint, body: dict[str, Any], seconds: float, count: int) -> float:
+    """Return the median duration in seconds of a task that makes so many images or seconds of video.
 
     Measured in 2026: an image of kling-v3 24 s; silent clips of 3 to 5 s 30 to 90 s; pro clips minutes.
     """
-    if family == "image":
-        return 24.0 + 2.0 * (int(body.get("n", 1)) - 1)
-    seconds = 25.0 + 7.0 * float(body.get("duration", "5"))
-    seconds *= MODEL_PACE.get(body.get("model_name", ""), 1.0) * MODE_PACE.get(body.get("mode", "std"), 1.0)
-    return seconds * SOUND_PACE if body.get("sound") == "on" else seconds
+    if endpoint.name in TYPICAL:
+        return TYPICAL[endpoint.name]
+    if endpoint.pool == "image":
+        return 24.0 + 2.0 * (count - 1)
+    pace = MODEL_PACE.get(body.get("model_name", ""), 1.0) * MODE_PACE.get(body.get("mode", "std"), 1.0)
+    if body.get("sound") == "on":
+        pace *= SOUND_PACE
+    return (25.0 + 7.0 * seconds) * pace
 
 
 def with_spread(seconds: float, rng: random.Random) -> float:
@@ -39,27 +63,45 @@ def with_spread(seconds: float, rng: random.Random) -> float:
 
 
 def weight_of(endpoint: Endpoint, body: dict[str, Any]) -> int:
-    """Return the slots a task takes: as many as images it makes, else one."""
-    return int(body.get("n", 1)) if endpoint.weight == "n" else 1
+    """Return the slots a task takes: as many as images it may make, else one; none without a pool."""
+    if endpoint.pool == "none":
+        return 0
+    if endpoint.weight == "series" and body.get("result_type") == "series":
+        amount = body["series_amount"]
+        return SERIES_MOST if amount == "auto" else int(amount)
+    return int(body.get("n", 1)) if endpoint.weight in ("n", "series") else int(endpoint.weight)
 
 
-def units_of(endpoint: Endpoint, body: dict[str, Any]) -> Decimal:
-    """Return a task's price in units by the first row that fits; 0 if none does."""
+def count_of(endpoint: Endpoint, body: dict[str, Any], rng: random.Random) -> int:
+    """Return how many images a task will make; of a series of any length, fewer than it took slots."""
+    if body.get("series_amount") == "auto" and body.get("result_type") == "series":
+        return rng.randint(SERIES_LEAST, SERIES_MOST - 1)
+    return weight_of(endpoint, body) if endpoint.weight in ("n", "series") else 1
+
+
+def units_of(endpoint: Endpoint, body: dict[str, Any], seconds: float = 5.0, count: int = 1) -> Decimal:
+    """Return a price in units by the first row that fits; 0 if none does. Seconds count as whole ones."""
     for price in endpoint.prices:
-        if price["model"] == body.get("model_name") and all(
+        if price["model"] in (None, body.get("model_name")) and all(
             _holds(body.get(name), words) for name, words in price["when"].items()
         ):
-            return Decimal(str(price["units"])) * _count(price["per"], body)
+            return Decimal(str(price["units"])) * _count(price["per"], seconds, count)
     return Decimal(0)
 
 
 def _holds(value: object, words: list[Any]) -> bool:
     if words in ([True], [False]):
-        return (value is not None) is words[0]
+        return bool(value) is words[0]
     return value in words
 
 
-def _count(per: str, body: dict[str, Any]) -> Decimal:
-    if per == "second":
-        return Decimal(str(body.get("duration", "5")))
-    return Decimal(int(body.get("n", 1)) if per == "image" else 1)
+def _count(per: str, seconds: float, count: int) -> int:
+    match per:
+        case "second":
+            return round(seconds)
+        case "started 5 s":
+            return max(1, math.ceil(seconds / 5))
+        case "image":
+            return count
+        case _:
+            return 1

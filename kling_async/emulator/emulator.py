@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
+    from kling_async.emulator.library import Thing
     from kling_async.emulator.packs import Pack
     from kling_async.emulator.tasks import Ending, Task
 
@@ -31,9 +32,10 @@ class Emulator:
     """A Kling API of one account, on loopback, in the running event loop.
 
     It judges requests by its own copy of the vendor's reference, holds slots, lets tasks take their time,
-    serves playable results, and keeps a ledger of all it was asked. Time is the event loop's: on a virtual
-    clock, minutes pass at once. Words in a prompt steer a task: ``emulator:refuse`` (the content check
-    refuses the create), ``emulator:fail`` (the task ends as failed), ``emulator:seconds=12``.
+    serves playable results, knows what it made when later calls name it, and keeps a ledger of all it was
+    asked. Time is the event loop's: on a virtual clock, minutes pass at once. Words in a prompt, or in any
+    other text of a request, steer a task: ``emulator:refuse`` (the content check refuses the create),
+    ``emulator:fail`` (the task ends as failed), ``emulator:seconds=12``.
 
     Args:
         slots: Size of each pool. A pool not named is one the account has no pack for: code 1102.
@@ -206,6 +208,14 @@ class Emulator:
         Speed does not change these. None for the realistic durations.
         """
         self._account.duration = duration
+
+    def know(self, *things: Thing) -> None:
+        """Let the account have things it did not make here, such as videos of models that ended.
+
+        ``know(Clip(id="743211632612511839", seconds=10))``; an id that nobody made or told is refused.
+        """
+        for thing in things:
+            self._account.library.keep(thing)
 
     def finish(self, task_id: str, status: Ending = "succeed", message: str = "") -> None:
         """End a task now."""

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.emulator.answers import Refusal
-from kling_async.emulator.images import check_media
+from kling_async.emulator.media import check_media
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,8 +129,9 @@ def _array(param: Param, value: list[Any], at: str, unknown: list[str]) -> list[
     low, high = param.get("min_items", 0), param.get("max_items", len(value))
     if not low <= len(value) <= high:
         raise Refusal(1201, f"{at} size must be between {low} and {high}")
+    entry: Param = {"type": param.get("item_type", "string")}
     if "items" in param:
-        entry: Param = {"type": "object", "items": param["items"]}
-    else:
-        entry = {"type": param.get("item_type", "string")}
+        entry = {"type": "object", "items": param["items"]}
+    elif "media" in param:
+        entry["media"] = param["media"]
     return [_value(entry, item, f"{at}[{i}]", unknown) for i, item in enumerate(value)]

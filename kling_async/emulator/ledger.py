@@ -34,7 +34,7 @@ class Row:
     wall: float
     """Seconds since 1970 by the server's clock, skew included."""
     kind: str
-    """create, query, list, costs, media or other."""
+    """create, query, list, call, costs, media or other."""
     method: str
     path: str
     """Without the base path and the query string."""
@@ -55,7 +55,7 @@ class Row:
     authorized: bool = False
     """Whether it carried an Authorization header. Requests for media never should."""
     body: dict[str, Any] | None = None
-    """What a create sent, files replaced by their fingerprint."""
+    """What a create or a call sent, files replaced by their fingerprint."""
     body_sha256: str | None = None
     """Of the bytes sent: equal for the same bytes sent again."""
     unknown_fields: list[str] = field(default_factory=list[str])
@@ -121,6 +121,11 @@ class Ledger:
     def lists(self) -> list[Row]:
         """Questions after pages of tasks."""
         return self.of("list")
+
+    @property
+    def calls(self) -> list[Row]:
+        """Requests that are answered at once: faces, speech, marks, presets, deletions, bills."""
+        return self.of("call")
 
     @property
     def costs(self) -> list[Row]:

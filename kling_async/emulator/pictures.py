@@ -16,6 +16,8 @@ __all__ = ["LONG_SIDE", "png", "size_for"]
 
 LONG_SIDE: Final = 512
 """px"""
+_LEAST_SIDE: Final = 96
+"""px; the watermark has room in it"""
 
 _HILLS: Final = 4
 _SKY_SHADES: Final = 96
@@ -31,9 +33,8 @@ Colour = tuple[float, float, float]
 def size_for(aspect_ratio: str) -> tuple[int, int]:
     """Return width and height in px for a ratio such as ``16:9``."""
     across, down = (int(part) for part in aspect_ratio.split(":"))
-    if across >= down:
-        return LONG_SIDE, round(LONG_SIDE * down / across)
-    return round(LONG_SIDE * across / down), LONG_SIDE
+    short = max(_LEAST_SIDE, round(LONG_SIDE * min(across, down) / max(across, down)))
+    return (LONG_SIDE, short) if across >= down else (short, LONG_SIDE)
 
 
 def png(seed: str, aspect_ratio: str, *, marked: bool = False) -> bytes:

@@ -26,8 +26,8 @@ class Pools:
         return f"<Pools {', '.join(pools)}>"
 
     def take(self, pool: str, weight: int) -> bool:
-        """Hold ``weight`` slots if so many are free; all or none."""
-        if self._used[pool] + self.foreign.get(pool, 0) + weight > self.sizes[pool]:
+        """Hold ``weight`` slots if so many are free; all or none. No slots are always free."""
+        if weight and self._used[pool] + self.foreign.get(pool, 0) + weight > self.sizes[pool]:
             return False
         self._move(pool, weight)
         return True
@@ -42,5 +42,6 @@ class Pools:
         self._used.setdefault(pool, 0)
 
     def _move(self, pool: str, by: int) -> None:
-        self._used[pool] += by
-        self._changed(pool, self._used[pool])
+        if by:  # some tasks take none, of no pool
+            self._used[pool] += by
+            self._changed(pool, self._used[pool])

@@ -9,19 +9,22 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any, Final, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
-__all__ = ["REFERENCE", "Capability", "Endpoint", "Media", "Param", "Price", "Reference"]
+__all__ = ["REFERENCE", "Answers", "Capability", "Endpoint", "Media", "Param", "Price", "Reference"]
 
 
 class Media(TypedDict, total=False):
-    """What a file must be. Sizes in MB and px, aspect as width / height."""
+    """What a file must be. Sizes in MB, px and seconds, aspect as width / height."""
 
     kind: str
     accepts: list[str]
     formats: list[str]
     max_mb: float
+    min_s: float
+    max_s: float
     min_side_px: int
+    max_side_px: int
     aspect_min: float
     aspect_max: float
 
@@ -59,15 +62,31 @@ class Capability(TypedDict):
 class Price(TypedDict):
     """Units ``per`` second, image, clip or call, ``when`` fields hold these words or are set at all."""
 
-    model: str
+    model: str | None
+    """None for whatever model."""
+    pool: str
     per: str
     units: float
     when: dict[str, list[Any]]
 
 
+class Answers(NamedTuple):
+    """How an endpoint speaks of its tasks: not all say the same."""
+
+    by_external_task_id: bool = True
+    """Whether the caller's own id finds a task too."""
+    task_info_at_once: bool = True
+    """Whether the answer to a create has ``task_info``."""
+    external_task_id: bool = True
+    """Whether later answers repeat the caller's own id."""
+    parent_video: bool = False
+    """Whether ``task_info`` shows the video that was worked on."""
+    watermark_info: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One endpoint of the API."""
+    """One endpoint of the API; a call beside an endpoint is one of its own."""
 
     name: str
     family: str
@@ -80,10 +99,11 @@ class Endpoint:
     pages: dict[str, Param] = field(default_factory=dict[str, Param])
     capabilities: tuple[Capability, ...] = ()
     prices: tuple[Price, ...] = ()
+    answers: Answers = field(default_factory=Answers)
 
 
 class Reference:
-    """The endpoints, codes and packs that reference.json knows."""
+    """The endpoints, codes, packs, voices and effects that reference.json knows."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.endpoints: dict[str, Endpoint] = {
@@ -91,6 +111,12 @@ class Reference:
         }
         self.pack_rows: list[dict[str, Any]] = data["packs"]["rows"]
         self.default_slots: dict[str, int] = data["packs"]["fallback"]
+        self.voices: dict[str, list[str]] = data["voices"]
+        """The languages of each voice of lip sync and text to speech."""
+        self.refused_voices: list[str] = data["refused_voices"]
+        """Listed voices that text to speech refuses all the same."""
+        self.single_scenes = frozenset[str](data["scenes"]["single"])
+        self.dual_scenes = frozenset[str](data["scenes"]["dual"])
         self._errors: dict[str, Any] = data["errors"]
 
     def status(self, code: int) -> int:
@@ -116,6 +142,7 @@ def _endpoint(name: str, row: dict[str, Any]) -> Endpoint:
         pages={key: _page_param(bounds) for key, bounds in row.get("list", {}).items()},
         capabilities=tuple(row["capabilities"]),
         prices=tuple(row["prices"]),
+        answers=Answers(**row.get("answers", {})),
     )
 
 

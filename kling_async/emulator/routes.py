@@ -25,7 +25,7 @@ class Route:
     """One request's meaning."""
 
     kind: str
-    """create, query, list, tasks, costs, media, control; ``method`` or ``unknown`` for what there is not."""
+    """create, query, list, call, tasks, costs, media, control; ``method`` or ``unknown`` for what is not."""
     path: str
     """Without the base path."""
     endpoint: Endpoint | None = None
@@ -34,13 +34,23 @@ class Route:
 
 
 class Routes:
-    """The endpoints by their paths."""
+    """The endpoints by method and path. Of two at one door, the first in the reference answers."""
 
     def __init__(self, endpoints: Iterable[Endpoint], prefix: str) -> None:
         self._prefix = prefix
-        self._by_path = {endpoint.path: endpoint for endpoint in endpoints}
+        self._by_door: dict[tuple[str, str], tuple[str, Endpoint]] = {}
+        self._makers: dict[str, Endpoint] = {}
+        for endpoint in endpoints:
+            if endpoint.makes_task:
+                self._makers[endpoint.path] = endpoint
+                self._by_door[endpoint.method, endpoint.path] = ("create", endpoint)
+                self._by_door["GET", endpoint.path] = ("list", endpoint)
+            else:
+                kind = "costs" if endpoint.name == "account_costs" else "call"
+                self._by_door.setdefault((endpoint.method, endpoint.path), (kind, endpoint))
+        self._paths = {path for _, path in self._by_door}
 
-    def find(self, method: str, raw_path: str) -> Route:  # noqa: PLR0911 - one line a kind of path
+    def find(self, method: str, raw_path: str) -> Route:
         """Return what a request means, by its method and its path as sent."""
         if raw_path != self._prefix and not raw_path.startswith(self._prefix + "/"):
             return Route("unknown", raw_path)
@@ -49,22 +59,19 @@ class Routes:
             return Route("media" if method == "GET" else "method", path)
         if path.startswith(CONTROL):
             return Route("control", path)
-        bare = path.rstrip("/")
-        if bare == TASKS:
+        if path.rstrip("/") == TASKS:
             return Route("tasks" if method == "GET" else "method", path)
-        endpoint = self._by_path.get(bare)
-        if endpoint is not None:
-            return Route(_kind(endpoint, method), path, endpoint)
+        return self._endpoint(method, path)
+
+    def _endpoint(self, method: str, path: str) -> Route:
+        bare = path.rstrip("/")
+        door = self._by_door.get((method, bare))
+        if door is not None:
+            return Route(door[0], path, door[1])
+        if bare in self._paths:
+            return Route("method", path)
         parent, _, last = bare.rpartition("/")
-        endpoint = self._by_path.get(parent)
-        if endpoint is None or not endpoint.makes_task:
+        maker = self._makers.get(parent)
+        if maker is None:
             return Route("unknown", path)
-        return Route("query" if method == "GET" else "method", path, endpoint, unquote(last))
-
-
-def _kind(endpoint: Endpoint, method: str) -> str:
-    if endpoint.makes_task:
-        return {"POST": "create", "GET": "list"}.get(method, "method")
-    if method != endpoint.method:
-        return "method"
-    return "costs" if endpoint.name == "account_costs" else "call"
+        return Route("query" if method == "GET" else "method", path, maker, unquote(last))

@@ -121,15 +121,16 @@ class Server:
             authorized="Authorization" in request.headers,
         )
         request_id = str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
-        body = _note_body(row, route.endpoint, raw) if route.kind == "create" and route.endpoint else None
+        told = route.kind in ("create", "call") and route.endpoint
+        body = _note_body(row, route.endpoint, raw) if told and route.endpoint else None
         return _Call(request, route, row, request_id, body)
 
     def _act(self, call: _Call) -> Answer:
         """Do what is asked and return the answer; everything that changes the account is in here."""
         headers = call.request.headers
         if call.route.kind == "media":
-            now, tasks = self._clock.time(), self._account.tasks.by_id
-            return self._downloads.answer(call.route.path, call.request.query, headers, tasks, now)
+            shelf_of, now = self._account.shelf_of, self._clock.time()
+            return self._downloads.answer(call.route.path, call.request.query, headers, shelf_of, now)
         try:
             pairs = call.route.kind != "tasks"
             self._keys.check(headers.get("Authorization"), self._clock.wall(), pairs=pairs)
@@ -151,11 +152,13 @@ class Server:
             case "query", Endpoint():
                 task = account.find(endpoint, call.route.id or "")
                 row.task_id, row.external_task_id = task.task_id, task.external_task_id
-                return as_queried(task, urls(task))
+                return as_queried(task, urls)
             case "list", Endpoint():
-                return [as_queried(task, urls(task)) for task in account.page(endpoint, row.query)]
+                return [as_queried(task, urls) for task in account.page(endpoint, row.query)]
+            case "call", Endpoint():
+                return account.call(endpoint, call.body, row, urls)
             case "tasks", _:
-                return [as_path_style(task, urls(task)) for task in account.by_ids(row.query)]
+                return [as_path_style(task, urls) for task in account.by_ids(row.query)]
             case "costs", Endpoint():
                 return account.costs(endpoint, row.query)
             case _:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from kling_async.emulator.clock import Clock
+    from kling_async.emulator.library import Thing
+    from kling_async.emulator.lookups import Source
 
 __all__ = ["Ending", "Task", "Tasks"]
 
@@ -37,6 +39,18 @@ class Task:
     ends: float
     created_ms: int
     updated_ms: int
+    result_id: str
+    """Of the video, sound, voice or element that will be made."""
+    seconds: float
+    """Length of what will be made."""
+    aspect: str
+    """Shape of what will be made, such as ``16:9``."""
+    count: int
+    """Images that will be made."""
+    source: Source
+    """What it works on."""
+    made: list[Thing] = field(default_factory=list["Thing"])
+    """What later calls may name, once it has succeeded."""
     ending: Ending = "succeed"
     """How it will end."""
     message: str = ""

@@ -10,8 +10,8 @@ import pytest
 
 from kling_async.emulator.answers import Refusal
 from kling_async.emulator.durations import units_of
-from kling_async.emulator.images import image_size
 from kling_async.emulator.judge import judge
+from kling_async.emulator.pixels import image_size
 from kling_async.emulator.reference import REFERENCE, Endpoint
 from kling_async.emulator.rules import check_rules
 from tests.emulator.support import IMAGE, VIDEO, calling, jpeg, png
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.anyio
 
 SHOTS = [{"index": 1, "prompt": "a", "duration": "2"}, {"index": 2, "prompt": "b", "duration": "3"}]
 MULTI = {"multi_shot": True, "shot_type": "customize", "prompt": "", "multi_prompt": SHOTS}
+PRESET_ELEMENT = 820_000_000_000_000_001
 CAMERA = {"type": "simple", "config": {"pan": 3}}
 
 
@@ -154,7 +155,7 @@ async def test_models_that_ended_or_never_were() -> None:
         {"image": png(300, 750), "negative_prompt": ""},
         {"image": jpeg(750, 300)},
         {"model_name": "kling-v2-1", "image": png(300, 300), "image_reference": "face"},
-        {"element_list": [{"element_id": 2**62}] * 10},
+        {"element_list": [{"element_id": PRESET_ELEMENT}] * 10},
     ],
 )
 async def test_images_that_are_accepted(body: dict[str, Any]) -> None:
