@@ -208,8 +208,8 @@ class Account:
             self.units[pool] = float(Decimal(str(self.units[pool])) + by)
 
     def find(self, endpoint: Endpoint, either_id: str) -> Task:
-        """Return a task by the account's id or the caller's."""
-        task = self.tasks.find(endpoint.name, either_id)
+        """Return a task by the account's id, or by the caller's where the endpoint takes it."""
+        task = self.tasks.find(endpoint.name, either_id, external=endpoint.answers.by_external_task_id)
         if task is None:
             raise Refusal(1201, "Task not found by id/external id")
         return task

@@ -56,7 +56,7 @@ class Fault:
     """
 
     on: str = "any"
-    """create, query, list, call, tasks, costs, media, any; an endpoint's name; or how a path begins, with /."""
+    """create, query, list, call, tasks, costs, media, any; an endpoint's name; or a path's beginning."""
     kind: Kind = "answer"
     skip: int = 0
     """Matching requests that pass unharmed first."""

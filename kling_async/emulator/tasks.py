@@ -86,9 +86,9 @@ class Tasks:
         """Whether the account has used this id, on whatever endpoint."""
         return external_task_id in self._by_external
 
-    def find(self, endpoint: str, either_id: str) -> Task | None:
-        """Return the endpoint's task of this id, the account's own or the caller's."""
-        task = self.by_id.get(either_id) or self._by_external.get(either_id)
+    def find(self, endpoint: str, its_id: str, *, external: bool) -> Task | None:
+        """Return the endpoint's task of this id: the account's own, or with ``external`` the caller's too."""
+        task = self.by_id.get(its_id) or (self._by_external.get(its_id) if external else None)
         return task if task is not None and task.endpoint == endpoint else None
 
     def anywhere(self, either_id: str, *, external: bool) -> Task | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
 
+from kling_async.emulator import tones
 from kling_async.testing import Emulator, emulator
 
 if TYPE_CHECKING:
@@ -111,3 +112,14 @@ def jpeg(width: int, height: int) -> str:
     start = b"\xff\xd8" + b"\xff\xe0\x00\x04JF" + b"\xff\x01" + b"\xff\xff"
     frame = b"\xc2" + struct.pack(">HBHHB", 17, 8, height, width, 3) + b"\0" * 9
     return base64.b64encode(start + frame).decode()
+
+
+def sound(kind: str, seconds: float, extra: int = 0) -> str:
+    """Return a sound in Base64, with so many bytes behind it; of M4A and AAC only how they begin."""
+    data = {
+        "mp3": b"ID3\x04\x00\x00\x00\x00\x00\x05extra" + tones.mp3("test", seconds),
+        "wav": tones.wav("test", seconds),
+        "m4a": b"\0\0\0\x1cftypM4A ",
+        "aac": b"\xff\xf1\x50\x80\x00\x1f\xfc",
+    }[kind]
+    return base64.b64encode(data + b"\0" * extra).decode()

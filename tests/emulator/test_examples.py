@@ -1,0 +1,107 @@
+"""Every sample of the reference is played: its request is accepted, its answers have the sample's fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.emulator.facts import ENDPOINTS, MAKERS, SAMPLES, path, sample
+from tests.emulator.support import Caller, calling
+
+pytestmark = pytest.mark.anyio
+
+SLOTS = {"video": 5, "image": 9, "virtual_try_on": 1}
+CALLS = [name for name, row in ENDPOINTS.items() if "call" in row and "example" in row]
+
+
+def lacking(expected: Any, got: Any, at: str = "data") -> list[str]:
+    """Return where ``got`` lacks a field of ``expected``, or has another type there."""
+    if isinstance(expected, dict):
+        if not isinstance(got, dict):
+            return [at]
+        faults = []
+        for key, value in expected.items():
+            if key == "watermark_url" and not value:
+                continue  # there only when it was asked for
+            faults += lacking(value, got[key], f"{at}.{key}") if key in got else [f"{at}.{key} is missing"]
+        return faults
+    if isinstance(expected, list):
+        if not isinstance(got, list) or (expected and not got):
+            return [at]
+        return lacking(expected[0], got[0], f"{at}[0]") if expected else []
+    return [] if type(expected) is type(got) else [f"{at} is a {type(got).__name__}"]
+
+
+def described(row: dict[str, Any]) -> set[str]:
+    """Return the paths of all that a result may hold, and of what stands above it."""
+    paths = {path.replace("[]", "") for path in row["result"]}
+    return paths | {path.rpartition(".")[0] for path in paths}
+
+
+def paths_of(value: Any, at: str = "") -> set[str]:
+    """Return the paths of all that an answer holds."""
+    if isinstance(value, list):
+        return {path for item in value for path in paths_of(item, at)}
+    if not isinstance(value, dict):
+        return set()
+    here = {f"{at}.{key}".lstrip(".") for key in value}
+    return here | {path for key, item in value.items() for path in paths_of(item, f"{at}.{key}".lstrip("."))}
+
+
+async def created(call: Caller, name: str) -> Any:
+    """Play an endpoint's sample; return the data of the answer."""
+    reply = await call("POST", path(name), json=sample(name))
+    assert reply.code == 0, reply.json
+    return reply.data
+
+
+@pytest.mark.parametrize("name", MAKERS)
+async def test_a_sample_makes_a_task_that_ends_as_the_sample_says(name: str) -> None:
+    """Create, query and list have the sample's fields, and the result holds nothing undescribed."""
+    row = ENDPOINTS[name]
+    async with calling(slots=SLOTS) as (emu, call):
+        emu.know(*SAMPLES)
+        data = await created(call, name)
+        assert set(data) == set(row["example"]["response"]["data"])
+        emu.finish(data["task_id"])
+        done = (await call("GET", f"{path(name)}/{data['task_id']}")).data
+        assert lacking(row["example"]["finished"]["data"], done) == []
+        assert set(done) <= set(row["example"]["finished"]["data"])
+        assert paths_of(done["task_result"]) <= described(row)
+        assert (await call("GET", path(name))).data == [done]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+async def test_the_callers_own_id_finds_a_task_only_where_documented(name: str) -> None:
+    """By the path for most; ``/tasks`` knows it in any case, and all results in its own form."""
+    async with calling(slots=SLOTS) as (emu, call):
+        emu.know(*SAMPLES)
+        made = await call("POST", path(name), json=sample(name, external_task_id="mine"))
+        emu.finish(made.data["task_id"])
+        found = await call("GET", f"{path(name)}/mine")
+        if ENDPOINTS[name]["get"]["by_external_task_id"]:
+            assert found.data["task_id"] == made.data["task_id"]
+        else:
+            assert found.refusal == (400, 1201, "Task not found by id/external id")
+        (task,) = (await call("GET", "/tasks", params={"external_task_ids": "mine"})).data
+        assert (task["id"], task["status"]) == (made.data["task_id"], "succeeded")
+        assert task["outputs"] and {output["type"] for output in task["outputs"]} <= {
+            *("video", "image", "audio", "element", "voice"),
+        }
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_sample_call_is_answered_as_the_sample_says(name: str) -> None:
+    """Calls without a task have the sample's fields in their answer, and none that nobody described."""
+    row = ENDPOINTS[name]
+    async with calling(slots=SLOTS) as (_, call):
+        by_query = row["call"]["method"] == "GET"
+        kind = "params" if by_query else "json"
+        request = {key: str(value) if by_query else value for key, value in sample(name).items()}
+        request |= {"start_time": "0", "end_time": "99999999999999"} if by_query else {}
+        reply = await call(row["call"]["method"], path(name), **{kind: request})
+        assert reply.code == 0, reply.json
+        if "cursor" not in row["params"]:  # an empty bill says less than its sample
+            assert lacking(row["example"]["response"]["data"], reply.data) == []
+        assert paths_of(reply.data) <= described(row) | {"code", "msg"}
