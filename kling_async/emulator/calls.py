@@ -19,7 +19,7 @@ __all__ = ["CALLS"]
 
 _Item = TypeVar("_Item")
 
-SECONDS_PER_LETTER: Final = 0.09
+SECONDS_PER_LETTER: Final = 0.095
 """Of speech at its usual speed."""
 SPEECH_MAX_S: Final = 60.0
 LONGEST_TALK_S: Final = 60.0

@@ -15,9 +15,8 @@ ENDPOINTS: dict[str, Any] = json.loads(
 MAKERS = [name for name, row in ENDPOINTS.items() if "create" in row]
 """The endpoints that make tasks."""
 
-SAMPLE_VIDEO = Clip(id="743211632612511839")
 SAMPLES = (
-    SAMPLE_VIDEO,
+    Clip(id="743211632612511839"),
     Editing(id="847570360458960960", marks={0: [(0.5, 0.5)]}),
     Faces(id="850508686686064678"),
 )
