@@ -35,7 +35,6 @@ def identify_face(desk: Desk, body: Body) -> Body:
     clip = video_of(body, desk.library, high=LONGEST_TALK_S)
     session = Faces(id=desk.library.new_id(), clip=clip, faces=_faces_in(clip), made=desk.clock.time())
     desk.library.keep(session)
-    desk.library.sessions[session.id] = Shelf(session.id, session.made, clip.seconds, clip.aspect)
     url_of = desk.links(session.id)
     found = [
         {
@@ -58,7 +57,7 @@ def _faces_in(clip: Clip) -> list[Face]:
 def image_recognize(desk: Desk, body: Body) -> Body:  # noqa: ARG001 - nobody looks at the picture
     """Return the masks of a person without seen clothes."""
     its_id = desk.library.new_id()
-    desk.library.sessions[its_id] = Shelf(its_id, desk.clock.time(), aspect=WIDE)
+    desk.library.shelves[its_id] = Shelf(its_id, desk.clock.time(), aspect=WIDE)
     url_of = desk.links(its_id)
     masks = [
         {
@@ -84,7 +83,7 @@ def text_to_speech(desk: Desk, body: Body) -> Body:
     task_id, now, now_ms = desk.library.new_id(), desk.clock.time(), desk.clock.wall_ms()
     audio = Audio(id=desk.library.new_id(), seconds=seconds, made=now)
     desk.library.keep(audio)
-    desk.library.sessions[task_id] = Shelf(task_id, now, seconds, text=body["text"])
+    desk.library.shelves[task_id] = Shelf(task_id, now, seconds, text=body["text"])
     sound = {"id": audio.id, "url": desk.links(task_id)("0.mp3"), "duration": plain(seconds)}
     return {
         "task_id": task_id,
@@ -170,7 +169,7 @@ def preset_old_elements(desk: Desk, body: Body) -> list[Body]:
 
 def _old_look(desk: Desk, element: OldElement) -> Body:
     its_id, body = f"element-{element.id}", element.body
-    desk.library.sessions[its_id] = Shelf(its_id, float("inf"), aspect="1:1")
+    desk.library.shelves[its_id] = Shelf(its_id, float("inf"), aspect="1:1")
     url_of = desk.links(its_id)
     refers = range(len(body["element_refer_list"]))
     return {

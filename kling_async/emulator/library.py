@@ -167,8 +167,8 @@ class Library:
         self.voices = {voice.id: voice for voice in _preset_voices()}
         self.elements = {element.id: element for element in _preset_elements()}
         self.old_elements: list[OldElement] = []
-        self.sessions: dict[str, Shelf] = {}
-        """The files of what was made at once, by the id of the session or call."""
+        self.shelves: dict[str, Shelf] = {}
+        """The files of what was made at once and is not named later, by the id of the call."""
         self.bills: dict[str, tuple[int, dict[str, Any]]] = {}
         """By the cursor of a bill's next page, what that page begins with and what was asked."""
 
@@ -181,6 +181,7 @@ class Library:
                 self.audios[thing.id] = thing
             case Faces():
                 self.faces[thing.id] = thing
+                self.clips.setdefault(thing.clip.id, thing.clip)
             case Editing():
                 self.editings[thing.id] = thing
             case Voice():

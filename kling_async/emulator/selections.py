@@ -15,7 +15,6 @@ from kling_async.emulator.lookups import video_of
 from kling_async.emulator.masks import mask_of
 from kling_async.emulator.results import deductions
 from kling_async.emulator.shapes import ratio
-from kling_async.emulator.shelves import Shelf
 
 if TYPE_CHECKING:
     from kling_async.emulator.desk import Body, Call, Desk
@@ -39,7 +38,6 @@ def init_selection(desk: Desk, body: Body) -> Body:
         return _answer(desk, {"status": NOTHING, "session_id": ""})
     session = Editing(id=desk.library.new_id(), clip=clip, made=desk.clock.time())
     desk.library.keep(session)
-    desk.library.sessions[session.id] = Shelf(session.id, session.made, clip.seconds, clip.aspect)
     width, height = _size(clip)
     read = {
         "status": 0,

@@ -42,8 +42,11 @@ def shelf_of(its_id: str, tasks: Mapping[str, Task], library: Library) -> Shelf 
     if its_id in library.clips:
         clip = library.clips[its_id]
         return Shelf(its_id, clip.made, clip.seconds, clip.aspect)
-    if its_id in library.sessions:
-        return library.sessions[its_id]
+    session = library.faces.get(its_id) or library.editings.get(its_id)
+    if session is not None:
+        return Shelf(its_id, session.made, session.clip.seconds, session.clip.aspect)
+    if its_id in library.shelves:
+        return library.shelves[its_id]
     lives = its_id in library.voices or (its_id.isdecimal() and int(its_id) in library.elements)
     return Shelf(its_id, math.inf, aspect="1:1") if lives else None
 

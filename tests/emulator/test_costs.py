@@ -236,9 +236,16 @@ async def test_a_bill_is_filtered_and_comes_in_pages() -> None:
         assert wrong.refusal == (400, 1201, "cursor is invalid")
 
 
-async def test_videos_told_by_a_test_have_files_too() -> None:
-    """Their address is shown as a parent's, and is served."""
+async def test_what_a_test_told_has_files_too() -> None:
+    """The address of a video is shown as a parent's, and is served; so is what a session shows."""
     async with calling() as (emu, call):
+        emu.know(*SAMPLES)
+        task_id = await create(call, "advanced_lip_sync")
+        info = (await call("GET", f"{path('advanced_lip_sync')}/{task_id}")).data["task_info"]
+        assert (await call("GET", info["parent_video"]["url"], auth=None)).status == 200
+        session = {"session_id": sample("multi_elements")["session_id"]}
+        shown = await call("POST", path("multi_elements.preview_selection"), json=session)
+        assert (await call("GET", shown.data["res"]["video"], auth=None)).status == 200
         emu.know(Clip(id="7", seconds=9, aspect="9:16"))
         task_id = await create(call, "video_to_audio", video_id="7", video_url="")
         info = (await call("GET", f"{path('video_to_audio')}/{task_id}")).data["task_info"]
