@@ -49,10 +49,10 @@ def mp3(seed: str, seconds: float) -> bytes:
 def _frame(line: int, turn: int) -> bytes:
     """Return one frame: two granules, each with one line set.
 
-    A steady tone half way between two bins turns by a quarter at each granule, more or less: the signs of a
-    row of four granules are + - - + for even lines and + + - - for odd ones.
+    Between two lines of the spectrum a steady tone turns by a quarter from granule to granule, so that the
+    signs of four granules in a row are + - - +; ``turn`` says which half of them this frame is.
     """
-    signs = ((0, 1), (1, 0)) if line % 2 == 0 else ((0, 0), (1, 1))
+    signs = ((0, 1), (1, 0))
     # Huffman table 1: a pair of zeros is 1, the pair (1, 0) is 01, (0, 1) is 001; then the sign
     pairs, second = divmod(line, 2)
     data = [f"{'1' * pairs}{'001' if second else '01'}{sign}" for sign in signs[turn]]
