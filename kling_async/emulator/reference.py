@@ -1,6 +1,6 @@
 """The API's reference as data: what endpoints there are and what they take.
 
-The content of reference.json is made by tests/make_reference.py. It is the emulator's own copy: nothing here
+The content of reference.json is made by tests.make_reference. It is the emulator's own copy: nothing here
 is shared with the client, so that a mistake on one side cannot hide behind the same mistake on the other.
 """
 
