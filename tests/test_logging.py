@@ -24,9 +24,9 @@ from kling_async import (
     TaskNotFound,
     Timeouts,
     media,
+    submits,
     v1,
 )
-from kling_async import client as client_module
 from kling_async.catalog import endpoint_of
 from kling_async.testing import Emulator, emulator
 from tests.support import Recorder, client_of, clip, pair, png, still, until
@@ -222,7 +222,7 @@ async def test_a_create_that_nobody_can_look_up_is_a_warning(
 ) -> None:
     """Only a person can find out."""
     hidden = endpoint_of(clip())._replace(lookup="none")
-    monkeypatch.setattr(client_module, "endpoint_of", lambda _: hidden)
+    monkeypatch.setattr(submits, "endpoint_of", lambda _: hidden)
     async with pair() as (emu, client):
         emu.fault("create", kind="lost_before")
         with pytest.raises(AmbiguousCreate):
