@@ -29,7 +29,7 @@ _PRIOR_WEIGHT: Final = 0.5
 _NEWEST: Final = 0.05
 _SIGMA_MIN: Final = 0.1
 _DOUBT: Final = 0.03
-_SHORTEST, _LONGEST = 0.05, 1e6
+_SHORTEST, _LONGEST = 0.005, 1e6
 _NEGLIGIBLE: Final = 1e-3
 _INNER: Final = (1 - math.sqrt(0.2)) / 2  # Lobatto's inner points; at the left end the integrand is 0
 
