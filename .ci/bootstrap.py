@@ -142,10 +142,15 @@ class Plan(NamedTuple):
     rebuild: bool
     """Remove what is there first."""
     commands: tuple[Command, ...]
+    instead: Command
+    """What to do should the last command fail; empty where nothing else is left to try."""
 
 
-def plan(facts: Facts, place: Place, extra: str) -> Plan:
-    """Decide how ``.venv`` comes to hold the project with ``extra``; SetupError if it cannot."""
+def plan(facts: Facts, place: Place, extra: str, wish: str = "") -> Plan:
+    """Decide how ``.venv`` comes to hold the project with ``extra``; SetupError if it cannot.
+
+    The extra ``wish`` is installed along with it, and done without where it cannot be installed.
+    """
     commands: list[Command] = []
     own_pip = facts.own_pip
     if not facts.usable:
@@ -162,9 +167,20 @@ def plan(facts: Facts, place: Place, extra: str) -> Plan:
         else:  # an old pip can still put a new one there
             target = ["install", "--target", place.packages, "pip"]
             commands.append([outside, "-m", "pip", "--no-input", *target])
-    project = f".[{extra}]" if extra else "."
-    commands.append([*pip, "--no-input", "--disable-pip-version-check", "install", "-e", project])
-    return Plan(facts.exists and not facts.usable, tuple(commands))
+    install = [*pip, "--no-input", "--disable-pip-version-check", "install", "-e"]
+    commands.append([*install, project(joined(extra, wish))])
+    instead = [*install, project(extra)] if wish else []
+    return Plan(facts.exists and not facts.usable, tuple(commands), instead)
+
+
+def project(extra: str) -> str:
+    """The project with ``extra``, as pip wants it."""
+    return f".[{extra}]" if extra else "."
+
+
+def joined(extra: str, wish: str) -> str:
+    """Both extras as one, either of which may be empty."""
+    return ",".join(filter(None, (extra, wish)))
 
 
 def look(place: Place, run: Runner) -> Facts:
@@ -213,8 +229,16 @@ def carry_out(todo: Plan, place: Place, stamp: dict[str, str], run: Runner) -> N
         remove(place.venv)
     place.venv.mkdir(exist_ok=True)
     place.stamp.write_text("{}", encoding="utf-8")
-    for command in todo.commands:
+    *before, last = todo.commands
+    for command in before:
         run(command)
+    try:
+        run(last)
+    except SetupError as error:
+        if not todo.instead:
+            raise
+        say(f"{error}\ninstalling {todo.instead[-1]} instead of {last[-1]}; remove .venv to try that again")
+        run(todo.instead)
     finished = place.stamp.with_suffix(".new")
     finished.write_text(json.dumps(stamp), encoding="utf-8")
     finished.replace(place.stamp)
@@ -231,15 +255,18 @@ def remove(path: Path) -> None:
 # --- the way in --------------------------------------------------------------------------------
 
 
-def enter(extra: str = "") -> None:
-    """Return inside the private venv, with the project and ``extra`` installed; set that up if needed."""
+def enter(extra: str = "", wish: str = "") -> None:
+    """Return inside the private venv, with the project and ``extra`` installed; set that up if needed.
+
+    The extra ``wish`` comes along if it can be installed; tests of what it brings must do without it.
+    """
     place = Place(ROOT)
     if os.environ.pop(ARRIVED, None):
         if not inside(place):
             sys.exit("kling_async: .venv is there but does not take effect; is PYTHONHOME set?")
         return
     try:
-        changed = ensure(place, extra)
+        changed = ensure(place, extra, wish)
         if changed or not inside(place):
             start_again(place)
     except SetupError as error:
@@ -250,18 +277,19 @@ def enter(extra: str = "") -> None:
         sys.exit(130)
 
 
-def ensure(place: Place, extra: str, run: "Runner | None" = None) -> bool:
+def ensure(place: Place, extra: str, wish: str = "", run: "Runner | None" = None) -> bool:
     """Make ``.venv`` ready; whether there was anything to do."""
-    if is_ready(place, extra):
+    asked = joined(extra, wish)
+    if is_ready(place, asked):
         return False
     with locked(Path(__file__)) as lock:
-        if is_ready(place, extra):  # another start has done it while we waited
+        if is_ready(place, asked):  # another start has done it while we waited
             return True
         run = run or runner(place.root, lock)
         facts = look(place, run)
-        todo = plan(facts, place, extra)
+        todo = plan(facts, place, extra, wish)
         say(headline(facts))
-        carry_out(todo, place, wanted_stamp(place, extra), run)
+        carry_out(todo, place, wanted_stamp(place, asked), run)
     return True
 
 

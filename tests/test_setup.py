@@ -81,10 +81,10 @@ class Machine:
             raise bootstrap.SetupError("No module named so")
         return version
 
-    def ensure(self, extra: str = "test") -> bool:
+    def ensure(self, extra: str = "test", wish: str = "") -> bool:
         """Set up, and forget what was done before."""
         self.done = []
-        changed: bool = bootstrap.ensure(self.place, extra, self)
+        changed: bool = bootstrap.ensure(self.place, extra, wish, self)
         return changed
 
     @property
@@ -161,7 +161,7 @@ def test_a_second_start_asks_and_does_nothing(tmp_path: Path, capsys: pytest.Cap
     def nobody(command: list[str]) -> str:
         raise AssertionError(command)
 
-    assert not bootstrap.ensure(machine.place, "test", nobody)
+    assert not bootstrap.ensure(machine.place, "test", run=nobody)
     assert capsys.readouterr() == ("", "")
 
 
@@ -268,6 +268,46 @@ def test_what_failed_is_not_taken_for_ready(tmp_path: Path) -> None:
         assert machine.verbs == ["venv", ".[test]"]
 
 
+# --- what is only wished for -------------------------------------------------------------------
+
+
+def test_a_wish_comes_along_in_the_same_install(tmp_path: Path) -> None:
+    """One install for both extras; afterwards those who ask for both, or for none, find all ready."""
+    machine = Machine(tmp_path)
+
+    assert machine.ensure("test", "judges")
+
+    assert machine.verbs == ["venv", ".[test,judges]"]
+    assert not machine.ensure("test", "judges")
+    assert not machine.ensure("")
+
+
+def test_what_cannot_be_installed_of_a_wish_is_done_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The needed extra is installed alone, a line says so and how to try again; no start tries by itself."""
+    machine = Machine(tmp_path)
+    machine.fails = ".[test,judges]"
+
+    assert machine.ensure("test", "judges")
+
+    assert machine.verbs == ["venv", ".[test,judges]", ".[test]"]
+    said = capsys.readouterr().err
+    assert "no route to host\ninstalling .[test] instead of .[test,judges]; remove .venv" in said
+    assert not machine.ensure("test", "judges")
+
+
+def test_without_what_is_needed_a_wish_helps_nothing(tmp_path: Path) -> None:
+    """When the needed extra cannot be installed either, the set-up fails and nothing counts as ready."""
+    machine = Machine(tmp_path)
+    machine.fails = "install"
+
+    for _ in range(2):
+        with pytest.raises(bootstrap.SetupError, match="no route to host"):
+            machine.ensure("test", "judges")
+        assert machine.verbs == ["venv", ".[test,judges]", ".[test]"]
+
+
 # --- the way in --------------------------------------------------------------------------------
 
 
@@ -289,7 +329,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_it_goes_on_in_the_venv_once_that_is_ready(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outside the venv or after an install the process starts anew; inside a ready one it just goes on."""
-    monkeypatch.setattr(bootstrap, "ensure", lambda place, extra: False)
+    monkeypatch.setattr(bootstrap, "ensure", lambda place, extra, wish: False)
     with pytest.raises(Started):
         bootstrap.enter("test")
 
@@ -297,7 +337,7 @@ def test_it_goes_on_in_the_venv_once_that_is_ready(elsewhere: Path, monkeypatch:
     (elsewhere / ".venv").mkdir()
     bootstrap.enter("test")
 
-    monkeypatch.setattr(bootstrap, "ensure", lambda place, extra: True)
+    monkeypatch.setattr(bootstrap, "ensure", lambda place, extra, wish: True)
     with pytest.raises(Started):  # what was installed now, this process would not find
         bootstrap.enter("test")
 
@@ -325,7 +365,7 @@ def test_what_goes_wrong_ends_in_a_line_not_a_traceback(
 ) -> None:
     """A failed set-up and an OS error exit with their message, Ctrl-C with code 130."""
 
-    def fail(place: object, extra: str) -> bool:
+    def fail(place: object, extra: str, wish: str) -> bool:
         raise error
 
     monkeypatch.setattr(bootstrap, "ensure", fail)
