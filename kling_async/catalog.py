@@ -20,7 +20,11 @@ def _one(_: Any) -> int:
     return 1
 
 
-def _n(request: v1.ImageGeneration) -> int:
+def _none(_: Any) -> int:
+    return 0
+
+
+def _n(request: v1.ImageGeneration | v1.MultiImageToImage | v1.ImageExpand) -> int:
     return request.n or 1
 
 
@@ -30,6 +34,10 @@ def _clip_kind(request: v1.TextToVideo) -> Hashable:
 
 def _image_kind(request: v1.ImageGeneration) -> Hashable:
     return request.model_name, request.n or 1, request.resolution or "1k", request.image is None
+
+
+def _omni_image_kind(request: v1.OmniImage) -> Hashable:
+    return request.model_name, request.result_type == "series", request.amount, request.resolution or "1k"
 
 
 TASKS: Final[tuple[Endpoint[Any], ...]] = (
@@ -53,12 +61,136 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         kind=_image_kind,
         median=25.0,
     ),
+    Endpoint(
+        "omni_image",
+        v1.OmniImage,
+        v1.OmniImages,
+        "/v1/images/omni-image",
+        "image",
+        lambda request: request.amount,
+        kind=_omni_image_kind,
+        median=25.0,
+    ),
+    Endpoint(
+        "multi_image_to_image",
+        v1.MultiImageToImage,
+        v1.Images,
+        "/v1/images/multi-image2image",
+        "image",
+        _n,
+        kind=lambda request: (request.model_name, request.n or 1),
+        median=25.0,
+    ),
+    Endpoint(
+        "image_expand",
+        v1.ImageExpand,
+        v1.Images,
+        "/v1/images/editing/expand",
+        "image",
+        _n,
+        kind=lambda request: request.n or 1,
+        median=25.0,
+    ),
+    Endpoint(
+        "virtual_try_on",
+        v1.VirtualTryOn,
+        v1.Images,
+        "/v1/images/kolors-virtual-try-on",
+        "virtual_try_on",
+        _one,
+        kind=lambda request: request.model_name,
+        median=25.0,
+    ),
+    Endpoint(
+        "ai_multi_shot",
+        v1.AiMultiShot,
+        v1.ViewSets,
+        "/v1/general/ai-multi-shot",
+        "image",
+        _one,
+        sure=False,
+    ),
+    Endpoint(
+        "custom_elements",
+        v1.CustomElement,
+        v1.Elements,
+        "/v1/general/advanced-custom-elements",
+        "element",
+        _none,
+        kind=lambda request: request.reference_type,
+        median=5.0,
+        sure=False,
+    ),
+    Endpoint(
+        "custom_voices",
+        v1.CustomVoice,
+        v1.Voices,
+        "/v1/general/custom-voices",
+        "video",
+        _one,
+        median=9.0,
+        sure=False,
+        page_size_max=1000,
+    ),
 )
 """Every endpoint that makes tasks."""
 
 ACCOUNT_COSTS: Final = Call("account_costs", v1.AccountCosts, v1.Costs, "GET", "/account/costs")
 
-CALLS: Final[tuple[Call[Any], ...]] = (ACCOUNT_COSTS,)
+CALLS: Final[tuple[Call[Any], ...]] = (
+    Call(
+        "custom_elements.presets",
+        v1.PresetElements,
+        v1.ElementPage,
+        "GET",
+        "/v1/general/advanced-presets-elements",
+        array="tasks",
+    ),
+    Call("custom_elements.delete", v1.DeleteElement, v1.Deleted, "POST", "/v1/general/delete-elements"),
+    Call("custom_elements_v0", v1.CustomElementV0, v1.ElementV0, "POST", "/v1/general/custom-elements"),
+    Call(
+        "custom_elements_v0.list",
+        v1.ListElementsV0,
+        v1.ElementsV0,
+        "GET",
+        "/v1/general/custom-elements",
+        array="elements",
+    ),
+    Call(
+        "custom_elements_v0.presets",
+        v1.PresetElementsV0,
+        v1.ElementsV0,
+        "GET",
+        "/v1/general/presets-elements",
+        array="elements",
+    ),
+    Call(
+        "custom_voices.presets",
+        v1.PresetVoices,
+        v1.VoicePage,
+        "GET",
+        "/v1/general/presets-voices",
+        array="tasks",
+    ),
+    Call("custom_voices.delete", v1.DeleteVoice, v1.Deleted, "POST", "/v1/general/delete-voices"),
+    ACCOUNT_COSTS,
+    Call(
+        "account_billing_package",
+        v1.AccountBillingPackage,
+        v1.PackageDeductionPage,
+        "POST",
+        "/account/billing/package",
+        read=True,
+    ),
+    Call(
+        "account_billing_balance",
+        v1.AccountBillingBalance,
+        v1.BalanceDeductionPage,
+        "POST",
+        "/account/billing/balance",
+        read=True,
+    ),
+)
 """Every endpoint that answers at once."""
 
 _by_task: Final[dict[type, Endpoint[Any]]] = {row.request: row for row in TASKS}

@@ -13,6 +13,7 @@ __all__ = [
     "FRAME",
     "IMAGE",
     "MASK",
+    "RECORDING",
     "VIDEO",
     "ImageInfo",
     "Limits",
@@ -25,7 +26,7 @@ __all__ = [
 class Limits(NamedTuple):
     """What the API takes in one field; None where no bound is known."""
 
-    kind: Literal["image", "audio", "video"] = "image"
+    kind: Literal["image", "audio", "video", "recording"] = "image"
     formats: tuple[str, ...] = ("jpeg", "png")
     max_mb: float | None = None
     min_side_px: int | None = None
@@ -46,6 +47,8 @@ MASK: Final = Limits()
 AUDIO: Final = Limits("audio", ("mp3", "wav", "m4a", "aac"), max_mb=5)
 VIDEO: Final = Limits("video", ("mp4", "mov"), base64=False)
 """Videos are fetched by the vendor; their size and length are judged there."""
+RECORDING: Final = Limits("recording", ("mp3", "wav", "mp4", "mov"), base64=False)
+"""A voice, in a sound or in a video; fetched and judged by the vendor as videos are."""
 
 
 class ImageInfo(NamedTuple):

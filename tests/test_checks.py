@@ -12,7 +12,7 @@ import pytest
 from msgspec import Meta
 from msgspec import inspect as mi
 
-from kling_async import checks, v1
+from kling_async import catalog, checks, v1
 from kling_async.checks import Doubt, check, coerce, fields, media_fields, to_wire, warn_once
 from kling_async.errors import KlingWarning, Problem, RequestInvalid
 from kling_async.headers import IMAGE, Limits
@@ -376,7 +376,8 @@ def test_encoding_changes_nothing() -> None:
     assert to_wire(made, load)["a"] == 1
 
 
-RULES = [*v1.TextToVideo.rules, *v1.ImageGeneration.rules]
+ROWS: list[Any] = [*catalog.TASKS, *catalog.CALLS]
+RULES = list(dict.fromkeys(rule for row in ROWS for rule in row.request.rules))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.__module__}.{rule.__name__}")

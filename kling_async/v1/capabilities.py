@@ -58,18 +58,28 @@ class ImageRow(NamedTuple):
 
     model: str
     endpoints: tuple[str, ...]
+    resolutions: tuple[str, ...] = ("1k", "2k")
+    """Empty: as large as the image handed in."""
     references: bool = False
     """Takes image_reference (subject or face)."""
     elements: bool = False
+    series: bool = False
+    """Makes several images that belong together."""
 
+
+_OMNI: Final = ("omni_image",)
+_GENERATE: Final = ("image_generation",)
+_BOTH: Final = ("image_generation", "multi_image_to_image")
 
 IMAGE: Final[tuple[ImageRow, ...]] = (
-    ImageRow("kling-v3", ("image_generation",), elements=True),
-    ImageRow("kling-v2-1", ("image_generation", "multi_image_to_image"), references=True),
-    ImageRow("kling-v1", ("image_generation",)),
-    ImageRow("kling-v1-5", ("image_generation",), references=True),
-    ImageRow("kling-v2", ("image_generation", "multi_image_to_image")),
-    ImageRow("kling-v2-new", ("image_generation",)),
+    ImageRow("kling-v3", _GENERATE, elements=True),
+    ImageRow("kling-v3-omni", _OMNI, ("1k", "2k", "4k"), elements=True, series=True),
+    ImageRow("kling-image-o1", _OMNI, elements=True),
+    ImageRow("kling-v2-1", _BOTH, references=True),
+    ImageRow("kling-v1", _GENERATE, ("1k",)),
+    ImageRow("kling-v1-5", _GENERATE, ("1k",), references=True),
+    ImageRow("kling-v2", _BOTH),
+    ImageRow("kling-v2-new", _GENERATE, ()),
 )
 
 RETIRED_IMAGE: Final = frozenset({"kling-v1", "kling-v1-5", "kling-v2", "kling-v2-new"})

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
 from kling_async.wire import Discreet, File, Part, Result
 
 __all__ = [
+    "PAGED",
     "CameraConfig",
     "CameraControl",
+    "Deleted",
     "ElementRef",
     "Image",
     "Images",
+    "PageNumber",
+    "PageSize",
     "Shot",
     "Video",
     "Videos",
@@ -120,3 +124,16 @@ class Images(Result, frozen=True, kw_only=True):
         """Return the files of the images."""
         urls = ((i.index, i.watermark_url if watermarked else i.url) for i in self.images)
         return tuple(File(url, ".png", str(index)) for index, url in urls if url)
+
+
+PAGED: Final = {"page": "pageNum", "page_size": "pageSize"}
+"""What the wire calls the fields of a call that leafs through a list."""
+PageNumber = Annotated[int, Meta(ge=1, le=1000, description="Page, from 1", extra={"default": 1})]
+PageSize = Annotated[int, Meta(ge=1, le=500, description="Entries of a page", extra={"default": 30})]
+
+
+class Deleted(Result, frozen=True, kw_only=True):
+    """The answer to a deletion."""
+
+    task_id: str = ""
+    task_status: str = ""

@@ -18,16 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kling_async.checks import Rule
-    from kling_async.v1.capabilities import VideoRow
+    from kling_async.v1.capabilities import ImageRow, VideoRow
     from kling_async.v1.parts import Shot
 
 __all__ = [
     "camera_moves_once",
     "exactly_one",
+    "image_model",
+    "image_row",
     "is_set",
     "model_is_known",
     "prompt_or_shots",
     "shots_match",
+    "together_at_most",
     "video_model",
 ]
 
@@ -48,6 +51,19 @@ def exactly_one(*names: str) -> Rule:
             yield Problem(given[-1] if given else names[0], f"give one of {', '.join(names)}; {said} given")
 
     return one_of_them
+
+
+def together_at_most(most: int, *names: str) -> Rule:
+    """Return the rule that these fields, each one entry or an array of them, share one limit."""
+
+    def few_enough(r: Any) -> Iterator[Problem | Doubt]:
+        """Several fields share one limit."""
+        values = [getattr(r, name) for name in names]
+        total = sum(len(v) if isinstance(v, tuple) else is_set(v) for v in values)
+        if total > most:
+            yield Problem(names[-1], f"{' and '.join(names)} together have {total} entries; at most {most}")
+
+    return few_enough
 
 
 def model_is_known(model: str, known: bool, *, retired: frozenset[str]) -> Iterator[Problem | Doubt]:
@@ -160,3 +176,39 @@ def _lacking(asked: dict[str, str], rows: list[VideoRow], what: str) -> Iterator
             continue
         text = f"{what} has no {field}"
         yield Problem(field, text) if all(row.sure for row in rows) else Doubt(field, text)
+
+
+def image_row(endpoint: str, model: str) -> ImageRow | None:
+    """Return what is known of a model at an endpoint."""
+    rows = (row for row in capabilities.IMAGE if row.model == model and endpoint in row.endpoints)
+    return next(rows, None)
+
+
+def image_model(endpoint: str, **features: str) -> Rule:
+    """Return the rule that the model must offer what is asked for, by the map of image models.
+
+    Args:
+        endpoint: Name of the catalog row.
+        **features: Columns of the map, each with the field that asks for it.
+    """
+
+    def model_can(r: Any) -> Iterator[Problem | Doubt]:
+        """The model must offer what is asked for, by the vendor's capability map."""
+        row = image_row(endpoint, r.model_name)
+        yield from model_is_known(r.model_name, row is not None, retired=capabilities.RETIRED_IMAGE)
+        if row is None:
+            return
+        size = getattr(r, "resolution", None)
+        if size and row.resolutions and size not in row.resolutions:
+            yield Problem("resolution", f"{row.model} offers {', '.join(row.resolutions)}, not {size}")
+        for column, field in features.items():
+            if asks_for(getattr(r, field)) and not getattr(row, column):
+                yield Problem(field, f"{row.model} does not offer it; {_others(endpoint, column)}")
+
+    return model_can
+
+
+def _others(endpoint: str, column: str) -> str:
+    able = [row.model for row in capabilities.IMAGE if endpoint in row.endpoints and getattr(row, column)]
+    served = [model for model in able if model not in capabilities.RETIRED_IMAGE]
+    return f"{' and '.join(served) or 'no model'} does"

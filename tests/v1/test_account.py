@@ -13,6 +13,7 @@ from kling_async.errors import RequestInvalid
 from kling_async.results import decode_result
 from kling_async.wire import decode_envelope
 from tests.golden import golden
+from tests.v1.judging import answered, doubted, refused, sent
 
 GOLDEN = golden("account_costs")
 WINDOW: dict[str, Any] = {"start_time": 1755340000000, "end_time": 1789900000000}
@@ -75,3 +76,106 @@ def test_a_pack_of_an_older_form_is_read() -> None:
     """What a pack lacks is left at nothing: an unknown form never hides the other packs."""
     found = decode_result(v1.Costs, b'{"resource_pack_subscribe_infos":[{"status":"online","new":1}]}')
     assert found.packs == (v1.Pack(status="online"),)
+
+
+# --- what was taken ----------------------------------------------------------------------------
+
+SPAN: dict[str, Any] = {"start_time": 1788000000000, "end_time": 1789900000000}
+BILLING = {
+    "account_billing_package": v1.AccountBillingPackage,
+    "account_billing_balance": v1.AccountBillingBalance,
+}
+KINDS = pytest.mark.parametrize("kind", BILLING.values())
+
+
+def only(key: str, *values: str) -> v1.BillingFilter:
+    return v1.BillingFilter(key=key, values=values)
+
+
+BILLS: dict[str, dict[str, Any]] = {
+    "account_billing_package": {
+        "vendor's example": {**SPAN, "limit": 50, "filters": (only("product_type", "video"),)},
+        "next page": {"cursor": "c-0002"},
+        "everything": {
+            **SPAN,
+            "limit": 500,
+            "filters": (
+                only("product_type", "video", "image", "try-on"),
+                only("api_key_name", "studio"),
+                only("package_id", "0123"),
+            ),
+        },
+    },
+    "account_billing_balance": {
+        "vendor's example": {**SPAN, "limit": 50},
+        "next page": {"cursor": "c-0002"},
+        "one key": {**SPAN, "filters": (only("api_key_name", "studio"),)},
+    },
+}
+
+
+@pytest.mark.parametrize("name", BILLING)
+def test_a_bill_is_asked_for_as_the_vendor_writes_it(name: str) -> None:
+    """The whole body, compared as JSON, without a warning: of a first page and of one by its cursor."""
+    bodies = {case: sent(BILLING[name](**values)) for case, values in BILLS[name].items()}
+    assert bodies == golden(name)["requests"]
+
+
+@pytest.mark.parametrize("name", BILLING)
+def test_a_bill_is_read(name: str) -> None:
+    """Every field of an entry, and how to go on; the last page has none and says so."""
+    kind, answers = BILLING[name], golden(name)["answers"]
+    page: Any = answered(kind(), answers["page"])
+    assert msgspec.json.decode(msgspec.json.encode(page.result)) == answers["page"]["data"]["result"]
+    assert (page.next_cursor, page.has_more, page.result.count) == ("c-0002", True, 1)
+    last: Any = answered(kind(), answers["last page"])
+    assert (last.result.detail, last.next_cursor, last.has_more) == ((), "", False)
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("values", "problems"),
+    [
+        (
+            {},
+            [("start_time", "is required without cursor"), ("end_time", "is required without cursor")],
+        ),
+        ({"start_time": 5}, [("end_time", "is required without cursor")]),
+        ({"start_time": 5, "end_time": 5}, [("end_time", "must be later than start_time")]),
+        ({**SPAN, "limit": 501}, [("limit", "501 is too large; at most 500")]),
+    ],
+)
+def test_a_bill_needs_a_span_of_time(kind: Any, values: Any, problems: list[tuple[str, str]]) -> None:
+    """Both ends, the second later; a cursor stands for them."""
+    assert refused(kind(**values)) == problems
+
+
+def test_a_pack_is_named_in_one_way() -> None:
+    """Its name and its id exclude each other."""
+    request = v1.AccountBillingPackage(**SPAN, filters=(only("package_name", "a"), only("package_id", "b")))
+    assert refused(request) == [("filters", "package_name and package_id exclude each other")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "filter_", "doubt"),
+    [
+        (
+            v1.AccountBillingPackage,
+            only("colour", "red"),
+            ("filters[0].key", "'colour' is not known here; the vendor will judge it"),
+        ),
+        (
+            v1.AccountBillingBalance,
+            only("product_type", "video"),
+            ("filters[0].key", "'product_type' is not known here; the vendor will judge it"),
+        ),
+        (
+            v1.AccountBillingPackage,
+            only("product_type", "video", "sound"),
+            ("filters[0].values", "'sound' is none of video, image, try-on"),
+        ),
+    ],
+)
+def test_an_unknown_filter_is_doubted(kind: Any, filter_: v1.BillingFilter, doubt: tuple[str, str]) -> None:
+    """It passes with a warning."""
+    assert doubted(kind(**SPAN, filters=(filter_,))) == [doubt]

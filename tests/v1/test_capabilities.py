@@ -16,7 +16,7 @@ from tests.reference import V1
 Json = dict[str, Any]
 
 VIDEO_ROWS = [row for row in V1["video_models"] if row["endpoint"] == "text_to_video"]
-IMAGE_ROWS = [row for row in V1["image_models"] if "image_generation" in row["endpoints"]]
+IMAGE_ROWS = [(endpoint, row) for row in V1["image_models"] for endpoint in row["endpoints"]]
 VIDEO_MODELS = sorted({row["model"] for row in VIDEO_ROWS})
 RETIRED_VIDEO = set(V1["retired"]["video"])
 RETIRED_IMAGE = set(V1["retired"]["image"])
@@ -83,33 +83,86 @@ def test_every_row_of_the_video_map_accepts_and_refuses(row: Json) -> None:
         assert verdicts - {""}
 
 
-IMAGE_FEATURES: Final[dict[str, Json]] = {
-    "image": {"image": b"x"},
-    "image_reference": {"image": b"x", "image_reference": "face"},
-    "element_list": {"element_list": (v1.ElementRef(element_id=1),)},
-    "resolution": {"resolution": "2k"},
+ELEMENT: Final = (v1.ElementRef(element_id=1),)
+PICTURE: Final = v1.OmniPicture(image=b"x")
+SUBJECT: Final = v1.SubjectImage(subject_image=b"x")
+IMAGE_REQUESTS: Final[dict[str, tuple[Any, Json]]] = {
+    "image_generation": (v1.ImageGeneration, {"prompt": "x"}),
+    "omni_image": (v1.OmniImage, {"prompt": "x", "aspect_ratio": "1:1"}),
+    "multi_image_to_image": (v1.MultiImageToImage, {"subject_image_list": (SUBJECT,)}),
 }
+"""The type of request of an endpoint of images, and what the least of them needs."""
+IMAGE_FEATURES: Final[dict[str, dict[str, tuple[str, Json]]]] = {
+    "image_generation": {
+        "nothing": ("", {}),
+        "image": ("image", {"image": b"x"}),
+        "reference": ("image_reference", {"image": b"x", "image_reference": "face"}),
+        "elements": ("element_list", {"element_list": ELEMENT}),
+        "2k": ("resolution", {"resolution": "2k"}),
+    },
+    "omni_image": {
+        "nothing": ("", {}),
+        "elements": ("element_list", {"element_list": ELEMENT}),
+        "series": ("result_type", {"result_type": "series"}),
+        "2k": ("resolution", {"resolution": "2k"}),
+        "4k": ("resolution", {"resolution": "4k"}),
+        "10 references": ("element_list", {"image_list": (PICTURE,) * 4, "element_list": ELEMENT * 6}),
+        "11 references": ("element_list", {"image_list": (PICTURE,) * 5, "element_list": ELEMENT * 6}),
+    },
+    "multi_image_to_image": {
+        "nothing": ("", {}),
+        "scene and style": ("scene_image", {"scene_image": b"x", "style_image": b"x"}),
+        "4 subjects": ("subject_image_list", {"subject_image_list": (SUBJECT,) * 4}),
+        "5 subjects": ("subject_image_list", {"subject_image_list": (SUBJECT,) * 5}),
+    },
+}
+"""What may be asked for at an endpoint, with the field that is wrong where the model does not offer it."""
 
 
-@pytest.mark.parametrize("feature", IMAGE_FEATURES)
-@pytest.mark.parametrize("row", IMAGE_ROWS, ids=lambda r: r["model"])
-def test_every_image_model_is_held_to_its_features(row: Json, feature: str) -> None:
-    """References and elements by the map, or for ended models by the parameter's list; an image by all."""
-    params = V1["endpoints"]["image_generation"]["params"]
-    if feature in ("image", "resolution"):
-        allowed = True
-    elif "state" in row:
-        allowed = row["model"] in params[feature]["models"]
-    elif feature == "image_reference":
-        allowed = bool(row["character_reference"] and row["face_reference"])
-    else:
-        allowed = bool(row["elements"])
-    values = dict(IMAGE_FEATURES[feature])
+def offers(endpoint: str, row: Json, feature: str) -> bool:
+    """Whether an image model does something there, by the reference's map.
+
+    Where the map is silent, on ended models, the parameter's own list of models says it.
+    """
+    if feature in ("2k", "4k"):
+        return row["resolution"] == "as input" or any(size.startswith(feature) for size in row["resolution"])
+    if feature == "reference" and "state" not in row:
+        return bool(row["character_reference"] and row["face_reference"])
+    if feature in ("reference", "elements") and "state" in row:
+        field = IMAGE_FEATURES[endpoint][feature][0]
+        models: list[str] = V1["endpoints"][endpoint]["params"][field]["models"]
+        return row["model"] in models
+    if feature in ("elements", "series"):
+        return bool(row[feature])
+    if feature.endswith("references"):
+        most: int = row["references_max"]
+        return int(feature.removesuffix(" references")) <= most
+    return feature != "5 subjects"
+
+
+def image_verdicts(endpoint: str, row: Json) -> dict[str, tuple[str, str]]:
+    """Of each feature, what our check says of it and what the map does."""
+    kind, least = IMAGE_REQUESTS[endpoint]
     if "restyle only" in str(row["single_image"]):
-        values["image"] = b"x"
-        assert judged(v1.ImageGeneration(model_name=row["model"], prompt="x")) == "image"
-    request = v1.ImageGeneration(model_name=row["model"], prompt="x", **values)
-    assert judged(request) == ("" if allowed else feature)
+        assert judged(kind(**least, model_name=row["model"])) == "image"
+        least = {**least, "image": b"x"}
+    return {
+        feature: (
+            judged(kind(**{**least, "model_name": row["model"], **values})),
+            "" if offers(endpoint, row, feature) else field,
+        )
+        for feature, (field, values) in IMAGE_FEATURES[endpoint].items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "row"), IMAGE_ROWS, ids=[f"{endpoint}-{row['model']}" for endpoint, row in IMAGE_ROWS]
+)
+def test_every_image_model_is_held_to_its_features(endpoint: str, row: Json) -> None:
+    """What the map grants is accepted, what it does not is refused; of both there is some in every row."""
+    verdicts = image_verdicts(endpoint, row)
+    assert {f: ours for f, (ours, _) in verdicts.items()} == {f: facts for f, (_, facts) in verdicts.items()}
+    assert len({ours == "" for ours, _ in verdicts.values()}) == 2
 
 
 @pytest.mark.parametrize("model", [*VIDEO_MODELS, *sorted(RETIRED_VIDEO), "kling-v99"])
@@ -122,14 +175,22 @@ def test_an_ended_or_unknown_video_model_warns_once_and_passes(model: str) -> No
     )
 
 
-@pytest.mark.parametrize("model", [r["model"] for r in IMAGE_ROWS] + ["kling-v99"])
-def test_an_ended_or_unknown_image_model_warns_once_and_passes(model: str) -> None:
-    """As for videos."""
-    assert_warned_once(
-        v1.ImageGeneration(model_name=model, prompt="x", image=b"x"),
-        retired=model in RETIRED_IMAGE,
-        unknown=model == "kling-v99",
-    )
+NAMED: Final = [(endpoint, row["model"]) for endpoint, row in IMAGE_ROWS]
+STRANGERS: Final = [
+    *((endpoint, "kling-v99") for endpoint in IMAGE_REQUESTS),
+    ("image_generation", "kling-v3-omni"),
+    ("omni_image", "kling-v3"),
+    ("multi_image_to_image", "kling-v3"),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "model"), [*NAMED, *STRANGERS])
+def test_an_ended_or_unknown_image_model_warns_once_and_passes(endpoint: str, model: str) -> None:
+    """As for videos; a model of another endpoint is unknown here."""
+    kind, least = IMAGE_REQUESTS[endpoint]
+    values = {**least, "model_name": model, **({"image": b"x"} if endpoint == "image_generation" else {})}
+    unknown = (endpoint, model) in STRANGERS
+    assert_warned_once(kind(**values), retired=model in RETIRED_IMAGE, unknown=unknown)
 
 
 def assert_warned_once(request: Any, *, retired: bool, unknown: bool) -> None:
@@ -149,12 +210,14 @@ def test_the_lists_of_ended_models_are_the_vendor_s() -> None:
     assert set(capabilities.RETIRED_VIDEO) == RETIRED_VIDEO
     assert set(capabilities.RETIRED_IMAGE) == RETIRED_IMAGE
     assert v1.DEFAULT_VIDEO_MODEL in set(VIDEO_MODELS) - RETIRED_VIDEO
-    assert v1.DEFAULT_IMAGE_MODEL in {r["model"] for r in IMAGE_ROWS} - RETIRED_IMAGE
     assert v1.TextToVideo(prompt="x").model_name == v1.DEFAULT_VIDEO_MODEL
-    assert v1.ImageGeneration(prompt="x").model_name == v1.DEFAULT_IMAGE_MODEL
+    for endpoint, (kind, least) in IMAGE_REQUESTS.items():
+        assert (endpoint, kind(**least).model_name) in NAMED
+        assert kind(**least).model_name not in RETIRED_IMAGE
 
 
 def test_our_maps_hold_the_rows_of_the_reference() -> None:
     """No model of the reference is missing from our maps, and none was made up."""
     assert {row.model for row in capabilities.VIDEO} == set(VIDEO_MODELS)
-    assert {row.model for row in capabilities.IMAGE} == {r["model"] for r in IMAGE_ROWS}
+    ours = [(endpoint, row.model) for row in capabilities.IMAGE for endpoint in row.endpoints]
+    assert sorted(ours) == sorted(NAMED)

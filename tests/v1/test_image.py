@@ -159,7 +159,7 @@ TEN = tuple(v1.ElementRef(element_id=i) for i in range(10))
         ),
         pytest.param(
             {"image": FOX, "element_list": TEN},
-            [("element_list", "elements and image together are at most 10")],
+            [("element_list", "image and element_list together have 11 entries; at most 10")],
             id="eleven references",
         ),
         pytest.param(
@@ -174,7 +174,7 @@ TEN = tuple(v1.ElementRef(element_id=i) for i in range(10))
         ),
         pytest.param(
             {"model_name": "kling-v2-1", "element_list": TEN},
-            [("element_list", "kling-v2-1 takes no elements; kling-v3 does")],
+            [("element_list", "kling-v2-1 does not offer it; kling-v3 does")],
             id="elements on the wrong model",
         ),
         pytest.param({"n": 0}, [("n", "0 is too small; at least 1")], id="no images"),

@@ -232,6 +232,20 @@ def test_what_the_annotations_say_is_true(path: str, field: Field, facts: Json) 
     assert ("media" in said) is ("media" in facts)
 
 
+FILES = [(path, field, facts["media"]) for path, field, facts in ALL if "media" in facts]
+
+
+@pytest.mark.parametrize(("path", "field", "media"), FILES, ids=[path for path, _, _ in FILES])
+def test_the_files_are_held_to_the_same_limits(path: str, field: Field, media: Json) -> None:
+    """How a file may be handed over, its formats, and of what we see ourselves its size and shape."""
+    limits = field.extra["media"]
+    assert [limits.url, limits.base64] == [way in media["accepts"] for way in ("url", "base64")]
+    assert set(limits.formats) == set(media["formats"]) - {"jpg"}
+    if limits.base64:
+        names = ("max_mb", "min_side_px", "aspect_min", "aspect_max")
+        assert {name: getattr(limits, name) for name in names} == {name: media.get(name) for name in names}
+
+
 # --- results -----------------------------------------------------------------------------------
 
 RESULT_TYPES: Final[dict[str, tuple[type, ...]]] = {

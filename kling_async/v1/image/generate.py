@@ -14,9 +14,8 @@ from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem
 from kling_async.headers import IMAGE
 from kling_async.inputs import MediaInput
-from kling_async.v1 import capabilities
 from kling_async.v1.parts import ElementRef, Images, WatermarkInfo
-from kling_async.v1.rules import model_is_known
+from kling_async.v1.rules import image_model, image_row, together_at_most
 from kling_async.wire import TaskRequest
 
 if TYPE_CHECKING:
@@ -124,27 +123,26 @@ def reference_needs_image(r: ImageGeneration) -> Iterator[Problem | Doubt]:
         yield Doubt("human_fidelity", "is read only when image_reference is 'subject'")
 
 
-def at_most_ten_references(r: ImageGeneration) -> Iterator[Problem | Doubt]:
-    """Elements and the image share one limit."""
-    if len(r.element_list or ()) + bool(r.image) > 10:
-        yield Problem("element_list", "elements and image together are at most 10")
-
-
-def model_can(r: ImageGeneration) -> Iterator[Problem | Doubt]:
-    """The model must offer what is asked for, by the vendor's capability map."""
-    row = next((row for row in capabilities.IMAGE if row.model == r.model_name), None)
-    yield from model_is_known(r.model_name, row is not None, retired=capabilities.RETIRED_IMAGE)
-    if row is None:
+def fidelity_is_read(r: ImageGeneration) -> Iterator[Problem | Doubt]:
+    """How close to stay to the image is of one model."""
+    if image_row("image_generation", r.model_name) is None or r.model_name == "kling-v2-1":
         return
     for name in ("image_fidelity", "human_fidelity"):
-        if getattr(r, name) is not None and row.model != "kling-v2-1":
-            yield Doubt(name, f"is documented for kling-v2-1, not for {row.model}")
-    if r.image_reference and not row.references:
-        yield Problem("image_reference", f"{r.model_name} does not offer it; kling-v2-1 does")
-    if r.element_list and not row.elements:
-        yield Problem("element_list", f"{r.model_name} takes no elements; kling-v3 does")
-    if row.model == "kling-v2-new" and not r.image:
+        if getattr(r, name) is not None:
+            yield Doubt(name, f"is documented for kling-v2-1, not for {r.model_name}")
+
+
+def restyling_needs_an_image(r: ImageGeneration) -> Iterator[Problem | Doubt]:
+    """One model makes nothing from a text alone."""
+    if r.model_name == "kling-v2-new" and not r.image:
         yield Problem("image", "kling-v2-new only restyles an image")
 
 
-ImageGeneration.rules = (image_excludes_negative, reference_needs_image, at_most_ten_references, model_can)
+ImageGeneration.rules = (
+    image_excludes_negative,
+    reference_needs_image,
+    together_at_most(10, "image", "element_list"),
+    image_model("image_generation", references="image_reference", elements="element_list"),
+    fidelity_is_read,
+    restyling_needs_an_image,
+)

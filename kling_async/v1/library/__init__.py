@@ -1,0 +1,1 @@
+"""What an account keeps for use in other requests: elements and voices."""
