@@ -25,7 +25,7 @@ from kling_async.v1.image.compose import (
 )
 from kling_async.v1.image.expand import Expansion, ImageExpand, expansion
 from kling_async.v1.image.generate import DEFAULT_IMAGE_MODEL, ImageGeneration
-from kling_async.v1.image.omni import DEFAULT_OMNI_IMAGE_MODEL, OmniImage, OmniImages, OmniPicture
+from kling_async.v1.image.omni import DEFAULT_OMNI_IMAGE_MODEL, OmniImage, OmniImages
 from kling_async.v1.image.try_on import DEFAULT_TRY_ON_MODEL, VirtualTryOn
 from kling_async.v1.library.elements import (
     CustomElement,
@@ -69,6 +69,7 @@ from kling_async.v1.parts import (
     ElementRef,
     Image,
     Images,
+    InputImage,
     Shot,
     Video,
     Videos,
@@ -116,12 +117,12 @@ __all__ = [
     "ImageLink",
     "ImageLinks",
     "Images",
+    "InputImage",
     "ListElementsV0",
     "Media",
     "MultiImageToImage",
     "OmniImage",
     "OmniImages",
-    "OmniPicture",
     "Pack",
     "PackageDeduction",
     "PackageDeductionPage",

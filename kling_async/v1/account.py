@@ -216,7 +216,9 @@ def filters_are_known(*keys: str) -> Rule:
     """Return the rule that filters are by these keys; unknown ones pass with a warning."""
 
     def filters_fit(r: Any) -> Iterator[Problem | Doubt]:
-        """Filters are by known keys, and by the name or the id of a pack."""
+        """Filters are by known keys, and by the name or the id of a pack; a cursor stands for them."""
+        if is_set(r.cursor):
+            return
         used = set[str]()
         filters: tuple[BillingFilter, ...] = r.filters or ()
         for at, item in enumerate(filters):

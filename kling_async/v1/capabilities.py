@@ -54,31 +54,33 @@ RETIRED_VIDEO: Final = frozenset(
 
 
 class ImageRow(NamedTuple):
-    """One image model."""
+    """One image model at these endpoints."""
 
     model: str
     endpoints: tuple[str, ...]
     resolutions: tuple[str, ...] = ("1k", "2k")
-    """Empty: as large as the image handed in."""
-    references: bool = False
-    """Takes image_reference (subject or face)."""
-    elements: bool = False
+    """Empty: none can be chosen."""
+    image_reference: bool = False
+    """Keeps the subject or the face of an image."""
+    element_list: bool = False
     series: bool = False
     """Makes several images that belong together."""
 
 
-_OMNI: Final = ("omni_image",)
+_OMNI_IMAGE: Final = ("omni_image",)
 _GENERATE: Final = ("image_generation",)
-_BOTH: Final = ("image_generation", "multi_image_to_image")
+_COMPOSE: Final = ("multi_image_to_image",)
 
 IMAGE: Final[tuple[ImageRow, ...]] = (
-    ImageRow("kling-v3", _GENERATE, elements=True),
-    ImageRow("kling-v3-omni", _OMNI, ("1k", "2k", "4k"), elements=True, series=True),
-    ImageRow("kling-image-o1", _OMNI, elements=True),
-    ImageRow("kling-v2-1", _BOTH, references=True),
+    ImageRow("kling-v3", _GENERATE, element_list=True),
+    ImageRow("kling-v3-omni", _OMNI_IMAGE, ("1k", "2k", "4k"), element_list=True, series=True),
+    ImageRow("kling-image-o1", _OMNI_IMAGE, element_list=True),
+    ImageRow("kling-v2-1", _GENERATE, image_reference=True),
+    ImageRow("kling-v2-1", _COMPOSE, ()),
     ImageRow("kling-v1", _GENERATE, ("1k",)),
-    ImageRow("kling-v1-5", _GENERATE, ("1k",), references=True),
-    ImageRow("kling-v2", _BOTH),
+    ImageRow("kling-v1-5", _GENERATE, ("1k",), image_reference=True),
+    ImageRow("kling-v2", _GENERATE),
+    ImageRow("kling-v2", _COMPOSE, ()),
     ImageRow("kling-v2-new", _GENERATE, ()),
 )
 

@@ -6,6 +6,8 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
+from kling_async.headers import IMAGE
+from kling_async.inputs import MediaInput
 from kling_async.wire import Discreet, File, Part, Result
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "ElementRef",
     "Image",
     "Images",
+    "InputImage",
     "PageNumber",
     "PageSize",
     "Shot",
@@ -105,6 +108,14 @@ class ElementRef(Part, frozen=True, kw_only=True):
     """An element of the account's library."""
 
     element_id: Annotated[int, Meta(ge=0, le=2**63 - 1, description="A 64-bit number, up to 18 digits")]
+
+
+class InputImage(Part, frozen=True, kw_only=True):
+    """One of several images that go in."""
+
+    image: Annotated[
+        MediaInput, Meta(description="Crop to the subject first: the API does not", extra={"media": IMAGE})
+    ]
 
 
 class Image(Discreet, frozen=True, kw_only=True):

@@ -6,7 +6,8 @@ A rule is a small function, or is made by one that is told the names of the fiel
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -28,6 +29,7 @@ __all__ = [
     "image_row",
     "is_set",
     "model_is_known",
+    "placeholders",
     "prompt_or_shots",
     "shots_match",
     "together_at_most",
@@ -125,6 +127,42 @@ def camera_moves_once(r: Any) -> Iterator[Problem | Doubt]:
         yield Problem("camera_control.config", f"exactly one movement must not be 0; {len(moves)} are not")
 
 
+def placeholders(**lists: str) -> Rule:
+    """Return the rule that ``<<<image_2>>>`` in a prompt names the second entry of a list that has one.
+
+    Args:
+        **lists: By the word of the name (image, element, voice, video) the field that is counted; the
+            other words name nothing at this endpoint.
+    """
+
+    def names_point_somewhere(r: Any) -> Iterator[Problem | Doubt]:
+        """What a prompt names must be there."""
+        for path, text in _prompts(r):
+            for word, number in dict.fromkeys(_NAME.findall(text)):
+                name, field = f"<<<{word}_{number}>>>", lists.get(word)
+                if field is None:
+                    yield Doubt(path, f"{name} names nothing here: this endpoint has no list of them")
+                    continue
+                count = len(getattr(r, field) or ())
+                if len(number) > 9 or not 1 <= int(number) <= count:
+                    yield Problem(path, f"{name} points to nothing: {field} has {count} entries")
+
+    return names_point_somewhere
+
+
+_NAME: Final = re.compile(r"<<<(image|element|voice|video)_([0-9]+)>>>")
+
+
+def _prompts(r: Any) -> Iterator[tuple[str, str]]:
+    """Yield the texts that the vendor reads, with their paths."""
+    if getattr(r, "multi_shot", None) and r.shot_type == "customize":
+        yield from (
+            (f"multi_prompt[{at}].prompt", shot.prompt) for at, shot in enumerate(r.multi_prompt or ())
+        )
+    elif r.prompt:
+        yield "prompt", r.prompt
+
+
 def video_model(endpoint: str, *, mode: str = "std", seconds: int = 5, **features: str) -> Rule:
     """Return the rule that the model must offer what is asked for, by the map of an endpoint's models.
 
@@ -184,12 +222,12 @@ def image_row(endpoint: str, model: str) -> ImageRow | None:
     return next(rows, None)
 
 
-def image_model(endpoint: str, **features: str) -> Rule:
+def image_model(endpoint: str, *features: str) -> Rule:
     """Return the rule that the model must offer what is asked for, by the map of image models.
 
     Args:
         endpoint: Name of the catalog row.
-        **features: Columns of the map, each with the field that asks for it.
+        *features: Columns of the map, each named as the field that asks for it.
     """
 
     def model_can(r: Any) -> Iterator[Problem | Doubt]:
@@ -201,14 +239,14 @@ def image_model(endpoint: str, **features: str) -> Rule:
         size = getattr(r, "resolution", None)
         if size and row.resolutions and size not in row.resolutions:
             yield Problem("resolution", f"{row.model} offers {', '.join(row.resolutions)}, not {size}")
-        for column, field in features.items():
-            if asks_for(getattr(r, field)) and not getattr(row, column):
-                yield Problem(field, f"{row.model} does not offer it; {_others(endpoint, column)}")
+        for name in features:
+            if asks_for(getattr(r, name)) and not getattr(row, name):
+                yield Problem(name, f"{row.model} does not offer it; {_others(endpoint, name)}")
 
     return model_can
 
 
-def _others(endpoint: str, column: str) -> str:
-    able = [row.model for row in capabilities.IMAGE if endpoint in row.endpoints and getattr(row, column)]
+def _others(endpoint: str, feature: str) -> str:
+    able = [row.model for row in capabilities.IMAGE if endpoint in row.endpoints and getattr(row, feature)]
     served = [model for model in able if model not in capabilities.RETIRED_IMAGE]
     return f"{' and '.join(served) or 'no model'} does"

@@ -151,9 +151,10 @@ def test_a_bill_needs_a_span_of_time(kind: Any, values: Any, problems: list[tupl
 
 
 def test_a_pack_is_named_in_one_way() -> None:
-    """Its name and its id exclude each other."""
+    """Its name and its id exclude each other; with a cursor the vendor reads neither."""
     request = v1.AccountBillingPackage(**SPAN, filters=(only("package_name", "a"), only("package_id", "b")))
     assert refused(request) == [("filters", "package_name and package_id exclude each other")]
+    assert doubted(msgspec.structs.replace(request, cursor="c-0002")) == []
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_every_row_of_the_video_map_accepts_and_refuses(row: Json) -> None:
 
 
 ELEMENT: Final = (v1.ElementRef(element_id=1),)
-PICTURE: Final = v1.OmniPicture(image=b"x")
+PICTURE: Final = v1.InputImage(image=b"x")
 SUBJECT: Final = v1.SubjectImage(subject_image=b"x")
 IMAGE_REQUESTS: Final[dict[str, tuple[Any, Json]]] = {
     "image_generation": (v1.ImageGeneration, {"prompt": "x"}),

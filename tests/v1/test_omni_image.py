@@ -17,7 +17,7 @@ REQUESTS = {
     "least": v1.OmniImage(prompt="A cup", aspect_ratio="1:1"),
     "vendor's example": v1.OmniImage(
         prompt="Put the cup of <<<image_1>>> on a wooden desk",
-        image_list=(v1.OmniPicture(image="https://example.com/cup.png"),),
+        image_list=(v1.InputImage(image="https://example.com/cup.png"),),
         result_type="single",
         n=1,
         resolution="2k",
@@ -25,7 +25,7 @@ REQUESTS = {
     ),
     "series of four, everything": v1.OmniImage(
         prompt="<<<element_1>>> and <<<element_2>>> look at <<<image_2>>>",
-        image_list=(v1.OmniPicture(image=FOX), v1.OmniPicture(image="https://example.com/b.png")),
+        image_list=(v1.InputImage(image=FOX), v1.InputImage(image="https://example.com/b.png")),
         element_list=(v1.ElementRef(element_id=829836802793406551), v1.ElementRef(element_id=160)),
         resolution="4k",
         result_type="series",
@@ -74,7 +74,7 @@ def test_a_series_is_read() -> None:
     ]
 
 
-PICTURE, ELEMENT = v1.OmniPicture(image=FOX), v1.ElementRef(element_id=1)
+PICTURE, ELEMENT = v1.InputImage(image=FOX), v1.ElementRef(element_id=1)
 
 
 @pytest.mark.parametrize(
@@ -82,19 +82,19 @@ PICTURE, ELEMENT = v1.OmniPicture(image=FOX), v1.ElementRef(element_id=1)
     [
         pytest.param(
             omni("<<<image_2>>> by <<<image_2>>>", image_list=(PICTURE,)),
-            [("prompt", "<<<image_2>>> points to nothing: image_list holds 1")],
+            [("prompt", "<<<image_2>>> points to nothing: image_list has 1 entries")],
             id="no second image",
         ),
         pytest.param(
             omni("<<<element_0>>>", element_list=(ELEMENT,)),
-            [("prompt", "<<<element_0>>> points to nothing: element_list holds 1")],
+            [("prompt", "<<<element_0>>> points to nothing: element_list has 1 entries")],
             id="counted from 0",
         ),
         pytest.param(
             omni("<<<element_1>>> beside <<<image_1>>>"),
             [
-                ("prompt", "<<<element_1>>> points to nothing: element_list holds 0"),
-                ("prompt", "<<<image_1>>> points to nothing: image_list holds 0"),
+                ("prompt", "<<<element_1>>> points to nothing: element_list has 0 entries"),
+                ("prompt", "<<<image_1>>> points to nothing: image_list has 0 entries"),
             ],
             id="no lists",
         ),
@@ -124,7 +124,7 @@ PICTURE, ELEMENT = v1.OmniPicture(image=FOX), v1.ElementRef(element_id=1)
             id="part of an image",
         ),
         pytest.param(
-            omni(image_list=(v1.OmniPicture(image=""),)),
+            omni(image_list=(v1.InputImage(image=""),)),
             [("image_list[0].image", "must not be empty")],
             id="an image that is none",
         ),
@@ -154,6 +154,11 @@ def test_what_may_be_right_passes(request_: Any) -> None:
 @pytest.mark.parametrize(
     ("request_", "doubts"),
     [
+        pytest.param(
+            omni("<<<video_1>>>"),
+            [("prompt", "<<<video_1>>> names nothing here: this endpoint has no list of them")],
+            id="a name of another endpoint",
+        ),
         pytest.param(
             omni(result_type="series", n=2),
             [("n", "is ignored by the vendor when result_type is 'series'")],

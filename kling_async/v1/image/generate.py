@@ -142,7 +142,7 @@ ImageGeneration.rules = (
     image_excludes_negative,
     reference_needs_image,
     together_at_most(10, "image", "element_list"),
-    image_model("image_generation", references="image_reference", elements="element_list"),
+    image_model("image_generation", "image_reference", "element_list"),
     fidelity_is_read,
     restyling_needs_an_image,
 )

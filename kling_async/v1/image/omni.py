@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta
 
 from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem
-from kling_async.headers import IMAGE
-from kling_async.inputs import MediaInput
-from kling_async.v1.parts import ElementRef, Image, WatermarkInfo
-from kling_async.v1.rules import image_model, image_row, is_set, together_at_most
-from kling_async.wire import File, Part, Result, TaskRequest
+from kling_async.v1.parts import ElementRef, Image, InputImage, WatermarkInfo
+from kling_async.v1.rules import image_model, image_row, is_set, placeholders, together_at_most
+from kling_async.wire import File, Result, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["DEFAULT_OMNI_IMAGE_MODEL", "OmniImage", "OmniImages", "OmniPicture"]
+__all__ = ["DEFAULT_OMNI_IMAGE_MODEL", "OmniImage", "OmniImages"]
 
 DEFAULT_OMNI_IMAGE_MODEL: Final = "kling-v3-omni"
 """Sent where the caller names no model."""
-
-
-class OmniPicture(Part, frozen=True, kw_only=True):
-    """One reference image."""
-
-    image: Annotated[MediaInput, Meta(description="The image", extra={"media": IMAGE})]
 
 
 class OmniImages(Result, frozen=True, kw_only=True):
@@ -62,7 +53,7 @@ class OmniImage(TaskRequest[OmniImages], frozen=True, kw_only=True, omit_default
     ]
     image_list: (
         Annotated[
-            tuple[OmniPicture, ...],
+            tuple[InputImage, ...],
             Meta(max_length=10, description="Reference images; with element_list at most 10 together"),
         ]
         | None
@@ -126,18 +117,6 @@ class OmniImage(TaskRequest[OmniImages], frozen=True, kw_only=True, omit_default
         return 9 if self.series_amount == "auto" else self.series_amount or 4
 
 
-_NAMED: Final = re.compile(r"<<<(image|element)_([0-9]{1,9})>>>")
-
-
-def prompt_names_what_is_there(r: OmniImage) -> Iterator[Problem | Doubt]:
-    """A name in the prompt stands for an entry of a list."""
-    for word, number in dict.fromkeys(_NAMED.findall(r.prompt)):
-        field = f"{word}_list"
-        entries = len(getattr(r, field) or ())
-        if not 1 <= int(number) <= entries:
-            yield Problem("prompt", f"<<<{word}_{number}>>> points to nothing: {field} holds {entries}")
-
-
 def count_is_read(r: OmniImage) -> Iterator[Problem | Doubt]:
     """Single images and series are counted by fields of their own."""
     if r.result_type == "series" and r.n is not None:
@@ -160,10 +139,10 @@ def frame_is_fixed_for_text(r: OmniImage) -> Iterator[Problem | Doubt]:
 
 
 OmniImage.rules = (
-    prompt_names_what_is_there,
+    placeholders(image="image_list", element="element_list"),
     together_at_most(10, "image_list", "element_list"),
     count_is_read,
-    image_model("omni_image", elements="element_list"),
+    image_model("omni_image", "element_list"),
     series_needs_its_model,
     frame_is_fixed_for_text,
 )
