@@ -174,6 +174,11 @@ ONE, TWO = "<<<video_1>>> <<<image_1>>>", "<<<video_1>>> <<<image_1>>> <<<image_
             id="another length",
         ),
         pytest.param(
+            v1.MultiElements(session_id="1", edit_mode="removal", prompt="<<<video_1>>>", duration="5"),  # type: ignore[arg-type]
+            [("duration", "must be a whole number, not str")],
+            id="a length as the wire has it",
+        ),
+        pytest.param(
             v1.InitSelection(),
             [("video_id", "give one of video_id, video_url; none is given")],
             id="no video",
