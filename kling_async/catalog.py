@@ -32,6 +32,10 @@ def _clip_kind(request: v1.TextToVideo) -> Hashable:
     return request.model_name, request.mode or "std", request.duration or 5, bool(request.sound)
 
 
+def _edit_kind(request: v1.MultiElements) -> Hashable:
+    return request.edit_mode, request.mode or "std", request.duration or 5
+
+
 def _image_kind(request: v1.ImageGeneration) -> Hashable:
     return request.model_name, request.n or 1, request.resolution or "1k", request.image is None
 
@@ -49,6 +53,46 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         "video",
         _one,
         kind=_clip_kind,
+        median=90.0,
+    ),
+    Endpoint(
+        "multi_elements",
+        v1.MultiElements,
+        v1.Videos,
+        "/v1/videos/multi-elements",
+        "video",
+        _one,
+        kind=_edit_kind,
+        median=90.0,
+    ),
+    Endpoint(
+        "advanced_lip_sync",
+        v1.AdvancedLipSync,
+        v1.DerivedVideos,
+        "/v1/videos/advanced-lip-sync",
+        "video",
+        _one,
+        lookup="search",
+    ),
+    Endpoint(
+        "lip_sync",
+        v1.LipSync,
+        v1.DerivedVideos,
+        "/v1/videos/lip-sync",
+        "video",
+        _one,
+        lookup="search",
+        kind=lambda request: request.input.mode,
+        idempotent=False,
+    ),
+    Endpoint(
+        "avatar",
+        v1.Avatar,
+        v1.Videos,
+        "/v1/videos/avatar/image2video",
+        "video",
+        _one,
+        kind=lambda request: request.mode or "std",
         median=90.0,
     ),
     Endpoint(
@@ -132,12 +176,37 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         sure=False,
         page_size_max=1000,
     ),
+    Endpoint(
+        "text_to_audio", v1.TextToAudio, v1.Audios, "/v1/audio/text-to-audio", "video", _one, sure=False
+    ),
+    Endpoint(
+        "video_to_audio",
+        v1.VideoToAudio,
+        v1.SoundedVideos,
+        "/v1/audio/video-to-audio",
+        "video",
+        _one,
+        sure=False,
+    ),
 )
 """Every endpoint that makes tasks."""
 
 ACCOUNT_COSTS: Final = Call("account_costs", v1.AccountCosts, v1.Costs, "GET", "/account/costs")
 
+
+def _selection(step: str, request: type[CallRequest[R]], result: type[R]) -> Call[R]:
+    path = f"/v1/videos/multi-elements/{step.replace('_', '-')}"
+    return Call(f"multi_elements.{step}", request, result, "POST", path)
+
+
 CALLS: Final[tuple[Call[Any], ...]] = (
+    _selection("init_selection", v1.InitSelection, v1.SelectionVideo),
+    _selection("add_selection", v1.AddSelection, v1.SelectionMarks),
+    _selection("delete_selection", v1.DeleteSelection, v1.SelectionMarks),
+    _selection("clear_selection", v1.ClearSelection, v1.SelectionAnswer),
+    _selection("preview_selection", v1.PreviewSelection, v1.SelectionPreview),
+    Call("identify_face", v1.IdentifyFace, v1.Faces, "POST", "/v1/videos/identify-face"),
+    Call("image_recognize", v1.ImageRecognize, v1.RecognizedImage, "POST", "/v1/videos/image-recognize"),
     Call(
         "custom_elements.presets",
         v1.PresetElements,
@@ -173,6 +242,7 @@ CALLS: Final[tuple[Call[Any], ...]] = (
         array="tasks",
     ),
     Call("custom_voices.delete", v1.DeleteVoice, v1.Deleted, "POST", "/v1/general/delete-voices"),
+    Call("text_to_speech", v1.TextToSpeech, v1.Speech, "POST", "/v1/audio/tts"),
     ACCOUNT_COSTS,
     Call(
         "account_billing_package",

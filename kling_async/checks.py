@@ -194,7 +194,7 @@ def _check_value(path: str, node: mi.Type, value: object) -> Iterator[_Found]:  
 
 def _check_word(path: str, node: mi.LiteralType, value: object) -> Iterator[_Found]:
     kinds = {type(word) for word in node.values}
-    if type(value) not in kinds and not isinstance(value, str):
+    if isinstance(value, bool) or not isinstance(value, tuple(kinds)):
         yield _WrongType(path, f"must be {_either(kinds)}, not {_name(value)}")
     elif value not in node.values:
         known = ", ".join(repr(v) for v in sorted(node.values, key=_numbers_last))
@@ -202,7 +202,7 @@ def _check_word(path: str, node: mi.LiteralType, value: object) -> Iterator[_Fou
 
 
 def _either(kinds: set[type]) -> str:
-    return "a text" if kinds == {str} else "a whole number or a text"
+    return " or ".join(name for kind, name in ((int, "a whole number"), (str, "a text")) if kind in kinds)
 
 
 def _check_text(path: str, node: mi.StrType, value: object) -> Iterator[_Found]:
@@ -261,7 +261,7 @@ def _plain(number: float) -> str:
 
 
 def _numbers_last(word: object) -> tuple[bool, str]:
-    return str(word)[:1].isdigit(), str(word)
+    return str(word)[:1].isdigit(), f"{word:4}" if isinstance(word, int) else str(word)
 
 
 def media_fields(request: msgspec.Struct) -> Iterator[tuple[str, Media, Limits]]:

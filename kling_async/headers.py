@@ -119,7 +119,8 @@ def read_audio(file: BinaryIO) -> str | None:
 def judge_source(media: Media, limits: Limits) -> str | None:
     """Return what is wrong with the way a file is handed over, if anything."""
     if media.url is None and not limits.base64:
-        return f"takes the address of a {limits.kind}, not the file itself: put it where the API can fetch it"
+        what = "sound" if limits.kind == "audio" else limits.kind
+        return f"takes the address of a {what}, not the file itself: put it where the API can fetch it"
     if media.url is not None and not limits.url:
         return "takes the file itself (bytes or a Path), not an address"
     return None

@@ -20,13 +20,14 @@ R = TypeVar("R")
 _plain: Final = msgspec.json.Decoder()
 
 
-def decode_result(kind: type[R], data: bytes, *, array: str = "") -> R:
+def decode_result(kind: type[R], data: bytes, *, array: str = "", beside: dict[str, Any] | None = None) -> R:
     """Decode a result and keep the vendor's own object beside it.
 
     Args:
         kind: The type of the result.
         data: JSON.
         array: The field that takes an answer which is a bare array.
+        beside: More of its fields, that stand elsewhere in the answer.
 
     Raises:
         BadResponse: It is not of that form.
@@ -35,7 +36,8 @@ def decode_result(kind: type[R], data: bytes, *, array: str = "") -> R:
         raw = decode(_plain, data)
         if array and isinstance(raw, list):
             raw = {array: raw}
-        result = msgspec.convert(_without_nulls(raw), kind, strict=False)
+        whole = {**beside, **raw} if beside and isinstance(raw, dict) else raw
+        result = msgspec.convert(_without_nulls(whole), kind, strict=False)
     except msgspec.DecodeError as error:  # of which what convert raises is a subclass
         raise BadResponse(f"the result cannot be read: {error}", http_status=200) from None
     msgspec.structs.force_setattr(cast("Any", result), "raw", raw)
@@ -69,4 +71,12 @@ def _without_nulls(value: Any) -> Any:
 def result_of(endpoint: Endpoint[R], record: TaskRecord) -> R:
     """Return the typed result of a task that succeeded; what it lacks is left empty."""
     data = bytes(record.result_data)
-    return decode_result(endpoint.result, b"{}" if data in (b"null", b"") else data)
+    beside = _parent(record) if hasattr(endpoint.result, "parent_video") else {}
+    return decode_result(endpoint.result, b"{}" if data in (b"null", b"") else data, beside=beside)
+
+
+def _parent(record: TaskRecord) -> dict[str, Any]:
+    """Return the video that another one was made of, as a field of a result; it stands in ``task_info``."""
+    info = record.raw.get("task_info")
+    parent = info.get("parent_video") if isinstance(info, dict) else None
+    return {"parent_video": parent} if isinstance(parent, dict) else {}

@@ -106,8 +106,8 @@ class Result(Discreet, frozen=True, kw_only=True):
         """Return what can be downloaded; with ``watermarked``, the marked copies instead."""
         return ()
 
-    def refusal(self) -> tuple[int, str] | None:
-        """Return the code and words of a refusal that came inside an accepting answer."""
+    def refusal(self) -> tuple[int | None, str] | None:
+        """Return the code, if any, and the words of a refusal that came inside an accepting answer."""
         return None
 
 

@@ -30,6 +30,30 @@ def test_a_finished_task_gives_its_typed_result(name: str) -> None:
     assert result.raw == answer["data"]["task_result"]
 
 
+@pytest.mark.parametrize(
+    ("info", "parent"),
+    [
+        (b'{"parent_video":{"id":"7","duration":"5.041"}}', v1.Video(id="7", duration="5.041")),
+        (b'{"parent_video":null}', None),
+        (b'{"parent_video":"7"}', None),
+        (b"{}", None),
+        (b"null", None),
+        (b'"odd"', None),
+    ],
+)
+def test_the_video_another_was_made_of_stands_beside_the_result(info: bytes, parent: v1.Video | None) -> None:
+    """It is read from ``task_info``; where that is odd or missing, the paid video is still given."""
+    result = b'{"videos":[{"id":"1"}]}'
+    data = b'{"task_id":"1","task_info":' + info + b',"task_result":' + result + b"}"
+    made = TaskRecord(
+        endpoint="lip_sync", task_id="1", data=msgspec.Raw(data), result_data=msgspec.Raw(result)
+    )
+    found = result_of(ROWS["lip_sync"], made)
+    assert found == v1.DerivedVideos(
+        videos=(v1.Video(id="1"),), parent_video=parent, raw={"videos": [{"id": "1"}]}
+    )
+
+
 @pytest.mark.parametrize("data", [b"null", b"", b"{}"])
 def test_a_success_without_a_result_is_an_empty_result(data: bytes) -> None:
     """What the vendor left out is left empty: never an error about a task that is paid."""

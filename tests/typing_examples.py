@@ -42,6 +42,14 @@ async def run_and_call_give_the_result(client: Client) -> None:
     assert_type(await client.run(COSTS), v1.Costs)
     assert_type(await client.run(COSTS, timeout=5), v1.Costs)
     assert_type(await client.call(COSTS), v1.Costs)
+    faces = await client.call(v1.IdentifyFace(video_id="743"))
+    assert_type(faces, v1.Faces)
+    choice = v1.FaceChoice.of(faces.face_data[0], audio_id="900", sound_end_time=3000)
+    sync = v1.AdvancedLipSync(session_id=faces.session_id, face_choose=(choice,))
+    assert_type(await client.run(sync), v1.DerivedVideos)
+    assert_type(
+        await client.call(v1.AddSelection(session_id="1", frame_index=0, points=())), v1.SelectionMarks
+    )
 
     def seen(task: Task[v1.Videos]) -> None:
         assert_type(task, Task[v1.Videos])

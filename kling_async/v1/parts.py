@@ -14,7 +14,10 @@ __all__ = [
     "PAGED",
     "CameraConfig",
     "CameraControl",
+    "Charged",
+    "Deduction",
     "Deleted",
+    "DerivedVideos",
     "ElementRef",
     "Image",
     "Images",
@@ -25,7 +28,16 @@ __all__ = [
     "Video",
     "Videos",
     "WatermarkInfo",
+    "seconds_of",
 ]
+
+
+def seconds_of(told: str | float | None) -> float | None:
+    """Return a length as a number, if the vendor gave one: as text, or as it is."""
+    try:
+        return float(told) if told is not None else None
+    except ValueError:
+        return None
 
 
 class WatermarkInfo(Part, frozen=True, kw_only=True):
@@ -83,14 +95,13 @@ class Video(Discreet, frozen=True, kw_only=True):
     watermark_url: str | None = None
     duration: str | float | None = None
     """As sent, text such as ``"5.041"``; see ``seconds``."""
+    session_id: str | None = None
+    """Of an edited video, the session it was marked in."""
 
     @property
     def seconds(self) -> float | None:
         """Length in seconds, if the vendor gave a number."""
-        try:
-            return float(self.duration) if self.duration is not None else None
-        except ValueError:
-            return None
+        return seconds_of(self.duration)
 
 
 class Videos(Result, frozen=True, kw_only=True):
@@ -102,6 +113,31 @@ class Videos(Result, frozen=True, kw_only=True):
         """Return the files of the videos."""
         urls = (v.watermark_url if watermarked else v.url for v in self.videos)
         return tuple(File(url, ".mp4", str(i)) for i, url in enumerate(urls) if url)
+
+
+class DerivedVideos(Videos, frozen=True, kw_only=True):
+    """Result of a task that made a video out of another one."""
+
+    parent_video: Video | None = None
+    """The other one; None where the answer does not tell (``/tasks`` does not). From ``task_info``."""
+
+
+class Deduction(Discreet, frozen=True, kw_only=True):
+    """Money that a call took, decimals as text."""
+
+    quota: str | float | None = None
+    """What was taken."""
+    list_price: str | float | None = None
+    """The same before discount."""
+
+
+class Charged(Result, frozen=True, kw_only=True):
+    """Base of the answers that say what the call cost."""
+
+    final_unit_deduction: str | float | None = None
+    """Units taken from a resource pack, a decimal as text."""
+    final_balance_deduction: Deduction | None = None
+    """Money taken, on accounts that pay so."""
 
 
 class ElementRef(Part, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ __all__ = [
     "image_row",
     "is_set",
     "model_is_known",
+    "parts",
     "placeholders",
     "prompt_or_shots",
     "shots_match",
@@ -42,15 +43,22 @@ def is_set(value: object) -> bool:
     return value is not None and value not in ("", ())
 
 
-def exactly_one(*names: str) -> Rule:
-    """Return the rule that one of these fields is set, and only one."""
+def exactly_one(*names: str, within: str = "") -> Rule:
+    """Return the rule that one of these fields is set, and only one.
+
+    Args:
+        *names: The fields.
+        within: The field whose object, or each of whose objects, has them; as a default the request has.
+    """
 
     def one_of_them(r: Any) -> Iterator[Problem | Doubt]:
         """One of several fields, and only one."""
-        given = [name for name in names if is_set(getattr(r, name))]
-        if len(given) != 1:
-            said = "none is" if not given else f"{' and '.join(given)} are"
-            yield Problem(given[-1] if given else names[0], f"give one of {', '.join(names)}; {said} given")
+        for prefix, part in parts(r, within) if within else [("", r)]:
+            given = [name for name in names if is_set(getattr(part, name))]
+            if len(given) != 1:
+                said = "none is" if not given else f"{' and '.join(given)} are"
+                field = prefix + (given[-1] if given else names[0])
+                yield Problem(field, f"give one of {', '.join(names)}; {said} given")
 
     return one_of_them
 
@@ -66,6 +74,15 @@ def together_at_most(most: int, *names: str) -> Rule:
             yield Problem(names[-1], f"{' and '.join(names)} together have {total} entries; at most {most}")
 
     return few_enough
+
+
+def parts(r: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield the object in a field, or each of its objects, with what its fields' paths begin with."""
+    value = getattr(r, name)
+    if isinstance(value, tuple):
+        yield from ((f"{name}[{at}].", part) for at, part in enumerate(value))
+    elif value is not None:
+        yield f"{name}.", value
 
 
 def model_is_known(model: str, known: bool, *, retired: frozenset[str]) -> Iterator[Problem | Doubt]:

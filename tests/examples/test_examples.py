@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from examples import fan_out, images_from_file, one_video
+from examples import fan_out, images_from_file, lip_sync, multi_elements, one_video
 from kling_async.testing import Emulator, emulator
 from tests.support import png
 
@@ -61,10 +61,36 @@ async def test_fan_out(emu: Emulator, capsys: pytest.CaptureFixture[str]) -> Non
     assert emu.ledger.peak("video") == 2
 
 
+@pytest.mark.anyio
+async def test_lip_sync(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A video, a speech, its faces, and the video that speaks; the last one is stored."""
+    await lip_sync.main()
+    _, synced = emu.tasks
+    said = capsys.readouterr().out
+    assert said.splitlines() == [f"stored: {Path('out') / f'{synced}.mp4'}"]
+    assert emu.tasks[synced].endpoint == "advanced_lip_sync"
+    assert (tmp_path / "out" / f"{synced}.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+@pytest.mark.anyio
+async def test_multi_elements(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """One object is marked and swapped for the picture, which goes out as Base64."""
+    (tmp_path / "swan.png").write_bytes(png(400, 300))
+    await multi_elements.main(tmp_path / "swan.png")
+    _, edited = emu.tasks
+    said = capsys.readouterr().out
+    assert "objects marked: 1" in said and "look at it: http" in said
+    assert emu.tasks[edited].endpoint == "multi_elements"
+    assert (tmp_path / "out" / f"{edited}.mp4").read_bytes()[4:8] == b"ftyp"
+
+
 def test_every_example_has_a_test() -> None:
     """A program in examples/ that no test runs would rot."""
     programs = {path.stem for path in (ROOT / "examples").glob("*.py") if not path.stem.startswith("__")}
-    assert programs == {"one_video", "images_from_file", "fan_out", "main_job"}
+    assert programs == {
+        *("one_video", "images_from_file", "fan_out", "main_job"),
+        *("lip_sync", "multi_elements"),
+    }
     assert all(importlib.import_module(f"examples.{name}").__doc__ for name in programs)
 
 
