@@ -16,6 +16,7 @@ END = v1.OmniVideoImage(image_url=b"x", type="end_frame")
 ELEMENT = v1.ElementRef(element_id=1)
 BASE = (v1.OmniVideoClip(video_url="https://a.example/v.mp4", refer_type="base"),)
 UNSAID = (v1.OmniVideoClip(video_url="https://a.example/v.mp4"),)
+EMPTY = (v1.OmniVideoClip(video_url="https://a.example/v.mp4", refer_type=""),)  # type: ignore[arg-type]
 FEATURE = (v1.OmniVideoClip(video_url="https://a.example/v.mp4", refer_type="feature"),)
 SHAPED = {"aspect_ratio": "16:9"}
 
@@ -46,6 +47,11 @@ def omni(**values: Any) -> v1.OmniVideo:
             {"image_list": (START,), "video_list": UNSAID},
             [("image_list", "takes no frames beside an edited video (refer_type 'base')")],
             id="edited by default",
+        ),
+        pytest.param(
+            {"image_list": (START,), "video_list": EMPTY},
+            [("image_list", "takes no frames beside an edited video (refer_type 'base')")],
+            id="edited, by an empty word",
         ),
         pytest.param(
             {**O1, "image_list": (START, PLAIN, PLAIN)},

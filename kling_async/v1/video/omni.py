@@ -158,7 +158,7 @@ def frames_of(r: OmniVideo) -> list[str]:
 
 def edits(r: OmniVideo) -> bool:
     """Tell whether the video that goes in is edited itself: the vendor's default."""
-    return any(video.refer_type in (None, "base") for video in r.video_list or ())
+    return any((video.refer_type or "base") == "base" for video in r.video_list or ())
 
 
 def frames_in_order(r: OmniVideo) -> Iterator[Problem | Doubt]:
