@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from kling_async.options import Polling, Retry, Timeouts
     from kling_async.stats import Stats
     from kling_async.tasks import Task
+    from kling_async.v1.capabilities import Capability, capabilities
     from kling_async.wire import CallRequest, TaskRecord, TaskRequest
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "AuthenticationError",
     "BadResponse",
     "CallRequest",
+    "Capability",
     "Client",
     "ClientClosed",
     "ConcurrencyExceeded",
@@ -104,6 +106,7 @@ __all__ = [
     "Unresolved",
     "WebhookError",
     "__version__",
+    "capabilities",
     "media",
     "v1",
 ]
@@ -119,6 +122,7 @@ _HOMES: Final = {
     "options": ("Polling", "Retry", "Timeouts"),
     "stats": ("Stats",),
     "tasks": ("Task",),
+    "v1.capabilities": ("Capability", "capabilities"),
     "wire": ("CallRequest", "TaskRecord", "TaskRequest"),
 }
 """Where names live; those of the error tree are all in ``errors``."""

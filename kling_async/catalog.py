@@ -28,8 +28,21 @@ def _n(request: v1.ImageGeneration | v1.MultiImageToImage | v1.ImageExpand) -> i
     return request.n or 1
 
 
-def _clip_kind(request: v1.TextToVideo) -> Hashable:
+def _clip_kind(request: v1.TextToVideo | v1.ImageToVideo) -> Hashable:
     return request.model_name, request.mode or "std", request.duration or 5, bool(request.sound)
+
+
+def _multi_image_kind(request: v1.MultiImageToVideo) -> Hashable:
+    return request.model_name, request.mode or "std", request.duration or 5
+
+
+def _omni_kind(request: v1.OmniVideo) -> Hashable:
+    uses = tuple(video.refer_type or "base" for video in request.video_list or ())
+    return request.model_name, request.mode or "pro", request.duration or 5, bool(request.sound), uses
+
+
+def _motion_kind(request: v1.MotionControl) -> Hashable:
+    return request.model_name, request.mode, request.character_orientation
 
 
 def _edit_kind(request: v1.MultiElements) -> Hashable:
@@ -56,6 +69,46 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         median=90.0,
     ),
     Endpoint(
+        "image_to_video",
+        v1.ImageToVideo,
+        v1.Videos,
+        "/v1/videos/image2video",
+        "video",
+        _one,
+        kind=_clip_kind,
+        median=90.0,
+    ),
+    Endpoint(
+        "multi_image_to_video",
+        v1.MultiImageToVideo,
+        v1.Videos,
+        "/v1/videos/multi-image2video",
+        "video",
+        _one,
+        kind=_multi_image_kind,
+        median=90.0,
+    ),
+    Endpoint(
+        "omni_video",
+        v1.OmniVideo,
+        v1.Videos,
+        "/v1/videos/omni-video",
+        "video",
+        _one,
+        kind=_omni_kind,
+        median=90.0,
+    ),
+    Endpoint(
+        "motion_control",
+        v1.MotionControl,
+        v1.Videos,
+        "/v1/videos/motion-control",
+        "video",
+        _one,
+        kind=_motion_kind,
+        median=90.0,
+    ),
+    Endpoint(
         "multi_elements",
         v1.MultiElements,
         v1.Videos,
@@ -63,6 +116,15 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         "video",
         _one,
         kind=_edit_kind,
+        median=90.0,
+    ),
+    Endpoint(
+        "video_extend",
+        v1.VideoExtend,
+        v1.DerivedVideos,
+        "/v1/videos/video-extend",
+        "video",
+        _one,
         median=90.0,
     ),
     Endpoint(
@@ -93,6 +155,16 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         "video",
         _one,
         kind=lambda request: request.mode or "std",
+        median=90.0,
+    ),
+    Endpoint(
+        "video_effects",
+        v1.VideoEffects,
+        v1.Videos,
+        "/v1/videos/effects",
+        "video",
+        _one,
+        kind=lambda request: request.effect_scene,
         median=90.0,
     ),
     Endpoint(

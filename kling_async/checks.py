@@ -260,8 +260,8 @@ def _plain(number: float) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _numbers_last(word: object) -> tuple[bool, str]:
-    return str(word)[:1].isdigit(), f"{word:4}" if isinstance(word, int) else str(word)
+def _numbers_last(word: object) -> tuple[bool, int, str]:
+    return str(word)[:1].isdigit(), word if isinstance(word, int) else 0, str(word)
 
 
 def media_fields(request: msgspec.Struct) -> Iterator[tuple[str, Media, Limits]]:

@@ -87,6 +87,7 @@ from kling_async.v1.parts import (
     Shot,
     Video,
     Videos,
+    VoiceRef,
     WatermarkInfo,
 )
 from kling_async.v1.tts_voices import TTS_VOICES
@@ -109,7 +110,17 @@ from kling_async.v1.video.edit import (
     SelectionPreview,
     SelectionVideo,
 )
-from kling_async.v1.video.generate import DEFAULT_VIDEO_MODEL, TextToVideo
+from kling_async.v1.video.effects import EffectInput, VideoEffects
+from kling_async.v1.video.extend import VideoExtend
+from kling_async.v1.video.generate import (
+    DEFAULT_VIDEO_MODEL,
+    MULTI_IMAGE_TO_VIDEO_MODEL,
+    DynamicMask,
+    ImageToVideo,
+    MultiImageToVideo,
+    TextToVideo,
+    TrajectoryPoint,
+)
 from kling_async.v1.video.lips import (
     AdvancedLipSync,
     Face,
@@ -119,14 +130,19 @@ from kling_async.v1.video.lips import (
     LipSync,
     LipSyncInput,
 )
+from kling_async.v1.video.motion import DEFAULT_MOTION_MODEL, MotionControl
+from kling_async.v1.video.omni import DEFAULT_OMNI_VIDEO_MODEL, OmniVideo, OmniVideoClip, OmniVideoImage
 from kling_async.v1.video.recognize import ImageRecognize, PersonMask, PersonMasks, RecognizedImage
 
 __all__ = [
     "DEFAULT_IMAGE_MODEL",
+    "DEFAULT_MOTION_MODEL",
     "DEFAULT_MULTI_IMAGE_MODEL",
     "DEFAULT_OMNI_IMAGE_MODEL",
+    "DEFAULT_OMNI_VIDEO_MODEL",
     "DEFAULT_TRY_ON_MODEL",
     "DEFAULT_VIDEO_MODEL",
+    "MULTI_IMAGE_TO_VIDEO_MODEL",
     "TTS_VOICES",
     "AccountBillingBalance",
     "AccountBillingPackage",
@@ -155,6 +171,8 @@ __all__ = [
     "DeleteVoice",
     "Deleted",
     "DerivedVideos",
+    "DynamicMask",
+    "EffectInput",
     "Element",
     "ElementImages",
     "ElementPage",
@@ -177,6 +195,7 @@ __all__ = [
     "ImageLink",
     "ImageLinks",
     "ImageRecognize",
+    "ImageToVideo",
     "Images",
     "InitSelection",
     "InputImage",
@@ -184,11 +203,16 @@ __all__ = [
     "LipSyncInput",
     "ListElementsV0",
     "Media",
+    "MotionControl",
     "MultiElements",
     "MultiImageToImage",
+    "MultiImageToVideo",
     "ObjectMask",
     "OmniImage",
     "OmniImages",
+    "OmniVideo",
+    "OmniVideoClip",
+    "OmniVideoImage",
     "Pack",
     "PackageDeduction",
     "PackageDeductionPage",
@@ -220,7 +244,10 @@ __all__ = [
     "TextToAudio",
     "TextToSpeech",
     "TextToVideo",
+    "TrajectoryPoint",
     "Video",
+    "VideoEffects",
+    "VideoExtend",
     "VideoLink",
     "VideoLinks",
     "VideoToAudio",
@@ -230,6 +257,7 @@ __all__ = [
     "VirtualTryOn",
     "Voice",
     "VoicePage",
+    "VoiceRef",
     "VoiceTask",
     "Voices",
     "WatermarkInfo",

@@ -14,6 +14,7 @@ __all__ = [
     "PAGED",
     "CameraConfig",
     "CameraControl",
+    "CfgScale",
     "Charged",
     "Deduction",
     "Deleted",
@@ -22,11 +23,15 @@ __all__ = [
     "Image",
     "Images",
     "InputImage",
+    "MultiPrompt",
+    "NegativePrompt",
     "PageNumber",
     "PageSize",
     "Shot",
+    "ShotType",
     "Video",
     "Videos",
+    "VoiceRef",
     "WatermarkInfo",
     "seconds_of",
 ]
@@ -55,6 +60,35 @@ class Shot(Part, frozen=True, kw_only=True):
     prompt: Annotated[str, Meta(max_length=512, description="What this shot shows")]
     duration: Annotated[int, Meta(ge=1, description="Length", extra={"unit": "s", "wire": "text"})]
 
+
+ShotType = (
+    Annotated[
+        Literal["customize", "intelligence"],
+        Meta(description="customize: multi_prompt names the shots; intelligence: the model cuts the prompt"),
+    ]
+    | None
+)
+MultiPrompt = (
+    Annotated[
+        tuple[Shot, ...],
+        Meta(min_length=1, max_length=6, description="The shots; their durations add up to duration"),
+    ]
+    | None
+)
+NegativePrompt = (
+    Annotated[
+        str,
+        Meta(max_length=2500, description="What to avoid; the vendor advises a sentence in prompt instead"),
+    ]
+    | None
+)
+CfgScale = (
+    Annotated[
+        float,
+        Meta(ge=0, le=1, description="Higher follows the prompt more closely", extra={"default": 0.5}),
+    ]
+    | None
+)
 
 _Movement = Annotated[float, Meta(ge=-10, le=10, extra={"default": 0})] | None
 
@@ -144,6 +178,14 @@ class ElementRef(Part, frozen=True, kw_only=True):
     """An element of the account's library."""
 
     element_id: Annotated[int, Meta(ge=0, le=2**63 - 1, description="A 64-bit number, up to 18 digits")]
+
+
+class VoiceRef(Part, frozen=True, kw_only=True):
+    """A voice of the account's library, or one of the presets there."""
+
+    voice_id: Annotated[
+        str, Meta(description="Not a voice id of lip sync or text to speech: those are another namespace")
+    ]
 
 
 class InputImage(Part, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from kling_async.errors import Problem
 from kling_async.v1 import capabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from kling_async.checks import Rule
     from kling_async.v1.capabilities import ImageRow, VideoRow
@@ -35,6 +35,7 @@ __all__ = [
     "shots_match",
     "together_at_most",
     "video_model",
+    "video_rows",
 ]
 
 
@@ -148,8 +149,8 @@ def placeholders(**lists: str) -> Rule:
     """Return the rule that ``<<<image_2>>>`` in a prompt names the second entry of a list that has one.
 
     Args:
-        **lists: By the word of the name (image, element, voice, video) the field that is counted; the
-            other words name nothing at this endpoint.
+        **lists: By the word of the name (image, element, voice, video) the field that is counted. That the
+            other words mean anything at this endpoint is not documented: they warn.
     """
 
     def names_point_somewhere(r: Any) -> Iterator[Problem | Doubt]:
@@ -158,7 +159,10 @@ def placeholders(**lists: str) -> Rule:
             for word, number in dict.fromkeys(_NAME.findall(text)):
                 name, field = f"<<<{word}_{number}>>>", lists.get(word)
                 if field is None:
-                    yield Doubt(path, f"{name} names nothing here: this endpoint has no list of them")
+                    yield Doubt(
+                        path,
+                        f"{name} is plain text here: the vendor documents no such name for this endpoint",
+                    )
                     continue
                 count = len(getattr(r, field) or ())
                 if len(number) > 9 or not 1 <= int(number) <= count:
@@ -180,44 +184,61 @@ def _prompts(r: Any) -> Iterator[tuple[str, str]]:
         yield "prompt", r.prompt
 
 
-def video_model(endpoint: str, *, mode: str = "std", seconds: int = 5, **features: str) -> Rule:
+def video_model(
+    endpoint: str,
+    *features: str,
+    mode: str = "std",
+    unread: Callable[[Any], bool] = lambda _: False,
+    **named: str,
+) -> Rule:
     """Return the rule that the model must offer what is asked for, by the map of an endpoint's models.
 
     Args:
         endpoint: Name of the catalog row.
+        *features: Features of the map that a field of the same name asks for.
         mode: The vendor's default.
-        seconds: Likewise.
-        **features: Columns of the map, each with the field that asks for it.
+        unread: Tells whether the vendor does not read the request's duration.
+        **named: By fields with other names, the feature that each asks for.
     """
+    asking = {**{name: name for name in features}, **named}
 
     def model_can(r: Any) -> Iterator[Problem | Doubt]:
         """The model must offer what is asked for, by the vendor's capability map."""
-        known = _rows(endpoint, r.model_name)
-        yield from model_is_known(r.model_name, bool(known), retired=capabilities.RETIRED_VIDEO)
-        if not known:
-            return
-        wanted = r.mode or mode
-        rows = [row for row in known if wanted in row.modes]
-        if not rows:
+        model, wanted = r.model_name, r.mode or mode
+        known = video_rows(endpoint, model)
+        yield from model_is_known(model, bool(known), retired=capabilities.RETIRED_VIDEO)
+        rows = video_rows(endpoint, model, wanted)
+        if known and not rows:
             offered = sorted({m for row in known for m in row.modes})
-            yield Problem("mode", f"{r.model_name} offers {', '.join(offered)}, not {wanted}")
+            yield Problem("mode", f"{model} offers {', '.join(offered)}, not {wanted}")
+        if not rows:
             return
-        length = getattr(r, "duration", None) or seconds
-        fitting = [row for row in rows if length in row.durations]
-        if not fitting:
-            offered_s = ", ".join(map(str, sorted({s for row in rows for s in row.durations})))
-            yield Problem("duration", f"{r.model_name} offers {offered_s} s, not {length}")
-            return
-        asked = {column: field for column, field in features.items() if asks_for(getattr(r, field))}
-        yield from _lacking(asked, fitting, f"{r.model_name} in mode {wanted} at {length} s")
+        where = f"{model} in mode {wanted}"
+        if hasattr(r, "duration") and not unread(r):
+            length = r.duration or 5
+            fitting = video_rows(endpoint, model, wanted, length)
+            if not fitting:
+                offered_s = ", ".join(map(str, sorted({s for row in rows for s in row.durations})))
+                yield Problem("duration", f"{model} offers {offered_s} s, not {length}")
+                return
+            rows, where = fitting, f"{where} at {length} s"
+        asked = {field: feature for field, feature in asking.items() if asks_for(getattr(r, field))}
+        yield from _lacking(asked, rows, where)
 
     return model_can
 
 
 @functools.lru_cache(256)
-def _rows(endpoint: str, model: str) -> tuple[VideoRow, ...]:
-    """Return the rows of a model; what callers name is theirs, so few names are remembered."""
-    return tuple(row for row in capabilities.VIDEO if (row.endpoint, row.model) == (endpoint, model))
+def video_rows(endpoint: str, model: str, mode: str = "", seconds: int = 0) -> tuple[VideoRow, ...]:
+    """Return a model's rows of the map; with a mode or a length, those that offer it."""
+    # what callers name is theirs, so few names are remembered
+    return tuple(
+        row
+        for row in capabilities.VIDEO
+        if (row.endpoint, row.model) == (endpoint, model)
+        and (not mode or mode in row.modes)
+        and (not seconds or seconds in row.durations)
+    )
 
 
 def asks_for(value: object) -> bool:
@@ -225,12 +246,15 @@ def asks_for(value: object) -> bool:
     return value is not False and is_set(value)
 
 
-def _lacking(asked: dict[str, str], rows: list[VideoRow], what: str) -> Iterator[Problem | Doubt]:
-    for column, field in asked.items():
-        if any(getattr(row, column) is not False for row in rows):
+def _lacking(asked: dict[str, str], rows: Sequence[VideoRow], where: str) -> Iterator[Problem | Doubt]:
+    for field, feature in asked.items():
+        if any(feature in row.features for row in rows):
             continue
-        text = f"{what} has no {field}"
-        yield Problem(field, text) if all(row.sure for row in rows) else Doubt(field, text)
+        if any(feature in row.disputed for row in rows):
+            yield Doubt(field, f"{where} may not have it: the vendor's sources disagree")
+        else:
+            text = f"{where} has no {field}"
+            yield Problem(field, text) if any(row.sure for row in rows) else Doubt(field, text)
 
 
 def image_row(endpoint: str, model: str) -> ImageRow | None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from examples import fan_out, images_from_file, lip_sync, multi_elements, one_video
-from kling_async.testing import Emulator, emulator
+from examples import extend_twice, fan_out, images_from_file, lip_sync, multi_elements, one_video
+from kling_async.testing import Clip, Emulator, emulator
 from tests.support import png
 
 if TYPE_CHECKING:
@@ -84,12 +84,23 @@ async def test_multi_elements(emu: Emulator, capsys: pytest.CaptureFixture[str],
     assert (tmp_path / "out" / f"{edited}.mp4").read_bytes()[4:8] == b"ftyp"
 
 
+@pytest.mark.anyio
+@pytest.mark.filterwarnings("ignore::kling_async.errors.KlingWarning")
+async def test_extend_twice(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Each extension is of what came before it, and longer."""
+    emu.know(Clip(id="743211632612511839", seconds=5))
+    await extend_twice.main("743211632612511839")
+    lengths = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines()]
+    assert len(lengths) == 2 and 5 < lengths[0] < lengths[1]
+    assert len(list((tmp_path / "out").glob("*.mp4"))) == 2
+
+
 def test_every_example_has_a_test() -> None:
     """A program in examples/ that no test runs would rot."""
     programs = {path.stem for path in (ROOT / "examples").glob("*.py") if not path.stem.startswith("__")}
     assert programs == {
         *("one_video", "images_from_file", "fan_out", "main_job"),
-        *("lip_sync", "multi_elements"),
+        *("lip_sync", "multi_elements", "extend_twice"),
     }
     assert all(importlib.import_module(f"examples.{name}").__doc__ for name in programs)
 

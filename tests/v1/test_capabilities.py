@@ -3,84 +3,231 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 
+import kling_async
 from kling_async import checks, v1
 from kling_async.checks import check
 from kling_async.errors import KlingWarning, RequestInvalid
 from kling_async.v1 import capabilities
+from kling_async.v1.capabilities import Capability
 from tests.reference import V1
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Json = dict[str, Any]
 
-VIDEO_ROWS = [row for row in V1["video_models"] if row["endpoint"] == "text_to_video"]
+VIDEO_ROWS: list[Json] = [row for row in V1["video_models"] if "(" not in row["model"]]
+"""Those that have a model."""
 IMAGE_ROWS = [(endpoint, row) for row in V1["image_models"] for endpoint in row["endpoints"]]
-VIDEO_MODELS = sorted({row["model"] for row in VIDEO_ROWS})
 RETIRED_VIDEO = set(V1["retired"]["video"])
 RETIRED_IMAGE = set(V1["retired"]["image"])
-FEATURES: Final[dict[str, Json]] = {
-    "": {},
-    "sound": {"sound": True},
-    "multi_shot": {"multi_shot": True, "shot_type": "intelligence"},
-    "camera_control": {"camera_control": v1.CameraControl(type="down_back")},
-    "cfg_scale": {"cfg_scale": 0.5},
+FEATURES: Final = (
+    *("camera_control", "image_tail", "end_frame_only", "motion_brush", "multi_shot", "sound", "voice_list"),
+    *("element_list", "reference_video", "extendable", "cfg_scale"),
+)
+"""Columns of the map."""
+DISPUTED_ELSEWHERE: Final = {("kling-v2-6", "motion_control", "element_list")}
+"""What the map denies, but the page of the endpoint does not: the reference says that it is not known."""
+
+ELEMENTS: Final = (v1.ElementRef(element_id=1),)
+SHOTS: Final[Json] = {"multi_shot": True, "shot_type": "intelligence"}
+CAMERA: Final = v1.CameraControl(type="simple", config=v1.CameraConfig(zoom=1))
+CLIP: Final = v1.OmniVideoClip(video_url="https://a.example/v.mp4", refer_type="feature")
+FRAMES: Final = (
+    v1.OmniVideoImage(image_url=b"x", type="first_frame"),
+    v1.OmniVideoImage(image_url=b"y", type="end_frame"),
+)
+
+
+class Asking(NamedTuple):
+    """How one endpoint is asked for the features of the map."""
+
+    make: Callable[..., Any]
+    asks: dict[str, tuple[Json, dict[str, str]]]
+    """What is set to ask for something, and by column the field that is then refused."""
+    seconds: tuple[int, ...] = tuple(range(3, 16))
+
+
+NOTHING: Final[tuple[Json, dict[str, str]]] = ({}, {})
+SOUND: Final = ({"sound": True}, {"sound": "sound"})
+SEVERAL: Final = (SHOTS, {"multi_shot": "multi_shot"})
+CFG: Final = ({"cfg_scale": 0.5}, {"cfg_scale": "cfg_scale"})
+CAMERA_ASKED: Final = ({"camera_control": CAMERA}, {"camera_control": "camera_control"})
+ELEMENTS_ASKED: Final = ({"element_list": ELEMENTS}, {"element_list": "element_list"})
+
+ASKING: Final = {
+    "text_to_video": Asking(
+        lambda **values: v1.TextToVideo(prompt="x", **values),
+        {"": NOTHING, "sound": SOUND, "shots": SEVERAL, "cfg": CFG, "camera": CAMERA_ASKED},
+    ),
+    "image_to_video": Asking(
+        lambda **values: v1.ImageToVideo(**dict[str, Any](prompt="x", image=b"x") | values),
+        {
+            "": NOTHING,
+            "sound": SOUND,
+            "shots": SEVERAL,
+            "cfg": CFG,
+            "camera": CAMERA_ASKED,
+            "elements": ELEMENTS_ASKED,
+            "brush": ({"static_mask": b"x"}, {"motion_brush": "static_mask"}),
+            "end frame": ({"image_tail": b"x"}, {"image_tail": "image_tail"}),
+            "end frame alone": (
+                {"image": None, "image_tail": b"x"},
+                {"image_tail": "image_tail", "end_frame_only": "image"},
+            ),
+            "voices": (
+                {"sound": True, "voice_list": (v1.VoiceRef(voice_id="1"),)},
+                {"sound": "sound", "voice_list": "voice_list"},
+            ),
+        },
+    ),
+    "multi_image_to_video": Asking(
+        lambda **values: v1.MultiImageToVideo(prompt="x", image_list=(v1.InputImage(image=b"x"),), **values),
+        {"": NOTHING},
+    ),
+    "omni_video": Asking(
+        lambda **values: v1.OmniVideo(**dict[str, Any](prompt="x", aspect_ratio="1:1") | values),
+        {
+            "": NOTHING,
+            "sound": SOUND,
+            "shots": SEVERAL,
+            "elements": ELEMENTS_ASKED,
+            "video": ({"video_list": (CLIP,)}, {"reference_video": "video_list"}),
+            "frames": ({"image_list": FRAMES, "aspect_ratio": None}, {"image_tail": "image_list"}),
+        },
+    ),
+    "motion_control": Asking(
+        lambda duration, **values: v1.MotionControl(
+            image_url=b"x", video_url="https://a.example/v.mp4", character_orientation="video", **values
+        ),
+        {"": NOTHING, "elements": ELEMENTS_ASKED},
+        seconds=(5,),
+    ),
 }
+CHOSEN: Final = [row for row in VIDEO_ROWS if row["endpoint"] in ASKING]
+"""Rows of endpoints whose request names a model."""
 
 
-def judged(request: Any) -> str:
-    """What the check makes of a request: its first wrong field, ``?`` and a field, or nothing."""
+def all_judged(request: Any) -> set[str]:
+    """What the check makes of a request: its wrong fields; or ``?`` and each that was warned about."""
     checks._warned.clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             check(request)
         except RequestInvalid as error:
-            return error.problems[0].field
+            found = {problem.field for problem in error.problems}
+            return {"mode"} if "mode" in found else {"duration"} if "duration" in found else found
     told = [str(w.message) for w in caught if issubclass(w.category, KlingWarning)]
-    fields_told = {text.partition(".")[2].partition(":")[0] for text in told}
-    return "".join(f"?{name}" for name in sorted(fields_told - {"model_name"}))
+    return {f"?{text.partition('.')[2].partition(':')[0]}" for text in told} - {"?model_name"}
+
+
+def judged(request: Any) -> str:
+    """The same as one word."""
+    return "".join(sorted(all_judged(request)))
 
 
 def modes(row: Json) -> tuple[str, ...]:
     """The modes of a row; of old models that the map gives none, clients sent std or pro."""
-    return ("std", "pro") if row["mode"] == "any" else (row["mode"],)
+    named = {"any": ("std", "pro"), "as source": ()}
+    return named.get(row["mode"], (row["mode"],))
 
 
-def granted(model: str, mode: str, seconds: int, feature: str) -> str:
+def verdict(row: Json, column: str) -> str:
+    """What a row says of a feature."""
+    if disputed(row, column):
+        return "?"
+    sure = row["sure"] or column == "end_frame_only"  # its parameter names the only models, for sure
+    return "granted" if row[column] else "denied" if sure else "?"
+
+
+def disputed(row: Json, column: str) -> bool:
+    """Whether sources disagree on a feature."""
+    return (row["model"], row["endpoint"], column) in DISPUTED_ELSEWHERE or row[column] == "disputed"
+
+
+def granted(endpoint: str, model: str, mode: str, seconds: int, what: str) -> set[str]:
     """The same, by the reference's map."""
-    rows = [r for r in VIDEO_ROWS if r["model"] == model and mode in modes(r)]
+    rows = [row for row in CHOSEN if (row["endpoint"], row["model"]) == (endpoint, model)]
+    rows = [row for row in rows if mode in modes(row)]
     if not rows:
-        return "mode"
-    rows = [r for r in rows if str(seconds) in r["durations"]]
-    if not rows:
-        return "duration"
-    (row,) = rows
-    if feature and row[feature] is False:
-        return feature if row["sure"] else f"?{feature}"
-    return ""
+        return {"mode"}
+    rows = [row for row in rows if str(seconds) in row["durations"]]
+    _, columns = ASKING[endpoint].asks[what]
+    after_video = seconds > 10 and "reference_video" in columns
+    if not rows or (after_video and all("3 to 10" in row["reference_video"] for row in rows)):
+        return {"duration"}
+    said = {field: {verdict(row, column) for row in rows} for column, field in columns.items()}
+    lacking = {field: words for field, words in said.items() if "granted" not in words}
+    refused = {field for field, words in lacking.items() if "denied" in words}
+    return refused or {f"?{field}" for field in lacking} | off_the_bare_row(rows, what, mode, seconds)
 
 
-@pytest.mark.parametrize("model", VIDEO_MODELS)
-def test_every_combination_of_a_video_model_is_judged_by_the_map(model: str) -> None:
+def off_the_bare_row(rows: list[Json], what: str, mode: str, seconds: int) -> set[str]:
+    """One model has rows of their own for a text or a first frame alone, which no good source confirms."""
+    if rows[0]["model"] != "kling-video-o1" or what in {"elements", "video", "frames"}:
+        return set()
+    bare = [row for row in CHOSEN if row["model"] == "kling-video-o1" and not row["image_tail"]]
+    return (
+        set()
+        if any(str(seconds) in row["durations"] for row in bare if mode in modes(row))
+        else {"?duration"}
+    )
+
+
+MODELS: Final = sorted({(row["endpoint"], row["model"]) for row in CHOSEN})
+
+
+@pytest.mark.parametrize(("endpoint", "model"), MODELS)
+def test_every_combination_of_a_video_model_is_judged_by_the_map(endpoint: str, model: str) -> None:
     """Every mode, length and feature of a model: accepted where a row grants it, refused where none does."""
+    asking = ASKING[endpoint]
     for mode in ("std", "pro", "4k"):
-        for seconds in range(3, 16):
-            for feature, values in FEATURES.items():
-                request = v1.TextToVideo(model_name=model, prompt="x", mode=mode, duration=seconds, **values)
-                case = (mode, seconds, feature)
-                assert (case, judged(request)) == (case, granted(*(model, *case)))
+        for seconds in asking.seconds:
+            for what, (values, _) in asking.asks.items():
+                request = asking.make(model_name=model, mode=mode, duration=seconds, **values)
+                case = (mode, seconds, what)
+                assert (case, all_judged(request)) == (case, granted(endpoint, model, *case))
 
 
-@pytest.mark.parametrize("row", VIDEO_ROWS, ids=lambda r: f"{r['model']}-{r['mode']}-{r['durations'][0]}s")
+@pytest.mark.parametrize("row", CHOSEN, ids=lambda r: f"{r['endpoint']}-{r['model']}-{r['mode']}")
 def test_every_row_of_the_video_map_accepts_and_refuses(row: Json) -> None:
     """The loop above is not vacuous: each row has something it grants and something it does not."""
+    asking = ASKING[row["endpoint"]]
+    fitting = [s for s in asking.seconds if str(s) in row["durations"]]
     for mode in modes(row):
-        seconds = int(row["durations"][0])
-        verdicts = {granted(row["model"], mode, seconds, feature) for feature in FEATURES}
-        assert "" in verdicts
-        assert verdicts - {""}
+        verdicts = [granted(row["endpoint"], row["model"], mode, s, w) for s in fitting for w in asking.asks]
+        assert set() in verdicts
+        others = [granted(row["endpoint"], row["model"], "4k", 3, w) for w in asking.asks]
+        assert any(verdicts + others)
+
+
+def test_our_video_map_is_the_reference_s() -> None:
+    """Row by row: model, endpoint, mode, lengths, resolution, every feature, and whether it is sure."""
+    ours = [
+        (
+            *(row.model, row.endpoint, mode, row.durations, row.resolution, row.sure),
+            set(row.features),
+            set(row.disputed),
+        )
+        for row in capabilities.VIDEO
+        for mode in row.modes or ("",)
+    ]
+    theirs = [
+        (
+            *(row["model"], row["endpoint"], mode, tuple(map(int, row["durations"]))),
+            *(row["resolution"] or "", row["sure"]),
+            {word for word in FEATURES if row[word] and row[word] != "disputed"},
+            {word for word in FEATURES if disputed(row, word)},
+        )
+        for row in VIDEO_ROWS
+        for mode in modes(row) or ("",)
+    ]
+    assert ours == theirs
 
 
 ELEMENT: Final = (v1.ElementRef(element_id=1),)
@@ -165,11 +312,15 @@ def test_every_image_model_is_held_to_its_features(endpoint: str, row: Json) -> 
     assert len({ours == "" for ours, _ in verdicts.values()}) == 2
 
 
-@pytest.mark.parametrize("model", [*VIDEO_MODELS, *sorted(RETIRED_VIDEO), "kling-v99"])
-def test_an_ended_or_unknown_video_model_warns_once_and_passes(model: str) -> None:
+@pytest.mark.parametrize(
+    ("endpoint", "model"),
+    [*MODELS, *(("text_to_video", model) for model in sorted(RETIRED_VIDEO))]
+    + [(endpoint, "kling-v99") for endpoint in ASKING],
+)
+def test_an_ended_or_unknown_video_model_warns_once_and_passes(endpoint: str, model: str) -> None:
     """Only a model that is served passes in silence; none is refused for its name."""
     assert_warned_once(
-        v1.TextToVideo(model_name=model, prompt="x"),
+        ASKING[endpoint].make(model_name=model, mode="std", duration=5),
         retired=model in RETIRED_VIDEO,
         unknown=model == "kling-v99",
     )
@@ -205,12 +356,22 @@ def assert_warned_once(request: Any, *, retired: bool, unknown: bool) -> None:
         assert (V1["retired"]["date"] in texts[0]) is retired
 
 
+DEFAULTS: Final = {
+    "text_to_video": v1.DEFAULT_VIDEO_MODEL,
+    "image_to_video": v1.DEFAULT_VIDEO_MODEL,
+    "omni_video": v1.DEFAULT_OMNI_VIDEO_MODEL,
+    "motion_control": v1.DEFAULT_MOTION_MODEL,
+}
+"""Of multi-image to video the only model has ended: it stays the one that is sent."""
+
+
 def test_the_lists_of_ended_models_are_the_vendor_s() -> None:
     """And no default of ours is among them: it is a model that the maps know."""
     assert set(capabilities.RETIRED_VIDEO) == RETIRED_VIDEO
     assert set(capabilities.RETIRED_IMAGE) == RETIRED_IMAGE
-    assert v1.DEFAULT_VIDEO_MODEL in set(VIDEO_MODELS) - RETIRED_VIDEO
-    assert v1.TextToVideo(prompt="x").model_name == v1.DEFAULT_VIDEO_MODEL
+    for endpoint, model in DEFAULTS.items():
+        assert model in {model for at, model in MODELS if at == endpoint} - RETIRED_VIDEO
+        assert ASKING[endpoint].make(duration=5, mode="pro").model_name == model
     for endpoint, (kind, least) in IMAGE_REQUESTS.items():
         assert (endpoint, kind(**least).model_name) in NAMED
         assert kind(**least).model_name not in RETIRED_IMAGE
@@ -218,6 +379,56 @@ def test_the_lists_of_ended_models_are_the_vendor_s() -> None:
 
 def test_our_maps_hold_the_rows_of_the_reference() -> None:
     """No model of the reference is missing from our maps, and none was made up."""
-    assert {row.model for row in capabilities.VIDEO} == set(VIDEO_MODELS)
     ours = [(endpoint, row.model) for row in capabilities.IMAGE for endpoint in row.endpoints]
     assert sorted(ours) == sorted(NAMED)
+
+
+# --- what may be asked for ---------------------------------------------------------------------
+
+
+def test_everything_that_may_be_asked_for_is_told() -> None:
+    """Without arguments, every row of both maps: an image model once for each of its endpoints."""
+    told = kling_async.capabilities()
+    assert len(told) == len(capabilities.VIDEO) + sum(len(row.endpoints) for row in capabilities.IMAGE)
+    assert len(set(told)) == len(told)
+    assert {row.model for row in told if row.retired} == RETIRED_VIDEO | RETIRED_IMAGE
+
+
+def test_a_model_and_an_endpoint_narrow_the_answer() -> None:
+    """One or both; a video row tells modes, lengths and features."""
+    assert kling_async.capabilities("kling-v2-6", "image_to_video") == (
+        Capability(
+            endpoint="image_to_video",
+            model="kling-v2-6",
+            modes=("std",),
+            durations=(5, 10),
+            resolutions=("720p",),
+        ),
+        Capability(
+            endpoint="image_to_video",
+            model="kling-v2-6",
+            modes=("pro",),
+            durations=(5, 10),
+            resolutions=("1080p",),
+            features=("image_tail", "sound", "voice_list"),
+        ),
+    )
+    assert {row.model for row in kling_async.capabilities(endpoint="motion_control")} == {
+        "kling-v3",
+        "kling-v2-6",
+    }
+    endpoints = {row.endpoint for row in kling_async.capabilities("kling-v3")}
+    assert endpoints == {"text_to_video", "image_to_video", "motion_control", "image_generation"}
+
+
+def test_an_image_model_s_features_are_told() -> None:
+    """Columns of the image map that are true; what no source confirms is told as such."""
+    (row,) = kling_async.capabilities("kling-v1-5", "image_generation")
+    assert (row.modes, row.durations, row.features, row.retired) == ((), (), ("image_reference",), True)
+    assert not any(row.sure for row in kling_async.capabilities("kling-v3") if "4k" in row.modes)
+
+
+@pytest.mark.parametrize("names", [("kling-v99",), (None, "no_such"), ("kling-v3", "video_extend"), ("", "")])
+def test_an_unknown_name_gives_nothing(names: tuple[str | None, ...]) -> None:
+    """Nor does a model at an endpoint that does not offer it."""
+    assert kling_async.capabilities(*names) == ()

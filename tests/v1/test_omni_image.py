@@ -156,7 +156,12 @@ def test_what_may_be_right_passes(request_: Any) -> None:
     [
         pytest.param(
             omni("<<<video_1>>>"),
-            [("prompt", "<<<video_1>>> names nothing here: this endpoint has no list of them")],
+            [
+                (
+                    "prompt",
+                    "<<<video_1>>> is plain text here: the vendor documents no such name for this endpoint",
+                )
+            ],
             id="a name of another endpoint",
         ),
         pytest.param(
