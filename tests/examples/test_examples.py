@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from examples import fan_out, images_from_file, one_video
+from examples import fan_out, images_from_file, one_video, own_element
 from kling_async.testing import Emulator, emulator
 from tests.support import png
 
@@ -61,10 +61,23 @@ async def test_fan_out(emu: Emulator, capsys: pytest.CaptureFixture[str]) -> Non
     assert emu.ledger.peak("video") == 2
 
 
+@pytest.mark.anyio
+async def test_own_element(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A voice, a character that has it, and a stored video that names the character."""
+    picture = tmp_path / "ann.png"
+    picture.write_bytes(png(400, 300))
+    await own_element.main(picture, picture, "https://example.com/voice.mp3")
+    said = capsys.readouterr().out
+    assert "voice: " in said and "element: " in said
+    video = list(emu.tasks)[-1]
+    assert (tmp_path / "out" / f"{video}.mp4").read_bytes()[4:8] == b"ftyp"
+    assert len(emu.ledger.created) == 3
+
+
 def test_every_example_has_a_test() -> None:
     """A program in examples/ that no test runs would rot."""
     programs = {path.stem for path in (ROOT / "examples").glob("*.py") if not path.stem.startswith("__")}
-    assert programs == {"one_video", "images_from_file", "fan_out", "main_job"}
+    assert programs == {"one_video", "images_from_file", "fan_out", "main_job", "own_element"}
     assert all(importlib.import_module(f"examples.{name}").__doc__ for name in programs)
 
 
