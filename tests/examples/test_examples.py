@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from examples import extend_twice, fan_out, images_from_file, lip_sync, multi_elements, one_video
+from examples import extend_twice, fan_out, images_from_file, lip_sync, multi_elements, one_video, own_element
 from kling_async.testing import Clip, Emulator, emulator
 from tests.support import png
 
@@ -95,12 +95,25 @@ async def test_extend_twice(emu: Emulator, capsys: pytest.CaptureFixture[str], t
     assert len(list((tmp_path / "out").glob("*.mp4"))) == 2
 
 
+@pytest.mark.anyio
+async def test_own_element(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A voice, a character that has it, and a stored video that names the character."""
+    picture = tmp_path / "ann.png"
+    picture.write_bytes(png(400, 300))
+    await own_element.main(picture, picture, "https://example.com/voice.mp3")
+    said = capsys.readouterr().out
+    assert "voice: " in said and "element: " in said
+    video = list(emu.tasks)[-1]
+    assert (tmp_path / "out" / f"{video}.mp4").read_bytes()[4:8] == b"ftyp"
+    assert len(emu.ledger.created) == 3
+
+
 def test_every_example_has_a_test() -> None:
     """A program in examples/ that no test runs would rot."""
     programs = {path.stem for path in (ROOT / "examples").glob("*.py") if not path.stem.startswith("__")}
     assert programs == {
         *("one_video", "images_from_file", "fan_out", "main_job"),
-        *("lip_sync", "multi_elements", "extend_twice"),
+        *("lip_sync", "multi_elements", "extend_twice", "own_element"),
     }
     assert all(importlib.import_module(f"examples.{name}").__doc__ for name in programs)
 
