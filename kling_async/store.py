@@ -149,7 +149,9 @@ class Store:
 
     def _check_pages(self) -> None:
         """Read every page; a connection that only reads repairs nothing, and leaves the log where it is."""
-        with contextlib.closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        logged = self.path.with_name(self.path.name + "-wal").exists()
+        how = "mode=ro" if logged else "mode=ro&immutable=1"  # which leaves nothing beside the file
+        with contextlib.closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True)) as db:
             found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise self.error(f"{_ADVICE[sqlite3.SQLITE_CORRUPT]} ({found})")

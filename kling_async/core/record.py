@@ -228,6 +228,9 @@ _TEXT_MAX: Final = 4000
 _MESSAGE_MAX: Final = 300
 
 
+_NOTHING: Final = msgspec.Raw(b"null")
+
+
 class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     """What of a `TaskRecord` an `Entry` does not hold itself."""
 
@@ -235,7 +238,7 @@ class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str = ""
     created_at: int = 0
     updated_at: int = 0
-    result_data: msgspec.Raw | None = None
+    result_data: msgspec.Raw = _NOTHING
 
 
 _plain: Final = msgspec.json.Decoder()
@@ -254,7 +257,7 @@ def kept(record: TaskRecord) -> bytes:
             _short(record.message),
             record.created_at,
             record.updated_at,
-            None if result is None else msgspec.Raw(msgspec.json.encode(result)),
+            _NOTHING if result is None else msgspec.Raw(msgspec.json.encode(result)),
         )
     )
 
@@ -273,7 +276,7 @@ def record_of(entry: Entry) -> TaskRecord | None:
         created_at=known.created_at,
         updated_at=known.updated_at,
         units=entry.units,
-        result_data=msgspec.Raw(b"null") if known.result_data is None else known.result_data,
+        result_data=known.result_data,
     )
 
 
