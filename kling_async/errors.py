@@ -23,6 +23,7 @@
     ├── TaskTimeout (TimeoutError)     the waiter's deadline passed; the task lives on
     ├── QueueTimeout (TimeoutError)    no slot came free in time; nothing was created
     ├── TaskNotFound                   the vendor knows no task of that id
+    ├── JournalError                   a batch's journal cannot be used; says what to do
     ├── DownloadError                  a result file could not be fetched
     │   └── ResultExpired              the vendor has deleted it: results live 30 days
     └── WebhookError                   a callback that cannot be believed
@@ -53,6 +54,7 @@ __all__ = [
     "ConfigurationError",
     "DownloadError",
     "ExternalIdTaken",
+    "JournalError",
     "KlingError",
     "KlingWarning",
     "OutOfUnits",
@@ -283,6 +285,14 @@ class TaskNotFound(KlingError):
     def __init__(self, message: str, *, id: str, request_id: str = "") -> None:  # noqa: A002 - the field's word
         self.id = id
         self.request_id = request_id
+        super().__init__(message)
+
+
+class JournalError(KlingError):
+    """A batch's journal cannot be used, or did not take what was to be written; it says what to do."""
+
+    def __init__(self, message: str, *, path: str) -> None:
+        self.path = path
         super().__init__(message)
 
 

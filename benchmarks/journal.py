@@ -1,0 +1,235 @@
+"""The journal: what does it cost that every job survives a kill?
+
+Writing is compared with a plain loop that commits every row by itself, with the same settings of SQLite;
+resuming, with only reading the input. Times are medians; each pair runs one after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from kling_async import v1
+from kling_async.checks import check
+from kling_async.core.identity import external_id, fingerprint, identity
+from kling_async.core.record import Entry, Plan, State, StoredFile, Times, advance, pack, resume
+from kling_async.journal import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+ROWS, JOBS, PAIRS = 10_000, 100_000, 5
+AT_ONCE = (1, 10, 100, 1000)
+WRITE_TARGET, RESUME_TARGET = 5.0, 2.0
+
+_requests = msgspec.json.Decoder(v1.TextToVideo)
+
+
+class Ratio(NamedTuple):
+    """Two rates or times, and what one is to the other."""
+
+    ours: float
+    other: float
+    ratio: float
+
+
+def line(number: int) -> bytes:
+    """Return one line of a jobs file."""
+    prompt = f"A paper boat, number {number}, sails along a rainy street; the camera follows it slowly"
+    job = {"prompt": prompt, "mode": "pro", "duration": 10, "aspect_ratio": "9:16"}
+    return json.dumps(job).encode() + b"\n"
+
+
+def requests(path: Path) -> Iterator[v1.TextToVideo]:
+    """Read a jobs file."""
+    with path.open("rb") as lines:
+        yield from map(_requests.decode, lines)
+
+
+def planned(number: int, name: str, journal_id: str) -> Entry:
+    """Return a job as it is before its create."""
+    return Entry(
+        identity=name,
+        position=number,
+        endpoint="text_to_video",
+        external_task_id=external_id(journal_id, name, 0),
+        account="0123456789abcdef",
+        defaults={"model_name": "kling-v3"},
+        times=Times(planned=1.8e9 + number),
+    )
+
+
+def finished(entry: Entry) -> Entry:
+    """Return a job as it is in the end."""
+    task_id = str(800_000_000_000_000_000 + entry.position)
+    return advance(
+        entry,
+        State.DONE,
+        task_id=task_id,
+        units="5",
+        files=(StoredFile(f"{task_id}.mp4", 12_345_678),),
+        times=Times(1.8e9, 1.8e9 + 0.25, 1.8e9 + 95.5, 1.8e9 + 99.75),
+    )
+
+
+# -- writing
+
+
+def alone(folder: Path, entries: Sequence[Entry]) -> float:
+    """Commit every row by itself; return rows per second."""
+    with contextlib.closing(sqlite3.connect(folder / "alone.sqlite", isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute(
+            "CREATE TABLE jobs (identity BLOB PRIMARY KEY, position INTEGER, state INTEGER, entry BLOB)"
+        )
+        start = time.perf_counter()
+        for entry in entries:
+            row = (bytes.fromhex(entry.identity), entry.position, entry.state, pack(entry))
+            db.execute("INSERT INTO jobs VALUES (?, ?, ?, ?)", row)
+        return len(entries) / (time.perf_counter() - start)
+
+
+async def together(folder: Path, entries: Sequence[Entry], at_once: int) -> float:
+    """Put every row, that many at once; return rows per second."""
+    async with Journal(folder / "together.sqlite") as journal:
+        todo = iter(entries)
+
+        async def work() -> None:
+            for entry in todo:
+                await journal.put(entry)
+
+        start = time.perf_counter()
+        await asyncio.gather(*(work() for _ in range(at_once)))
+        return len(entries) / (time.perf_counter() - start)
+
+
+def writing(at_once: int, rows: int = ROWS, pairs: int = PAIRS) -> Ratio:
+    """Compare rows per second."""
+    entries = [planned(n, identity(None, str(n), 0), "journal") for n in range(rows)]
+    found = []
+    for _ in range(pairs):
+        with tempfile.TemporaryDirectory() as name:
+            other = alone(Path(name), entries)
+            ours = asyncio.run(together(Path(name), entries, at_once))
+            found.append(Ratio(ours, other, ours / other))
+    return _median(found)
+
+
+# -- resuming
+
+
+async def fill(path: Path, jobs: Path) -> None:
+    """Write a journal in which every job of a file is done."""
+    async with Journal(path) as journal:
+        batch: list[Entry] = []
+        for number, request in enumerate(requests(jobs)):
+            name = identity(None, fingerprint("text_to_video", request, {}), 0)
+            batch.append(finished(planned(number, name, journal.id)))
+            if len(batch) == 1000:
+                await asyncio.gather(*map(journal.put, batch))
+                batch.clear()
+        await asyncio.gather(*map(journal.put, batch))
+
+
+async def go_on(path: Path, jobs: Path) -> int:
+    """Find out for every job of a file what is left to do; return for how many it is nothing."""
+    nothing, seen = 0, Counter[str]()
+    async with Journal(path) as journal:
+        for request in requests(jobs):
+            asked = fingerprint("text_to_video", request, await journal.digests(request))
+            entry = await journal.get(identity(None, asked, seen[asked]))
+            seen[asked] += 1
+            nothing += entry is not None and resume(entry, wanted_files=True) is Plan.NOTHING
+    return nothing
+
+
+async def read_all(path: Path) -> int:
+    """Read every row of a journal; return how many there are."""
+    async with Journal(path) as journal:
+        return len([None async for _ in journal.entries()])
+
+
+def just_read(jobs: Path, *, checked: bool) -> None:
+    """Read a jobs file: only parse it, or check it too, as whatever is sent must be."""
+    for request in requests(jobs):
+        if checked:
+            check(request)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return how long something takes."""
+    gc.collect()
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+class Resuming(NamedTuple):
+    """What a new run of finished jobs takes, in seconds."""
+
+    ratios: dict[str, Ratio]
+    size: float
+    """Of a finished row, in bytes of the whole file."""
+
+
+def resuming(count: int = JOBS, pairs: int = PAIRS) -> Resuming:
+    """Compare with only reading the input."""
+    found: dict[str, list[Ratio]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        path, jobs = Path(name) / "jobs.sqlite", Path(name) / "jobs.jsonl"
+        with jobs.open("wb") as file:
+            file.writelines(map(line, range(count)))
+        asyncio.run(fill(path, jobs))
+        size = path.stat().st_size / count
+        if not asyncio.run(go_on(path, jobs)) == asyncio.run(read_all(path)) == count:
+            raise RuntimeError("not all jobs were found done")
+        for _ in range(pairs):
+            checked = seconds(lambda: just_read(jobs, checked=True))
+            parsed = seconds(lambda: just_read(jobs, checked=False))
+            resumed = seconds(lambda: asyncio.run(go_on(path, jobs)))
+            rows = seconds(lambda: asyncio.run(read_all(path)))
+            for what, ours, other in (
+                ("resume / parse and check", resumed, checked),
+                ("resume / parse alone", resumed, parsed),
+                ("read all rows / parse alone", rows, parsed),
+            ):
+                found.setdefault(what, []).append(Ratio(ours, other, ours / other))
+    return Resuming({what: _median(ratios) for what, ratios in found.items()}, size)
+
+
+def _median(found: list[Ratio]) -> Ratio:
+    return Ratio(*(statistics.median(column) for column in zip(*found, strict=True)))
+
+
+def main() -> None:
+    """Print the tables."""
+    print("\nThe journal: rows per second, every one flushed to the disk (synchronous=FULL)")
+    print(f"{'puts at once':<24}{'ours':>10}{'one commit a row':>18}{'ratio':>8}  target")
+    for at_once in AT_ONCE:
+        row = writing(at_once)
+        target = f"{WRITE_TARGET:g}" if at_once == AT_ONCE[-1] else ""
+        print(f"{at_once:<24}{row.ours:>10,.0f}{row.other:>18,.0f}{row.ratio:>8.2f}  {target}".rstrip())
+    found = resuming()
+    print(f"\nThe journal: seconds until it is known of {JOBS:,} finished jobs that nothing is left to do,")
+    print("against only reading the input; what is sent must be checked too, what is done need not be")
+    print(f"{'':<30}{'ours':>10}{'only reading':>14}{'ratio':>8}  target")
+    for place, (what, row) in enumerate(found.ratios.items()):
+        target = f"{RESUME_TARGET:g}" if place == 0 else ""
+        print(f"{what:<30}{row.ours:>10.2f}{row.other:>14.2f}{row.ratio:>8.2f}  {target}".rstrip())
+    print(f"{'bytes of a finished row':<30}{found.size:>10.0f}")
+
+
+if __name__ == "__main__":
+    main()

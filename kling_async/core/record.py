@@ -1,0 +1,308 @@
+"""A job of a batch, as the journal remembers it: how far it has come, and what to do next."""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import Any, Final
+
+import msgspec
+
+from kling_async.core.identity import external_id
+from kling_async.inputs import without_query
+from kling_async.wire import TaskRecord
+
+__all__ = [
+    "Entry",
+    "Failure",
+    "Plan",
+    "State",
+    "StoredFile",
+    "Times",
+    "advance",
+    "failure_of",
+    "follows",
+    "kept",
+    "pack",
+    "record_of",
+    "resume",
+    "retried",
+    "unpack",
+]
+
+# -- states
+
+
+class State(enum.IntEnum):
+    """How far a job has come. The numbers are stored."""
+
+    PLANNED = 0
+    """Written down before the first byte of its create: the task may exist."""
+    CREATED = 1
+    """The vendor has accepted; the task's id is known."""
+    SUCCEEDED = 2
+    """The task's end is known; its files are not stored yet."""
+    DONE = 3
+    """Finished whole: files stored, or none wanted."""
+    FAILED = 4
+    """Ended without a result."""
+
+
+class Plan(enum.Enum):
+    """What a new run has to do for a job that an earlier one began."""
+
+    CREATE_DOUBTFUL = "create_doubtful"
+    """The create may have been sent: look for the task by its external id, then send."""
+    WAIT = "wait"
+    """The task runs, or ran to its end unseen."""
+    FETCH = "fetch"
+    """The files are missing; their addresses are renewed by one query."""
+    NOTHING = "nothing"
+
+
+_NEXT: Final = {
+    State.PLANNED: set(State),
+    State.CREATED: {State.CREATED, State.SUCCEEDED, State.DONE, State.FAILED},
+    State.SUCCEEDED: {State.SUCCEEDED, State.DONE, State.FAILED},  # failed: the vendor has deleted the files
+    State.DONE: {State.DONE},  # a later run may want the files
+    State.FAILED: {State.FAILED},
+}
+
+
+def follows(state: State, attempt: int, new_state: State, new_attempt: int) -> bool:
+    """Tell whether a job may go from one state to another: forward only, within an attempt.
+
+    The next attempt begins at planned; what succeeded is not attempted again.
+    """
+    if new_attempt == attempt + 1:
+        return new_state is State.PLANNED and state not in (State.SUCCEEDED, State.DONE)
+    return new_attempt == attempt and new_state in _NEXT[state]
+
+
+# -- what is stored
+
+
+class StoredFile(msgspec.Struct, frozen=True, array_like=True):
+    """A file of a result on disk."""
+
+    name: str
+    """Relative to the batch's folder."""
+    size: int
+    """In bytes."""
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True):
+    """Why a job failed, in short."""
+
+    kind: str
+    """Name of the error's class."""
+    message: str
+
+
+class Times(msgspec.Struct, frozen=True, array_like=True):
+    """When a job of this attempt came so far, seconds since 1970; None: not yet."""
+
+    planned: float | None = None
+    created: float | None = None
+    ended: float | None = None
+    done: float | None = None
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What the journal knows of a job. Stored as an array: a new field goes to the end, with a default."""
+
+    identity: str
+    """The job's name in its journal, see `core.identity`."""
+    position: int
+    """Of its input, from 0."""
+    endpoint: str
+    """Name of the catalog row."""
+    external_task_id: str
+    """What this attempt's create carries."""
+    key: str | None = None
+    """The caller's name for it."""
+    label: str = ""
+    attempt: int = 0
+    state: State = State.PLANNED
+    task_id: str | None = None
+    units: str | None = None
+    """Units taken in the end, a decimal as text."""
+    record: bytes | None = None
+    """What `kept` made of the task's record; `record_of` reads it."""
+    files: tuple[StoredFile, ...] | None = None
+    """None: none were wanted so far."""
+    error: Failure | None = None
+    account: str = ""
+    """Names the account, so that another one's key is noticed; never the key."""
+    defaults: dict[str, Any] = {}
+    """Values of ours that were sent though the caller set none."""
+    times: Times = Times()
+
+    def __repr__(self) -> str:
+        return (
+            f"Entry({self.identity[:8]} position={self.position} {self.endpoint} {self.state.name.lower()})"
+        )
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Show rich no more than anybody else."""
+        return [("", repr(self)[len("Entry(") : -1])]
+
+
+_packer: Final = msgspec.msgpack.Encoder()
+_unpacker: Final = msgspec.msgpack.Decoder(Entry)
+
+
+def pack(entry: Entry) -> bytes:
+    """Return the bytes that stand for an entry in the journal."""
+    return _packer.encode(entry)
+
+
+def unpack(data: bytes) -> Entry:
+    """Return the entry that these bytes stand for.
+
+    Raises:
+        msgspec.DecodeError: They stand for none.
+    """
+    return _unpacker.decode(data)
+
+
+# -- steps
+
+
+def advance(entry: Entry, state: State, **facts: Any) -> Entry:
+    """Return the entry in a later state of the same attempt, with facts that became known.
+
+    What is finished shrinks to what an outcome needs; where files are stored the record is not needed.
+
+    Raises:
+        ValueError: That state does not follow.
+    """
+    if not follows(entry.state, entry.attempt, state, entry.attempt):
+        raise ValueError(f"a job does not go from {entry.state.name.lower()} to {state.name.lower()}")
+    new = msgspec.structs.replace(entry, state=state, **facts)
+    if state not in (State.DONE, State.FAILED):
+        return new
+    needless = state is State.FAILED or new.files
+    return msgspec.structs.replace(new, defaults={}, account="", record=None if needless else new.record)
+
+
+def retried(entry: Entry, journal_id: str, now: float, **facts: Any) -> Entry:
+    """Return the entry of the next attempt, planned at ``now``: a new task under a new external id.
+
+    Raises:
+        ValueError: It succeeded.
+    """
+    attempt = entry.attempt + 1
+    if not follows(entry.state, entry.attempt, State.PLANNED, attempt):
+        raise ValueError(f"a job that is {entry.state.name.lower()} is not attempted again")
+    return Entry(
+        identity=entry.identity,
+        position=entry.position,
+        endpoint=entry.endpoint,
+        external_task_id=external_id(journal_id, entry.identity, attempt),
+        key=entry.key,
+        label=entry.label,
+        attempt=attempt,
+        times=Times(planned=now),
+        **facts,
+    )
+
+
+def resume(entry: Entry, *, wanted_files: bool) -> Plan:
+    """Say what a new run has to do for this job."""
+    match entry.state:
+        case State.PLANNED:
+            return Plan.CREATE_DOUBTFUL
+        case State.CREATED:
+            return Plan.WAIT
+        case State.SUCCEEDED | State.DONE if wanted_files and entry.files is None:
+            return Plan.FETCH
+        case _:
+            return Plan.NOTHING
+
+
+# -- records and errors without secrets
+
+_ADDRESS: Final = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
+_TEXT_MAX: Final = 4000
+_MESSAGE_MAX: Final = 300
+
+
+_NOTHING: Final = msgspec.Raw(b"null")
+
+
+class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What of a `TaskRecord` an `Entry` does not hold itself."""
+
+    status: str = ""
+    message: str = ""
+    created_at: int = 0
+    updated_at: int = 0
+    result_data: msgspec.Raw = _NOTHING
+
+
+_plain: Final = msgspec.json.Decoder()
+_kept: Final = msgspec.json.Decoder(_Kept)
+
+
+def kept(record: TaskRecord) -> bytes:
+    """Return what to keep of a record, JSON: addresses without their queries, no Base64, not twice.
+
+    Dead as they are, addresses are renewed by one query.
+    """
+    result = _clean(_plain.decode(record.result_data))
+    return msgspec.json.encode(
+        _Kept(
+            record.status,
+            _short(record.message),
+            record.created_at,
+            record.updated_at,
+            _NOTHING if result is None else msgspec.Raw(msgspec.json.encode(result)),
+        )
+    )
+
+
+def record_of(entry: Entry) -> TaskRecord | None:
+    """Return the task's record as far as it was kept; None if it was not, or not yet."""
+    if entry.record is None or entry.task_id is None:
+        return None
+    known = _kept.decode(entry.record)
+    return TaskRecord(
+        endpoint=entry.endpoint,
+        task_id=entry.task_id,
+        external_task_id=entry.external_task_id,
+        status=known.status,
+        message=known.message,
+        created_at=known.created_at,
+        updated_at=known.updated_at,
+        units=entry.units,
+        result_data=known.result_data,
+    )
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return what the journal keeps of an error."""
+    return Failure(type(error).__name__, _short(str(error)))
+
+
+def _short(text: str) -> str:
+    text = _without_queries(text)
+    return text if len(text) <= _MESSAGE_MAX else text[: _MESSAGE_MAX - 3] + "..."
+
+
+def _without_queries(text: str) -> str:
+    return _ADDRESS.sub(lambda found: without_query(found[0]), text)
+
+
+def _clean(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _clean(item) for name, item in value.items()}
+        case list():
+            return [_clean(item) for item in value]
+        case str() if len(value) > _TEXT_MAX or value[:5].lower() == "data:":
+            return f"<{len(value)} characters>"  # a payload
+        case str():
+            return _without_queries(value)
+        case _:
+            return value
