@@ -241,9 +241,9 @@ def test_what_is_published_is_on_the_disk_first(tmp_path: Path, monkeypatch: pyt
         order.append("folder" if stat.S_ISDIR(os.fstat(file).st_mode) else "file")
         sync(file)
 
-    def note_replace(old: object, new: object) -> None:
+    def note_replace(old: Path, new: Path) -> None:
         order.append("name")
-        replace(old, new)  # type: ignore[call-overload]
+        replace(old, new)
 
     part, _ = opened(tmp_path)
     part.begin(Whole(None))
