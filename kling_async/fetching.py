@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 _REDIRECTS_MAX: Final = 3
 _FILE_MAX: Final = 4 * 1024**3
-_CHUNK: Final = 512 * 1024
+_CHUNK: Final = 1024**2
 _CUT: Final = "the connection was cut before the whole answer came"
 
 
@@ -122,7 +122,7 @@ class _Fetch:
         self._keep = True
         self._anew: Whole | None = None
         """What comes from its first byte on, as long as none of it is on disk."""
-        self._buffer = bytearray()
+        self._held: list[bytes] = []
         """What came and is not on disk."""
 
     def _error(self, text: str, status: int = 0) -> DownloadError:
@@ -136,7 +136,8 @@ class _Fetch:
 
     async def end(self) -> None:
         """Leave nothing behind but what can be gone on with."""
-        await in_thread(self._loop, partial(self._part.close, keep=self._keep))
+        if not self._part.closed:
+            await in_thread(self._loop, partial(self._part.close, keep=self._keep))
 
     async def _on_disk(self, work: Callable[..., T], *arguments: Any) -> T:
         try:
@@ -146,16 +147,16 @@ class _Fetch:
         self._keep = False  # it may be the room that it takes
         raise self._error(f"cannot write {str(self._part.target)!r}: {reason}")
 
-    async def _write(self, step: Callable[[bytearray], None], *, last: bool = False) -> None:
+    async def _write(self, step: Callable[[list[bytes]], None], *, last: bool = False) -> None:
         """Put what came on disk."""
-        data, self._buffer = self._buffer, bytearray()
+        chunks, self._held = self._held, []
         anew, self._anew = self._anew, None
-        await self._on_disk(self._written, step, data, anew and Whole(None) if last else anew)
+        await self._on_disk(self._written, step, chunks, anew and Whole(None) if last else anew)
 
-    def _written(self, step: Callable[[bytearray], None], data: bytearray, anew: Whole | None) -> None:
+    def _written(self, step: Callable[[list[bytes]], None], chunks: list[bytes], anew: Whole | None) -> None:
         if anew is not None:
             self._part.begin(anew)
-        step(data)
+        step(chunks)
 
     # -- on the wire
 
@@ -177,7 +178,7 @@ class _Fetch:
         return await self._broken(reason)
 
     async def _broken(self, reason: str) -> Again:
-        if self._buffer:
+        if self._held:
             await self._write(self._part.append)
         self._here = await self._on_disk(self._part.here)
         return Again(self._error(f"the download broke off: {reason}"))
@@ -197,7 +198,6 @@ class _Fetch:
                 timeout=limits,
                 allow_redirects=False,
                 raise_for_status=False,
-                read_bufsize=_CHUNK,
                 **self._sessions.per_request(url),
             ) as response:
                 where = response.headers.get("Location")
@@ -222,33 +222,36 @@ class _Fetch:
                 if not here.etag:
                     self.fresh = False
                     return here.size
-                self._buffer = overlap[len(here.tail) :]
+                self._held = [overlap[len(here.tail) :]]
                 return await self._stream(response.content, here.size, here.total)
             case Whole(total) as whole:
-                self._buffer = await self._begun(response.content)
+                self._held = [await self._begun(response.content)]
                 self._anew = whole
                 return await self._stream(response.content, 0, total)
 
-    async def _begun(self, content: aiohttp.StreamReader) -> bytearray:
+    async def _begun(self, content: aiohttp.StreamReader) -> bytes:
         """Return the first bytes of a file, after a look at them."""
         head = await _first(content, HEAD)
         if not head:
             raise self._error("the file is empty", 200)
         suffix = self._part.target.suffix
-        if wrong := judge_result(suffix, bytes(head[:HEAD])):
+        if wrong := judge_result(suffix, head[:HEAD]):
             raise self._error(f"the file's server sent {wrong}, not a {suffix} file", 200)
         return head
 
     async def _stream(self, content: aiohttp.StreamReader, have: int, total: int | None) -> int | Again:
-        """Take the bytes behind the first ``have``, some of which are in the buffer already."""
-        size = have + len(self._buffer)
+        """Take the bytes behind the first ``have``, some of which are held already."""
+        held = sum(map(len, self._held))
+        size = have + held
         while chunk := await content.readany():
-            self._buffer += chunk
+            self._held.append(chunk)
+            held += len(chunk)
             size += len(chunk)
             if size > _FILE_MAX:
                 break
-            if len(self._buffer) >= _CHUNK:
+            if held >= _CHUNK:
                 await self._write(self._part.append)
+                held = 0
         if max(size, total or 0) > _FILE_MAX:
             self._keep = False
             raise self._error("the file is larger than 4 GiB")
@@ -258,9 +261,9 @@ class _Fetch:
         return size
 
 
-async def _first(content: aiohttp.StreamReader, number: int) -> bytearray:
+async def _first(content: aiohttp.StreamReader, number: int) -> bytes:
     """Return the first bytes, at least so many unless there are fewer."""
-    data = bytearray()
+    data = b""
     while len(data) < number and (chunk := await content.readany()):
         data += chunk
     return data

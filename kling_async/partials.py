@@ -17,6 +17,7 @@ from kling_async.core.ranges import NOTHING, OVERLAP, Here
 from kling_async.headers import HEAD, judge_result
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from kling_async.core.ranges import Whole
@@ -57,6 +58,8 @@ class Partial:
         self._note: _Note | None = None
         self._shared = True
         """Whether others would use the same part, were it not locked."""
+        self._noted = False
+        """Whether a note may lie beside it."""
 
     @property
     def _note_path(self) -> Path:
@@ -97,8 +100,13 @@ class Partial:
 
     def _read_note(self) -> _Note | None:
         try:
-            note = msgspec.json.decode(self._note_path.read_bytes(), type=_Note)
-        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+            data = self._note_path.read_bytes()
+        except FileNotFoundError:
+            return None
+        self._noted = True
+        try:
+            note = msgspec.json.decode(data, type=_Note)
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         return note if note.source == self._source and note.etag else None
 
@@ -112,30 +120,35 @@ class Partial:
     def begin(self, coming: Whole) -> None:
         """Forget what is here: the file comes anew, from its first byte on."""
         self._note = None
-        self._note_path.unlink(missing_ok=True)
+        self._drop_note()
         self._open.seek(0)
         self._open.truncate()
         if self._shared and coming.etag and coming.total:
-            self._note = _Note(self._source, coming.etag, coming.total)
+            self._note, self._noted = _Note(self._source, coming.etag, coming.total), True
             write_private(self._note_path, msgspec.json.encode(self._note), lasting=False)
 
-    def append(self, data: bytearray) -> None:
+    def append(self, chunks: Iterable[bytes]) -> None:
         """Put bytes behind what is here."""
         self._open.seek(0, os.SEEK_END)
-        self._open.write(data)
+        self._open.writelines(chunks)
         self._open.flush()
 
-    def publish(self, data: bytearray) -> None:
+    def publish(self, chunks: Iterable[bytes]) -> None:
         """Add the last bytes; give the whole file its name, and the rights of any new file."""
-        self.append(data)
+        self.append(chunks)
         os.fsync(self._open.fileno())
         self._path.chmod(0o666 & ~_UMASK)
         if _WINDOWS:
             self._open.close()
         self._path.replace(self.target)
-        self._note_path.unlink(missing_ok=True)
+        self._drop_note()
         self._open.close()
         _sync_folder(self.target.parent)
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is nothing to end."""
+        return self._file is None or self._file.closed
 
     def close(self, *, keep: bool) -> None:
         """End the work on it. What cannot be gone on with, or is not to be kept, is removed."""
@@ -148,7 +161,12 @@ class Partial:
             if _WINDOWS:
                 file.close()
             self._path.unlink(missing_ok=True)
+            self._drop_note()
+
+    def _drop_note(self) -> None:
+        if self._noted:
             self._note_path.unlink(missing_ok=True)
+            self._noted = False
 
 
 def _tail(file: BinaryIO, size: int) -> bytes:

@@ -55,7 +55,7 @@ def left(folder: Path, data: bytes = MP4[:6000], coming: Whole = COMING) -> None
     """Leave a part, as a process does that is killed."""
     part, _ = opened(folder)
     part.begin(coming)
-    part.append(bytearray(data))
+    part.append([data])
     assert part._file is not None
     part._file.close()
 
@@ -66,10 +66,10 @@ def test_a_part_becomes_the_file(tmp_path: Path) -> None:
     part, here = opened(folder)
     assert here == NOTHING
     part.begin(COMING)
-    part.append(bytearray(MP4[:100]))
+    part.append([MP4[:100]])
     assert names(folder) == [PART, NOTE]
     assert rights(folder / PART) == rights(folder / NOTE) == 0o600
-    part.publish(bytearray(MP4[100:]))
+    part.publish([MP4[100:]])
     part.close(keep=True)
     assert names(folder) == ["a.mp4"] and (folder / "a.mp4").read_bytes() == MP4
     (tmp_path / "other").touch()
@@ -81,7 +81,7 @@ def test_the_next_attempt_finds_what_a_crash_left(tmp_path: Path) -> None:
     left(tmp_path)
     part, here = opened(tmp_path)
     assert here == Here(6000, MP4[6000 - OVERLAP : 6000], len(MP4), '"v1"')
-    part.publish(bytearray(MP4[6000:]))
+    part.publish([MP4[6000:]])
     assert names(tmp_path) == ["a.mp4"] and (tmp_path / "a.mp4").read_bytes() == MP4
 
 
@@ -95,7 +95,7 @@ def test_a_kept_part_is_found_and_what_is_not_kept_is_gone(tmp_path: Path) -> No
     ):
         part, _ = opened(tmp_path)
         part.begin(coming)
-        part.append(bytearray(data))
+        part.append([data])
         part.close(keep=True)
         assert names(tmp_path) == kept
     left(tmp_path)
@@ -127,7 +127,7 @@ def test_a_part_without_its_own_note_is_not_gone_on_with(note: bytes | None, tmp
     part, here = opened(tmp_path)
     assert here == NOTHING
     part.begin(COMING)
-    part.publish(bytearray(MP4))
+    part.publish([MP4])
     assert names(tmp_path) == ["a.mp4"] and (tmp_path / "a.mp4").read_bytes() == MP4
 
 
@@ -155,17 +155,17 @@ def test_who_comes_second_gets_a_part_of_its_own(tmp_path: Path) -> None:
     """Two never write to one file; both end well, and the second leaves nothing to be found."""
     first, _ = opened(tmp_path)
     first.begin(COMING)
-    first.append(bytearray(MP4[:6000]))
+    first.append([MP4[:6000]])
     second, here = opened(tmp_path)
     assert here == NOTHING and len(names(tmp_path)) == 3
     second.begin(COMING)
-    second.append(bytearray(MP4[:10]))
+    second.append([MP4[:10]])
     third, _ = opened(tmp_path)
     third.begin(COMING)
-    third.publish(bytearray(MP4))
+    third.publish([MP4])
     second.close(keep=True)
     assert names(tmp_path) == [PART, NOTE, "a.mp4"]
-    first.publish(bytearray(MP4[6000:]))
+    first.publish([MP4[6000:]])
     assert names(tmp_path) == ["a.mp4"] and (tmp_path / "a.mp4").read_bytes() == MP4
 
 
@@ -176,7 +176,7 @@ def test_another_process_is_kept_out_as_long_as_it_lives(tmp_path: Path) -> None
         "import sys; from pathlib import Path; from kling_async.core.ranges import Whole\n"
         "from kling_async.partials import Partial\n"
         "p = Partial(Path(sys.argv[1]), 's'); p.open(); p.begin(Whole(9000, '\"v1\"'))\n"
-        "p.append(bytearray(b'x' * 100)); print('ready', flush=True); sys.stdin.read()"
+        "p.append([b'x' * 100]); print('ready', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "a.mp4")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
@@ -204,7 +204,7 @@ def test_a_part_that_gets_its_name_meanwhile_is_left_alone(
     part, here = opened(tmp_path)
     assert here.size == 6000 and here.etag == ""
     part.begin(COMING)
-    part.append(bytearray(b"new"))
+    part.append([b"new"])
     assert (tmp_path / "a.mp4").read_bytes() == MP4[:6000] and (tmp_path / PART).read_bytes() == b"new"
 
 
@@ -249,5 +249,5 @@ def test_what_is_published_is_on_the_disk_first(tmp_path: Path, monkeypatch: pyt
     part.begin(Whole(None))
     monkeypatch.setattr(os, "fsync", note_sync)
     monkeypatch.setattr(os, "replace", note_replace)
-    part.publish(bytearray(MP4))
+    part.publish([MP4])
     assert order == ["file", "name", "folder"]
