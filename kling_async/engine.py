@@ -13,9 +13,9 @@ from kling_async.core.durations import Durations
 from kling_async.core.questions import Forms
 from kling_async.core.schedule import Schedule
 from kling_async.creates import Creates
+from kling_async.downloads import Places
 from kling_async.errors import ClientClosed
 from kling_async.events import Hooks
-from kling_async.files import download
 from kling_async.limiter import Limiter
 from kling_async.limits import PackReader
 from kling_async.loops import GRACE, Home
@@ -25,11 +25,9 @@ from kling_async.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from kling_async.auth import Signer
     from kling_async.events import Event
-    from kling_async.live import Live
     from kling_async.options import Polling, Retry, Timeouts
     from kling_async.sessions import Sessions
 
@@ -61,6 +59,7 @@ class Engine:
         self.home = Home(now)
         self.hooks = Hooks(on_event, self.home.time)
         self.sessions = sessions(self.home)
+        self.places = Places(self.home)
         self.transport = Transport(self.sessions, signer, base_url, headers, hooks=self.hooks)
         self.limiter = Limiter(
             self.home, self.hooks, self.rng, limits=limits, life=max_task_life, gate=queueing
@@ -110,11 +109,6 @@ class Engine:
         other = copy.copy(self)
         other.poller = poller
         return other
-
-    async def fetch(self, url: str, target: Path, *, task: Live) -> None:
-        """Store one result file."""
-        size = await download(self.sessions, url, target, timeouts=self.timeouts, task_id=task.task_id or "")
-        self.hooks.emit("downloaded", task, detail=target.name, size=size)
 
     async def close(self) -> None:
         """End everything; what waits gets `ClientClosed`, creates in flight get a few seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, NamedTuple
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AUDIO",
     "FRAME",
+    "HEAD",
     "IMAGE",
     "MASK",
     "RECORDING",
@@ -18,6 +20,7 @@ __all__ = [
     "ImageInfo",
     "Limits",
     "judge",
+    "judge_result",
     "judge_source",
     "read_header",
 ]
@@ -151,3 +154,53 @@ def _judge_sides(info: ImageInfo, limits: Limits) -> str | None:
     if low is not None and high is not None and not low <= info.width / info.height <= high:
         return f"{size}; width / height must lie within 1:{1 / low:g} and {high:g}:1"
     return None
+
+
+HEAD: Final = 512
+"""Bytes of a file's beginning that tell what it is."""
+_PICTURES: Final = frozenset({"PNG", "JPEG", "WebP"})
+_FITTING: Final = {
+    ".mp4": frozenset({"MP4"}),
+    ".png": _PICTURES,
+    ".jpg": _PICTURES,
+    ".jpeg": _PICTURES,
+    ".webp": _PICTURES,
+    ".mp3": frozenset({"MP3"}),
+    ".wav": frozenset({"WAV"}),
+}
+"""What may stand behind a result's suffix. Pictures are told apart by all that show them, and which kind the
+vendor makes is not written anywhere."""
+
+
+def judge_result(suffix: str, head: bytes) -> str | None:
+    """Say what came in a result's place, by its first `HEAD` bytes; None if that fits its suffix."""
+    fitting = _FITTING.get(suffix)
+    found = _kind_of(head)
+    return None if fitting is None or found in fitting else found
+
+
+def _kind_of(head: bytes) -> str:
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for start, kind in _STARTS.items():
+        if head.startswith(start):
+            return kind
+    for start, kind in _TEXT_STARTS.items():
+        if text.startswith(start):
+            return kind
+    if head[4:8] == b"ftyp":
+        return "MP4"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    audio = read_audio(io.BytesIO(head))
+    return audio.upper() if audio else "something that is no such file"
+
+
+_STARTS: Final = {_PNG: "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF"}
+_TEXT_STARTS: Final = {
+    b"<!doctype html": "an HTML page",
+    b"<html": "an HTML page",
+    b"<?xml": "an XML document",
+    b"<error": "an XML document",
+    b"{": "JSON",
+    b"[": "JSON",
+}

@@ -7,7 +7,7 @@ ignore the loop's clock, and log payloads.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import backoff
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from kling_async.core.verdict import ReadVerdict
     from kling_async.options import Retry
 
-__all__ = ["polite_wait", "read_patiently"]
+__all__ = ["patiently", "polite_wait", "read_patiently"]
+
+T = TypeVar("T")
 
 
 class _Repeat(Exception):
@@ -40,6 +42,35 @@ def polite_wait(rng: random.Random, retry: Retry) -> Generator[Any, Any, None]:
         hint = repeat.verdict.after
         repeat = yield hint if hint is not None else rng.uniform(0, ceiling)
         ceiling = min(retry.cap, ceiling * 2)
+
+
+async def patiently(attempt: Callable[[], Awaitable[T | Again]], *, retry: Retry, rng: random.Random) -> T:
+    """Attempt something until it brings more than an `Again`; raise the last one's error.
+
+    Args:
+        attempt: Does it once.
+        retry: How often.
+        rng: Source of jitter.
+
+    Raises:
+        KlingError: The last failure, after as many attempts as ``retry`` allows.
+    """
+
+    async def once() -> T:
+        outcome = await attempt()
+        if isinstance(outcome, Again):
+            raise _Repeat(outcome)
+        return outcome
+
+    repeated = backoff.on_exception(
+        polite_wait, _Repeat, rng=rng, retry=retry, max_tries=retry.max_tries, jitter=None, logger=None
+    )(once)
+    failure: KlingError
+    try:
+        return await repeated()
+    except _Repeat as repeat:
+        failure = repeat.verdict.error
+    raise failure
 
 
 async def read_patiently(
@@ -63,28 +94,17 @@ async def read_patiently(
         KlingError: The last failure.
     """
 
-    async def once() -> Got | Missing | Refused:
+    async def once() -> Got | Missing | Refused | Again:
         verdict = await read()
-        if isinstance(verdict, Again):
-            if not (repeatable or was_not_done(verdict.error)):
-                raise verdict.error
-            raise _Repeat(verdict)
-        assert isinstance(verdict, Got | Missing | Refused)  # noqa: S101 - the transport renews tokens
+        if isinstance(verdict, Again) and not (repeatable or was_not_done(verdict.error)):
+            raise verdict.error
+        assert isinstance(verdict, Got | Missing | Refused | Again)  # noqa: S101 - the transport renews tokens
         return verdict
 
-    attempt = backoff.on_exception(
-        polite_wait, _Repeat, rng=rng, retry=retry, max_tries=retry.max_tries, jitter=None, logger=None
-    )(once)
-    failure: KlingError
-    try:
-        verdict = await attempt()
-    except _Repeat as repeat:
-        failure = repeat.verdict.error
-    else:
-        if isinstance(verdict, Got):
-            return verdict
-        failure = verdict.error if isinstance(verdict, Refused) else not_found(verdict, what)
-    raise failure
+    verdict: Got | Missing | Refused = await patiently(once, retry=retry, rng=rng)
+    if isinstance(verdict, Got):
+        return verdict
+    raise verdict.error if isinstance(verdict, Refused) else not_found(verdict, what)
 
 
 def was_not_done(error: KlingError) -> bool:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import anyio
 
 from kling_async.core.verdict import State
-from kling_async.endpoints import check_id
-from kling_async.errors import DownloadError, ResultExpired, TaskNotFound, TaskTimeout
+from kling_async.downloads import fetch_all
+from kling_async.errors import TaskTimeout
 from kling_async.loops import within
+from kling_async.names import Template
 from kling_async.results import result_of
 
 if TYPE_CHECKING:
@@ -20,13 +21,11 @@ if TYPE_CHECKING:
 
     from kling_async.engine import Engine
     from kling_async.live import Live
-    from kling_async.wire import File, TaskRecord, TaskRequest
+    from kling_async.wire import TaskRecord, TaskRequest
 
 __all__ = ["Task"]
 
 R = TypeVar("R")
-
-_KEPT_DAYS = 30
 
 
 class Task(Generic[R]):
@@ -36,12 +35,13 @@ class Task(Generic[R]):
     slots until it ends, and is billed when it succeeds.
     """
 
-    __slots__ = ("_engine", "_live", "_result")
+    __slots__ = ("_decoded", "_engine", "_live", "_result")
 
     def __init__(self, engine: Engine, live: Live) -> None:
         self._engine = engine
         self._live = live
         self._result: R | None = None
+        self._decoded: TaskRecord | None = None
 
     @property
     def id(self) -> str:
@@ -103,8 +103,9 @@ class Task(Generic[R]):
             BadResponse: The vendor's result is not of the documented form; see ``raw``.
         """
         record = self._live.record
-        if self._result is None and record is not None and self._live.state is State.SUCCEEDED:
+        if record is not None and record is not self._decoded and self._live.state is State.SUCCEEDED:
             self._result = result_of(self._live.endpoint, record)
+            self._decoded = record
         return self._result
 
     async def wait(self, timeout: float | None = None) -> R:
@@ -153,59 +154,47 @@ class Task(Generic[R]):
         assert self._live.record is not None  # noqa: S101 - just seen
         return self._live.record
 
-    async def download(self, directory: str | Path, *, watermarked: bool = False) -> list[Path]:
+    async def download(
+        self,
+        directory: str | Path,
+        *,
+        name: str = "{task_id}",
+        watermarked: bool = False,
+        sidecar: bool = False,
+    ) -> list[Path]:
         """Wait for the task and store its files in a folder, made if needed; return their paths.
 
-        Files are named by the task's id, and written whole or not at all. An address that has died is
-        renewed by one query.
+        Files appear whole or not at all. What broke off is gone on with, now and by a later call; a file
+        that is there already, whole, is not fetched again. An address that has died is renewed by one query.
 
         Args:
             directory: Where to.
+            name: How to name them, without suffix: text with ``{key}`` (the external_task_id), ``{index}``
+                (0), ``{task_id}``, ``{endpoint}``, and, for one file of several, ``{name}`` or its number
+                ``{n}``; without these two ``-{name}`` is added to the names of several. What a file system
+                might not take, or not tell apart, is changed, and a hash is added.
             watermarked: Fetch the marked copies instead, if the request asked for them.
+            sidecar: Write what is known of the task beside each file, as ``<file>.json``, without the signed
+                part of addresses.
 
         Raises:
-            DownloadError: A file could not be fetched.
+            DownloadError: A file could not be fetched. The others were.
             ResultExpired: The vendor has deleted it (30 days after the task ended).
+            RequestInvalid: The name has a field that there is not, or is no file's name.
         """
+        template = Template(name)
         await self.wait()
-        folder = Path(directory)
-        try:
-            return await self._fetch(folder, watermarked=watermarked)
-        except DownloadError as error:
-            if error.http_status not in (401, 403, 404, 410):
-                raise
-        await self._renew()
-        return await self._fetch(folder, watermarked=watermarked)
-
-    async def _renew(self) -> None:
-        """Ask for fresh addresses; say so if there can be none."""
-        record = self._live.record
-        ended = (record.updated_at if record is not None else 0) / 1000
-        expired = ended and self._engine.home.now() - ended > _KEPT_DAYS * 86400
-        gone = False
-        try:
-            await self.refresh()
-        except TaskNotFound:
-            gone = True
-        if gone or expired:
-            raise ResultExpired(
-                f"the files of task {self.id} are gone: results are kept for {_KEPT_DAYS} days",
-                task_id=self.id,
-            )
-        self._result = None
-
-    async def _fetch(self, folder: Path, *, watermarked: bool) -> list[Path]:
-        files: tuple[File, ...] = getattr(self.result, "files", lambda **_: ())(watermarked=watermarked)
-        if not files:
-            raise DownloadError(f"the result of task {self.id} names no files", task_id=self.id)
-        paths: list[Path] = []
-        for file in files:
-            stem = check_id(self.id, "task_id")  # the vendor's word is not ours to trust with a path
-            name = f"{stem}-{file.name}" if len(files) > 1 else stem
-            path = folder / f"{name}{'-watermarked' if watermarked else ''}{file.suffix}"
-            await self._engine.fetch(file.url, path, task=self._live)
-            paths.append(path)
-        return paths
+        values: dict[str, str | int] = {"key": self.external_task_id or self.id, "index": 0}
+        stored = await fetch_all(
+            self._engine,
+            self._live,
+            Path(directory),
+            template,
+            values,
+            watermarked=watermarked,
+            sidecar=sidecar,
+        )
+        return [file.path for file in stored]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as plain data: a handle belongs to its client, its record to anybody."""

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from kling_async.options import Timeouts
     from kling_async.sessions import Sessions
 
-__all__ = ["Transport", "broken_by", "redact"]
+__all__ = ["Transport", "broken_by", "redact", "retry_after"]
 
 log = logging.getLogger(__name__)
 
@@ -230,7 +230,7 @@ async def _body(response: aiohttp.ClientResponse) -> bytes | None:
 
 def _outcome(response: aiohttp.ClientResponse, body: bytes | None, token: str) -> Outcome:
     status, headers = response.status, response.headers
-    wait = _retry_after(headers.get("Retry-After"))
+    wait = retry_after(headers.get("Retry-After"))
     if body is None:
         return Garbled(status, "the answer is larger than 32 MiB", "", "", wait)
     if not body.strip():
@@ -282,7 +282,7 @@ def _date(header: str | None) -> float | None:
         return None
 
 
-def _retry_after(header: str | None) -> float | None:
+def retry_after(header: str | None) -> float | None:
     """Return the seconds of a Retry-After header; a date is not used by this API and counts as absent."""
     try:
         seconds = float(header or "nan")

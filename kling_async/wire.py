@@ -8,6 +8,7 @@ then ``data`` by the endpoint's type.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
@@ -178,6 +179,13 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         value = self._decoder.decode(self.data)
         return value if isinstance(value, dict) else {}
 
+    def plain(self) -> dict[str, Any]:
+        """Return all of it as plain data, fit to be kept: addresses without queries, no payloads."""
+        known = {name: getattr(self, name) for name in self.__struct_fields__}
+        del known["result_data"]  # which the data hold
+        plain: dict[str, Any] = _keepable({**known, "data": self.raw})
+        return plain
+
     def __repr__(self) -> str:
         return f"TaskRecord({self.endpoint} {self.task_id} {self.status})"
 
@@ -188,6 +196,24 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle through JSON: `msgspec.Raw` itself does not pickle."""
         return _record_from_json, (msgspec.json.encode(self),)
+
+
+_ADDRESS: Final = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
+_KEEPABLE_MAX: Final = 4000
+
+
+def _keepable(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _keepable(item) for name, item in value.items()}
+        case list():
+            return [_keepable(item) for item in value]
+        case str() if len(value) > _KEEPABLE_MAX or value[:5].lower() == "data:":
+            return f"<{len(value)} characters>"
+        case str():
+            return _ADDRESS.sub(lambda found: without_query(found[0]), value)
+        case _:
+            return value
 
 
 ListPage = list[TaskRecord]

@@ -21,6 +21,7 @@ from kling_async.headers import (
     ImageInfo,
     Limits,
     judge,
+    judge_result,
     judge_source,
     read_audio,
     read_header,
@@ -241,3 +242,53 @@ def test_the_limits_are_the_reference_s() -> None:
     assert set(facts["formats"]) - {"jpg"} == set(IMAGE.formats)
     for name in ("max_mb", "min_side_px", "aspect_min", "aspect_max"):
         assert getattr(IMAGE, name) == facts[name]
+
+
+# --- results -----------------------------------------------------------------------------------
+
+MP4 = b"\0\0\0\x20ftypisom"
+PNG = b"\x89PNG\r\n\x1a\n"
+WAV = b"RIFF\0\0\0\0WAVEfmt "
+
+
+@pytest.mark.parametrize(
+    ("suffix", "head"),
+    [
+        (".mp4", MP4),
+        (".png", PNG),
+        (".png", b"\xff\xd8\xff\xe0"),
+        (".jpg", b"RIFF\0\0\0\0WEBPVP8 "),
+        (".mp3", b"ID3\x04"),
+        (".mp3", b"\xff\xfb\x90\x00"),
+        (".wav", WAV),
+        (".glb", b"whatever"),
+        ("", b""),
+    ],
+)
+def test_a_result_that_fits_its_suffix(suffix: str, head: bytes) -> None:
+    """By its first bytes; pictures stand for each other, and nothing is known of other suffixes."""
+    assert judge_result(suffix, head) is None
+
+
+@pytest.mark.parametrize(
+    ("suffix", "head", "what"),
+    [
+        (".mp4", b"<!DOCTYPE html><html>", "an HTML page"),
+        (".png", b"\n <HTML lang=x>", "an HTML page"),
+        (".mp4", b'\xef\xbb\xbf<?xml version="1.0"?>', "an XML document"),
+        (".mp4", b"<Error><Code>AccessDenied</Code>", "an XML document"),
+        (".mp3", b' {"code": 1}', "JSON"),
+        (".wav", b"[1]", "JSON"),
+        (".png", MP4, "MP4"),
+        (".mp4", PNG, "PNG"),
+        (".mp4", b"\xff\xd8\xff\xe0", "JPEG"),
+        (".png", b"GIF89a", "GIF"),
+        (".mp3", WAV, "WAV"),
+        (".wav", b"ID3", "MP3"),
+        (".mp4", b"AccessDenied", "something that is no such file"),
+        (".mp4", b"", "something that is no such file"),
+    ],
+)
+def test_what_came_in_a_result_s_place_is_named(suffix: str, head: bytes, what: str) -> None:
+    """Error pages above all."""
+    assert judge_result(suffix, head) == what

@@ -355,3 +355,26 @@ def test_an_answer_of_tasks_that_is_no_list_raises() -> None:
     """So that the question is asked in another form."""
     with pytest.raises(msgspec.DecodeError):
         wire.decode_unified(b'{"not": "a list"}')
+
+
+def test_a_record_as_plain_data_can_be_kept() -> None:
+    """All that is known, as JSON takes it; no signed query, no payload."""
+    data = {
+        "task_id": "7",
+        "task_result": {"videos": [{"url": "https://cdn.example/v.mp4?sign=5ecre7", "id": "8"}]},
+        "task_status_msg": "see https://a.example/x?k=5ecre7, or not",
+        "face": "A" * 5000,
+        "mask": "data:image/png;base64,AAAA",
+        "final_unit_deduction": "2.5",
+    }
+    record = decode_task("text_to_video", msgspec.json.encode(data))
+    plain = record.plain()
+    assert plain["endpoint"] == "text_to_video" and plain["units"] == "2.5" and "result_data" not in plain
+    assert plain["data"] == {
+        **data,
+        "task_result": {"videos": [{"url": "https://cdn.example/v.mp4", "id": "8"}]},
+        "task_status_msg": "see https://a.example/x or not",
+        "face": "<5000 characters>",
+        "mask": "<26 characters>",
+    }
+    assert "5ecre7" not in repr(plain) and msgspec.json.encode(plain)

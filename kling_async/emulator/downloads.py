@@ -28,10 +28,15 @@ class Downloads:
         self.base_url = ""
         self._secret = secret.encode()
         self._generation = 0
+        self._size = 0
 
     def expire(self) -> None:
         """Let every address given so far die; a query gives new ones."""
         self._generation += 1
+
+    def pad(self, size: int) -> None:
+        """Make all files at least so long, in bytes; players skip what is added."""
+        self._size = size
 
     def urls(self, its_id: str) -> UrlOf:
         """Return what gives the addresses of the files of a task, a session or whatever has some."""
@@ -60,11 +65,24 @@ class Downloads:
         if shelf is None or not signed or now > shelf.since + KEPT:
             return Answer(403, body=b"AccessDenied", content_type="text/plain")
         data, content_type = file_of(shelf, name)
-        etag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
+        digest = hashlib.sha256(data).hexdigest()[:16]
+        data = _padded(data, self._size)
+        etag = f'"{digest}-{len(data):x}"'
         whole = Answer(200, None, data, content_type, {"ETag": etag, "Accept-Ranges": "bytes"})
         if headers.get("If-Range", etag) != etag:
             return whole
         return _part(whole, headers.get("Range", ""))
+
+
+def _padded(data: bytes, size: int) -> bytes:
+    """Return a file of at least so many bytes: an MP4 gets a box of free space, others zeros at the end."""
+    missing = size - len(data)
+    if missing <= 0:
+        return data
+    if data[4:8] != b"ftyp":
+        return data + bytes(missing)
+    free = max(missing, 8)
+    return data + free.to_bytes(4) + b"free" + bytes(free - 8)
 
 
 def _part(whole: Answer, wanted: str) -> Answer:

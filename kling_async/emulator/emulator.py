@@ -225,6 +225,10 @@ class Emulator:
         """Let every media address given so far die (403); a query gives new ones."""
         self._downloads.expire()
 
+    def pad_files(self, size: int) -> None:
+        """Make every file served from now on at least so long, in bytes: for what takes its time to come."""
+        self._downloads.pad(size)
+
     def fault(self, on: str, **fields: Any) -> None:
         """Arm a `Fault`, by its fields: ``fault("create", status=503, code=5001, times=2)``."""
         self.faults.add(Fault(on, **fields))

@@ -28,6 +28,8 @@ Kind = Literal[
     "slow",
     "hang",
     "half_body",
+    "short_body",
+    "no_range",
     "html",
     "truncated_json",
     "empty",
@@ -48,7 +50,9 @@ class Fault:
     - ``lost_before``, ``lost_after``: the connection is cut before, or after, the server acts.
     - ``slow``: the answer comes ``seconds`` later. With ``acts=False`` the server also acts only then.
     - ``hang``: no answer, until the client leaves or the server stops.
-    - ``half_body``: half of the promised bytes, then the connection is cut.
+    - ``half_body``: half of the promised bytes (or the first ``value``), then the connection is cut.
+    - ``short_body``: the last byte (or ``value`` of them) is missing, with a Content-Length to match.
+    - ``no_range``: all of a file, whatever part of it was asked for.
     - ``html``: a gateway's HTML page, status 502 unless told.
     - ``truncated_json``: half of the JSON, with a Content-Length to match. ``empty``: no byte of body.
     - ``wrong_types``: ``value`` in the place of ``data``.
@@ -159,6 +163,8 @@ def spoilt(fault: Fault, real: Answer, request_id: str) -> Answer:  # noqa: PLR0
             return Answer(real.status, body=encoded[: len(encoded) // 2])
         case "empty":
             return Answer(fault.status or real.status, body=b"")
+        case "short_body":
+            return replace(real, payload=None, body=real.encoded()[: -(fault.value or 1)])
         case "wrong_types":
             return real.with_data("unexpected" if fault.value is None else fault.value)
         case "unknown_status":

@@ -21,6 +21,8 @@ from kling_async.emulator.results import as_created, as_path_style, as_queried
 from kling_async.emulator.routes import CONTROL, Route, Routes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kling_async.emulator.account import Account
     from kling_async.emulator.auth import Keys
     from kling_async.emulator.clock import Clock
@@ -127,7 +129,9 @@ class Server:
 
     def _act(self, call: _Call) -> Answer:
         """Do what is asked and return the answer; everything that changes the account is in here."""
-        headers = call.request.headers
+        headers: Mapping[str, str] = call.request.headers
+        if call.row.fault == "no_range":
+            headers = {name: value for name, value in headers.items() if name != "Range"}
         if call.route.kind == "media":
             shelf_of, now = self._account.shelf_of, self._clock.time()
             return self._downloads.answer(call.route.path, call.request.query, headers, shelf_of, now)
@@ -178,7 +182,7 @@ class Server:
         sent = spoilt(fault, real or Answer(), call.request_id)
         call.row.status, call.row.code, call.row.message = sent.status, sent.code, sent.message
         if fault.kind == "half_body":
-            return await self._send_half(call.request, sent)
+            return await self._send_half(call.request, sent, fault.value)
         return self._response(sent)
 
     async def _pause(self, seconds: float) -> None:
@@ -200,12 +204,12 @@ class Server:
         response.headers["Date"] = self._clock.http_date()
         return response
 
-    async def _send_half(self, request: web.Request, answer: Answer) -> web.StreamResponse:
+    async def _send_half(self, request: web.Request, answer: Answer, size: int | None) -> web.StreamResponse:
         body = answer.encoded()
         response = web.StreamResponse(status=answer.status, headers=self._response(answer).headers)
         response.content_length = len(body)
         await response.prepare(request)
-        await response.write(body[: len(body) // 2])
+        await response.write(body[: len(body) // 2 if size is None else size])
         if request.transport is not None:
             request.transport.close()
         return response

@@ -1,0 +1,135 @@
+"""Resuming a download: what to ask for, and what the answer means for the bytes that are here already.
+
+The rest of a file is asked for with an overlap: the server sends the last bytes of what is here once more,
+and only if they are the same is the rest put behind them. The overlap also tells whether a file that is
+complete here is the one that would come.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "NOTHING",
+    "OVERLAP",
+    "Here",
+    "No",
+    "Rest",
+    "StartOver",
+    "Whole",
+    "asked",
+    "judge_file",
+]
+
+OVERLAP: Final = 4096
+"""Bytes asked for once more."""
+
+
+class Here(NamedTuple):
+    """What is here of a file: its beginning, or what may be all of it."""
+
+    size: int
+    tail: bytes
+    """The last of them, at most `OVERLAP`; never empty unless nothing is here."""
+    total: int
+    """Length of the whole."""
+    etag: str = ""
+    """The server's name for this very content. Empty: it lies under its final name, only to be compared."""
+
+    @property
+    def start(self) -> int:
+        """Where the overlap begins."""
+        return self.size - len(self.tail)
+
+
+NOTHING: Final = Here(0, b"", 0)
+
+
+class Whole(NamedTuple):
+    """The file comes, from its first byte on."""
+
+    total: int | None
+    """Its length; None if it was not told."""
+    etag: str = ""
+    """A name for this very content, under which the rest can be asked for later; empty if there is none."""
+
+
+class Rest(NamedTuple):
+    """The overlap comes, and what is behind it; what is here is of the right length and name."""
+
+
+class StartOver(NamedTuple):
+    """What is here is no beginning of what is there: ask for the whole."""
+
+
+class No(NamedTuple):
+    """No file comes."""
+
+    reason: str
+    passing: bool
+    """Whether it may come later."""
+
+
+FileVerdict: TypeAlias = Whole | Rest | StartOver | No
+
+_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_STRONG: Final = re.compile(r'"[\x21\x23-\x7e]{1,256}"')
+_NO_FILES: Final = ("text/html", "application/json", "application/xml", "text/xml")
+_PASSING: Final = frozenset({408, 425, 429})
+
+
+def asked(here: Here) -> dict[str, str]:
+    """Return the headers of a request for what is not here (RFC 9110, 13.1.5 and 14.2).
+
+    Plain bytes are asked for: positions in a compressed body are not positions in the file.
+    """
+    headers = {"Accept-Encoding": "identity"}
+    if here.size:
+        headers["Range"] = f"bytes={here.start}-"
+        if here.etag:
+            headers["If-Range"] = here.etag
+    return headers
+
+
+def judge_file(status: int, headers: Mapping[str, str], here: Here) -> FileVerdict:
+    """Say what an answer to a request for a file means.
+
+    Args:
+        status: Of HTTP; redirects are followed before.
+        headers: Of the answer; names are looked up as they are spelt here.
+        here: What was told in the request.
+    """
+    if status == 206 and here.size:
+        return _judge_rest(headers, here)
+    if status == 416 and here.size:
+        return StartOver()
+    if status != 200:
+        passing = status >= 500 or status in _PASSING
+        return No(f"the file's server answered HTTP {status}", passing)
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind in _NO_FILES:
+        return No(f"the file's server sent {kind}, not a file", passing=False)
+    if headers.get("Content-Encoding", "identity").lower() != "identity":
+        return Whole(None)
+    length = headers.get("Content-Length", "")
+    return Whole(int(length) if _LENGTH.fullmatch(length) else None, _strong(headers))
+
+
+def _judge_rest(headers: Mapping[str, str], here: Here) -> FileVerdict:
+    found = _RANGE.fullmatch(headers.get("Content-Range", ""))
+    if found is None or "Content-Encoding" in headers:
+        return StartOver()
+    etag = _strong(headers)
+    same = not etag or not here.etag or etag == here.etag
+    fits = [int(number) for number in found.groups()] == [here.start, here.total - 1, here.total]
+    return Rest() if same and fits else StartOver()
+
+
+def _strong(headers: Mapping[str, str]) -> str:
+    etag = headers.get("ETag", "")
+    return etag if _STRONG.fullmatch(etag) else ""

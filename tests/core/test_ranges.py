@@ -1,0 +1,89 @@
+"""kling_async/core/ranges.py: what is asked for, and whether what comes belongs to what is here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from kling_async.core.ranges import NOTHING, Here, No, Rest, StartOver, Whole, asked, judge_file
+
+PART: Final = Here(5000, b"t" * 4096, 9000, '"v1"')
+SHORT: Final = Here(10, b"t" * 10, 9000, '"v1"')
+PLACED: Final = Here(9000, b"t" * 4096, 9000)
+REST: Final = {"Content-Range": "bytes 904-8999/9000", "ETag": '"v1"'}
+
+
+@pytest.mark.parametrize(
+    ("here", "headers"),
+    [
+        (NOTHING, {}),
+        (PART, {"Range": "bytes=904-", "If-Range": '"v1"'}),
+        (SHORT, {"Range": "bytes=0-", "If-Range": '"v1"'}),
+        (PLACED, {"Range": "bytes=4904-"}),
+    ],
+)
+def test_what_is_asked_for(here: Here, headers: dict[str, str]) -> None:
+    """All of it; else the rest with an overlap, if it still is the same; never compressed."""
+    assert asked(here) == {"Accept-Encoding": "identity", **headers}
+
+
+@pytest.mark.parametrize(
+    ("headers", "verdict"),
+    [
+        ({}, Whole(None)),
+        ({"Content-Length": "12", "ETag": '"a-1"'}, Whole(12, '"a-1"')),
+        ({"Content-Length": "-1"}, Whole(None)),
+        ({"Content-Length": "9" * 5000}, Whole(None)),
+        ({"ETag": 'W/"a"'}, Whole(None)),
+        ({"ETag": "a"}, Whole(None)),
+        ({"ETag": '"a\x01"'}, Whole(None)),
+        ({"Content-Length": "12", "ETag": '"a"', "Content-Encoding": "gzip"}, Whole(None)),
+        ({"Content-Length": "12", "Content-Encoding": "identity"}, Whole(12)),
+        ({"Content-Type": "Text/HTML; charset=x"}, No("the file's server sent text/html, not a file", False)),
+        ({"Content-Type": "video/mp4"}, Whole(None)),
+    ],
+)
+@pytest.mark.parametrize("here", [NOTHING, PART, PLACED], ids=["fresh", "part", "placed"])
+def test_a_whole_file(headers: dict[str, str], verdict: Whole | No, here: Here) -> None:
+    """Whatever is here; it can be gone on with later only under a strong name, and if it comes plain."""
+    assert judge_file(200, headers, here) == verdict
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({}, Rest()),
+        ({"ETag": ""}, Rest()),
+        ({"ETag": '"v2"'}, StartOver()),
+        ({"Content-Range": "bytes 905-8999/9000"}, StartOver()),
+        ({"Content-Range": "bytes 904-8998/9000"}, StartOver()),
+        ({"Content-Range": "bytes 904-9000/9001"}, StartOver()),
+        ({"Content-Range": "bytes 904-8999/*"}, StartOver()),
+        ({"Content-Range": f"bytes 904-8999/{'9' * 5000}"}, StartOver()),
+        ({"Content-Range": ""}, StartOver()),
+        ({"Content-Encoding": "gzip"}, StartOver()),
+    ],
+)
+def test_the_rest_must_be_exactly_what_was_asked_for(change: dict[str, str], verdict: object) -> None:
+    """From the same byte, to the end, of the same length and name."""
+    assert judge_file(206, {**REST, **change}, PART) == verdict
+
+
+def test_a_file_in_its_place_is_compared_by_length_and_overlap() -> None:
+    """Its name was not kept, so any will do."""
+    assert judge_file(206, {"Content-Range": "bytes 4904-8999/9000", "ETag": '"any"'}, PLACED) == Rest()
+    assert judge_file(206, {"Content-Range": "bytes 4904-9999/10000"}, PLACED) == StartOver()
+    assert judge_file(416, {"Content-Range": "bytes */20"}, PLACED) == StartOver()
+
+
+@pytest.mark.parametrize("status", [206, 302, 403, 404, 416])
+def test_no_file(status: int) -> None:
+    """With the status; a part that nobody asked for is none."""
+    assert judge_file(status, REST, NOTHING) == No(f"the file's server answered HTTP {status}", False)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
+def test_no_file_now(status: int) -> None:
+    """Trouble that passes."""
+    assert judge_file(status, {}, PART) == No(f"the file's server answered HTTP {status}", True)
