@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kling_async import v1
     from kling_async.account import Account, PoolState
     from kling_async.auth import CHINA, GLOBAL
+    from kling_async.batch import Batch
     from kling_async.client import Client
     from kling_async.endpoints import RawTask
     from kling_async.errors import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         ConfigurationError,
         DownloadError,
         ExternalIdTaken,
+        JobFailed,
         JournalError,
         KlingError,
         KlingWarning,
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
     from kling_async.inputs import Media, media
     from kling_async.jobs import Unresolved
     from kling_async.options import Polling, Retry, Timeouts
+    from kling_async.outcomes import Outcome, Plan, Report, Spent
+    from kling_async.prices import Estimate
     from kling_async.stats import Stats
     from kling_async.tasks import Task
     from kling_async.v1.capabilities import Capability, capabilities
@@ -70,6 +74,7 @@ __all__ = [
     "AmbiguousCreate",
     "AuthenticationError",
     "BadResponse",
+    "Batch",
     "CallRequest",
     "Capability",
     "Client",
@@ -77,13 +82,17 @@ __all__ = [
     "ConcurrencyExceeded",
     "ConfigurationError",
     "DownloadError",
+    "Estimate",
     "Event",
     "ExternalIdTaken",
+    "JobFailed",
     "JournalError",
     "KlingError",
     "KlingWarning",
     "Media",
     "OutOfUnits",
+    "Outcome",
+    "Plan",
     "PolicyViolation",
     "Polling",
     "PoolState",
@@ -91,11 +100,13 @@ __all__ = [
     "QueueTimeout",
     "RateLimited",
     "RawTask",
+    "Report",
     "RequestInvalid",
     "RequestRejected",
     "ResultExpired",
     "Retry",
     "ServerError",
+    "Spent",
     "Stats",
     "Task",
     "TaskFailed",
@@ -116,12 +127,15 @@ __all__ = [
 _HOMES: Final = {
     "account": ("Account", "PoolState"),
     "auth": ("CHINA", "GLOBAL"),
+    "batch": ("Batch",),
     "endpoints": ("RawTask",),
     "client": ("Client",),
     "events": ("Event",),
     "inputs": ("Media", "media"),
     "jobs": ("Unresolved",),
     "options": ("Polling", "Retry", "Timeouts"),
+    "outcomes": ("Outcome", "Plan", "Report", "Spent"),
+    "prices": ("Estimate",),
     "stats": ("Stats",),
     "tasks": ("Task",),
     "v1.capabilities": ("Capability", "capabilities"),

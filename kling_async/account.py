@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import datetime as dt
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import msgspec
 
-from kling_async.calls import read
+from kling_async.calls import call, read
 from kling_async.catalog import ACCOUNT_COSTS
-from kling_async.errors import KlingError
+from kling_async.errors import KlingError, Problem, RequestInvalid
 from kling_async.limits import costs_query
 from kling_async.results import answer_of
+from kling_async.v1 import AccountBillingBalance, AccountBillingPackage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kling_async.engine import Engine
-    from kling_async.v1 import Costs
+    from kling_async.v1 import (
+        BalanceDeduction,
+        BalanceDeductionPage,
+        BillingFilter,
+        Costs,
+        PackageDeduction,
+        PackageDeductionPage,
+    )
 
 __all__ = ["Account", "PoolState"]
+
+_PAGE: Final = 500
 
 
 class PoolState(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +76,80 @@ class Account:
             for name, pool in self._engine.limiter.pools.items()
         }
 
+    @overload
+    def ledger(
+        self,
+        since: dt.datetime,
+        until: dt.datetime | None = None,
+        *,
+        of: Literal["packs"] = "packs",
+        filters: Sequence[BillingFilter] = (),
+    ) -> AsyncIterator[PackageDeduction]: ...
+
+    @overload
+    def ledger(
+        self,
+        since: dt.datetime,
+        until: dt.datetime | None = None,
+        *,
+        of: Literal["balance"],
+        filters: Sequence[BillingFilter] = (),
+    ) -> AsyncIterator[BalanceDeduction]: ...
+
+    def ledger(
+        self,
+        since: dt.datetime,
+        until: dt.datetime | None = None,
+        *,
+        of: Literal["packs", "balance"] = "packs",
+        filters: Sequence[BillingFilter] = (),
+    ) -> AsyncIterator[Any]:
+        """Iterate over what tasks have cost, one by one, as the vendor's ledgers have it. Free.
+
+        Args:
+            since: Tasks made from here on; an aware datetime.
+            until: Up to here; default: now.
+            of: ``packs``: units taken from resource packs; ``balance``: money taken from the balance.
+            filters: Only those that match all of these.
+
+        Raises:
+            RequestInvalid: A time without zone, or not in order.
+            APIError: The vendor refused it.
+        """
+        moments = {
+            "since": since,
+            "until": until or dt.datetime.fromtimestamp(self._engine.home.now(), dt.UTC),
+        }
+        naive = [Problem(name, "needs a time zone") for name, time in moments.items() if time.tzinfo is None]
+        if naive:
+            raise RequestInvalid("ledger", naive)
+        start, end = (int(time.timestamp() * 1000) for time in moments.values())
+        kind = AccountBillingPackage if of == "packs" else AccountBillingBalance
+        return _Ledger(
+            self._engine, kind(start_time=start, end_time=end, limit=_PAGE, filters=tuple(filters) or None)
+        )
+
     def reopen(self, pool: str | None = None) -> None:
         """Let creates through again at once: units were bought, the key was mended. None: all pools."""
         self._engine.limiter.reopen(pool)
         self._engine.packs.again()
+
+
+class _Ledger(AsyncIterator[Any]):
+    """The entries of a ledger, page after page."""
+
+    def __init__(self, engine: Engine, first: AccountBillingPackage | AccountBillingBalance) -> None:
+        self._engine = engine
+        self._next: AccountBillingPackage | AccountBillingBalance | None = first
+        self._page: list[Any] = []
+
+    async def __anext__(self) -> Any:
+        while not self._page:
+            if self._next is None:
+                raise StopAsyncIteration
+            request = self._next
+            page: PackageDeductionPage | BalanceDeductionPage = await call(self._engine, request)
+            self._page = list(page.result.detail)[::-1]
+            more = page.has_more and page.next_cursor
+            self._next = type(request)(cursor=page.next_cursor) if more else None
+        return self._page.pop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 import warnings
@@ -33,6 +34,8 @@ class Signer(Protocol):
 
     renewable: bool
     """Whether a refused token (1003, 1004) can be signed anew."""
+    account: str
+    """Tells one key from another without holding it: a hash."""
 
     def token(self, now: float) -> str:
         """Return the token to send; ``now`` is wall time."""
@@ -50,6 +53,7 @@ class ApiKey:
 
     def __init__(self, key: str) -> None:
         self._key = key
+        self.account = _named(key)
 
     def token(self, now: float) -> str:  # noqa: ARG002 - as the protocol says
         """Return the key itself."""
@@ -69,6 +73,7 @@ class KeyPair:
 
     def __init__(self, access_key: str, secret_key: str) -> None:
         self._access_key = access_key
+        self.account = _named(access_key)
         self._secret_key = secret_key
         self._skew = 0.0
         self._token = ""
@@ -97,6 +102,10 @@ class KeyPair:
 
     def __repr__(self) -> str:
         return "KeyPair(...)"
+
+
+def _named(key: str) -> str:
+    return hashlib.sha256(f"kling_async account {key}".encode()).hexdigest()[:16]
 
 
 def signer_from(

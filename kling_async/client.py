@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from kling_async import calls
 from kling_async.account import Account
 from kling_async.auth import base_url_from, is_loopback, signer_from
+from kling_async.batch import Batch
 from kling_async.engine import Engine
 from kling_async.errors import (
     ConfigurationError,
@@ -18,6 +19,7 @@ from kling_async.errors import (
 )
 from kling_async.loops import within
 from kling_async.options import Polling, Retry, Timeouts
+from kling_async.prices import Estimate, estimate
 from kling_async.sessions import Sessions
 from kling_async.stats import Stats, stats_of
 from kling_async.submits import handle_on, job_of
@@ -28,10 +30,13 @@ if TYPE_CHECKING:
     import random
     import ssl as ssl_module
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     import aiohttp
 
+    from kling_async.batch import OnError, Order
     from kling_async.events import Event
+    from kling_async.intake import Requests
     from kling_async.jobs import Job, Unresolved
 
 __all__ = ["Client"]
@@ -335,6 +340,75 @@ class Client:
             page_size: From 1 to 500.
         """
         return await calls.list_page(self._engine, kind, page, page_size)
+
+    def batch(
+        self,
+        requests: Requests,
+        *,
+        journal: str | Path | None = None,
+        download_to: str | Path | None = None,
+        name: str = "{index}-{task_id}",
+        watermarked: bool = False,
+        sidecar: bool = False,
+        max_units: float | Mapping[str, float] | None = None,
+        price: Callable[[TaskRequest[Any]], float | None] | None = None,
+        on_error: OnError = "collect",
+        retries: int = 0,
+        order: Order = "given",
+        priority: int = 0,
+        label: str | Callable[[TaskRequest[Any]], str] = "",
+        ahead: int | None = None,
+        downloads: int | None = None,
+    ) -> Batch[Any]:
+        """Return many requests as one job: ``async with`` it, then ``async for`` its outcomes as they come.
+
+        Args:
+            requests: Any iterable or async iterable, endless if need be, of requests or (key, request).
+            journal: A file that makes it last: the same call goes on where the last one ended, even by a
+                kill; nothing is made or paid twice. Without, an end is the end.
+            download_to: A folder for the files.
+            name: How to name them; as for `Task.download`, with ``{index}`` the place in the input.
+            watermarked: The marked copies instead.
+            sidecar: A JSON file with what is known of the task beside each file.
+            max_units: No more is made when what is spent and what runs may pass it; by pool, or one number
+                for each pool. With a journal it counts for all runs together.
+            price: What a request costs at most, in units, where you know better than `estimate`.
+            on_error: ``collect``: a failure is an outcome like any other; ``stop``: after the first one no
+                more are made; ``raise``: it is raised besides.
+            retries: How many new tasks to make for one whose task failed, if that was neither moderation
+                nor bad input. Each may be billed.
+            order: ``longest`` reads the whole input and begins with what takes longest, which shortens the
+                end; ``given``: as it comes.
+            priority: As for `submit`.
+            label: As for `submit`, or a function of the request; the report adds up by it.
+            ahead: How many requests to hold at once; default: twice the slots.
+            downloads: How many files come at once; default: the client's four.
+
+        Raises:
+            RequestInvalid: An option means nothing.
+        """
+        return Batch(
+            self._engine,
+            requests,
+            journal=journal,
+            download_to=download_to,
+            name=name,
+            watermarked=watermarked,
+            sidecar=sidecar,
+            max_units=max_units,
+            price=price,
+            on_error=on_error,
+            retries=retries,
+            order=order,
+            priority=priority,
+            label=label,
+            ahead=ahead,
+            downloads=downloads,
+        )
+
+    def estimate(self, request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:
+        """Return what a request will cost, by the vendor's price pages; nothing is asked or paid."""
+        return estimate(request)
 
     # -- calls
 

@@ -55,6 +55,8 @@ class Engine:
         on_event: Callable[[Event], object] | None,
     ) -> None:
         self.polling, self.retry, self.timeouts = polling, retry, timeouts
+        self.account = signer.account
+        """Names the key, for what is written down."""
         self.rng = random.Random() if rng is None else rng  # noqa: S311 - jitter, not secrets
         self.home = Home(now)
         self.hooks = Hooks(on_event, self.home.time)

@@ -24,6 +24,7 @@
     ├── QueueTimeout (TimeoutError)    no slot came free in time; nothing was created
     ├── TaskNotFound                   the vendor knows no task of that id
     ├── JournalError                   a batch's journal cannot be used; says what to do
+    ├── JobFailed                      a job of a batch failed in an earlier run, says its journal
     ├── DownloadError                  a result file could not be fetched
     │   └── ResultExpired              the vendor has deleted it: results live 30 days
     └── WebhookError                   a callback that cannot be believed
@@ -54,6 +55,7 @@ __all__ = [
     "ConfigurationError",
     "DownloadError",
     "ExternalIdTaken",
+    "JobFailed",
     "JournalError",
     "KlingError",
     "KlingWarning",
@@ -286,6 +288,15 @@ class TaskNotFound(KlingError):
         self.id = id
         self.request_id = request_id
         super().__init__(message)
+
+
+class JobFailed(KlingError):
+    """A job of a batch failed in an earlier run; its journal knows why, and it is not made again."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind} in an earlier run: {message}")
+        self.kind = kind
+        """Name of the error's class."""
 
 
 class JournalError(KlingError):

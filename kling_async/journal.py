@@ -23,7 +23,7 @@ from kling_async.loops import is_pending
 from kling_async.store import Digest, Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from types import TracebackType
 
     from kling_async.core.record import Entry
@@ -54,6 +54,7 @@ class Journal:
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = ThreadPoolExecutor(1, "kling_async journal")
+        self._reads = ThreadPoolExecutor(1, "kling_async journal reads")
         self._store: Store | None = None
         self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
         self._digests: list[Digest] = []
@@ -77,6 +78,7 @@ class Journal:
         except BaseException:
             opening.add_done_callback(_close_late)
             self._thread.shutdown(wait=False)
+            self._reads.shutdown(wait=False)
             raise
         return self
 
@@ -93,9 +95,11 @@ class Journal:
         loop = asyncio.get_running_loop()
         if self._broken is None:
             self._write(store)
+        reading = loop.run_in_executor(self._reads, store.close_reads)
         closing = loop.run_in_executor(self._thread, store.close)
+        self._reads.shutdown(wait=False)
         self._thread.shutdown(wait=False)
-        await asyncio.shield(closing)
+        await asyncio.shield(asyncio.gather(reading, closing))
 
     def _opened(self) -> Store:
         """Return the store, if this is the place to use it."""
@@ -193,13 +197,26 @@ class Journal:
         if data is None:
             self._window = _AHEAD_MIN if self._ahead else min(_AHEAD_MAX, self._window * 2)
             loop = asyncio.get_running_loop()
-            data, ahead = await loop.run_in_executor(self._thread, store.find, key, self._window)
+            data, ahead = await loop.run_in_executor(self._reads, store.find, key, self._window)
             if data is None:
                 return None
             for changed in self._fresh:
                 ahead.pop(bytes.fromhex(changed), None)
             self._ahead = ahead
         return self._unpacked(data)
+
+    async def occurrences(self, names: Sequence[tuple[str | None, str]]) -> list[int]:
+        """Return how many of each came before it, since the journal was opened.
+
+        Args:
+            names: Keys and fingerprints of jobs, in the order of the input.
+
+        Raises:
+            JournalError: It cannot be counted.
+        """
+        store = self._opened()
+        hashes = [hashlib.blake2b(repr(name).encode(), digest_size=16).digest() for name in names]
+        return await asyncio.get_running_loop().run_in_executor(self._reads, store.count, hashes)
 
     def entries(self) -> AsyncIterator[Entry]:
         """Iterate over all that is committed, in the order in which the jobs were first put."""
@@ -208,7 +225,7 @@ class Journal:
     async def page(self, after: int) -> tuple[int, list[Entry]]:
         """Return entries after a number, and the last one's number; none are left if there are none."""
         loop, store = asyncio.get_running_loop(), self._opened()
-        rows = await loop.run_in_executor(self._thread, store.page, after, _PAGE)
+        rows = await loop.run_in_executor(self._reads, store.page, after, _PAGE)
         return (rows[-1][0] if rows else after), [self._unpacked(data) for _, data in rows]
 
     def _unpacked(self, data: bytes) -> Entry:
@@ -228,7 +245,7 @@ class Journal:
         """
         loop, store = asyncio.get_running_loop(), self._opened()
         name = _absolute(path)
-        known = await loop.run_in_executor(self._thread, store.digest, name)
+        known = await loop.run_in_executor(self._reads, store.digest, name)
         if known is not None:
             return known
         found, steady = await loop.run_in_executor(None, _hash_file, name)

@@ -36,6 +36,10 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     """How it comes about, or why it is not known."""
 
+    def of(self, units: float) -> Estimate:
+        """Return the same with a price that somebody knows better."""
+        return msgspec.structs.replace(self, units=units, most=units, why="as the caller says")
+
     @property
     def usd(self) -> float | None:
         """The units at the list price, in US dollars; packs are cheaper."""

@@ -61,6 +61,11 @@ _ADVICE: Final = {
 }
 """What to do, by SQLite's code."""
 
+_SEEN: Final = "CREATE TABLE seen (name BLOB PRIMARY KEY, times INTEGER) WITHOUT ROWID"
+_SEE: Final = (
+    "INSERT INTO seen VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET times = times + 1 RETURNING times"
+)
+
 Ahead = dict[bytes, bytes]
 """Packed entries by identity."""
 
@@ -94,6 +99,7 @@ class Store:
             else:
                 self._check_pages()
             self._db = self._connect()
+            self._reader = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             self.id: str = self._db.execute("SELECT id FROM journal").fetchone()[0]
         except (sqlite3.Error, OSError) as error:
             failure = self.error(error)
@@ -105,6 +111,9 @@ class Store:
         raise failure
 
     _db: sqlite3.Connection | None = None
+    _reader: sqlite3.Connection | None = None
+    """Reads on a connection of its own, which waits for no commit."""
+    _counter: sqlite3.Connection | None = None
 
     def error(self, error: sqlite3.Error | OSError | str) -> JournalError:
         """Return the error to raise for what SQLite or the system said."""
@@ -221,9 +230,27 @@ class Store:
         )
         return True
 
+    def count(self, names: Sequence[bytes]) -> list[int]:
+        """Return how often each was counted before; counts are kept in a nameless file of this process."""
+        self._open()
+        try:
+            if self._counter is None:
+                self._counter = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+                self._counter.execute("PRAGMA synchronous=OFF")
+                self._counter.execute(_SEEN)
+            db = self._counter
+            db.execute("BEGIN")
+            counts = [int(db.execute(_SEE, (name,)).fetchone()[0]) - 1 for name in names]
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            failure = error
+        else:
+            return counts
+        raise self.error(failure)
+
     def find(self, identity: bytes, ahead: int) -> tuple[bytes | None, Ahead]:
         """Return a packed entry, and as many of those that follow it by position; None if there is none."""
-        db = self._open()
+        db = self._read()
         try:
             row = db.execute("SELECT position, entry FROM jobs WHERE identity=?", (identity,)).fetchone()
             if row is None:
@@ -240,7 +267,7 @@ class Store:
         """Return packed entries by number, in the order in which they were first written."""
         query = "SELECT number, entry FROM jobs WHERE number>? ORDER BY number LIMIT ?"
         try:
-            return self._open().execute(query, (after, limit)).fetchall()
+            return self._read().execute(query, (after, limit)).fetchall()
         except sqlite3.Error as error:
             failure = error
         raise self.error(failure)
@@ -254,7 +281,7 @@ class Store:
         found = Path(path).stat()
         query = "SELECT sha256 FROM digests WHERE path=? AND size=? AND mtime_ns=?"
         try:
-            row = self._open().execute(query, (path, found.st_size, found.st_mtime_ns)).fetchone()
+            row = self._read().execute(query, (path, found.st_size, found.st_mtime_ns)).fetchone()
         except sqlite3.Error as error:
             failure = error
         else:
@@ -266,8 +293,22 @@ class Store:
             raise self.error("it is closed")
         return self._db
 
+    def _read(self) -> sqlite3.Connection:
+        if self._reader is None:
+            raise self.error("it is closed")
+        return self._reader
+
+    def close_reads(self) -> None:
+        """Close what reads; by the thread that reads."""
+        for db in (self._reader, self._counter):
+            if db is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    db.close()
+        self._reader = self._counter = None
+
     def close(self) -> None:
         """Close the database, then give the lock back. Again: does nothing."""
+        self.close_reads()
         db, self._db = self._db, None
         if db is not None:
             with contextlib.suppress(sqlite3.Error):

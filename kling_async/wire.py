@@ -29,6 +29,7 @@ __all__ = [
     "TaskRecord",
     "TaskRequest",
     "decode",
+    "keepable",
 ]
 
 R_co = TypeVar("R_co", covariant=True)
@@ -183,7 +184,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Return all of it as plain data, fit to be kept: addresses without queries, no payloads."""
         known = {name: getattr(self, name) for name in self.__struct_fields__}
         del known["result_data"]  # which the data hold
-        plain: dict[str, Any] = _keepable({**known, "data": self.raw})
+        plain: dict[str, Any] = keepable({**known, "data": self.raw})
         return plain
 
     def __repr__(self) -> str:
@@ -202,12 +203,13 @@ _ADDRESS: Final = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
 _KEEPABLE_MAX: Final = 4000
 
 
-def _keepable(value: Any) -> Any:
+def keepable(value: Any) -> Any:
+    """Return plain data fit to be kept: addresses without their queries, no payloads."""
     match value:
         case dict():
-            return {name: _keepable(item) for name, item in value.items()}
+            return {name: keepable(item) for name, item in value.items()}
         case list():
-            return [_keepable(item) for item in value]
+            return [keepable(item) for item in value]
         case str() if len(value) > _KEEPABLE_MAX or value[:5].lower() == "data:":
             return f"<{len(value)} characters>"
         case str():

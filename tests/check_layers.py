@@ -72,6 +72,7 @@ LAYERS = (
         "intake",
         "interrupts",
         "outcomes",
+        "plans",
         "runs",
         "stats",
         "submits",

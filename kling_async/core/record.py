@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import enum
-import re
 from typing import Any, Final
 
 import msgspec
 
 from kling_async.core.identity import external_id
-from kling_async.inputs import without_query
-from kling_async.wire import TaskRecord
+from kling_async.wire import TaskRecord, keepable
 
 __all__ = [
     "Entry",
@@ -137,6 +135,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     defaults: dict[str, Any] = {}
     """Values of ours that were sent though the caller set none."""
     times: Times = Times()
+    reserved: float = 0.0
+    """Units set aside for it in the batch's budget while its end is not known."""
 
     def __repr__(self) -> str:
         return (
@@ -223,8 +223,6 @@ def resume(entry: Entry, *, wanted_files: bool) -> Plan:
 
 # -- records and errors without secrets
 
-_ADDRESS: Final = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
-_TEXT_MAX: Final = 4000
 _MESSAGE_MAX: Final = 300
 
 
@@ -250,7 +248,7 @@ def kept(record: TaskRecord) -> bytes:
 
     Dead as they are, addresses are renewed by one query.
     """
-    result = _clean(_plain.decode(record.result_data))
+    result = keepable(_plain.decode(record.result_data))
     return msgspec.json.encode(
         _Kept(
             record.status,
@@ -286,23 +284,5 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _short(text: str) -> str:
-    text = _without_queries(text)
+    text = str(keepable(text))
     return text if len(text) <= _MESSAGE_MAX else text[: _MESSAGE_MAX - 3] + "..."
-
-
-def _without_queries(text: str) -> str:
-    return _ADDRESS.sub(lambda found: without_query(found[0]), text)
-
-
-def _clean(value: Any) -> Any:
-    match value:
-        case dict():
-            return {name: _clean(item) for name, item in value.items()}
-        case list():
-            return [_clean(item) for item in value]
-        case str() if len(value) > _TEXT_MAX or value[:5].lower() == "data:":
-            return f"<{len(value)} characters>"  # a payload
-        case str():
-            return _without_queries(value)
-        case _:
-            return value

@@ -1,0 +1,388 @@
+"""Many requests through one account: as many at a time as fit, each result as it comes, nothing twice.
+
+A batch holds little: what is in flight, and what was not yet taken. With a journal it goes on after any
+end, be it a kill, where it stood.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+import uuid
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
+
+from kling_async.catalog import endpoint_of
+from kling_async.core.budget import Budget
+from kling_async.core.failures import Fate
+from kling_async.core.identity import defaults_of, external_id, fingerprint, identity
+from kling_async.core.record import Entry, Plan, State, resume, retried
+from kling_async.errors import Problem, RequestInvalid
+from kling_async.intake import Intake, Item, Requests
+from kling_async.interrupts import Interrupts
+from kling_async.journal import Journal
+from kling_async.names import Template
+from kling_async.plans import Accounts, expected_seconds, plan_of, pool_of
+from kling_async.prices import estimate
+from kling_async.runs import Run, Wishes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from kling_async.engine import Engine
+    from kling_async.outcomes import Outcome, Report
+    from kling_async.outcomes import Plan as DryRun
+    from kling_async.prices import Estimate
+    from kling_async.wire import TaskRequest
+
+__all__ = ["Batch"]
+
+R = TypeVar("R")
+OnError = Literal["collect", "raise", "stop"]
+Order = Literal["given", "longest"]
+
+_AHEAD_MIN: Final = 16
+
+
+class Batch(Generic[R]):
+    """Many requests under way: enter it with ``async with``, then iterate over its outcomes.
+
+    Leaving early loses nothing: what was created runs on, and a journal knows of it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        requests: Requests,
+        *,
+        journal: str | Path | None = None,
+        download_to: str | Path | None = None,
+        name: str = "{index}-{task_id}",
+        watermarked: bool = False,
+        sidecar: bool = False,
+        max_units: float | Mapping[str, float] | None = None,
+        price: Callable[[TaskRequest[Any]], float | None] | None = None,
+        on_error: OnError = "collect",
+        retries: int = 0,
+        order: Order = "given",
+        priority: int = 0,
+        label: str | Callable[[TaskRequest[Any]], str] = "",
+        ahead: int | None = None,
+        downloads: int | None = None,
+    ) -> None:
+        _check(on_error, order, max_units, retries=retries, ahead=ahead, downloads=downloads)
+        template = Template(name)
+        self._engine = engine
+        self._journal = None if journal is None else Journal(journal, now=engine.home.now)
+        self._intake = Intake(requests)
+        self._wishes = Wishes(
+            folder=None if download_to is None else Path(download_to),
+            template=template,
+            watermarked=watermarked,
+            sidecar=sidecar,
+            retries=retries,
+            priority=priority,
+            places=None if downloads is None else asyncio.Semaphore(downloads),
+        )
+        self._on_error = on_error
+        self._order = order
+        self._label = label
+        self._most_ahead = ahead
+        self._price = price
+        self._budget = Budget(max_units)
+        self._accounts = Accounts()
+        self._interrupts = Interrupts(self._heard)
+        self._feeding: asyncio.Task[None] | None = None
+        self._workers: dict[asyncio.Task[None], Run] = {}
+        self._ready: deque[Outcome[R]] = deque()
+        self._news = asyncio.Event()
+        """Something may be taken, or it is over."""
+        self._room = asyncio.Event()
+        """Something was taken, or ended."""
+        self._stopped = ""
+        self._fatal: Exception | None = None
+
+    # -- its life
+
+    async def __aenter__(self) -> Self:
+        self._engine.home.enter()
+        if self._journal is not None:
+            await self._journal.__aenter__()
+            await self._recall(self._journal)
+        self._accounts.begin(self._engine.home.time())
+        self._interrupts.listen()
+        self._feeding = asyncio.create_task(self._feed(), name="kling_async batch")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._interrupts.deafen()
+        self._stop("closed")
+        tasks = [*self._workers, *([self._feeding] if self._feeding is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._journal is not None:
+            await self._journal.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome[R]:
+        while not self._ready:
+            if self._feeding is None:
+                raise RuntimeError("a batch is entered first: async with client.batch(...) as results")
+            if self._feeding.done() and not self._workers:
+                if self._fatal is not None:
+                    error, self._fatal = self._fatal, None
+                    raise error
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+        outcome = self._ready.popleft()
+        self._room.set()
+        if outcome.error is not None and self._on_error == "raise":
+            raise outcome.error
+        return outcome
+
+    def stop(self) -> None:
+        """Make no more tasks; those that run are waited for, their outcomes come."""
+        self._stop("stop()")
+
+    @property
+    def report(self) -> Report:
+        """How it stands, or ended."""
+        running = sum(run.running for run in self._workers.values())
+        path = None if self._journal is None else self._journal.path
+        return self._accounts.report(
+            stopped=self._stopped,
+            running=running,
+            waiting=len(self._workers) - running,
+            units=self._budget.spent,
+            now=self._engine.home.time(),
+            journal=path,
+        )
+
+    async def dry_run(self) -> DryRun:
+        """Say what it will cost and how long it will take, by the input and the journal; nothing is made.
+
+        It reads the whole input: an iterator is used up by that.
+        """
+        if self._journal is None:
+            return await plan_of(self._engine, self._looked_up(), self._is_over, self._priced)
+        async with self._journal:
+            return await plan_of(self._engine, self._looked_up(), self._is_over, self._priced)
+
+    # -- feeding
+
+    async def _feed(self) -> None:
+        try:
+            async for item, entry, old in self._looked_up():
+                if not await self._may_begin(item, entry, old=old):
+                    return
+        except Exception as error:  # noqa: BLE001 - of the input, or of the journal: told to who iterates
+            self._stopped, self._fatal = self._stopped or "input", error
+        finally:
+            self._news.set()
+
+    async def _looked_up(self) -> AsyncIterator[tuple[Item, Entry, bool]]:
+        """Yield each request with its entry, and whether an earlier run wrote that."""
+        if self._order == "longest":
+            items = await self._intake.all(lambda request: expected_seconds(self._engine, request))
+            for item in items:
+                yield (await self._look_up([item]))[0]
+            return
+        async for chunk in self._intake.chunks():
+            found = await self._look_up(chunk)
+            self._intake.familiar(all_of_it=all(old and self._is_over(entry) for _, entry, old in found))
+            for one in found:
+                yield one
+
+    async def _look_up(self, chunk: list[Item]) -> list[tuple[Item, Entry, bool]]:
+        journal = self._journal
+        if journal is None:
+            return [(item, self._new(item, uuid.uuid4().hex, uuid.uuid4().hex), False) for item in chunk]
+        prints = [
+            fingerprint(endpoint_of(item.request).name, item.request, await journal.digests(item.request))
+            for item in chunk
+        ]
+        pairs = [(item.key, print_) for item, print_ in zip(chunk, prints, strict=True)]
+        found: list[tuple[Item, Entry, bool]] = []
+        for item, pair, place in zip(chunk, pairs, await journal.occurrences(pairs), strict=True):
+            name = identity(*pair, place)
+            known = await journal.get(name)
+            entry = self._new(item, name, external_id(journal.id, name, 0)) if known is None else known
+            found.append((item, entry, known is not None))
+        return found
+
+    def _new(self, item: Item, name: str, external: str) -> Entry:
+        return Entry(
+            identity=name,
+            position=item.position,
+            endpoint=endpoint_of(item.request).name,
+            external_task_id=external,
+            key=item.key,
+            label=self._label_of(item.request),
+            account=self._engine.account,
+            defaults=defaults_of(item.request),
+        )
+
+    def _label_of(self, request: TaskRequest[Any]) -> str:
+        return self._label if isinstance(self._label, str) else self._label(request)
+
+    def _is_over(self, entry: Entry) -> bool:
+        return resume(entry, wanted_files=self._wishes.folder is not None) is Plan.NOTHING
+
+    async def _may_begin(self, item: Item, entry: Entry, *, old: bool) -> bool:
+        """Begin with a request when there is room and money for it; False: it must not be."""
+        while len(self._workers) + len(self._ready) >= self._ahead():
+            if not await self._change():
+                return False
+        run = Run(self._engine, self, self._wishes, item, entry, old=old)
+        if old and self._is_over(entry):
+            self._tell(run, run.remembered())
+            return not self._stopped
+        price = self._priced(item.request)
+        if not old and self._budget.limited and not await self._afford(run, price):
+            return not self._stopped
+        run.price = price
+        run.reserved = run.reserved or entry.reserved
+        task = asyncio.create_task(self._work(run), name=f"kling_async batch {item.position}")
+        self._workers[task] = run
+        task.add_done_callback(self._over)
+        return not self._stopped
+
+    def _ahead(self) -> int:
+        if self._most_ahead is not None:
+            return self._most_ahead
+        return max(_AHEAD_MIN, 2 * sum(pool.limit for pool in self._engine.limiter.pools.values()))
+
+    async def _change(self) -> bool:
+        """Return when something was taken or has ended; False if no more is to be begun."""
+        self._room.clear()
+        await self._room.wait()
+        return not self._stopped
+
+    # -- money
+
+    def _priced(self, request: TaskRequest[Any]) -> Estimate:
+        found = estimate(request)
+        units = None if self._price is None else self._price(request)
+        return found if units is None else found.of(units)
+
+    async def _afford(self, run: Run, price: Estimate) -> bool:
+        """Set aside what it may cost, when there is enough; False: there never will be, or nobody knows."""
+        if self._budget.limit(price.pool) is None:
+            return True
+        if price.most is None:
+            problem = Problem("max_units", f"{price.why}: give price= to say what it may cost at most")
+            self._tell(run, run.refused(RequestInvalid("batch", [problem])))
+            return False
+        while not self._budget.fits(price.pool, price.most):
+            waiting = self._budget.reserved.get(price.pool, 0.0) > 0
+            if not waiting or not self._budget.may_fit_later(price.pool, price.most):
+                self._stop("max_units")
+                return False
+            if not await self._change():
+                return False
+        self._budget.reserve(price.pool, price.most)
+        run.reserved = price.most
+        return True
+
+    async def _recall(self, journal: Journal) -> None:
+        """Count what earlier runs have spent, and what they set aside for tasks that may still cost it."""
+        if not self._budget.limited:
+            return
+        async for entry in journal.entries():
+            pool = pool_of(entry.endpoint)
+            if entry.state in (State.DONE, State.FAILED):
+                self._budget.settle(pool, 0.0, float(entry.units or 0))
+            else:
+                self._budget.reserve(pool, entry.reserved)
+
+    # -- one request
+
+    async def _work(self, run: Run) -> None:
+        outcome = await run.outcome()
+        self._tell(run, outcome)
+        if run.fate is Fate.ACCOUNT and not self._stopped:
+            self._stop("account", outcome.error)
+        elif outcome.error is not None and self._on_error != "collect":
+            self._stop("error")
+
+    def _tell(self, run: Run, outcome: Outcome[R]) -> None:
+        """Hand an outcome to who iterates, and settle its bill."""
+        if not outcome.resumed:
+            self._budget.settle(run.price.pool if run.price else "", run.reserved, outcome.units or 0.0)
+        self._accounts.add(run, outcome)
+        self._ready.append(outcome)
+        self._news.set()
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        del self._workers[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._stop("error", error if isinstance(error, Exception) else None)
+        self._news.set()
+        self._room.set()
+
+    async def put(self, entry: Entry) -> None:
+        """Write an entry down, if there is a journal; for `Run`."""
+        if self._journal is not None:
+            await self._journal.put(entry)
+
+    def retried(self, entry: Entry, now: float) -> Entry:
+        """Return the entry of one more attempt; for `Run`."""
+        journal = uuid.uuid4().hex if self._journal is None else self._journal.id
+        return retried(entry, journal, now, account=entry.account, defaults=entry.defaults)
+
+    # -- stopping
+
+    def _stop(self, reason: str, error: Exception | None = None) -> None:
+        """Begin nothing more; what queues has cost nothing and is let go."""
+        if self._feeding is not None and self._feeding.done() and not self._workers:
+            return
+        if not self._stopped:
+            self._stopped, self._fatal = reason, error
+        for task, run in self._workers.items():
+            if run.idle:
+                task.cancel()
+        if self._feeding is not None and self._feeding is not asyncio.current_task():
+            self._feeding.cancel()
+        self._room.set()
+        self._news.set()
+
+    def _heard(self, signal: str) -> None:
+        """A signal came: the first ends the batch in good order, the next at once."""
+        if self._stopped:
+            for task in self._workers:
+                task.cancel()
+            return
+        self._stop(signal)
+        sys.stderr.write(f"\n{signal}: {self.report.advice}\nOnce more, to wait for nothing.\n")
+
+
+def _check(on_error: object, order: object, max_units: object, **counts: object) -> None:
+    """Refuse options that mean nothing.
+
+    Raises:
+        RequestInvalid: With every wrong one.
+    """
+    wrong: list[Problem] = []
+    if on_error not in ("collect", "raise", "stop"):
+        wrong.append(Problem("on_error", f"{on_error!r:.40} is not one of 'collect', 'raise', 'stop'"))
+    if order not in ("given", "longest"):
+        wrong.append(Problem("order", f"{order!r:.40} is not one of 'given', 'longest'"))
+    for name, count in counts.items():
+        least = 0 if name == "retries" else 1
+        if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < least):
+            wrong.append(Problem(name, f"must be a whole number from {least}, not {count!r:.40}"))
+    amounts = max_units.values() if isinstance(max_units, Mapping) else [max_units]
+    wrong += [
+        Problem("max_units", f"must be units from 0, or such by pool, not {amount!r:.40}")
+        for amount in amounts
+        if amount is not None and not (isinstance(amount, int | float) and 0 <= amount < math.inf)
+    ]
+    if wrong:
+        raise RequestInvalid("batch", wrong)

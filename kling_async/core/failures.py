@@ -1,0 +1,70 @@
+"""Which failures a batch may answer with a new task, which end it, and which concern one request alone."""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import Final
+
+from kling_async.errors import (
+    AccountError,
+    AuthenticationError,
+    ClientClosed,
+    ConfigurationError,
+    ExternalIdTaken,
+    JournalError,
+    PolicyViolation,
+    RateLimited,
+    RequestRejected,
+    ResultExpired,
+    TaskFailed,
+    TaskNotFound,
+    TransportError,
+)
+
+__all__ = ["Fate", "fate_of"]
+
+
+class Fate(enum.Enum):
+    """What follows from a failure."""
+
+    RETRY = "retry"
+    """The task failed for a reason that may not come again: a new one may be made, if asked for."""
+    FINAL = "final"
+    """The same request would fail again, or nobody knows whether it did."""
+    LATER = "later"
+    """Nothing was sent, or all of it was put off: the same again in a while."""
+    OPEN = "open"
+    """Its fate is unknown, or it was not made: the next run finds out."""
+    ACCOUNT = "account"
+    """Every request would fail so: no more are made, and the next run makes them."""
+
+
+_NOT_AGAIN: Final = re.compile(
+    r"risk control|risk_control|sensitive|moderat|violat|guideline|polic(y|ies)|inappropriate|unsafe"
+    r"|copyright|nsfw|audit|censor|safety|prohibit|portrait|celebrit"
+    r"|invalid|illegal|unsupport|not support|parameter|param\b|format|resolution|too (small|large|short|long)"
+    r"|no (face|person|human|subject)|face|not (found|exist|recogni)|cannot (read|open|download|recogni)"
+    r"|fail(ed)? to (download|read|fetch|parse|decode|load)|mask|aspect|ratio|duration|size|expired|missing"
+    r"|风控|敏感|违规|审核|版权|不合规|参数|格式|分辨率|人脸|不支持|过期",
+    re.IGNORECASE,
+)
+"""Words of moderation and of bad input in a failed task's reason; the vendor gives no code there."""
+
+_ACCOUNT: Final = (AuthenticationError, ConfigurationError, ClientClosed, JournalError)
+_FINAL: Final = (RequestRejected, PolicyViolation, TaskNotFound, ResultExpired)
+
+
+def fate_of(error: BaseException) -> Fate:
+    """Say what follows from the failure of one job."""
+    if isinstance(error, TaskFailed):
+        return Fate.FINAL if _NOT_AGAIN.search(error.record.message) else Fate.RETRY
+    if isinstance(error, AccountError):
+        return Fate.FINAL if error.code == 1103 else Fate.ACCOUNT  # 1103 is about one model
+    if isinstance(error, RateLimited) or (isinstance(error, TransportError) and not error.sent):
+        return Fate.LATER
+    if isinstance(error, ExternalIdTaken) or getattr(error, "code", None) == 1001:
+        return Fate.OPEN  # the one is found by its id, the other was a proxy's doing
+    if isinstance(error, _ACCOUNT):
+        return Fate.ACCOUNT
+    return Fate.FINAL if isinstance(error, _FINAL) else Fate.OPEN

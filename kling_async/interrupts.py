@@ -1,0 +1,58 @@
+"""Ctrl-C and a polite kill while a batch runs: heard once to end in good order, twice to end at once.
+
+Only where nobody else listens: a web server that has handlers of its own keeps them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Interrupts"]
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts:
+    """Calls ``heard`` with a signal's name, between `listen` and `deafen`."""
+
+    def __init__(self, heard: Callable[[str], None]) -> None:
+        self._heard = heard
+        self._before: dict[signal.Signals, Any] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def listen(self) -> None:
+        """Take over those signals that nobody else handles."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            handler = signal.getsignal(number)
+            if not _is_free(handler):
+                continue
+            try:
+                self._loop.add_signal_handler(number, self._heard, number.name)
+            except (NotImplementedError, RuntimeError):  # Windows, or a loop without signals
+                continue
+            self._before[number] = handler
+
+    def deafen(self) -> None:
+        """Give them back."""
+        for number, handler in self._before.items():
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+        self._before.clear()
+
+
+def _is_free(handler: Any) -> bool:
+    """Whether a handler is Python's own: its default, or what ``asyncio.run`` puts in its place."""
+    if handler in (signal.SIG_DFL, signal.default_int_handler):
+        return True
+    inner = getattr(handler, "func", None)  # asyncio.Runner installs a partial of a method of its own
+    return isinstance(getattr(inner, "__self__", None), asyncio.Runner)

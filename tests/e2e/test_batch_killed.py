@@ -1,0 +1,51 @@
+"""Killed fifty times on its way, a batch still makes every job once: one task, one file, one bill."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import multiprocessing
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from kling_async.testing import Emulator
+from tests.e2e.killed import JOBS, POINTS, main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real]
+
+KILLS: Final = 50
+SIGKILLED: Final = -9
+
+
+async def test_fifty_kills(tmp_path: Path) -> None:
+    """Before and after each durable step and each create, in the middle of files; then to its end."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.e2e.killed"])
+    points = itertools.chain(
+        itertools.islice(itertools.product(range(9), POINTS), KILLS), itertools.repeat((0, "never"))
+    )
+    killed = runs = 0
+    async with Emulator(slots={"video": 5, "image": 9}) as emu:
+        for times, point in points:
+            child = context.Process(target=main, args=(emu.url, emu.api_key, str(tmp_path), point, times % 4))
+            child.start()
+            await asyncio.get_running_loop().run_in_executor(None, child.join, 60)
+            runs += 1
+            killed += child.exitcode == SIGKILLED
+            assert child.exitcode in (0, SIGKILLED)
+            if point == "never":
+                break
+        made = list(emu.tasks.values())
+        assert killed >= KILLS * 0.9, killed
+        assert len(made) == JOBS and all(task.status == "succeed" for task in made)
+    said = (tmp_path / "said").read_text().splitlines()
+    files = sorted((tmp_path / "out").iterdir())
+    assert len(said) == JOBS and len(files) == JOBS
+    assert all(line.split()[1:3] == ["True", "1"] for line in said), said
+    assert len({file.stem for file in files}) == JOBS and all(file.stat().st_size > 50 for file in files)
+    units = sum(float(line.split()[3]) for line in said)
+    assert units == pytest.approx(sum(float(task.units) for task in made))

@@ -1,0 +1,113 @@
+"""kling_async/intake.py: the input is read in order, no faster than needed, whatever kind it is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kling_async.errors import RequestInvalid
+from kling_async.intake import Intake, Item
+from tests.support import clip
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+pytestmark = pytest.mark.anyio
+
+
+async def sizes(intake: Intake, *, known: int, read: list[int] | None = None) -> list[int]:
+    """Chunk sizes where the journal knows the first ``known`` requests."""
+    found: list[int] = []
+    async for chunk in intake.chunks():
+        intake.familiar(all_of_it=chunk[-1].position < known)
+        found.append(len(chunk))
+        if read is not None and not chunk[-1].position < known:
+            assert read[-1] <= chunk[-1].position + 1
+    return found
+
+
+async def test_what_the_journal_knows_is_read_in_growing_chunks() -> None:
+    """1, 2, 4 and so on, then one by one; nothing is left out, all in order."""
+    read = [0]
+
+    def requests() -> Iterator[Any]:
+        for n in range(40):
+            read[0] = n + 1
+            yield clip(f"no {n}")
+
+    found = await sizes(Intake(requests()), known=31, read=read)
+    assert found == [1, 2, 4, 8, 16, 9] or found[:5] == [1, 2, 4, 8, 16]
+    assert sum(found) == 40
+
+
+async def test_an_endless_input_is_read_one_by_one() -> None:
+    """What is not taken is not read."""
+    read = [0]
+
+    def endless() -> Iterator[Any]:
+        while True:
+            read[0] += 1
+            yield clip()
+
+    chunks = Intake(endless()).chunks()
+    for n in range(1, 6):
+        chunk = await anext(chunks)
+        assert (len(chunk), chunk[0].position, read[0]) == (1, n - 1, n)
+    await chunks.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_slow_source_is_passed_on_as_it_comes() -> None:
+    """However large the chunks have grown, what is there does not wait for what is not."""
+    loop = asyncio.get_running_loop()
+
+    async def slow() -> AsyncIterator[Any]:
+        for n in range(20):
+            if n >= 10:
+                await asyncio.sleep(60)
+            yield clip(f"no {n}")
+
+    intake = Intake(slow())
+    seen: list[tuple[int, float]] = []
+    async for chunk in intake.chunks():
+        intake.familiar(all_of_it=True)
+        seen += [(item.position, round(loop.time())) for item in chunk]
+    start = seen[0][1]
+    assert [(n, t - start) for n, t in seen] == [(n, max(0, n - 9) * 60) for n in range(20)]
+
+
+async def test_keys_come_with_their_requests() -> None:
+    """A pair is a key and a request; the position counts either way."""
+    mixed: list[Any] = [clip("a"), ("second", clip("b"))]
+    items = [item async for chunk in Intake(mixed).chunks() for item in chunk]
+    assert items == [Item(0, None, clip("a")), Item(1, "second", clip("b"))]
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (5, r"requests\[1\]: must be a request or \(key, request\), not int"),
+        (("", clip()), r"requests\[1\] key: must be a text"),
+        ((7, clip()), r"requests\[1\] key: must be a text"),
+        ((clip(), "key"), r"requests\[1\] key: must be a text"),
+        (("a", "b", clip()), r"requests\[1\]: must be a request or \(key, request\), not tuple"),
+    ],
+)
+async def test_what_is_no_request_is_named_by_its_place(value: Any, says: str) -> None:
+    """Before anything is made of it."""
+    with pytest.raises(RequestInvalid, match=says):
+        [chunk async for chunk in Intake([clip(), value]).chunks()]
+
+
+async def test_what_cannot_be_iterated_is_a_type_error() -> None:
+    """A single request in the place of many says so."""
+    with pytest.raises(TypeError, match="takes an iterable of requests, not TextToVideo"):
+        [chunk async for chunk in Intake(clip()).chunks()]  # type: ignore[arg-type]
+
+
+async def test_longest_first() -> None:
+    """All of the input is read and ordered; each keeps its place's number."""
+    clips = [clip(duration=n) for n in (3, 10, 5)]
+    items = await Intake(clips).all(lambda request: getattr(request, "duration", 0))
+    assert [item.position for item in items] == [1, 2, 0]

@@ -1,0 +1,87 @@
+"""kling_async/interrupts.py: signals are heard where nobody else listens, and given back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+
+import pytest
+
+from kling_async.interrupts import Interrupts
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real]
+
+
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_is_heard_by_name_and_the_handlers_are_given_back(number: signal.Signals) -> None:
+    """Ctrl-C and kill, as often as they come; afterwards everything is as before."""
+    before = handlers()
+    heard: list[str] = []
+    done = asyncio.Event()
+
+    def hear(name: str) -> None:
+        heard.append(name)
+        done.set()
+
+    interrupts = Interrupts(hear)
+    interrupts.listen()
+    for _ in range(2):
+        done.clear()
+        os.kill(os.getpid(), number)
+        await asyncio.wait_for(done.wait(), 5)
+    interrupts.deafen()
+    assert heard == [number.name] * 2
+    assert handlers() == before
+
+
+async def test_somebody_else_s_handler_is_left_alone() -> None:
+    """A web server that ends by itself on SIGTERM goes on doing so."""
+
+    def own(*_: object) -> None:
+        """The server's."""
+
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        interrupts = Interrupts(lambda _: None)
+        interrupts.listen()
+        assert signal.getsignal(signal.SIGTERM) is own
+        interrupts.deafen()
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_in_another_thread_nothing_is_touched() -> None:
+    """Only the main thread can hear signals."""
+    before = handlers()
+
+    async def elsewhere() -> None:
+        interrupts = Interrupts(lambda _: None)
+        interrupts.listen()
+        interrupts.deafen()
+
+    thread = threading.Thread(target=lambda: asyncio.run(elsewhere()))
+    thread.start()
+    thread.join()
+    assert handlers() == before
+
+
+def test_under_asyncio_run_its_own_handler_counts_as_free() -> None:
+    """The one that `asyncio.run` installs for Ctrl-C is replaced meanwhile, and back afterwards."""
+
+    async def main() -> tuple[object, object, object]:
+        first = signal.getsignal(signal.SIGINT)
+        interrupts = Interrupts(lambda _: None)
+        interrupts.listen()
+        between = signal.getsignal(signal.SIGINT)
+        interrupts.deafen()
+        return first, between, signal.getsignal(signal.SIGINT)
+
+    first, between, last = asyncio.run(main())
+    assert first == last != between
