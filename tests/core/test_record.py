@@ -205,6 +205,7 @@ def test_the_stored_form_is_pinned() -> None:
         "a1",
         {"model_name": "kling-v3"},
         [1.5, 2.5, None, 4.5],
+        0.0,
     ]
     assert unpack(pack(full)) == full
 

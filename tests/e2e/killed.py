@@ -12,7 +12,7 @@ from kling_async import Client, Polling, Retry, downloads, fetching, recovery, v
 from kling_async.journal import Journal
 from kling_async.transport import Transport
 
-JOBS: Final = 60
+JOBS: Final = 150
 POINTS: Final = ("before put", "after put", "before create", "after create", "in a file", "after a file")
 
 
