@@ -40,7 +40,7 @@ async def test_the_blocks_run_in_order(
             result = eval(compiled(block), names)
             if inspect.isawaitable(result):
                 await result
-        assert len(emu.ledger.created) == 15
+        assert len(emu.ledger.created) == 17
     said = capsys.readouterr().out
     assert list((tmp_path / "out").glob("*.mp4"))
     assert "runs on" in said and "n 12 is too large" in said and "prompt must not be empty" in said
@@ -48,7 +48,7 @@ async def test_the_blocks_run_in_order(
 
 def test_there_are_blocks() -> None:
     """The pattern above finds the code: one block a section that shows any."""
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 7
 
 
 def test_errors_named_exist() -> None:
