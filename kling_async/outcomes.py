@@ -77,7 +77,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ``max_units``, ``error`` (with ``on_error`` "stop" or "raise"), ``account`` (the account may not create),
     ``stop()``, ``closed``."""
     units: dict[str, float]
-    """Spent, by pool; with a journal over all its runs."""
+    """Spent, by pool; with a journal and ``max_units`` over all its runs."""
     spent: tuple[Spent, ...]
     """In this run, by endpoint, model and label."""
     seconds: float

@@ -14,4 +14,4 @@ async def test_downloads_runs() -> None:
     row = await downloads.measure(downloads.Case("tiny", 3, 200_000), repeats=1)
     assert [len(runs) for runs in (row.ours, row.bare, row.safe)] == [1, 1, 1]
     assert row.megabytes == pytest.approx(0.6)
-    assert all(row.ratios(what, rival)[0] > 0 for what in ("time", "cpu") for rival in (row.bare, row.safe))
+    assert all(row.ratios(what, rival)[0] > 0.0 for what in ("time", "cpu") for rival in (row.bare, row.safe))

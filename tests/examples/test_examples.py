@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from examples import extend_twice, fan_out, images_from_file, lip_sync, multi_elements, one_video, own_element
+from examples import (
+    extend_twice,
+    fan_out,
+    images_from_file,
+    lip_sync,
+    many_prompts,
+    multi_elements,
+    one_video,
+    own_element,
+)
 from kling_async.testing import Clip, Emulator, emulator
 from tests.support import png
 
@@ -108,12 +117,30 @@ async def test_own_element(emu: Emulator, capsys: pytest.CaptureFixture[str], tm
     assert len(emu.ledger.created) == 3
 
 
+@pytest.mark.anyio
+async def test_many_prompts(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Stopped by its budget, it goes on with more; a third run has nothing left to make."""
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a fox\n\na crow\na hare\n", encoding="utf-8")
+    await many_prompts.main(prompts, 6)
+    said = capsys.readouterr().out
+    assert "3 of 3 to make, 9 units" in said and "2 videos, 0 failures, 6 units" in said
+    assert "run the same again" in said
+    await many_prompts.main(prompts)
+    said = capsys.readouterr().out
+    assert "1 of 3 to make" in said and "3 videos" in said and "run the same" not in said
+    await many_prompts.main(prompts)
+    assert "0 of 3 to make" in capsys.readouterr().out
+    assert len(emu.ledger.created) == 3
+    assert {path.name for path in (tmp_path / "out").glob("*.mp4")} == {"0.mp4", "1.mp4", "2.mp4"}
+
+
 def test_every_example_has_a_test() -> None:
     """A program in examples/ that no test runs would rot."""
     programs = {path.stem for path in (ROOT / "examples").glob("*.py") if not path.stem.startswith("__")}
     assert programs == {
         *("one_video", "images_from_file", "fan_out", "main_job"),
-        *("lip_sync", "multi_elements", "extend_twice", "own_element"),
+        *("lip_sync", "multi_elements", "extend_twice", "own_element", "many_prompts"),
     }
     assert all(importlib.import_module(f"examples.{name}").__doc__ for name in programs)
 
