@@ -15,18 +15,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
 
-from kling_async.catalog import endpoint_of
 from kling_async.core.budget import Budget
 from kling_async.core.failures import Fate
-from kling_async.core.identity import defaults_of, external_id, fingerprint, identity
 from kling_async.core.record import Entry, Plan, State, resume, retried
 from kling_async.errors import Problem, RequestInvalid
-from kling_async.intake import Intake, Item, Requests
+from kling_async.intake import Intake, Requests
 from kling_async.interrupts import Interrupts
 from kling_async.journal import Journal
 from kling_async.names import Template
 from kling_async.plans import Accounts, expected_seconds, plan_of, pool_of
 from kling_async.prices import estimate
+from kling_async.register import Register
 from kling_async.runs import Run, Wishes
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from kling_async.outcomes import Outcome, Report
     from kling_async.outcomes import Plan as DryRun
     from kling_async.prices import Estimate
+    from kling_async.register import Known
     from kling_async.wire import TaskRequest
 
 __all__ = ["Batch"]
@@ -45,6 +45,8 @@ OnError = Literal["collect", "raise", "stop"]
 Order = Literal["given", "longest"]
 
 _AHEAD_MIN: Final = 16
+_OWN: Final = frozenset({"index", "task_id"})
+"""Fields of a name that no two jobs share."""
 
 
 class Batch(Generic[R]):
@@ -75,6 +77,8 @@ class Batch(Generic[R]):
     ) -> None:
         _check(on_error, order, max_units, retries=retries, ahead=ahead, downloads=downloads)
         template = Template(name)
+        if not template.fields & {*_OWN, "key"}:
+            raise RequestInvalid("batch", [Problem("name", "needs {index}, {task_id} or {key}")])
         self._engine = engine
         self._journal = None if journal is None else Journal(journal, now=engine.home.now)
         self._intake = Intake(requests)
@@ -89,7 +93,7 @@ class Batch(Generic[R]):
         )
         self._on_error = on_error
         self._order = order
-        self._label = label
+        self._register = Register(engine, self._journal, label, sole_keys=not template.fields & _OWN)
         self._most_ahead = ahead
         self._price = price
         self._budget = Budget(max_units)
@@ -179,77 +183,46 @@ class Batch(Generic[R]):
 
     async def _feed(self) -> None:
         try:
-            async for item, entry, old in self._looked_up():
-                if not await self._may_begin(item, entry, old=old):
+            async for job in self._looked_up():
+                if not await self._may_begin(job):
                     return
         except Exception as error:  # noqa: BLE001 - of the input, or of the journal: told to who iterates
             self._stopped, self._fatal = self._stopped or "input", error
         finally:
             self._news.set()
 
-    async def _looked_up(self) -> AsyncIterator[tuple[Item, Entry, bool]]:
-        """Yield each request with its entry, and whether an earlier run wrote that."""
+    async def _looked_up(self) -> AsyncIterator[Known]:
+        """Yield each request with what is known of it."""
         if self._order == "longest":
             items = await self._intake.all(lambda request: expected_seconds(self._engine, request))
             for item in items:
-                yield (await self._look_up([item]))[0]
+                yield (await self._register.find([item]))[0]
             return
         async for chunk in self._intake.chunks():
-            found = await self._look_up(chunk)
-            self._intake.familiar(all_of_it=all(old and self._is_over(entry) for _, entry, old in found))
-            for one in found:
-                yield one
+            found = await self._register.find(chunk)
+            self._intake.familiar(all_of_it=all(self._is_over(job) for job in found))
+            for job in found:
+                yield job
 
-    async def _look_up(self, chunk: list[Item]) -> list[tuple[Item, Entry, bool]]:
-        journal = self._journal
-        if journal is None:
-            return [(item, self._new(item, uuid.uuid4().hex, uuid.uuid4().hex), False) for item in chunk]
-        prints = [
-            fingerprint(endpoint_of(item.request).name, item.request, await journal.digests(item.request))
-            for item in chunk
-        ]
-        pairs = [(item.key, print_) for item, print_ in zip(chunk, prints, strict=True)]
-        found: list[tuple[Item, Entry, bool]] = []
-        for item, pair, place in zip(chunk, pairs, await journal.occurrences(pairs), strict=True):
-            name = identity(*pair, place)
-            known = await journal.get(name)
-            entry = self._new(item, name, external_id(journal.id, name, 0)) if known is None else known
-            found.append((item, entry, known is not None))
-        return found
+    def _is_over(self, job: Known) -> bool:
+        return job.old and resume(job.entry, wanted_files=self._wishes.folder is not None) is Plan.NOTHING
 
-    def _new(self, item: Item, name: str, external: str) -> Entry:
-        return Entry(
-            identity=name,
-            position=item.position,
-            endpoint=endpoint_of(item.request).name,
-            external_task_id=external,
-            key=item.key,
-            label=self._label_of(item.request),
-            account=self._engine.account,
-            defaults=defaults_of(item.request),
-        )
-
-    def _label_of(self, request: TaskRequest[Any]) -> str:
-        return self._label if isinstance(self._label, str) else self._label(request)
-
-    def _is_over(self, entry: Entry) -> bool:
-        return resume(entry, wanted_files=self._wishes.folder is not None) is Plan.NOTHING
-
-    async def _may_begin(self, item: Item, entry: Entry, *, old: bool) -> bool:
-        """Begin with a request when there is room and money for it; False: it must not be."""
+    async def _may_begin(self, job: Known) -> bool:
+        """Begin with a request when there is room and money for it; False: no more may be begun."""
         while len(self._workers) + len(self._ready) >= self._ahead():
             if not await self._change():
                 return False
-        run = Run(self._engine, self, self._wishes, item, entry, old=old)
-        if old and self._is_over(entry):
+        run = Run(self._engine, self, self._wishes, job)
+        if job.error is not None:
+            self._tell(run, run.refused(job.error))
+            return not self._stopped
+        if self._is_over(job):
             self._tell(run, run.remembered())
             return not self._stopped
-        price = self._priced(item.request)
-        if not old and self._budget.limited and not await self._afford(run, price):
+        run.price, run.reserved = self._priced(job.item.request), job.entry.reserved
+        if not job.old and self._budget.limited and not await self._afford(run, run.price):
             return not self._stopped
-        run.price = price
-        run.reserved = run.reserved or entry.reserved
-        task = asyncio.create_task(self._work(run), name=f"kling_async batch {item.position}")
+        task = asyncio.create_task(self._work(run), name=f"kling_async batch {job.item.position}")
         self._workers[task] = run
         task.add_done_callback(self._over)
         return not self._stopped
@@ -314,7 +287,7 @@ class Batch(Generic[R]):
 
     def _tell(self, run: Run, outcome: Outcome[R]) -> None:
         """Hand an outcome to who iterates, and settle its bill."""
-        if not outcome.resumed:
+        if not outcome.resumed and not run.may_cost_yet:
             self._budget.settle(run.price.pool if run.price else "", run.reserved, outcome.units or 0.0)
         self._accounts.add(run, outcome)
         self._ready.append(outcome)

@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from kling_async.core.record import Entry
     from kling_async.engine import Engine
-    from kling_async.intake import Item
     from kling_async.outcomes import Outcome
     from kling_async.prices import Estimate
+    from kling_async.register import Known
     from kling_async.runs import Run
     from kling_async.wire import TaskRequest
 
@@ -141,8 +140,8 @@ def expected_seconds(engine: Engine, request: TaskRequest[Any]) -> float:
 
 async def plan_of(
     engine: Engine,
-    found: AsyncIterator[tuple[Item, Entry, bool]],
-    is_over: Callable[[Entry], bool],
+    found: AsyncIterator[Known],
+    is_over: Callable[[Known], bool],
     price_of: Callable[[TaskRequest[Any]], Estimate],
 ) -> Plan:
     """Add up what the input asks for and the journal has not finished."""
@@ -154,13 +153,14 @@ async def plan_of(
     work: dict[str, float] = {}
     longest: dict[str, float] = {}
     bill = _Bill()
-    async for item, entry, old in found:
+    async for job in found:
         jobs += 1
-        if old and is_over(entry):
+        if is_over(job):
             done += 1
             continue
-        endpoint, price = endpoint_of(item.request), price_of(item.request)
-        bill.add(item.request, entry.label, price, 0.0)
+        request = job.item.request
+        endpoint, price = endpoint_of(request), price_of(request)
+        bill.add(request, job.entry.label, price, 0.0)
         if price.units is None:
             unknown[price.why] = unknown.get(price.why, 0) + 1
         else:
@@ -168,8 +168,9 @@ async def plan_of(
             usd += price.usd or 0.0
         if price.most is not None:
             most[price.pool] = round(most.get(price.pool, 0.0) + price.most, 6)
-        seconds = expected_seconds(engine, item.request)
-        work[endpoint.pool] = work.get(endpoint.pool, 0.0) + seconds * max(1, endpoint.weight(item.request))
+        seconds = expected_seconds(engine, request)
+        load = seconds * max(1, endpoint.weight(request))
+        work[endpoint.pool] = work.get(endpoint.pool, 0.0) + load
         longest[endpoint.pool] = max(longest.get(endpoint.pool, 0.0), seconds)
     return Plan(
         jobs=jobs,

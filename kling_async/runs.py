@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kling_async.engine import Engine
-    from kling_async.intake import Item
     from kling_async.jobs import Job
     from kling_async.names import Template
     from kling_async.prices import Estimate
+    from kling_async.register import Known
 
 __all__ = ["Book", "Run", "Wishes"]
 
@@ -73,16 +73,14 @@ class Book(Protocol):
 class Run:
     """The way of one request, from its entry to its outcome."""
 
-    def __init__(
-        self, engine: Engine, book: Book, wishes: Wishes, item: Item, entry: Entry, *, old: bool
-    ) -> None:
+    def __init__(self, engine: Engine, book: Book, wishes: Wishes, known: Known) -> None:
         self._engine = engine
         self._book = book
         self._wishes = wishes
-        self._old = old
+        self._old = known.old
         """Whether an earlier run had begun it."""
-        self.item = item
-        self.entry = entry
+        self.item = known.item
+        self.entry = known.entry
         self.job: Job | None = None
         """Its create, from when it queues."""
         self.fate: Fate | None = None
@@ -91,6 +89,7 @@ class Run:
         self.reserved = 0.0
         """Units set aside for it."""
         self._task: Task[Any] | None = None
+        self._sent = known.old
 
     @property
     def idle(self) -> bool:
@@ -103,6 +102,13 @@ class Run:
     def running(self) -> bool:
         """Whether its task exists and was not seen ended."""
         return self._task is not None and not self._task.done
+
+    @property
+    def may_cost_yet(self) -> bool:
+        """Whether its task may run, unseen, and be billed: what was set aside for it stays so."""
+        if self.entry.state is State.CREATED:
+            return self._task is None or not self._task.done
+        return self.entry.state is State.PLANNED and self.fate is Fate.OPEN and self._sent
 
     async def outcome(self) -> Outcome[Any]:
         """Do all that is left to do for it; every failure is an outcome."""
@@ -157,6 +163,7 @@ class Run:
 
     async def _before(self) -> None:
         """Before the first byte: from here on the task may exist."""
+        self._sent = True
         times = Times(planned=self._engine.home.now())
         self.entry = msgspec.structs.replace(self.entry, times=times, reserved=self.reserved)
         await self._book.put(self.entry)

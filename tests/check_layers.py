@@ -73,6 +73,7 @@ LAYERS = (
         "interrupts",
         "outcomes",
         "plans",
+        "register",
         "runs",
         "stats",
         "submits",

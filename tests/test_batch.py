@@ -263,6 +263,26 @@ async def test_a_file_that_cannot_be_had_is_an_outcome_with_its_result(tmp_path:
         assert isinstance(outcome.error, KlingError) and outcome.record is not None
 
 
+async def test_names_that_would_meet_are_refused(tmp_path: Path) -> None:
+    """A template that no two jobs share, or keys that come once: else one file takes another's place."""
+    async with pair(seconds=5) as (emu, client):
+        with pytest.raises(RequestInvalid, match="name"):
+            client.batch([clip()], name="same")
+        requests: list[Any] = [("a", clip("x")), ("b", clip("y")), ("a", clip("z")), clip("no key")]
+        found = await outcomes(client.batch(requests, download_to=tmp_path, name="{key}"))
+        wrong = {o.position: str(o.error) for o in found if not o.ok}
+        assert set(wrong) == {2, 3} and "came before" in wrong[2] and "has no key" in wrong[3]
+        assert len(emu.ledger.creates) == 2
+
+
+async def test_an_input_file_that_cannot_be_read_is_one_outcome(tmp_path: Path) -> None:
+    """With a journal its content names the job; the others go on."""
+    async with pair(seconds=5) as (_, client):
+        requests = [still("x", image=tmp_path / "gone.png"), clip("y")]
+        found = await outcomes(client.batch(requests, journal=tmp_path / "jobs.sqlite"))
+        assert {o.position: o.ok for o in found} == {0: False, 1: True}
+
+
 # -- money
 
 
