@@ -74,6 +74,7 @@ def example(kind: type[KlingError]) -> KlingError:
         "TaskTimeout": lambda: errors.TaskTimeout("847", "order-17", 2.5),
         "QueueTimeout": lambda: errors.QueueTimeout("order-17", 2.5, "1303"),
         "TaskNotFound": lambda: errors.TaskNotFound("no task 847", id="847", request_id="r-1"),
+        "JobFailed": lambda: errors.JobFailed("TaskFailed", "the vendor's reason"),
         "JournalError": lambda: errors.JournalError("journal 'j': damaged", path="j"),
         "DownloadError": lambda: errors.DownloadError("HTTP 403", task_id="847", http_status=403),
         "ResultExpired": lambda: errors.ResultExpired("gone", task_id="847", http_status=404),
