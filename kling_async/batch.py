@@ -113,12 +113,19 @@ class Batch(Generic[R]):
 
     async def __aenter__(self) -> Self:
         self._engine.home.enter()
+        if self._feeding is not None:
+            raise RuntimeError("a batch is entered once; make another one to go on")
         if self._journal is not None:
             await self._journal.__aenter__()
-            await self._recall(self._journal)
+        try:
+            await self._recall()
+        except BaseException:
+            await self._close_journal()
+            raise
         self._accounts.begin(self._engine.home.time())
         self._interrupts.listen()
         self._feeding = asyncio.create_task(self._feed(), name="kling_async batch")
+        self._feeding.add_done_callback(lambda _: self._news.set())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -128,6 +135,9 @@ class Batch(Generic[R]):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._close_journal()
+
+    async def _close_journal(self) -> None:
         if self._journal is not None:
             await self._journal.close()
 
@@ -188,11 +198,10 @@ class Batch(Generic[R]):
                     return
         except Exception as error:  # noqa: BLE001 - of the input, or of the journal: told to who iterates
             self._stopped, self._fatal = self._stopped or "input", error
-        finally:
-            self._news.set()
 
     async def _looked_up(self) -> AsyncIterator[Known]:
         """Yield each request with what is known of it."""
+        self._register.begin()
         if self._order == "longest":
             items = await self._intake.all(lambda request: expected_seconds(self._engine, request))
             for item in items:
@@ -264,11 +273,11 @@ class Batch(Generic[R]):
         run.reserved = price.most
         return True
 
-    async def _recall(self, journal: Journal) -> None:
+    async def _recall(self) -> None:
         """Count what earlier runs have spent, and what they set aside for tasks that may still cost it."""
-        if not self._budget.limited:
+        if self._journal is None or not self._budget.limited:
             return
-        async for entry in journal.entries():
+        async for entry in self._journal.entries():
             pool = pool_of(entry.endpoint)
             if entry.state in (State.DONE, State.FAILED):
                 self._budget.settle(pool, 0.0, float(entry.units or 0))

@@ -49,7 +49,8 @@ class Intake:
         self._size = min(_CHUNK_MAX, self._size * 2) if all_of_it else 1
 
     async def chunks(self) -> AsyncIterator[list[Item]]:
-        """Yield what comes, in order."""
+        """Yield what comes, in order, from the input's beginning."""
+        self._position = 0
         if isinstance(self._requests, AsyncIterable):
             async for several in self._from_async(aiter(self._requests)):
                 yield several

@@ -51,6 +51,10 @@ class Register:
         """Whether keys alone name the files, so that none may come twice."""
         self._keys: set[bytes] = set()
 
+    def begin(self) -> None:
+        """The input begins, perhaps again."""
+        self._keys.clear()
+
     async def find(self, items: list[Item]) -> list[Known]:
         """Return what is known of these, in order; asked for together they cost few turns of a thread."""
         if self._journal is None:

@@ -123,6 +123,7 @@ class Run:
                 pause = min(_PAUSE_MAX, 2 * pause)
             elif self.fate is Fate.RETRY and self.entry.attempt < self._wishes.retries:
                 self.entry, self._old = self._book.retried(self.entry, self._engine.home.now()), False
+                self._task = self.job = None
             else:
                 return await self._failed(failure)
 
@@ -204,7 +205,7 @@ class Run:
 
     async def _failed(self, error: Exception) -> Outcome[Any]:
         """Write down what will not change; whatever may is left for the next run."""
-        if self.fate in (Fate.FINAL, Fate.RETRY):
+        if self.fate in (Fate.FINAL, Fate.RETRY) and self.entry.state is not State.DONE:
             await self._note(State.FAILED, error=failure_of(error))
         record = self._task.record if self._task is not None else None
         return self._outcome(error=error, record=record)

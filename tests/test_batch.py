@@ -330,6 +330,45 @@ async def test_a_dry_run_says_what_it_will_cost_and_take() -> None:
         assert emu.ledger.creates == []
 
 
+async def test_a_dry_run_leaves_the_batch_as_it_was(tmp_path: Path) -> None:
+    """The same object runs afterwards, with the same positions and keys; but only once."""
+    async with pair(seconds=5) as (_, client):
+        requests: list[Any] = [("a", clip("x")), ("b", clip("y"))]
+        batch = client.batch(requests, journal=tmp_path / "j.sqlite", download_to=tmp_path, name="{key}")
+        with pytest.raises(RuntimeError, match="entered first"):
+            await anext(batch)
+        assert (await client.batch(requests, name="{key}").dry_run()).jobs == 2
+        other = client.batch(requests, name="{key}")
+        assert (await other.dry_run()).jobs == (await other.dry_run()).jobs == 2
+        assert sorted(o.position for o in await outcomes(other)) == [0, 1]
+        assert all(o.ok for o in await outcomes(batch))
+        with pytest.raises(RuntimeError, match="entered once"):
+            await outcomes(batch)
+
+
+async def test_stopped_before_it_began_it_ends() -> None:
+    """Nothing is made, nothing is waited for."""
+    async with pair() as (emu, client), client.batch([clip()]) as results:
+        results.stop()
+        assert [o async for o in results] == []
+        assert emu.ledger.creates == [] and results.report.stopped == "stop()"
+
+
+async def test_a_stop_reaches_what_waits_to_be_tried_again() -> None:
+    """The new task of a failed one queues like any other: after a stop it is not made."""
+    async with pair({"video": 1}, seconds=50, client={"limits": {"video": 1}}) as (emu, client):
+        async with client.batch([clip("a"), clip("b")], retries=5) as results:
+            await until(lambda: emu.tasks)
+            emu.set_foreign("video", 1)
+            emu.finish(next(iter(emu.tasks)), "failed", "internal error")
+            await asyncio.sleep(60)
+            results.stop()
+            assert [o async for o in results] == []
+        emu.set_foreign("video", 0)
+        await asyncio.sleep(100)
+        assert len(emu.tasks) == 1
+
+
 async def test_labels_may_depend_on_the_request_and_add_up_in_the_report() -> None:
     """By endpoint, model and label."""
     async with pair(seconds=5) as (_, client):

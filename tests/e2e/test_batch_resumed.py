@@ -172,6 +172,18 @@ async def test_what_failed_for_good_is_not_made_again(tmp_path: Path) -> None:
         assert creates(emu) == 1
 
 
+async def test_files_wanted_too_late_are_an_outcome_each_time(tmp_path: Path) -> None:
+    """The vendor has deleted them: the job stays done, only its files cannot be had."""
+    async with pair(seconds=5) as (emu, client):
+        await go(client, [clip("a")], tmp_path)
+        emu.tasks.clear()
+        emu.fault("query", code=1201, message="Task not found by id/external id", times=None)
+        for _ in range(2):
+            (late,) = await go(client, [clip("a")], tmp_path, download_to=tmp_path / "out")
+            assert not late.ok
+        emu.faults.clear()
+
+
 async def test_a_wrong_key_leaves_the_jobs_for_the_next_run(tmp_path: Path) -> None:
     """Nothing is marked as failed that only the account was at fault for."""
     async with pair(seconds=5) as (emu, _):
