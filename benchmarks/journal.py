@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from kling_async import v1
+from kling_async import Client, v1
 from kling_async.checks import check
 from kling_async.core.identity import external_id, fingerprint, identity
 from kling_async.core.record import Entry, Plan, State, StoredFile, Times, advance, pack, resume
@@ -155,6 +155,14 @@ async def go_on(path: Path, jobs: Path) -> int:
     return nothing
 
 
+async def batch_on(path: Path, jobs: Path) -> int:
+    """Let a whole batch go through it, outcome by outcome; return how many it only remembered."""
+    async with Client(api_key="x", base_url="http://127.0.0.1:1") as client:
+        batch = client.batch(requests(jobs), journal=path, download_to=path.parent / "out")
+        async with batch as results:
+            return len([None async for outcome in results if outcome.resumed])
+
+
 async def read_all(path: Path) -> int:
     """Read every row of a journal; return how many there are."""
     async with Journal(path) as journal:
@@ -193,16 +201,19 @@ def resuming(count: int = JOBS, pairs: int = PAIRS) -> Resuming:
             file.writelines(map(line, range(count)))
         asyncio.run(fill(path, jobs))
         size = path.stat().st_size / count
-        if not asyncio.run(go_on(path, jobs)) == asyncio.run(read_all(path)) == count:
+        ways = (go_on(path, jobs), batch_on(path, jobs), read_all(path))
+        if [asyncio.run(way) for way in ways] != [count] * len(ways):
             raise RuntimeError("not all jobs were found done")
         for _ in range(pairs):
             checked = seconds(lambda: just_read(jobs, checked=True))
             parsed = seconds(lambda: just_read(jobs, checked=False))
             resumed = seconds(lambda: asyncio.run(go_on(path, jobs)))
             rows = seconds(lambda: asyncio.run(read_all(path)))
+            batch = seconds(lambda: asyncio.run(batch_on(path, jobs)))
             for what, ours, other in (
                 ("resume / parse and check", resumed, checked),
                 ("resume / parse alone", resumed, parsed),
+                ("a whole batch / parse and check", batch, checked),
                 ("read all rows / parse alone", rows, parsed),
             ):
                 found.setdefault(what, []).append(Ratio(ours, other, ours / other))
