@@ -44,14 +44,14 @@ async def test_the_example_becomes_a_result_with_its_files(name: str, tmp_path: 
         {"video": 5, "image": 9, "virtual_try_on": 2}, seconds=20, client={"max_task_life": 600}
     ) as (emu, client):
         emu.know(*SAMPLES)
-        request = request_of(name)
-        marked = any(field.name == "watermark_info" for field in fields(type(request)))
+        request, kind = request_of(name), TASKS[name].request
+        marked = any(field.name == "watermark_info" for field in fields(kind))
         if marked:
             request = msgspec.structs.replace(request, watermark_info=WatermarkInfo(enabled=True))
         task = await client.submit(request)
         result = await task.wait()
         assert type(result) is TASKS[name].result and result.raw
-        assert [record.task_id for record in await client.list(type(request))] == [task.id]
+        assert [record.task_id for record in await client.list(kind)] == [task.id]
         assert result.files()
         for watermarked in {False, marked and bool(result.files(watermarked=True))}:
             paths = await task.download(tmp_path / str(watermarked), watermarked=watermarked)
