@@ -10,7 +10,7 @@ import pytest
 from kling_async import catalog
 from kling_async.checks import fields
 from kling_async.v1 import WatermarkInfo
-from tests.emulator.test_examples import SAMPLES
+from tests.emulator.facts import SAMPLES
 from tests.reference import V1
 from tests.support import pair
 from tests.v1.test_reference import EXAMPLES, OF_THE_CALL, from_wire
