@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hypothesis import strategies as st
 
+from tests.fuzz.whole import whole
 from tests.reference import V1
 from tests.support import png
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import DrawFn
 
 Json = dict[str, Any]
 
@@ -18,19 +22,42 @@ SOUND: Final = base64.b64encode(b"ID3\x04" + bytes(60)).decode()
 OF_THE_CALL: Final = {"external_task_id", "callback_url"}
 
 
+AS_NUMBER: Final = {"custom_elements.delete": {"number_as_text": True, "max": 10**17}}
+"""Its one parameter is an id: a number, sent as text."""
+
+
 def params_of(endpoint: str) -> Json:
     """The parameters a request may hold, by their names on the wire."""
     return {
-        facts.get("name", name): facts
+        facts.get("name", name): facts | AS_NUMBER.get(endpoint, {})
         for name, facts in V1["endpoints"][endpoint]["params"].items()
         if facts.get("send", True) and name not in OF_THE_CALL
     }
 
 
-def bodies(endpoint: str) -> st.SearchStrategy[Json]:
-    """Bodies of one endpoint: right ones, and right ones with something done to them."""
-    right = objects(params_of(endpoint))
-    return st.one_of(right, right.flatmap(lambda body: wronged(body, params_of(endpoint))))
+KINDS: Final = ("right", "one wrong", "one wrong", "one wrong", "mixed", "mixed", "mixed", "drawn", "drawn")
+
+
+@st.composite
+def bodies(draw: DrawFn, endpoint: str) -> Json:
+    """Bodies of one endpoint: right ones, and right ones with something done to them.
+
+    Some are right in every field, and their fields agree. Of the others one field is wrong, or some are
+    drawn anew or left out with no regard to the rest, or all of them were drawn so.
+    """
+    params = params_of(endpoint)
+    body = draw(objects(params))
+    kind = draw(st.sampled_from(KINDS))
+    if kind == "drawn":
+        return body
+    body = whole(draw, endpoint, body)
+    if kind == "one wrong":
+        return draw(wronged(body, params))
+    if kind == "mixed":
+        for name in draw(st.lists(st.sampled_from(sorted(params)), min_size=1, max_size=4, unique=True)):
+            fresh = draw(values(params[name]))
+            body = changed(body, name, DROPPED if name in body and draw(st.booleans()) else fresh)
+    return body
 
 
 def objects(params: Json) -> st.SearchStrategy[Json]:
@@ -59,7 +86,7 @@ def values(facts: Json) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one line a
     if facts.get("number_as_text"):
         return numbers(facts).map(str)
     if facts["type"] == "string":
-        return st.sampled_from(WORDS)
+        return st.sampled_from([word for word in WORDS if len(word) <= facts.get("max_chars", 3000)])
     return numbers(facts)
 
 
@@ -114,13 +141,14 @@ def wrong_values(value: Any, facts: Json) -> st.SearchStrategy[Any]:
     if facts.get("number_as_text"):
         found += ["0", "999", "five", 5]
     elif facts["type"] == "string":
-        found += ["nonsense", 5, True, "x" * (facts.get("max_chars", 3000) + 1)]
+        found += ["nonsense", *facts.get("retired", ())[:1], 5, True, "x" * (facts.get("max_chars", 3000) + 1)]
     elif facts["type"] in ("int", "float", "long"):
         found += [facts.get("min", 0) - 1, facts.get("max", 10**6) + 1, "five", True]
     elif facts["type"] == "boolean":
         found += ["true", 1]
     elif facts["type"] == "array":
-        found += [[], [*value] * (facts.get("max_items", 10) + 1), "text"]
+        most = facts.get("max_items", 10)
+        found += [[], ([*value] * most)[:most], [*value] * (most + 1), "text"]
     else:
         found += [[], 5]
     within: list[st.SearchStrategy[Any]] = [st.sampled_from(found)]

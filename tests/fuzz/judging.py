@@ -1,0 +1,114 @@
+"""Both sides judge a body drawn from the reference: our check, and the emulator's judgement."""
+
+from __future__ import annotations
+
+import base64
+import re
+import warnings
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+from msgspec import inspect as mi
+
+from kling_async import catalog, checks
+from kling_async.checks import Field, check, fields, media_fields, to_wire
+from kling_async.emulator.answers import Refusal
+from kling_async.emulator.judge import judge, judge_query
+from kling_async.emulator.reference import REFERENCE
+from kling_async.emulator.rules import check_rules
+from kling_async.errors import KlingWarning, RequestInvalid
+from kling_async.files import _judge_all
+from tests.v1.test_reference import struct_of
+
+if TYPE_CHECKING:
+    from kling_async.inputs import Media
+
+Json = dict[str, Any]
+
+ROWS: Final[dict[str, Any]] = {row.name: row for row in (*catalog.TASKS, *catalog.CALLS)}
+
+
+def request_from(kind: type[msgspec.Struct], body: Json) -> Any:
+    """The request that would send this body; what no struct can hold is put in as it is."""
+    known = {field.wire_name: field for field in fields(kind)}
+    return kind(**{known[name].name: value_from(known[name], value) for name, value in body.items()})
+
+
+def value_from(field: Field, value: Any) -> Any:
+    """The value that our encoder turns into this one, if there is one."""
+    inner = struct_of(field)
+    if inner is not None and isinstance(value, dict):
+        return request_from(inner, value)
+    if inner is not None and isinstance(value, list):
+        entries: list[Any] = value
+        return [request_from(inner, item) if isinstance(item, dict) else item for item in entries]
+    if isinstance(field.type, mi.BoolType):
+        return {"on": True, "yes": True, "off": False, "no": False, "": None}.get(str(value), value)
+    if isinstance(field.type, mi.LiteralType) and str(value).isdecimal():
+        return int(value)
+    if isinstance(value, str) and isinstance(field.type, mi.IntType | mi.FloatType):
+        if not re.fullmatch(r"-?\d+(\.\d+)?", value):
+            return None if value == "" else value
+        return float(value) if isinstance(field.type, mi.FloatType) else int(value)
+    return value
+
+
+def ours(request: Any) -> str:
+    """What our check says; empty: accepted."""
+    checks._warned.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KlingWarning)
+        try:
+            check(request)
+        except RequestInvalid as error:
+            return str(error)
+    items = [(path, media, limits) for path, media, limits in media_fields(request) if media.url is None]
+    return "; ".join(f"{problem.field} {problem.text}" for problem in _judge_all(items))
+
+
+def sent(request: Any) -> Json:
+    """The body as it goes over the wire."""
+
+    def text(media: Media) -> str:
+        return media.url or base64.b64encode(media.data or b"").decode()
+
+    body: Json = msgspec.json.decode(msgspec.json.encode(to_wire(request, text)))
+    return body
+
+
+def theirs(name: str, body: Json) -> str:
+    """What the emulator says; empty: accepted."""
+    endpoint = REFERENCE.endpoints[name]
+    try:
+        if endpoint.method == "GET":
+            query = {key: str(value) for key, value in body.items()}
+            judge_query(endpoint.params | endpoint.pages, query)
+        else:
+            kept, _ = judge(endpoint, body)
+            check_rules(endpoint, kept)
+    except Refusal as refusal:
+        return repr(refusal.args)
+    return ""
+
+
+class Verdict(NamedTuple):
+    """What the two sides say of one body; empty: accepted."""
+
+    ours: str
+    theirs: str
+
+
+def verdict(name: str, body: Json) -> Verdict:
+    """Judge a body; where we would send another one, it is that one which the emulator gets."""
+    row = ROWS[name]
+    model = {"model_name": row.request.model_name} if hasattr(row.request, "model_name") else {}
+    drawn = {**model, **body}
+    try:
+        request = request_from(row.request, body)
+    except RequestInvalid as error:  # a file that is none
+        return Verdict(str(error), theirs(name, drawn))
+    except TypeError as error:  # as the type checker would say
+        assert "Missing required argument" in str(error)
+        return Verdict(str(error), theirs(name, drawn))
+    mine = ours(request)
+    return Verdict(mine, theirs(name, drawn if mine else sent(request)))
