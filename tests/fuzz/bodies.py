@@ -141,7 +141,13 @@ def wrong_values(value: Any, facts: Json) -> st.SearchStrategy[Any]:
     if facts.get("number_as_text"):
         found += ["0", "999", "five", 5]
     elif facts["type"] == "string":
-        found += ["nonsense", *facts.get("retired", ())[:1], 5, True, "x" * (facts.get("max_chars", 3000) + 1)]
+        found += [
+            "nonsense",
+            *facts.get("retired", ())[:1],
+            5,
+            True,
+            "x" * (facts.get("max_chars", 3000) + 1),
+        ]
     elif facts["type"] in ("int", "float", "long"):
         found += [facts.get("min", 0) - 1, facts.get("max", 10**6) + 1, "five", True]
     elif facts["type"] == "boolean":

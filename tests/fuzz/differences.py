@@ -87,6 +87,27 @@ ONLY_OURS: Final = (
         ),
     ),
     Difference(
+        "motion_control",
+        r"element_list: has \d+ entries; at most 1",
+        "the map of models says one element, the table of fields does not confirm it",
+        (
+            "motion_control",
+            {
+                "image_url": PICTURE,
+                "video_url": "https://a.example/file.mp4",
+                "element_list": [{"element_id": 1}] * 2,
+                "character_orientation": "video",
+                "mode": "std",
+            },
+        ),
+    ),
+    Difference(
+        "account_costs",
+        r"resource_pack_name: must be a text",
+        "in the query of an address everything is a text",
+        ("account_costs", {"start_time": 0, "end_time": 5, "resource_pack_name": 5}),
+    ),
+    Difference(
         "video_effects",
         r"input\.(duration|mode): ",
         "of the form of 2025 no good source is left: where it is used the old words hold, unless told otherwise",

@@ -91,6 +91,12 @@ def theirs(name: str, body: Json) -> str:
     return ""
 
 
+def default_model(kind: type[msgspec.Struct]) -> Json:
+    """The model that we send where none is named."""
+    found = (field.default for field in msgspec.structs.fields(kind) if field.name == "model_name")
+    return {"model_name": default for default in found if default is not None}
+
+
 class Verdict(NamedTuple):
     """What the two sides say of one body; empty: accepted."""
 
@@ -101,8 +107,7 @@ class Verdict(NamedTuple):
 def verdict(name: str, body: Json) -> Verdict:
     """Judge a body; where we would send another one, it is that one which the emulator gets."""
     row = ROWS[name]
-    model = {"model_name": row.request.model_name} if hasattr(row.request, "model_name") else {}
-    drawn = {**model, **body}
+    drawn = {**default_model(row.request), **body}
     try:
         request = request_from(row.request, body)
     except RequestInvalid as error:  # a file that is none
