@@ -110,7 +110,7 @@ ONLY_OURS: Final = (
     Difference(
         "video_effects",
         r"input\.(duration|mode): ",
-        "of the form of 2025 no good source is left: where it is used the old words hold, unless told otherwise",
+        "no good source tells of the form of 2025 any more: our words are those that it had",
         (
             "video_effects",
             {"effect_scene": "happy_birthday", "input": {"image": PICTURE, "duration": "7"}},
@@ -138,5 +138,5 @@ ONLY_THEIRS: Final = (
 
 def listed(differences: tuple[Difference, ...], name: str, said: str) -> Difference | None:
     """The difference in a list that says so, if there is one."""
-    found = (d for d in differences if re.fullmatch(d.endpoints, name) and re.search(d.says, said, re.S))
+    found = (d for d in differences if re.fullmatch(d.endpoints, name) and re.search(d.says, said, re.DOTALL))
     return next(found, None)

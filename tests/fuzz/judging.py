@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-ROWS: Final[dict[str, Any]] = {row.name: row for row in (*catalog.TASKS, *catalog.CALLS)}
+CATALOG: Final[list[Any]] = [*catalog.TASKS, *catalog.CALLS]
+ROWS: Final = {row.name: row for row in CATALOG}
 
 
 def request_from(kind: type[msgspec.Struct], body: Json) -> Any:
@@ -37,20 +38,32 @@ def request_from(kind: type[msgspec.Struct], body: Json) -> Any:
 def value_from(field: Field, value: Any) -> Any:
     """The value that our encoder turns into this one, if there is one."""
     inner = struct_of(field)
-    if inner is not None and isinstance(value, dict):
-        return request_from(inner, value)
-    if inner is not None and isinstance(value, list):
+    if inner is not None:
+        return parts_from(inner, value)
+    match field.type:
+        case mi.BoolType():
+            return {"on": True, "yes": True, "off": False, "no": False, "": None}.get(str(value), value)
+        case mi.LiteralType():
+            return int(value) if str(value).isdecimal() else value
+        case mi.IntType() | mi.FloatType() if isinstance(value, str):
+            return number_from(value, whole=isinstance(field.type, mi.IntType))
+        case _:
+            return value
+
+
+def parts_from(inner: type[msgspec.Struct], value: Any) -> Any:
+    """What is inside an object, or inside those of an array."""
+    if isinstance(value, list):
         entries: list[Any] = value
-        return [request_from(inner, item) if isinstance(item, dict) else item for item in entries]
-    if isinstance(field.type, mi.BoolType):
-        return {"on": True, "yes": True, "off": False, "no": False, "": None}.get(str(value), value)
-    if isinstance(field.type, mi.LiteralType) and str(value).isdecimal():
-        return int(value)
-    if isinstance(value, str) and isinstance(field.type, mi.IntType | mi.FloatType):
-        if not re.fullmatch(r"-?\d+(\.\d+)?", value):
-            return None if value == "" else value
-        return float(value) if isinstance(field.type, mi.FloatType) else int(value)
-    return value
+        return [parts_from(inner, entry) for entry in entries]
+    return request_from(inner, value) if isinstance(value, dict) else value
+
+
+def number_from(text: str, *, whole: bool) -> int | float | str | None:
+    """The number that a text is; nothing, if it is empty."""
+    if not re.fullmatch(r"-?\d+(\.\d+)?", text):
+        return text or None
+    return int(text) if whole else float(text)
 
 
 def ours(request: Any) -> str:
@@ -93,8 +106,9 @@ def theirs(name: str, body: Json) -> str:
 
 def default_model(kind: type[msgspec.Struct]) -> Json:
     """The model that we send where none is named."""
-    found = (field.default for field in msgspec.structs.fields(kind) if field.name == "model_name")
-    return {"model_name": default for default in found if default is not None}
+    found = {field.name: field.default for field in msgspec.structs.fields(kind)}
+    model = found.get("model_name")
+    return {} if model is None else {"model_name": model}
 
 
 class Verdict(NamedTuple):
@@ -110,10 +124,7 @@ def verdict(name: str, body: Json) -> Verdict:
     drawn = {**default_model(row.request), **body}
     try:
         request = request_from(row.request, body)
-    except RequestInvalid as error:  # a file that is none
-        return Verdict(str(error), theirs(name, drawn))
-    except TypeError as error:  # as the type checker would say
-        assert "Missing required argument" in str(error)
+    except (RequestInvalid, TypeError) as error:  # a file that is none; a required field is missing
         return Verdict(str(error), theirs(name, drawn))
     mine = ours(request)
     return Verdict(mine, theirs(name, drawn if mine else sent(request)))

@@ -1,4 +1,4 @@
-"""What our check accepts the running emulator accepts: bodies drawn from the reference, sent by the client."""
+"""What our check accepts the running emulator accepts: bodies drawn from the reference, and sent."""
 
 from __future__ import annotations
 

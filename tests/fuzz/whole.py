@@ -1,4 +1,4 @@
-"""Bodies whose fields agree: what the reference says of fields together, as a repair of fields drawn one by one.
+"""Bodies whose fields agree: what the reference says of fields together, as a repair of drawn ones.
 
 Written from the reference alone, and neither side's rules are used: a repair that is wrong shows as a body
 that both refuse, and too few that both accept fail the test.
