@@ -211,7 +211,7 @@ def test_rules_add_to_what_the_fields_say() -> None:
 )
 def test_rules_do_not_run_on_wrong_types(wrong: dict[str, Any]) -> None:
     """A rule trusts the types: one wrong type anywhere and no rule is asked, nor warns."""
-    request = Ruled(**{"text": "rhyme", "note": "x", **wrong})
+    request = Ruled(**dict[str, Any](text="rhyme", note="x") | wrong)
     assert len(problems(request)) == 1
 
 

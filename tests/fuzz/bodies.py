@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any, Final
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.whole import whole
@@ -33,6 +34,17 @@ def params_of(endpoint: str) -> Json:
         for name, facts in V1["endpoints"][endpoint]["params"].items()
         if facts.get("send", True) and name not in OF_THE_CALL
     }
+
+
+def drawing(cases: int) -> settings:
+    """How often is drawn; the same bodies in every run, and however long it takes."""
+    return settings(
+        max_examples=cases,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    )
 
 
 KINDS: Final = ("right", "one wrong", "one wrong", "one wrong", "mixed", "mixed", "mixed", "drawn", "drawn")

@@ -10,9 +10,9 @@ import os
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
-from tests.fuzz.bodies import bodies
+from tests.fuzz.bodies import bodies, drawing
 from tests.fuzz.differences import ONLY_OURS, ONLY_THEIRS, Difference, listed
 from tests.fuzz.judging import ROWS, verdict
 
@@ -28,13 +28,7 @@ def test_both_sides_judge_alike(name: str) -> None:
     """Whatever body is drawn, both accept it or both refuse it, but for what is listed."""
     accepted: list[bool] = []
 
-    @settings(
-        max_examples=CASES,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @drawing(CASES)
     @given(body=bodies(name))
     def judged(body: Json) -> None:
         mine, other = verdict(name, body)

@@ -8,12 +8,12 @@ import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from kling_async.errors import APIError, KlingWarning, RequestInvalid, TaskNotFound
 from kling_async.testing import Audio, Clip, Editing, Element, Face, Faces, Voice
 from kling_async.wire import TaskRequest
-from tests.fuzz.bodies import WORDS, bodies
+from tests.fuzz.bodies import WORDS, bodies, drawing
 from tests.fuzz.differences import ONLY_THEIRS, listed
 from tests.fuzz.judging import ROWS, ours, request_from
 from tests.support import pair
@@ -58,13 +58,7 @@ def drawn(name: str) -> list[Any]:
     """Requests of one endpoint that our check accepts."""
     found: list[Any] = []
 
-    @settings(
-        max_examples=SENT,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @drawing(SENT)
     @given(body=bodies(name))
     def draw(body: Json) -> None:
         try:

@@ -30,7 +30,7 @@ ONE_MOVE: Final = v1.CameraControl(type="simple", config=v1.CameraConfig(zoom=1)
 
 
 def of_text(**values: Any) -> v1.TextToVideo:
-    return v1.TextToVideo(**{"prompt": "a fox", **values})
+    return v1.TextToVideo(**dict[str, Any](prompt="a fox") | values)
 
 
 def of_image(**values: Any) -> v1.ImageToVideo:
@@ -38,7 +38,7 @@ def of_image(**values: Any) -> v1.ImageToVideo:
 
 
 def omni(**values: Any) -> v1.OmniVideo:
-    return v1.OmniVideo(**{"prompt": "a fox", "aspect_ratio": "16:9", **values})
+    return v1.OmniVideo(**dict[str, Any](prompt="a fox", aspect_ratio="16:9") | values)
 
 
 def base(**values: Any) -> v1.OmniVideo:
