@@ -158,7 +158,8 @@ def _walk(value: msgspec.Struct, prefix: str) -> Iterator[_Found]:
 def _check_field(path: str, field: Field, value: object) -> Iterator[_Found]:
     if value is None or (isinstance(value, str) and not value.strip()):
         if field.required:
-            yield Problem(path, "must not be empty")
+            readable = isinstance(value, str) and isinstance(field.type, mi.StrType)
+            yield (Problem if readable else _WrongType)(path, "must not be empty")
         elif value is None and not field.optional:
             yield _WrongType(path, "must not be None")
         return

@@ -206,10 +206,12 @@ def test_rules_add_to_what_the_fields_say() -> None:
     assert caught.value.problems == (Problem("number", "is odd"), Problem("text", "rhymes"))
 
 
-@pytest.mark.parametrize("wrong", [{"number": "3"}, {"inner": {}}, {"words": (1,)}, {"name": None}])
+@pytest.mark.parametrize(
+    "wrong", [{"number": "3"}, {"inner": {}}, {"words": (1,)}, {"name": None}, {"text": None}]
+)
 def test_rules_do_not_run_on_wrong_types(wrong: dict[str, Any]) -> None:
     """A rule trusts the types: one wrong type anywhere and no rule is asked, nor warns."""
-    request = Ruled(text="rhyme", note="x", **wrong)
+    request = Ruled(**dict[str, Any](text="rhyme", note="x") | wrong)
     assert len(problems(request)) == 1
 
 

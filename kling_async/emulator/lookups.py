@@ -82,10 +82,11 @@ def pictured_elements(body: Body, library: Library) -> Source:
 
 
 def omni_references(body: Body, library: Library) -> Source:
-    """Pictures and elements count together; characters from videos count for themselves."""
+    """Pictures and elements count together, frames not; characters from videos count for themselves."""
     elements, videos = elements_of(body, library), body.get("video_list", ())
     characters = [element for element in elements if element.kind == "video_refer"]
     images = body.get("image_list", ())
+    frames = sum("type" in image for image in images)
     old_model = body.get("model_name", "kling-video-o1") == "kling-video-o1"
     if characters and (videos or old_model):
         beside = "kling-video-o1" if old_model else "a reference video"
@@ -93,9 +94,9 @@ def omni_references(body: Body, library: Library) -> Source:
     if len(characters) > 3:
         raise Refusal(1201, "element_list: at most 3 video character elements")
     most = 4 if videos or characters else 7
-    if len(images) + len(elements) - len(characters) > most:
+    if len(images) - frames + len(elements) - len(characters) > most:
         raise Refusal(1201, f"image_list and element_list together must not exceed {most}")
-    if any("type" in image for image in images) and len(elements) > 3:
+    if frames and len(elements) > 3:
         raise Refusal(1201, "element_list: at most 3 elements with a first frame")
     edits = any(video.get("refer_type", "base") == "base" for video in videos)
     return Source(seconds=UNSEEN_SECONDS if edits else None)

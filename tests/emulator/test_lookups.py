@@ -102,6 +102,20 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ),
     (
         "omni_video",
+        {
+            **OMNI,
+            "image_list": [PLAIN | {"type": "first_frame"}, *[PLAIN] * 5],
+            "element_list": [SUBJECT] * 2,
+        },
+        {
+            **OMNI,
+            "image_list": [PLAIN | {"type": "first_frame"}, *[PLAIN] * 6],
+            "element_list": [SUBJECT] * 2,
+        },
+        "together must not exceed 7",
+    ),
+    (
+        "omni_video",
         {**OMNI, "image_list": [PLAIN] * 3, "element_list": [SUBJECT], "video_list": [FEATURE]},
         {**OMNI, "image_list": [PLAIN] * 4, "element_list": [SUBJECT], "video_list": [FEATURE]},
         "together must not exceed 4",

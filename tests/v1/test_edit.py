@@ -179,6 +179,16 @@ ONE, TWO = "<<<video_1>>> <<<image_1>>>", "<<<video_1>>> <<<image_1>>> <<<image_
             id="a length as the wire has it",
         ),
         pytest.param(
+            v1.MultiElements(session_id="1", edit_mode="paint", prompt="<<<video_1>>>"),  # type: ignore[arg-type]
+            [("edit_mode", "'paint' is not one of 'addition', 'removal', 'swap'")],
+            id="another mode",
+        ),
+        pytest.param(
+            v1.MultiElements(session_id="1", edit_mode="", prompt="<<<video_1>>>"),  # type: ignore[arg-type]
+            [("edit_mode", "must not be empty")],
+            id="an empty mode",
+        ),
+        pytest.param(
             v1.InitSelection(),
             [("video_id", "give one of video_id, video_url; none is given")],
             id="no video",

@@ -106,6 +106,11 @@ def test_a_deletion_is_a_task_that_nobody_asks_about() -> None:
             id="no images",
         ),
         pytest.param(
+            ann(reference_type="image_refer", element_image_list=""),
+            [("element_image_list", "is required when reference_type is 'image_refer'")],
+            id="images left empty",
+        ),
+        pytest.param(
             ann(reference_type="video_refer", element_image_list=views(SIDE)),
             [("element_video_list", "is required when reference_type is 'video_refer'")],
             id="images for a video",

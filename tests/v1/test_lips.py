@@ -197,6 +197,16 @@ ONE_VIDEO = "give one of video_id, video_url"
             id="old: no sound",
         ),
         pytest.param(
+            old("audio2video", audio_type=""),
+            [("input.audio_type", "is required when mode is 'audio2video'")],
+            id="old: no sound, said so",
+        ),
+        pytest.param(
+            old("audio2video", audio_type="tape"),
+            [("input.audio_type", "'tape' is not one of 'file', 'url'")],
+            id="old: a sound in another form",
+        ),
+        pytest.param(
             old("audio2video", audio_type="url", audio_file=b"x"),
             [("input.audio_url", "is required when mode is 'audio2video'")],
             id="old: file instead of address",

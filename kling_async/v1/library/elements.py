@@ -17,6 +17,7 @@ from kling_async.headers import IMAGE, VIDEO
 from kling_async.inputs import MediaInput
 from kling_async.v1.library.voices import Voice
 from kling_async.v1.parts import PAGED, Deleted, PageNumber, PageSize
+from kling_async.v1.rules import is_set
 from kling_async.wire import CallRequest, Discreet, File, Part, Result, TaskRequest
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ _LISTS: Final = {"image_refer": "element_image_list", "video_refer": "element_vi
 def reference_is_there(r: CustomElement) -> Iterator[Problem | Doubt]:
     """The type of the reference says which list counts."""
     for kind, name in _LISTS.items():
-        given = getattr(r, name) is not None
+        given = is_set(getattr(r, name))
         if kind == r.reference_type and not given:
             yield Problem(name, f"is required when reference_type is {kind!r}")
         if kind != r.reference_type and given:

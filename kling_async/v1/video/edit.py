@@ -257,6 +257,8 @@ IMAGES: Final = {
 
 def images_fit_the_mode(r: MultiElements) -> Iterator[Problem | Doubt]:
     """Putting in takes one or two images, replacing one, taking out none."""
+    if r.edit_mode not in IMAGES:
+        return  # told already: it is none of the words
     counts, words = IMAGES[r.edit_mode]
     given = len(r.image_list or ())
     if given not in counts:

@@ -267,7 +267,7 @@ def text_or_sound(r: LipSync) -> Iterator[Problem | Doubt]:
         needed, other = ["text", "voice_id"], "audio2video"
     else:
         needed, other = ["audio_type"], "text2video"
-        if given.audio_type is not None:
+        if given.audio_type in ("file", "url"):  # another word is told already
             needed.append(f"audio_{given.audio_type}")
     for name in needed:
         if not is_set(getattr(given, name)):

@@ -1,0 +1,1 @@
+"""Our check against the emulator's judgement, on bodies drawn from the reference."""

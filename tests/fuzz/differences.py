@@ -1,0 +1,142 @@
+"""Where our check and the emulator differ, each with its reason and a body that shows it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NamedTuple
+
+Json = dict[str, Any]
+
+PICTURE: Final = "https://a.example/file.png"
+SOUND: Final = "https://a.example/file.mp3"
+FACE: Final = {"face_id": "1", "sound_file": SOUND, "sound_start_time": 0, "sound_insert_time": 0}
+
+
+class Difference(NamedTuple):
+    """One way in which the two sides differ, and why that is right."""
+
+    endpoints: str
+    """A pattern of names."""
+    says: str
+    """A pattern of what the refusing side says."""
+    reason: str
+    shown: tuple[str, Json]
+    """An endpoint and a body on which they differ so."""
+
+
+ONLY_OURS: Final = (
+    Difference(
+        "text_to_video|image_to_video",
+        r"cfg_scale: kling-v2-\S+ in mode .* has no cfg_scale",
+        "the vendor's pages say that these models do not support it; nobody saw it refused",
+        ("text_to_video", {"model_name": "kling-v2-6", "prompt": "a fox", "cfg_scale": 0.5}),
+    ),
+    Difference(
+        ".*",
+        r"^\w+: model_name: must not be empty$",
+        "an empty name asks for the vendor's default model, which is retired or was for a while",
+        ("image_generation", {"model_name": "", "prompt": "a fox"}),
+    ),
+    Difference(
+        "text_to_speech",
+        r"voice_speed: \S+ is too (small|large)",
+        "the vendor says that it rounds what is out of bounds: the speed would be none that was asked for",
+        (
+            "text_to_speech",
+            {"text": "hello", "voice_id": "ai_shatang", "voice_language": "zh", "voice_speed": 3.0},
+        ),
+    ),
+    Difference(
+        "account_.*",
+        r"(start|end)_time: -1 is too small",
+        "there are no bills from before 1970; the reference names no bounds",
+        ("account_billing_balance", {"start_time": -1, "end_time": 5}),
+    ),
+    Difference(
+        "custom_elements.delete",
+        r"element_id: (must be a whole number|\S+ is too large)",
+        "ids are numbers of 64 bits, sent as text here; what is none names no element",
+        ("custom_elements.delete", {"element_id": "five"}),
+    ),
+    Difference(
+        ".*",
+        r"element_list\[\d+\]\.element_id: -1 is too small",
+        "no id is below zero; the emulator looks such an element up, and does not find it",
+        ("omni_image", {"prompt": "a fox", "element_list": [{"element_id": -1}]}),
+    ),
+    Difference(
+        "omni_video",
+        r"image_list: images and elements are|element_list: has \d+ entries; at most 3 beside frames",
+        "the emulator counts when it looks the elements up, for those made from videos count apart",
+        (
+            "omni_video",
+            {
+                "prompt": "a fox",
+                "image_list": [{"image_url": PICTURE}] * 4,
+                "element_list": [{"element_id": 1}] * 4,
+            },
+        ),
+    ),
+    Difference(
+        "advanced_lip_sync",
+        r"is after the end: sounds have at most|the sound would end at \d+ ms",
+        "the emulator judges this when it looks up how long the sound and the video are",
+        (
+            "advanced_lip_sync",
+            {"session_id": "1", "face_choose": [{**FACE, "sound_end_time": 90_000}]},
+        ),
+    ),
+    Difference(
+        "motion_control",
+        r"element_list: has \d+ entries; at most 1",
+        "the map of models says one element, the table of fields does not confirm it",
+        (
+            "motion_control",
+            {
+                "image_url": PICTURE,
+                "video_url": "https://a.example/file.mp4",
+                "element_list": [{"element_id": 1}] * 2,
+                "character_orientation": "video",
+                "mode": "std",
+            },
+        ),
+    ),
+    Difference(
+        "account_costs",
+        r"resource_pack_name: must be a text",
+        "in the query of an address everything is a text",
+        ("account_costs", {"start_time": 0, "end_time": 5, "resource_pack_name": 5}),
+    ),
+    Difference(
+        "video_effects",
+        r"input\.(duration|mode): ",
+        "no good source tells of the form of 2025 any more: our words are those that it had",
+        (
+            "video_effects",
+            {"effect_scene": "happy_birthday", "input": {"image": PICTURE, "duration": "7"}},
+        ),
+    ),
+)
+"""What our check refuses and the emulator accepts."""
+
+ONLY_THEIRS: Final = (
+    Difference(
+        ".*",
+        r"\(1203, .*(does not exist|discontinued)",
+        "models come and go monthly: one that is unknown or ended passes with a warning",
+        ("text_to_video", {"model_name": "kling-v1", "prompt": "a fox"}),
+    ),
+    Difference(
+        "custom_voices",
+        r"exactly one of voice_url and video_id",
+        "the vendor's pages do not say outright that both are too many: they pass with a warning",
+        ("custom_voices", {"voice_name": "fox", "voice_url": SOUND, "video_id": "1"}),
+    ),
+)
+"""What the emulator refuses and our check lets pass, always with a warning."""
+
+
+def listed(differences: tuple[Difference, ...], name: str, said: str) -> Difference | None:
+    """The difference in a list that says so, if there is one."""
+    found = (d for d in differences if re.fullmatch(d.endpoints, name) and re.search(d.says, said, re.DOTALL))
+    return next(found, None)

@@ -1,0 +1,130 @@
+"""Both sides judge a body drawn from the reference: our check, and the emulator's judgement."""
+
+from __future__ import annotations
+
+import base64
+import re
+import warnings
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+from msgspec import inspect as mi
+
+from kling_async import catalog, checks
+from kling_async.checks import Field, check, fields, media_fields, to_wire
+from kling_async.emulator.answers import Refusal
+from kling_async.emulator.judge import judge, judge_query
+from kling_async.emulator.reference import REFERENCE
+from kling_async.emulator.rules import check_rules
+from kling_async.errors import KlingWarning, RequestInvalid
+from kling_async.files import _judge_all
+from tests.v1.test_reference import struct_of
+
+if TYPE_CHECKING:
+    from kling_async.inputs import Media
+
+Json = dict[str, Any]
+
+CATALOG: Final[list[Any]] = [*catalog.TASKS, *catalog.CALLS]
+ROWS: Final = {row.name: row for row in CATALOG}
+
+
+def request_from(kind: type[msgspec.Struct], body: Json) -> Any:
+    """The request that would send this body; what no struct can hold is put in as it is."""
+    known = {field.wire_name: field for field in fields(kind)}
+    return kind(**{known[name].name: value_from(known[name], value) for name, value in body.items()})
+
+
+def value_from(field: Field, value: Any) -> Any:
+    """The value that our encoder turns into this one, if there is one."""
+    inner = struct_of(field)
+    if inner is not None:
+        return parts_from(inner, value)
+    match field.type:
+        case mi.BoolType():
+            return {"on": True, "yes": True, "off": False, "no": False, "": None}.get(str(value), value)
+        case mi.LiteralType():
+            return int(value) if str(value).isdecimal() else value
+        case mi.IntType() | mi.FloatType() if isinstance(value, str):
+            return number_from(value, whole=isinstance(field.type, mi.IntType))
+        case _:
+            return value
+
+
+def parts_from(inner: type[msgspec.Struct], value: Any) -> Any:
+    """What is inside an object, or inside those of an array."""
+    if isinstance(value, list):
+        entries: list[Any] = value
+        return [parts_from(inner, entry) for entry in entries]
+    return request_from(inner, value) if isinstance(value, dict) else value
+
+
+def number_from(text: str, *, whole: bool) -> int | float | str | None:
+    """The number that a text is; nothing, if it is empty."""
+    if not re.fullmatch(r"-?\d+(\.\d+)?", text):
+        return text or None
+    return int(text) if whole else float(text)
+
+
+def ours(request: Any) -> str:
+    """What our check says; empty: accepted."""
+    checks._warned.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KlingWarning)
+        try:
+            check(request)
+        except RequestInvalid as error:
+            return str(error)
+    items = [(path, media, limits) for path, media, limits in media_fields(request) if media.url is None]
+    return "; ".join(f"{problem.field} {problem.text}" for problem in _judge_all(items))
+
+
+def sent(request: Any) -> Json:
+    """The body as it goes over the wire."""
+
+    def text(media: Media) -> str:
+        return media.url or base64.b64encode(media.data or b"").decode()
+
+    body: Json = msgspec.json.decode(msgspec.json.encode(to_wire(request, text)))
+    return body
+
+
+def theirs(name: str, body: Json) -> str:
+    """What the emulator says; empty: accepted."""
+    endpoint = REFERENCE.endpoints[name]
+    try:
+        if endpoint.method == "GET":
+            query = {key: str(value) for key, value in body.items()}
+            judge_query(endpoint.params | endpoint.pages, query)
+        else:
+            kept, _ = judge(endpoint, body)
+            check_rules(endpoint, kept)
+    except Refusal as refusal:
+        return repr(refusal.args)
+    return ""
+
+
+def default_model(kind: type[msgspec.Struct]) -> Json:
+    """The model that we send where none is named."""
+    found = {field.name: field.default for field in msgspec.structs.fields(kind)}
+    model = found.get("model_name")
+    return {} if model is None else {"model_name": model}
+
+
+class Verdict(NamedTuple):
+    """What the two sides say of one body; empty: accepted."""
+
+    ours: str
+    theirs: str
+
+
+def verdict(name: str, body: Json) -> Verdict:
+    """Judge a body; where we would send another one, it is that one which the emulator gets."""
+    row = ROWS[name]
+    drawn = {**default_model(row.request), **body}
+    try:
+        request = request_from(row.request, body)
+    except (RequestInvalid, TypeError) as error:  # a file that is none; a required field is missing
+        return Verdict(str(error), theirs(name, drawn))
+    mine = ours(request)
+    return Verdict(mine, theirs(name, drawn if mine else sent(request)))
