@@ -45,6 +45,8 @@ OnError = Literal["collect", "raise", "stop"]
 Order = Literal["given", "longest"]
 
 _AHEAD_MIN: Final = 16
+_REMEMBERED_MAX: Final = 1000
+"""Outcomes out of the journal that may wait to be taken: they hold little, and cost nothing."""
 _OWN: Final = frozenset({"index", "task_id"})
 """Fields of a name that no two jobs share."""
 
@@ -218,15 +220,14 @@ class Batch(Generic[R]):
 
     async def _may_begin(self, job: Known) -> bool:
         """Begin with a request when there is room and money for it; False: no more may be begun."""
-        while len(self._workers) + len(self._ready) >= self._ahead():
+        over = self._is_over(job)
+        most = _REMEMBERED_MAX if over else self._ahead()
+        while len(self._workers) + len(self._ready) >= most:
             if not await self._change():
                 return False
         run = Run(self._engine, self, self._wishes, job)
-        if job.error is not None:
-            self._tell(run, run.refused(job.error))
-            return not self._stopped
-        if self._is_over(job):
-            self._tell(run, run.remembered())
+        if job.error is not None or over:
+            self._tell(run, run.remembered() if job.error is None else run.refused(job.error))
             return not self._stopped
         run.price, run.reserved = self._priced(job.item.request), job.entry.reserved
         if not job.old and self._budget.limited and not await self._afford(run, run.price):
