@@ -95,11 +95,14 @@ class Journal:
         loop = asyncio.get_running_loop()
         if self._broken is None:
             self._write(store)
-        reading = loop.run_in_executor(self._reads, store.close_reads)
-        closing = loop.run_in_executor(self._thread, store.close)
-        self._reads.shutdown(wait=False)
+        closing = loop.run_in_executor(self._thread, self._finish, store)
         self._thread.shutdown(wait=False)
-        await asyncio.shield(asyncio.gather(reading, closing))
+        await asyncio.shield(closing)
+
+    def _finish(self, store: Store) -> None:
+        """Let reads under way end before their connection is closed; in the thread that writes."""
+        self._reads.shutdown(wait=True)
+        store.close()
 
     def _opened(self) -> Store:
         """Return the store, if this is the place to use it."""

@@ -298,21 +298,13 @@ class Store:
             raise self.error("it is closed")
         return self._reader
 
-    def close_reads(self) -> None:
-        """Close what reads; by the thread that reads."""
-        for db in (self._reader, self._counter):
+    def close(self) -> None:
+        """Close the database, then give the lock back. Again: does nothing."""
+        for db in (self._reader, self._counter, self._db):
             if db is not None:
                 with contextlib.suppress(sqlite3.Error):
                     db.close()
-        self._reader = self._counter = None
-
-    def close(self) -> None:
-        """Close the database, then give the lock back. Again: does nothing."""
-        self.close_reads()
-        db, self._db = self._db, None
-        if db is not None:
-            with contextlib.suppress(sqlite3.Error):
-                db.close()
+        self._reader = self._counter = self._db = None
         self._lock.release()
 
 

@@ -424,3 +424,23 @@ async def test_the_media_of_a_request_are_hashed(tmp_path: Path) -> None:
             await journal.digests(v1.ImageGeneration(prompt="a", image=tmp_path / "b.png"))
         with pytest.raises(RequestInvalid, match="image: cannot read"):
             await journal.digests(v1.ImageGeneration(prompt="a", image=Path("a\0b")))
+
+
+async def test_reads_under_way_end_before_the_file_is_closed(tmp_path: Path) -> None:
+    """Closed in the middle of reads and counts, again and again: no connection is closed under a thread."""
+    for _ in range(60):
+        async with Journal(tmp_path / "jobs.sqlite") as journal:
+            reads = [asyncio.ensure_future(journal.get("0" * 32)) for _ in range(20)]
+            counts = [asyncio.ensure_future(journal.occurrences([(None, str(n))])) for n in range(20)]
+            await asyncio.sleep(0)
+        found = await asyncio.gather(*reads, *counts, return_exceptions=True)
+        assert all(answer in (None, [0]) or isinstance(answer, JournalError) for answer in found)
+
+
+async def test_occurrences_count_from_each_opening(tmp_path: Path) -> None:
+    """How many of the same came before, key and fingerprint together; a new run begins at 0."""
+    for _ in range(2):
+        async with Journal(tmp_path / "jobs.sqlite") as journal:
+            names: list[tuple[str | None, str]] = [(None, "a"), (None, "a"), ("k", "a"), (None, "b")]
+            assert await journal.occurrences(names) == [0, 1, 0, 0]
+            assert await journal.occurrences([("k", "a"), (None, "a")]) == [1, 2]
