@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.crossed import CROSSES, crossed
 from tests.fuzz.whole import whole
 from tests.reference import V1
 from tests.support import png
@@ -47,15 +48,18 @@ def drawing(cases: int) -> settings:
     )
 
 
-KINDS: Final = ("right", "one wrong", "one wrong", "one wrong", "mixed", "mixed", "mixed", "drawn", "drawn")
+KINDS: Final = (
+    *("right", "one wrong", "one wrong", "one wrong", "crossed", "crossed", "crossed", "crossed"),
+    *("mixed", "mixed", "drawn"),
+)
 
 
 @st.composite
 def bodies(draw: DrawFn, endpoint: str) -> Json:
     """Bodies of one endpoint: right ones, and right ones with something done to them.
 
-    Some are right in every field, and their fields agree. Of the others one field is wrong, or some are
-    drawn anew or left out with no regard to the rest, or all of them were drawn so.
+    Some are right in every field, and their fields agree. Of the others one field is wrong, or they meet a
+    rule between fields, or some are drawn anew or left out with no regard to the rest, or all were drawn so.
     """
     params = params_of(endpoint)
     body = draw(objects(params))
@@ -63,6 +67,8 @@ def bodies(draw: DrawFn, endpoint: str) -> Json:
     if kind == "drawn":
         return body
     body = whole(draw, endpoint, body)
+    if kind == "crossed" and endpoint in CROSSES:
+        return crossed(body, draw(st.sampled_from(CROSSES[endpoint])), params)
     if kind == "one wrong":
         return draw(wronged(body, params))
     if kind == "mixed":

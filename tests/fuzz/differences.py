@@ -22,6 +22,8 @@ class Difference(NamedTuple):
     reason: str
     shown: tuple[str, Json]
     """An endpoint and a body on which they differ so."""
+    given: tuple[str, ...] = ()
+    """Fields without which they do not."""
 
 
 ONLY_OURS: Final = (
@@ -131,12 +133,16 @@ ONLY_THEIRS: Final = (
         r"exactly one of voice_url and video_id",
         "the vendor's pages do not say outright that both are too many: they pass with a warning",
         ("custom_voices", {"voice_name": "fox", "voice_url": SOUND, "video_id": "1"}),
+        given=("voice_url", "video_id"),
     ),
 )
 """What the emulator refuses and our check lets pass, always with a warning."""
 
 
-def listed(differences: tuple[Difference, ...], name: str, said: str) -> Difference | None:
-    """The difference in a list that says so, if there is one."""
-    found = (d for d in differences if re.fullmatch(d.endpoints, name) and re.search(d.says, said, re.DOTALL))
-    return next(found, None)
+def listed(differences: tuple[Difference, ...], name: str, said: str, body: Json) -> Difference | None:
+    """The difference in a list that is this one, if there is one."""
+    for difference in differences:
+        here = re.fullmatch(difference.endpoints, name) and all(body.get(key) for key in difference.given)
+        if here and re.search(difference.says, said):
+            return difference
+    return None

@@ -34,9 +34,9 @@ def test_both_sides_judge_alike(name: str) -> None:
         mine, other = verdict(name, body)
         accepted.append(not mine and not other)
         if mine and not other:
-            assert listed(ONLY_OURS, name, mine), f"only ours refuses: {mine}\n{body}"
+            assert listed(ONLY_OURS, name, mine, body), f"only ours refuses: {mine}\n{body}"
         if other and not mine:
-            assert listed(ONLY_THEIRS, name, other), f"only theirs refuses: {other}\n{body}"
+            assert listed(ONLY_THEIRS, name, other, body), f"only theirs refuses: {other}\n{body}"
 
     judged()
     assert sum(accepted) >= LEAST_ACCEPTED * len(accepted)
@@ -48,7 +48,7 @@ def test_what_only_ours_refuses_is_met(difference: Difference) -> None:
     """Every difference of the first list is one: only our check refuses the body that shows it, for that."""
     name, body = difference.shown
     mine, other = verdict(name, body)
-    assert not other and listed(ONLY_OURS, name, mine) is difference
+    assert not other and listed(ONLY_OURS, name, mine, body) is difference
 
 
 @pytest.mark.parametrize("difference", ONLY_THEIRS, ids=lambda d: d.says)
@@ -56,4 +56,4 @@ def test_what_only_theirs_refuses_is_met(difference: Difference) -> None:
     """Every difference of the second list is one: only the emulator refuses the body that shows it."""
     name, body = difference.shown
     mine, other = verdict(name, body)
-    assert not mine and listed(ONLY_THEIRS, name, other) is difference
+    assert not mine and listed(ONLY_THEIRS, name, other, body) is difference

@@ -54,9 +54,9 @@ def things(name: str, request: Any) -> list[Any]:
     return made
 
 
-def drawn(name: str) -> list[Any]:
-    """Requests of one endpoint that our check accepts."""
-    found: list[Any] = []
+def drawn(name: str) -> list[tuple[Json, Any]]:
+    """Bodies of one endpoint, and their requests, that our check accepts."""
+    found: list[tuple[Json, Any]] = []
 
     @drawing(SENT)
     @given(body=bodies(name))
@@ -66,7 +66,7 @@ def drawn(name: str) -> list[Any]:
         except (RequestInvalid, TypeError):
             return
         if not ours(request):
-            found.append(request)
+            found.append((body, request))
 
     draw()
     return found
@@ -90,12 +90,12 @@ async def test_what_our_check_accepts_is_accepted(name: str) -> None:
     requests, taken = drawn(name), 0
     limits = {"limits": SLOTS}
     async with pair(SLOTS, seconds=5.0, client=limits) as (emu, client):
-        for request in requests:
+        for body, request in requests:
             emu.know(*things(name, request))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", KlingWarning)
                 said = await refusal(client, request)
             taken += not said
-            known = not said or LOOKED_UP.search(said) or listed(ONLY_THEIRS, name, said)
+            known = not said or LOOKED_UP.search(said) or listed(ONLY_THEIRS, name, said, body)
             assert known, f"{said}\n{request}"
         assert taken >= LEAST_ACCEPTED * len(requests) > 0
