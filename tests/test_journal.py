@@ -426,6 +426,7 @@ async def test_the_media_of_a_request_are_hashed(tmp_path: Path) -> None:
             await journal.digests(v1.ImageGeneration(prompt="a", image=Path("a\0b")))
 
 
+@virtual
 async def test_reads_under_way_end_before_the_file_is_closed(tmp_path: Path) -> None:
     """Closed in the middle of reads and counts, again and again: no connection is closed under a thread."""
     for _ in range(60):
@@ -437,6 +438,7 @@ async def test_reads_under_way_end_before_the_file_is_closed(tmp_path: Path) -> 
         assert all(answer in (None, [0]) or isinstance(answer, JournalError) for answer in found)
 
 
+@virtual
 async def test_occurrences_count_from_each_opening(tmp_path: Path) -> None:
     """How many of the same came before, key and fingerprint together; a new run begins at 0."""
     for _ in range(2):
