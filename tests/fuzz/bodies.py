@@ -78,6 +78,13 @@ def bodies(draw: DrawFn, endpoint: str) -> Json:
     return body
 
 
+@st.composite
+def crossings(draw: DrawFn, endpoint: str, cross: Json) -> Json:
+    """Bodies that are right but for these fields, which meet a rule between fields."""
+    params = params_of(endpoint)
+    return crossed(whole(draw, endpoint, draw(objects(params))), cross, params)
+
+
 def objects(params: Json) -> st.SearchStrategy[Json]:
     """Objects with all that is required and some of the rest."""
     needed = {name: values(facts) for name, facts in params.items() if facts.get("required")}

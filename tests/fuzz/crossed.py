@@ -110,6 +110,9 @@ OMNIS: Final[tuple[Json, ...]] = (
     {**OMNI, "image_list": [PLAIN], "prompt": "<<<image_2>>>"},
     {**OMNI, "element_list": [ELEMENT], "prompt": "<<<element_1>>> <<<element_2>>>"},
     {**OMNI, "prompt": "<<<video_1>>>"},
+    {**O1, "sound": "on"},
+    {**O1, "duration": "12"},
+    {**O1, "mode": "4k"},
     *({**OMNI, **cross, "model_name": "kling-v3-omni"} for cross in SHOTS),
 )
 

@@ -12,15 +12,28 @@ from typing import Any, Final
 import pytest
 from hypothesis import given
 
-from tests.fuzz.bodies import bodies, drawing
+from tests.fuzz.bodies import bodies, crossings, drawing
+from tests.fuzz.crossed import CROSSES
 from tests.fuzz.differences import ONLY_OURS, ONLY_THEIRS, Difference, listed
 from tests.fuzz.judging import ROWS, verdict
 
 Json = dict[str, Any]
 
 CASES: Final = int(os.environ.get("KLING_FUZZ_CASES", "150"))
+CROSSED: Final = 6
+"""How often each meeting of fields is drawn."""
 LEAST_ACCEPTED: Final = 0.15
 """Share of each endpoint's bodies that both accept: were there fewer, the test would say little."""
+
+
+def agreed(name: str, body: Json) -> bool:
+    """Whether both accept a body; where only one of them does, the difference must be listed."""
+    mine, other = verdict(name, body)
+    if mine and not other:
+        assert listed(ONLY_OURS, name, mine, body), f"only ours refuses: {mine}\n{body}"
+    if other and not mine:
+        assert listed(ONLY_THEIRS, name, other, body), f"only theirs refuses: {other}\n{body}"
+    return not mine and not other
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -31,16 +44,24 @@ def test_both_sides_judge_alike(name: str) -> None:
     @drawing(CASES)
     @given(body=bodies(name))
     def judged(body: Json) -> None:
-        mine, other = verdict(name, body)
-        accepted.append(not mine and not other)
-        if mine and not other:
-            assert listed(ONLY_OURS, name, mine, body), f"only ours refuses: {mine}\n{body}"
-        if other and not mine:
-            assert listed(ONLY_THEIRS, name, other, body), f"only theirs refuses: {other}\n{body}"
+        accepted.append(agreed(name, body))
 
     judged()
     assert sum(accepted) >= LEAST_ACCEPTED * len(accepted)
     assert not all(accepted)
+
+
+@pytest.mark.parametrize("name", CROSSES)
+def test_both_sides_judge_alike_where_fields_meet(name: str) -> None:
+    """So it is where a rule between fields is broken, or just held, whatever the other fields say."""
+    for cross in CROSSES[name]:
+
+        @drawing(CROSSED)
+        @given(body=crossings(name, cross))
+        def judged(body: Json) -> None:
+            agreed(name, body)
+
+        judged()
 
 
 @pytest.mark.parametrize("difference", ONLY_OURS, ids=lambda d: d.says)
