@@ -78,11 +78,17 @@ def _field(f: mi.Field) -> Field:
 
 
 def coerce(request: msgspec.Struct) -> None:
-    """Turn lists into tuples, and what media fields were given into `Media`, in place, at construction."""
+    """Turn lists into tuples, blank texts into empty ones, and what media fields were given into `Media`.
+
+    In place, at construction: a rule may ask whether a text is there as it asks of anything else.
+    """
     for field in fields(type(request)):
         value = getattr(request, field.name)
         if isinstance(value, list):
             value = tuple(value)
+            msgspec.structs.force_setattr(request, field.name, value)
+        elif isinstance(value, str) and value.isspace():
+            value = ""
             msgspec.structs.force_setattr(request, field.name, value)
         if "media" in field.extra and value not in (None, ""):
             try:

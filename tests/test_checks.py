@@ -275,6 +275,7 @@ def test_lists_become_tuples_and_sources_become_media() -> None:
     assert sample(image="https://a.example/x").image == Media(url="https://a.example/x")
     assert sample(image=None).image is None
     assert sample(image="").image == ""  # not set; left out of the body
+    assert (sample(image=" ").image, sample(note=" \n").note) == ("", "")
     coerce(made)  # harmless to repeat
     assert made.words == ("a",)
 

@@ -105,8 +105,13 @@ def prompt_or_shots(r: Any) -> Iterator[Problem | Doubt]:
         yield Doubt("prompt", "is ignored by the vendor when shot_type is 'customize'")
 
 
-def shots_match(r: Any) -> Iterator[Problem | Doubt]:
-    """Several shots need a type; given one by one they count from 1 and add up to the duration."""
+def shots_match(r: Any, unread: Callable[[Any], bool] = lambda _: False) -> Iterator[Problem | Doubt]:
+    """Several shots need a type; given one by one they count from 1 and add up to the duration.
+
+    Args:
+        r: The request.
+        unread: Tells whether the vendor does not read the request's duration.
+    """
     if not r.multi_shot:
         for name in ("shot_type", "multi_prompt"):
             if is_set(getattr(r, name)):
@@ -119,12 +124,12 @@ def shots_match(r: Any) -> Iterator[Problem | Doubt]:
     elif r.shot_type == "intelligence" and r.multi_prompt:
         yield Doubt("multi_prompt", "is ignored by the vendor when shot_type is 'intelligence'")
     elif r.shot_type == "customize":
-        yield from _shots_add_up(r.multi_prompt or (), r.duration or 5)
+        yield from _shots_add_up(r.multi_prompt or (), None if unread(r) else r.duration or 5)
 
 
-def _shots_add_up(shots: tuple[Shot, ...], duration: int) -> Iterator[Problem]:
+def _shots_add_up(shots: tuple[Shot, ...], duration: int | None) -> Iterator[Problem]:
     total = sum(shot.duration for shot in shots)
-    if total != duration:
+    if duration is not None and total != duration:
         yield Problem("multi_prompt", f"the shots last {total} s together; duration is {duration} s")
     indexes = [shot.index for shot in shots]
     if indexes != list(range(1, len(shots) + 1)):
