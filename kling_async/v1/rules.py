@@ -16,7 +16,7 @@ from kling_async.errors import Problem
 from kling_async.v1 import capabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from kling_async.checks import Rule
     from kling_async.v1.capabilities import ImageRow, VideoRow
@@ -268,12 +268,13 @@ def image_row(endpoint: str, model: str) -> ImageRow | None:
     return next(rows, None)
 
 
-def image_model(endpoint: str, *features: str) -> Rule:
+def image_model(endpoint: str, *features: str, unsure: Collection[str] = ()) -> Rule:
     """Return the rule that the model must offer what is asked for, by the map of image models.
 
     Args:
         endpoint: Name of the catalog row.
         *features: Columns of the map, each named as the field that asks for it.
+        unsure: Those of which the map alone speaks and the endpoint's page does not: they warn.
     """
 
     def model_can(r: Any) -> Iterator[Problem | Doubt]:
@@ -286,8 +287,13 @@ def image_model(endpoint: str, *features: str) -> Rule:
         if size and row.resolutions and size not in row.resolutions:
             yield Problem("resolution", f"{row.model} offers {', '.join(row.resolutions)}, not {size}")
         for name in features:
-            if asks_for(getattr(r, name)) and not getattr(row, name):
-                yield Problem(name, f"{row.model} does not offer it; {_others(endpoint, name)}")
+            if not asks_for(getattr(r, name)) or getattr(row, name):
+                continue
+            others = _others(endpoint, name)
+            if name in unsure:
+                yield Doubt(name, f"{row.model} may not offer it; {others}")
+            else:
+                yield Problem(name, f"{row.model} does not offer it; {others}")
 
     return model_can
 

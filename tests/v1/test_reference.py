@@ -249,7 +249,7 @@ def test_the_files_are_held_to_the_same_limits(path: str, field: Field, media: J
     assert [limits.url, limits.base64] == [way in media["accepts"] for way in ("url", "base64")]
     assert set(limits.formats) == set(media["formats"]) - {"jpg"}
     if limits.base64:
-        names = ("max_mb", "min_side_px", "aspect_min", "aspect_max")
+        names = ("max_mb", "min_side_px", "max_side_px", "aspect_min", "aspect_max")
         assert {name: getattr(limits, name) for name in names} == {name: media.get(name) for name in names}
 
 

@@ -205,7 +205,10 @@ class LipSyncInput(Part, frozen=True, kw_only=True):
     voice_language: (
         Annotated[
             Literal["zh", "en"],
-            Meta(description="A language that the voice has", extra={"default": "zh"}),
+            Meta(
+                description="A language that the voice has; a page of the vendor asks for it with a text",
+                extra={"default": "zh"},
+            ),
         ]
         | None
     ) = None
