@@ -192,7 +192,7 @@ def _check_value(path: str, node: mi.Type, value: object) -> Iterator[_Found]:  
             yield from _check_value(path, node.type, value)
         case mi.StructType():
             if not isinstance(value, node.cls):
-                yield _WrongType(path, f"must be a {node.cls.__name__}, not {_name(value)}")
+                yield _WrongType(path, f"must be of type {node.cls.__name__}, not {_name(value)}")
             elif not isinstance(value, Media):
                 yield from _walk(value, f"{path}.")
         case _:
