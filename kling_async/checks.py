@@ -78,11 +78,17 @@ def _field(f: mi.Field) -> Field:
 
 
 def coerce(request: msgspec.Struct) -> None:
-    """Turn lists into tuples, and what media fields were given into `Media`, in place, at construction."""
+    """Turn lists into tuples, blank texts into empty ones, and what media fields were given into `Media`.
+
+    In place, at construction: a rule may ask whether a text is there as it asks of anything else.
+    """
     for field in fields(type(request)):
         value = getattr(request, field.name)
         if isinstance(value, list):
             value = tuple(value)
+            msgspec.structs.force_setattr(request, field.name, value)
+        elif isinstance(value, str) and value.isspace():
+            value = ""
             msgspec.structs.force_setattr(request, field.name, value)
         if "media" in field.extra and value not in (None, ""):
             try:
@@ -186,7 +192,7 @@ def _check_value(path: str, node: mi.Type, value: object) -> Iterator[_Found]:  
             yield from _check_value(path, node.type, value)
         case mi.StructType():
             if not isinstance(value, node.cls):
-                yield _WrongType(path, f"must be a {node.cls.__name__}, not {_name(value)}")
+                yield _WrongType(path, f"must be of type {node.cls.__name__}, not {_name(value)}")
             elif not isinstance(value, Media):
                 yield from _walk(value, f"{path}.")
         case _:

@@ -33,6 +33,7 @@ class Limits(NamedTuple):
     formats: tuple[str, ...] = ("jpeg", "png")
     max_mb: float | None = None
     min_side_px: int | None = None
+    max_side_px: int | None = None
     aspect_min: float | None = None
     """Width / height."""
     aspect_max: float | None = None
@@ -101,7 +102,8 @@ def _jpeg_size(file: BinaryIO) -> ImageInfo | None:
     return None
 
 
-_MP4_BRANDS: Final = frozenset({b"M4A ", b"M4B ", b"mp42", b"isom", b"iso2", b"mp41"})
+_NO_SOUND: Final = frozenset({b"qt  ", b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis"})
+"""What the container of M4A may hold instead, by its brand: QuickTime, pictures."""
 
 
 def read_audio(file: BinaryIO) -> str | None:
@@ -111,8 +113,8 @@ def read_audio(file: BinaryIO) -> str | None:
         return "mp3"
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
         return "wav"
-    if head[4:8] == b"ftyp" and head[8:12] in _MP4_BRANDS:
-        return "m4a"
+    if head[4:8] == b"ftyp" and len(head) == 12:
+        return None if head[8:12] in _NO_SOUND else "m4a"
     if head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE0 == 0xE0:
         layer = head[1] >> 1 & 3  # of an MPEG frame; 0 is what ADTS, the frames of AAC, has there
         return "mp3" if layer else "aac" if head[1] & 0xF0 == 0xF0 else None
@@ -150,6 +152,8 @@ def _judge_sides(info: ImageInfo, limits: Limits) -> str | None:
     size = f"is {info.width} x {info.height} px"
     if min(info.width, info.height) < (limits.min_side_px or 1):
         return f"{size}; each side needs at least {limits.min_side_px or 1} px"
+    if limits.max_side_px is not None and max(info.width, info.height) > limits.max_side_px:
+        return f"{size}; each side may have at most {limits.max_side_px} px"
     low, high = limits.aspect_min, limits.aspect_max
     if low is not None and high is not None and not low <= info.width / info.height <= high:
         return f"{size}; width / height must lie within 1:{1 / low:g} and {high:g}:1"

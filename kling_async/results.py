@@ -37,7 +37,7 @@ def decode_result(kind: type[R], data: bytes, *, array: str = "", beside: dict[s
         if array and isinstance(raw, list):
             raw = {array: raw}
         whole = {**beside, **raw} if beside and isinstance(raw, dict) else raw
-        result = msgspec.convert(_without_nulls(whole), kind, strict=False)
+        result = msgspec.convert(_without_blanks(whole), kind, strict=False)
     except msgspec.DecodeError as error:  # of which what convert raises is a subclass
         raise BadResponse(f"the result cannot be read: {error}", http_status=200) from None
     msgspec.structs.force_setattr(cast("Any", result), "raw", raw)
@@ -61,11 +61,15 @@ def answer_of(row: Call[R], got: Got) -> R:
     return result
 
 
-def _without_nulls(value: Any) -> Any:
-    """Drop nulls at any depth: one in a paid result must not make all of it unreadable."""
+def _without_blanks(value: Any) -> Any:
+    """Drop nulls and empty texts at any depth: one in a paid result must not make all of it unreadable."""
     if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value if item is not None] if isinstance(value, list) else value
+        return {key: _without_blanks(item) for key, item in value.items() if item is not None and item != ""}
+    return (
+        [_without_blanks(item) for item in value if item not in (None, "")]
+        if isinstance(value, list)
+        else value
+    )
 
 
 def result_of(endpoint: Endpoint[R], record: TaskRecord) -> R:

@@ -39,7 +39,20 @@ PAGE_MAX: Final = 1000
 PAGE_SIZE_MAX: Final = 500
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Discreet(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of what holds signed addresses: its repr leaves out ``raw``, unset fields and their queries."""
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Show rich, and its tracebacks, no more than anybody else."""
+        items = [(name, getattr(self, name)) for name in self.__struct_fields__ if name != "raw"]
+        return [(name, keepable(item)) for name, item in items if item is not None and item not in ("", {})]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={item!r}" for name, item in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
+
+class Request(Discreet, frozen=True, kw_only=True, omit_defaults=True):
     """A value that describes one call. It is checked and encoded by what its fields' ``Meta`` say.
 
     Fields left at None are not sent, so the vendor's default applies; an empty text counts as not set.
@@ -56,7 +69,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         coerce(self)
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Part(Discreet, frozen=True, kw_only=True, omit_defaults=True):
     """Base of the objects within a request."""
 
     def __post_init__(self) -> None:
@@ -70,23 +83,6 @@ class TaskRequest(Request, Generic[R_co], frozen=True, kw_only=True, omit_defaul
 
 class CallRequest(Request, Generic[R_co], frozen=True, kw_only=True, omit_defaults=True):
     """A request that is answered at once; ``client.call()`` takes it. R is the type of the answer."""
-
-
-class Discreet(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of what holds signed addresses: its repr leaves out ``raw``, unset fields and their queries."""
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Show rich, and its tracebacks, no more than anybody else."""
-        items = [(name, getattr(self, name)) for name in self.__struct_fields__ if name != "raw"]
-        return [
-            (name, without_query(item) if isinstance(item, str) and "://" in item else item)
-            for name, item in items
-            if item is not None and item != ""
-        ]
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={item!r}" for name, item in self.__rich_repr__())
-        return f"{type(self).__name__}({shown})"
 
 
 class File(Discreet, frozen=True):

@@ -119,7 +119,7 @@ def sample(**values: Any) -> Sample:
         pytest.param("inners", (), "inners", "has 0 entries; at least 1", id="too few entries"),
         pytest.param("words", "ab", "words", "must be a list or tuple, not str", id="text for array"),
         pytest.param("words", ("a", 1), "words[1]", "must be a text, not int", id="entry of another type"),
-        pytest.param("inner", {"word": "a"}, "inner", "must be a Inner, not dict", id="dict for struct"),
+        pytest.param("inner", {"word": "a"}, "inner", "must be of type Inner, not dict", id="dict for struct"),
         pytest.param(
             "inner", Inner(word="abcd"), "inner.word", "has 4 characters; at most 3", id="inside a struct"
         ),
@@ -131,10 +131,10 @@ def sample(**values: Any) -> Sample:
             id="inside an entry",
         ),
         pytest.param(
-            "inners", ({},), "inners[0]", "must be a Inner, not dict", id="dict for an entry"
+            "inners", ({},), "inners[0]", "must be of type Inner, not dict", id="dict for an entry"
         ),
         pytest.param("inner", Inner(word=""), "inner.word", "must not be empty", id="required inside"),
-        pytest.param("image", [b"x"], "image", "must be a Media, not tuple", id="array for a media"),
+        pytest.param("image", [b"x"], "image", "must be of type Media, not tuple", id="array for a media"),
         pytest.param("extra", None, "extra", "must be a dict", id="extra of another type"),
         pytest.param(
             "extra",
@@ -275,6 +275,7 @@ def test_lists_become_tuples_and_sources_become_media() -> None:
     assert sample(image="https://a.example/x").image == Media(url="https://a.example/x")
     assert sample(image=None).image is None
     assert sample(image="").image == ""  # not set; left out of the body
+    assert (sample(image=" ").image, sample(note=" \n").note) == ("", "")
     coerce(made)  # harmless to repeat
     assert made.words == ("a",)
 

@@ -160,7 +160,10 @@ def test_what_is_neither_png_nor_jpeg_has_no_header(data: bytes) -> None:
         pytest.param(b"\x00\x00\x00\x20ftypM4A \x00", "m4a", id="m4a"),
         pytest.param(b"\x00\x00\x00\x18ftypmp42\x00", "m4a", id="m4a of a general brand"),
         pytest.param(b"RIFF\x00\x00\x00\x00AVI LIST", None, id="another RIFF"),
+        pytest.param(b"\x00\x00\x00\x1cftyp3gp4\x00", "m4a", id="m4a of a telephone"),
+        pytest.param(b"\x00\x00\x00\x1cftypiso5\x00", "m4a", id="m4a in fragments"),
         pytest.param(b"\x00\x00\x00\x14ftypqt  \x00", None, id="a film"),
+        pytest.param(b"\x00\x00\x00\x1cftypheic\x00", None, id="a picture"),
         pytest.param(b"OggS" + bytes(20), None, id="ogg"),
         pytest.param(b"fLaC" + bytes(20), None, id="flac"),
         pytest.param(b"\xff\xe1\x00\x00", None, id="no layer, no ADTS"),
@@ -223,6 +226,9 @@ def test_other_limits_other_words() -> None:
     assert judge(png(900, 300), 1, narrow) == "is 900 x 300 px; width / height must lie within 1:2 and 2:1"
     assert judge(png(900, 300), 1, FRAME) is None
     assert judge(png(9, 3), 99 * MB, MASK) is None
+    large = Limits(max_side_px=500)
+    assert judge(png(500, 500), 1, large) is None
+    assert judge(png(1, 501), 1, large) == "is 1 x 501 px; each side may have at most 500 px"
     assert judge(png(9, 0), 1, MASK) == "is 9 x 0 px; each side needs at least 1 px"
 
 

@@ -66,6 +66,13 @@ def test_a_result_of_an_unknown_endpoint_is_its_raw_object() -> None:
     assert result_of(row, record(b'{"files":[1]}')) == RawResult(raw={"files": [1]})
 
 
+def test_what_is_empty_counts_as_not_told() -> None:
+    """An object, a number or an array that came as an empty text or null is left at its default."""
+    data = b'{"elements":[{"element_id":"","element_video_list":"","tag_list":null,"element_name":"Ann"}]}'
+    (element,) = decode_result(v1.Elements, data).elements
+    assert element == v1.Element(element_name="Ann")
+
+
 def test_raw_is_the_vendor_s_object_whatever_it_holds() -> None:
     """New fields, also those named like ours, are kept under their names and disturb nothing."""
     data = b'{"videos":[{"id":"1","fps":24}],"raw":5,"__raw__":{"x":1}}'

@@ -12,6 +12,7 @@ import pytest
 
 from kling_async import v1, wire
 from kling_async.catalog import endpoint_of
+from kling_async.endpoints import RawTask
 from kling_async.results import result_of
 from kling_async.wire import (
     CallRequest,
@@ -378,3 +379,18 @@ def test_a_record_as_plain_data_can_be_kept() -> None:
         "mask": "<26 characters>",
     }
     assert "5ecre7" not in repr(plain) and msgspec.json.encode(plain)
+
+
+def test_a_request_s_repr_shows_what_is_set_and_no_secret() -> None:
+    """At any depth: neither queries of addresses, also within a text or ``extra``, nor files, nor unset fields."""
+    request = v1.ImageToVideo(
+        image="https://a.example/x.png?sign=SECRET",
+        image_tail=b"SECRET",
+        prompt="As https://a.example/y?SECRET shows?",
+        extra={"new": {"url": "https://a.example/z?SECRET", "file": "SECRET" * 1000}},
+    )
+    shown = repr(request)
+    assert "SECRET" not in shown and "None" not in shown
+    assert "prompt='As https://a.example/y shows?'" in shown
+    assert repr(v1.WatermarkInfo(enabled=False)) == "WatermarkInfo(enabled=False)"
+    assert "SECRET" not in repr(RawTask(path="/v1/x", body={"url": "https://a.example/z?SECRET"}))

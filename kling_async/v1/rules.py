@@ -16,7 +16,7 @@ from kling_async.errors import Problem
 from kling_async.v1 import capabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from kling_async.checks import Rule
     from kling_async.v1.capabilities import ImageRow, VideoRow
@@ -105,8 +105,13 @@ def prompt_or_shots(r: Any) -> Iterator[Problem | Doubt]:
         yield Doubt("prompt", "is ignored by the vendor when shot_type is 'customize'")
 
 
-def shots_match(r: Any) -> Iterator[Problem | Doubt]:
-    """Several shots need a type; given one by one they count from 1 and add up to the duration."""
+def shots_match(r: Any, unread: Callable[[Any], bool] = lambda _: False) -> Iterator[Problem | Doubt]:
+    """Several shots need a type; given one by one they count from 1 and add up to the duration.
+
+    Args:
+        r: The request.
+        unread: Tells whether the vendor does not read the request's duration.
+    """
     if not r.multi_shot:
         for name in ("shot_type", "multi_prompt"):
             if is_set(getattr(r, name)):
@@ -119,12 +124,12 @@ def shots_match(r: Any) -> Iterator[Problem | Doubt]:
     elif r.shot_type == "intelligence" and r.multi_prompt:
         yield Doubt("multi_prompt", "is ignored by the vendor when shot_type is 'intelligence'")
     elif r.shot_type == "customize":
-        yield from _shots_add_up(r.multi_prompt or (), r.duration or 5)
+        yield from _shots_add_up(r.multi_prompt or (), None if unread(r) else r.duration or 5)
 
 
-def _shots_add_up(shots: tuple[Shot, ...], duration: int) -> Iterator[Problem]:
+def _shots_add_up(shots: tuple[Shot, ...], duration: int | None) -> Iterator[Problem]:
     total = sum(shot.duration for shot in shots)
-    if total != duration:
+    if duration is not None and total != duration:
         yield Problem("multi_prompt", f"the shots last {total} s together; duration is {duration} s")
     indexes = [shot.index for shot in shots]
     if indexes != list(range(1, len(shots) + 1)):
@@ -263,12 +268,13 @@ def image_row(endpoint: str, model: str) -> ImageRow | None:
     return next(rows, None)
 
 
-def image_model(endpoint: str, *features: str) -> Rule:
+def image_model(endpoint: str, *features: str, unsure: Collection[str] = ()) -> Rule:
     """Return the rule that the model must offer what is asked for, by the map of image models.
 
     Args:
         endpoint: Name of the catalog row.
         *features: Columns of the map, each named as the field that asks for it.
+        unsure: Those of which the map alone speaks and the endpoint's page does not: they warn.
     """
 
     def model_can(r: Any) -> Iterator[Problem | Doubt]:
@@ -281,8 +287,13 @@ def image_model(endpoint: str, *features: str) -> Rule:
         if size and row.resolutions and size not in row.resolutions:
             yield Problem("resolution", f"{row.model} offers {', '.join(row.resolutions)}, not {size}")
         for name in features:
-            if asks_for(getattr(r, name)) and not getattr(row, name):
-                yield Problem(name, f"{row.model} does not offer it; {_others(endpoint, name)}")
+            if not asks_for(getattr(r, name)) or getattr(row, name):
+                continue
+            others = _others(endpoint, name)
+            if name in unsure:
+                yield Doubt(name, f"{row.model} may not offer it; {others}")
+            else:
+                yield Problem(name, f"{row.model} does not offer it; {others}")
 
     return model_can
 

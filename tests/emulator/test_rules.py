@@ -125,6 +125,12 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         {**MULTI, "multi_prompt": [SHOTS[0], {**SHOTS[1], "prompt": "<<<image_2>>>"}]},
         "<<<image_2>>> is not in image_list",
     ),
+    (
+        "omni_video",
+        {**MULTI, "video_list": [BASE], "multi_prompt": [{**SHOTS[0], "duration": "9"}]},
+        {**MULTI, "video_list": [FEATURE], "multi_prompt": [{**SHOTS[0], "duration": "9"}]},
+        "sum of duration",
+    ),
     ("omni_video", {"prompt": "<<<object_1>>>"}, {"prompt": "<<<image_0>>>"}, "<<<image_0>>>"),
     (
         "motion_control",

@@ -129,6 +129,15 @@ ONLY_THEIRS: Final = (
         ("text_to_video", {"model_name": "kling-v1", "prompt": "a fox"}),
     ),
     Difference(
+        "image_generation",
+        r"element_list '\.\.\.' is not supported by kling-v2-1",
+        "the map of models denies it, the table of fields does not: it passes with a warning",
+        (
+            "image_generation",
+            {"model_name": "kling-v2-1", "prompt": "a fox", "element_list": [{"element_id": 1}]},
+        ),
+    ),
+    Difference(
         "custom_voices",
         r"exactly one of voice_url and video_id",
         "the vendor's pages do not say outright that both are too many: they pass with a warning",

@@ -162,6 +162,11 @@ DOUBTS: Final = {
         image(model_name="kling-v2-1", image=PICTURE, human_fidelity=0.5), "human_fidelity", "is read only"
     ),
     "a fidelity of another model": Case(image(image_fidelity=0.5), "image_fidelity", "for kling-v2-1"),
+    "elements of another model": Case(
+        image(model_name="kling-v2-1", element_list=(v1.ElementRef(element_id=1),)),
+        "element_list",
+        "may not offer it",
+    ),
     "a negative prompt in a sample only": Case(
         v1.MultiImageToImage(
             subject_image_list=(v1.SubjectImage(subject_image=PICTURE),), negative_prompt="rain"

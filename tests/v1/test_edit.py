@@ -233,3 +233,13 @@ def test_a_named_model_is_doubted(model: str, text: str) -> None:
         session_id=SESSION, edit_mode="removal", prompt="<<<video_1>>>", model_name=model
     )
     assert doubted(request) == [("model_name", text)]
+
+
+def test_what_shows_a_session_is_files() -> None:
+    """The prepared video; the video with its marks, its cover and the masks of all frames."""
+    video = v1.SelectionVideo(normalized_video="https://a.example/0.mp4?sign=1")
+    assert [(f.name, f.suffix) for f in video.files()] == [("normalized", ".mp4")]
+    shown = v1.PreviewFiles(video="https://a.example/1", tracking_output="https://a.example/2")
+    files = v1.SelectionPreview(res=shown).files()
+    assert [(f.name, f.suffix, f.url[-1]) for f in files] == [("video", ".mp4", "1"), ("tracking", "", "2")]
+    assert not any(r.files(watermarked=True) for r in (video, v1.SelectionPreview(res=shown)))

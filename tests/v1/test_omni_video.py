@@ -19,6 +19,16 @@ UNSAID = (v1.OmniVideoClip(video_url="https://a.example/v.mp4"),)
 EMPTY = (v1.OmniVideoClip(video_url="https://a.example/v.mp4", refer_type=""),)  # type: ignore[arg-type]
 FEATURE = (v1.OmniVideoClip(video_url="https://a.example/v.mp4", refer_type="feature"),)
 SHAPED = {"aspect_ratio": "16:9"}
+SHOTS: dict[str, Any] = {
+    "prompt": None,
+    "multi_shot": True,
+    "shot_type": "customize",
+    "multi_prompt": (
+        v1.Shot(index=1, prompt="A door", duration=2),
+        v1.Shot(index=2, prompt="A cat", duration=6),
+    ),
+}
+"""Of eight seconds."""
 
 
 def omni(**values: Any) -> v1.OmniVideo:
@@ -113,6 +123,11 @@ def omni(**values: Any) -> v1.OmniVideo:
             id="no shots",
         ),
         pytest.param(
+            {"video_list": FEATURE, **SHOTS},
+            [("multi_prompt", "the shots last 8 s together; duration is 5 s")],
+            id="shots of another length beside a borrowed video",
+        ),
+        pytest.param(
             {**O1, "duration": 11},
             [("duration", "kling-video-o1 offers 3, 4, 5, 6, 7, 8, 9, 10 s, not 11")],
             id="o1",
@@ -136,6 +151,7 @@ def test_what_is_certain_is_refused(values: dict[str, Any], problems: list[tuple
         pytest.param({"image_list": (PLAIN,) * 4, "video_list": BASE}, id="four beside a video"),
         pytest.param({"image_list": (START,), "element_list": (ELEMENT,) * 3}, id="three beside a frame"),
         pytest.param({**O1, "image_list": (START,), "element_list": (ELEMENT,) * 4}, id="o1, four beside it"),
+        pytest.param({"video_list": BASE, **SHOTS}, id="shots of an edited video, which keeps its length"),
         pytest.param({"video_list": BASE, "sound": False}, id="no sound beside a video"),
         pytest.param({**SHAPED, "video_list": FEATURE, "duration": 10}, id="ten seconds beside a video"),
         pytest.param({**O1, **SHAPED, "duration": 10}, id="o1, a text, ten seconds"),
@@ -145,6 +161,12 @@ def test_what_is_certain_is_refused(values: dict[str, Any], problems: list[tuple
 def test_what_just_fits_is_accepted(values: dict[str, Any]) -> None:
     """The nearest neighbours of what is refused above and doubted below pass in silence."""
     assert doubted(omni(**values)) == []
+
+
+def test_limits_of_one_model_are_not_those_of_an_unknown_one() -> None:
+    """Four elements beside a frame: refused for kling-v3-omni, judged by the vendor for a newer model."""
+    newer = omni(model_name="kling-v99", image_list=(START,), element_list=(ELEMENT,) * 4)
+    assert [field for field, _ in doubted(newer)] == ["model_name"]
 
 
 SHAPE_ASKED = "the vendor's page asks for it unless a first frame or an edited video has it"

@@ -249,7 +249,7 @@ def test_the_files_are_held_to_the_same_limits(path: str, field: Field, media: J
     assert [limits.url, limits.base64] == [way in media["accepts"] for way in ("url", "base64")]
     assert set(limits.formats) == set(media["formats"]) - {"jpg"}
     if limits.base64:
-        names = ("max_mb", "min_side_px", "aspect_min", "aspect_max")
+        names = ("max_mb", "min_side_px", "max_side_px", "aspect_min", "aspect_max")
         assert {name: getattr(limits, name) for name in names} == {name: media.get(name) for name in names}
 
 
@@ -382,3 +382,24 @@ def test_the_vendor_s_answers_decode(name: str) -> None:
     result = results.result_of(row, finished)
     assert result != row.result()
     assert result.raw == example["finished"]["data"]["task_result"]
+
+
+def addresses(value: Any) -> set[str]:
+    """Every address in a piece of an answer."""
+    if isinstance(value, dict):
+        return {found for item in value.values() for found in addresses(item)}
+    if isinstance(value, list):
+        return {found for item in value for found in addresses(item)}
+    return {value} if isinstance(value, str) and value.startswith("https://") else set()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_address_in_an_answer_is_a_file_of_its_result(name: str) -> None:
+    """Videos, images, sounds, elements, voices and faces, the clean ones and the marked copies apart."""
+    example, row = V1["endpoints"][name]["example"], ROWS[name]
+    answer = example.get("finished", example["response"])["data"]
+    answer = answer if isinstance(row, Call) else answer["task_result"]
+    result = results.decode_result(row.result, msgspec.json.encode(answer), array=getattr(row, "array", ""))
+    clean, marked = ({file.url for file in result.files(watermarked=w)} for w in (False, True))
+    assert clean | marked == addresses(answer)
+    assert not clean & marked

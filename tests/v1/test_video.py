@@ -117,9 +117,7 @@ def answer(case: str) -> Any:
 def test_a_finished_task_is_read() -> None:
     """Id, address and length of the video; an empty watermark address is no file."""
     result = answer("finished")
-    video = v1.Video(
-        id="743211632612511839", url="https://example.com/videos-url.mp4", watermark_url="", duration="5.041"
-    )
+    video = v1.Video(id="743211632612511839", url="https://example.com/videos-url.mp4", duration="5.041")
     assert result.videos == (video,)
     assert result.files() == (File("https://example.com/videos-url.mp4", ".mp4", "0"),)
     assert result.files(watermarked=True) == ()

@@ -55,7 +55,10 @@ def prompt_or_shots(body: Body) -> None:
 
 
 def shots_add_up(body: Body) -> None:
-    """Several shots need a type; given one by one they count from 1 and last as long as the whole."""
+    """Several shots need a type; given one by one they count from 1 and last as long as the whole.
+
+    An edited video keeps its own length, which is not known here.
+    """
     if body.get("multi_shot") and "shot_type" not in body:
         raise Refusal(1201, "shot_type is required when multi_shot is true")
     if not customized(body):
@@ -65,7 +68,8 @@ def shots_add_up(body: Body) -> None:
         raise Refusal(1201, "multi_prompt is required when shot_type is customize")
     if [shot["index"] for shot in shots] != list(range(1, len(shots) + 1)):
         raise Refusal(1201, "multi_prompt index must count from 1 without gaps")
-    if sum(float(shot["duration"]) for shot in shots) != float(body.get("duration", "5")):
+    edited = any(video.get("refer_type", "base") == "base" for video in body.get("video_list", ()))
+    if not edited and sum(float(shot["duration"]) for shot in shots) != float(body.get("duration", "5")):
         raise Refusal(1201, "multi_prompt: the sum of duration must equal the duration of the task")
 
 

@@ -138,11 +138,22 @@ def restyling_needs_an_image(r: ImageGeneration) -> Iterator[Problem | Doubt]:
         yield Problem("image", "kling-v2-new only restyles an image")
 
 
+def ended_models(r: ImageGeneration) -> Iterator[Problem | Doubt]:
+    """What the models that ended never took; they may still answer."""
+    if r.model_name == "kling-v1" and r.aspect_ratio == "21:9":
+        yield Problem("aspect_ratio", "kling-v1 has no 21:9")
+    if r.model_name == "kling-v1-5" and r.image and not r.image_reference:
+        yield Problem("image_reference", "kling-v1-5 needs it with image; 'subject' or 'face'")
+    if r.model_name == "kling-v2" and r.image and r.resolution == "2k":
+        yield Problem("resolution", "kling-v2 makes 2k of a text only: with image it keeps the image's size")
+
+
 ImageGeneration.rules = (
     image_excludes_negative,
     reference_needs_image,
     together_at_most(10, "image", "element_list"),
-    image_model("image_generation", "image_reference", "element_list"),
+    image_model("image_generation", "image_reference", "element_list", unsure=("element_list",)),
     fidelity_is_read,
     restyling_needs_an_image,
+    ended_models,
 )

@@ -19,7 +19,7 @@ from kling_async.inputs import MediaInput
 from kling_async.v1 import capabilities
 from kling_async.v1.parts import Charged, InputImage, Videos, WatermarkInfo
 from kling_async.v1.rules import exactly_one, is_set, model_is_known
-from kling_async.wire import CallRequest, Discreet, Part, TaskRequest
+from kling_async.wire import CallRequest, Discreet, File, Part, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +71,11 @@ class SelectionVideo(SelectionAnswer, frozen=True, kw_only=True):
     """How many frames there are to mark, the first one being 0."""
     normalized_video: str = ""
     """Address of the prepared video."""
+
+    def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
+        """Return the prepared video; it is not watermarked."""
+        url = "" if watermarked else self.normalized_video
+        return (File(url, ".mp4", "normalized"),) if url else ()
 
 
 class RleMask(Discreet, frozen=True, kw_only=True):
@@ -128,6 +133,15 @@ class SelectionPreview(SelectionAnswer, frozen=True, kw_only=True):
     """The marks of a session, seen in its video."""
 
     res: PreviewFiles = PreviewFiles()
+
+    def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
+        """Return the video with its marks, its cover, and the masks of all frames; none is watermarked."""
+        if watermarked:
+            return ()
+        shown = self.res
+        found = (shown.video, ".mp4", "video"), (shown.video_cover, ".png", "cover")
+        masks = (shown.tracking_output, "", "tracking")  # what it is a file of the vendor does not say
+        return tuple(File(url, suffix, name) for url, suffix, name in (*found, masks) if url)
 
 
 class InitSelection(CallRequest[SelectionVideo], frozen=True, kw_only=True, omit_defaults=True):

@@ -17,7 +17,7 @@ from kling_async.inputs import MediaInput
 from kling_async.v1.parts import Charged, DerivedVideos, WatermarkInfo
 from kling_async.v1.rules import exactly_one, is_set, parts
 from kling_async.v1.tts_voices import speed_is_rounded, voice_speaks
-from kling_async.wire import CallRequest, Discreet, Part, TaskRequest
+from kling_async.wire import CallRequest, Discreet, File, Part, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +68,11 @@ class Faces(Charged, frozen=True, kw_only=True):
     session_id: str = ""
     """`AdvancedLipSync` needs it."""
     face_data: tuple[Face, ...] = ()
+
+    def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
+        """Return the pictures of the faces, named by their ids; none is watermarked."""
+        found = () if watermarked else self.face_data
+        return tuple(File(face.face_image, ".png", face.face_id) for face in found if face.face_image)
 
 
 class IdentifyFace(CallRequest[Faces], frozen=True, kw_only=True, omit_defaults=True):
@@ -205,7 +210,10 @@ class LipSyncInput(Part, frozen=True, kw_only=True):
     voice_language: (
         Annotated[
             Literal["zh", "en"],
-            Meta(description="A language that the voice has", extra={"default": "zh"}),
+            Meta(
+                description="A language that the voice has; a page of the vendor asks for it with a text",
+                extra={"default": "zh"},
+            ),
         ]
         | None
     ) = None

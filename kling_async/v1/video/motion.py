@@ -38,7 +38,7 @@ class MotionControl(TaskRequest[Videos], frozen=True, kw_only=True, omit_default
         MediaInput,
         Meta(
             description="Figure and background, framed much as in the video; the file itself is taken too",
-            extra={"media": IMAGE},
+            extra={"media": IMAGE._replace(max_side_px=65536)},
         ),
     ]
     video_url: Annotated[

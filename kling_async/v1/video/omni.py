@@ -22,6 +22,7 @@ __all__ = ["DEFAULT_OMNI_VIDEO_MODEL", "OmniVideo", "OmniVideoClip", "OmniVideoI
 DEFAULT_OMNI_VIDEO_MODEL: Final = "kling-v3-omni"
 """Sent where the caller names no model."""
 _O1: Final = "kling-video-o1"
+_V3: Final = "kling-v3-omni"
 
 
 class OmniVideoImage(Part, frozen=True, kw_only=True):
@@ -161,6 +162,11 @@ def edits(r: OmniVideo) -> bool:
     return any((video.refer_type or "base") == "base" for video in r.video_list or ())
 
 
+def shots_of_omni(r: OmniVideo) -> Iterator[Problem | Doubt]:
+    """Several shots are as long as the video, if its length is asked for: an edited one keeps its own."""
+    yield from shots_match(r, unread=edits)
+
+
 def frames_in_order(r: OmniVideo) -> Iterator[Problem | Doubt]:
     """One first frame and one end frame at most, the end only with a start, none with an edited video."""
     frames = frames_of(r)
@@ -193,7 +199,7 @@ def few_references(r: OmniVideo) -> Iterator[Problem | Doubt]:
     if total > most:
         beside = " beside a video" if r.video_list else ""
         yield Problem("image_list", f"images and elements are {total} together; at most {most}{beside}")
-    if frames and elements > 3 and r.model_name != _O1:
+    if frames and elements > 3 and r.model_name == _V3:
         yield Problem("element_list", f"has {elements} entries; at most 3 beside frames")
 
 
@@ -230,7 +236,7 @@ def frame_shape(r: OmniVideo) -> Iterator[Problem | Doubt]:
 
 OmniVideo.rules = (
     prompt_or_shots,
-    shots_match,
+    shots_of_omni,
     frames_in_order,
     frames_of_o1,
     few_references,
