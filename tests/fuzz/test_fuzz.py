@@ -48,7 +48,6 @@ def test_both_sides_judge_alike(name: str) -> None:
 
     judged()
     assert sum(accepted) >= LEAST_ACCEPTED * len(accepted)
-    assert not all(accepted)
 
 
 @pytest.mark.parametrize("name", CROSSES)
