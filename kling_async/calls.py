@@ -9,7 +9,7 @@ import msgspec
 from kling_async.catalog import call_of, endpoint_of
 from kling_async.checks import check, to_wire
 from kling_async.endpoints import check_path
-from kling_async.errors import BadResponse, Problem, RequestInvalid
+from kling_async.errors import BadResponse, Problem, RequestInvalid, TaskNotFound, api_error
 from kling_async.files import check_media, encode
 from kling_async.results import answer_of
 from kling_async.retry import read_patiently
@@ -55,7 +55,11 @@ async def read(
         return await engine.transport.read(method, path, params=params, body=body, timeouts=engine.timeouts)
 
     repeatable = harmless or method == "GET"
-    return await read_patiently(once, retry=engine.retry, rng=engine.rng, what=path, repeatable=repeatable)
+    try:
+        return await read_patiently(once, retry=engine.retry, rng=engine.rng, repeatable=repeatable)
+    except TaskNotFound as error:  # what is not there is something that the request names
+        missing = api_error(1201, error.message, request_id=error.request_id, http_status=400)
+    raise missing
 
 
 async def list_page(
