@@ -119,7 +119,7 @@ def sample(**values: Any) -> Sample:
         pytest.param("inners", (), "inners", "has 0 entries; at least 1", id="too few entries"),
         pytest.param("words", "ab", "words", "must be a list or tuple, not str", id="text for array"),
         pytest.param("words", ("a", 1), "words[1]", "must be a text, not int", id="entry of another type"),
-        pytest.param("inner", {"word": "a"}, "inner", "must be of type Inner, not dict", id="dict for struct"),
+        pytest.param("inner", {"word": "a"}, "inner", "must be of type Inner, not dict", id="a dict"),
         pytest.param(
             "inner", Inner(word="abcd"), "inner.word", "has 4 characters; at most 3", id="inside a struct"
         ),

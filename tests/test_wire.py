@@ -382,7 +382,7 @@ def test_a_record_as_plain_data_can_be_kept() -> None:
 
 
 def test_a_request_s_repr_shows_what_is_set_and_no_secret() -> None:
-    """At any depth: neither queries of addresses, also within a text or ``extra``, nor files, nor unset fields."""
+    """Neither queries of addresses, also within a text or ``extra``, nor files, nor what is unset."""
     request = v1.ImageToVideo(
         image="https://a.example/x.png?sign=SECRET",
         image_tail=b"SECRET",
