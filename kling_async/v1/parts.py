@@ -21,6 +21,8 @@ __all__ = [
     "DerivedVideos",
     "ElementRef",
     "Image",
+    "ImageCount",
+    "ImageRatio",
     "Images",
     "InputImage",
     "MultiPrompt",
@@ -86,6 +88,17 @@ CfgScale = (
     Annotated[
         float,
         Meta(ge=0, le=1, description="Higher follows the prompt more closely", extra={"default": 0.5}),
+    ]
+    | None
+)
+
+ImageCount = (
+    Annotated[int, Meta(ge=1, le=9, description="How many images, and slots", extra={"default": 1})] | None
+)
+ImageRatio = (
+    Annotated[
+        Literal["16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9"],
+        Meta(description="Frame", extra={"default": "16:9"}),
     ]
     | None
 )

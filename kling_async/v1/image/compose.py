@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 from msgspec import Meta
 
 from kling_async.checks import Doubt, Rule
 from kling_async.headers import IMAGE
 from kling_async.inputs import MediaInput
-from kling_async.v1.parts import Images, WatermarkInfo
+from kling_async.v1.parts import ImageCount, ImageRatio, Images, WatermarkInfo
 from kling_async.v1.rules import image_model, is_set
 from kling_async.wire import Discreet, File, Part, Result, TaskRequest
 
@@ -58,17 +58,8 @@ class MultiImageToImage(TaskRequest[Images], frozen=True, kw_only=True, omit_def
         Annotated[MediaInput, Meta(description="What the image should look like", extra={"media": IMAGE})]
         | None
     ) = None
-    n: (
-        Annotated[int, Meta(ge=1, le=9, description="How many images, and slots", extra={"default": 1})]
-        | None
-    ) = None
-    aspect_ratio: (
-        Annotated[
-            Literal["16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9"],
-            Meta(description="Frame", extra={"default": "16:9"}),
-        ]
-        | None
-    ) = None
+    n: ImageCount = None
+    aspect_ratio: ImageRatio = None
     watermark_info: WatermarkInfo | None = None
 
     rules: ClassVar[tuple[Rule, ...]]

@@ -11,7 +11,7 @@ from kling_async.checks import Rule
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.headers import IMAGE
 from kling_async.inputs import MediaInput
-from kling_async.v1.parts import Images, WatermarkInfo
+from kling_async.v1.parts import ImageCount, Images, WatermarkInfo
 from kling_async.wire import TaskRequest
 
 if TYPE_CHECKING:
@@ -92,10 +92,7 @@ class ImageExpand(TaskRequest[Images], frozen=True, kw_only=True, omit_defaults=
     right_expansion_ratio: _Sides
     """Added on the right. The new image has at most three times the old one's area."""
     prompt: Annotated[str, Meta(max_length=2500, description="What is to be seen there")] | None = None
-    n: (
-        Annotated[int, Meta(ge=1, le=9, description="How many images, and slots", extra={"default": 1})]
-        | None
-    ) = None
+    n: ImageCount = None
     watermark_info: WatermarkInfo | None = None
 
     rules: ClassVar[tuple[Rule, ...]]

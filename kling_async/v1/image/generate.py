@@ -14,7 +14,7 @@ from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem
 from kling_async.headers import IMAGE
 from kling_async.inputs import MediaInput
-from kling_async.v1.parts import ElementRef, Images, WatermarkInfo
+from kling_async.v1.parts import ElementRef, ImageCount, ImageRatio, Images, WatermarkInfo
 from kling_async.v1.rules import image_model, image_row, together_at_most
 from kling_async.wire import TaskRequest
 
@@ -93,17 +93,8 @@ class ImageGeneration(TaskRequest[Images], frozen=True, kw_only=True, omit_defau
     resolution: (
         Annotated[Literal["1k", "2k"], Meta(description="Size of the images", extra={"default": "1k"})] | None
     ) = None
-    n: (
-        Annotated[int, Meta(ge=1, le=9, description="How many images, and slots", extra={"default": 1})]
-        | None
-    ) = None
-    aspect_ratio: (
-        Annotated[
-            Literal["16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9"],
-            Meta(description="Frame", extra={"default": "16:9"}),
-        ]
-        | None
-    ) = None
+    n: ImageCount = None
+    aspect_ratio: ImageRatio = None
     watermark_info: WatermarkInfo | None = None
 
     rules: ClassVar[tuple[Rule, ...]]
