@@ -440,7 +440,7 @@ def test_giving_up_and_reopening_need_no_running_loop(ends: bool) -> None:
 async def test_a_call_that_names_what_is_not_there_is_refused_as_such() -> None:
     """It is about a voice, not about a task: the vendor's words, under its own code."""
     async with pair() as (_, client):
-        speech = v1.TextToSpeech(text="Hello", voice_id="no_such_voice", voice_language="en")
+        speech = v1.TextToSpeech(text="Hello", voice_id="oversea_female1", voice_language="en")
         with pytest.raises(RequestRejected, match="not found") as caught:
             await client.call(speech)
         assert (caught.value.code, caught.value.http_status) == (1201, 400)
