@@ -112,12 +112,13 @@ def _name(pieces: Iterable[tuple[str, str]], values: Mapping[str, str | int], mo
 def _clean(text: str, room: int) -> str:
     """Return what of a text can stand in a file's name of so many bytes."""
     text = "".join("_" if _is_unsafe(char) else char for char in unicodedata.normalize("NFC", text))
+    text = text.lstrip(" ")
     if text.startswith("."):
         text = f"_{text[1:]}"  # else hidden, and like the name of a part
     if text.partition(".")[0].rstrip().upper() in _DEVICES:
         text = f"_{text}"
     text = text.encode()[:room].decode(errors="ignore")
-    return text.strip(" ").rstrip(" .") or "_"
+    return text.rstrip(" .") or "_"
 
 
 def _is_unsafe(char: str) -> bool:

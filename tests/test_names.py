@@ -163,6 +163,7 @@ anything = st.text(st.characters(), max_size=250) | st.text("aA./\\ éſ+\u0301"
 @given(anything)
 @example("a" * 300)
 @example("COM¹")
+@example(" .0")
 def test_any_text_becomes_a_safe_name_within_its_folder(key: str) -> None:
     """On Linux, macOS and Windows, with room for what is added to parts and sidecars."""
     name = of_key(key)
