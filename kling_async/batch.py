@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
 
 from kling_async.core.budget import Budget
 from kling_async.core.failures import Fate
-from kling_async.core.record import Entry, Plan, State, resume, retried
+from kling_async.core.record import Entry, Plan, resume, retried
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.intake import Intake, Requests
 from kling_async.interrupts import Interrupts
 from kling_async.journal import Journal
 from kling_async.names import Template
-from kling_async.plans import Accounts, expected_seconds, plan_of, pool_of
+from kling_async.plans import Accounts, expected_seconds, plan_of
 from kling_async.prices import estimate
 from kling_async.register import Register
 from kling_async.runs import Run, Wishes
@@ -230,7 +230,7 @@ class Batch(Generic[R]):
             self._tell(run, run.remembered() if job.error is None else run.refused(job.error))
             return not self._stopped
         run.price, run.reserved = self._priced(job.item.request), job.entry.reserved
-        if not job.old and self._budget.limited and not await self._afford(run, run.price):
+        if not job.old and not await self._afford(run, run.price):
             return not self._stopped
         task = asyncio.create_task(self._work(run), name=f"kling_async batch {job.item.position}")
         self._workers[task] = run
@@ -257,33 +257,35 @@ class Batch(Generic[R]):
 
     async def _afford(self, run: Run, price: Estimate) -> bool:
         """Set aside what it may cost, when there is enough; False: there never will be, or nobody knows."""
-        if self._budget.limit(price.pool) is None:
-            return True
-        if price.most is None:
+        if price.most is None and self._budget.limit(price.pool) is not None:
             problem = Problem("max_units", f"{price.why}: give price= to say what it may cost at most")
             self._tell(run, run.refused(RequestInvalid("batch", [problem])))
             return False
-        while not self._budget.fits(price.pool, price.most):
-            waiting = self._budget.reserved.get(price.pool, 0.0) > 0
-            if not waiting or not self._budget.may_fit_later(price.pool, price.most):
-                self._stop("max_units")
+        most = price.most or 0.0
+        while not self._budget.fits(price.pool, most):
+            if not (self._gives_back(price.pool) and self._budget.may_fit_later(price.pool, most)):
+                self._stopped = self._stopped or "max_units"  # what queues has its units: it is made
                 return False
             if not await self._change():
                 return False
-        self._budget.reserve(price.pool, price.most)
-        run.reserved = price.most
+        self._budget.reserve(price.pool, most)
+        run.reserved = most
         return True
+
+    def _gives_back(self, pool: str) -> bool:
+        """Whether anything under way may free units of a pool; what is of unknown fate will not."""
+        runs = self._workers.values()
+        return any(run.reserved > 0 and run.price is not None and run.price.pool == pool for run in runs)
 
     async def _recall(self) -> None:
         """Count what earlier runs have spent, and what they set aside for tasks that may still cost it."""
         if self._journal is None or not self._budget.limited:
             return
         async for entry in self._journal.entries():
-            pool = pool_of(entry.endpoint)
-            if entry.state in (State.DONE, State.FAILED):
-                self._budget.settle(pool, 0.0, float(entry.units or 0))
+            if entry.ended:
+                self._budget.settle(entry.pool, 0.0, float(entry.units or 0))
             else:
-                self._budget.reserve(pool, entry.reserved)
+                self._budget.reserve(entry.pool, entry.reserved)
 
     # -- one request
 
@@ -297,7 +299,7 @@ class Batch(Generic[R]):
 
     def _tell(self, run: Run, outcome: Outcome[R]) -> None:
         """Hand an outcome to who iterates, and settle its bill."""
-        if not outcome.resumed and not run.may_cost_yet:
+        if not run.paid and not run.may_cost_yet:
             self._budget.settle(run.price.pool if run.price else "", run.reserved, outcome.units or 0.0)
         self._accounts.add(run, outcome)
         self._ready.append(outcome)
