@@ -12,8 +12,11 @@ import sys
 import uuid
 from collections import deque
 from collections.abc import Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
+
+import anyio
 
 from kling_async.core.budget import Budget
 from kling_async.core.failures import Fate
@@ -29,7 +32,7 @@ from kling_async.register import Register
 from kling_async.runs import Run, Wishes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from kling_async.engine import Engine
     from kling_async.outcomes import Outcome, Report
@@ -108,7 +111,10 @@ class Batch(Generic[R]):
         """Something may be taken, or it is over."""
         self._room = asyncio.Event()
         """Something was taken, or ended."""
+        self._left_running = 0
+        """Tasks that were left while they ran."""
         self._stopped = ""
+        self._interrupted = False
         self._fatal: Exception | None = None
 
     # -- its life
@@ -136,8 +142,11 @@ class Batch(Generic[R]):
         tasks = [*self._workers, *([self._feeding] if self._feeding is not None else [])]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._close_journal()
+        with anyio.CancelScope(shield=True):  # a scope that was cancelled cancels every await in it
+            try:
+                await asyncio.gather(*tasks, return_exceptions=True)
+            finally:
+                await self._close_journal()
 
     async def _close_journal(self) -> None:
         if self._journal is not None:
@@ -170,12 +179,12 @@ class Batch(Generic[R]):
     @property
     def report(self) -> Report:
         """How it stands, or ended."""
-        running = sum(run.running for run in self._workers.values())
+        running = self._left_running + sum(run.running for run in self._workers.values())
         path = None if self._journal is None else self._journal.path
         return self._accounts.report(
             stopped=self._stopped,
             running=running,
-            waiting=len(self._workers) - running,
+            waiting=sum(not run.running for run in self._workers.values()),
             units=self._budget.spent,
             now=self._engine.home.time(),
             journal=path,
@@ -195,13 +204,14 @@ class Batch(Generic[R]):
 
     async def _feed(self) -> None:
         try:
-            async for job in self._looked_up():
-                if not await self._may_begin(job):
-                    return
+            async with aclosing(self._looked_up()) as jobs:
+                async for job in jobs:
+                    if not await self._may_begin(job):
+                        return
         except Exception as error:  # noqa: BLE001 - of the input, or of the journal: told to who iterates
             self._stopped, self._fatal = self._stopped or "input", error
 
-    async def _looked_up(self) -> AsyncIterator[Known]:
+    async def _looked_up(self) -> AsyncGenerator[Known, None]:
         """Yield each request with what is known of it."""
         self._register.begin()
         if self._order == "longest":
@@ -209,11 +219,12 @@ class Batch(Generic[R]):
             for item in items:
                 yield (await self._register.find([item]))[0]
             return
-        async for chunk in self._intake.chunks():
-            found = await self._register.find(chunk)
-            self._intake.familiar(all_of_it=all(self._is_over(job) for job in found))
-            for job in found:
-                yield job
+        async with aclosing(self._intake.chunks()) as chunks:
+            async for chunk in chunks:
+                found = await self._register.find(chunk)
+                self._intake.familiar(all_of_it=all(self._is_over(job) for job in found))
+                for job in found:
+                    yield job
 
     def _is_over(self, job: Known) -> bool:
         return job.old and resume(job.entry, wanted_files=self._wishes.folder is not None) is Plan.NOTHING
@@ -291,11 +302,9 @@ class Batch(Generic[R]):
 
     async def _work(self, run: Run) -> None:
         outcome = await run.outcome()
-        self._tell(run, outcome)
-        if run.fate is Fate.ACCOUNT and not self._stopped:
+        if run.fate is Fate.ACCOUNT:
             self._stop("account", outcome.error)
-        elif outcome.error is not None and self._on_error != "collect":
-            self._stop("error")
+        self._tell(run, outcome)
 
     def _tell(self, run: Run, outcome: Outcome[R]) -> None:
         """Hand an outcome to who iterates, and settle its bill."""
@@ -304,9 +313,12 @@ class Batch(Generic[R]):
         self._accounts.add(run, outcome)
         self._ready.append(outcome)
         self._news.set()
+        if outcome.error is not None and not outcome.resumed and self._on_error != "collect":
+            self._stop("error")
 
     def _over(self, task: asyncio.Task[None]) -> None:
-        del self._workers[task]
+        run = self._workers.pop(task)
+        self._left_running += task.cancelled() and run.running
         if not task.cancelled() and (error := task.exception()) is not None:
             self._stop("error", error if isinstance(error, Exception) else None)
         self._news.set()
@@ -340,10 +352,12 @@ class Batch(Generic[R]):
 
     def _heard(self, signal: str) -> None:
         """A signal came: the first ends the batch in good order, the next at once."""
-        if self._stopped:
+        if self._interrupted:
+            self._interrupts.deafen()  # who comes a third time means somebody else
             for task in self._workers:
                 task.cancel()
             return
+        self._interrupted = True
         self._stop(signal)
         sys.stderr.write(f"\n{signal}: {self.report.advice}\nOnce more, to wait for nothing.\n")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kling_async import RawTask
-from tests.support import client_of, clip, pair, settle, until
+from tests.support import clip, pair, settle, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ async def begin(client: Client, requests: Any, folder: Path, **options: Any) -> 
 
 
 async def test_units_set_aside_for_other_jobs_are_not_waited_for(tmp_path: Path) -> None:
-    """Tasks of an earlier run that this input does not name keep their share; the batch ends, it hangs not."""
+    """Tasks of an earlier run that this input does not name keep their share; the batch ends."""
     async with pair(seconds=1000) as (emu, client):
         await begin(client, [clip("a"), clip("b")], tmp_path, max_units=8)
         found, report = await go(client, [clip("c"), clip("d")], tmp_path, max_units=8)
