@@ -12,24 +12,27 @@ import sys
 import uuid
 from collections import deque
 from collections.abc import Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
 
+import anyio
+
 from kling_async.core.budget import Budget
 from kling_async.core.failures import Fate
-from kling_async.core.record import Entry, Plan, State, resume, retried
+from kling_async.core.record import Entry, Plan, resume, retried
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.intake import Intake, Requests
 from kling_async.interrupts import Interrupts
 from kling_async.journal import Journal
 from kling_async.names import Template
-from kling_async.plans import Accounts, expected_seconds, plan_of, pool_of
+from kling_async.plans import Accounts, expected_seconds, plan_of
 from kling_async.prices import estimate
 from kling_async.register import Register
 from kling_async.runs import Run, Wishes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from kling_async.engine import Engine
     from kling_async.outcomes import Outcome, Report
@@ -108,7 +111,10 @@ class Batch(Generic[R]):
         """Something may be taken, or it is over."""
         self._room = asyncio.Event()
         """Something was taken, or ended."""
+        self._left_running = 0
+        """Tasks that were left while they ran."""
         self._stopped = ""
+        self._interrupted = False
         self._fatal: Exception | None = None
 
     # -- its life
@@ -136,8 +142,11 @@ class Batch(Generic[R]):
         tasks = [*self._workers, *([self._feeding] if self._feeding is not None else [])]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._close_journal()
+        with anyio.CancelScope(shield=True):  # a scope that was cancelled cancels every await in it
+            try:
+                await asyncio.gather(*tasks, return_exceptions=True)
+            finally:
+                await self._close_journal()
 
     async def _close_journal(self) -> None:
         if self._journal is not None:
@@ -170,12 +179,12 @@ class Batch(Generic[R]):
     @property
     def report(self) -> Report:
         """How it stands, or ended."""
-        running = sum(run.running for run in self._workers.values())
+        running = self._left_running + sum(run.running for run in self._workers.values())
         path = None if self._journal is None else self._journal.path
         return self._accounts.report(
             stopped=self._stopped,
             running=running,
-            waiting=len(self._workers) - running,
+            waiting=sum(not run.running for run in self._workers.values()),
             units=self._budget.spent,
             now=self._engine.home.time(),
             journal=path,
@@ -195,13 +204,14 @@ class Batch(Generic[R]):
 
     async def _feed(self) -> None:
         try:
-            async for job in self._looked_up():
-                if not await self._may_begin(job):
-                    return
+            async with aclosing(self._looked_up()) as jobs:
+                async for job in jobs:
+                    if not await self._may_begin(job):
+                        return
         except Exception as error:  # noqa: BLE001 - of the input, or of the journal: told to who iterates
             self._stopped, self._fatal = self._stopped or "input", error
 
-    async def _looked_up(self) -> AsyncIterator[Known]:
+    async def _looked_up(self) -> AsyncGenerator[Known, None]:
         """Yield each request with what is known of it."""
         self._register.begin()
         if self._order == "longest":
@@ -209,11 +219,12 @@ class Batch(Generic[R]):
             for item in items:
                 yield (await self._register.find([item]))[0]
             return
-        async for chunk in self._intake.chunks():
-            found = await self._register.find(chunk)
-            self._intake.familiar(all_of_it=all(self._is_over(job) for job in found))
-            for job in found:
-                yield job
+        async with aclosing(self._intake.chunks()) as chunks:
+            async for chunk in chunks:
+                found = await self._register.find(chunk)
+                self._intake.familiar(all_of_it=all(self._is_over(job) for job in found))
+                for job in found:
+                    yield job
 
     def _is_over(self, job: Known) -> bool:
         return job.old and resume(job.entry, wanted_files=self._wishes.folder is not None) is Plan.NOTHING
@@ -230,7 +241,7 @@ class Batch(Generic[R]):
             self._tell(run, run.remembered() if job.error is None else run.refused(job.error))
             return not self._stopped
         run.price, run.reserved = self._priced(job.item.request), job.entry.reserved
-        if not job.old and self._budget.limited and not await self._afford(run, run.price):
+        if not job.old and not await self._afford(run, run.price):
             return not self._stopped
         task = asyncio.create_task(self._work(run), name=f"kling_async batch {job.item.position}")
         self._workers[task] = run
@@ -257,54 +268,57 @@ class Batch(Generic[R]):
 
     async def _afford(self, run: Run, price: Estimate) -> bool:
         """Set aside what it may cost, when there is enough; False: there never will be, or nobody knows."""
-        if self._budget.limit(price.pool) is None:
-            return True
-        if price.most is None:
+        if price.most is None and self._budget.limit(price.pool) is not None:
             problem = Problem("max_units", f"{price.why}: give price= to say what it may cost at most")
             self._tell(run, run.refused(RequestInvalid("batch", [problem])))
             return False
-        while not self._budget.fits(price.pool, price.most):
-            waiting = self._budget.reserved.get(price.pool, 0.0) > 0
-            if not waiting or not self._budget.may_fit_later(price.pool, price.most):
-                self._stop("max_units")
+        most = price.most or 0.0
+        while not self._budget.fits(price.pool, most):
+            if not (self._gives_back(price.pool) and self._budget.may_fit_later(price.pool, most)):
+                self._stopped = self._stopped or "max_units"  # what queues has its units: it is made
                 return False
             if not await self._change():
                 return False
-        self._budget.reserve(price.pool, price.most)
-        run.reserved = price.most
+        self._budget.reserve(price.pool, most)
+        run.reserved = most
         return True
+
+    def _gives_back(self, pool: str) -> bool:
+        """Whether anything under way may free units of a pool; what is of unknown fate will not."""
+        runs = self._workers.values()
+        return any(run.reserved > 0 and run.price is not None and run.price.pool == pool for run in runs)
 
     async def _recall(self) -> None:
         """Count what earlier runs have spent, and what they set aside for tasks that may still cost it."""
         if self._journal is None or not self._budget.limited:
             return
         async for entry in self._journal.entries():
-            pool = pool_of(entry.endpoint)
-            if entry.state in (State.DONE, State.FAILED):
-                self._budget.settle(pool, 0.0, float(entry.units or 0))
+            if entry.ended:
+                self._budget.settle(entry.pool, 0.0, float(entry.units or 0))
             else:
-                self._budget.reserve(pool, entry.reserved)
+                self._budget.reserve(entry.pool, entry.reserved)
 
     # -- one request
 
     async def _work(self, run: Run) -> None:
         outcome = await run.outcome()
-        self._tell(run, outcome)
-        if run.fate is Fate.ACCOUNT and not self._stopped:
+        if run.fate is Fate.ACCOUNT:
             self._stop("account", outcome.error)
-        elif outcome.error is not None and self._on_error != "collect":
-            self._stop("error")
+        self._tell(run, outcome)
 
     def _tell(self, run: Run, outcome: Outcome[R]) -> None:
         """Hand an outcome to who iterates, and settle its bill."""
-        if not outcome.resumed and not run.may_cost_yet:
+        if not run.paid and not run.may_cost_yet:
             self._budget.settle(run.price.pool if run.price else "", run.reserved, outcome.units or 0.0)
         self._accounts.add(run, outcome)
         self._ready.append(outcome)
         self._news.set()
+        if outcome.error is not None and not outcome.resumed and self._on_error != "collect":
+            self._stop("error")
 
     def _over(self, task: asyncio.Task[None]) -> None:
-        del self._workers[task]
+        run = self._workers.pop(task)
+        self._left_running += task.cancelled() and run.running
         if not task.cancelled() and (error := task.exception()) is not None:
             self._stop("error", error if isinstance(error, Exception) else None)
         self._news.set()
@@ -338,10 +352,12 @@ class Batch(Generic[R]):
 
     def _heard(self, signal: str) -> None:
         """A signal came: the first ends the batch in good order, the next at once."""
-        if self._stopped:
+        if self._interrupted:
+            self._interrupts.deafen()  # who comes a third time means somebody else
             for task in self._workers:
                 task.cancel()
             return
+        self._interrupted = True
         self._stop(signal)
         sys.stderr.write(f"\n{signal}: {self.report.advice}\nOnce more, to wait for nothing.\n")
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.wire import TaskRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
 __all__ = ["Intake", "Item", "Requests"]
 
@@ -48,12 +49,13 @@ class Intake:
         """Say whether the whole last chunk was known to the journal: if so, the next one is twice as long."""
         self._size = min(_CHUNK_MAX, self._size * 2) if all_of_it else 1
 
-    async def chunks(self) -> AsyncIterator[list[Item]]:
+    async def chunks(self) -> AsyncGenerator[list[Item], None]:
         """Yield what comes, in order, from the input's beginning."""
         self._position = 0
         if isinstance(self._requests, AsyncIterable):
-            async for several in self._from_async(aiter(self._requests)):
-                yield several
+            async with aclosing(self._from_async(aiter(self._requests))) as chunks:
+                async for several in chunks:
+                    yield several
             return
         if not isinstance(self._requests, Iterable):
             raise TypeError(f"a batch takes an iterable of requests, not {type(self._requests).__name__}")
@@ -68,7 +70,7 @@ class Intake:
         if chunk:
             yield chunk
 
-    async def _from_async(self, values: AsyncIterator[Any]) -> AsyncIterator[list[Item]]:
+    async def _from_async(self, values: AsyncIterator[Any]) -> AsyncGenerator[list[Item], None]:
         """Yield what is there without waiting for more; the source may be as slow as it likes."""
         chunk: list[Item] = []
         coming: asyncio.Future[Any] | None = None
@@ -85,8 +87,11 @@ class Intake:
                     break
                 chunk.append(self._item(value))
         finally:
-            if coming is not None:
+            if coming is not None and not coming.done():
                 coming.cancel()
+                await asyncio.wait([coming])  # the source may have something to clean up
+                if not coming.cancelled():
+                    coming.exception()  # nobody is left to be told
         if chunk:
             yield chunk
 
@@ -116,3 +121,7 @@ async def _next(values: AsyncIterator[Any]) -> Any:
         return await anext(values)
     except StopAsyncIteration:
         return _END
+    except asyncio.CancelledError as error:
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise
+        raise RuntimeError("something that the batch's input waited for was cancelled") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from kling_async.catalog import TASKS, endpoint_of
+from kling_async.catalog import endpoint_of
 from kling_async.core.packs import DEFAULTS
 from kling_async.core.record import State
 from kling_async.outcomes import Plan, Report, Spent
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kling_async.runs import Run
     from kling_async.wire import TaskRequest
 
-__all__ = ["Accounts", "expected_seconds", "plan_of", "pool_of"]
+__all__ = ["Accounts", "expected_seconds", "plan_of"]
 
 _USUAL_CLIP: Final = 5
 
@@ -84,7 +84,7 @@ class Accounts:
         self._failed += not outcome.ok
         self._resumed += outcome.resumed
         self._open += not outcome.ok and run.entry.state not in (State.DONE, State.FAILED)
-        if not outcome.resumed and run.entry.task_id is not None:
+        if not run.paid and run.entry.task_id is not None:
             self._bill.add(run.item.request, run.entry.label, run.price, outcome.units or 0.0)
 
     def report(
@@ -122,11 +122,6 @@ class Accounts:
             return f"{state}. There is no journal: run what is missing again, or next time give journal=."
         again = f"run the same again with journal={str(journal)!r}"
         return f"{state}. To go on, {again}: nothing is made or paid twice."
-
-
-def pool_of(endpoint: str) -> str:
-    """Return the pool whose units an endpoint's tasks take, by its name; video if it is not known."""
-    return next((row.pool for row in TASKS if row.name == endpoint), "video")
 
 
 def expected_seconds(engine: Engine, request: TaskRequest[Any]) -> float:

@@ -101,10 +101,12 @@ class Register:
 
     def _new(self, item: Item, name: str, external: str) -> Entry:
         label = self._label if isinstance(self._label, str) else self._label(item.request)
+        endpoint = endpoint_of(item.request)
         return Entry(
             identity=name,
             position=item.position,
-            endpoint=endpoint_of(item.request).name,
+            endpoint=endpoint.name,
+            pool=endpoint.pool,
             external_task_id=external,
             key=item.key,
             label=label,

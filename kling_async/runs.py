@@ -79,6 +79,8 @@ class Run:
         self._wishes = wishes
         self._old = known.old
         """Whether an earlier run had begun it."""
+        self.paid = known.old and known.entry.ended
+        """Whether an earlier run saw its task end: what it cost is counted there."""
         self.item = known.item
         self.entry = known.entry
         self.job: Job | None = None

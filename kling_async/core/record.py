@@ -137,6 +137,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     times: Times = Times()
     reserved: float = 0.0
     """Units set aside for it in the batch's budget while its end is not known."""
+    pool: str = "video"
+    """Whose units its task takes."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether its task's end is known, and what it cost."""
+        return self.state in (State.SUCCEEDED, State.DONE, State.FAILED)
 
     def __repr__(self) -> str:
         return (
@@ -202,6 +209,7 @@ def retried(entry: Entry, journal_id: str, now: float, **facts: Any) -> Entry:
         external_task_id=external_id(journal_id, entry.identity, attempt),
         key=entry.key,
         label=entry.label,
+        pool=entry.pool,
         attempt=attempt,
         times=Times(planned=now),
         **facts,

@@ -187,6 +187,7 @@ def test_the_stored_form_is_pinned() -> None:
         files=STORED,
         error=Failure("TaskFailed", "m"),
         times=Times(1.5, 2.5, None, 4.5),
+        pool="image",
     )
     assert msgspec.msgpack.decode(pack(full)) == [
         NAME,
@@ -206,6 +207,7 @@ def test_the_stored_form_is_pinned() -> None:
         {"model_name": "kling-v3"},
         [1.5, 2.5, None, 4.5],
         0.0,
+        "image",
     ]
     assert unpack(pack(full)) == full
 
