@@ -55,7 +55,7 @@ async def test_an_endless_input_is_read_one_by_one() -> None:
     for n in range(1, 6):
         chunk = await anext(chunks)
         assert (len(chunk), chunk[0].position, read[0]) == (1, n - 1, n)
-    await chunks.aclose()  # type: ignore[attr-defined]
+    await chunks.aclose()
 
 
 async def test_a_slow_source_is_passed_on_as_it_comes() -> None:
