@@ -77,26 +77,35 @@ def _field(f: mi.Field) -> Field:
     return Field(f.name, f.encode_name, node, optional, f.required, extra)
 
 
+@functools.cache
+def _media_names(struct: type[msgspec.Struct]) -> frozenset[str]:
+    return frozenset(field.name for field in fields(struct) if "media" in field.extra)
+
+
 def coerce(request: msgspec.Struct) -> None:
     """Turn lists into tuples, blank texts into empty ones, and what media fields were given into `Media`.
 
     In place, at construction: a rule may ask whether a text is there as it asks of anything else.
     """
-    for field in fields(type(request)):
-        value = getattr(request, field.name)
-        if isinstance(value, list):
-            value = tuple(value)
-            msgspec.structs.force_setattr(request, field.name, value)
-        elif isinstance(value, str) and value.isspace():
-            value = ""
-            msgspec.structs.force_setattr(request, field.name, value)
-        if "media" in field.extra and value not in (None, ""):
+    kind = type(request)
+    media_names = _media_names(kind)
+    for name, value in zip(kind.__struct_fields__, msgspec.structs.astuple(request), strict=True):
+        if value is None:  # most are
+            continue
+        if isinstance(value, str):
+            if value.isspace():
+                msgspec.structs.force_setattr(request, name, "")
+                continue
+        elif isinstance(value, list) and name != "extra":
+            value = tuple(value)  # noqa: PLW2901 - the same in another form
+            msgspec.structs.force_setattr(request, name, value)
+        if name in media_names and value != "":
             try:
                 made = tuple(media(v) for v in value) if isinstance(value, tuple) else media(value)
-                msgspec.structs.force_setattr(request, field.name, made)
+                msgspec.structs.force_setattr(request, name, made)
             except (ValueError, TypeError, AttributeError) as error:
                 reason = str(error) if type(error) is ValueError else "takes an address, bytes or a Path"
-                raise RequestInvalid(type(request).__name__, [Problem(field.name, reason)]) from None
+                raise RequestInvalid(kind.__name__, [Problem(name, reason)]) from None
 
 
 def check(request: Any) -> None:

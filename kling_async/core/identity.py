@@ -44,22 +44,19 @@ def fingerprint(endpoint: str, request: Request, digests: Mapping[Media, str]) -
 
 
 @functools.cache
-def _names(kind: type[msgspec.Struct]) -> dict[str, tuple[str, Any]]:
+def _rows(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
     """Each field's name on the wire, and its default."""
-    return {
-        f.name: (f.encode_name, f.default if f.default_factory is msgspec.NODEFAULT else f.default_factory())
+    return tuple(
+        (f.encode_name, f.default if f.default_factory is msgspec.NODEFAULT else f.default_factory())
         for f in msgspec.structs.fields(kind)
-    }
+    )
 
 
 def _object(value: msgspec.Struct, digests: Mapping[Media, str]) -> dict[str, Any]:
-    names = _names(type(value))
     body: dict[str, Any] = {}
-    for name, item in msgspec.structs.asdict(value).items():
-        if item is not None and item != "":
-            wire_name, default = names[name]
-            if item != default:
-                body[wire_name] = item if type(item) in _SIMPLE else _value(item, digests)
+    for item, (name, default) in zip(msgspec.structs.astuple(value), _rows(type(value)), strict=True):
+        if item is not None and item != default and item != "":
+            body[name] = item if type(item) in _SIMPLE else _value(item, digests)
     return body
 
 
@@ -85,9 +82,9 @@ def _value(value: Any, digests: Mapping[Media, str]) -> Any:
 def defaults_of(request: Request) -> dict[str, Any]:
     """Return the values of this package's own that are sent because the caller set none."""
     return {
-        wire_name: default
-        for name, (wire_name, default) in _names(type(request)).items()
-        if default not in (None, msgspec.NODEFAULT, {}) and getattr(request, name) == default
+        name: default
+        for item, (name, default) in zip(msgspec.structs.astuple(request), _rows(type(request)), strict=True)
+        if default not in (None, msgspec.NODEFAULT, {}) and item == default
     }
 
 
