@@ -7,51 +7,49 @@ end, be it a kill, where it stood.
 from __future__ import annotations
 
 import asyncio
-import math
+import contextlib
+import os
 import sys
 import uuid
 from collections import deque
-from collections.abc import Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 import anyio
 
 from kling_async.core.budget import Budget
 from kling_async.core.failures import Fate
-from kling_async.core.record import Entry, Plan, resume, retried
+from kling_async.core.record import Entry, Plan, retried
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.intake import Intake, Requests
 from kling_async.interrupts import Interrupts
 from kling_async.journal import Journal
-from kling_async.names import Template
 from kling_async.plans import Accounts, expected_seconds, plan_of
 from kling_async.prices import estimate
 from kling_async.register import Register
-from kling_async.runs import Run, Wishes
+from kling_async.runs import Run, remembered
+from kling_async.wishes import Wishes, check_options, template_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from kling_async.engine import Engine
+    from kling_async.intake import Item
     from kling_async.outcomes import Outcome, Report
     from kling_async.outcomes import Plan as DryRun
     from kling_async.prices import Estimate
     from kling_async.register import Known
     from kling_async.wire import TaskRequest
+    from kling_async.wishes import OnError, Order
 
 __all__ = ["Batch"]
 
 R = TypeVar("R")
-OnError = Literal["collect", "raise", "stop"]
-Order = Literal["given", "longest"]
 
 _AHEAD_MIN: Final = 16
 _REMEMBERED_MAX: Final = 1000
 """Outcomes out of the journal that may wait to be taken: they hold little, and cost nothing."""
-_OWN: Final = frozenset({"index", "task_id"})
-"""Fields of a name that no two jobs share."""
 
 
 class Batch(Generic[R]):
@@ -70,6 +68,7 @@ class Batch(Generic[R]):
         name: str = "{index}-{task_id}",
         watermarked: bool = False,
         sidecar: bool = False,
+        refetch: bool = True,
         max_units: float | Mapping[str, float] | None = None,
         price: Callable[[TaskRequest[Any]], float | None] | None = None,
         on_error: OnError = "collect",
@@ -80,25 +79,24 @@ class Batch(Generic[R]):
         ahead: int | None = None,
         downloads: int | None = None,
     ) -> None:
-        _check(on_error, order, max_units, retries=retries, ahead=ahead, downloads=downloads)
-        template = Template(name)
-        if not template.fields & {*_OWN, "key"}:
-            raise RequestInvalid("batch", [Problem("name", "needs {index}, {task_id} or {key}")])
+        check_options(on_error, order, max_units, retries=retries, ahead=ahead, downloads=downloads)
         self._engine = engine
         self._journal = None if journal is None else Journal(journal, now=engine.home.now)
         self._intake = Intake(requests)
         self._wishes = Wishes(
             folder=None if download_to is None else Path(download_to),
-            template=template,
+            template=template_of(name),
             watermarked=watermarked,
             sidecar=sidecar,
+            refetch=refetch,
             retries=retries,
             priority=priority,
             places=None if downloads is None else asyncio.Semaphore(downloads),
         )
+        self._folder = None if download_to is None else os.fspath(download_to)
         self._on_error = on_error
         self._order = order
-        self._register = Register(engine, self._journal, label, sole_keys=not template.fields & _OWN)
+        self._register = Register(engine, self._journal, self._wishes, label)
         self._most_ahead = ahead
         self._price = price
         self._budget = Budget(max_units)
@@ -193,55 +191,69 @@ class Batch(Generic[R]):
     async def dry_run(self) -> DryRun:
         """Say what it will cost and how long it will take, by the input and the journal; nothing is made.
 
-        It reads the whole input: an iterator is used up by that.
+        It reads the whole input (an iterator is used up by that), checks every request, and asks once for
+        the account's packs unless its limits are known.
+
+        Raises:
+            RuntimeError: The batch was entered.
+            JournalError: The journal cannot be used.
         """
-        if self._journal is None:
-            return await plan_of(self._engine, self._looked_up(), self._is_over, self._priced)
-        async with self._journal:
-            return await plan_of(self._engine, self._looked_up(), self._is_over, self._priced)
+        if self._feeding is not None:
+            raise RuntimeError("a batch that was entered has no dry run; make another one for that")
+        self._engine.home.enter()
+        async with contextlib.AsyncExitStack() as stack:
+            if self._journal is not None:
+                await stack.enter_async_context(self._journal)
+            return await plan_of(self._engine, self._looked_up(planning=True), self._priced)
 
     # -- feeding
 
     async def _feed(self) -> None:
         try:
-            async with aclosing(self._looked_up()) as jobs:
-                async for job in jobs:
-                    if not await self._may_begin(job):
+            async with aclosing(self._looked_up()) as chunks:
+                async for jobs in chunks:
+                    for job in jobs:
+                        if job.over and len(self._ready) < _REMEMBERED_MAX:
+                            self._remember(job)
+                        elif not await self._may_begin(job):
+                            return
+                    if self._stopped:
                         return
         except Exception as error:  # noqa: BLE001 - of the input, or of the journal: told to who iterates
             self._stopped, self._fatal = self._stopped or "input", error
 
-    async def _looked_up(self) -> AsyncGenerator[Known, None]:
-        """Yield each request with what is known of it."""
+    async def _looked_up(self, *, planning: bool = False) -> AsyncGenerator[list[Known], None]:
+        """Yield requests with what is known of them; when only planning, in the largest chunks."""
         self._register.begin()
-        if self._order == "longest":
-            items = await self._intake.all(lambda request: expected_seconds(self._engine, request))
-            for item in items:
-                yield (await self._register.find([item]))[0]
-            return
-        async with aclosing(self._intake.chunks()) as chunks:
-            async for chunk in chunks:
-                found = await self._register.find(chunk)
-                self._intake.familiar(all_of_it=all(self._is_over(job) for job in found))
-                for job in found:
-                    yield job
+        try:
+            async with aclosing(self._chunks()) as chunks:
+                async for chunk in chunks:
+                    found = await self._register.find(chunk)
+                    self._intake.familiar(all_of_it=planning or all(job.over for job in found))
+                    yield found
+        finally:
+            self._register.close()
 
-    def _is_over(self, job: Known) -> bool:
-        return job.old and resume(job.entry, wanted_files=self._wishes.folder is not None) is Plan.NOTHING
+    def _chunks(self) -> AsyncGenerator[list[Item], None]:
+        if self._order == "longest":
+            return self._intake.longest(lambda request: expected_seconds(self._engine, request))
+        return self._intake.chunks()
 
     async def _may_begin(self, job: Known) -> bool:
         """Begin with a request when there is room and money for it; False: no more may be begun."""
-        over = self._is_over(job)
-        most = _REMEMBERED_MAX if over else self._ahead()
+        most = _REMEMBERED_MAX if job.over else self._ahead()
         while len(self._workers) + len(self._ready) >= most:
             if not await self._change():
                 return False
+        if job.over:
+            self._remember(job)
+            return not self._stopped
         run = Run(self._engine, self, self._wishes, job)
-        if job.error is not None or over:
-            self._tell(run, run.remembered() if job.error is None else run.refused(job.error))
+        if job.error is not None:
+            self._tell(run, run.refused(job.error))
             return not self._stopped
         run.price, run.reserved = self._priced(job.item.request), job.entry.reserved
-        if not job.old and not await self._afford(run, run.price):
+        if job.plan in (Plan.CREATE, Plan.RETRY) and not await self._afford(run, run.price):
             return not self._stopped
         task = asyncio.create_task(self._work(run), name=f"kling_async batch {job.item.position}")
         self._workers[task] = run
@@ -313,8 +325,15 @@ class Batch(Generic[R]):
         self._accounts.add(run, outcome)
         self._ready.append(outcome)
         self._news.set()
-        if outcome.error is not None and not outcome.resumed and self._on_error != "collect":
+        if outcome.error is not None and self._on_error != "collect":
             self._stop("error")
+
+    def _remember(self, job: Known) -> None:
+        """Hand out what the journal knows of a job that is finished; it costs nothing now."""
+        outcome: Outcome[R] = remembered(job, self._folder, self._engine.home.now())
+        self._accounts.remembered(ok=outcome.ok)
+        self._ready.append(outcome)
+        self._news.set()
 
     def _over(self, task: asyncio.Task[None]) -> None:
         run = self._workers.pop(task)
@@ -329,10 +348,15 @@ class Batch(Generic[R]):
         if self._journal is not None:
             await self._journal.put(entry)
 
-    def retried(self, entry: Entry, now: float) -> Entry:
+    def put_soon(self, entry: Entry) -> None:
+        """Write an entry down with the next one, if there is a journal; for `Run`."""
+        if self._journal is not None:
+            self._journal.put_soon(entry)
+
+    def retried(self, entry: Entry) -> Entry:
         """Return the entry of one more attempt; for `Run`."""
         journal = uuid.uuid4().hex if self._journal is None else self._journal.id
-        return retried(entry, journal, now, account=entry.account, defaults=entry.defaults)
+        return retried(entry, journal, account=self._engine.account, defaults=entry.defaults)
 
     # -- stopping
 
@@ -360,28 +384,3 @@ class Batch(Generic[R]):
         self._interrupted = True
         self._stop(signal)
         sys.stderr.write(f"\n{signal}: {self.report.advice}\nOnce more, to wait for nothing.\n")
-
-
-def _check(on_error: object, order: object, max_units: object, **counts: object) -> None:
-    """Refuse options that mean nothing.
-
-    Raises:
-        RequestInvalid: With every wrong one.
-    """
-    wrong: list[Problem] = []
-    if on_error not in ("collect", "raise", "stop"):
-        wrong.append(Problem("on_error", f"{on_error!r:.40} is not one of 'collect', 'raise', 'stop'"))
-    if order not in ("given", "longest"):
-        wrong.append(Problem("order", f"{order!r:.40} is not one of 'given', 'longest'"))
-    for name, count in counts.items():
-        least = 0 if name == "retries" else 1
-        if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < least):
-            wrong.append(Problem(name, f"must be a whole number from {least}, not {count!r:.40}"))
-    amounts = max_units.values() if isinstance(max_units, Mapping) else [max_units]
-    wrong += [
-        Problem("max_units", f"must be units from 0, or such by pool, not {amount!r:.40}")
-        for amount in amounts
-        if amount is not None and not (isinstance(amount, int | float) and 0 <= amount < math.inf)
-    ]
-    if wrong:
-        raise RequestInvalid("batch", wrong)

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from kling_async.batch import OnError, Order
     from kling_async.events import Event
     from kling_async.intake import Requests
     from kling_async.jobs import Job, Unresolved
+    from kling_async.wishes import OnError, Order
 
 __all__ = ["Client"]
 
@@ -350,6 +350,7 @@ class Client:
         name: str = "{index}-{task_id}",
         watermarked: bool = False,
         sidecar: bool = False,
+        refetch: bool = True,
         max_units: float | Mapping[str, float] | None = None,
         price: Callable[[TaskRequest[Any]], float | None] | None = None,
         on_error: OnError = "collect",
@@ -367,9 +368,12 @@ class Client:
             journal: A file that makes it last: the same call goes on where the last one ended, even by a
                 kill; nothing is made or paid twice. Without, an end is the end.
             download_to: A folder for the files.
-            name: How to name them; as for `Task.download`, with ``{index}`` the place in the input.
+            name: How to name them; as for `Task.download`, with ``{index}`` the place in the input when the
+                journal first saw the job (if it knew another one at that place, more is added).
             watermarked: The marked copies instead.
             sidecar: A JSON file with what is known of the task beside each file.
+            refetch: Fetch again what an earlier run stored and is gone from the folder, or of another length.
+                False: the journal's word counts, for who moves or edits the files.
             max_units: No more is made when what is spent and what runs may pass it; by pool, or one number
                 for each pool. With a journal it counts for all runs together.
             price: What a request costs at most, in units, where you know better than `estimate`.
@@ -395,6 +399,7 @@ class Client:
             name=name,
             watermarked=watermarked,
             sidecar=sidecar,
+            refetch=refetch,
             max_units=max_units,
             price=price,
             on_error=on_error,

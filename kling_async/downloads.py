@@ -9,7 +9,8 @@ import anyio
 import msgspec
 
 from kling_async.errors import DownloadError, KlingError, ResultExpired, TaskNotFound
-from kling_async.fetching import fetch, in_thread
+from kling_async.fetching import fetch
+from kling_async.loops import in_thread
 from kling_async.partials import write_private
 from kling_async.results import result_of
 

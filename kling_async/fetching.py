@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
-import anyio
 
 from kling_async.auth import is_loopback
 from kling_async.core.ranges import NOTHING, No, Rest, StartOver, Whole, asked, judge_file
 from kling_async.core.verdict import Again
 from kling_async.errors import DownloadError
 from kling_async.headers import HEAD, judge_result
+from kling_async.loops import in_thread
 from kling_async.partials import Partial
 from kling_async.retry import patiently
 from kling_async.sessions import is_public
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from kling_async.options import Retry, Timeouts
     from kling_async.sessions import Sessions
 
-__all__ = ["Fetched", "fetch", "in_thread"]
+__all__ = ["Fetched", "fetch"]
 
 T = TypeVar("T")
 
@@ -84,27 +83,6 @@ async def fetch(
     finally:
         await work.end()
     return Fetched(size, work.fresh)
-
-
-async def in_thread(loop: asyncio.AbstractEventLoop, work: Callable[..., T], *arguments: Any) -> T:
-    """Do work on files in a thread; cancelled meanwhile, end only after it: nobody else may touch them."""
-    running = loop.run_in_executor(None, work, *arguments)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        with anyio.CancelScope(shield=True):
-            while not running.done():
-                await _ended(running)
-        raise
-
-
-async def _ended(running: asyncio.Future[Any]) -> None:
-    try:
-        await asyncio.wait([running])
-    except asyncio.CancelledError:
-        return  # told already
-    if not running.cancelled():
-        running.exception()  # nobody is left to be told
 
 
 class _Fetch:

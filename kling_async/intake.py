@@ -35,6 +35,8 @@ class Item(NamedTuple):
     position: int
     key: str | None
     request: TaskRequest[Any]
+    error: RequestInvalid | None = None
+    """What is wrong with the key."""
 
 
 class Intake:
@@ -95,21 +97,39 @@ class Intake:
         if chunk:
             yield chunk
 
-    async def all(self, longest: Callable[[TaskRequest[Any]], float]) -> list[Item]:
-        """Read the whole input and put what takes longest first."""
+    async def longest(self, seconds: Callable[[TaskRequest[Any]], float]) -> AsyncGenerator[list[Item], None]:
+        """Read the whole input, then yield it in chunks, what takes longest first."""
+        size, self._size = self._size, _CHUNK_MAX
         items = [item async for chunk in self.chunks() for item in chunk]
-        return sorted(items, key=lambda item: -longest(item.request))
+        items.sort(key=lambda item: -seconds(item.request))
+        self._size, at = size, 0
+        while at < len(items):
+            chunk = items[at : at + self._size]
+            at += len(chunk)
+            yield chunk
 
     def _item(self, value: Any) -> Item:
         key, request = value if isinstance(value, tuple) and len(value) == 2 else (None, value)
         position, self._position = self._position, self._position + 1
-        where = f"requests[{position}]"
-        if key is not None and (not isinstance(key, str) or not key):
-            raise RequestInvalid("batch", [Problem(f"{where} key", "must be a text that is not empty")])
         if not isinstance(request, TaskRequest):
             what = f"must be a request or (key, request), not {type(request).__name__}"
-            raise RequestInvalid("batch", [Problem(where, what)])
+            raise RequestInvalid("batch", [Problem(f"requests[{position}]", what)])
+        if key is None:
+            return Item(position, None, request)
+        if wrong := _wrong_key(key):
+            problem = Problem(f"requests[{position}] key", wrong)
+            return Item(position, None, request, RequestInvalid("batch", [problem]))
         return Item(position, key, request)
+
+
+def _wrong_key(key: object) -> str:
+    if not isinstance(key, str) or not key:
+        return "must be a text that is not empty"
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return "holds half a character (a lone surrogate)"
+    return ""
 
 
 _END: Final = object()

@@ -65,6 +65,7 @@ class Job:
         "callback_url",
         "deadline",
         "doubt",
+        "elsewhere",
         "endpoint",
         "external_task_id",
         "first_sent",
@@ -128,6 +129,8 @@ class Job:
         """Wall time of the first attempt."""
         self.doubt = False
         """An answer was lost: refusals may be about our own task."""
+        self.elsewhere = False
+        """What may have been sent was sent under another key, maybe of another account."""
         self.tries = 0
         self.reason = ""
 
@@ -146,6 +149,11 @@ class Job:
     def queued(self) -> bool:
         """Whether it waits for slots."""
         return self.ticket.queued
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a task of it may exist that nobody has seen."""
+        return self.doubt or self.ticket.phase in (Phase.SENT, Phase.HELD)
 
     def fail(self, error: KlingError) -> None:
         """Raise to the submitter, if it is still there."""

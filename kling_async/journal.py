@@ -6,6 +6,7 @@ The database works in a thread of its own. Entries that come while a commit is u
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import time
@@ -18,7 +19,7 @@ import msgspec
 
 from kling_async.checks import media_fields
 from kling_async.core.record import unpack
-from kling_async.errors import ConfigurationError, JournalError, Problem, RequestInvalid
+from kling_async.errors import ConfigurationError, JournalError, KlingError, Problem, RequestInvalid
 from kling_async.loops import is_pending
 from kling_async.store import Digest, Store
 
@@ -127,6 +128,17 @@ class Journal:
             JournalError: It is not stored, and nothing will be from here on.
             ValueError: The stored state of the job is later, or of a later attempt.
         """
+        await self._put(entry)
+
+    def put_soon(self, entry: Entry) -> None:
+        """Store an entry with the next commit, at the latest when the journal is closed; nobody waits.
+
+        For what makes a later run quicker and is no harm to lose: whatever is wrong, the next `put` tells.
+        """
+        with contextlib.suppress(KlingError):
+            self._put(entry).add_done_callback(_unheard)
+
+    def _put(self, entry: Entry) -> asyncio.Future[None]:
         store = self._opened()
         if self._broken is not None:
             raise self._broken.again()
@@ -138,7 +150,7 @@ class Journal:
         if not self._writing:
             self._writing = True
             loop.call_soon(self._write, store)  # so that all puts of this turn share the commit
-        await done
+        return done
 
     def _write(self, store: Store) -> None:
         batch, self._waiting = self._waiting, []
@@ -186,40 +198,50 @@ class Journal:
     async def get(self, identity: str) -> Entry | None:
         """Return what is known of a job, also what is not committed yet; None for a new one.
 
+        Raises:
+            JournalError: It cannot be read.
+        """
+        return (await self.several([identity]))[0]
+
+    async def several(self, identities: Sequence[str]) -> list[Entry | None]:
+        """Return what is known of jobs, as `get` does.
+
         Asked for in the order of their positions, entries are read ahead, thousands at a time.
+
+        Raises:
+            JournalError: They cannot be read.
+        """
+        store = self._opened()
+        keys = [bytes.fromhex(identity) for identity in identities]
+        away = [
+            key
+            for key, identity in zip(keys, identities, strict=True)
+            if key not in self._ahead and identity not in self._fresh
+        ]
+        found = self._ahead
+        if away:
+            self._window = _AHEAD_MIN if self._ahead else min(_AHEAD_MAX, self._window * 2)
+            loop = asyncio.get_running_loop()
+            read = await loop.run_in_executor(self._reads, store.find, away, self._window)
+            if read:
+                found = {**{key: found[key] for key in keys if key in found}, **read}
+                self._ahead = found
+        entries: list[Entry | None] = []
+        for key, identity in zip(keys, identities, strict=True):
+            data, fresh = found.pop(key, None), self._fresh.get(identity)
+            entries.append(self._unpacked(data) if fresh is None and data is not None else fresh)
+        for changed in self._fresh:
+            found.pop(bytes.fromhex(changed), None)
+        return entries
+
+    async def has_position(self, position: int) -> bool:
+        """Tell whether any job that is committed was at this place of an input.
 
         Raises:
             JournalError: It cannot be read.
         """
         store = self._opened()
-        fresh = self._fresh.get(identity)
-        if fresh is not None:
-            return fresh
-        key = bytes.fromhex(identity)
-        data = self._ahead.pop(key, None)
-        if data is None:
-            self._window = _AHEAD_MIN if self._ahead else min(_AHEAD_MAX, self._window * 2)
-            loop = asyncio.get_running_loop()
-            data, ahead = await loop.run_in_executor(self._reads, store.find, key, self._window)
-            if data is None:
-                return None
-            for changed in self._fresh:
-                ahead.pop(bytes.fromhex(changed), None)
-            self._ahead = ahead
-        return self._unpacked(data)
-
-    async def occurrences(self, names: Sequence[tuple[str | None, str]]) -> list[int]:
-        """Return how many of each came before it, since the journal was opened.
-
-        Args:
-            names: Keys and fingerprints of jobs, in the order of the input.
-
-        Raises:
-            JournalError: It cannot be counted.
-        """
-        store = self._opened()
-        hashes = [hashlib.blake2b(repr(name).encode(), digest_size=16).digest() for name in names]
-        return await asyncio.get_running_loop().run_in_executor(self._reads, store.count, hashes)
+        return await asyncio.get_running_loop().run_in_executor(self._reads, store.has_position, position)
 
     def entries(self) -> AsyncIterator[Entry]:
         """Iterate over all that is committed, in the order in which the jobs were first put."""
@@ -297,6 +319,12 @@ class _Entries:
         if not self._page:
             raise StopAsyncIteration
         return self._page.pop()
+
+
+def _unheard(done: asyncio.Future[None]) -> None:
+    """Take the exception of a put that nobody waits for."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _close_late(opening: asyncio.Future[Store]) -> None:

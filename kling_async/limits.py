@@ -15,6 +15,8 @@ from kling_async.loops import Alarm
 from kling_async.results import answer_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kling_async.limiter import Limiter
     from kling_async.loops import Home
     from kling_async.options import Timeouts
@@ -65,6 +67,13 @@ class PackReader:
         if not self._started and pool in POOLS and self._limiter.pool(pool).source != "caller":
             self._started = True
             self._read()
+
+    async def known(self, pools: Iterable[str]) -> None:
+        """Return when the size of these is known as far as it can be: the packs were read, or that failed."""
+        told = [pool for pool in pools if pool in POOLS and self._limiter.pool(pool).source == "default"]
+        if told and not self._started:
+            self._started = self._reading = True
+            await self._run()
 
     def again(self) -> None:
         """Something changed: read soon."""

@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 import logging
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 
@@ -21,7 +21,9 @@ from kling_async.events import facts
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["Alarm", "Home", "is_pending", "within"]
+__all__ = ["Alarm", "Home", "in_thread", "is_pending", "within"]
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -190,3 +192,24 @@ class Alarm:
     def _fire(self) -> None:
         when, self._handle, self._when = self._when, None, math.inf
         self._ring(max(self._home.time(), when))
+
+
+async def in_thread(loop: asyncio.AbstractEventLoop, work: Callable[..., T], *arguments: Any) -> T:
+    """Do work on files in a thread; cancelled meanwhile, end only after it: nobody else may touch them."""
+    running = loop.run_in_executor(None, work, *arguments)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        with anyio.CancelScope(shield=True):
+            while not running.done():
+                await _ended(running)
+        raise
+
+
+async def _ended(running: asyncio.Future[Any]) -> None:
+    try:
+        await asyncio.wait([running])
+    except asyncio.CancelledError:
+        return  # told already
+    if not running.cancelled():
+        running.exception()  # nobody is left to be told

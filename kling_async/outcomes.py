@@ -93,8 +93,18 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Requests in the input."""
     done: int
     """Of them, those whose end the journal has."""
+    fetched: int
+    """Those that only lack their files."""
+    running: int
+    """Those whose task an earlier run has made."""
+    doubtful: int
+    """Those whose create an earlier run may have sent; counted in full below."""
+    refused: int
+    """Those that cannot be made as they are."""
+    problems: tuple[str, ...]
+    """What is wrong with these, the first twenty."""
     units: dict[str, float]
-    """Expected to be spent on the others, by pool."""
+    """Expected to be spent on those to be made, by pool."""
     most: dict[str, float]
     """At most, where bounds are known."""
     unknown: dict[str, int]

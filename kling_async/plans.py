@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.catalog import endpoint_of
-from kling_async.core.packs import DEFAULTS
+from kling_async.checks import check
+from kling_async.core.record import Plan as RecordPlan
 from kling_async.core.record import State
+from kling_async.errors import RequestInvalid
+from kling_async.files import check_media
 from kling_async.outcomes import Plan, Report, Spent
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Accounts", "expected_seconds", "plan_of"]
 
 _USUAL_CLIP: Final = 5
+_PROBLEMS_MAX: Final = 20
 
 
 class _Row:
@@ -82,10 +87,15 @@ class Accounts:
         """Count one outcome."""
         self._done += outcome.ok
         self._failed += not outcome.ok
-        self._resumed += outcome.resumed
         self._open += not outcome.ok and run.entry.state not in (State.DONE, State.FAILED)
         if not run.paid and run.entry.task_id is not None:
             self._bill.add(run.item.request, run.entry.label, run.price, outcome.units or 0.0)
+
+    def remembered(self, *, ok: bool) -> None:
+        """Count an outcome that an earlier run had; its bill was paid then."""
+        self._done += ok
+        self._failed += not ok
+        self._resumed += 1
 
     def report(
         self,
@@ -133,57 +143,104 @@ def expected_seconds(engine: Engine, request: TaskRequest[Any]) -> float:
     return law.quantile(0.5) * longer
 
 
+class _Sum:
+    """What the jobs of a dry run add up to."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.counts = dict.fromkeys(("jobs", "done", "fetched", "running", "doubtful", "refused"), 0)
+        self.units: dict[str, float] = {}
+        self.most: dict[str, float] = {}
+        self.unknown: dict[str, int] = {}
+        self.usd = 0.0
+        self.problems: list[str] = []
+        self.bill = _Bill()
+        self.work: dict[str, float] = {}
+        self.longest: dict[str, float] = {}
+
+    def refused(self, job: Known, error: RequestInvalid) -> None:
+        self.counts["refused"] += 1
+        if len(self.problems) < _PROBLEMS_MAX:
+            self.problems.append(f"requests[{job.item.position}]: {error}")
+
+    def takes(self, request: TaskRequest[Any]) -> None:
+        """Its task takes slots for a while."""
+        endpoint = endpoint_of(request)
+        seconds = expected_seconds(self._engine, request)
+        load = seconds * max(1, endpoint.weight(request))
+        self.work[endpoint.pool] = self.work.get(endpoint.pool, 0.0) + load
+        self.longest[endpoint.pool] = max(self.longest.get(endpoint.pool, 0.0), seconds)
+
+    def costs(self, job: Known, price: Estimate) -> None:
+        """Its task is yet to be made."""
+        self.bill.add(job.item.request, job.entry.label, price, 0.0)
+        if price.units is None:
+            self.unknown[price.why] = self.unknown.get(price.why, 0) + 1
+        else:
+            self.units[price.pool] = round(self.units.get(price.pool, 0.0) + price.units, 6)
+            self.usd += price.usd or 0.0
+        if price.most is not None:
+            self.most[price.pool] = round(self.most.get(price.pool, 0.0) + price.most, 6)
+
+
+_COUNTED: Final = {
+    RecordPlan.NOTHING: "done",
+    RecordPlan.FETCH: "fetched",
+    RecordPlan.WAIT: "running",
+    RecordPlan.CREATE_DOUBTFUL: "doubtful",
+}
+
+
 async def plan_of(
     engine: Engine,
-    found: AsyncIterator[Known],
-    is_over: Callable[[Known], bool],
+    chunks: AsyncIterator[list[Known]],
     price_of: Callable[[TaskRequest[Any]], Estimate],
 ) -> Plan:
     """Add up what the input asks for and the journal has not finished."""
-    jobs = done = 0
-    units: dict[str, float] = {}
-    most: dict[str, float] = {}
-    unknown: dict[str, int] = {}
-    usd = 0.0
-    work: dict[str, float] = {}
-    longest: dict[str, float] = {}
-    bill = _Bill()
-    async for job in found:
-        jobs += 1
-        if is_over(job):
-            done += 1
-            continue
-        request = job.item.request
-        endpoint, price = endpoint_of(request), price_of(request)
-        bill.add(request, job.entry.label, price, 0.0)
-        if price.units is None:
-            unknown[price.why] = unknown.get(price.why, 0) + 1
-        else:
-            units[price.pool] = round(units.get(price.pool, 0.0) + price.units, 6)
-            usd += price.usd or 0.0
-        if price.most is not None:
-            most[price.pool] = round(most.get(price.pool, 0.0) + price.most, 6)
-        seconds = expected_seconds(engine, request)
-        load = seconds * max(1, endpoint.weight(request))
-        work[endpoint.pool] = work.get(endpoint.pool, 0.0) + load
-        longest[endpoint.pool] = max(longest.get(endpoint.pool, 0.0), seconds)
+    total = _Sum(engine)
+    pools: set[str] = set()
+    async for jobs in chunks:
+        for job in jobs:
+            total.counts["jobs"] += 1
+            if job.plan in _COUNTED and job.error is None:
+                total.counts[_COUNTED[job.plan]] += 1
+            elif (error := job.error or await _wrong(engine, job)) is not None:
+                total.refused(job, error)
+                continue
+            if job.plan in (RecordPlan.NOTHING, RecordPlan.FETCH):
+                continue
+            if job.plan is not RecordPlan.WAIT:
+                total.costs(job, price_of(job.item.request))
+            total.takes(job.item.request)
+            pools.add(job.entry.pool)
+        await asyncio.sleep(0)
+    await engine.packs.known(pools)
     return Plan(
-        jobs=jobs,
-        done=done,
-        units=units,
-        most=most,
-        unknown=unknown,
-        usd=round(usd, 4),
-        seconds=_makespan(engine, work, longest),
-        models=bill.rows(),
+        **total.counts,
+        problems=tuple(total.problems),
+        units=total.units,
+        most=total.most,
+        unknown=total.unknown,
+        usd=round(total.usd, 4),
+        seconds=_makespan(engine, total.work, total.longest),
+        models=total.bill.rows(),
     )
+
+
+async def _wrong(engine: Engine, job: Known) -> RequestInvalid | None:
+    """Return what a submit would refuse."""
+    try:
+        check(job.item.request)
+        await check_media(job.item.request, engine.home)
+    except RequestInvalid as error:
+        return error
+    return None
 
 
 def _makespan(engine: Engine, work: dict[str, float], longest: dict[str, float]) -> float:
     """Return when the last pool is through, each at its limit as known now."""
-    pools = engine.limiter.pools
     times = [0.0]
     for pool, load in work.items():
-        limit = pools[pool].limit if pool in pools else DEFAULTS.get(pool, 1)
+        limit = engine.limiter.pool(pool).limit
         times.append(max(math.ceil(load / limit), longest[pool]))
     return max(times)

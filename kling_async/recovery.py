@@ -49,6 +49,11 @@ RECHECKS: Final = 6
 RECHECK_MAX: Final = 300.0
 """Longest pause between later looks; the first are `PAUSE` apart, each later pause doubles."""
 
+_ELSEWHERE: Final = (
+    "an earlier run may have sent it under another key, and this key does not find it: go on with that key;"
+    " if it is gone for good, name the job anew, with another key= of the batch"
+)
+
 
 class _Open:
     """An unresolved create and when to look at it again."""
@@ -123,6 +128,8 @@ class Recovery:
                 return Unknown(error)
             if found is not None:
                 return found
+        if job.elsewhere:  # to send it here may be to pay for it on two accounts
+            return Refused(AmbiguousCreate(_ELSEWHERE, external_task_id=job.external_task_id))
         if not job.endpoint.idempotent:
             return Unknown(TransportError("a second create here might be a second task", sent=True))
         return None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -20,42 +22,28 @@ from kling_async.core.record import (
     failure_of,
     kept,
     record_of,
-    resume,
+    unsent,
 )
 from kling_async.downloads import fetch_all
-from kling_async.errors import JobFailed
+from kling_async.errors import AmbiguousCreate, JobFailed, TaskNotFound
 from kling_async.outcomes import Outcome
 from kling_async.results import result_of
 from kling_async.submits import handle_on, job_of
 from kling_async.tasks import Task
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kling_async.engine import Engine
+    from kling_async.intake import Item
     from kling_async.jobs import Job
-    from kling_async.names import Template
     from kling_async.prices import Estimate
     from kling_async.register import Known
+    from kling_async.wishes import Wishes
 
-__all__ = ["Book", "Run", "Wishes"]
+__all__ = ["Book", "Run", "remembered"]
 
 _PAUSE: Final = 15.0
 _PAUSE_MAX: Final = 300.0
 """Seconds between attempts while the API cannot be reached; they double."""
-
-
-class Wishes(NamedTuple):
-    """What a batch was asked for, of every one of its requests."""
-
-    folder: Path | None
-    template: Template
-    watermarked: bool
-    sidecar: bool
-    retries: int
-    priority: int
-    places: asyncio.Semaphore | None
-    """Bounds how many files come at once."""
 
 
 class Book(Protocol):
@@ -65,7 +53,11 @@ class Book(Protocol):
         """Return when the entry is safe."""
         ...
 
-    def retried(self, entry: Entry, now: float) -> Entry:
+    def put_soon(self, entry: Entry) -> None:
+        """Keep what is no harm to lose."""
+        ...
+
+    def retried(self, entry: Entry) -> Entry:
         """Return the entry of one more attempt, with an id of its own."""
         ...
 
@@ -77,12 +69,12 @@ class Run:
         self._engine = engine
         self._book = book
         self._wishes = wishes
-        self._old = known.old
-        """Whether an earlier run had begun it."""
-        self.paid = known.old and known.entry.ended
-        """Whether an earlier run saw its task end: what it cost is counted there."""
         self.item = known.item
         self.entry = known.entry
+        self.plan = known.plan
+        """What is left to do for it."""
+        self.paid = known.entry.ended
+        """Whether an earlier run saw its task end: what it cost is counted there."""
         self.job: Job | None = None
         """Its create, from when it queues."""
         self.fate: Fate | None = None
@@ -91,7 +83,11 @@ class Run:
         self.reserved = 0.0
         """Units set aside for it."""
         self._task: Task[Any] | None = None
-        self._sent = known.old
+        begun = known.plan in (Plan.CREATE_DOUBTFUL, Plan.WAIT, Plan.FETCH)
+        self._sent = begun
+        """Whether its create may have been sent."""
+        self._strange = begun and known.entry.account not in ("", engine.account)
+        """Whether it was begun under another key, maybe of another account."""
 
     @property
     def idle(self) -> bool:
@@ -110,7 +106,7 @@ class Run:
         """Whether its task may run, unseen, and be billed: what was set aside for it stays so."""
         if self.entry.state is State.CREATED:
             return self._task is None or not self._task.done
-        return self.entry.state is State.PLANNED and self.fate is Fate.OPEN and self._sent
+        return self.entry.state is State.PLANNED and self._sent
 
     async def outcome(self) -> Outcome[Any]:
         """Do all that is left to do for it; every failure is an outcome."""
@@ -124,31 +120,30 @@ class Run:
                 await asyncio.sleep(pause)
                 pause = min(_PAUSE_MAX, 2 * pause)
             elif self.fate is Fate.RETRY and self.entry.attempt < self._wishes.retries:
-                self.entry, self._old = self._book.retried(self.entry, self._engine.home.now()), False
+                self.entry, self.plan = self._book.retried(self.entry), Plan.RETRY
                 self._task = self.job = None
+                self._sent = self._strange = False
             else:
                 return await self._failed(failure)
 
     async def _once(self) -> Outcome[Any]:
-        plan = resume(self.entry, wanted_files=self._wishes.folder is not None)
-        if plan is Plan.NOTHING:
-            return self.remembered()
-        if plan is Plan.CREATE_DOUBTFUL:
-            self._task = await self._create()
+        if self.entry.state is State.PLANNED:
+            task: Task[Any] = await self._create()
         else:
-            self._task = handle_on(self._engine, self.item.request, task_id=self.entry.task_id)
-        result = await self._task.wait()
+            task = handle_on(self._engine, self.item.request, task_id=self.entry.task_id)
+        self._task = task
+        result = await task.wait()
         files: tuple[StoredFile, ...] | None = None
         if self._wishes.folder is not None:
             if self.entry.state is not State.DONE:
                 await self._note(State.SUCCEEDED)
-            files = await self._fetch(self._task)
+            files = await self._fetch(task)
         await self._note(State.DONE, files=files)
-        return self._outcome(result=result, record=self._task.record)
+        return self._outcome(result=result, record=task.record)
 
     async def _create(self) -> Task[Any]:
         """Create its task, or find the one that an earlier run created."""
-        job = await job_of(
+        self.job = job = await job_of(
             self._engine,
             self.item.request,
             external_task_id=self.entry.external_task_id,
@@ -156,19 +151,32 @@ class Run:
             priority=self._wishes.priority,
             label=self.entry.label,
         )
-        job.doubt, job.first_sent = self._old, self.entry.times.planned or 0.0
+        job.doubt, job.first_sent = self._sent, self.entry.times.planned or 0.0
+        job.elsewhere = self._strange
         job.before = self._before
-        self.job = job
-        live = await self._engine.creates.submit(job)
+        try:
+            live = await self._engine.creates.submit(job)
+        except BaseException as error:
+            if self._sent and not (job.in_doubt or isinstance(error, AmbiguousCreate)):
+                self._sent = False  # whatever was sent was refused
+                self.entry = unsent(self.entry)
+                self._book.put_soon(self.entry)
+            raise
         task: Task[Any] = Task(self._engine, live)
-        await self._note(State.CREATED, task_id=task.id)
+        self._task = task
+        self._strange = False
+        await self._note(State.CREATED, task_id=task.id, account=self._engine.account)
         return task
 
     async def _before(self) -> None:
         """Before the first byte: from here on the task may exist."""
         self._sent = True
-        times = Times(planned=self._engine.home.now())
-        self.entry = msgspec.structs.replace(self.entry, times=times, reserved=self.reserved)
+        self.entry = msgspec.structs.replace(
+            self.entry,
+            times=Times(planned=self._engine.home.now()),
+            reserved=self.reserved,
+            account=self._engine.account,
+        )
         await self._book.put(self.entry)
 
     async def _note(self, state: State, **facts: Any) -> None:
@@ -189,10 +197,9 @@ class Run:
         """Store its files."""
         wishes = self._wishes
         assert wishes.folder is not None  # noqa: S101 - it is asked before
-        values: dict[str, str | int] = {
-            "key": self.item.key or str(self.item.position),
-            "index": self.item.position,
-        }
+        entry = self.entry
+        index = f"{entry.position}-{entry.identity[:12]}" if entry.apart else str(entry.position)
+        values = {"key": self.item.key or index, "index": index}
         stored = await fetch_all(
             self._engine,
             task._live,  # noqa: SLF001 - of this package
@@ -207,35 +214,55 @@ class Run:
 
     async def _failed(self, error: Exception) -> Outcome[Any]:
         """Write down what will not change; whatever may is left for the next run."""
+        if isinstance(error, TaskNotFound) and self._strange:
+            self.fate, error = Fate.OPEN, self._not_here(error)
         if self.fate in (Fate.FINAL, Fate.RETRY) and self.entry.state is not State.DONE:
-            await self._note(State.FAILED, error=failure_of(error))
+            await self._note(State.FAILED, error=failure_of(error), again=self.fate is Fate.RETRY)
         record = self._task.record if self._task is not None else None
         return self._outcome(error=error, record=record)
 
-    def remembered(self) -> Outcome[Any]:
-        """What the journal says of a job that is finished."""
-        entry, record = self.entry, record_of(self.entry)
-        if entry.error is not None:
-            return self._outcome(error=JobFailed(entry.error.kind, entry.error.message), resumed=True)
-        result = None if record is None else result_of(endpoint_of(self.item.request), record)
-        return self._outcome(result=result, record=record, resumed=True)
+    def _not_here(self, error: TaskNotFound) -> TaskNotFound:
+        text = (
+            "it was made under another key, of another account if that key still works: go on with that one"
+        )
+        return TaskNotFound(f"{error.message}; {text}", id=error.id, request_id=error.request_id)
 
     def refused(self, error: Exception) -> Outcome[Any]:
         """The outcome of what is not even begun."""
         return self._outcome(error=error)
 
-    def _outcome(self, *, resumed: bool = False, **facts: Any) -> Outcome[Any]:
-        entry, folder = self.entry, self._wishes.folder
-        files = () if folder is None else tuple(folder / file.name for file in entry.files or ())
-        return Outcome(
-            position=self.item.position,
-            key=self.item.key,
-            request=self.item.request,
-            files=files,
-            units=None if entry.units is None else float(entry.units),
-            attempts=entry.attempt + 1,
-            resumed=resumed,
-            started=entry.times.planned or 0.0,
-            ended=self._engine.home.now() if entry.times.done is None else entry.times.done,
-            **facts,
-        )
+    def _outcome(self, **facts: Any) -> Outcome[Any]:
+        return outcome_of(self.item, self.entry, self._wishes.folder, now=self._engine.home.now(), **facts)
+
+
+def remembered(known: Known, folder: str | None, now: float) -> Outcome[Any]:
+    """Return what the journal says of a job that is finished; ``folder``: of its files."""
+    entry = known.entry
+    if entry.error is not None:
+        facts: dict[str, Any] = {"error": JobFailed(entry.error.kind, entry.error.message)}
+    elif (record := record_of(entry)) is not None:
+        facts = {"record": record, "result": result_of(endpoint_of(known.item.request), record)}
+    else:
+        facts = {}
+    return outcome_of(known.item, entry, folder, now=now, resumed=True, **facts)
+
+
+def outcome_of(
+    item: Item, entry: Entry, folder: str | Path | None, *, now: float, **facts: Any
+) -> Outcome[Any]:
+    """Return the outcome of a job: what its entry holds, and more facts."""
+    times = entry.times
+    files: tuple[Path, ...] = ()
+    if folder is not None and entry.files:
+        files = tuple(Path(f"{folder}{os.sep}{file.name}") for file in entry.files)
+    return Outcome(
+        position=item.position,
+        key=item.key,
+        request=item.request,
+        files=files,
+        units=None if entry.units is None else float(entry.units),
+        attempts=entry.attempt + 1,
+        started=times.planned or 0.0,
+        ended=now if times.done is None else times.done,
+        **facts,
+    )

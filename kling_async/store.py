@@ -18,7 +18,7 @@ from kling_async.errors import JournalError
 from kling_async.filelock import FileLock, Held
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from kling_async.core.record import Entry
 
@@ -60,11 +60,6 @@ _ADVICE: Final = {
     sqlite3.SQLITE_IOERR: "the disk failed; start again when it works: what was committed is safe",
 }
 """What to do, by SQLite's code."""
-
-_SEEN: Final = "CREATE TABLE seen (name BLOB PRIMARY KEY, times INTEGER) WITHOUT ROWID"
-_SEE: Final = (
-    "INSERT INTO seen VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET times = times + 1 RETURNING times"
-)
 
 Ahead = dict[bytes, bytes]
 """Packed entries by identity."""
@@ -113,7 +108,6 @@ class Store:
     _db: sqlite3.Connection | None = None
     _reader: sqlite3.Connection | None = None
     """Reads on a connection of its own, which waits for no commit."""
-    _counter: sqlite3.Connection | None = None
 
     def error(self, error: sqlite3.Error | OSError | str) -> JournalError:
         """Return the error to raise for what SQLite or the system said."""
@@ -230,37 +224,37 @@ class Store:
         )
         return True
 
-    def count(self, names: Sequence[bytes]) -> list[int]:
-        """Return how often each was counted before; counts are kept in a nameless file of this process."""
-        self._open()
+    def find(self, identities: Iterable[bytes], ahead: int) -> Ahead:
+        """Return the packed entries of those that are there, and as many of those that follow by position."""
+        db = self._read()
+        found: Ahead = {}
         try:
-            if self._counter is None:
-                self._counter = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-                self._counter.execute("PRAGMA synchronous=OFF")
-                self._counter.execute(_SEEN)
-            db = self._counter
-            db.execute("BEGIN")
-            counts = [int(db.execute(_SEE, (name,)).fetchone()[0]) - 1 for name in names]
-            db.execute("COMMIT")
+            for identity in identities:
+                if identity in found:
+                    continue
+                row = db.execute("SELECT position, entry FROM jobs WHERE identity=?", (identity,)).fetchone()
+                if row is not None:
+                    found[identity] = row[1]
+                    found.update(
+                        db.execute(
+                            "SELECT identity, entry FROM jobs WHERE position>? ORDER BY position LIMIT ?",
+                            (row[0], ahead),
+                        )
+                    )
         except sqlite3.Error as error:
             failure = error
         else:
-            return counts
+            return found
         raise self.error(failure)
 
-    def find(self, identity: bytes, ahead: int) -> tuple[bytes | None, Ahead]:
-        """Return a packed entry, and as many of those that follow it by position; None if there is none."""
-        db = self._read()
+    def has_position(self, position: int) -> bool:
+        """Tell whether any job was at this place of an input."""
         try:
-            row = db.execute("SELECT position, entry FROM jobs WHERE identity=?", (identity,)).fetchone()
-            if row is None:
-                return None, {}
-            rows = db.execute(
-                "SELECT identity, entry FROM jobs WHERE position>? ORDER BY position LIMIT ?", (row[0], ahead)
-            )
-            return row[1], dict(rows)
+            row = self._read().execute("SELECT 1 FROM jobs WHERE position=?", (position,)).fetchone()
         except sqlite3.Error as error:
             failure = error
+        else:
+            return row is not None
         raise self.error(failure)
 
     def page(self, after: int, limit: int) -> list[tuple[int, bytes]]:
@@ -300,11 +294,11 @@ class Store:
 
     def close(self) -> None:
         """Close the database, then give the lock back. Again: does nothing."""
-        for db in (self._reader, self._counter, self._db):
+        for db in (self._reader, self._db):
             if db is not None:
                 with contextlib.suppress(sqlite3.Error):
                     db.close()
-        self._reader = self._counter = self._db = None
+        self._reader = self._db = None
         self._lock.release()
 
 

@@ -61,6 +61,7 @@ LAYERS = (
         "search",
         "sessions",
         "store",
+        "tally",
         "transport",
         "webhooks",
     },
@@ -78,6 +79,7 @@ LAYERS = (
         "stats",
         "submits",
         "tasks",
+        "wishes",
     },
     {"cli", "notebook"},
 )

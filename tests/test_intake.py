@@ -28,6 +28,12 @@ async def sizes(intake: Intake, *, known: int, read: list[int] | None = None) ->
     return found
 
 
+async def all_at_once(intake: Intake) -> list[list[Item]]:
+    """Chunks of an input that is known through and through."""
+    intake.familiar(all_of_it=True)
+    return [chunk async for chunk in intake.chunks()]
+
+
 async def test_what_the_journal_knows_is_read_in_growing_chunks() -> None:
     """1, 2, 4 and so on, then one by one; nothing is left out, all in order."""
     read = [0]
@@ -88,9 +94,7 @@ async def test_keys_come_with_their_requests() -> None:
     ("value", "says"),
     [
         (5, r"requests\[1\]: must be a request or \(key, request\), not int"),
-        (("", clip()), r"requests\[1\] key: must be a text"),
-        ((7, clip()), r"requests\[1\] key: must be a text"),
-        ((clip(), "key"), r"requests\[1\] key: must be a text"),
+        ((clip(), "key"), r"requests\[1\]: must be a request or \(key, request\), not str"),
         (("a", "b", clip()), r"requests\[1\]: must be a request or \(key, request\), not tuple"),
     ],
 )
@@ -98,6 +102,17 @@ async def test_what_is_no_request_is_named_by_its_place(value: Any, says: str) -
     """Before anything is made of it."""
     with pytest.raises(RequestInvalid, match=says):
         [chunk async for chunk in Intake([clip(), value]).chunks()]
+
+
+@pytest.mark.parametrize(
+    ("key", "says"), [("", "text that is not empty"), (7, "text that is not empty"), ("a\ud800", "surrogate")]
+)
+async def test_a_wrong_key_is_its_item_s_affair(key: Any, says: str) -> None:
+    """The others are read on; it is named by its place."""
+    ((first, second),) = await all_at_once(Intake([(key, clip()), clip()]))
+    assert first.key is None and first.error is not None and second.error is None
+    (problem,) = first.error.problems
+    assert problem.field == "requests[0] key" and says in problem.text
 
 
 async def test_what_cannot_be_iterated_is_a_type_error() -> None:
@@ -109,5 +124,11 @@ async def test_what_cannot_be_iterated_is_a_type_error() -> None:
 async def test_longest_first() -> None:
     """All of the input is read and ordered; each keeps its place's number."""
     clips = [clip(duration=n) for n in (3, 10, 5)]
-    items = await Intake(clips).all(lambda request: getattr(request, "duration", 0))
-    assert [item.position for item in items] == [1, 2, 0]
+    intake = Intake(clips)
+    chunks = [chunk async for chunk in intake.longest(lambda request: getattr(request, "duration", 0))]
+    assert [[item.position for item in chunk] for chunk in chunks] == [[1], [2], [0]]
+    found: list[int] = []
+    async for chunk in intake.longest(lambda request: getattr(request, "duration", 0)):
+        found.append(len(chunk))
+        intake.familiar(all_of_it=True)
+    assert found == [1, 2]

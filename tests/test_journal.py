@@ -14,7 +14,7 @@ import looptime
 import pytest
 
 from kling_async import media, v1
-from kling_async.core.record import State, advance
+from kling_async.core.record import State, advance, retried
 from kling_async.errors import ConfigurationError, JournalError, RequestInvalid
 from kling_async.journal import Journal
 from kling_async.store import Store
@@ -432,17 +432,54 @@ async def test_reads_under_way_end_before_the_file_is_closed(tmp_path: Path) -> 
     for _ in range(60):
         async with Journal(tmp_path / "jobs.sqlite") as journal:
             reads = [asyncio.ensure_future(journal.get("0" * 32)) for _ in range(20)]
-            counts = [asyncio.ensure_future(journal.occurrences([(None, str(n))])) for n in range(20)]
+            places = [asyncio.ensure_future(journal.has_position(n)) for n in range(20)]
             await asyncio.sleep(0)
-        found = await asyncio.gather(*reads, *counts, return_exceptions=True)
-        assert all(answer in (None, [0]) or isinstance(answer, JournalError) for answer in found)
+        found = await asyncio.gather(*reads, *places, return_exceptions=True)
+        assert all(answer in (None, False) or isinstance(answer, JournalError) for answer in found)
 
 
 @virtual
-async def test_occurrences_count_from_each_opening(tmp_path: Path) -> None:
-    """How many of the same came before, key and fingerprint together; a new run begins at 0."""
-    for _ in range(2):
-        async with Journal(tmp_path / "jobs.sqlite") as journal:
-            names: list[tuple[str | None, str]] = [(None, "a"), (None, "a"), ("k", "a"), (None, "b")]
-            assert await journal.occurrences(names) == [0, 1, 0, 0]
-            assert await journal.occurrences([("k", "a"), (None, "a")]) == [1, 2]
+async def test_several_are_found_in_one_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known and new, at hand, in the file and only just put: each in its place, by one read."""
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        await asyncio.gather(*(journal.put(job(n)) for n in range(30)))
+    trips: list[int] = []
+    find = Store.find
+
+    def counted(*args: Any) -> Any:
+        trips.append(1)
+        return find(*args)
+
+    monkeypatch.setattr(Store, "find", counted)
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        assert await journal.get(job(0).identity) == job(0)
+        created = advance(job(2), State.CREATED)
+        put = asyncio.ensure_future(journal.put(created))
+        await asyncio.sleep(0)
+        numbers = (1, 2, 99, 29, 3)
+        found = await journal.several([job(n).identity for n in numbers])
+        assert found == [job(1), created, None, job(29), job(3)] and len(trips) == 2
+        await put
+
+
+@virtual
+async def test_positions_of_earlier_runs_are_known(tmp_path: Path) -> None:
+    """Whether any job was ever at a place of an input."""
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        await journal.put(job(3))
+        assert [await journal.has_position(n) for n in (2, 3)] == [False, True]
+
+
+@virtual
+async def test_what_nobody_waits_for_is_stored_with_the_rest(tmp_path: Path) -> None:
+    """By the time the journal is closed; if it cannot be, that is no error of who said it."""
+    path = tmp_path / "j.sqlite"
+    async with Journal(path) as journal:
+        journal.put_soon(job(1))
+    async with Journal(path) as journal:
+        assert await journal.get(job(1).identity) == job(1)
+        journal.put_soon(retried(retried(job(1), journal.id), journal.id))  # an attempt left out: refused
+        await journal.put(job(2))
+    journal.put_soon(job(3))
+    async with Journal(path) as journal:
+        assert [entry async for entry in journal.entries()] == [job(1), job(2)]

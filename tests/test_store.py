@@ -108,8 +108,8 @@ def test_a_state_never_goes_back(tmp_path: Path) -> None:
     done = advance(job(1), State.DONE)
     store.write([done], [])
     assert store.write([job(0), job(1), job(2)], []) == [1]
-    data, _ = store.find(bytes.fromhex(done.identity), 0)
-    assert data is not None and unpack(data) == done
+    (data,) = store.find([bytes.fromhex(done.identity)], 0).values()
+    assert unpack(data) == done
     assert len(store.page(0, 10)) == 3
     store.close()
 
@@ -118,10 +118,10 @@ def test_entries_are_read_ahead_by_position(tmp_path: Path) -> None:
     """Whatever order they were written in; who is not there has nobody behind him."""
     store = Store(tmp_path / "j.sqlite")
     store.write([job(n) for n in (4, 0, 3, 1, 2)], [])
-    found, ahead = store.find(bytes.fromhex(job(1).identity), 2)
-    assert found is not None
-    assert list(ahead) == [bytes.fromhex(job(n).identity) for n in (2, 3)]
-    assert store.find(b"nobody", 2) == (None, {})
+    wanted = [bytes.fromhex(job(n).identity) for n in (1, 4)]
+    found = store.find([wanted[0], b"nobody", wanted[1]], 2)
+    assert list(found) == [bytes.fromhex(job(n).identity) for n in (1, 2, 3, 4)]
+    assert store.find([b"nobody"], 2) == {}
     store.close()
 
 
@@ -342,7 +342,8 @@ def test_reading_says_what_is_wrong_too(tmp_path: Path) -> None:
     for table in ("jobs", "digests"):
         store._open().execute(f"DROP TABLE {table}")
     for ask in (
-        lambda: store.find(b"", 1),
+        lambda: store.find([b""], 1),
+        lambda: store.has_position(0),
         lambda: store.page(0, 1),
         lambda: store.digest(str(tmp_path)),
     ):

@@ -55,7 +55,7 @@ def _rows(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
 def _object(value: msgspec.Struct, digests: Mapping[Media, str]) -> dict[str, Any]:
     body: dict[str, Any] = {}
     for item, (name, default) in zip(msgspec.structs.astuple(value), _rows(type(value)), strict=True):
-        if item is not None and item != default and item != "":
+        if item is not None and item not in (default, ""):
             body[name] = item if type(item) in _SIMPLE else _value(item, digests)
     return body
 

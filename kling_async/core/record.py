@@ -26,6 +26,7 @@ __all__ = [
     "resume",
     "retried",
     "unpack",
+    "unsent",
 ]
 
 # -- states
@@ -49,13 +50,18 @@ class State(enum.IntEnum):
 class Plan(enum.Enum):
     """What a new run has to do for a job that an earlier one began."""
 
+    CREATE = "create"
+    """Nothing was sent, or all of it was refused: send it."""
     CREATE_DOUBTFUL = "create_doubtful"
     """The create may have been sent: look for the task by its external id, then send."""
+    RETRY = "retry"
+    """Its task failed for a reason that may not come again, and that is asked for: make a new one."""
     WAIT = "wait"
     """The task runs, or ran to its end unseen."""
     FETCH = "fetch"
     """The files are missing; their addresses are renewed by one query."""
     NOTHING = "nothing"
+    """It is finished, for good or ill."""
 
 
 _NEXT: Final = {
@@ -101,6 +107,7 @@ class Times(msgspec.Struct, frozen=True, array_like=True):
     """When a job of this attempt came so far, seconds since 1970; None: not yet."""
 
     planned: float | None = None
+    """When its create was about to be sent; None, too, after it was surely refused."""
     created: float | None = None
     ended: float | None = None
     done: float | None = None
@@ -139,6 +146,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Units set aside for it in the batch's budget while its end is not known."""
     pool: str = "video"
     """Whose units its task takes."""
+    again: bool = False
+    """It failed, and a new task may succeed."""
+    apart: bool = False
+    """Another job was at its position in an earlier run: its files need another index."""
 
     @property
     def ended(self) -> bool:
@@ -193,8 +204,8 @@ def advance(entry: Entry, state: State, **facts: Any) -> Entry:
     return msgspec.structs.replace(new, defaults={}, account="", record=None if needless else new.record)
 
 
-def retried(entry: Entry, journal_id: str, now: float, **facts: Any) -> Entry:
-    """Return the entry of the next attempt, planned at ``now``: a new task under a new external id.
+def retried(entry: Entry, journal_id: str, **facts: Any) -> Entry:
+    """Return the entry of the next attempt, not sent yet: a new task under a new external id.
 
     Raises:
         ValueError: It succeeded.
@@ -210,19 +221,32 @@ def retried(entry: Entry, journal_id: str, now: float, **facts: Any) -> Entry:
         key=entry.key,
         label=entry.label,
         pool=entry.pool,
+        apart=entry.apart,
         attempt=attempt,
-        times=Times(planned=now),
         **facts,
     )
 
 
-def resume(entry: Entry, *, wanted_files: bool) -> Plan:
-    """Say what a new run has to do for this job."""
+def unsent(entry: Entry) -> Entry:
+    """Return the entry of a job whose create was surely refused: nothing of it exists or costs."""
+    return msgspec.structs.replace(entry, times=Times(), reserved=0.0)
+
+
+def resume(entry: Entry, *, wanted_files: bool, retries: int = 0) -> Plan:
+    """Say what a new run has to do for this job.
+
+    Args:
+        entry: As the journal has it.
+        wanted_files: Whether files are wanted now.
+        retries: How many new tasks may be made for one that failed.
+    """
     match entry.state:
         case State.PLANNED:
-            return Plan.CREATE_DOUBTFUL
+            return Plan.CREATE if entry.times.planned is None else Plan.CREATE_DOUBTFUL
         case State.CREATED:
             return Plan.WAIT
+        case State.FAILED if entry.again and entry.attempt < retries:
+            return Plan.RETRY
         case State.SUCCEEDED | State.DONE if wanted_files and entry.files is None:
             return Plan.FETCH
         case _:

@@ -27,6 +27,7 @@ from kling_async.core.record import (
     resume,
     retried,
     unpack,
+    unsent,
 )
 from kling_async.errors import DownloadError
 from kling_async.wire import TaskRecord, decode_task
@@ -132,7 +133,7 @@ def test_what_is_finished_shrinks(state: State, files: tuple[StoredFile, ...] | 
 def test_the_next_attempt_is_a_new_task_of_the_same_job() -> None:
     """Under a new external id; nothing of the failed task is left."""
     failed = advance(entry(task_id="847"), State.FAILED, error=Failure("TaskFailed", "m"))
-    again = retried(failed, "journal", 9.0, account="a1")
+    again = retried(failed, "journal", account="a1")
     assert again == Entry(
         identity=NAME,
         position=3,
@@ -142,11 +143,10 @@ def test_the_next_attempt_is_a_new_task_of_the_same_job() -> None:
         label="night",
         attempt=1,
         account="a1",
-        times=Times(planned=9.0),
     )
     assert again.external_task_id != failed.external_task_id
     with pytest.raises(ValueError, match="done is not attempted again"):
-        retried(entry(State.DONE), "journal", 9.0)
+        retried(entry(State.DONE), "journal")
 
 
 @pytest.mark.parametrize(
@@ -171,6 +171,35 @@ def test_what_a_new_run_does(
 ) -> None:
     """Look before a doubtful create, wait, fetch, or nothing; files wanted later are fetched later."""
     assert resume(entry(state, files=files), wanted_files=wanted) is plan
+
+
+def test_a_create_that_was_surely_refused_is_no_doubt() -> None:
+    """Its row stays, but says that nothing of it exists or costs; to send it needs no search."""
+    sent = entry(State.PLANNED, reserved=3.0)
+    refused = unsent(sent)
+    assert resume(sent, wanted_files=False) is Plan.CREATE_DOUBTFUL
+    assert resume(refused, wanted_files=False) is Plan.CREATE
+    assert (refused.reserved, refused.external_task_id) == (0.0, sent.external_task_id)
+    assert follows(sent.state, 0, refused.state, 0)
+
+
+@pytest.mark.parametrize(
+    ("again", "attempt", "retries", "plan"),
+    [
+        (True, 0, 1, Plan.RETRY),
+        (True, 1, 2, Plan.RETRY),
+        (True, 1, 1, Plan.NOTHING),
+        (True, 0, 0, Plan.NOTHING),
+        (False, 0, 5, Plan.NOTHING),
+    ],
+    ids=str,
+)
+def test_a_failed_task_is_made_again_only_where_asked(
+    again: bool, attempt: int, retries: int, plan: Plan
+) -> None:
+    """In a later run too: where the reason may not come again, as often as this run allows in all."""
+    failed = entry(State.FAILED, again=again, attempt=attempt)
+    assert resume(failed, wanted_files=True, retries=retries) is plan
 
 
 # --- stored -----------------------------------------------------------------------------------------
@@ -208,6 +237,8 @@ def test_the_stored_form_is_pinned() -> None:
         [1.5, 2.5, None, 4.5],
         0.0,
         "image",
+        False,
+        False,
     ]
     assert unpack(pack(full)) == full
 

@@ -1,0 +1,71 @@
+"""What a batch is asked for: its options, and what is wrong with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from kling_async.errors import Problem, RequestInvalid
+from kling_async.names import Template
+
+if TYPE_CHECKING:
+    import asyncio
+    from pathlib import Path
+
+__all__ = ["OnError", "Order", "Wishes", "check_options", "template_of"]
+
+OnError = Literal["collect", "raise", "stop"]
+Order = Literal["given", "longest"]
+
+
+class Wishes(NamedTuple):
+    """What a batch was asked for, of every one of its requests."""
+
+    folder: Path | None
+    template: Template
+    watermarked: bool
+    sidecar: bool
+    refetch: bool
+    """Whether files of earlier runs that are gone, or are others, are fetched again."""
+    retries: int
+    priority: int
+    places: asyncio.Semaphore | None
+    """Bounds how many files come at once."""
+
+
+def check_options(on_error: object, order: object, max_units: object, **counts: object) -> None:
+    """Refuse options that mean nothing.
+
+    Raises:
+        RequestInvalid: With every wrong one.
+    """
+    wrong: list[Problem] = []
+    if on_error not in ("collect", "raise", "stop"):
+        wrong.append(Problem("on_error", f"{on_error!r:.40} is not one of 'collect', 'raise', 'stop'"))
+    if order not in ("given", "longest"):
+        wrong.append(Problem("order", f"{order!r:.40} is not one of 'given', 'longest'"))
+    for name, count in counts.items():
+        least = 0 if name == "retries" else 1
+        if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < least):
+            wrong.append(Problem(name, f"must be a whole number from {least}, not {count!r:.40}"))
+    amounts = max_units.values() if isinstance(max_units, Mapping) else [max_units]
+    wrong += [
+        Problem("max_units", f"must be units from 0, or such by pool, not {amount!r:.40}")
+        for amount in amounts
+        if amount is not None and not (isinstance(amount, int | float) and 0 <= amount < math.inf)
+    ]
+    if wrong:
+        raise RequestInvalid("batch", wrong)
+
+
+def template_of(name: str) -> Template:
+    """Return the template of the files' names.
+
+    Raises:
+        RequestInvalid: It cannot be one, or would give two jobs one name.
+    """
+    template = Template(name)
+    if not template.fields & {"index", "task_id", "key"}:
+        raise RequestInvalid("batch", [Problem("name", "needs {index}, {task_id} or {key}")])
+    return template
