@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 ROWS, JOBS, PAIRS = 10_000, 100_000, 5
 AT_ONCE = (1, 10, 100, 1000)
+SIZE = 12_345_678
+"""Of a stored file, in bytes; here it is all hole."""
 WRITE_TARGET, RESUME_TARGET = 5.0, 2.0
 
 _requests = msgspec.json.Decoder(v1.TextToVideo)
@@ -78,7 +80,7 @@ def finished(entry: Entry) -> Entry:
         State.DONE,
         task_id=task_id,
         units="5",
-        files=(StoredFile(f"{task_id}.mp4", 12_345_678),),
+        files=(StoredFile(f"{task_id}.mp4", SIZE),),
         times=Times(1.8e9, 1.8e9 + 0.25, 1.8e9 + 95.5, 1.8e9 + 99.75),
     )
 
@@ -130,13 +132,23 @@ def writing(at_once: int, rows: int = ROWS, pairs: int = PAIRS) -> Ratio:
 # -- resuming
 
 
+def stored(folder: Path, entry: Entry) -> None:
+    """Put an entry's files where it says they are."""
+    for file in entry.files or ():
+        with (folder / file.name).open("wb") as empty:
+            empty.truncate(file.size)
+
+
 async def fill(path: Path, jobs: Path) -> None:
-    """Write a journal in which every job of a file is done."""
+    """Write a journal in which every job of a file is done, and their files."""
+    out = path.parent / "out"
+    out.mkdir()
     async with Journal(path) as journal:
         batch: list[Entry] = []
         for number, request in enumerate(requests(jobs)):
             name = identity(None, fingerprint("text_to_video", request, {}), 0)
             batch.append(finished(planned(number, name, journal.id)))
+            stored(out, batch[-1])
             if len(batch) == 1000:
                 await asyncio.gather(*map(journal.put, batch))
                 batch.clear()
