@@ -119,7 +119,7 @@ def _record(item: dict[str, Any]) -> Record:
 
 def encode_ours(image: bytes) -> bytes:
     """Return the body of a create."""
-    return _encode(v1.ImageGeneration(prompt="A fox", image=image), MORE)
+    return _encode(v1.ImageGeneration(prompt="A fox", image=image), MORE, {})
 
 
 def encode_rival(image: bytes) -> bytes:

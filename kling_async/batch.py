@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 import anyio
 
-from kling_async.core.budget import Budget
+from kling_async.checks import wrong_with
 from kling_async.core.failures import Fate
 from kling_async.core.record import Entry, Plan, retried
-from kling_async.errors import Problem, RequestInvalid
+from kling_async.errors import JournalError, Problem, RequestInvalid
 from kling_async.intake import Intake, Requests
 from kling_async.interrupts import Interrupts
 from kling_async.journal import Journal
 from kling_async.plans import Accounts, expected_seconds, plan_of
-from kling_async.prices import estimate
+from kling_async.purse import Purse
 from kling_async.register import Register
-from kling_async.runs import Run, remembered
-from kling_async.wishes import Wishes, check_options, template_of
+from kling_async.runs import LetGo, Run, remembered
+from kling_async.wishes import Wishes, check_options, ready_folder, template_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -98,8 +98,7 @@ class Batch(Generic[R]):
         self._order = order
         self._register = Register(engine, self._journal, self._wishes, label)
         self._most_ahead = ahead
-        self._price = price
-        self._budget = Budget(max_units)
+        self._purse = Purse(max_units, price)
         self._accounts = Accounts()
         self._interrupts = Interrupts(self._heard)
         self._feeding: asyncio.Task[None] | None = None
@@ -112,6 +111,8 @@ class Batch(Generic[R]):
         self._left_running = 0
         """Tasks that were left while they ran."""
         self._stopped = ""
+        self._closed = False
+        """Whether not even what is begun may make a task any more."""
         self._interrupted = False
         self._fatal: Exception | None = None
 
@@ -121,17 +122,19 @@ class Batch(Generic[R]):
         self._engine.home.enter()
         if self._feeding is not None:
             raise RuntimeError("a batch is entered once; make another one to go on")
+        await ready_folder(self._wishes.folder)
         if self._journal is not None:
             await self._journal.__aenter__()
         try:
-            await self._recall()
+            if self._journal is not None:
+                await self._purse.recall(self._journal)
         except BaseException:
             await self._close_journal()
             raise
         self._accounts.begin(self._engine.home.time())
         self._interrupts.listen()
         self._feeding = asyncio.create_task(self._feed(), name="kling_async batch")
-        self._feeding.add_done_callback(lambda _: self._news.set())
+        self._feeding.add_done_callback(lambda _: self._changed())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -157,7 +160,7 @@ class Batch(Generic[R]):
         while not self._ready:
             if self._feeding is None:
                 raise RuntimeError("a batch is entered first: async with client.batch(...) as results")
-            if self._feeding.done() and not self._workers:
+            if self._is_over:
                 if self._fatal is not None:
                     error, self._fatal = self._fatal, None
                     raise error
@@ -166,9 +169,13 @@ class Batch(Generic[R]):
             await self._news.wait()
         outcome = self._ready.popleft()
         self._room.set()
-        if outcome.error is not None and self._on_error == "raise":
+        if outcome.error is not None and not outcome.resumed and self._on_error == "raise":
             raise outcome.error
         return outcome
+
+    @property
+    def _is_over(self) -> bool:
+        return self._feeding is not None and self._feeding.done() and not self._workers
 
     def stop(self) -> None:
         """Make no more tasks; those that run are waited for, their outcomes come."""
@@ -183,7 +190,7 @@ class Batch(Generic[R]):
             stopped=self._stopped,
             running=running,
             waiting=sum(not run.running for run in self._workers.values()),
-            units=self._budget.spent,
+            units=self._purse.spent,
             now=self._engine.home.time(),
             journal=path,
         )
@@ -204,7 +211,7 @@ class Batch(Generic[R]):
         async with contextlib.AsyncExitStack() as stack:
             if self._journal is not None:
                 await stack.enter_async_context(self._journal)
-            return await plan_of(self._engine, self._looked_up(planning=True), self._priced)
+            return await plan_of(self._engine, self._looked_up(planning=True), self._purse.priced)
 
     # -- feeding
 
@@ -217,8 +224,8 @@ class Batch(Generic[R]):
                             self._remember(job)
                         elif not await self._may_begin(job):
                             return
-                    if self._stopped:
-                        return
+                        if self._stopped:
+                            return
         except Exception as error:  # noqa: BLE001 - of the input, or of the journal: told to who iterates
             self._stopped, self._fatal = self._stopped or "input", error
 
@@ -249,11 +256,12 @@ class Batch(Generic[R]):
             self._remember(job)
             return not self._stopped
         run = Run(self._engine, self, self._wishes, job)
-        if job.error is not None:
-            self._tell(run, run.refused(job.error))
+        new = job.plan in (Plan.CREATE, Plan.RETRY)
+        if (wrong := job.error or (wrong_with(job.item.request) if new else None)) is not None:
+            self._tell(run, run.refused(wrong))
             return not self._stopped
-        run.price, run.reserved = self._priced(job.item.request), job.entry.reserved
-        if job.plan in (Plan.CREATE, Plan.RETRY) and not await self._afford(run, run.price):
+        run.price, run.reserved = self._purse.priced(job.item.request), job.entry.reserved
+        if new and not await self._afford(run, run.price):
             return not self._stopped
         task = asyncio.create_task(self._work(run), name=f"kling_async batch {job.item.position}")
         self._workers[task] = run
@@ -273,25 +281,20 @@ class Batch(Generic[R]):
 
     # -- money
 
-    def _priced(self, request: TaskRequest[Any]) -> Estimate:
-        found = estimate(request)
-        units = None if self._price is None else self._price(request)
-        return found if units is None else found.of(units)
-
     async def _afford(self, run: Run, price: Estimate) -> bool:
         """Set aside what it may cost, when there is enough; False: there never will be, or nobody knows."""
-        if price.most is None and self._budget.limit(price.pool) is not None:
+        if price.most is None and self._purse.limit(price.pool) is not None:
             problem = Problem("max_units", f"{price.why}: give price= to say what it may cost at most")
             self._tell(run, run.refused(RequestInvalid("batch", [problem])))
             return False
         most = price.most or 0.0
-        while not self._budget.fits(price.pool, most):
-            if not (self._gives_back(price.pool) and self._budget.may_fit_later(price.pool, most)):
+        while not self._purse.fits(price.pool, most):
+            if not (self._gives_back(price.pool) and self._purse.may_fit_later(price.pool, most)):
                 self._stopped = self._stopped or "max_units"  # what queues has its units: it is made
                 return False
             if not await self._change():
                 return False
-        self._budget.reserve(price.pool, most)
+        self._purse.reserve(price.pool, most)
         run.reserved = most
         return True
 
@@ -300,28 +303,22 @@ class Batch(Generic[R]):
         runs = self._workers.values()
         return any(run.reserved > 0 and run.price is not None and run.price.pool == pool for run in runs)
 
-    async def _recall(self) -> None:
-        """Count what earlier runs have spent, and what they set aside for tasks that may still cost it."""
-        if self._journal is None or not self._budget.limited:
-            return
-        async for entry in self._journal.entries():
-            if entry.ended:
-                self._budget.settle(entry.pool, 0.0, float(entry.units or 0))
-            else:
-                self._budget.reserve(entry.pool, entry.reserved)
-
     # -- one request
 
     async def _work(self, run: Run) -> None:
-        outcome = await run.outcome()
+        try:
+            outcome = await run.outcome()
+        except LetGo:
+            self._purse.settle_run(run)
+            return
         if run.fate is Fate.ACCOUNT:
-            self._stop("account", outcome.error)
+            self._stop("journal" if isinstance(outcome.error, JournalError) else "account", outcome.error)
         self._tell(run, outcome)
 
     def _tell(self, run: Run, outcome: Outcome[R]) -> None:
         """Hand an outcome to who iterates, and settle its bill."""
-        if not run.paid and not run.may_cost_yet:
-            self._budget.settle(run.price.pool if run.price else "", run.reserved, outcome.units or 0.0)
+        self._purse.settle_run(run)
+        self._left_running += run.running
         self._accounts.add(run, outcome)
         self._ready.append(outcome)
         self._news.set()
@@ -339,9 +336,30 @@ class Batch(Generic[R]):
         run = self._workers.pop(task)
         self._left_running += task.cancelled() and run.running
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._stop("error", error if isinstance(error, Exception) else None)
+            self._stopped = self._stopped or "error"
+            self._fatal = self._fatal or (error if isinstance(error, Exception) else None)
+            self._stop("error")
+        self._changed()
+
+    def _changed(self) -> None:
         self._news.set()
         self._room.set()
+        if self._is_over:
+            self._interrupts.deafen()  # there is nothing left that a signal could end in good order
+
+    # -- the book of its runs
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more tasks may be made; for `Run`."""
+        return self._closed
+
+    def may_send(self, run: Run) -> bool:
+        """Tell whether a task may be made for it now, though it was begun; for `Run`."""
+        if not self._closed and run.price is not None and not self._purse.holds(run.price.pool):
+            self._stopped = self._stopped or "max_units"  # less may be spent than an earlier run set aside
+            return False
+        return not self._closed
 
     async def put(self, entry: Entry) -> None:
         """Write an entry down, if there is a journal; for `Run`."""
@@ -362,8 +380,9 @@ class Batch(Generic[R]):
 
     def _stop(self, reason: str, error: Exception | None = None) -> None:
         """Begin nothing more; what queues has cost nothing and is let go."""
-        if self._feeding is not None and self._feeding.done() and not self._workers:
+        if self._is_over:
             return
+        self._closed = True
         if not self._stopped:
             self._stopped, self._fatal = reason, error
         for task, run in self._workers.items():

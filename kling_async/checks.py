@@ -32,6 +32,7 @@ __all__ = [
     "media_fields",
     "to_wire",
     "warn_once",
+    "wrong_with",
 ]
 
 
@@ -127,6 +128,15 @@ def check(request: Any) -> None:
                 found.append(result)
     if found:
         raise RequestInvalid(type(request).__name__, found)
+
+
+def wrong_with(request: Any) -> RequestInvalid | None:
+    """Return the error that `check` raises, if it does."""
+    try:
+        check(request)
+    except RequestInvalid as error:
+        return error
+    return None
 
 
 def check_free(field: str, value: Any) -> Iterator[Problem]:

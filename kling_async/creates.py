@@ -22,7 +22,7 @@ from kling_async.errors import (
     TransportError,
 )
 from kling_async.files import encode
-from kling_async.jobs import Job, Unresolved
+from kling_async.jobs import Job, Unresolved, Withdrawn
 from kling_async.live import Live
 
 if TYPE_CHECKING:
@@ -137,6 +137,8 @@ class Creates:
     async def _run(self, job: Job) -> None:
         try:
             verdict = await self._recovery.resolve(job, await self._first(job), self._post)
+        except Withdrawn as error:
+            verdict = Refused(error)
         except KlingError as error:  # the input files changed, or the loop is gone
             verdict = Unknown(error) if job.doubt else Refused(error)
         except BaseException as error:
@@ -156,7 +158,7 @@ class Creates:
     async def _post(self, job: Job) -> CreateVerdict:
         """Send a create; its body is made once, and a repetition sends the same bytes."""
         if job.body is None:
-            job.body = await encode(job.request, job.more, self._home)
+            job.body = await encode(job.request, job.more, self._home, job.digests)
         if not job.sent:
             if job.before is not None:
                 await job.before()
@@ -197,6 +199,7 @@ class Creates:
             job.fail(error)
             return
         job.reason = error.message
+        _unsent(job)
         self._limiter.refused(job.endpoint.pool, job.ticket, drop=job.left)
         self._requeued(job)
 
@@ -237,6 +240,7 @@ class Creates:
             return
         pause = job.retry.pause(job.tries - 1, self._rng.random()) if after is None else after
         job.reason = error.message
+        _unsent(job)
         left = job.left
         if not left:
             detail = f"again in {pause:.1f} s: {error.message}"
@@ -268,3 +272,11 @@ class Creates:
         for job in list(self._flying):
             self._flying.discard(job)
             self._interrupted(job, "its event loop ended while it was on its way")
+
+
+def _unsent(job: Job) -> None:
+    """All that was sent was surely refused: until the next attempt nothing of it can exist."""
+    if not job.doubt:
+        job.sent = False
+        if job.put_off is not None:
+            job.put_off()

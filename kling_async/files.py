@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import os
 from pathlib import Path
@@ -60,34 +61,41 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-async def encode(request: Request, more: Mapping[str, Any], home: Home) -> bytes:
+async def encode(
+    request: Request, more: Mapping[str, Any], home: Home, digests: Mapping[Media, str] | None = None
+) -> bytes:
     """Return the body of a create: the request, its files in Base64, and what the call adds.
 
+    Args:
+        request: What to make.
+        more: What the call adds.
+        home: Whose loop to keep free.
+        digests: SHA-256 in hexadecimal of files that must still be what they were.
+
     Raises:
-        RequestInvalid: A file cannot be read any more.
+        RequestInvalid: A file cannot be read any more, or has changed.
     """
     if all(media.url is not None for _, media, _ in media_fields(request)):
-        return _encode(request, more)
-    return await home.enter().run_in_executor(None, _encode, request, more)
+        return _encode(request, more, {})
+    return await home.enter().run_in_executor(None, _encode, request, more, digests or {})
 
 
-def _encode(request: Request, more: Mapping[str, Any]) -> bytes:
+def _encode(request: Request, more: Mapping[str, Any], digests: Mapping[Media, str]) -> bytes:
     body = getattr(request, "body", None)  # a RawTask carries its own
 
     def text(media: Media) -> str:
+        if media.url is not None:
+            return media.url
         try:
-            return _text(media)
+            data = (media.data or b"") if media.path is None else Path(media.path).read_bytes()
         except OSError as error:
-            name = next(path for path, other, _ in media_fields(request) if other is media)
-            wrong = Problem(name, f"cannot read {media.path!r}: {_reason(error)}")
-        raise RequestInvalid(type(request).__name__, [wrong])
+            wrong = f"cannot read {media.path!r}: {_reason(error)}"
+        else:
+            if media not in digests or hashlib.sha256(data).hexdigest() == digests[media]:
+                return base64.b64encode(data).decode()
+            wrong = f"{media.path!r} has changed since it was read; as it is now it is another request"
+        name = next(path for path, other, _ in media_fields(request) if other is media)
+        raise RequestInvalid(type(request).__name__, [Problem(name, wrong)])
 
     fields = {**body, **request.extra} if isinstance(body, dict) else to_wire(request, text)
     return msgspec.json.encode({**fields, **more})
-
-
-def _text(media: Media) -> str:
-    if media.url is not None:
-        return media.url
-    data = (media.data or b"") if media.path is None else Path(media.path).read_bytes()
-    return base64.b64encode(data).decode()

@@ -62,40 +62,50 @@ class Intake:
         if not isinstance(self._requests, Iterable):
             raise TypeError(f"a batch takes an iterable of requests, not {type(self._requests).__name__}")
         clock = asyncio.get_running_loop().time
-        chunk: list[Item] = []
-        began = clock()
-        for value in self._requests:
-            chunk.append(self._item(value))
+        values, chunk, began = iter(self._requests), list[Item](), clock()
+        broken: Exception | None = None
+        while broken is None:
+            try:
+                chunk.append(self._item(next(values)))
+            except StopIteration:
+                break
+            except Exception as error:  # noqa: BLE001 - raised below, after what came before it
+                broken = error
+                break
             if len(chunk) >= self._size or clock() - began > _PATIENCE:
                 yield chunk
                 chunk, began = [], clock()
         if chunk:
             yield chunk
+        if broken is not None:
+            raise broken
 
     async def _from_async(self, values: AsyncIterator[Any]) -> AsyncGenerator[list[Item], None]:
         """Yield what is there without waiting for more; the source may be as slow as it likes."""
         chunk: list[Item] = []
-        coming: asyncio.Future[Any] | None = None
+        broken: Exception | None = None
+        reader = _Reader(values)
         try:
-            while True:
-                coming = asyncio.ensure_future(_next(values))
+            while broken is None:
+                coming = reader.ask()
                 if len(chunk) < self._size:
                     await asyncio.wait([coming], timeout=0 if chunk else None)
                 if chunk and (len(chunk) >= self._size or not coming.done()):
                     yield chunk
                     chunk = []
-                value = await coming
-                if value is _END:
-                    break
-                chunk.append(self._item(value))
+                try:
+                    value = await coming
+                    if value is _END:
+                        break
+                    chunk.append(self._item(value))
+                except Exception as error:  # noqa: BLE001 - raised below, after what came before it
+                    broken = error
         finally:
-            if coming is not None and not coming.done():
-                coming.cancel()
-                await asyncio.wait([coming])  # the source may have something to clean up
-                if not coming.cancelled():
-                    coming.exception()  # nobody is left to be told
+            await reader.close()
         if chunk:
             yield chunk
+        if broken is not None:
+            raise broken
 
     async def longest(self, seconds: Callable[[TaskRequest[Any]], float]) -> AsyncGenerator[list[Item], None]:
         """Read the whole input, then yield it in chunks, what takes longest first."""
@@ -135,13 +145,50 @@ def _wrong_key(key: object) -> str:
 _END: Final = object()
 
 
-async def _next(values: AsyncIterator[Any]) -> Any:
-    """The next value, or the end: a task cannot raise StopAsyncIteration."""
-    try:
-        return await anext(values)
-    except StopAsyncIteration:
-        return _END
-    except asyncio.CancelledError as error:
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            raise
-        raise RuntimeError("something that the batch's input waited for was cancelled") from error
+class _Reader:
+    """Reads an async source when asked, all of it in one task: it may hold a cancel scope between items."""
+
+    def __init__(self, values: AsyncIterator[Any]) -> None:
+        self._values = values
+        self._asked = asyncio.Event()
+        self._answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._read(), name="kling_async batch input")
+
+    def ask(self) -> asyncio.Future[Any]:
+        """Return what will be the next value, or `_END`."""
+        self._answer = asyncio.get_running_loop().create_future()
+        self._asked.set()
+        return self._answer
+
+    async def _read(self) -> None:
+        value: object = None
+        while value is not _END:
+            await self._asked.wait()
+            self._asked.clear()
+            try:
+                value = await anext(self._values, _END)
+            except asyncio.CancelledError as error:
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    raise
+                lost = RuntimeError("something that the batch's input waited for was cancelled")
+                lost.__cause__ = error
+                self._tell(lost)
+                return
+            except Exception as error:  # noqa: BLE001 - told to who asked
+                self._tell(error)
+                return
+            if not self._answer.done():
+                self._answer.set_result(value)
+
+    def _tell(self, error: Exception) -> None:
+        if not self._answer.done():
+            self._answer.set_exception(error)
+
+    async def close(self) -> None:
+        """End the reading; the source may have something to clean up."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.exception()  # nobody is left to be told
+        if self._answer.done() and not self._answer.cancelled():
+            self._answer.exception()

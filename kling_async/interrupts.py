@@ -9,6 +9,7 @@ import asyncio
 import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,31 +24,61 @@ class Interrupts:
 
     def __init__(self, heard: Callable[[str], None]) -> None:
         self._heard = heard
-        self._before: dict[signal.Signals, Any] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._desk: _Desk | None = None
 
     def listen(self) -> None:
         """Take over those signals that nobody else handles."""
         if threading.current_thread() is not threading.main_thread():
             return
-        self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        self._desk = desk = _desks.setdefault(loop, _Desk(loop))
+        desk.join(self._heard)
+
+    def deafen(self) -> None:
+        """Give them back, if nobody else listens."""
+        desk, self._desk = self._desk, None
+        if desk is not None:
+            desk.leave(self._heard)
+
+
+class _Desk:
+    """Takes the signals of one loop for all who listen there."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._listeners: list[Callable[[str], None]] = []
+        self._before: dict[signal.Signals, Any] = {}
+
+    def join(self, heard: Callable[[str], None]) -> None:
+        self._listeners.append(heard)
+        if len(self._listeners) > 1:
+            return
         for number in _SIGNALS:
             handler = signal.getsignal(number)
             if not _is_free(handler):
                 continue
             try:
-                self._loop.add_signal_handler(number, self._heard, number.name)
+                self._loop.add_signal_handler(number, self._tell, number.name)
             except (NotImplementedError, RuntimeError):  # Windows, or a loop without signals
                 continue
             self._before[number] = handler
 
-    def deafen(self) -> None:
-        """Give them back."""
+    def _tell(self, name: str) -> None:
+        for heard in tuple(self._listeners):
+            heard(name)
+
+    def leave(self, heard: Callable[[str], None]) -> None:
+        self._listeners.remove(heard)
+        if self._listeners:
+            return
         for number, handler in self._before.items():
-            if self._loop is not None and not self._loop.is_closed():
+            if not self._loop.is_closed():
                 self._loop.remove_signal_handler(number)
             signal.signal(number, handler)
         self._before.clear()
+
+
+_desks: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Desk]] = WeakKeyDictionary()
 
 
 def _is_free(handler: Any) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 from kling_async.core.admission import Phase, Ticket
 from kling_async.errors import (
     APIError,
+    KlingError,
     Problem,
     QueueTimeout,
     RequestInvalid,
@@ -19,16 +20,20 @@ from kling_async.loops import is_pending
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from kling_async.endpoints import Endpoint
-    from kling_async.errors import KlingError
+    from kling_async.inputs import Media
     from kling_async.live import Live
     from kling_async.options import Retry, Timeouts
     from kling_async.poller import Poller
     from kling_async.wire import TaskRequest
 
-__all__ = ["Job", "Unresolved", "check_order"]
+__all__ = ["Job", "Unresolved", "Withdrawn", "check_order"]
+
+
+class Withdrawn(KlingError):
+    """`Job.before` says that it is not to be sent after all."""
 
 
 def check_order(priority: object = 0, label: object = "", queue_timeout: object = None) -> None:
@@ -64,6 +69,7 @@ class Job:
         "body",
         "callback_url",
         "deadline",
+        "digests",
         "doubt",
         "elsewhere",
         "endpoint",
@@ -72,6 +78,7 @@ class Job:
         "future",
         "generated",
         "poller",
+        "put_off",
         "queue_timeout",
         "reason",
         "request",
@@ -122,7 +129,11 @@ class Job:
         self.deadline: float | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.before: Callable[[], Awaitable[None]] | None = None
-        """Awaited before the first byte of the first attempt; what it raises ends the create unsent."""
+        """Awaited before the first byte, anew after each `put_off`; what it raises ends the create unsent."""
+        self.put_off: Callable[[], None] | None = None
+        """Called when what was sent was surely refused, and it queues again."""
+        self.digests: Mapping[Media, str] = {}
+        """SHA-256 of files whose content must still be that one when they are read."""
         self.body: bytes | None = None
         self.sent = False
         self.first_sent = 0.0

@@ -54,8 +54,8 @@ class Journal:
         self._now = now
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = ThreadPoolExecutor(1, "kling_async journal")
-        self._reads = ThreadPoolExecutor(1, "kling_async journal reads")
+        self._thread: ThreadPoolExecutor
+        self._reads: ThreadPoolExecutor
         self._store: Store | None = None
         self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
         self._digests: list[Digest] = []
@@ -73,6 +73,8 @@ class Journal:
 
     async def __aenter__(self) -> Self:
         self._loop = loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, "kling_async journal")
+        self._reads = ThreadPoolExecutor(1, "kling_async journal reads")
         opening = loop.run_in_executor(self._thread, Store, self.path)
         try:
             self._store = await asyncio.shield(opening)

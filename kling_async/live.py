@@ -32,6 +32,7 @@ class Live:
         "patient",
         "record",
         "request",
+        "sure",
         "ticket",
         "waiters",
     )
@@ -45,12 +46,15 @@ class Live:
         record: TaskRecord | None = None,
         ticket: Ticket | None = None,
         named: bool = False,
+        sure: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self.id = id
         """What to ask by: the task id, or the external one while only that is known."""
         self.named = named
         """Whether it is the external one."""
+        self.sure = sure or record is not None
+        """Whether the vendor has ever known it."""
         self.request = request
         self.record = record
         self.ticket = ticket

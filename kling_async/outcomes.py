@@ -71,13 +71,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     resumed: int
     """Of both, those whose end the journal had."""
     running: int
-    """Made and not seen ended: the vendor goes on with them."""
+    """Made, or perhaps made, and not seen ended: the vendor goes on with them."""
     stopped: str
     """Why no more were made: empty (the input came to its end), ``input`` (it broke), a signal's name,
     ``max_units``, ``error`` (with ``on_error`` "stop" or "raise"), ``account`` (the account may not create),
-    ``stop()``, ``closed``."""
+    ``journal`` (it cannot be written), ``stop()``, ``closed``."""
     units: dict[str, float]
-    """Spent, by pool; with a journal and ``max_units`` over all its runs."""
+    """Spent, by pool; with a journal and ``max_units`` over all its runs. Where the vendor did not say what a
+    task took, what was set aside for it counts."""
     spent: tuple[Spent, ...]
     """In this run, by endpoint, model and label."""
     seconds: float

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.catalog import endpoint_of
-from kling_async.checks import check
+from kling_async.checks import wrong_with
 from kling_async.core.record import Plan as RecordPlan
 from kling_async.core.record import State
 from kling_async.errors import RequestInvalid
@@ -76,7 +76,7 @@ class Accounts:
 
     def __init__(self) -> None:
         self._began = 0.0
-        self._done = self._failed = self._resumed = self._open = 0
+        self._done = self._failed = self._resumed = self._open = self._wrong = 0
         self._bill = _Bill()
 
     def begin(self, now: float) -> None:
@@ -87,7 +87,9 @@ class Accounts:
         """Count one outcome."""
         self._done += outcome.ok
         self._failed += not outcome.ok
-        self._open += not outcome.ok and run.entry.state not in (State.DONE, State.FAILED)
+        wrong = isinstance(outcome.error, RequestInvalid)
+        self._wrong += wrong
+        self._open += not (outcome.ok or wrong) and run.entry.state not in (State.DONE, State.FAILED)
         if not run.paid and run.entry.task_id is not None:
             self._bill.add(run.item.request, run.entry.label, run.price, outcome.units or 0.0)
 
@@ -122,24 +124,28 @@ class Accounts:
 
     def _advice(self, stopped: str, running: int, waiting: int, journal: Path | None) -> str:
         """Say how to go on, if anything is left."""
+        wrong = f"{self._wrong} cannot be made as they are: their errors say what to mend"
         if not (stopped or running or waiting or self._open):
-            return ""
+            return f"{wrong}." if self._wrong else ""
         said = [f"{self._done} done"]
         said += [f"{self._failed} failed"] if self._failed else []
         said += [f"{running} still running at the vendor"] if running else []
+        said += [wrong] if self._wrong else []
         state = ", ".join(said)
-        if journal is None:
-            return f"{state}. There is no journal: run what is missing again, or next time give journal=."
-        again = f"run the same again with journal={str(journal)!r}"
-        return f"{state}. To go on, {again}: nothing is made or paid twice."
+        if journal is not None:
+            more = ", and a larger max_units" if stopped == "max_units" else ""
+            again = f"run the same again with journal={str(journal)!r}{more}"
+            return f"{state}. To go on, {again}: nothing is made or paid twice."
+        runs = " What runs will be billed; the client's tasks() and unresolved() name it." if running else ""
+        return f"{state}. There is no journal: run what is missing again, or next time give journal=.{runs}"
 
 
 def expected_seconds(engine: Engine, request: TaskRequest[Any]) -> float:
     """Return how long its task may take: as learned, else by the endpoint's usual time and its length."""
     endpoint = endpoint_of(request)
     law = engine.durations.law((endpoint.name, endpoint.kind(request)), endpoint.median)
-    length = getattr(request, "duration", None) or _USUAL_CLIP
-    longer = 1.0 if law.known else length / _USUAL_CLIP
+    length = getattr(request, "duration", None)
+    longer = length / _USUAL_CLIP if isinstance(length, int) and length > 0 and not law.known else 1.0
     return law.quantile(0.5) * longer
 
 
@@ -229,8 +235,9 @@ async def plan_of(
 
 async def _wrong(engine: Engine, job: Known) -> RequestInvalid | None:
     """Return what a submit would refuse."""
+    if (wrong := wrong_with(job.item.request)) is not None:
+        return wrong
     try:
-        check(job.item.request)
         await check_media(job.item.request, engine.home)
     except RequestInvalid as error:
         return error

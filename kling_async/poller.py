@@ -299,7 +299,7 @@ class Poller:
     def _missed(self, question: Question, live: Live, verdict: Missing) -> None:
         """A task that was seen once is asked for again before it counts as gone; its slots are free then."""
         live.misses += 1
-        if live.record is not None and live.misses < _MISSES:
+        if (live.sure or live.record is not None) and live.misses < _MISSES:
             self._schedule.answered(question, (), (), self._home.time())
             return
         error: TaskNotFound = not_found(verdict, live.id)

@@ -97,7 +97,7 @@ class Recovery:
         """
         while isinstance(verdict, Lost) or (job.doubt and not isinstance(verdict, Accepted)):
             job.doubt = True
-            job.tries += 1
+            job.tries += job.sent  # an earlier run's attempt is none of ours
             self._limiter.unknown(job.endpoint.pool, job.ticket)  # it may run: its slots stay held
             found = await self._find(job)
             if found is not None:
@@ -168,6 +168,8 @@ class Recovery:
         name = job.external_task_id
         known = name if job.endpoint.takes_external_id else None
         entry = Unresolved(endpoint=job.endpoint.name, external_task_id=known, reason=reason)
+        if (known_before := self._open.get(name)) is not None:  # another run of a batch had given it up
+            self._limiter.release(job.endpoint.pool, known_before.job.ticket)
         self._open[name] = _Open(job, entry, self._home.time() + PAUSE)
         job.body = None
         if job.endpoint.lookup == "none":

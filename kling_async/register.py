@@ -6,12 +6,12 @@ import asyncio
 import hashlib
 import os
 import uuid
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from kling_async.catalog import endpoint_of
-from kling_async.checks import check, media_fields
+from kling_async.checks import media_fields, wrong_with
 from kling_async.core.identity import defaults_of, external_id, fingerprint, identity
 from kling_async.core.record import Entry, Plan, resume, retried
 from kling_async.errors import Problem, RequestInvalid
@@ -19,17 +19,20 @@ from kling_async.loops import in_thread
 from kling_async.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from kling_async.core.record import StoredFile
     from kling_async.engine import Engine
+    from kling_async.inputs import Media
     from kling_async.intake import Item
     from kling_async.journal import Journal
     from kling_async.wire import TaskRequest
     from kling_async.wishes import Wishes
 
 __all__ = ["Known", "Register"]
+
+_NONE: Final[Mapping[Media, str]] = {}
 
 
 class Known(NamedTuple):
@@ -41,6 +44,8 @@ class Known(NamedTuple):
     """What is left to do."""
     error: RequestInvalid | None = None
     """Why it cannot even be begun with."""
+    digests: Mapping[Media, str] = {}
+    """SHA-256 of its files, which its name stands for."""
 
     @property
     def over(self) -> bool:
@@ -99,7 +104,8 @@ class Register:
     # -- in a journal
 
     async def _in_journal(self, journal: Journal, items: Sequence[Item]) -> list[Known]:
-        prints = [await self._print(journal, item) for item in items]
+        digests: dict[int, Mapping[Media, str]] = {}
+        prints = [await self._print(journal, item, digests) for item in items]
         good = [(item, p) for item, p in zip(items, prints, strict=True) if isinstance(p, str)]
         names = [identity(item.key, p, 0) for item, p in good]
         before = await self._names.before([bytes.fromhex(name) for name in names])
@@ -111,15 +117,24 @@ class Register:
             await self._known(journal, item, *next(found)) if isinstance(p, str) else _refused(item, p)
             for item, p in zip(items, prints, strict=True)
         ]
+        for place, job in enumerate(known):
+            if job.item.position in digests:
+                known[place] = job._replace(digests=digests[job.item.position])
         return await self._looked_after(known)
 
-    async def _print(self, journal: Journal, item: Item) -> str | RequestInvalid:
-        """Return a request's fingerprint; what cannot be read or written is this job's affair alone."""
+    async def _print(
+        self, journal: Journal, item: Item, digests: dict[int, Mapping[Media, str]]
+    ) -> str | RequestInvalid:
+        """Return a request's fingerprint; what cannot be read or written is this job's affair alone.
+
+        The digests of its files, if it has any, are added under its position.
+        """
         request = item.request
         try:
-            local = any(media.url is None for _, media, _ in media_fields(request))
-            digests = await journal.digests(request) if local else {}
-            return item.error or fingerprint(endpoint_of(request).name, request, digests)
+            if any(media.url is None for _, media, _ in media_fields(request)):
+                digests[item.position] = await journal.digests(request)
+            own = digests.get(item.position, _NONE)
+            return item.error or fingerprint(endpoint_of(request).name, request, own)
         except (ValueError, RecursionError, OverflowError, TypeError) as error:
             return _why(request, error)
 
@@ -197,11 +212,8 @@ def _why(request: TaskRequest[Any], error: Exception) -> RequestInvalid:
     """Return the error that a submit would raise for a request of which no fingerprint can be made."""
     if isinstance(error, RequestInvalid):
         return error
-    try:
-        check(request)
-    except RequestInvalid as wrong:
-        return wrong
-    return RequestInvalid(type(request).__name__, [Problem("request", str(error))])
+    unknown = RequestInvalid(type(request).__name__, [Problem("request", str(error))])
+    return wrong_with(request) or unknown
 
 
 def _in_place(folder: Path, jobs: list[tuple[StoredFile, ...]]) -> list[bool]:

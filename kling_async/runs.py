@@ -25,11 +25,13 @@ from kling_async.core.record import (
     unsent,
 )
 from kling_async.downloads import fetch_all
-from kling_async.errors import AmbiguousCreate, JobFailed, TaskNotFound
+from kling_async.errors import AmbiguousCreate, BadResponse, JobFailed, JournalError, TaskNotFound
+from kling_async.jobs import Withdrawn
 from kling_async.outcomes import Outcome
 from kling_async.results import result_of
 from kling_async.submits import handle_on, job_of
 from kling_async.tasks import Task
+from kling_async.wire import Result
 
 if TYPE_CHECKING:
     from kling_async.engine import Engine
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from kling_async.register import Known
     from kling_async.wishes import Wishes
 
-__all__ = ["Book", "Run", "remembered"]
+__all__ = ["Book", "LetGo", "Run", "remembered"]
 
 _PAUSE: Final = 15.0
 _PAUSE_MAX: Final = 300.0
@@ -57,9 +59,22 @@ class Book(Protocol):
         """Keep what is no harm to lose."""
         ...
 
+    @property
+    def closed(self) -> bool:
+        """Whether no more tasks may be made."""
+        ...
+
+    def may_send(self, run: Run) -> bool:
+        """Tell whether a task may be made for it now."""
+        ...
+
     def retried(self, entry: Entry) -> Entry:
         """Return the entry of one more attempt, with an id of its own."""
         ...
+
+
+class LetGo(Exception):
+    """The batch was stopped before anything of this request existed: it has no outcome."""
 
 
 class Run:
@@ -83,6 +98,8 @@ class Run:
         self.reserved = 0.0
         """Units set aside for it."""
         self._task: Task[Any] | None = None
+        self._worker: asyncio.Task[Any] | None = None
+        self._digests = known.digests
         begun = known.plan in (Plan.CREATE_DOUBTFUL, Plan.WAIT, Plan.FETCH)
         self._sent = begun
         """Whether its create may have been sent."""
@@ -98,8 +115,10 @@ class Run:
 
     @property
     def running(self) -> bool:
-        """Whether its task exists and was not seen ended."""
-        return self._task is not None and not self._task.done
+        """Whether its task exists, or may, and was not seen ended."""
+        if self._task is not None:
+            return not self._task.done
+        return self.entry.state is State.CREATED or (self._sent and not self.entry.ended)
 
     @property
     def may_cost_yet(self) -> bool:
@@ -109,35 +128,53 @@ class Run:
         return self.entry.state is State.PLANNED and self._sent
 
     async def outcome(self) -> Outcome[Any]:
-        """Do all that is left to do for it; every failure is an outcome."""
+        """Do all that is left to do for it; every failure is an outcome.
+
+        Raises:
+            LetGo: The batch was stopped, and nothing of it exists.
+        """
+        self._worker = asyncio.current_task()
         pause = _PAUSE
         while True:
             try:
                 return await self._once()
+            except Withdrawn:
+                raise LetGo from None
             except Exception as error:  # noqa: BLE001 - one request's failure must not end the others
                 self.fate, failure = fate_of(error), error
             if self.fate is Fate.LATER:
+                if self._book.closed:
+                    raise LetGo
                 await asyncio.sleep(pause)
                 pause = min(_PAUSE_MAX, 2 * pause)
-            elif self.fate is Fate.RETRY and self.entry.attempt < self._wishes.retries:
+            elif self._may_retry:
                 self.entry, self.plan = self._book.retried(self.entry), Plan.RETRY
                 self._task = self.job = None
                 self._sent = self._strange = False
             else:
                 return await self._failed(failure)
 
+    @property
+    def _may_retry(self) -> bool:
+        asked = self.entry.attempt < self._wishes.retries
+        return self.fate is Fate.RETRY and asked and not self._book.closed
+
     async def _once(self) -> Outcome[Any]:
         if self.entry.state is State.PLANNED:
             task: Task[Any] = await self._create()
         else:
-            task = handle_on(self._engine, self.item.request, task_id=self.entry.task_id)
+            task = handle_on(self._engine, self.item.request, task_id=self.entry.task_id, sure=True)
         self._task = task
-        result = await task.wait()
+        try:
+            result = await task.wait()
+        except BadResponse:
+            if task.done:  # it is paid, whatever its result looks like
+                await self._note_success()
+            raise
         files: tuple[StoredFile, ...] | None = None
         if self._wishes.folder is not None:
-            if self.entry.state is not State.DONE:
-                await self._note(State.SUCCEEDED)
-            files = await self._fetch(task)
+            await self._note_success()
+            files = await self._fetch(task, result)
         await self._note(State.DONE, files=files)
         return self._outcome(result=result, record=task.record)
 
@@ -152,15 +189,13 @@ class Run:
             label=self.entry.label,
         )
         job.doubt, job.first_sent = self._sent, self.entry.times.planned or 0.0
-        job.elsewhere = self._strange
-        job.before = self._before
+        job.elsewhere, job.digests = self._strange, self._digests
+        job.before, job.put_off = self._before, self._put_off
         try:
             live = await self._engine.creates.submit(job)
         except BaseException as error:
             if self._sent and not (job.in_doubt or isinstance(error, AmbiguousCreate)):
-                self._sent = False  # whatever was sent was refused
-                self.entry = unsent(self.entry)
-                self._book.put_soon(self.entry)
+                self._unsay()
             raise
         task: Task[Any] = Task(self._engine, live)
         self._task = task
@@ -170,6 +205,8 @@ class Run:
 
     async def _before(self) -> None:
         """Before the first byte: from here on the task may exist."""
+        if not self._book.may_send(self):
+            raise Withdrawn
         self._sent = True
         self.entry = msgspec.structs.replace(
             self.entry,
@@ -178,6 +215,22 @@ class Run:
             account=self._engine.account,
         )
         await self._book.put(self.entry)
+
+    def _put_off(self) -> None:
+        """What was sent was surely refused, and it queues again; in a batch that was stopped it need not."""
+        self._unsay()
+        if self._book.closed and self._worker is not None:
+            self._worker.cancel()
+
+    def _unsay(self) -> None:
+        """Write down that nothing of it exists: to go on with it later needs no search."""
+        self._sent = False
+        self.entry = unsent(self.entry)
+        self._book.put_soon(self.entry)
+
+    async def _note_success(self) -> None:
+        if self.entry.state in (State.PLANNED, State.CREATED):
+            await self._note(State.SUCCEEDED)
 
     async def _note(self, state: State, **facts: Any) -> None:
         """Write down that it has come so far."""
@@ -193,10 +246,12 @@ class Run:
         self.entry = advance(self.entry, state, times=times, **facts)
         await self._book.put(self.entry)
 
-    async def _fetch(self, task: Task[Any]) -> tuple[StoredFile, ...]:
-        """Store its files."""
+    async def _fetch(self, task: Task[Any], result: Result) -> tuple[StoredFile, ...]:
+        """Store its files; results of some kinds name none."""
         wishes = self._wishes
         assert wishes.folder is not None  # noqa: S101 - it is asked before
+        if type(result).files is Result.files:
+            return ()
         entry = self.entry
         index = f"{entry.position}-{entry.identity[:12]}" if entry.apart else str(entry.position)
         values = {"key": self.item.key or index, "index": index}
@@ -217,7 +272,10 @@ class Run:
         if isinstance(error, TaskNotFound) and self._strange:
             self.fate, error = Fate.OPEN, self._not_here(error)
         if self.fate in (Fate.FINAL, Fate.RETRY) and self.entry.state is not State.DONE:
-            await self._note(State.FAILED, error=failure_of(error), again=self.fate is Fate.RETRY)
+            try:
+                await self._note(State.FAILED, error=failure_of(error), again=self.fate is Fate.RETRY)
+            except JournalError as broken:  # which ends the batch; the failure is still an outcome
+                self.fate, error = Fate.ACCOUNT, broken
         record = self._task.record if self._task is not None else None
         return self._outcome(error=error, record=record)
 
@@ -238,12 +296,15 @@ class Run:
 def remembered(known: Known, folder: str | None, now: float) -> Outcome[Any]:
     """Return what the journal says of a job that is finished; ``folder``: of its files."""
     entry = known.entry
+    facts: dict[str, Any] = {}
     if entry.error is not None:
-        facts: dict[str, Any] = {"error": JobFailed(entry.error.kind, entry.error.message)}
+        facts["error"] = JobFailed(entry.error.kind, entry.error.message)
     elif (record := record_of(entry)) is not None:
-        facts = {"record": record, "result": result_of(endpoint_of(known.item.request), record)}
-    else:
-        facts = {}
+        facts["record"] = record
+        try:
+            facts["result"] = result_of(endpoint_of(known.item.request), record)
+        except BadResponse as error:
+            facts["error"] = error
     return outcome_of(known.item, entry, folder, now=now, resumed=True, **facts)
 
 

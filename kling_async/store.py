@@ -49,13 +49,18 @@ _TABLES: Final = (
         sha256 TEXT NOT NULL) WITHOUT ROWID""",
 )
 
+_DAMAGED: Final = (
+    "it is damaged; put back a copy, without the -wal and -shm files that lie beside it now,"
+    " or begin a new journal under another name"
+)
+
 _ADVICE: Final = {
     sqlite3.SQLITE_FULL: "the disk is full; make room and start again: what was committed is safe",
     sqlite3.SQLITE_READONLY: "it cannot be written; look at the rights of the file and its folder",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; look at the rights of the file and its folder",
     sqlite3.SQLITE_PERM: "it cannot be opened; look at the rights of the file and its folder",
-    sqlite3.SQLITE_CORRUPT: "it is damaged; put back a copy, or begin a new journal under another name",
-    sqlite3.SQLITE_NOTADB: "it is damaged; put back a copy, or begin a new journal under another name",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
     sqlite3.SQLITE_BUSY: "another program writes to it; close that and start again",
     sqlite3.SQLITE_IOERR: "the disk failed; start again when it works: what was committed is safe",
 }
@@ -83,13 +88,14 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path = path.resolve()  # by whatever name: there is one lock, one log
         lock_file = path.with_name(path.name + ".lock")
         if not lock_file.exists():
             self._look()  # leaves nothing beside a file that is not ours
         self._lock = self._take(lock_file)
         try:
             if self._look():
+                self._check_log()
                 self._make()
             else:
                 self._check_pages()
@@ -158,6 +164,14 @@ class Store:
             found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise self.error(f"{_ADVICE[sqlite3.SQLITE_CORRUPT]} ({found})")
+
+    def _check_log(self) -> None:
+        """A log without its database would be read into the new one, jobs and all."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise self.error(
+                f"it is gone, but what it last wrote lies in {log.name!r}; put it back, or remove that too"
+            )
 
     def _make(self) -> None:
         """Make the tables in a file beside, which then takes the name: there is never half a journal."""

@@ -73,8 +73,11 @@ def handle_on(
     *,
     task_id: str | None = None,
     external_task_id: str | None = None,
+    sure: bool = False,
 ) -> Task[R]:
     """Return a handle on a task known by one id; of a request, not only its type, the weight is known too.
+
+    ``sure``: the vendor has told that id, so that one answer that does not know it proves nothing.
 
     Raises:
         RequestInvalid: Not exactly one id, or one that could name another path.
@@ -88,6 +91,6 @@ def handle_on(
         if (live := poller.find(endpoint, known)) is not None:
             return Task(engine.looking_after(poller), live)
     request = None if isinstance(kind, type) else kind
-    live = Live(endpoint, known, request=request, named=task_id is None)
+    live = Live(endpoint, known, request=request, named=task_id is None, sure=sure)
     engine.poller.known.attached(live)
     return Task(engine, live)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import tempfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from kling_async.core.packs import POOLS
 from kling_async.errors import Problem, RequestInvalid
+from kling_async.loops import in_thread
 from kling_async.names import Template
 
 if TYPE_CHECKING:
-    import asyncio
     from pathlib import Path
 
-__all__ = ["OnError", "Order", "Wishes", "check_options", "template_of"]
+__all__ = ["OnError", "Order", "Wishes", "check_options", "ready_folder", "template_of"]
 
 OnError = Literal["collect", "raise", "stop"]
 Order = Literal["given", "longest"]
@@ -55,6 +58,13 @@ def check_options(on_error: object, order: object, max_units: object, **counts: 
         for amount in amounts
         if amount is not None and not (isinstance(amount, int | float) and 0 <= amount < math.inf)
     ]
+    if isinstance(max_units, Mapping):
+        known = ", ".join(POOLS)
+        wrong += [
+            Problem(f"max_units[{pool!r:.40}]", f"is none of {known}")  # a slip of the pen would be no limit
+            for pool in max_units
+            if pool not in POOLS
+        ]
     if wrong:
         raise RequestInvalid("batch", wrong)
 
@@ -69,3 +79,25 @@ def template_of(name: str) -> Template:
     if not template.fields & {"index", "task_id", "key"}:
         raise RequestInvalid("batch", [Problem("name", "needs {index}, {task_id} or {key}")])
     return template
+
+
+async def ready_folder(folder: Path | None) -> None:
+    """Make the folder now: whoever pays for files must be able to store them.
+
+    Raises:
+        RequestInvalid: It cannot be made, or nothing can be stored in it.
+    """
+    if folder is None:
+        return
+    try:
+        await in_thread(asyncio.get_running_loop(), _make, folder)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    else:
+        return
+    raise RequestInvalid("batch", [Problem("download_to", f"{str(folder)!r} cannot be used: {reason}")])
+
+
+def _make(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()

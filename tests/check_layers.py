@@ -74,6 +74,7 @@ LAYERS = (
         "interrupts",
         "outcomes",
         "plans",
+        "purse",
         "register",
         "runs",
         "stats",

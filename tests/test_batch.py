@@ -309,6 +309,7 @@ async def test_what_failed_gives_its_units_back() -> None:
         assert len(rest) == 1 and rest[0].ok
 
 
+@pytest.mark.filterwarnings("ignore:.*is not known here.*:kling_async.KlingWarning")
 async def test_a_price_nobody_knows_is_not_risked() -> None:
     """Under max_units a request of unknown price is refused; price= says it."""
     raw = v1.TextToVideo(model_name="kling-v99", prompt="x")

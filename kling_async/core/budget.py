@@ -36,6 +36,10 @@ class Budget:
         taken = self.spent.get(pool, 0.0) + self.reserved.get(pool, 0.0)
         return limit is None or round(taken + units, 6) <= limit
 
+    def holds(self, pool: str) -> bool:
+        """Tell whether what is spent and reserved keeps within the limit."""
+        return self.fits(pool, 0.0)
+
     def may_fit_later(self, pool: str, units: float) -> bool:
         """Tell whether it may fit when what is reserved turns out cheaper, or to cost nothing."""
         limit = self.limit(pool)

@@ -10,6 +10,7 @@ from kling_async.errors import (
     AccountError,
     AuthenticationError,
     ClientClosed,
+    ConcurrencyExceeded,
     ConfigurationError,
     ExternalIdTaken,
     JournalError,
@@ -18,7 +19,6 @@ from kling_async.errors import (
     RequestRejected,
     ResultExpired,
     TaskFailed,
-    TaskNotFound,
     TransportError,
 )
 
@@ -41,18 +41,20 @@ class Fate(enum.Enum):
 
 
 _NOT_AGAIN: Final = re.compile(
-    r"risk control|risk_control|sensitive|moderat|violat|guideline|polic(y|ies)|inappropriate|unsafe"
-    r"|copyright|nsfw|audit|censor|safety|prohibit|portrait|celebrit"
-    r"|invalid|illegal|unsupport|not support|parameter|param\b|format|resolution|too (small|large|short|long)"
-    r"|no (face|person|human|subject)|face|not (found|exist|recogni)|cannot (read|open|download|recogni)"
-    r"|fail(ed)? to (download|read|fetch|parse|decode|load)|mask|aspect|ratio|duration|size|expired|missing"
+    r"(?<![a-z])(risk[ _]control|sensitive|moderat|violat|guideline|polic(y|ies)\b|inappropriate|unsafe"
+    r"|copyright|nsfw|audit|censor|safety|prohibit|portraits?\b|celebrit"
+    r"|invalid|illegal|unsupport|not support|param(eter)?s?\b|formats?\b|resolution"
+    r"|too (small|large|short|long)"
+    r"|faces?\b|no (person|human|subject)|not (found|exist|recogni)|cannot (read|open|download|recogni)"
+    r"|fail(ed)? to (download|read|fetch|parse|decode|load)|masks?\b|aspect|ratios?\b|durations?\b|sizes?\b"
+    r"|expired|missing)"
     r"|风控|敏感|违规|审核|版权|不合规|参数|格式|分辨率|人脸|不支持|过期",
     re.IGNORECASE,
 )
 """Words of moderation and of bad input in a failed task's reason; the vendor gives no code there."""
 
 _ACCOUNT: Final = (AuthenticationError, ConfigurationError, ClientClosed, JournalError)
-_FINAL: Final = (RequestRejected, PolicyViolation, TaskNotFound, ResultExpired)
+_FINAL: Final = (RequestRejected, PolicyViolation, ResultExpired)
 
 
 def fate_of(error: BaseException) -> Fate:
@@ -60,8 +62,10 @@ def fate_of(error: BaseException) -> Fate:
     if isinstance(error, TaskFailed):
         return Fate.FINAL if _NOT_AGAIN.search(error.record.message) else Fate.RETRY
     if isinstance(error, AccountError):
-        return Fate.FINAL if error.code == 1103 else Fate.ACCOUNT  # 1103 is about one model
-    if isinstance(error, RateLimited) or (isinstance(error, TransportError) and not error.sent):
+        return Fate.OPEN if error.code == 1103 else Fate.ACCOUNT  # 1103: the right to that model can be had
+    if isinstance(error, RateLimited | ConcurrencyExceeded) or (
+        isinstance(error, TransportError) and not error.sent
+    ):
         return Fate.LATER
     if isinstance(error, ExternalIdTaken) or getattr(error, "code", None) == 1001:
         return Fate.OPEN  # the one is found by its id, the other was a proxy's doing

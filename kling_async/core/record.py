@@ -18,6 +18,7 @@ __all__ = [
     "StoredFile",
     "Times",
     "advance",
+    "cost_of",
     "failure_of",
     "follows",
     "kept",
@@ -230,6 +231,13 @@ def retried(entry: Entry, journal_id: str, **facts: Any) -> Entry:
 def unsent(entry: Entry) -> Entry:
     """Return the entry of a job whose create was surely refused: nothing of it exists or costs."""
     return msgspec.structs.replace(entry, times=Times(), reserved=0.0)
+
+
+def cost_of(entry: Entry) -> float:
+    """Return the units its task took: as the vendor said, else, if it succeeded, what was set aside."""
+    if entry.units is not None:
+        return float(entry.units)
+    return entry.reserved if entry.state in (State.SUCCEEDED, State.DONE) else 0.0
 
 
 def resume(entry: Entry, *, wanted_files: bool, retries: int = 0) -> Plan:

@@ -276,7 +276,7 @@ async def test_a_dry_run_tells_apart_what_is_left(tmp_path: Path) -> None:
         assert plan.units == {"video": 3.0} and plan.problems == (
             "requests[3]: TextToVideo: prompt: must not be empty",
         )
-        files = {"journal": tmp_path / "jobs.sqlite", "download_to": tmp_path / "out"}
+        files: dict[str, Any] = {"journal": tmp_path / "jobs.sqlite", "download_to": tmp_path / "out"}
         plan = await client.batch(requests, **files).dry_run()
         assert (plan.done, plan.fetched) == (0, 1) and creates(emu) == 2
 

@@ -68,6 +68,7 @@ async def test_the_third_signal_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> 
         assert deaf == [True]
 
 
+@pytest.mark.filterwarnings("ignore:.*is not known here.*:kling_async.KlingWarning")
 @pytest.mark.parametrize("on_error", ["stop", "raise"])
 async def test_what_is_refused_unsent_stops_the_batch_too(on_error: Any, tmp_path: Path) -> None:
     """A file that cannot be read, a price that nobody knows: failures like any other."""

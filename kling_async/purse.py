@@ -1,0 +1,53 @@
+"""The money of a batch: what its tasks may cost, have cost, and cost in the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kling_async.core.budget import Budget
+from kling_async.core.record import cost_of
+from kling_async.prices import estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kling_async.journal import Journal
+    from kling_async.prices import Estimate
+    from kling_async.runs import Run
+    from kling_async.wire import TaskRequest
+
+__all__ = ["Purse"]
+
+
+class Purse(Budget):
+    """A budget that knows prices, and reads a journal."""
+
+    def __init__(
+        self,
+        most: float | Mapping[str, float] | None,
+        price: Callable[[TaskRequest[Any]], float | None] | None,
+    ) -> None:
+        super().__init__(most)
+        self._price = price
+
+    def priced(self, request: TaskRequest[Any]) -> Estimate:
+        """Return what a request may cost: as the caller says, else by the price pages."""
+        found = estimate(request)
+        units = None if self._price is None else self._price(request)
+        return found if units is None else found.of(units)
+
+    async def recall(self, journal: Journal) -> None:
+        """Count what earlier runs have spent, and what they set aside for tasks that may still cost it."""
+        if not self.limited:
+            return
+        async for entry in journal.entries():
+            if entry.ended:
+                self.settle(entry.pool, 0.0, cost_of(entry))
+            else:
+                self.reserve(entry.pool, entry.reserved)
+
+    def settle_run(self, run: Run) -> None:
+        """What was set aside for it is free, or spent; unless it may still be billed, unseen."""
+        if not run.paid and not run.may_cost_yet:
+            pool = run.price.pool if run.price else ""
+            self.settle(pool, run.reserved, cost_of(run.entry))
