@@ -10,7 +10,7 @@ import msgspec
 
 from kling_async.calls import call, read
 from kling_async.catalog import ACCOUNT_COSTS
-from kling_async.errors import KlingError, Problem, RequestInvalid
+from kling_async.errors import BadResponse, KlingError, Problem, RequestInvalid
 from kling_async.limits import costs_query
 from kling_async.results import answer_of
 from kling_async.v1 import AccountBillingBalance, AccountBillingPackage
@@ -115,6 +115,8 @@ class Account:
         Raises:
             RequestInvalid: A time without zone, or not in order.
             APIError: The vendor refused it.
+            BadResponse: The vendor said there is more, but not where, or where it had been already; all that
+                was read until then came before.
         """
         moments = {
             "since": since,
@@ -142,14 +144,33 @@ class _Ledger(AsyncIterator[Any]):
         self._engine = engine
         self._next: AccountBillingPackage | AccountBillingBalance | None = first
         self._page: list[Any] = []
+        self._cursors: set[str] = set()
+        self._broken = ""
+        """Why there is no next page though there should be."""
 
     async def __anext__(self) -> Any:
         while not self._page:
+            if self._broken:
+                raise BadResponse(f"the ledger cannot be read on: {self._broken}", http_status=200)
             if self._next is None:
                 raise StopAsyncIteration
-            request = self._next
-            page: PackageDeductionPage | BalanceDeductionPage = await call(self._engine, request)
+            page: PackageDeductionPage | BalanceDeductionPage = await call(self._engine, self._next)
             self._page = list(page.result.detail)[::-1]
-            more = page.has_more and page.next_cursor
-            self._next = type(request)(cursor=page.next_cursor) if more else None
+            self._next = self._after(page, type(self._next))
         return self._page.pop()
+
+    def _after(
+        self,
+        page: PackageDeductionPage | BalanceDeductionPage,
+        kind: type[AccountBillingPackage | AccountBillingBalance],
+    ) -> AccountBillingPackage | AccountBillingBalance | None:
+        """Return what asks for the next page; a cursor that came before would lead round for ever."""
+        cursor = page.next_cursor.strip()
+        if not page.has_more:
+            return None
+        if not cursor:
+            self._broken = "there is more, but no cursor came"
+        elif cursor in self._cursors:
+            self._broken = f"the cursor {cursor!r:.60} came a second time"
+        self._cursors.add(cursor)
+        return None if self._broken else kind(cursor=page.next_cursor)

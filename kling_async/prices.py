@@ -7,7 +7,8 @@ unknown.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+import re
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn
 
 import msgspec
 
@@ -61,6 +62,7 @@ class _Price(NamedTuple):
     """Of mode, for videos; of resolution, for images."""
     sound: bool | None = None
     voice: bool | None = None
+    """Whether one is named."""
     video: bool | None = None
     """Whether a video goes in."""
     image: bool | None = None
@@ -128,9 +130,25 @@ PRICES: Final = (
     _Price(("multi_image_to_image",), 16, "image", ("kling-v2-1", "kling-v2"), pool="image"),
     _Price(("image_expand",), 8, "image", pool="image"),
     _Price(("ai_multi_shot",), 20, "call", pool="image"),
-    _Price(("virtual_try_on",), 1, "image", pool="virtual_try_on"),
 )
 """The price pages. ``multi_elements`` names no model any more; its price is that of its only one."""
+
+_UNSURE: Final = {
+    "video_extend": Estimate(
+        units=None,
+        most=3.5,
+        pool="video",
+        why="video_extend: 1, 2 or 3.5 a call, by model and mode of the video that is extended",
+    ),
+    "virtual_try_on": Estimate(
+        units=None,
+        most=None,
+        pool="virtual_try_on",
+        why="virtual_try_on: 1 an image once, but a newer model is said to answer since 2026-09-15, "
+        "and no price of that is known",
+    ),
+}
+"""Where the price pages leave the price of a request open."""
 
 _FREE: Final = "account calls, lists and the library's queries cost nothing"
 _MODE_DEFAULTS: Final = {"omni_video": "pro"}
@@ -146,17 +164,27 @@ def estimate(request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:
     row = row_of(request)
     name = row.name
     pool = getattr(row, "pool", "video")
+    if name in _UNSURE:
+        return _UNSURE[name]
     rows = [price for price in PRICES if name in price.endpoints]
     if not rows:
         if hasattr(row, "pool") or name == "video_effects":
             return Estimate(units=None, most=None, pool=pool, why=f"no price of {name} is known")
         return Estimate(units=0.0, most=0.0, pool=pool, why=_FREE)
-    fitting = [price for price in rows if _fits(price, name, request)]
-    if not fitting:
-        return Estimate(units=None, most=None, pool=rows[0].pool, why=f"no price of {_asked(name, request)}")
-    price = fitting[0]
-    count, most, what = _amount(price.per, name, request)
-    why = f"{_asked(name, request)}: {price.units:g} a {price.per.removeprefix('started ')}"
+    asked = _Asked(name, request)
+    try:
+        return _by_rows(rows, asked)
+    except _UnclearError as unclear:
+        why = f"no price of {name} where {unclear}"
+        return Estimate(units=None, most=None, pool=rows[0].pool, why=why)
+
+
+def _by_rows(rows: list[_Price], asked: _Asked) -> Estimate:
+    price = next((price for price in rows if _fits(price, asked)), None)
+    if price is None:
+        return Estimate(units=None, most=None, pool=rows[0].pool, why=f"no price of {asked.words()}")
+    count, most, what = _amount(price.per, asked)
+    why = f"{asked.words()}: {price.units:g} a {price.per.removeprefix('started ')}"
     return Estimate(
         units=None if count is None else _units(price, count),
         most=None if most is None else _units(price, most),
@@ -169,76 +197,150 @@ def _units(price: _Price, count: float) -> float:
     return round(price.units * count, 4)
 
 
-def _fits(price: _Price, name: str, request: Any) -> bool:
-    model = getattr(request, "model_name", None) or _MODELS.get(name, "")
-    if price.models and model not in price.models:
+class _UnclearError(Exception):
+    """A price hangs on a value that nobody understands."""
+
+
+_NAMES_A_VOICE: Final = re.compile(r"<<<voice_[0-9]+>>>")
+
+
+class _Asked:
+    """What a request asks for as the vendor reads it: ``extra`` comes last, in the wire's form or in ours."""
+
+    def __init__(self, name: str, request: Any) -> None:
+        self.name = name
+        self._request = request
+
+    def value(self, field: str) -> Any:
+        """What a field says; None if nothing, so that the vendor's default applies."""
+        extra: dict[str, Any] = self._request.extra
+        found = extra[field] if field in extra else getattr(self._request, field, None)
+        return None if isinstance(found, str) and not found else found
+
+    def word(self, field: str, default: str = "") -> str:
+        found = self.value(field)
+        if found is None:
+            return default
+        return found if isinstance(found, str) else self._unclear(field)
+
+    def number(self, field: str, default: int) -> int:
+        """A whole number from 1, be it sent as text."""
+        found = self.value(field)
+        match found:
+            case None:
+                return default
+            case int() | float() if not isinstance(found, bool) and found >= 1 and found % 1 == 0:
+                return int(found)
+            case str() if re.fullmatch(r"0*[1-9][0-9]{0,9}(\.0*)?", found, re.ASCII):
+                return int(float(found))
+            case _:
+                return self._unclear(field)
+
+    def entries(self, field: str) -> tuple[Any, ...]:
+        found = self.value(field)
+        if found is None or isinstance(found, (list, tuple)):
+            return tuple(found or ())
+        return self._unclear(field)
+
+    @property
+    def mode(self) -> str:
+        return self.word("mode", _MODE_DEFAULTS.get(self.name, "std"))
+
+    @property
+    def sound(self) -> bool:
+        found = self.value("sound")
+        match found:
+            case None | False | "off":
+                return False
+            case True | "on":
+                return True
+            case _:
+                return self._unclear("sound")
+
+    @property
+    def voice(self) -> bool:
+        """Voices that no prompt names do not count."""
+        if not self.entries("voice_list"):
+            return False
+        prompts = [self.word("prompt"), *(_part(shot, "prompt") for shot in self.entries("multi_prompt"))]
+        return any(_NAMES_A_VOICE.search(str(prompt)) for prompt in prompts)
+
+    @property
+    def video(self) -> bool:
+        return bool(self.entries("video_list"))
+
+    @property
+    def image(self) -> bool:
+        return bool(self.value("image"))
+
+    def words(self) -> str:
+        """What it is, for people."""
+        words = [self.name, self.value("model_name"), self.value("resolution")]
+        if hasattr(self._request, "mode"):
+            words.append(self.mode)
+        if self.value("sound") not in (None, False, "off"):
+            words.append("with sound")
+        return " ".join(str(word) for word in words if word)
+
+    def _unclear(self, field: str) -> NoReturn:
+        raise _UnclearError(f"{field} is {self.value(field)!r:.40}")
+
+
+def _part(entry: Any, field: str) -> Any:
+    """A field of an object within a request, be it one of ours or plain."""
+    return entry.get(field) if isinstance(entry, dict) else getattr(entry, field, None)
+
+
+def _fits(price: _Price, asked: _Asked) -> bool:
+    if price.models and asked.word("model_name", _MODELS.get(asked.name, "")) not in price.models:
         return False
     if price.words:
-        word = (
-            (getattr(request, "resolution", None) or "1k") if price.per == "image" else _mode(name, request)
-        )
+        word = asked.word("resolution", "1k") if price.per == "image" else asked.mode
         if word not in price.words:
             return False
-    facts = {
-        "sound": bool(getattr(request, "sound", None)),
-        "voice": bool(getattr(request, "voice_list", None)),
-        "video": bool(getattr(request, "video_list", None)),
-        "image": bool(getattr(request, "image", None)),
-    }
-    return all(getattr(price, fact) in (None, value) for fact, value in facts.items())
-
-
-def _mode(name: str, request: Any) -> str:
-    return str(getattr(request, "mode", None) or _MODE_DEFAULTS.get(name, "std"))
-
-
-def _asked(name: str, request: Any) -> str:
-    words = [getattr(request, "model_name", None), getattr(request, "resolution", None)]
-    if hasattr(request, "mode"):
-        words.append(_mode(name, request))
-    if getattr(request, "sound", None):
-        words.append("with sound")
-    return " ".join([name, *(str(word) for word in words if word)])
+    return all(
+        getattr(price, fact) is None or getattr(price, fact) is getattr(asked, fact)
+        for fact in ("sound", "voice", "video", "image")
+    )
 
 
 Amount = tuple[float | None, float | None, str]
 """Expected, at most, and in words."""
 
 
-def _amount(per: Per, name: str, request: Any) -> Amount:
+def _amount(per: Per, asked: _Asked) -> Amount:
     match per:
         case "call":
             return 1, 1, ""
         case "image":
-            return _images(request)
+            return _images(asked)
         case "started 5 s":
             return None, 12, "the length of the video, at most 60 s"
         case "second":
-            return _LENGTHS.get(name, _asked_for)(request)
+            return _LENGTHS.get(asked.name, _asked_for)(asked)
 
 
-def _asked_for(request: Any) -> Amount:
-    seconds = request.duration or 5
+def _asked_for(asked: _Asked) -> Amount:
+    seconds = asked.number("duration", 5)
     return seconds, seconds, f"{seconds} s"
 
 
-def _of_the_sound(_: Any) -> Amount:
+def _of_the_sound(_: _Asked) -> Amount:
     return None, 300, "the length of the sound, at most 300 s"
 
 
-def _of_the_reference(request: Any) -> Amount:
-    most = 10 if request.character_orientation == "image" else 30
+def _of_the_reference(asked: _Asked) -> Amount:
+    most = 10 if asked.word("character_orientation") == "image" else 30
     return None, most, f"the length of the reference video, at most {most} s"
 
 
-def _of_omni(request: Any) -> Amount:
-    edited = any(getattr(video, "refer_type", None) in (None, "base") for video in request.video_list or ())
-    if edited:
+def _of_omni(asked: _Asked) -> Amount:
+    if any(_part(video, "refer_type") in (None, "", "base") for video in asked.entries("video_list")):
         return None, 10, "the length of the edited video, at most 10 s"
-    return _asked_for(request)
+    return _asked_for(asked)
 
 
-_LENGTHS: Final[dict[str, Callable[[Any], Amount]]] = {
+_LENGTHS: Final[dict[str, Callable[[_Asked], Amount]]] = {
     "avatar": _of_the_sound,
     "motion_control": _of_the_reference,
     "omni_video": _of_omni,
@@ -246,11 +348,11 @@ _LENGTHS: Final[dict[str, Callable[[Any], Amount]]] = {
 """Where the length is not what the request says."""
 
 
-def _images(request: Any) -> Amount:
-    if getattr(request, "result_type", None) == "series":
-        amount = request.series_amount or 4
-        if amount == "auto":
+def _images(asked: _Asked) -> Amount:
+    if asked.word("result_type") == "series":
+        if asked.value("series_amount") == "auto":
             return None, 9, "as many images as the model makes, at most 9"
+        amount = asked.number("series_amount", 4)
         return amount, amount, f"{amount} images"
-    count = getattr(request, "n", None) or 1
+    count = asked.number("n", 1)
     return count, count, f"{count} image{'s' * (count > 1)}"

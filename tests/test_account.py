@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pytest
 
-from kling_async import RequestInvalid, v1
+from kling_async import BadResponse, Client, RequestInvalid, v1
 from tests.support import clip, pair, still
+from tests.wiretap import raw, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -51,3 +53,50 @@ async def test_a_lost_page_is_asked_for_again() -> None:
         await (await client.submit(clip())).wait()
         emu.fault("call", kind="lost_after", times=2)
         assert len([entry async for entry in client.account.ledger(start)]) == 1
+
+
+def page(cursor: str, *entries: str, more: bool = True) -> bytes:
+    """One page of a ledger as the vendor sends it."""
+    detail = [{"task_id": entry, "deduction_amount": 1.0} for entry in entries]
+    data: dict[str, Any] = {"result": {"detail": detail, "count": len(detail)}}
+    data |= {"next_cursor": cursor, "has_more": more}
+    return raw({"code": 0, "message": "ok", "request_id": "r", "data": data})
+
+
+@pytest.mark.parametrize(
+    ("pages", "read", "says"),
+    [
+        ([page("c", "1", "2"), page("c", "3")], "123", "'c' came a second time"),
+        ([page("c"), page("c")], "", "'c' came a second time"),
+        ([page("a", "1"), page("b", "2"), page("a", "3", "4"), page("b", "5")], "1234", "'a' came a second"),
+        ([page("a", "1"), page("", "2")], "12", "there is more, but no cursor came"),
+        ([page(" ", "1")], "1", "there is more, but no cursor came"),
+    ],
+)
+async def test_a_ledger_that_leads_round_or_nowhere_is_an_error(
+    pages: list[bytes], read: str, says: str
+) -> None:
+    """Each page is asked for once, its entries come in order, then it is said why no more do, and again."""
+    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    async with (
+        serving(*pages, page("", more=False)) as wire,
+        Client(api_key="k" * 20, base_url=f"http://127.0.0.1:{wire.port}") as client,
+    ):
+        ledger = client.account.ledger(start, start + dt.timedelta(days=1))
+        assert [(await anext(ledger)).task_id for _ in read] == list(read)
+        for _ in range(2):
+            with pytest.raises(BadResponse, match=says):
+                await anext(ledger)
+        assert len(wire.seen) == min(len(pages), 3)
+
+
+async def test_a_ledger_ends_where_the_vendor_says_so() -> None:
+    """Empty pages on the way are no end, and a last cursor is not followed."""
+    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    pages = page("a", "1"), page("b"), page("b", "2", more=False)
+    async with (
+        serving(*pages) as wire,
+        Client(api_key="k" * 20, base_url=f"http://127.0.0.1:{wire.port}") as client,
+    ):
+        found = [e.task_id async for e in client.account.ledger(start, start + dt.timedelta(days=1))]
+        assert found == ["1", "2"] and len(wire.seen) == 3

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kling_async import RawTask, media, v1
+from kling_async.checks import to_wire
 from kling_async.prices import estimate
 from tests.support import pair, png
 
@@ -20,6 +24,13 @@ def clip(**more: Any) -> v1.TextToVideo:
 
 def omni(**more: Any) -> v1.OmniVideo:
     return v1.OmniVideo(prompt="x", aspect_ratio="16:9", **more)
+
+
+def spoken(prompt: str, *voices: str, **more: Any) -> v1.ImageToVideo:
+    """A clip of the one model that speaks with chosen voices."""
+    settings: dict[str, Any] = {"image": IMAGE, "mode": "pro", "sound": True, **more}
+    refs = tuple(v1.VoiceRef(voice_id=voice) for voice in voices or ("1",))
+    return v1.ImageToVideo(model_name="kling-v2-6", prompt=prompt, voice_list=refs, **settings)
 
 
 def series(amount: Any) -> v1.OmniImage:
@@ -39,18 +50,9 @@ def base(refer_type: Any) -> tuple[v1.OmniVideoClip, ...]:
         (clip(mode="pro", sound=True, duration=15), 18.0, "video"),
         (clip(model_name="kling-v2-6"), 1.5, "video"),
         (clip(model_name="kling-v2-6", mode="pro", sound=True), 5.0, "video"),
-        (
-            v1.ImageToVideo(
-                model_name="kling-v2-6",
-                image=IMAGE,
-                prompt="<<<voice_1>>>",
-                mode="pro",
-                sound=True,
-                voice_list=(v1.VoiceRef(voice_id="1"),),
-            ),
-            6.0,
-            "video",
-        ),
+        (spoken("<<<voice_1>>>"), 6.0, "video"),
+        (spoken("nobody is named"), 5.0, "video"),
+        (spoken("nobody", negative_prompt="<<<voice_1>>>"), 5.0, "video"),
         (clip(model_name="kling-v2-5-turbo", mode="pro", duration=10), 5.0, "video"),
         (clip(model_name="kling-v1", mode="pro", duration=10), 7.0, "video"),
         (clip(model_name="kling-v2-master"), 10.0, "video"),
@@ -99,7 +101,8 @@ def test_a_known_price(request_: Any, units: float, pool: str) -> None:
             "at most 9",
         ),
         (clip(model_name="kling-v99"), None, "no price of text_to_video kling-v99 std"),
-        (v1.VideoExtend(video_id="1"), None, "no price of video_extend"),
+        (v1.VideoExtend(video_id="1"), 3.5, "1, 2 or 3.5 a call"),
+        (v1.VirtualTryOn(human_image=IMAGE, cloth_image=IMAGE), None, "a newer model"),
         (
             v1.VideoEffects(effect_scene="pet_crash_earth", input=v1.EffectInput(image=IMAGE)),
             None,
@@ -114,6 +117,103 @@ def test_what_cannot_be_known_says_so(request_: Any, most: float | None, says: s
     found = estimate(request_)
     assert (found.units, found.most, found.usd) == (None, most, None)
     assert says in found.why
+
+
+@pytest.mark.parametrize(
+    ("request_", "units", "most"),
+    [
+        (clip(extra={"duration": "15", "mode": "4k"}), 45.0, 45.0),
+        (clip(duration=15, mode="4k", extra={"duration": None, "mode": ""}), 3.0, 3.0),
+        (clip(extra={"sound": "on"}), 4.5, 4.5),
+        (clip(sound=True, extra={"sound": "off"}), 3.0, 3.0),
+        (clip(extra={"sound": True, "duration": 10.0}), 9.0, 9.0),
+        (clip(extra={"model_name": "kling-v2-6"}), 1.5, 1.5),
+        (
+            clip(
+                model_name="kling-v2-6",
+                mode="pro",
+                sound=True,
+                extra={"prompt": "<<<voice_1>>>", "voice_list": [{"voice_id": "1"}]},
+            ),
+            6.0,
+            6.0,
+        ),
+        (spoken("<<<voice_1>>>", extra={"voice_list": []}), 5.0, 5.0),
+        (omni(extra={"video_list": [{"video_url": VIDEO}]}), None, 12.0),
+        (omni(extra={"video_list": [{"video_url": VIDEO, "refer_type": "feature"}]}), 6.0, 6.0),
+        (v1.ImageGeneration(prompt="x", extra={"n": 9}), 72.0, 72.0),
+        (v1.ImageGeneration(prompt="x", model_name="kling-v2-1", extra={"image": VIDEO}), 8.0, 8.0),
+        (v1.OmniImage(prompt="x", extra={"resolution": "4k"}), 16.0, 16.0),
+        (v1.OmniImage(prompt="x", extra={"result_type": "series", "series_amount": "auto"}), None, 72.0),
+        (v1.OmniImage(prompt="x", extra={"result_type": "series", "series_amount": 9}), 72.0, 72.0),
+        (
+            v1.MotionControl(
+                image_url=IMAGE,
+                video_url=VIDEO,
+                character_orientation="image",
+                mode="std",
+                extra={"character_orientation": "video", "mode": "pro"},
+            ),
+            None,
+            36.0,
+        ),
+        (v1.Avatar(image=IMAGE, audio_id="1", extra={"mode": "pro"}), None, 240.0),
+        (clip(extra={"something": "new"}), 3.0, 3.0),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, (float, str, type(None))) else None,
+)
+def test_extra_counts_as_on_the_wire(request_: Any, units: float | None, most: float | None) -> None:
+    """It is merged last: what it says is what is paid; null and the empty text mean the default."""
+    found = estimate(request_)
+    assert (found.units, found.most) == (units, most), found.why
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        (clip(extra={"duration": "long"}), "duration is 'long'"),
+        (clip(extra={"duration": 0}), "duration is 0"),
+        (clip(extra={"duration": 7.5}), "duration is 7.5"),
+        (clip(extra={"duration": float("nan")}), "duration is nan"),
+        (clip(extra={"duration": True}), "duration is True"),
+        (clip(extra={"mode": 4}), "mode is 4"),
+        (clip(extra={"mode": "8k"}), "text_to_video kling-v3 8k"),
+        (clip(extra={"sound": "loud"}), "sound is 'loud'"),
+        (clip(extra={"model_name": None}), "no price of text_to_video std"),
+        (spoken("x", extra={"voice_list": "1"}), "voice_list is '1'"),
+        (spoken("x", extra={"prompt": 1}), "prompt is 1"),
+        (omni(extra={"video_list": {"video_url": VIDEO}}), "video_list is {"),
+        (v1.ImageGeneration(prompt="x", extra={"n": "-1"}), "n is '-1'"),
+        (series("many"), "series_amount is 'many'"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else type(value).__name__,
+)
+def test_a_value_that_nobody_understands_has_no_price(request_: Any, says: str) -> None:
+    """Neither a price nor a bound is guessed; the field is named."""
+    found = estimate(request_)
+    assert (found.units, found.most) == (None, None)
+    assert says in found.why
+
+
+@given(
+    st.fixed_dictionaries(
+        {"model_name": st.sampled_from(["kling-v3", "kling-v2-6", "kling-v2-5-turbo", "kling-v2-master"])},
+        optional={
+            "mode": st.sampled_from(["std", "pro", "4k"]),
+            "duration": st.integers(3, 15),
+            "sound": st.booleans(),
+            "voice_list": st.just((v1.VoiceRef(voice_id="1"),)),
+            "prompt": st.sampled_from(["a fox", "<<<voice_1>>> sings"]),
+        },
+    )
+)
+def test_a_field_costs_the_same_in_extra(values: dict[str, Any]) -> None:
+    """Whatever the request's own fields said before."""
+    told = v1.ImageToVideo(image=IMAGE, **values)
+    wire = to_wire(told, lambda file: str(file.url))
+    unset = dict.fromkeys(("mode", "duration", "sound", "voice_list", "prompt"))
+    other = spoken("<<<voice_1>>>", mode="std", duration=7, extra=unset | wire)
+    assert estimate(other) == estimate(told)
 
 
 def test_units_have_a_list_price() -> None:
@@ -137,7 +237,9 @@ async def test_the_emulator_bills_what_was_estimated() -> None:
         omni(),
         omni(mode="std", sound=True),
         omni(model_name="kling-video-o1"),
+        clip(extra={"duration": "10", "mode": "4k", "sound": "on"}),
         v1.ImageGeneration(prompt="x", n=9),
+        v1.ImageGeneration(prompt="x", extra={"n": 3, "model_name": "kling-v2-1"}),
         v1.ImageGeneration(model_name="kling-v2-1", prompt="x", image=png()),
         v1.OmniImage(prompt="x", resolution="2k", aspect_ratio="1:1"),
         v1.MultiImageToImage(subject_image_list=(v1.SubjectImage(subject_image=IMAGE),)),
@@ -150,3 +252,43 @@ async def test_the_emulator_bills_what_was_estimated() -> None:
             await task.wait()
             assert task.record is not None
             assert float(task.record.units or 0) == pytest.approx(estimate(request).units), request
+
+
+@pytest.mark.anyio
+async def test_voices_are_billed_where_a_prompt_names_one() -> None:
+    """Listing them costs nothing, nor does naming them in what to avoid; the ledger says which were paid."""
+    async with pair(seconds=5) as (_, client):
+        start = dt.datetime.fromtimestamp(client._engine.home.now() - 60, dt.UTC)
+        voice = str((await client.call(v1.PresetVoices())).voices[0].voice_id)
+        requests = [
+            spoken("<<<voice_1>>> sings", voice, image=png()),
+            spoken("she sings", voice, image=png()),
+            spoken("she sings", voice, image=png(), negative_prompt="<<<voice_1>>>"),
+        ]
+        for request in requests:
+            await client.run(request)
+        entries = [entry async for entry in client.account.ledger(start)]
+        assert [entry.deduction_amount for entry in entries] == [estimate(one).units for one in requests]
+        assert [entry.voice_control for entry in entries] == [True, False, False]
+
+
+@pytest.mark.anyio
+async def test_max_units_counts_what_extra_asks_for() -> None:
+    """Three clips of 45 units each are not made for 100."""
+    async with pair(seconds=5) as (emu, client):
+        requests = [clip(extra={"duration": "15", "mode": "4k"}) for _ in range(3)]
+        async with client.batch(requests, max_units=100) as results:
+            found = [outcome async for outcome in results]
+        assert [outcome.units for outcome in found] == [45.0, 45.0]
+        assert len(emu.tasks) == 2 and results.report.stopped == "max_units"
+
+
+@pytest.mark.anyio
+@pytest.mark.filterwarnings("ignore:VideoExtend")
+async def test_max_units_takes_what_has_only_a_bound() -> None:
+    """A video made longer sets aside the most it can cost: it is asked for, or not, by that."""
+    async with pair(seconds=5) as (emu, client):
+        for units, stopped in ((3, "max_units"), (4, "")):
+            async with client.batch([v1.VideoExtend(video_id="1")], max_units=units) as results:
+                _ = [outcome async for outcome in results]
+            assert (results.report.stopped, len(emu.ledger.refusals)) == (stopped, int(not stopped))

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 from kling_async.emulator.answers import Refusal
 from kling_async.emulator.calls import CALLS
 from kling_async.emulator.desk import Desk
-from kling_async.emulator.durations import count_of, typical_seconds, units_of, weight_of, with_spread
+from kling_async.emulator.durations import (
+    count_of,
+    typical_seconds,
+    units_of,
+    uses_voices,
+    weight_of,
+    with_spread,
+)
 from kling_async.emulator.judge import judge, judge_query
 from kling_async.emulator.ledger import Ledger, Row, without_payloads
 from kling_async.emulator.library import UNSEEN_SECONDS, Library
@@ -256,8 +263,7 @@ def _priced(body: dict[str, Any], source: Source) -> dict[str, Any]:
     """Return what a price follows from: the source's model, and voices only if the prompt names one."""
     if source.clip is not None:
         return {"model_name": source.clip.model, "mode": source.clip.mode, **body}
-    spoken = "<<<voice_" in _texts(body)
-    return body if spoken else {name: value for name, value in body.items() if name != "voice_list"}
+    return body if uses_voices(body) else {name: body[name] for name in body if name != "voice_list"}
 
 
 def _texts(value: object) -> str:

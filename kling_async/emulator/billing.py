@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.emulator.answers import Refusal
+from kling_async.emulator.durations import uses_voices
 from kling_async.emulator.results import plain
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _entry(task: Task, balance: float) -> dict[str, Any]:
         "duration": plain(task.seconds),
         "refer_video_input": bool(task.body.get("video_list")),
         "video_sound": "native" if task.body.get("sound") == "on" else "off",
-        "voice_control": bool(task.body.get("voice_list")),
+        "voice_control": uses_voices(task.body),
     }
     return {
         "task_id": task.task_id,

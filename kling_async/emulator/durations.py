@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from kling_async.emulator.reference import Endpoint
 
-__all__ = ["count_of", "typical_seconds", "units_of", "weight_of", "with_spread"]
+__all__ = ["count_of", "typical_seconds", "units_of", "uses_voices", "weight_of", "with_spread"]
 
 MODEL_PACE: Final = {"kling-v2-5-turbo": 0.7, "kling-v2-6": 1.5}
 """Against kling-v3."""
@@ -87,6 +88,13 @@ def units_of(endpoint: Endpoint, body: dict[str, Any], seconds: float = 5.0, cou
         ):
             return Decimal(str(price["units"])) * _count(price["per"], seconds, count)
     return Decimal(0)
+
+
+def uses_voices(body: dict[str, Any]) -> bool:
+    """Tell whether the voices of a body are paid: only those that its prompt, or that of a shot, names."""
+    prompts = [body.get("prompt"), *(shot.get("prompt") for shot in body.get("multi_prompt") or ())]
+    named = any(re.search("<<<voice_[0-9]+>>>", prompt or "") for prompt in prompts)
+    return named and bool(body.get("voice_list"))
 
 
 def _holds(value: object, words: list[Any]) -> bool:
