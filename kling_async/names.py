@@ -5,7 +5,7 @@ stored. What a file system could confuse with something else (capitals, other sp
 characters it does not take, a text that is too long) is told apart by a hash at the end of the name.
 
 So are values that only look the same once they are joined: the second file of ``a`` and the only one of
-``a-1``. Every text is read back, in one way alone; whoever is read out of it has it, others get a hash.
+``a.1``. Every text is read back, in one way alone; whoever is read out of it has it, others get a hash.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ _LOOKS: Final = {
 }
 """What the text of a field looks like when a name is read back, as a pattern; the longest that fits is taken.
 Whatever looks otherwise has a hash."""
+_NUMBERS: Final = "[0-9]{1,2}"
 _MARK: Final = "-watermarked"
 _BYTES_MAX: Final = 200
 """Of a whole name in UTF-8; the usual limit is 255, and parts and sidecars add to it."""
@@ -65,9 +66,11 @@ class Template:
         self._pieces = tuple(_parsed(text))
         self.fields = frozenset(field for _, field in self._pieces if field)
         """Those it holds."""
-        self._adds = not self.fields & {"name", "n"}
-        """Whether the names of several files get more than it says."""
-        self._pattern = _pattern(self._pieces, adds=self._adds)
+        self._adds = ""
+        """What comes between a name and the file's own, where several files need that."""
+        if not self.fields & {"name", "n"}:
+            self._adds = "." if self._pieces[-1][1] == "key" else "-"  # keys are often like scene-1
+        self._pattern = _pattern(self._pieces, self._adds)
 
     def names(
         self, values: Mapping[str, str | int], files: Sequence[File], *, marked: bool = False
@@ -96,7 +99,7 @@ class Template:
         """Put a name together; hash it if that lost anything, or if others have the same text."""
         text = "".join(literal + (texts[field] or "" if field else "") for literal, field in self._pieces)
         if self._adds and texts["name"] is not None:
-            text += f"-{texts['name']}"
+            text += f"{self._adds}{texts['name']}"
         text += _MARK if marked else ""
         room = _BYTES_MAX - len(suffix.encode())
         name = _clean(text, room)
@@ -141,7 +144,7 @@ def _invalid(text: str) -> RequestInvalid:
     return RequestInvalid("download", [Problem("name", text)])
 
 
-def _pattern(pieces: Iterable[tuple[str, str]], *, adds: bool) -> re.Pattern[str]:
+def _pattern(pieces: Iterable[tuple[str, str]], adds: str) -> re.Pattern[str]:
     """Return what reads the fields out of a text as `_seen`; the name of one file of several comes last."""
     parts: list[str] = []
     known: set[str] = set()
@@ -150,7 +153,10 @@ def _pattern(pieces: Iterable[tuple[str, str]], *, adds: bool) -> re.Pattern[str
         if field:
             parts.append(f"(?P={field})" if field in known else f"(?P<{field}>{_LOOKS[field]})")
             known.add(field)
-    if adds:
+    if adds == ".":
+        parts[-1] = parts[-1].replace(".*", ".*?")  # a key that ends like the second of several has a hash
+        parts.append(f"(?:\\.(?P<name>{_NUMBERS}))?")
+    elif adds:
         parts.append(f"(?:-(?P<name>{_LOOKS['name']}))??")  # rather not: scene-1 is a key
     return re.compile("".join(parts), re.DOTALL)
 

@@ -171,9 +171,9 @@ class Task(Generic[R]):
             directory: Where to.
             name: How to name them, without suffix: text with ``{key}`` (the external_task_id), ``{index}``
                 (0), ``{task_id}``, ``{endpoint}``, and, for one file of several, ``{name}`` or its number
-                ``{n}``; without these two ``-{name}`` is added to the names of several. What a file system
-                might not take, or not tell apart, is changed, and a hash is added; so it is where another
-                task could have the same name: behind a ``{key}`` write ``-{n}`` to do without.
+                ``{n}``; without these two ``-{name}`` is added to the names of several (``.{name}`` behind a
+                ``{key}``). What a file system might not take, or not tell apart, is changed, and a hash is
+                added; so it is where another task could have the same name.
             watermarked: Fetch the marked copies instead, if the request asked for them.
             sidecar: Write what is known of the task beside each file, as ``<file>.json``, without the signed
                 part of addresses.

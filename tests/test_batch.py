@@ -225,7 +225,7 @@ async def test_an_input_that_breaks_is_raised_after_what_runs() -> None:
     [
         *({"on_error": "ignore"}, {"order": "random"}, {"retries": -1}, {"retries": 1.5}, {"retries": True}),
         *({"ahead": 0}, {"downloads": 0}, {"max_units": -1}, {"max_units": "5"}),
-        {"max_units": {"video": "x"}},
+        *({"max_units": {"video": "x"}}, {"max_units": {"videos": 3}}),
         {"name": "{nonsense}"},
     ],
 )  # fmt: skip

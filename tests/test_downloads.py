@@ -61,14 +61,14 @@ async def test_files_are_named_by_a_template(tmp_path: Path) -> None:
         images = await client.submit(still(n=2), external_task_id="red-fox")
         await video.download(tmp_path, name="{index} {key} by {endpoint}")
         await images.download(tmp_path, name="{key} no {n}")
-        paths = await images.download(tmp_path, name="{key} {index}")
-    assert [path.name for path in paths] == ["red-fox 0-0.png", "red-fox 0-1.png"]
+        paths = await images.download(tmp_path, name="{key}")
+    assert [path.name for path in paths] == ["red-fox.0.png", "red-fox.1.png"]
     assert names(tmp_path) == [
         "0 fox by text_to_video.mp4",
-        "red-fox 0-0.png",
-        "red-fox 0-1.png",
         "red-fox no 0.png",
         "red-fox no 1.png",
+        "red-fox.0.png",
+        "red-fox.1.png",
     ]
 
 
@@ -293,8 +293,8 @@ async def test_a_record_without_signatures_is_enough(tmp_path: Path) -> None:
             asked = len(emu.ledger.queries)
             live = with_dead_addresses(live_of(task))
             values: dict[str, str | int] = {"key": "fox", "index": 4}
-            stored = await fetch_all(other._engine, live, tmp_path, Template("{key} {index}"), values)
-            assert [file.path.name for file in stored] == [f"fox 4-{n}.png" for n in range(3)]
+            stored = await fetch_all(other._engine, live, tmp_path, Template("{index}-{key}"), values)
+            assert [file.path.name for file in stored] == [f"4-fox.{n}.png" for n in range(3)]
             assert all(file.size == file.path.stat().st_size for file in stored)
             assert len(emu.ledger.queries) == asked + 1
 

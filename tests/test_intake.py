@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from kling_async.errors import RequestInvalid
@@ -132,3 +133,43 @@ async def test_longest_first() -> None:
         found.append(len(chunk))
         intake.familiar(all_of_it=True)
     assert found == [1, 2]
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_an_input_that_breaks_gives_what_came_before(later: bool) -> None:
+    """Also in the middle of a chunk; then its error is raised."""
+
+    def broken() -> Iterator[Any]:
+        yield from (clip(str(n)) for n in range(5))
+        raise ValueError("the file ends here")
+
+    async def broken_later() -> AsyncIterator[Any]:
+        for value in broken():
+            yield value
+
+    intake = Intake(broken_later() if later else broken())
+    found: list[int] = []
+
+    async def read() -> None:
+        async for chunk in intake.chunks():
+            intake.familiar(all_of_it=True)
+            found.extend(item.position for item in chunk)
+
+    with pytest.raises(ValueError, match="the file ends here"):
+        await read()
+    assert found == [0, 1, 2, 3, 4]
+
+
+async def test_an_async_source_is_read_in_one_task() -> None:
+    """So it may hold a cancel scope, or a task group, from one item to the next."""
+    tasks: set[Any] = set()
+
+    async def scoped() -> AsyncIterator[Any]:
+        with anyio.fail_after(100):
+            for n in range(5):
+                tasks.add(asyncio.current_task())
+                await asyncio.sleep(1)
+                yield clip(str(n))
+
+    intake = Intake(scoped())
+    assert [len(chunk) async for chunk in intake.chunks()] == [1] * 5 and len(tasks) == 1

@@ -40,6 +40,29 @@ async def test_a_signal_is_heard_by_name_and_the_handlers_are_given_back(number:
     assert handlers() == before
 
 
+async def test_two_who_listen_both_hear() -> None:
+    """Whoever leaves first takes nothing from the other; the last one gives the handlers back."""
+    before = handlers()
+    heard: list[str] = []
+    done = asyncio.Event()
+
+    def hear(who: str) -> None:
+        heard.append(who)
+        done.set()
+
+    first, second = Interrupts(lambda _: hear("first")), Interrupts(lambda _: hear("second"))
+    first.listen()
+    second.listen()
+    for leaving in (first, second):
+        done.clear()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(done.wait(), 5)
+        leaving.deafen()
+        leaving.deafen()
+    assert heard == ["first", "second", "second"]
+    assert handlers() == before
+
+
 async def test_somebody_else_s_handler_is_left_alone() -> None:
     """A web server that ends by itself on SIGTERM goes on doing so."""
 

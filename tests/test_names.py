@@ -149,6 +149,8 @@ def test_ordinary_values_are_joined_as_they_are(text: str, values: Any, names: l
         ("{index}", ["7-0.png", "7-1.png"]),
         ("{index}-{task_id}", ["7-88-0.png", "7-88-1.png"]),
         ("{key} {index}", ["fox 7-0.png", "fox 7-1.png"]),
+        ("{key}", ["fox.0.png", "fox.1.png"]),
+        ("{index}-{key}", ["7-fox.0.png", "7-fox.1.png"]),
         ("{key}-{n}", ["fox-0.png", "fox-1.png"]),
         ("{n}{key}", ["0fox.png", "1fox.png"]),
     ],
@@ -161,8 +163,9 @@ def test_ordinary_files_of_one_result_are_joined_as_they_are(text: str, names: l
 @pytest.mark.parametrize(
     ("text", "values", "files", "start"),
     [
-        ("{key}", {"key": "a"}, STILLS, "a-[01]"),
-        ("{index}-{key}", {"key": "a"}, STILLS, "7-a-[01]"),
+        ("{key}", {"key": "a.0"}, (FILE,), r"a\.0"),
+        ("{index}-{key}", {"key": "v1.12"}, (FILE,), r"7-v1\.12"),
+        ("{key}", {"key": "a"}, (File("u", ".png", "front"), File("u", ".png", "side")), r"a\.(front|side)"),
         ("{index}{key}", {"index": 1, "key": "1x"}, (FILE,), "11x"),
         ("{key}{name}", {"key": "a"}, STILLS, "a[01]"),
         ("{key}-{name}", {"key": "a"}, (File("u", ".png", "1-0"),), "a-1-0"),
@@ -184,8 +187,8 @@ def test_what_reads_like_other_values_is_told_apart_by_a_hash(
 def test_tasks_that_are_joined_to_the_same_text_do_not_meet() -> None:
     """The files of one and the files of others; one position and another; the marked copies."""
     several = named("{key}", *STILLS, key="a")
-    alone = [named("{key}", STILLS[0], key=key)[0] for key in ("a-0", "a-1")]
-    assert alone == ["a-0.png", "a-1.png"] and len({*several, *alone}) == 4
+    alone = [named("{key}", STILLS[0], key=key)[0] for key in ("a-0", "a.0", "a.1")]
+    assert alone[0] == "a-0.png" and len({*several, *alone}) == 5
     assert named("{index}{key}", index=1, key="1x") != named("{index}{key}", index=11, key="x")
     assert named("{key}", key="a", marked=True) == ["a-watermarked.mp4"]
     assert named("{key}", key="a-watermarked") != ["a-watermarked.mp4"]

@@ -384,3 +384,43 @@ def test_a_log_torn_anywhere_gives_a_prefix_of_the_commits(tmp_path: Path) -> No
         whole = sum(end <= cut for end in ends)
         assert jobs_of(folder / "j.sqlite") == 2 * whole
     store.close()
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_log_without_its_journal_is_not_read_into_a_new_one(tmp_path: Path, emptied: bool) -> None:
+    """The old jobs would come back under a new journal's id; it is said, and nothing is touched."""
+    path = tmp_path / "j.sqlite"
+    store = Store(path)
+    store.write([job(1)], [])
+    log = path.with_name("j.sqlite-wal")
+    kept = log.read_bytes()
+    store.close()
+    path.unlink()
+    if emptied:
+        path.touch()
+    log.write_bytes(kept)
+    for _ in range(2):
+        with pytest.raises(JournalError, match=r"what it last wrote lies in 'j\.sqlite-wal'"):
+            Store(path)
+        assert log.read_bytes() == kept
+    log.unlink()
+    Store(path).close()
+
+
+def test_there_is_one_lock_whatever_the_name(tmp_path: Path) -> None:
+    """By a link it is the same journal; the link stays one."""
+    path, link = tmp_path / "j.sqlite", tmp_path / "link.sqlite"
+    link.symlink_to(path)
+    store = Store(link)
+    with pytest.raises(JournalError, match="another process holds it"):
+        Store(path)
+    store.close()
+    assert link.is_symlink() and path.exists()
+
+
+def test_positions_are_known(tmp_path: Path) -> None:
+    """Whether any job was ever there."""
+    store = Store(tmp_path / "j.sqlite")
+    store.write([job(4)], [])
+    assert [store.has_position(n) for n in (3, 4)] == [False, True]
+    store.close()
