@@ -78,6 +78,7 @@ class Batch(Generic[R]):
         label: str | Callable[[TaskRequest[Any]], str] = "",
         ahead: int | None = None,
         downloads: int | None = None,
+        signals: bool = True,
     ) -> None:
         check_options(on_error, order, max_units, retries=retries, ahead=ahead, downloads=downloads)
         self._engine = engine
@@ -100,7 +101,7 @@ class Batch(Generic[R]):
         self._most_ahead = ahead
         self._purse = Purse(max_units, price)
         self._accounts = Accounts()
-        self._interrupts = Interrupts(self._heard)
+        self._interrupts = Interrupts(self._heard, anybody=signals)
         self._feeding: asyncio.Task[None] | None = None
         self._workers: dict[asyncio.Task[None], Run] = {}
         self._ready: deque[Outcome[R]] = deque()

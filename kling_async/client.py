@@ -144,18 +144,16 @@ class Client:
     async def aclose(self) -> None:
         """Close the client; harmless to repeat.
 
-        Creates on their way get 5 s to end; whoever waits gets `ClientClosed`. Running tasks run on at the
-        vendor's.
+        Creates on their way get 5 s to end; whoever waits gets `ClientClosed`; running tasks run on.
         """
         await self._engine.close()
 
     def __repr__(self) -> str:
         if self._engine.home.closed:
             return f"<Client {self.base_url} closed>"
-        pools = self._engine.limiter.pools.values()
         shown = [
             f"{p.name} closed" if p.closed else f"{p.name} {p.held}/{p.limit} held, {p.queued} queued"
-            for p in pools
+            for p in self._engine.limiter.pools.values()
             if p.held or p.queued or p.closed
         ]
         return f"<Client {self.base_url} {'; '.join(shown) or 'idle'}>"
@@ -272,8 +270,7 @@ class Client:
     ) -> Task[R]:
         """Return a handle on a task made elsewhere or earlier, by either id. Nothing is asked yet.
 
-        If it is found running it holds its slots here too. An id that comes from a user of yours is not
-        proof that the task is theirs: check that first.
+        Found running, it holds its slots here too. An id from a user of yours proves nothing: check first.
 
         Raises:
             RequestInvalid: Not exactly one id, or one that could name another path.
@@ -360,6 +357,7 @@ class Client:
         label: str | Callable[[TaskRequest[Any]], str] = "",
         ahead: int | None = None,
         downloads: int | None = None,
+        signals: bool = True,
     ) -> Batch[Any]:
         """Return many requests as one job: ``async with`` it, then ``async for`` its outcomes as they come.
 
@@ -372,8 +370,7 @@ class Client:
                 journal first saw the job (if it knew another one at that place, more is added).
             watermarked: The marked copies instead.
             sidecar: A JSON file with what is known of the task beside each file.
-            refetch: Fetch again what an earlier run stored and is gone from the folder, or of another length.
-                False: the journal's word counts, for who moves or edits the files.
+            refetch: Fetch again what an earlier run stored and is gone or changed; False: it may be moved.
             max_units: No more is made when what is spent and what runs may pass it; by pool, or one number
                 for each pool. With a journal it counts for all runs together.
             price: What a request costs at most, in units, where you know better than `estimate`.
@@ -381,12 +378,12 @@ class Client:
                 more are made; ``raise``: it is raised besides.
             retries: How many new tasks to make for one whose task failed, if that was neither moderation
                 nor bad input. Each may be billed.
-            order: ``longest`` reads the whole input and begins with what takes longest, which shortens the
-                end; ``given``: as it comes.
+            order: ``longest`` reads the whole input, and shortens the end; ``given``: as it comes.
             priority: As for `submit`.
             label: As for `submit`, or a function of the request; the report adds up by it.
             ahead: How many requests to hold at once; default: twice the slots.
             downloads: How many files come at once; default: the client's four.
+            signals: Whether SIGINT and SIGTERM, where nobody else handles them, end it in good order.
 
         Raises:
             RequestInvalid: An option means nothing.
@@ -409,6 +406,7 @@ class Client:
             label=label,
             ahead=ahead,
             downloads=downloads,
+            signals=signals,
         )
 
     def estimate(self, request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:

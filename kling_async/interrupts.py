@@ -20,15 +20,16 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Calls ``heard`` with a signal's name, between `listen` and `deafen`."""
+    """Calls ``heard`` with a signal's name, between `listen` and `deafen`; unless nobody is to be heard."""
 
-    def __init__(self, heard: Callable[[str], None]) -> None:
+    def __init__(self, heard: Callable[[str], None], *, anybody: bool = True) -> None:
         self._heard = heard
+        self._anybody = anybody
         self._desk: _Desk | None = None
 
     def listen(self) -> None:
         """Take over those signals that nobody else handles."""
-        if threading.current_thread() is not threading.main_thread():
+        if not self._anybody or threading.current_thread() is not threading.main_thread():
             return
         loop = asyncio.get_running_loop()
         self._desk = desk = _desks.setdefault(loop, _Desk(loop))

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import sys
 import time
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,11 +20,13 @@ from kling_async.client import Client
 from kling_async.emulator import Emulator
 from kling_async.errors import KlingError
 from kling_async.options import Polling
+from kling_async.prices import estimate
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from kling_async.outcomes import Outcome, Report
     from kling_async.wire import TaskRequest
 
 __all__ = ["PROMPTS", "run_demo"]
@@ -94,8 +96,9 @@ def run_demo(options: argparse.Namespace) -> int:
 
 def _agreed(requests: Sequence[TaskRequest[Any]], *, assume_yes: bool) -> bool:
     videos = sum(isinstance(r, v1.TextToVideo) for r in requests)
+    cost = _units(requests)
     print(
-        f"This makes {videos} videos and {len(requests) - videos} sets of images, paid for by your account."
+        f"This makes {videos} videos and {len(requests) - videos} sets of images for {cost} of your account."
     )
     if assume_yes:
         return True
@@ -106,22 +109,62 @@ def _agreed(requests: Sequence[TaskRequest[Any]], *, assume_yes: bool) -> bool:
         return False
 
 
+def _units(requests: Sequence[TaskRequest[Any]]) -> str:
+    most: dict[str, float] = {}
+    for price in map(estimate, requests):
+        most[price.pool] = most.get(price.pool, 0.0) + (price.most or 0.0)
+    return _by_pool(most)
+
+
+def _by_pool(units: Mapping[str, float]) -> str:
+    return " and ".join(f"{spent:g} {pool} units" for pool, spent in sorted(units.items())) or "no units"
+
+
 async def _demo(requests: Sequence[TaskRequest[Any]], options: argparse.Namespace) -> int:
     folder = Path(options.out)
     progress = Progress(len(requests))
     started = time.monotonic()
-    units = Decimal(0)
+    keyed = [(_key(n, request), request) for n, request in enumerate(requests, 1)]
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(progress.close)
-        left = stack.enter_context(_told_what_runs_on()) if options.live else None
         client = await stack.enter_async_context(_client(options, progress))
-        if left is not None:
-            left.append(client)
-        async with asyncio.TaskGroup() as group:
-            jobs = [group.create_task(_one(client, r, folder, progress)) for r in requests]
-        units = sum((job.result() for job in jobs), Decimal(0))
-    print(_summary(progress.counts, units, time.monotonic() - started, folder, live=options.live))
-    return 1 if progress.counts.failed else 0
+        batch = client.batch(
+            keyed,
+            download_to=folder,
+            name="{key}",
+            journal=_journal(folder) if options.live else None,
+            signals=options.live,  # in the emulator nothing is lost that would be worth waiting for
+        )
+        results = await stack.enter_async_context(batch)
+        async for outcome in results:
+            _tell(progress, outcome)
+    report = results.report
+    progress.close()
+    print(_summary(progress.counts, report, time.monotonic() - started, folder, live=options.live))
+    if report.stopped.startswith("SIG"):
+        return 130
+    return 1 if report.failed or report.stopped else 0
+
+
+def _journal(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "demo.sqlite"
+
+
+def _key(number: int, request: TaskRequest[Any]) -> str:
+    """Name a request's files by its prompt: ``05-bread-rises-in-an-oven``."""
+    words = re.findall(r"[a-z0-9]+", _title(request).lower())
+    return "-".join([f"{number:02}", *words[:5]])
+
+
+def _tell(progress: Progress, outcome: Outcome[Any]) -> None:
+    title = _title(outcome.request)
+    if outcome.error is not None:
+        progress.ended(f"  failed  {title}: {outcome.error}", failed=True)
+        return
+    more = f" and {len(outcome.files) - 1} more" if len(outcome.files) > 1 else ""
+    known = "  (from an earlier run)" if outcome.resumed else ""
+    progress.ended(f"  {outcome.files[0].name}{more}  {title}{known}")
 
 
 @contextlib.asynccontextmanager
@@ -151,49 +194,22 @@ async def _client(options: argparse.Namespace, progress: Progress) -> AsyncItera
             yield client
 
 
-@contextlib.contextmanager
-def _told_what_runs_on() -> Iterator[list[Client]]:
-    """Interrupted, name the tasks that run on and are paid for, once the client has closed."""
-    clients: list[Client] = []
-    try:
-        yield clients
-    except asyncio.CancelledError:
-        ids = [task.id for client in clients for task in client.tasks()]
-        ids += [str(entry.external_task_id) for client in clients for entry in client.unresolved()]
-        if ids:
-            print("\nrunning on, billed when they succeed; attach() finds them:", *ids, sep="\n  ")
-        raise
-
-
-async def _one(client: Client, request: TaskRequest[Any], folder: Path, progress: Progress) -> Decimal:
-    """Take one request from queue to file; return the units it took."""
-    try:
-        task = await client.submit(request)
-        await task.wait()
-        paths = await task.download(folder)
-    except KlingError as error:
-        progress.ended(f"  failed  {_title(request)}: {error}", failed=True)
-        return Decimal(0)
-    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    progress.ended(f"  {paths[0].name}{more}  {_title(request)}")
-    return Decimal((task.record.units if task.record is not None else None) or 0)
-
-
 def _title(request: TaskRequest[Any]) -> str:
     if isinstance(request, v1.TextToVideo) and request.multi_prompt:
         return request.multi_prompt[0].prompt + " ..."
     return getattr(request, "prompt", None) or ""
 
 
-def _summary(counts: Counts, units: Decimal, seconds: float, folder: Path, *, live: bool) -> str:
+def _summary(counts: Counts, report: Report, seconds: float, folder: Path, *, live: bool) -> str:
     text = f"""
 {counts.succeeded} of {counts.total} tasks succeeded in {seconds:.0f} s; {counts.files} files in {folder}/
   {counts.waited} submits waited for a slot
   {counts.refused} refusals (1303, account full) became waiting, none became an error
-  {counts.asked} status questions, {units.normalize():f} units"""
+  {counts.asked} status questions, {_by_pool(report.units)}"""
     if live:
-        return text
+        return f"{text}\n{report.advice}" if report.advice else text
     return f"""{text}
+
 The same with your own account (costs units):
   export KLING_API_KEY=...      # from the Kling console
   kling demo --live             # here: python3 -m examples --live"""

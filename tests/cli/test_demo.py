@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -20,7 +22,7 @@ from kling_async.cli.demo import PROMPTS
 from kling_async.testing import Emulator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.real
@@ -90,14 +92,16 @@ def test_the_whole_demo_meets_a_full_account_and_shows_no_error(
     total = len(PROMPTS)
     files = sum(getattr(request, "n", None) or 1 for request in PROMPTS)
     assert f"{total} of {total} tasks succeeded" in out and f"; {files} files in " in out
-    assert len(list(tmp_path.iterdir())) == files
+    names = {path.name for path in tmp_path.iterdir()}
+    assert len(names) == files
+    assert {"01-a-paper-boat-drifts-down.mp4", "04-four-studies-of-a-red.3.png"} <= names
     waited, refused, asked, units = (
         float(re.search(pattern, out)[1])  # type: ignore[index]
         for pattern in (
             r"(\d+) submits waited",
             r"(\d+) refusals \(1303",
             r"(\d+) status questions",
-            r", ([\d.]+) units",
+            r" ([\d.]+) image units and [\d.]+ video units",
         )
     )
     assert waited > 0 and refused > 0 and asked > 0 and units > 0
@@ -114,7 +118,7 @@ def test_a_task_that_fails_is_told_and_makes_the_status_1(
     out = capsys.readouterr().out
     assert re.search(r"^  failed  emulator:fail late: task \d+ failed: ", out, re.MULTILINE)
     assert re.search(r"^  failed  emulator:refuse: .*\(code 1301", out, re.MULTILINE)
-    assert re.search(r"^  \d+-0\.png and 1 more  a boat$", out, re.MULTILINE)
+    assert re.search(r"^  03-a-boat\.0\.png and 1 more  a boat$", out, re.MULTILINE)
     assert "1 of 3 tasks succeeded" in out and len(list(tmp_path.iterdir())) == 2
 
 
@@ -155,7 +159,8 @@ def test_only_yes_goes_on(
     monkeypatch.setattr(demo, "Client", None)
     assert main(["demo", "--live", "--count", "4", "--out", str(tmp_path / "out")]) == 1
     out, err = capsys.readouterr()
-    assert out == "This makes 2 videos and 2 sets of images, paid for by your account.\n"
+    cost = "40 image units and 3 video units"
+    assert out == f"This makes 2 videos and 2 sets of images for {cost} of your account.\n"
     assert err == ("kling: nobody to ask; add --yes\n" if text is None else "")
     assert not (tmp_path / "out").exists()
 
@@ -239,25 +244,46 @@ def test_a_reader_that_leaves_gets_no_traceback(tmp_path: Path) -> None:
         assert (running.wait(30), err) == (1, "")
 
 
-def test_ctrl_c_in_a_live_run_names_what_runs_on_and_is_paid_for(tmp_path: Path) -> None:
-    """Nobody could find the tasks again otherwise."""
-    cli = [sys.executable, "-u", "-m", "kling_async.cli"]
-    with subprocess.Popen([*cli, "emulator"], stdout=subprocess.PIPE, text=True) as vendor:
-        assert vendor.stdout is not None
-        told = "".join(vendor.stdout.readline() for _ in range(4))
+@contextmanager
+def vendor(speed: float) -> Iterator[tuple[dict[str, str], Callable[[], int]]]:
+    """An emulator in a process of its own: the environment of its users, and how many tasks it made."""
+    command = [sys.executable, "-u", "-m", "kling_async.cli", "emulator", "--speed", str(speed)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        told = "".join(running.stdout.readline() for _ in range(4))
         env = {**os.environ, **dict(re.findall(r"export (\w+)=(\S+)", told))}
-        with subprocess.Popen(
-            [*cli, "demo", "--live", "--yes", "--count", "1", "--out", str(tmp_path)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=env,
-        ) as running:
-            ledger = f"{env['KLING_BASE_URL']}/_emulator/ledger"
-            while not re.search(rb'"task_id":\s*"', urllib.request.urlopen(ledger, timeout=10).read()):
+        ledger = f"{env['KLING_BASE_URL']}/_emulator/ledger"
+
+        def made() -> int:
+            rows = json.loads(urllib.request.urlopen(ledger, timeout=10).read())["rows"]
+            return len([row for row in rows if row["kind"] == "create" and row["code"] == 0])
+
+        try:
+            yield env, made
+        finally:
+            running.terminate()
+
+
+def test_a_live_run_that_was_interrupted_goes_on_where_it_stood(tmp_path: Path) -> None:
+    """It says how, twice if need be; the same command makes no task twice."""
+    command = [sys.executable, "-u", "-m", "kling_async.cli", "demo", "--live", "--yes", "--count", "1"]
+    command += ["--out", str(tmp_path)]
+    with vendor(speed=30) as (env, made):
+        pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": env}
+        with subprocess.Popen(command, **pipes) as running:
+            assert running.stderr is not None
+            while not made():
                 threading.Event().wait(0.1)
-            threading.Event().wait(0.5)  # for the answer to be read
             running.send_signal(signal.SIGINT)
-            out, _ = running.communicate(timeout=30)
-        vendor.terminate()
-    assert running.returncode == 130
-    assert re.search(r"billed when they succeed.*\n  \d{18}\n", out)
+            while (line := running.stderr.readline()) and "Once more" not in line:
+                pass
+            running.send_signal(signal.SIGINT)
+            out, err = running.communicate(timeout=30)
+        assert (running.returncode, err) == (130, "")
+        assert "run the same again" in out and "demo.sqlite" in out
+        again = subprocess.run(command, timeout=60, check=False, **pipes)
+        assert again.returncode == 0 and "1 of 1 tasks succeeded" in again.stdout
+        assert made() == 1
+        third = subprocess.run(command, timeout=60, check=False, **pipes)
+        assert third.returncode == 0 and "(from an earlier run)" in third.stdout and made() == 1
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".lock", ".mp4", ".sqlite"]

@@ -205,7 +205,7 @@ async def test_a_create_that_was_surely_refused_gives_its_units_back(
 
 @pytest.mark.parametrize("by_keys", [False, True])
 async def test_one_stale_answer_loses_no_task(by_keys: bool, tmp_path: Path) -> None:
-    """A task that the journal knows is asked for again before it counts as gone; it never counts as failed."""
+    """A task that the journal knows is asked for again before it counts as gone, never as failed."""
     async with pair(seconds=100) as (emu, client):
         async with client.batch([clip("a")], journal=tmp_path / "j.sqlite"):
             await until(lambda: emu.tasks)
