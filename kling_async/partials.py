@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
 
-from kling_async.core.ranges import NOTHING, OVERLAP, Here
+from kling_async.core.ranges import BEGINNING, NOTHING, OVERLAP, Here
 from kling_async.headers import HEAD, judge_result
 
 if TYPE_CHECKING:
@@ -123,8 +123,11 @@ class Partial:
     def _placed(self) -> Here:
         with contextlib.suppress(OSError), self.target.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size and judge_result(self.target.suffix, file.read(HEAD)) is None:
-                return Here(size, _tail(file, size), size)
+            head = file.read(BEGINNING)
+            if size and judge_result(self.target.suffix, head[:HEAD]) is None:
+                if size <= BEGINNING:
+                    return Here(size, head, size)
+                return Here(size, _tail(file, size), size, head=head)
         return NOTHING
 
     def give_up(self) -> int | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from kling_async import partials
-from kling_async.core.ranges import NOTHING, OVERLAP, Here, Whole
+from kling_async.core.ranges import BEGINNING, NOTHING, OVERLAP, Here, Whole
 from kling_async.partials import Partial, write_private
 
 if TYPE_CHECKING:
@@ -141,12 +141,15 @@ def test_a_file_that_does_not_look_like_one_is_not_compared(data: bytes, tmp_pat
 
 
 def test_a_file_in_its_place_is_compared(tmp_path: Path) -> None:
-    """By its length and last bytes, unless a part shows that it was being replaced."""
-    (tmp_path / "a.mp4").write_bytes(MP4)
-    part, here = opened(tmp_path)
-    assert here == Here(len(MP4), MP4[-OVERLAP:], len(MP4))
-    part.close(keep=True)
-    assert names(tmp_path) == ["a.mp4"]
+    """All of a small one, the end and beginning of others; unless a part shows that it was being replaced."""
+    for more in (0, BEGINNING):
+        data = MP4 + bytes(more)
+        (tmp_path / "a.mp4").write_bytes(data)
+        part, here = opened(tmp_path)
+        tail, head = (data[-OVERLAP:], data[:BEGINNING]) if more else (data, b"")
+        assert here == Here(len(data), tail, len(data), head=head)
+        part.close(keep=True)
+        assert names(tmp_path) == ["a.mp4"]
     left(tmp_path)
     assert opened(tmp_path)[1].size == 6000
 
