@@ -61,7 +61,8 @@ class Client:
         retry: How often to repeat what is harmless to repeat.
         timeouts: How long one exchange with the server may take.
         queueing: False raises `ConcurrencyExceeded` where the account is full, instead of waiting.
-        session: Your own aiohttp session, used for everything; you close it.
+        session: Your own aiohttp session, for the API; files go over its connections, without its headers and
+            cookies. You close it.
         proxy: Address of an HTTP proxy.
         ssl: As aiohttp's: an SSL context, or False to trust any certificate.
         trust_env: Let aiohttp take proxies from the environment.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
@@ -11,7 +12,7 @@ import msgspec
 from kling_async.errors import DownloadError, KlingError, ResultExpired, TaskNotFound
 from kling_async.fetching import fetch
 from kling_async.loops import in_thread
-from kling_async.partials import write_private
+from kling_async.partials import Partial, write_private
 from kling_async.results import result_of
 
 if TYPE_CHECKING:
@@ -65,8 +66,10 @@ async def fetch_all(
 ) -> list[Stored]:
     """Store the files of a task that succeeded, in the order of its result.
 
-    Files that are there already, whole, are not fetched again. If some fail, the others are stored all the
-    same, and the first failure is raised.
+    Files that are there already, whole, are not fetched again. Once the vendor has deleted its own there is
+    nothing to compare them with: then one counts as whole that has its name, which only whole files get, and
+    the first bytes of its kind, unless a part beside it shows that one of another length was to replace it.
+    If some fail, the others are stored all the same, and the first failure is raised.
 
     Args:
         engine: Whose.
@@ -80,7 +83,7 @@ async def fetch_all(
 
     Raises:
         DownloadError: A file could not be fetched or stored, or there is none.
-        ResultExpired: The vendor has deleted them.
+        ResultExpired: The vendor has deleted them, and they are not there.
         BadResponse: The result is not of the documented form.
     """
     job = _Job(engine, live, folder, watermarked, sidecar)
@@ -133,31 +136,53 @@ class _Job:
 
     async def one(self, n: int, name: str, places: asyncio.Semaphore) -> Stored:
         """Store one of them; if its address has died, with a new one."""
+        target = self._folder / name
         while True:
-            async with places:
-                renewed = self._renewed
-                try:
-                    return await self._store(n, self._folder / name)
-                except DownloadError as error:
-                    if renewed or error.http_status not in _DEAD:
-                        raise
-            await self._renew()
+            renewed = self._renewed
+            try:
+                return await self._store(n, target, places)
+            except DownloadError as error:
+                if renewed or error.http_status not in _DEAD:
+                    raise
+            try:
+                await self._renew()
+            except ResultExpired as error:
+                expired = error
+            else:
+                continue
+            return await self._stored_before(n, target, expired)
 
-    async def _store(self, n: int, target: Path) -> Stored:
-        engine, task_id = self._engine, self._live.task_id or ""
-        source = f"{self._live.endpoint.name}/{task_id}/{n}{'/watermarked' if self._watermarked else ''}"
+    def _source(self, n: int) -> str:
+        marked = "/watermarked" if self._watermarked else ""
+        return f"{self._live.endpoint.name}/{self._live.task_id or ''}/{n}{marked}"
+
+    async def _store(self, n: int, target: Path, places: asyncio.Semaphore) -> Stored:
+        engine = self._engine
         size, fresh = await fetch(
             engine.sessions,
             self.files[n].url,
             target,
-            source=source,
+            source=self._source(n),
             timeouts=engine.timeouts,
             retry=engine.retry,
             rng=engine.rng,
-            task_id=task_id,
+            task_id=self._live.task_id or "",
+            places=places,
         )
         if fresh:
             engine.hooks.emit("downloaded", self._live, detail=target.name, size=size)
+        if self._sidecar:
+            await self._describe(target, size)
+        return Stored(target, size)
+
+    async def _stored_before(self, n: int, target: Path, expired: ResultExpired) -> Stored:
+        """Return what lies in the place of a file that is to be had no more; drop what came of it."""
+        part = Partial(target, self._source(n))
+        size: int | None = None
+        with contextlib.suppress(OSError):
+            size = await in_thread(self._engine.home.enter(), part.give_up)
+        if size is None:
+            raise expired
         if self._sidecar:
             await self._describe(target, size)
         return Stored(target, size)
@@ -171,13 +196,18 @@ class _Job:
                 return
             try:
                 await self._ask_again()
-                files = self._named()
-                if len(files) != len(self.files):
-                    raise DownloadError("the result names other files now", task_id=self._live.task_id or "")
+                files = self._in_order(self._named())
             except KlingError as error:
                 self._failure = error.again()
                 raise
             self.files, self._renewed = files, True
+
+    def _in_order(self, files: tuple[File, ...]) -> tuple[File, ...]:
+        """Return the files in the order in which they were named: an answer may list them in another."""
+        if sorted(map(_identity, files)) != sorted(map(_identity, self.files)):
+            raise DownloadError("the result names other files now", task_id=self._live.task_id or "")
+        left = list(files)
+        return tuple(left.pop([*map(_identity, left)].index(_identity(file))) for file in self.files)
 
     async def _ask_again(self) -> None:
         engine, live = self._engine, self._live
@@ -206,3 +236,8 @@ class _Job:
         else:
             return
         raise DownloadError(f"cannot write {str(path)!r}: {reason}", task_id=self._live.task_id or "")
+
+
+def _identity(file: File) -> tuple[str, str]:
+    """What stays the same of a file when its address is renewed."""
+    return file.name, file.suffix

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
-from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from kling_async.auth import is_loopback
-from kling_async.core.ranges import NOTHING, No, Rest, StartOver, Whole, asked, judge_file
+from kling_async.addresses import address_of, wrong_address
+from kling_async.core.ranges import NOTHING, Here, No, Rest, StartOver, Whole, asked, judge_file
 from kling_async.core.verdict import Again
 from kling_async.errors import DownloadError
 from kling_async.headers import HEAD, judge_result
 from kling_async.loops import in_thread
 from kling_async.partials import Partial
 from kling_async.retry import patiently
-from kling_async.sessions import is_public
 from kling_async.transport import broken_by, retry_after
 
 if TYPE_CHECKING:
+    import asyncio
     import random
     from collections.abc import Callable
     from pathlib import Path
 
-    from kling_async.core.ranges import Here
     from kling_async.options import Retry, Timeouts
     from kling_async.sessions import Sessions
 
@@ -35,7 +34,13 @@ T = TypeVar("T")
 _REDIRECTS_MAX: Final = 3
 _FILE_MAX: Final = 4 * 1024**3
 _CHUNK: Final = 1024**2
+_ONWARD: Final = 64 * 1024
+"""Bytes more than ever before that make the count of tries start anew: fewer would let it go on for ever."""
+_SLOWEST: Final = 1024
+"""Bytes a second, averaged over a minute, below which a connection is given up."""
+_MINUTE: Final = 60.0
 _CUT: Final = "the connection was cut before the whole answer came"
+_SLOW: Final = "less than 1 KiB came a second"
 
 
 class Fetched(NamedTuple):
@@ -57,10 +62,13 @@ async def fetch(
     retry: Retry,
     rng: random.Random,
     task_id: str,
+    places: asyncio.Semaphore | None = None,
 ) -> Fetched:
     """Store the file at ``url`` as ``target``, unless it is there already.
 
-    What came before a cut is kept beside it, for this call's next attempt and for later calls.
+    What came before a cut is kept beside it, for this call's next attempt and for later calls. A connection
+    over which less than 1 KiB a second comes, averaged over a minute, counts as cut. A file that is there is
+    the same if its length, its first 64 KiB and its last 4 KiB are.
 
     Args:
         sessions: To fetch with.
@@ -68,35 +76,56 @@ async def fetch(
         target: Where it shall be; its folder is made.
         source: Names the file, whatever its address is.
         timeouts: ``connect`` and ``read`` bind.
-        retry: How often to go on after a cut or a server's trouble.
+        retry: How often to go on after a cut or a server's trouble, counted from the last attempt that
+            brought more of the file. No pause is longer than its ``cap``, whatever the server asks for.
         rng: Source of jitter.
         task_id: For errors.
+        places: Bounds how many attempts there are at once; no place is held during a pause.
 
     Raises:
         DownloadError: The address is not acceptable, the server refused, something else came, or the file
             could not be written.
     """
-    work = _Fetch(sessions, url, Partial(target, source), timeouts, task_id)
-    try:
-        await work.begin()
-        size = await patiently(work.attempt, retry=retry, rng=rng)
-    finally:
-        await work.end()
-    return Fetched(size, work.fresh)
+    wanted = _Wanted(sessions, url, target, source, timeouts, retry, task_id)
+    most: int | None = None
+
+    async def once() -> Fetched | Again:
+        nonlocal most
+        async with nullcontext() if places is None else places:
+            attempt = _Attempt(wanted)
+            outcome = await attempt.run()
+        if most is None:
+            most = attempt.before
+        if isinstance(outcome, Again) and attempt.after >= most + _ONWARD:
+            most, outcome = attempt.after, outcome._replace(onward=True)
+        return outcome
+
+    return await patiently(once, retry=retry, rng=rng)
 
 
-class _Fetch:
-    """One file on its way, over several attempts."""
+class _Wanted(NamedTuple):
+    """What `fetch` was asked for."""
 
-    def __init__(self, sessions: Sessions, url: str, part: Partial, timeouts: Timeouts, task_id: str) -> None:
-        self.fresh = True
-        self._sessions = sessions
-        self._loop = sessions.home.enter()
-        self._url = url
-        self._part = part
-        self._timeouts = timeouts
-        self._task_id = task_id
-        self._here = NOTHING
+    sessions: Sessions
+    url: str
+    target: Path
+    source: str
+    timeouts: Timeouts
+    retry: Retry
+    task_id: str
+
+
+class _Attempt:
+    """One attempt to get what is missing of a file."""
+
+    def __init__(self, wanted: _Wanted) -> None:
+        self._wanted = wanted
+        self._part = Partial(wanted.target, wanted.source)
+        self._loop = wanted.sessions.home.enter()
+        self.before = 0
+        """Bytes that were on disk to be gone on with when it began."""
+        self.after = 0
+        """And when it broke off."""
         self._keep = True
         self._anew: Whole | None = None
         """What comes from its first byte on, as long as none of it is on disk."""
@@ -104,18 +133,22 @@ class _Fetch:
         """What came and is not on disk."""
 
     def _error(self, text: str, status: int = 0) -> DownloadError:
-        return DownloadError(text, task_id=self._task_id, http_status=status)
+        return DownloadError(text, task_id=self._wanted.task_id, http_status=status)
+
+    async def run(self) -> Fetched | Again:
+        """See what is there, get the rest, and leave nothing behind but what can be gone on with."""
+        try:
+            here = await self._on_disk(self._part.open)
+            self.before = _to_go_on_with(here)
+            outcome: Fetched | Again | Here = here
+            while isinstance(outcome, Here):
+                outcome = await self._try(outcome)
+            return outcome
+        finally:
+            if not self._part.closed:
+                await in_thread(self._loop, partial(self._part.close, keep=self._keep))
 
     # -- on disk
-
-    async def begin(self) -> None:
-        """See what is there."""
-        self._here = await self._on_disk(self._part.open)
-
-    async def end(self) -> None:
-        """Leave nothing behind but what can be gone on with."""
-        if not self._part.closed:
-            await in_thread(self._loop, partial(self._part.close, keep=self._keep))
 
     async def _on_disk(self, work: Callable[..., T], *arguments: Any) -> T:
         try:
@@ -138,131 +171,152 @@ class _Fetch:
 
     # -- on the wire
 
-    async def attempt(self) -> int | Again:
-        """Try to get what is missing; return the file's size."""
-        outcome = await self._try(self._here)
-        if isinstance(outcome, StartOver):
-            outcome = await self._try(NOTHING)
-        assert not isinstance(outcome, StartOver)  # noqa: S101 - nothing was there to disagree with
-        return outcome
-
-    async def _try(self, here: Here) -> int | Again | StartOver:
+    async def _try(self, here: Here) -> Fetched | Again | Here:
+        """Ask for what is not here; return what came of it, or what to ask for instead."""
+        unusable = False
         try:
             return await self._get(here)
+        except aiohttp.InvalidURL:
+            unusable, reason = True, "the result's address, or the proxy's, is not one to connect to"
+        except _TooSlow:
+            reason = _SLOW
         except (TimeoutError, aiohttp.ClientError) as error:
             reason = broken_by(error).reason
         except RuntimeError:  # aiohttp's word for a connection that closes between two chunks
             reason = _CUT
+        if unusable:
+            raise self._error(reason)
         return await self._broken(reason)
 
     async def _broken(self, reason: str) -> Again:
         if self._held:
             await self._write(self._part.append)
-        self._here = await self._on_disk(self._part.here)
+        self.after = _to_go_on_with(await self._on_disk(self._part.here))
         return Again(self._error(f"the download broke off: {reason}"))
 
-    async def _get(self, here: Here) -> int | Again | StartOver:
-        session = await self._sessions.get("files")
-        limits = aiohttp.ClientTimeout(
-            total=None, connect=self._timeouts.connect, sock_read=self._timeouts.read
-        )
-        url = self._url
+    async def _get(self, here: Here) -> Fetched | Again | Here:
+        sessions, timeouts = self._wanted.sessions, self._wanted.timeouts
+        limits = aiohttp.ClientTimeout(total=None, connect=timeouts.connect, sock_read=timeouts.read)
+        url = address_of(self._wanted.url)
         for _ in range(_REDIRECTS_MAX + 1):
-            if wrong := wrong_address(url, local=self._sessions.local_files):
+            if wrong := wrong_address(url, local=sessions.local_files):
                 raise self._error(wrong)
+            session, settings = await sessions.for_file(url)
             async with session.get(
                 url,
                 headers=asked(here),
                 timeout=limits,
                 allow_redirects=False,
                 raise_for_status=False,
-                **self._sessions.per_request(url),
+                **settings,
             ) as response:
                 where = response.headers.get("Location")
                 if response.status not in (301, 302, 303, 307, 308) or not where:
                     return await self._receive(response, here)
-            url = _joined(url, where)
+            url = address_of(where, seen_from=url)
         raise self._error(f"more than {_REDIRECTS_MAX} redirects")
 
-    async def _receive(self, response: aiohttp.ClientResponse, here: Here) -> int | Again | StartOver:
+    async def _receive(self, response: aiohttp.ClientResponse, here: Here) -> Fetched | Again | Here:
+        body = _Body(response.content, self._loop.time)
         match judge_file(response.status, response.headers, here):
             case No(reason, passing):
                 error = self._error(reason, response.status)
                 if not passing:
                     raise error
-                return Again(error, retry_after(response.headers.get("Retry-After")))
-            case StartOver() as verdict:
-                return verdict
+                pause = retry_after(response.headers.get("Retry-After"))
+                return Again(error, None if pause is None else min(pause, self._wanted.retry.cap))
+            case StartOver():
+                return NOTHING
             case Rest():
-                overlap = await _first(response.content, len(here.tail))
-                if overlap[: len(here.tail)] != here.tail:
-                    return StartOver()
-                if not here.etag:
-                    self.fresh = False
-                    return here.size
-                self._held = [overlap[len(here.tail) :]]
-                return await self._stream(response.content, here.size, here.total)
+                return await self._go_on(body, here)
             case Whole(total) as whole:
-                self._held = [await self._begun(response.content)]
+                self._check_size(total or 0)
+                self._held = [await self._begun(body)]
                 self._anew = whole
-                return await self._stream(response.content, 0, total)
+                return await self._stream(body, 0, total)
 
-    async def _begun(self, content: aiohttp.StreamReader) -> bytes:
+    async def _go_on(self, body: _Body, here: Here) -> Fetched | Again | Here:
+        """Compare what is here, and take what is behind it."""
+        overlap = await body.first(len(here.tail))
+        if overlap[: len(here.tail)] != here.tail:
+            return NOTHING
+        if here.etag:
+            self._held = [overlap[len(here.tail) :]]
+            return await self._stream(body, here.size, here.total)
+        return here.beginning if here.head else Fetched(here.total, fresh=False)
+
+    async def _begun(self, body: _Body) -> bytes:
         """Return the first bytes of a file, after a look at them."""
-        head = await _first(content, HEAD)
+        head = await body.first(HEAD)
         if not head:
             raise self._error("the file is empty", 200)
-        suffix = self._part.target.suffix
+        suffix = self._wanted.target.suffix
         if wrong := judge_result(suffix, head[:HEAD]):
             raise self._error(f"the file's server sent {wrong}, not a {suffix} file", 200)
         return head
 
-    async def _stream(self, content: aiohttp.StreamReader, have: int, total: int | None) -> int | Again:
+    async def _stream(self, body: _Body, have: int, total: int | None) -> Fetched | Again:
         """Take the bytes behind the first ``have``, some of which are held already."""
         held = sum(map(len, self._held))
         size = have + held
-        while chunk := await content.readany():
+        while chunk := await body.some():
             self._held.append(chunk)
             held += len(chunk)
             size += len(chunk)
-            if size > _FILE_MAX:
-                break
+            self._check_size(size)
             if held >= _CHUNK:
                 await self._write(self._part.append)
                 held = 0
-        if max(size, total or 0) > _FILE_MAX:
-            self._keep = False
-            raise self._error("the file is larger than 4 GiB")
         if total is not None and size != total:
             return await self._broken(_CUT)
+        self._check_size(size)
         await self._write(self._part.publish, last=True)
-        return size
+        return Fetched(size, fresh=True)
+
+    def _check_size(self, size: int) -> None:
+        if size > _FILE_MAX:
+            self._keep = False
+            raise self._error("the file is larger than 4 GiB")
 
 
-async def _first(content: aiohttp.StreamReader, number: int) -> bytes:
-    """Return the first bytes, at least so many unless there are fewer."""
-    data = b""
-    while len(data) < number and (chunk := await content.readany()):
-        data += chunk
-    return data
+class _TooSlow(Exception):
+    """Not worth waiting for."""
 
 
-def _joined(url: str, where: str) -> str:
-    try:
-        return urljoin(url, where)
-    except ValueError:
-        return ""  # which the check of addresses refuses
+class _Body:
+    """What comes, as long as it comes fast enough.
+
+    A server that sends a byte now and then would pass every limit on silence, and hold its place for days.
+    """
+
+    def __init__(self, content: aiohttp.StreamReader, time: Callable[[], float]) -> None:
+        self._content = content
+        self._time = time
+        self._since = time()
+        self._came = 0
+
+    async def some(self) -> bytes:
+        """Return the next bytes; none at the end.
+
+        Raises:
+            _TooSlow: Too few came before these.
+        """
+        passed = self._time() - self._since
+        if passed >= _MINUTE:
+            if self._came < _SLOWEST * passed:
+                raise _TooSlow
+            self._since, self._came = self._since + passed, 0
+        chunk = await self._content.readany()
+        self._came += len(chunk)
+        return chunk
+
+    async def first(self, number: int) -> bytes:
+        """Return the first bytes, at least so many unless there are fewer."""
+        data = b""
+        while len(data) < number and (chunk := await self.some()):
+            data += chunk
+        return data
 
 
-def wrong_address(url: str, *, local: bool) -> str | None:
-    """Accept https to public addresses; this machine's only where the API itself is here (``local``)."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        host, parts = "", urlsplit("")
-    if local and parts.scheme in ("http", "https") and is_loopback(host):
-        return None
-    if parts.scheme == "https" and host and is_public(host):
-        return None
-    return f"the result's address ({parts.scheme or 'no scheme'}://{host}) is not public https"
+def _to_go_on_with(here: Here) -> int:
+    return here.size if here.etag else 0

@@ -6,6 +6,7 @@ All in here is plain file work, done in threads by `kling_async.downloads`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
 
-from kling_async.core.ranges import NOTHING, OVERLAP, Here
+from kling_async.core.ranges import BEGINNING, NOTHING, OVERLAP, Here
 from kling_async.headers import HEAD, judge_result
 
 if TYPE_CHECKING:
@@ -26,9 +27,12 @@ __all__ = ["Partial", "write_private"]
 
 _UMASK: Final = os.umask(0o077)  # it can only be read by setting it
 os.umask(_UMASK)
-_OPEN: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_THERE: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_OPEN: Final = _THERE | os.O_CREAT
 _WINDOWS: Final = sys.platform == "win32"
 _CHASES: Final = 10
+_OTHERS: Final = 8
+"""How many more parts of one file have names that are known beforehand, and so are found after a crash."""
 
 
 class _Note(msgspec.Struct, frozen=True):
@@ -42,8 +46,9 @@ class _Note(msgspec.Struct, frozen=True):
 class Partial:
     """One file on its way to ``target``, by way of ``.<name>.part`` beside it, which only this user can read.
 
-    The part has a lock as long as somebody works on it; who comes second gets a part of a random name.
-    Methods run one at a time; each may raise OSError.
+    The part has a lock as long as somebody works on it; who comes second gets ``.<name>.1.part``, and so on.
+    What a crash left of those is not gone on with; whoever opens a part of the same file removes it. Methods
+    run one at a time; each may raise OSError.
 
     Args:
         target: Where the whole file will be.
@@ -53,13 +58,16 @@ class Partial:
     def __init__(self, target: Path, source: str) -> None:
         self.target = target
         self._source = source
-        self._path = target.with_name(f".{target.name}.part")
+        self._path = self._named("")
         self._file: BinaryIO | None = None
         self._note: _Note | None = None
         self._shared = True
         """Whether others would use the same part, were it not locked."""
         self._noted = False
         """Whether a note may lie beside it."""
+
+    def _named(self, which: str) -> Path:
+        return self.target.with_name(f".{self.target.name}{which}.part")
 
     @property
     def _note_path(self) -> Path:
@@ -85,17 +93,19 @@ class Partial:
         return Here(size, _tail(self._open, size), self._note.total, self._note.etag)
 
     def _locked(self) -> BinaryIO:
-        for _ in range(_CHASES):
-            file = os.fdopen(os.open(self._path, _OPEN, 0o600), "r+b")
-            if not _lock(file.fileno()):
-                file.close()
-                break
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), self._path.stat()):
+        others = [self._named(f".{number}") for number in range(1, _OTHERS + 1)]
+        try:
+            for path in others:
+                _sweep(path)
+            for path in (self._path, *others):
+                if (file := _take(path)) is not None:
+                    self._shared = path == self._path
+                    self._path = path
                     return file
-            file.close()  # it got its name, or was removed, before we had the lock
+        except _NoLocks:
+            pass
         self._shared = False
-        self._path = self.target.with_name(f".{self.target.name}.{secrets.token_hex(4)}.part")
+        self._path = self._named(f".{secrets.token_hex(4)}")
         return os.fdopen(os.open(self._path, _OPEN | os.O_EXCL, 0o600), "r+b")
 
     def _read_note(self) -> _Note | None:
@@ -113,9 +123,23 @@ class Partial:
     def _placed(self) -> Here:
         with contextlib.suppress(OSError), self.target.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size and judge_result(self.target.suffix, file.read(HEAD)) is None:
-                return Here(size, _tail(file, size), size)
+            head = file.read(BEGINNING)
+            if size and judge_result(self.target.suffix, head[:HEAD]) is None:
+                if size <= BEGINNING:
+                    return Here(size, head, size)
+                return Here(size, _tail(file, size), size, head=head)
         return NOTHING
+
+    def give_up(self) -> int | None:
+        """Remove what came of a file that is to be had no more; return the size of the one in its place.
+
+        That one can only be judged by its first bytes and by the length that was noted of a part: a file gets
+        its name when it is whole. None if it is not there, not of its kind, or not of that length.
+        """
+        self.open()
+        note, size = self._note, self._placed().size
+        self.close(keep=False)
+        return size if size and (note is None or note.total == size) else None
 
     def begin(self, coming: Whole) -> None:
         """Forget what is here: the file comes anew, from its first byte on."""
@@ -169,6 +193,39 @@ class Partial:
             self._noted = False
 
 
+class _NoLocks(Exception):
+    """This file system has none."""
+
+
+def _take(path: Path, flags: int = _OPEN) -> BinaryIO | None:
+    """Open and lock a part; None if somebody else has it."""
+    for _ in range(_CHASES):
+        file = os.fdopen(os.open(path, flags, 0o600), "r+b")
+        try:
+            _lock(file.fileno())
+        except OSError as error:
+            file.close()
+            if error.errno not in _TAKEN:
+                raise _NoLocks from None
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()  # it got its name, or was removed, before we had the lock
+    return None
+
+
+def _sweep(path: Path) -> None:
+    """Remove a part that nobody works on."""
+    with contextlib.suppress(OSError):
+        file = _take(path, _THERE)
+        if file is not None:
+            with file:
+                if _WINDOWS:
+                    file.close()
+                path.unlink()
+
+
 def _tail(file: BinaryIO, size: int) -> bytes:
     file.seek(max(0, size - OVERLAP))
     return file.read(OVERLAP)
@@ -196,29 +253,26 @@ def _sync_folder(folder: Path) -> None:
     """Make the names in a folder last, where the system can do that."""
     if _WINDOWS:
         return
-    file = os.open(folder, os.O_RDONLY)
+    try:
+        file = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return  # one may write to it, but not read it
     with contextlib.suppress(OSError):
         os.fsync(file)
     os.close(file)
 
 
+_TAKEN: Final = {errno.EAGAIN, errno.EACCES, errno.EDEADLK}
+
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: int) -> bool:
+    def _lock(file: int) -> None:
         os.lseek(file, 1 << 30, os.SEEK_SET)
-        try:
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def _lock(file: int) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
+    def _lock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,8 +1,8 @@
 """Try again what is harmless to repeat. The one module that uses `backoff`, whose limits it knows.
 
-``backoff`` is used for the attempts alone: `max_tries`, and a wait generator of ours that honours the
-server's Retry-After. Its own jitter, clock-based limits and logger stay off: they would scale a Retry-After,
-ignore the loop's clock, and log payloads.
+``backoff`` is used for the attempts alone, with a count and a wait generator of ours: they honour progress
+and the server's Retry-After. Its own jitter, clock-based limits and logger stay off: they would scale a
+Retry-After, ignore the loop's clock, and log payloads.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ def polite_wait(rng: random.Random, retry: Retry) -> Generator[Any, Any, None]:
     repeat = yield  # backoff primes a generator with one empty send
     ceiling = retry.base
     while True:
+        if repeat.verdict.onward:
+            ceiling = retry.base
         hint = repeat.verdict.after
         repeat = yield hint if hint is not None else rng.uniform(0, ceiling)
         ceiling = min(retry.cap, ceiling * 2)
@@ -46,6 +48,8 @@ def polite_wait(rng: random.Random, retry: Retry) -> Generator[Any, Any, None]:
 
 async def patiently(attempt: Callable[[], Awaitable[T | Again]], *, retry: Retry, rng: random.Random) -> T:
     """Attempt something until it brings more than an `Again`; raise the last one's error.
+
+    Tries are counted from the last one that brought a part of what is wanted, that one included.
 
     Args:
         attempt: Does it once.
@@ -62,8 +66,16 @@ async def patiently(attempt: Callable[[], Awaitable[T | Again]], *, retry: Retry
             raise _Repeat(outcome)
         return outcome
 
+    tries = 0
+
+    def used_up(repeat: Exception) -> bool:
+        nonlocal tries
+        assert isinstance(repeat, _Repeat)  # noqa: S101 - nothing else is repeated
+        tries = 1 if repeat.verdict.onward else tries + 1
+        return tries >= retry.max_tries
+
     repeated = backoff.on_exception(
-        polite_wait, _Repeat, rng=rng, retry=retry, max_tries=retry.max_tries, jitter=None, logger=None
+        polite_wait, _Repeat, rng=rng, retry=retry, giveup=used_up, jitter=None, logger=None
     )(once)
     failure: KlingError
     try:

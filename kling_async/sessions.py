@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import urllib.request
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -12,17 +11,21 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from kling_async.addresses import is_public
+from kling_async.auth import is_loopback
 from kling_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import AsyncGenerator
 
+    from yarl import URL
+
     from kling_async.loops import Home
 
-__all__ = ["Kind", "Sessions", "is_public"]
+__all__ = ["Kind", "PublicResolver", "Sessions"]
 
-Kind = Literal["reads", "creates", "files"]
+Kind = Literal["reads", "creates", "files", "proxied files"]
 
 _CREATE_KEEP_ALIVE: Final = 5.0
 # A generator that its loop finalises closes the sessions when the loop ends; it must not be collected before.
@@ -34,8 +37,9 @@ class Sessions:
 
     Creates have connections of their own with a short keep-alive: a POST on a connection that the server is
     just closing is lost (GETs are repeated by aiohttp, POSTs never). Files come from addresses that the
-    vendor's answers name, so they get connections without our headers and to public addresses only. Behind
-    a proxy, or with an injected session, names are resolved elsewhere and only literal addresses are judged.
+    vendor's answers name, so they get connections to public addresses only, and sessions without headers and
+    cookies of anybody's. Where a proxy is used, and on the connections of an injected session, names are
+    resolved elsewhere and only literal addresses are judged.
     """
 
     def __init__(
@@ -57,7 +61,6 @@ class Sessions:
         self._ssl = True if ssl is None else ssl
         self._injected = session
         self._trust_env = trust_env
-        self._proxied = proxy is not None or trust_env
         self._open: dict[Kind, aiohttp.ClientSession] = {}
         self._keeper: AsyncGenerator[None] | None = None
         home.on_move.append(self._forget)
@@ -70,12 +73,22 @@ class Sessions:
         """
         proxy = self._proxy
         if proxy is None and self._trust_env:
-            parts = urlsplit(url)
-            if not urllib.request.proxy_bypass(parts.hostname or ""):
-                proxy = urllib.request.getproxies().get(parts.scheme)
-                if proxy and "://" not in proxy:  # which everybody's HTTPS_PROXY may leave out
-                    proxy = f"http://{proxy}"
+            proxy = _proxy_of_environment(url)
         return {"proxy": proxy, "ssl": self._ssl}
+
+    async def for_file(self, url: URL) -> tuple[aiohttp.ClientSession, dict[str, Any]]:
+        """Return the session for a result file, and what to pass with the request.
+
+        An injected session's own proxy is used as it would use it itself.
+        """
+        settings, mine = self.per_request(str(url)), self._injected
+        if mine is not None and settings["proxy"] is None:
+            settings["proxy"] = getattr(mine, "_default_proxy", None)
+            if (login := getattr(mine, "_default_proxy_auth", None)) is not None:
+                settings["proxy_auth"] = login
+            if settings["proxy"] is None and mine.trust_env:
+                settings["proxy"] = _proxy_of_environment(str(url))
+        return await self.get("files" if settings["proxy"] is None else "proxied files"), settings
 
     async def get(self, kind: Kind) -> aiohttp.ClientSession:
         """Return the session for that kind of request, in the running loop."""
@@ -85,7 +98,8 @@ class Sessions:
                 raise ConfigurationError("the session passed to Client belongs to another event loop")
             if self._injected.closed:
                 raise ConfigurationError("the session passed to Client is closed")
-            return self._injected
+            if kind in ("reads", "creates"):
+                return self._injected
         session = self._open.get(kind)
         if session is None or session.closed:
             session = self._open[kind] = self._make(kind)
@@ -96,12 +110,15 @@ class Sessions:
         return session
 
     def _make(self, kind: Kind) -> aiohttp.ClientSession:
-        resolver: AbstractResolver | None = None
-        if kind == "files" and not self.local_files and not self._proxied:
-            resolver = PublicResolver()
+        jar = aiohttp.DummyCookieJar()
+        if self._injected is not None:
+            connector: aiohttp.BaseConnector | None = self._injected.connector
+            return aiohttp.ClientSession(connector=connector, connector_owner=False, cookie_jar=jar)
+        # who resolves names for a proxy is the proxy; its own name may well lead to a private address
+        resolver = PublicResolver(local=self.local_files) if kind == "files" else None
         keep_alive = _CREATE_KEEP_ALIVE if kind == "creates" else 30.0
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keep_alive, resolver=resolver)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return aiohttp.ClientSession(connector=connector, cookie_jar=jar)
 
     async def close(self) -> None:
         """Close what this client opened; an injected session is its owner's."""
@@ -111,6 +128,15 @@ class Sessions:
 
     def _forget(self) -> None:
         self._keeper, self._open = None, {}
+
+
+def _proxy_of_environment(url: str) -> str | None:
+    parts = urlsplit(url)
+    if urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    # everybody's HTTPS_PROXY may leave out the scheme
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 async def _keep(sessions: dict[Kind, aiohttp.ClientSession]) -> AsyncGenerator[None]:
@@ -124,9 +150,14 @@ async def _keep(sessions: dict[Kind, aiohttp.ClientSession]) -> AsyncGenerator[N
 
 
 class PublicResolver(AbstractResolver):
-    """Resolves names, but only to public addresses: result addresses are not ours to trust."""
+    """Resolves names, but only to public addresses: result addresses are not ours to trust.
 
-    def __init__(self) -> None:
+    Args:
+        local: This machine's addresses will do too.
+    """
+
+    def __init__(self, *, local: bool = False) -> None:
+        self._local = local
         self._inner = aiohttp.ThreadedResolver()
 
     async def resolve(
@@ -134,33 +165,14 @@ class PublicResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """Resolve, and leave out what is not public."""
         found = await self._inner.resolve(host, port, family)
-        public = [item for item in found if is_public(item["host"])]
+        public = [item for item in found if self._may(item["host"])]
         if not public:
             raise OSError(None, f"{host} has no public address")
         return public
 
+    def _may(self, host: str) -> bool:
+        return is_public(host) or (self._local and is_loopback(host))
+
     async def close(self) -> None:
         """Release the inner resolver."""
         await self._inner.close()
-
-
-def is_public(host: str) -> bool:
-    """Tell whether an address is public; a name counts as public until it is resolved."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host != "localhost" and not host.endswith((".localhost", ".local", ".internal"))
-    if isinstance(address, ipaddress.IPv6Address) and (inner := _ipv4_within(address)) is not None:
-        return inner.is_global and not inner.is_multicast
-    return address.is_global and not address.is_multicast
-
-
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
-_COMPATIBLE: Final = ipaddress.ip_network("::/96")
-
-
-def _ipv4_within(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address that an IPv6 address leads to, if it is such a disguise."""
-    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour

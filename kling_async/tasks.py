@@ -165,7 +165,9 @@ class Task(Generic[R]):
         """Wait for the task and store its files in a folder, made if needed; return their paths.
 
         Files appear whole or not at all. What broke off is gone on with, now and by a later call; a file
-        that is there already, whole, is not fetched again. An address that has died is renewed by one query.
+        that is there already, whole, is not fetched again; once the vendor has deleted its own, one that has
+        its name and the first bytes of its kind counts as whole. An address that has died is renewed by one
+        query.
 
         Args:
             directory: Where to.
@@ -180,7 +182,7 @@ class Task(Generic[R]):
 
         Raises:
             DownloadError: A file could not be fetched. The others were.
-            ResultExpired: The vendor has deleted it (30 days after the task ended).
+            ResultExpired: The vendor has deleted it (30 days after the task ended), and it is not there.
             RequestInvalid: The name has a field that there is not, or is no file's name.
         """
         template = Template(name)

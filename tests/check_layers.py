@@ -38,6 +38,7 @@ LAYERS = (
         "wire",
     },
     {
+        "addresses",
         "asker",
         "auth",
         "creates",

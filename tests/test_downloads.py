@@ -6,6 +6,7 @@ import asyncio
 import json
 import stat
 import traceback
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,11 +19,13 @@ from kling_async.inputs import without_query
 from kling_async.live import Live
 from kling_async.loops import Home
 from kling_async.names import Template
-from tests.support import Recorder, client_of, clip, pair, settle, still
+from tests.support import Recorder, client_of, clip, pair, settle, still, until
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from kling_async import Client
     from kling_async.tasks import Task
     from kling_async.testing import Emulator
 
@@ -112,6 +115,23 @@ async def test_so_many_at_once_and_no_more(tmp_path: Path) -> None:
         assert stored == [
             Stored(folder / f"x-{n}.png", (folder / f"x-{n}.png").stat().st_size) for n in range(4)
         ]
+
+
+async def test_files_in_trouble_do_not_hold_up_others(tmp_path: Path) -> None:
+    """While they pause, their places are free; and no server makes them pause longer than is usual here."""
+    loop = asyncio.get_running_loop()
+    async with pair() as (emu, client):
+        images, video = await client.submit(still(n=5)), await client.submit(clip())
+        for image in (await images.wait()).images:
+            emu.fault(urlsplit(image.url).path, status=503, retry_after=3600, times=2)
+        await video.wait()
+        start = loop.time()
+        troubled = asyncio.create_task(images.download(tmp_path))
+        await until(lambda: len(emu.ledger.media) == 5)
+        await video.download(tmp_path)
+        assert loop.time() - start < 5 and not troubled.done()
+        assert len(await troubled) == 5
+        assert loop.time() - start == pytest.approx(60, abs=2)
 
 
 def test_the_bound_goes_with_the_client_to_another_loop(tmp_path: Path) -> None:
@@ -238,12 +258,13 @@ async def test_a_file_that_is_there_is_not_fetched_again(tmp_path: Path) -> None
     async with pair(client={"on_event": heard}) as (emu, client):
         task, body = await large(emu, client)
         (path,) = await task.download(tmp_path)
-        for changed in (False, True, False):
-            if changed:
-                path.write_bytes(body[:-1])
+        for there in (body, body[:-1], body[:20] + b"?" + body[21:], body):
+            path.write_bytes(there)
             assert await task.download(tmp_path) == [path] and path.read_bytes() == body
-        assert len(heard.of("downloaded")) == 2
-        assert [row.status for row in emu.ledger.media] == [200, 206, 206, 200, 206]
+        assert len(heard.of("downloaded")) == 3
+        same, cut, begun_differently = [206, 206], [206, 200], [206, 206, 200]
+        statuses = [row.status for row in emu.ledger.media]
+        assert statuses == [200, *same, *cut, *begun_differently, *same]
 
 
 async def test_two_calls_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
@@ -318,6 +339,58 @@ async def test_an_address_that_stays_dead_is_an_error(
     assert names(tmp_path) == []
 
 
+def a_month_later(emu: Emulator, wall: list[float]) -> None:
+    """Let 31 days pass, after which no address leads anywhere."""
+    wall[0] += 31 * 86400
+    emu.fault("media", status=403, times=None)
+
+
+@asynccontextmanager
+async def with_a_calendar(**client: Any) -> AsyncIterator[tuple[Emulator, Client, list[float]]]:
+    """An emulator and a client that go by a wall clock of the test's."""
+    wall = [1_790_000_000.0]
+    async with pair(client={"now": lambda: wall[0], **client}, now=lambda: wall[0]) as (emu, user):
+        yield emu, user, wall
+
+
+async def test_what_is_there_outlives_what_the_vendor_keeps(tmp_path: Path) -> None:
+    """A file that got its name was whole: later it is returned as it is, and not told as downloaded."""
+    heard = Recorder()
+    async with with_a_calendar(on_event=heard) as (emu, client, wall):
+        task = await client.submit(still(n=5))
+        paths = await task.download(tmp_path)
+        bodies = [path.read_bytes() for path in paths]
+        a_month_later(emu, wall)
+        assert await task.download(tmp_path, sidecar=True) == paths
+        assert [path.read_bytes() for path in paths] == bodies
+        assert len(heard.of("downloaded")) == 5 and len(names(tmp_path)) == 10
+        paths[3].unlink()
+        with pytest.raises(ResultExpired) as caught:
+            await task.download(tmp_path)
+        assert caught.value.__context__ is None
+        paths[3].write_bytes(b"<html>")
+        with pytest.raises(ResultExpired):
+            await task.download(tmp_path)
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["nothing there", "a shorter one there"])
+async def test_what_came_of_a_file_that_expired_is_removed(there: bool, tmp_path: Path) -> None:
+    """It can never be whole; the one in its place is known by the part not to be the vendor's."""
+    async with with_a_calendar(retry=Retry(max_tries=1)) as (emu, client, wall):
+        task, body = await large(emu, client)
+        if there:
+            (tmp_path / f"{task.id}.mp4").write_bytes(body[:-1])
+        before = names(tmp_path)
+        emu.fault("media", kind="half_body", value=2_500_000, skip=int(there))
+        with pytest.raises(DownloadError, match="broke off"):
+            await task.download(tmp_path)
+        assert names(tmp_path) == [f".{task.id}.mp4.part", f".{task.id}.mp4.part.json", *before]
+        a_month_later(emu, wall)
+        with pytest.raises(ResultExpired):
+            await task.download(tmp_path)
+        assert names(tmp_path) == before
+
+
 async def test_a_renewal_that_fails_fails_all_who_wait_for_it(tmp_path: Path) -> None:
     """With what stood in its way, and after one patient query."""
     async with pair(client={"retry": Retry(max_tries=2)}) as (emu, client):
@@ -331,16 +404,36 @@ async def test_a_renewal_that_fails_fails_all_who_wait_for_it(tmp_path: Path) ->
         assert len(emu.ledger.queries) - asked in (2, 4)  # aiohttp repeats a GET on a connection it had
 
 
-async def test_a_result_that_names_other_files_is_not_mixed_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("others", [[0], [0, 1, 2], [0, 2], [0, 0]], ids=str)
+async def test_a_result_that_names_other_files_is_not_mixed_up(others: list[int], tmp_path: Path) -> None:
     """Names were given to those of before."""
     async with pair() as (emu, client):
         task = await client.submit(still(n=2))
         await task.wait()
-        fewer = {**task.raw, "task_result": {"images": task.raw["task_result"]["images"][:1]}}
+        first = task.raw["task_result"]["images"][0]
+        answer = {**task.raw, "task_result": {"images": [{**first, "index": n} for n in others]}}
         emu.expire_links()
-        emu.fault("query", kind="wrong_types", value=fewer)
+        emu.fault("query", kind="wrong_types", value=answer)
         with pytest.raises(DownloadError, match="names other files now"):
             await task.download(tmp_path)
+        assert names(tmp_path) == []
+
+
+async def test_a_result_in_another_order_is_not_mixed_up(tmp_path: Path) -> None:
+    """A file is known by its own index, wherever an answer lists it."""
+    async with pair() as (emu, client):
+        task = await client.submit(still(n=4))
+        right = [path.read_bytes() for path in await task.download(tmp_path / "right")]
+        assert len(set(right)) == 4
+        emu.expire_links()
+        task_of_before = with_dead_addresses(live_of(task))
+        await task.refresh()
+        images = task.raw["task_result"]["images"]
+        answer = {**task.raw, "task_result": {"images": [images[n] for n in (2, 0, 3, 1)]}}
+        emu.fault("query", kind="wrong_types", value=answer)
+        stored = await fetch_all(client._engine, task_of_before, tmp_path, Template("x"), {})
+        assert [file.path.read_bytes() for file in stored] == right
+        assert [file.path.name for file in stored] == [f"x-{n}.png" for n in range(4)]
 
 
 # --- sidecars ----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from kling_async import partials
-from kling_async.core.ranges import NOTHING, OVERLAP, Here, Whole
+from kling_async.core.ranges import BEGINNING, NOTHING, OVERLAP, Here, Whole
 from kling_async.partials import Partial, write_private
 
 if TYPE_CHECKING:
@@ -141,12 +141,15 @@ def test_a_file_that_does_not_look_like_one_is_not_compared(data: bytes, tmp_pat
 
 
 def test_a_file_in_its_place_is_compared(tmp_path: Path) -> None:
-    """By its length and last bytes, unless a part shows that it was being replaced."""
-    (tmp_path / "a.mp4").write_bytes(MP4)
-    part, here = opened(tmp_path)
-    assert here == Here(len(MP4), MP4[-OVERLAP:], len(MP4))
-    part.close(keep=True)
-    assert names(tmp_path) == ["a.mp4"]
+    """All of a small one, the end and beginning of others; unless a part shows that it was being replaced."""
+    for more in (0, BEGINNING):
+        data = MP4 + bytes(more)
+        (tmp_path / "a.mp4").write_bytes(data)
+        part, here = opened(tmp_path)
+        tail, head = (data[-OVERLAP:], data[:BEGINNING]) if more else (data, b"")
+        assert here == Here(len(data), tail, len(data), head=head)
+        part.close(keep=True)
+        assert names(tmp_path) == ["a.mp4"]
     left(tmp_path)
     assert opened(tmp_path)[1].size == 6000
 
@@ -167,6 +170,78 @@ def test_who_comes_second_gets_a_part_of_its_own(tmp_path: Path) -> None:
     assert names(tmp_path) == [PART, NOTE, "a.mp4"]
     first.publish([MP4[6000:]])
     assert names(tmp_path) == ["a.mp4"] and (tmp_path / "a.mp4").read_bytes() == MP4
+
+
+def killed(part: Partial) -> None:
+    """Let go of a part as a killed process does."""
+    assert part._file is not None
+    part._file.close()
+
+
+def test_what_crashes_left_is_swept(tmp_path: Path) -> None:
+    """Parts of those who came second: all that nobody works on, when the file is opened the next time."""
+    parts = [opened(tmp_path)[0] for _ in range(4)]
+    assert len(names(tmp_path)) == 4
+    for n in (0, 1, 3):
+        parts[n].begin(COMING)
+        parts[n].append([MP4[:5000]])
+        killed(parts[n])
+    part, here = opened(tmp_path)
+    assert here.size == 5000 and names(tmp_path) == [".a.mp4.2.part", PART, NOTE]
+    part.publish([MP4[5000:]])
+    assert names(tmp_path) == [".a.mp4.2.part", "a.mp4"]
+    killed(parts[2])
+    part, _ = opened(tmp_path)
+    part.close(keep=True)
+    assert names(tmp_path) == ["a.mp4"] and (tmp_path / "a.mp4").read_bytes() == MP4
+
+
+def test_more_than_have_names_get_one_by_chance(tmp_path: Path) -> None:
+    """Any number may work on one file."""
+    parts = [opened(tmp_path)[0] for _ in range(12)]
+    assert len(names(tmp_path)) == 12
+    for part in parts:
+        part.begin(COMING)
+        part.publish([MP4])
+    assert names(tmp_path) == ["a.mp4"]
+
+
+def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody has a part of their own then."""
+
+    def unable(_: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(partials, "_lock", unable)
+    parts = [opened(tmp_path)[0] for _ in range(2)]
+    assert parts[0]._path != parts[1]._path
+    for part in parts:
+        part.begin(COMING)
+        part.publish([MP4])
+    assert (tmp_path / "a.mp4").read_bytes() == MP4
+
+
+@pytest.mark.parametrize(
+    ("placed", "total", "size"),
+    [
+        pytest.param(None, None, None, id="nothing"),
+        pytest.param(None, len(MP4), None, id="a part"),
+        pytest.param(MP4, None, len(MP4), id="a file"),
+        pytest.param(MP4, len(MP4), len(MP4), id="a file of the length that a part should have got"),
+        pytest.param(MP4, len(MP4) + 1, None, id="a file that was to be replaced by a longer one"),
+        pytest.param(b"<html>" + MP4, None, None, id="something else"),
+    ],
+)
+def test_a_file_that_is_to_be_had_no_more(
+    placed: bytes | None, total: int | None, size: int | None, tmp_path: Path
+) -> None:
+    """What came of it is removed; what lies in its place is told of, if it may be the whole."""
+    if placed is not None:
+        (tmp_path / "a.mp4").write_bytes(placed)
+    if total is not None:
+        left(tmp_path, coming=Whole(total, '"v1"'))
+    assert Partial(tmp_path / "a.mp4", "s").give_up() == size
+    assert names(tmp_path) == ([] if placed is None else ["a.mp4"])
 
 
 @pytest.mark.real
@@ -195,10 +270,10 @@ def test_a_part_that_gets_its_name_meanwhile_is_left_alone(
     left(tmp_path)
     lock = partials._lock
 
-    def late(file: int) -> bool:
+    def late(file: int) -> None:
         monkeypatch.setattr(partials, "_lock", lock)
         (tmp_path / PART).replace(tmp_path / "a.mp4")
-        return lock(file)
+        lock(file)
 
     monkeypatch.setattr(partials, "_lock", late)
     part, here = opened(tmp_path)
@@ -251,3 +326,20 @@ def test_what_is_published_is_on_the_disk_first(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "replace", note_replace)
     part.publish([MP4])
     assert order == ["file", "name", "folder"]
+
+
+def test_a_folder_that_cannot_be_read_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its names cannot be made to last; the file is there all the same, and so is a sidecar."""
+    real = os.open
+
+    def forbid(path: Path, flags: int, mode: int = 0o777) -> int:
+        if path == tmp_path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, flags, mode)
+
+    part, _ = opened(tmp_path)
+    part.begin(COMING)
+    monkeypatch.setattr(os, "open", forbid)
+    part.publish([MP4])
+    write_private(tmp_path / "a.json", b"{}")
+    assert names(tmp_path) == ["a.json", "a.mp4"]

@@ -118,6 +118,27 @@ async def test_max_tries_counts_the_first(tries: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("onward", "tries", "asked"),
+    [
+        pytest.param("....", 3, 3, id="none"),
+        pytest.param("..o...", 3, 5, id="once"),
+        pytest.param("ooooo...", 3, 7, id="again and again"),
+        pytest.param("oooo", 1, 1, id="one try is one try"),
+    ],
+)
+async def test_what_brought_something_starts_the_count_anew(onward: str, tries: int, asked: int) -> None:
+    """It counts as the first of the new count, and the pauses begin at the smallest again."""
+    reader = Reader(*[Again(DOWN, onward=mark == "o") for mark in onward])
+    with pytest.raises(TransportError):
+        await patiently(reader, base=1, cap=8, max_tries=tries)
+    assert len(reader.asked) == asked
+    pauses = [1.0]
+    for mark in onward[1 : asked - 1]:
+        pauses.append(1.0 if mark == "o" else 2 * pauses[-1])
+    assert reader.pauses == pytest.approx(pauses[: asked - 1], abs=0.01)
+
+
+@pytest.mark.parametrize(
     ("verdict", "error"),
     [
         pytest.param(Refused(api_error(1002, "no"), "all"), APIError, id="refused"),

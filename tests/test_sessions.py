@@ -8,10 +8,12 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from kling_async import Client, ConfigurationError, Timeouts
 from kling_async import sessions as module
@@ -19,7 +21,7 @@ from kling_async.auth import ApiKey
 from kling_async.core.verdict import Full
 from kling_async.events import Hooks
 from kling_async.loops import Home
-from kling_async.sessions import PublicResolver, Sessions, is_public
+from kling_async.sessions import PublicResolver, Sessions
 from kling_async.transport import Transport
 from tests.support import clip, pair
 from tests.wiretap import code, serving
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from kling_async.sessions import Kind
 
-KINDS: tuple[Kind, ...] = ("reads", "creates", "files")
+KINDS: tuple[Kind, ...] = ("reads", "creates", "files", "proxied files")
 
 
 @contextlib.asynccontextmanager
@@ -58,7 +60,7 @@ async def test_sessions_are_made_when_first_needed_one_a_kind() -> None:
         assert sessions._open == {} and not module._keepers
         first = [await sessions.get(kind) for kind in KINDS]
         assert [await sessions.get(kind) for kind in KINDS] == first
-        assert len({id(connector_of(session)) for session in first}) == 3
+        assert len({id(connector_of(session)) for session in first}) == len(KINDS)
         assert len(module._keepers) == 1
 
 
@@ -89,7 +91,7 @@ async def test_creates_keep_connections_for_five_seconds_only() -> None:
     """Rule 17: a POST on a connection that the server is just closing is lost, so old ones are not used."""
     async with opened() as sessions:
         ages = {kind: connector_of(await sessions.get(kind))._keepalive_timeout for kind in KINDS}
-    assert ages == {"creates": 5.0, "reads": 30.0, "files": 30.0}
+    assert ages == {"creates": 5.0, "reads": 30.0, "files": 30.0, "proxied files": 30.0}
 
 
 @pytest.mark.anyio
@@ -104,19 +106,30 @@ async def test_connections_are_not_limited_by_the_connector() -> None:
     ("options", "guarded"),
     [
         pytest.param({}, True, id="plain"),
-        pytest.param({"local_files": True}, False, id="an API on this machine"),
+        pytest.param({"local_files": True}, True, id="an API on this machine"),
         pytest.param({"proxy": "http://proxy.example"}, False, id="a proxy resolves"),
-        pytest.param({"trust_env": True}, False, id="perhaps a proxy"),
+        pytest.param({"trust_env": True}, False, id="a proxy of the environment resolves"),
     ],
 )
-async def test_files_come_from_public_addresses_only(options: dict[str, Any], guarded: bool) -> None:
-    """Only where names are resolved here, and only for files: the base URL is the caller's choice."""
+async def test_files_come_from_public_addresses_only(
+    options: dict[str, Any], guarded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever names are resolved here, as they are where the environment names no proxy for this host."""
+    monkeypatch.setenv("https_proxy", ENV)
+    monkeypatch.setenv("no_proxy", "inside.example")
     async with opened(**options) as sessions:
-        guards = {
-            kind: isinstance(connector_of(await sessions.get(kind))._resolver, PublicResolver)
-            for kind in KINDS
-        }
-    assert guards == {"files": guarded, "reads": False, "creates": False}
+        assert await is_guarded(sessions, "https://a.example/x") is guarded
+        if "proxy" not in options:
+            assert await is_guarded(sessions, "https://b.inside.example/x")
+            monkeypatch.delenv("https_proxy")
+            assert await is_guarded(sessions, "https://a.example/x")
+        for kind in ("reads", "creates"):  # the base URL is the caller's choice
+            assert not isinstance(connector_of(await sessions.get(kind))._resolver, PublicResolver)
+
+
+async def is_guarded(sessions: Sessions, url: str) -> bool:
+    session, _ = await sessions.for_file(URL(url))
+    return isinstance(connector_of(session)._resolver, PublicResolver)
 
 
 MINE, ENV = "http://mine.example:1", "http://env.example:2"
@@ -158,15 +171,41 @@ def test_a_proxy_of_the_environment_may_leave_out_its_scheme(monkeypatch: pytest
 
 
 @pytest.mark.anyio
-async def test_an_injected_session_is_used_for_everything_and_not_closed() -> None:
-    """It is its owner's, before and after."""
-    async with aiohttp.ClientSession() as mine:
+async def test_an_injected_session_is_used_for_the_api_and_not_closed() -> None:
+    """It is its owner's, before and after; files get another one over its connections."""
+    async with aiohttp.ClientSession(headers={"A": "b"}) as mine:
         async with opened(session=mine) as sessions:
-            assert [await sessions.get(kind) for kind in KINDS] == [mine] * 3
+            reads, creates, *files = [await sessions.get(kind) for kind in KINDS]
+            assert reads is creates is mine
+            assert all(session.connector is mine.connector and not session.headers for session in files)
+            assert all(isinstance(session.cookie_jar, aiohttp.DummyCookieJar) for session in files)
+        assert all(session.closed for session in files)
+        assert mine.connector is not None and not mine.connector.closed
         async with pair(client={"session": mine}) as (emu, client):
             await client.submit(clip())
             assert len(emu.ledger.creates) == 1
         assert not mine.closed and not module._keepers
+
+
+@pytest.mark.anyio
+async def test_files_take_the_proxy_of_an_injected_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own, or its environment's; the client's wins as it does for the API."""
+    monkeypatch.setenv("https_proxy", ENV)
+    monkeypatch.delenv("no_proxy", raising=False)
+    url, login = URL("https://a.example/x"), object()
+    connector = aiohttp.TCPConnector()
+    session = partial(aiohttp.ClientSession, connector=connector, connector_owner=False)
+    async with connector, session() as plain, session(trust_env=True) as trusting, session(proxy=MINE) as own:
+        monkeypatch.setattr(own, "_default_proxy_auth", login)
+        for mine, settings in (
+            (plain, {"proxy": None, "ssl": True}),
+            (trusting, {"proxy": ENV, "ssl": True}),
+            (own, {"proxy": MINE, "proxy_auth": login, "ssl": True}),
+        ):
+            async with opened(session=mine) as sessions:
+                assert (await sessions.for_file(url))[1] == settings
+        async with opened(session=own, proxy=ENV, ssl=False) as sessions:
+            assert (await sessions.for_file(url))[1] == {"proxy": ENV, "ssl": False}
 
 
 @pytest.mark.anyio
@@ -276,27 +315,7 @@ def test_two_runs_with_one_client_leave_no_warning(closes: bool, ends: bool) -> 
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
-# --- addresses ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("host", "public"),
-    [
-        *((host, True) for host in ("8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "a.example", "1.ex")),
-        *((host, False) for host in ("127.0.0.1", "127.255.0.1", "::1", "::ffff:127.0.0.1", "localhost")),
-        *((host, False) for host in ("10.0.0.1", "172.16.0.1", "192.168.1.1", "fd00::1", "::ffff:10.0.0.1")),
-        *((host, False) for host in ("169.254.169.254", "fe80::1", "fe80::1%eth0", "100.64.0.1")),
-        *((host, False) for host in ("0.0.0.0", "::", "224.0.0.1", "ff02::1", "ff0e::1", "255.255.255.255")),
-        *((host, False) for host in ("a.localhost", "printer.local", "metadata.x.internal", "192.0.2.1")),
-        *(
-            pytest.param(host, False )
-            for host in ("64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:a00:1::", "::10.0.0.1")
-        ),
-    ],
-)  # fmt: skip
-def test_which_addresses_are_public(host: str, public: bool) -> None:
-    """Nothing of this machine, this network or this cloud's insides is, in whatever notation."""
-    assert is_public(host) is public
+# --- names -------------------------------------------------------------------------------------
 
 
 def found(*hosts: str) -> Callable[..., Any]:
@@ -316,6 +335,15 @@ async def test_the_resolver_leaves_out_what_is_not_public(monkeypatch: pytest.Mo
     monkeypatch.setattr(resolver._inner, "resolve", found("10.0.0.1", "8.8.8.8", "::1", "8.8.4.4"))
     assert [item["host"] for item in await resolver.resolve("cdn.example", 443)] == ["8.8.8.8", "8.8.4.4"]
     await resolver.close()
+
+
+@pytest.mark.anyio
+async def test_where_the_api_is_here_this_machine_will_do_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But no other private address: the network is as foreign as ever."""
+    resolver = PublicResolver(local=True)
+    monkeypatch.setattr(resolver._inner, "resolve", found("10.0.0.1", "127.0.0.1", "8.8.8.8", "::1"))
+    public = [item["host"] for item in await resolver.resolve("cdn.example", 443)]
+    assert public == ["127.0.0.1", "8.8.8.8", "::1"]
 
 
 @pytest.mark.anyio

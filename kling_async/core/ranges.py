@@ -2,7 +2,8 @@
 
 The rest of a file is asked for with an overlap: the server sends the last bytes of what is here once more,
 and only if they are the same is the rest put behind them. The overlap also tells whether a file that is
-complete here is the one that would come.
+complete here is the one that would come; its first bytes are compared too, for files of one length may end
+alike, in silence or in padding.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "BEGINNING",
     "NOTHING",
     "OVERLAP",
     "Here",
@@ -27,6 +29,8 @@ __all__ = [
 
 OVERLAP: Final = 4096
 """Bytes asked for once more."""
+BEGINNING: Final = 64 * 1024
+"""First bytes of a whole file that are compared; of a file no longer than that, all are."""
 
 
 class Here(NamedTuple):
@@ -34,16 +38,23 @@ class Here(NamedTuple):
 
     size: int
     tail: bytes
-    """The last of them, at most `OVERLAP`; never empty unless nothing is here."""
+    """The last of them, `OVERLAP` or all there are; never empty unless nothing is here."""
     total: int
     """Length of the whole."""
     etag: str = ""
     """The server's name for this very content. Empty: it lies under its final name, only to be compared."""
+    head: bytes = b""
+    """What is compared after the last bytes are found to be the same: the first of a whole file."""
 
     @property
     def start(self) -> int:
         """Where the overlap begins."""
         return self.size - len(self.tail)
+
+    @property
+    def beginning(self) -> Here:
+        """The first bytes, in their turn to be compared."""
+        return Here(len(self.head), self.head, self.total)
 
 
 NOTHING: Final = Here(0, b"", 0)
@@ -59,7 +70,7 @@ class Whole(NamedTuple):
 
 
 class Rest(NamedTuple):
-    """The overlap comes, and what is behind it; what is here is of the right length and name."""
+    """What was asked for comes: the overlap and what is behind it, of a file of the same length and name."""
 
 
 class StartOver(NamedTuple):
@@ -90,7 +101,7 @@ def asked(here: Here) -> dict[str, str]:
     """
     headers = {"Accept-Encoding": "identity"}
     if here.size:
-        headers["Range"] = f"bytes={here.start}-"
+        headers["Range"] = f"bytes={here.start}-" if here.etag else f"bytes={here.start}-{here.size - 1}"
         if here.etag:
             headers["If-Range"] = here.etag
     return headers
@@ -111,23 +122,36 @@ def judge_file(status: int, headers: Mapping[str, str], here: Here) -> FileVerdi
     if status != 200:
         passing = status >= 500 or status in _PASSING
         return No(f"the file's server answered HTTP {status}", passing)
+    return _judge_whole(headers)
+
+
+def _judge_whole(headers: Mapping[str, str]) -> Whole | No:
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind in _NO_FILES:
         return No(f"the file's server sent {kind}, not a file", passing=False)
-    if headers.get("Content-Encoding", "identity").lower() != "identity":
-        return Whole(None)
+    if _is_encoded(headers):
+        return No("the file's server sent it compressed, which was not asked for", passing=True)
+    if headers.get("Transfer-Encoding", "").lower() == "chunked":
+        return Whole(None, _strong(headers))
     length = headers.get("Content-Length", "")
-    return Whole(int(length) if _LENGTH.fullmatch(length) else None, _strong(headers))
+    if "Transfer-Encoding" in headers or not _LENGTH.fullmatch(length):
+        return No("the file's server does not tell where the file ends", passing=True)
+    return Whole(int(length), _strong(headers))
 
 
 def _judge_rest(headers: Mapping[str, str], here: Here) -> FileVerdict:
     found = _RANGE.fullmatch(headers.get("Content-Range", ""))
-    if found is None or "Content-Encoding" in headers:
+    if found is None or _is_encoded(headers):
         return StartOver()
-    etag = _strong(headers)
-    same = not etag or not here.etag or etag == here.etag
-    fits = [int(number) for number in found.groups()] == [here.start, here.total - 1, here.total]
+    same = not here.etag or _strong(headers) == here.etag
+    last = (here.total if here.etag else here.size) - 1
+    fits = [int(number) for number in found.groups()] == [here.start, last, here.total]
     return Rest() if same and fits else StartOver()
+
+
+def _is_encoded(headers: Mapping[str, str]) -> bool:
+    """Whether what comes is not the file's own bytes: a torn one may unpack to something that looks whole."""
+    return headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
 
 
 def _strong(headers: Mapping[str, str]) -> str:

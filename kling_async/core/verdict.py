@@ -128,6 +128,8 @@ class Again(NamedTuple):
 
     error: KlingError
     after: float | None = None
+    onward: bool = False
+    """Whether it brought a part of what is wanted, which the next attempt goes on from."""
 
 
 class NewToken(NamedTuple):

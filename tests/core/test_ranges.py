@@ -10,7 +10,7 @@ from kling_async.core.ranges import NOTHING, Here, No, Rest, StartOver, Whole, a
 
 PART: Final = Here(5000, b"t" * 4096, 9000, '"v1"')
 SHORT: Final = Here(10, b"t" * 10, 9000, '"v1"')
-PLACED: Final = Here(9000, b"t" * 4096, 9000)
+PLACED: Final = Here(9000, b"t" * 4096, 9000, head=b"h" * 1000)
 REST: Final = {"Content-Range": "bytes 904-8999/9000", "ETag": '"v1"'}
 
 
@@ -20,41 +20,69 @@ REST: Final = {"Content-Range": "bytes 904-8999/9000", "ETag": '"v1"'}
         (NOTHING, {}),
         (PART, {"Range": "bytes=904-", "If-Range": '"v1"'}),
         (SHORT, {"Range": "bytes=0-", "If-Range": '"v1"'}),
-        (PLACED, {"Range": "bytes=4904-"}),
+        (PLACED, {"Range": "bytes=4904-8999"}),
+        (PLACED.beginning, {"Range": "bytes=0-999"}),
     ],
 )
 def test_what_is_asked_for(here: Here, headers: dict[str, str]) -> None:
-    """All of it; else the rest with an overlap, if it still is the same; never compressed."""
+    """All of it; the rest with an overlap, if it still is the same; a piece to compare; never compressed."""
     assert asked(here) == {"Accept-Encoding": "identity", **headers}
 
 
 @pytest.mark.parametrize(
     ("headers", "verdict"),
     [
-        ({}, Whole(None)),
         ({"Content-Length": "12", "ETag": '"a-1"'}, Whole(12, '"a-1"')),
-        ({"Content-Length": "-1"}, Whole(None)),
-        ({"Content-Length": "9" * 5000}, Whole(None)),
-        ({"ETag": 'W/"a"'}, Whole(None)),
-        ({"ETag": "a"}, Whole(None)),
-        ({"ETag": '"a\x01"'}, Whole(None)),
-        ({"Content-Length": "12", "ETag": '"a"', "Content-Encoding": "gzip"}, Whole(None)),
+        ({"Content-Length": "12", "ETag": 'W/"a"'}, Whole(12)),
+        ({"Content-Length": "12", "ETag": "a"}, Whole(12)),
+        ({"Content-Length": "12", "ETag": '"a\x01"'}, Whole(12)),
         ({"Content-Length": "12", "Content-Encoding": "identity"}, Whole(12)),
+        ({"Content-Length": "12", "Content-Type": "video/mp4"}, Whole(12)),
+        ({"Transfer-Encoding": "Chunked", "ETag": '"a-1"'}, Whole(None, '"a-1"')),
+        ({"Transfer-Encoding": "chunked", "Content-Length": "12"}, Whole(None)),
         ({"Content-Type": "Text/HTML; charset=x"}, No("the file's server sent text/html, not a file", False)),
-        ({"Content-Type": "video/mp4"}, Whole(None)),
     ],
 )
 @pytest.mark.parametrize("here", [NOTHING, PART, PLACED], ids=["fresh", "part", "placed"])
 def test_a_whole_file(headers: dict[str, str], verdict: Whole | No, here: Here) -> None:
-    """Whatever is here; it can be gone on with later only under a strong name, and if it comes plain."""
+    """Whatever is here; it can be gone on with later only under a strong name."""
     assert judge_file(200, headers, here) == verdict
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"ETag": '"a-1"'},
+        {"Content-Length": "-1"},
+        {"Content-Length": "9" * 5000},
+        {"Transfer-Encoding": "gzip, chunked"},
+        {"Transfer-Encoding": "gzip", "Content-Length": "12"},
+    ],
+)
+@pytest.mark.parametrize("here", [NOTHING, PART, PLACED], ids=["fresh", "part", "placed"])
+def test_a_file_whose_end_nothing_marks_is_none(headers: dict[str, str], here: Here) -> None:
+    """It ends where the connection does, be that after half of it."""
+    reason = "the file's server does not tell where the file ends"
+    assert judge_file(200, headers, here) == No(reason, passing=True)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "x-new", "identity, gzip"])
+@pytest.mark.parametrize("here", [NOTHING, PART, PLACED], ids=["fresh", "part", "placed"])
+def test_a_compressed_file_is_none(encoding: str, here: Here) -> None:
+    """Nobody asked for it, and a torn one may unpack to something that looks whole."""
+    headers = {"Content-Length": "12", "ETag": '"a"', "Content-Encoding": encoding}
+    reason = "the file's server sent it compressed, which was not asked for"
+    assert judge_file(200, headers, here) == No(reason, passing=True)
 
 
 @pytest.mark.parametrize(
     ("change", "verdict"),
     [
         ({}, Rest()),
-        ({"ETag": ""}, Rest()),
+        ({"Content-Encoding": "identity"}, Rest()),
+        ({"ETag": ""}, StartOver()),
+        ({"ETag": 'W/"v1"'}, StartOver()),
         ({"ETag": '"v2"'}, StartOver()),
         ({"Content-Range": "bytes 905-8999/9000"}, StartOver()),
         ({"Content-Range": "bytes 904-8998/9000"}, StartOver()),
@@ -66,7 +94,7 @@ def test_a_whole_file(headers: dict[str, str], verdict: Whole | No, here: Here) 
     ],
 )
 def test_the_rest_must_be_exactly_what_was_asked_for(change: dict[str, str], verdict: object) -> None:
-    """From the same byte, to the end, of the same length and name."""
+    """From the same byte, to the end, of the same length and name; one without a name may be of another."""
     assert judge_file(206, {**REST, **change}, PART) == verdict
 
 
@@ -75,6 +103,21 @@ def test_a_file_in_its_place_is_compared_by_length_and_overlap() -> None:
     assert judge_file(206, {"Content-Range": "bytes 4904-8999/9000", "ETag": '"any"'}, PLACED) == Rest()
     assert judge_file(206, {"Content-Range": "bytes 4904-9999/10000"}, PLACED) == StartOver()
     assert judge_file(416, {"Content-Range": "bytes */20"}, PLACED) == StartOver()
+
+
+@pytest.mark.parametrize(
+    ("where", "verdict"),
+    [
+        ("bytes 0-999/9000", Rest()),
+        ("bytes 0-999/9001", StartOver()),
+        ("bytes 0-998/9000", StartOver()),
+        ("bytes 0-8999/9000", StartOver()),
+        ("bytes 1-1000/9000", StartOver()),
+    ],
+)
+def test_its_beginning_is_compared_too(where: str, verdict: object) -> None:
+    """Just that, of a file of the same length."""
+    assert judge_file(206, {"Content-Range": where}, PLACED.beginning) == verdict
 
 
 @pytest.mark.parametrize("status", [206, 302, 403, 404, 416])
