@@ -21,7 +21,7 @@ import anyio
 from kling_async.checks import wrong_with
 from kling_async.core.failures import Fate
 from kling_async.core.record import Entry, Plan, retried
-from kling_async.errors import JournalError, Problem, RequestInvalid
+from kling_async.errors import DownloadError, JournalError, Problem, RequestInvalid
 from kling_async.intake import Intake, Requests
 from kling_async.interrupts import Interrupts
 from kling_async.journal import Journal
@@ -313,7 +313,7 @@ class Batch(Generic[R]):
             self._purse.settle_run(run)
             return
         if run.fate is Fate.ACCOUNT:
-            self._stop("journal" if isinstance(outcome.error, JournalError) else "account", outcome.error)
+            self._stop(_why(outcome.error), outcome.error)
         self._tell(run, outcome)
 
     def _tell(self, run: Run, outcome: Outcome[R]) -> None:
@@ -404,3 +404,9 @@ class Batch(Generic[R]):
         self._interrupted = True
         self._stop(signal)
         sys.stderr.write(f"\n{signal}: {self.report.advice}\nOnce more, to wait for nothing.\n")
+
+
+def _why(error: Exception | None) -> str:
+    if isinstance(error, JournalError):
+        return "journal"
+    return "disk" if isinstance(error, DownloadError) else "account"

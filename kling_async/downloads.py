@@ -232,10 +232,10 @@ class _Job:
         try:
             await in_thread(self._engine.home.enter(), write_private, path, data)
         except OSError as error:
-            reason = error.strerror or type(error).__name__
+            failure = DownloadError.writing(path, error, self._live.task_id or "")
         else:
             return
-        raise DownloadError(f"cannot write {str(path)!r}: {reason}", task_id=self._live.task_id or "")
+        raise failure
 
 
 def _identity(file: File) -> tuple[str, str]:

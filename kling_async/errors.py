@@ -35,6 +35,7 @@ neither a key nor a signed address nor a payload.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeVar
 
 if TYPE_CHECKING:
@@ -310,10 +311,21 @@ class JournalError(KlingError):
 class DownloadError(KlingError):
     """A result file could not be fetched; the task and its result are not affected."""
 
-    def __init__(self, message: str, *, task_id: str = "", http_status: int = 0) -> None:
+    def __init__(
+        self, message: str, *, task_id: str = "", http_status: int = 0, disk_full: bool = False
+    ) -> None:
         self.task_id = task_id
         self.http_status = http_status
+        self.disk_full = disk_full
+        """Whether nothing can be stored any more; the next file would fail so, too."""
         super().__init__(message)
+
+    @classmethod
+    def writing(cls, path: object, error: OSError, task_id: str) -> Self:
+        """Return the error for a file that could not be written."""
+        reason = error.strerror or type(error).__name__
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+        return cls(f"cannot write {str(path)!r}: {reason}", task_id=task_id, disk_full=full)
 
 
 class ResultExpired(DownloadError):

@@ -154,9 +154,9 @@ class _Attempt:
         try:
             return await in_thread(self._loop, work, *arguments)
         except OSError as error:
-            reason = error.strerror or type(error).__name__
+            failure = DownloadError.writing(self._part.target, error, self._wanted.task_id)
         self._keep = False  # it may be the room that it takes
-        raise self._error(f"cannot write {str(self._part.target)!r}: {reason}")
+        raise failure
 
     async def _write(self, step: Callable[[list[bytes]], None], *, last: bool = False) -> None:
         """Put what came on disk."""

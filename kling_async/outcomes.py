@@ -75,7 +75,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     stopped: str
     """Why no more were made: empty (the input came to its end), ``input`` (it broke), a signal's name,
     ``max_units``, ``error`` (with ``on_error`` "stop" or "raise"), ``account`` (the account may not create),
-    ``journal`` (it cannot be written), ``stop()``, ``closed``."""
+    ``journal`` (it cannot be written), ``disk`` (no room for files), ``stop()``, ``closed``."""
     units: dict[str, float]
     """Spent, by pool; with a journal and ``max_units`` over all its runs. Where the vendor did not say what a
     task took, what was set aside for it counts."""

@@ -37,7 +37,8 @@ class Fate(enum.Enum):
     OPEN = "open"
     """Its fate is unknown, or it was not made: the next run finds out."""
     ACCOUNT = "account"
-    """Every request would fail so: no more are made, and the next run makes them."""
+    """Every request would fail so, by the account, the journal or the disk: no more are made, but by the next
+    run."""
 
 
 _NOT_AGAIN: Final = re.compile(
@@ -69,6 +70,6 @@ def fate_of(error: BaseException) -> Fate:
         return Fate.LATER
     if isinstance(error, ExternalIdTaken) or getattr(error, "code", None) == 1001:
         return Fate.OPEN  # the one is found by its id, the other was a proxy's doing
-    if isinstance(error, _ACCOUNT):
+    if isinstance(error, _ACCOUNT) or getattr(error, "disk_full", False):
         return Fate.ACCOUNT
     return Fate.FINAL if isinstance(error, _FINAL) else Fate.OPEN

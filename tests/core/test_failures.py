@@ -71,6 +71,7 @@ def test_other_failures_may_not_come_again(message: str) -> None:
         (api_error(5000, "x", http_status=500), Fate.OPEN),
         (BadResponse("unreadable", http_status=200), Fate.OPEN),
         (DownloadError("cut", task_id="1"), Fate.OPEN),
+        (DownloadError("no room", task_id="1", disk_full=True), Fate.ACCOUNT),
         (ResultExpired("30 days", task_id="1"), Fate.FINAL),
         (TaskNotFound("gone", id="1"), Fate.OPEN),
         (RequestInvalid("x", [Problem("a", "b")]), Fate.OPEN),

@@ -6,9 +6,12 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
+from msgspec import inspect as mi
 
 from kling_async import RawTask, media, v1
+from kling_async.catalog import TASKS
 from kling_async.core.identity import defaults_of, external_id, fingerprint, identity
 from kling_async.endpoints import check_id
 from kling_async.v1.video.generate import DEFAULT_VIDEO_MODEL
@@ -81,6 +84,48 @@ def test_names_are_pinned() -> None:
     assert external_id("journal", name, 0) == "e6d891151c168ce38ee0ee2825a1388c"
     assert check_id(external_id("journal", name, 1), "id") == "0f7816e83b325a322598b58bdb3f7532"
     assert all(re.fullmatch("[0-9a-f]{32}", text) for text in (name, external_id("", "", 0), of_clip()))
+
+
+def test_defaults_of_our_own_are_pinned() -> None:
+    """Journals know a spelled-out default as one that is not set.
+
+    Before one of these changes, `core.identity` must learn to find the jobs of both: of who spelled out the
+    old one, and of who spelled out the new one while it was none.
+    """
+    found: dict[str, dict[str, Any]] = {}
+
+    def walk(node: mi.Type) -> None:
+        match node:
+            case mi.Metadata():
+                walk(node.type)
+            case mi.UnionType():
+                for kind in node.types:
+                    walk(kind)
+            case mi.VarTupleType():
+                walk(node.item_type)
+            case mi.StructType() if node.cls.__name__ not in found:
+                ours = {f.name: f.default for f in node.fields if f.default not in (None, msgspec.NODEFAULT)}
+                found[node.cls.__name__] = ours
+                for field in node.fields:
+                    walk(field.type)
+            case _:
+                pass
+
+    for row in TASKS:
+        walk(mi.type_info(row.request))
+    models = {
+        "ImageGeneration": "kling-v3",
+        "ImageToVideo": "kling-v3",
+        "MotionControl": "kling-v3",
+        "MultiImageToImage": "kling-v2-1",
+        "MultiImageToVideo": "kling-v1-6",
+        "OmniImage": "kling-v3-omni",
+        "OmniVideo": "kling-v3-omni",
+        "TextToVideo": "kling-v3",
+        "VirtualTryOn": "kolors-virtual-try-on-v1-5",
+    }
+    expected = {name: {"model_name": model} for name, model in models.items()}
+    assert {name: defaults for name, defaults in found.items() if defaults} == expected
 
 
 # --- the same ---------------------------------------------------------------------------------------

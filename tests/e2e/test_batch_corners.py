@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from kling_async import (
     AmbiguousCreate,
     BadResponse,
+    DownloadError,
     JobFailed,
     JournalError,
     RawTask,
@@ -22,6 +24,7 @@ from kling_async import (
 from kling_async.core.record import State
 from kling_async.emulator import results as emulator_results
 from kling_async.emulator import server as emulator_server
+from kling_async.partials import Partial
 from kling_async.store import Store
 from tests.support import client_of, clip, pair, png, settle, still, until
 
@@ -378,6 +381,29 @@ async def test_a_folder_that_is_none_is_said_before_anything_is_paid(tmp_path: P
         with pytest.raises(RequestInvalid, match=r"download_to: .* cannot be used"):
             await go(client, [clip("a")], download_to=tmp_path / "out")
         assert emu.ledger.rows == []
+
+
+async def test_a_full_disk_buys_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be stored is not made; what was made is fetched by the next run, and paid once."""
+    requests = [clip(str(n)) for n in range(60)]
+    options: dict[str, Any] = {"journal": tmp_path / "j.sqlite", "download_to": tmp_path / "out"}
+    slots = {"limits": {"video": 3}}
+    async with pair({"video": 3}, seconds=5, client=slots) as (emu, client):
+        with monkeypatch.context() as patch:
+
+            def full(*_: Any) -> None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            patch.setattr(Partial, "publish", full)
+            async with client.batch(requests, **options) as results:
+                with pytest.raises(DownloadError, match="No space left"):
+                    await rest(results)
+            assert results.report.stopped == "disk" and "run the same again" in results.report.advice
+        made = len(emu.tasks)
+        assert made < 10
+        found, _ = await go(client, requests, **options)
+        assert all(o.ok for o in found) and len(emu.tasks) == 60
+        assert len(list((tmp_path / "out").glob("*.mp4"))) == 60
 
 
 async def test_after_a_dry_run_the_same_batch_can_be_entered(tmp_path: Path) -> None:
