@@ -25,10 +25,11 @@ async def main(prompts: Path, units: float | None = None, folder: str = "out") -
     journal = prompts.with_suffix(".sqlite")
     async with Client() as client:
         plan = await client.batch(requests(prompts), journal=journal).dry_run()
-        print(
-            f"{plan.jobs - plan.done} of {plan.jobs} to make, {plan.units.get('video', 0):g} units at most,"
-        )
-        print(f"about {plan.seconds / 60:.0f} minutes on an account like this")
+        left = plan.jobs - plan.done - plan.refused
+        print(f"{left} of {plan.jobs} to make, {plan.most.get('video', 0):g} units at most,")
+        print(f"about {plan.seconds / 60:.0f} minutes at this account's limit")
+        for problem in plan.problems:
+            print(problem)
 
         batch = client.batch(
             requests(prompts),

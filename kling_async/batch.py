@@ -125,13 +125,10 @@ class Batch(Generic[R]):
             raise RuntimeError("a batch is entered once; make another one to go on")
         await ready_folder(self._wishes.folder)
         if self._journal is not None:
-            await self._journal.__aenter__()
-        try:
-            if self._journal is not None:
-                await self._purse.recall(self._journal)
-        except BaseException:
-            await self._close_journal()
-            raise
+            async with contextlib.AsyncExitStack() as stack:
+                journal = await stack.enter_async_context(self._journal)
+                await self._purse.recall(journal)
+                stack.pop_all()
         self._accounts.begin(self._engine.home.time())
         self._interrupts.listen()
         self._feeding = asyncio.create_task(self._feed(), name="kling_async batch")
@@ -212,7 +209,8 @@ class Batch(Generic[R]):
         async with contextlib.AsyncExitStack() as stack:
             if self._journal is not None:
                 await stack.enter_async_context(self._journal)
-            return await plan_of(self._engine, self._looked_up(planning=True), self._purse.priced)
+            chunks = await stack.enter_async_context(aclosing(self._looked_up(planning=True)))
+            return await plan_of(self._engine, chunks, self._purse.priced)
 
     # -- feeding
 
@@ -228,7 +226,8 @@ class Batch(Generic[R]):
                         if self._stopped:
                             return
         except Exception as error:  # noqa: BLE001 - of the input, or of the journal: told to who iterates
-            self._stopped, self._fatal = self._stopped or "input", error
+            reason = "journal" if isinstance(error, JournalError) else "input"
+            self._stopped, self._fatal = self._stopped or reason, error
 
     async def _looked_up(self, *, planning: bool = False) -> AsyncGenerator[list[Known], None]:
         """Yield requests with what is known of them; when only planning, in the largest chunks."""

@@ -295,10 +295,7 @@ class Client:
         For callbacks, which are hints unless their signature was checked. Doubles and late ones are harmless.
 
         Args:
-            id: Its task_id or external_task_id.
-
-        Returns:
-            Whether such a task is looked after.
+            id: Its task_id or external_task_id. False comes back if no such task is looked after.
         """
         self._engine.home.notice()
         found = [

@@ -25,7 +25,14 @@ from kling_async.core.record import (
     unsent,
 )
 from kling_async.downloads import fetch_all
-from kling_async.errors import AmbiguousCreate, BadResponse, JobFailed, JournalError, TaskNotFound
+from kling_async.errors import (
+    AmbiguousCreate,
+    BadResponse,
+    JobFailed,
+    JournalError,
+    ResultExpired,
+    TaskNotFound,
+)
 from kling_async.jobs import Withdrawn
 from kling_async.outcomes import Outcome
 from kling_async.results import result_of
@@ -269,8 +276,8 @@ class Run:
 
     async def _failed(self, error: Exception) -> Outcome[Any]:
         """Write down what will not change; whatever may is left for the next run."""
-        if isinstance(error, TaskNotFound) and self._strange:
-            self.fate, error = Fate.OPEN, self._not_here(error)
+        if isinstance(error, TaskNotFound):
+            error = self._not_found(error)
         if self.fate in (Fate.FINAL, Fate.RETRY) and self.entry.state is not State.DONE:
             try:
                 await self._note(State.FAILED, error=failure_of(error), again=self.fate is Fate.RETRY)
@@ -279,11 +286,15 @@ class Run:
         record = self._task.record if self._task is not None else None
         return self._outcome(error=error, record=record)
 
-    def _not_here(self, error: TaskNotFound) -> TaskNotFound:
-        text = (
-            "it was made under another key, of another account if that key still works: go on with that one"
-        )
-        return TaskNotFound(f"{error.message}; {text}", id=error.id, request_id=error.request_id)
+    def _not_found(self, error: TaskNotFound) -> TaskNotFound | ResultExpired:
+        """Say more of a task that the journal knows and the vendor does not."""
+        if self._strange:
+            text = "it was made under another key: if of another account, go on with a key of that one"
+            return TaskNotFound(f"{error.message}; {text}", id=error.id, request_id=error.request_id)
+        if self.entry.ended:
+            text = f"the files of task {error.id} are gone: the vendor keeps results for 30 days"
+            return ResultExpired(text, task_id=error.id)
+        return error
 
     def refused(self, error: Exception) -> Outcome[Any]:
         """The outcome of what is not even begun."""

@@ -33,7 +33,7 @@ async def test_what_an_earlier_run_may_have_sent_is_looked_for_first() -> None:
 
 
 async def test_something_can_be_written_down_before_the_first_byte() -> None:
-    """It is awaited once, whatever becomes of the first attempt; if it fails nothing is sent."""
+    """Once while what was sent may exist, anew after it was surely refused; if it fails nothing is sent."""
     async with pair(seconds=500) as (emu, client):
         heard: list[int] = []
 
@@ -44,12 +44,17 @@ async def test_something_can_be_written_down_before_the_first_byte() -> None:
             raise ConfigurationError("the disk is full")
 
         emu.fault("create", code=1302)
-        await submit(client, clip(), "job-1", before=write)
-        assert (heard, len(emu.ledger.creates)) == ([0], 2)
+        put_off: list[int] = []
+        refused = partial(put_off.append, 1)
+        await submit(client, clip(), "job-1", before=write, put_off=refused)
+        assert (heard, put_off, len(emu.ledger.creates)) == ([0, 1], [1], 2)
+        emu.fault("create", kind="lost_before")
+        await submit(client, clip(), "job-1b", before=write, put_off=refused)
+        assert (heard, put_off, len(emu.ledger.creates)) == ([0, 1, 2], [1], 4)
         with pytest.raises(ConfigurationError, match="disk is full"):
             await submit(client, clip(), "job-2", before=fail)
-        assert len(emu.ledger.creates) == 2
-        await until(lambda: client.account.limits()["video"].held == 1)
+        assert len(emu.ledger.creates) == 4
+        await until(lambda: client.account.limits()["video"].held == 2)
 
 
 async def test_a_handle_made_with_the_request_holds_its_weight() -> None:

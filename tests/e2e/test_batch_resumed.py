@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import AuthenticationError, JobFailed, JournalError, TaskFailed, media
+from kling_async import (
+    AuthenticationError,
+    JobFailed,
+    JournalError,
+    ResultExpired,
+    TaskFailed,
+    media,
+)
 from kling_async.journal import Journal
 from tests.support import client_of, clip, pair, png, settle, still, until
 
@@ -178,9 +185,10 @@ async def test_files_wanted_too_late_are_an_outcome_each_time(tmp_path: Path) ->
         await go(client, [clip("a")], tmp_path)
         emu.tasks.clear()
         emu.fault("query", code=1201, message="Task not found by id/external id", times=None)
-        for _ in range(2):
-            (late,) = await go(client, [clip("a")], tmp_path, download_to=tmp_path / "out")
-            assert not late.ok
+        async with client_of(emu) as other:
+            for run in (client, other):
+                (late,) = await go(run, [clip("a")], tmp_path, download_to=tmp_path / "out")
+                assert isinstance(late.error, ResultExpired) and late.units == 3.0
         emu.faults.clear()
 
 
