@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 import uuid
 from collections import deque
@@ -94,7 +93,6 @@ class Batch(Generic[R]):
             priority=priority,
             places=None if downloads is None else asyncio.Semaphore(downloads),
         )
-        self._folder = None if download_to is None else os.fspath(download_to)
         self._on_error = on_error
         self._order = order
         self._register = Register(engine, self._journal, self._wishes, label)
@@ -327,7 +325,7 @@ class Batch(Generic[R]):
 
     def _remember(self, job: Known) -> None:
         """Hand out what the journal knows of a job that is finished; it costs nothing now."""
-        outcome: Outcome[R] = remembered(job, self._folder, self._engine.home.now())
+        outcome: Outcome[R] = remembered(job, self._wishes.folder)
         self._accounts.remembered(ok=outcome.ok)
         self._ready.append(outcome)
         self._news.set()

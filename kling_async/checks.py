@@ -29,6 +29,7 @@ __all__ = [
     "check_free",
     "coerce",
     "fields",
+    "has_files",
     "media_fields",
     "to_wire",
     "warn_once",
@@ -293,6 +294,14 @@ def _numbers_last(word: object) -> tuple[bool, int, str]:
 def media_fields(request: msgspec.Struct) -> Iterator[tuple[str, Media, Limits]]:
     """Yield every media of a request with its path and limits, nested ones included."""
     yield from _media_fields(request, "")
+
+
+def has_files(request: msgspec.Struct) -> bool:
+    """Tell whether any media of a request is a file or bytes, which are to be read."""
+    for field in _nested(type(request)):
+        if getattr(request, field.name) is not None:
+            return any(media.url is None for _, media, _ in media_fields(request))
+    return False
 
 
 @functools.cache

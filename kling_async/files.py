@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from kling_async.checks import media_fields, to_wire
+from kling_async.checks import has_files, media_fields, to_wire
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.headers import judge
 
@@ -75,7 +75,7 @@ async def encode(
     Raises:
         RequestInvalid: A file cannot be read any more, or has changed.
     """
-    if all(media.url is not None for _, media, _ in media_fields(request)):
+    if not has_files(request):
         return _encode(request, more, {})
     return await home.enter().run_in_executor(None, _encode, request, more, digests or {})
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from kling_async.catalog import endpoint_of
-from kling_async.checks import media_fields, wrong_with
+from kling_async.checks import has_files, wrong_with
 from kling_async.core.identity import defaults_of, external_id, fingerprint, identity
 from kling_async.core.record import Entry, Plan, resume, retried
 from kling_async.errors import Problem, RequestInvalid
@@ -104,52 +104,39 @@ class Register:
     # -- in a journal
 
     async def _in_journal(self, journal: Journal, items: Sequence[Item]) -> list[Known]:
-        digests: dict[int, Mapping[Media, str]] = {}
-        prints = [await self._print(journal, item, digests) for item in items]
-        good = [(item, p) for item, p in zip(items, prints, strict=True) if isinstance(p, str)]
-        names = [identity(item.key, p, 0) for item, p in good]
+        asked = [_asked(item) or await _asked_with_files(journal, item) for item in items]
+        good = [ask for ask in asked if ask.error is None]
+        names = [identity(ask.item.key, ask.print, 0) for ask in good]
         before = await self._names.before([bytes.fromhex(name) for name in names])
-        for place, (item, p) in enumerate(good):
-            if before[place]:
-                names[place] = identity(item.key, p, before[place])
+        for place, times in enumerate(before):
+            if times:
+                names[place] = identity(good[place].item.key, good[place].print, times)
         found = iter(zip(names, await journal.several(names), strict=True))
-        known = [
-            await self._known(journal, item, *next(found)) if isinstance(p, str) else _refused(item, p)
-            for item, p in zip(items, prints, strict=True)
-        ]
-        for place, job in enumerate(known):
-            if job.item.position in digests:
-                known[place] = job._replace(digests=digests[job.item.position])
+        known: list[Known] = []
+        for ask in asked:
+            if ask.error is not None:
+                known.append(_refused(ask.item, ask.error))
+                continue
+            name, entry = next(found)
+            if entry is None:
+                known.append(await self._first_seen(journal, ask, name))
+            else:
+                known.append(self._seen_before(journal, ask, entry))
         return await self._looked_after(known)
 
-    async def _print(
-        self, journal: Journal, item: Item, digests: dict[int, Mapping[Media, str]]
-    ) -> str | RequestInvalid:
-        """Return a request's fingerprint; what cannot be read or written is this job's affair alone.
+    async def _first_seen(self, journal: Journal, ask: _Asked, name: str) -> Known:
+        item = ask.item
+        entry = self._new(item, name, external_id(journal.id, name, 0))
+        apart = self._by_index and await journal.has_position(item.position)
+        return Known(item, msgspec.structs.replace(entry, apart=apart), Plan.CREATE, digests=ask.digests)
 
-        The digests of its files, if it has any, are added under its position.
-        """
-        request = item.request
-        try:
-            if any(media.url is None for _, media, _ in media_fields(request)):
-                digests[item.position] = await journal.digests(request)
-            own = digests.get(item.position, _NONE)
-            return item.error or fingerprint(endpoint_of(request).name, request, own)
-        except (ValueError, RecursionError, OverflowError, TypeError) as error:
-            return _why(request, error)
-
-    async def _known(self, journal: Journal, item: Item, name: str, entry: Entry | None) -> Known:
-        if entry is None:
-            entry = self._new(item, name, external_id(journal.id, name, 0))
-            apart = self._by_index and await journal.has_position(item.position)
-            return Known(item, msgspec.structs.replace(entry, apart=apart), Plan.CREATE)
+    def _seen_before(self, journal: Journal, ask: _Asked, entry: Entry) -> Known:
         wishes = self._wishes
         plan = resume(entry, wanted_files=wishes.folder is not None, retries=wishes.retries)
         if plan is Plan.RETRY:
-            entry = retried(
-                entry, journal.id, account=self._engine.account, defaults=defaults_of(item.request)
-            )
-        return Known(item, entry, plan)
+            defaults = defaults_of(ask.item.request)
+            entry = retried(entry, journal.id, account=self._engine.account, defaults=defaults)
+        return Known(ask.item, entry, plan, None, ask.digests)
 
     async def _looked_after(self, jobs: list[Known]) -> list[Known]:
         """Send for files that an earlier run stored and that are gone, or are others."""
@@ -199,6 +186,40 @@ class Register:
             account=self._engine.account,
             defaults=defaults_of(item.request),
         )
+
+
+class _Asked(NamedTuple):
+    """What a request asks for, as one text; or why that cannot be told: this job's affair alone."""
+
+    item: Item
+    print: str
+    digests: Mapping[Media, str] = _NONE
+    error: RequestInvalid | None = None
+
+
+def _asked(item: Item, digests: Mapping[Media, str] | None = None) -> _Asked | None:
+    """Return what is asked for; None where files must be read first."""
+    request = item.request
+    if item.error is not None:
+        return _Asked(item, "", error=item.error)
+    try:
+        if digests is None:
+            if has_files(request):
+                return None
+            digests = _NONE
+        return _Asked(item, fingerprint(endpoint_of(request).name, request, digests), digests)
+    except (ValueError, RecursionError, OverflowError, TypeError) as error:
+        return _Asked(item, "", error=_why(request, error))
+
+
+async def _asked_with_files(journal: Journal, item: Item) -> _Asked:
+    try:
+        digests = await journal.digests(item.request)
+    except RequestInvalid as error:
+        return _Asked(item, "", error=error)
+    asked = _asked(item, digests)
+    assert asked is not None  # noqa: S101 - the files were read
+    return asked
 
 
 def _refused(item: Item, error: RequestInvalid) -> Known:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -41,6 +39,8 @@ from kling_async.tasks import Task
 from kling_async.wire import Result
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kling_async.engine import Engine
     from kling_async.intake import Item
     from kling_async.jobs import Job
@@ -301,12 +301,16 @@ class Run:
         return self._outcome(error=error)
 
     def _outcome(self, **facts: Any) -> Outcome[Any]:
-        return outcome_of(self.item, self.entry, self._wishes.folder, now=self._engine.home.now(), **facts)
+        ended = self.entry.times.done or self._engine.home.now()
+        return outcome_of(self.item, self.entry, self._wishes.folder, ended=ended, **facts)
 
 
-def remembered(known: Known, folder: str | None, now: float) -> Outcome[Any]:
+def remembered(known: Known, folder: Path | None) -> Outcome[Any]:
     """Return what the journal says of a job that is finished; ``folder``: of its files."""
     entry = known.entry
+    ended = entry.times.done or entry.times.ended or 0.0
+    if entry.error is None and entry.record is None:
+        return outcome_of(known.item, entry, folder, ended=ended, resumed=True)
     facts: dict[str, Any] = {}
     if entry.error is not None:
         facts["error"] = JobFailed(entry.error.kind, entry.error.message)
@@ -316,25 +320,22 @@ def remembered(known: Known, folder: str | None, now: float) -> Outcome[Any]:
             facts["result"] = result_of(endpoint_of(known.item.request), record)
         except BadResponse as error:
             facts["error"] = error
-    return outcome_of(known.item, entry, folder, now=now, resumed=True, **facts)
+    return outcome_of(known.item, entry, folder, ended=ended, resumed=True, **facts)
 
 
 def outcome_of(
-    item: Item, entry: Entry, folder: str | Path | None, *, now: float, **facts: Any
+    item: Item, entry: Entry, folder: Path | None, *, ended: float, resumed: bool = False, **facts: Any
 ) -> Outcome[Any]:
     """Return the outcome of a job: what its entry holds, and more facts."""
-    times = entry.times
-    files: tuple[Path, ...] = ()
-    if folder is not None and entry.files:
-        files = tuple(Path(f"{folder}{os.sep}{file.name}") for file in entry.files)
     return Outcome(
         position=item.position,
         key=item.key,
         request=item.request,
-        files=files,
+        files=tuple([folder / file.name for file in entry.files]) if folder and entry.files else (),
         units=None if entry.units is None else float(entry.units),
         attempts=entry.attempt + 1,
-        started=times.planned or 0.0,
-        ended=now if times.done is None else times.done,
+        resumed=resumed,
+        started=entry.times.planned or 0.0,
+        ended=ended,
         **facts,
     )

@@ -248,7 +248,10 @@ def resume(entry: Entry, *, wanted_files: bool, retries: int = 0) -> Plan:
         wanted_files: Whether files are wanted now.
         retries: How many new tasks may be made for one that failed.
     """
-    match entry.state:
+    state = entry.state
+    if state is _DONE and (entry.files is not None or not wanted_files):  # a hundred thousand times
+        return _NOTHING_LEFT
+    match state:
         case State.PLANNED:
             return Plan.CREATE if entry.times.planned is None else Plan.CREATE_DOUBTFUL
         case State.CREATED:
@@ -259,6 +262,10 @@ def resume(entry: Entry, *, wanted_files: bool, retries: int = 0) -> Plan:
             return Plan.FETCH
         case _:
             return Plan.NOTHING
+
+
+_DONE: Final = State.DONE
+_NOTHING_LEFT: Final = Plan.NOTHING
 
 
 # -- records and errors without secrets
