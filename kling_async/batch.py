@@ -171,7 +171,8 @@ class Batch(Generic[R]):
 
     @property
     def _is_over(self) -> bool:
-        return self._feeding is not None and self._feeding.done() and not self._workers
+        fed = self._feeding is not None and self._feeding.done()
+        return fed and all(run.told for run in self._workers.values())
 
     def stop(self) -> None:
         """Make no more tasks; those that run are waited for, their outcomes come."""
@@ -317,6 +318,7 @@ class Batch(Generic[R]):
         """Hand an outcome to who iterates, and settle its bill."""
         self._purse.settle_run(run)
         self._left_running += run.running
+        run.told = True
         self._accounts.add(run, outcome)
         self._ready.append(outcome)
         self._news.set()

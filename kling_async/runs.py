@@ -104,6 +104,8 @@ class Run:
         self.price: Estimate | None = None
         self.reserved = 0.0
         """Units set aside for it."""
+        self.told = False
+        """Whether its outcome was handed out: all that is left is to end."""
         self._task: Task[Any] | None = None
         self._worker: asyncio.Task[Any] | None = None
         self._digests = known.digests

@@ -365,6 +365,14 @@ async def test_a_client_that_closes_leaves_tasks_that_run() -> None:
         assert results.report.running == 2
 
 
+async def test_who_leaves_after_the_last_outcome_left_nothing() -> None:
+    """One outcome taken of one job: there is nothing to go on with."""
+    async with pair(seconds=5) as (_, client):
+        async with client.batch([clip("a")]) as results:
+            assert (await anext(results)).ok
+        assert (results.report.stopped, results.report.advice) == ("", "")
+
+
 async def test_requests_that_are_wrong_are_to_be_mended() -> None:
     """The same again would change nothing."""
     async with pair(seconds=5) as (_, client):
