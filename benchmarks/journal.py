@@ -230,8 +230,8 @@ def main() -> None:
         target = f"{WRITE_TARGET:g}" if at_once == AT_ONCE[-1] else ""
         print(f"{at_once:<24}{row.ours:>10,.0f}{row.other:>18,.0f}{row.ratio:>8.2f}  {target}".rstrip())
     found = resuming()
-    print(f"\nGoing on: seconds in which a batch hands out {JOBS:,} outcomes of finished jobs and looks at their")
-    print("files, against only reading the input: with the checks that whatever is sent needs, and without")
+    print(f"\nGoing on: seconds in which a batch hands out {JOBS:,} outcomes of finished jobs, looking at")
+    print("their files, against only reading the input: with the checks that whatever is sent needs, or not")
     print(f"{'':<30}{'ours':>10}{'only reading':>14}{'ratio':>8}  target")
     for place, (what, row) in enumerate(found.ratios.items()):
         target = f"{RESUME_TARGET:g}" if place == 0 else ""

@@ -79,6 +79,10 @@ def _field(f: mi.Field) -> Field:
     return Field(f.name, f.encode_name, node, optional, f.required, extra)
 
 
+def _as_media(value: Any) -> Media | tuple[Media, ...]:
+    return tuple(media(v) for v in value) if isinstance(value, tuple) else media(value)
+
+
 @functools.cache
 def _media_names(struct: type[msgspec.Struct]) -> frozenset[str]:
     return frozenset(field.name for field in fields(struct) if "media" in field.extra)
@@ -103,8 +107,7 @@ def coerce(request: msgspec.Struct) -> None:
             msgspec.structs.force_setattr(request, name, value)
         if name in media_names and value != "":
             try:
-                made = tuple(media(v) for v in value) if isinstance(value, tuple) else media(value)
-                msgspec.structs.force_setattr(request, name, made)
+                msgspec.structs.force_setattr(request, name, _as_media(value))
             except (ValueError, TypeError, AttributeError) as error:
                 reason = str(error) if type(error) is ValueError else "takes an address, bytes or a Path"
                 raise RequestInvalid(kind.__name__, [Problem(name, reason)]) from None

@@ -149,12 +149,20 @@ def expected_seconds(engine: Engine, request: TaskRequest[Any]) -> float:
     return law.quantile(0.5) * longer
 
 
+_COUNTED: Final = {
+    RecordPlan.NOTHING: "done",
+    RecordPlan.FETCH: "fetched",
+    RecordPlan.WAIT: "running",
+    RecordPlan.CREATE_DOUBTFUL: "doubtful",
+}
+
+
 class _Sum:
     """What the jobs of a dry run add up to."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.counts = dict.fromkeys(("jobs", "done", "fetched", "running", "doubtful", "refused"), 0)
+        self.counts: dict[str, int] = dict.fromkeys(("jobs", *_COUNTED.values(), "refused"), 0)
         self.units: dict[str, float] = {}
         self.most: dict[str, float] = {}
         self.unknown: dict[str, int] = {}
@@ -187,14 +195,6 @@ class _Sum:
             self.usd += price.usd or 0.0
         if price.most is not None:
             self.most[price.pool] = round(self.most.get(price.pool, 0.0) + price.most, 6)
-
-
-_COUNTED: Final = {
-    RecordPlan.NOTHING: "done",
-    RecordPlan.FETCH: "fetched",
-    RecordPlan.WAIT: "running",
-    RecordPlan.CREATE_DOUBTFUL: "doubtful",
-}
 
 
 async def plan_of(

@@ -162,9 +162,10 @@ def _tell(progress: Progress, outcome: Outcome[Any]) -> None:
     if outcome.error is not None:
         progress.ended(f"  failed  {title}: {outcome.error}", failed=True)
         return
-    more = f" and {len(outcome.files) - 1} more" if len(outcome.files) > 1 else ""
+    first, *others = [file.name for file in outcome.files]
+    more = f" and {len(others)} more" if others else ""
     known = "  (from an earlier run)" if outcome.resumed else ""
-    progress.ended(f"  {outcome.files[0].name}{more}  {title}{known}")
+    progress.ended(f"  {first}{more}  {title}{known}")
 
 
 @contextlib.asynccontextmanager
