@@ -26,34 +26,14 @@ from kling_async.emulator import results as emulator_results
 from kling_async.emulator import server as emulator_server
 from kling_async.partials import Partial
 from kling_async.store import Store
+from tests.e2e.batches import creates, rest, told
 from tests.support import client_of, clip, pair, png, settle, still, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kling_async.testing import Emulator
 
 pytestmark = pytest.mark.anyio
-
-
-async def rest(results: Any) -> list[Any]:
-    """All outcomes that are still to come, by position; fails where the batch never ends."""
-
-    async def all_of_them() -> list[Any]:
-        return [outcome async for outcome in results]
-
-    return sorted(await asyncio.wait_for(all_of_them(), 100_000), key=lambda o: o.position)
-
-
-async def go(client: Any, requests: Any, **options: Any) -> tuple[list[Any], Any]:
-    """Run a batch to its end; outcomes and report."""
-    async with client.batch(requests, **options) as results:
-        found = await rest(results)
-    return found, results.report
-
-
-def accepted(emu: Emulator) -> int:
-    return len([row for row in emu.ledger.creates if row.code == 0])
 
 
 # -- a stop means: no more tasks
@@ -88,8 +68,8 @@ async def test_a_create_refused_after_a_stop_is_let_go(tmp_path: Path) -> None:
         emu.set_foreign("video", 0)
         await asyncio.sleep(1000)
         assert emu.tasks == {}
-        found, _ = await go(client, [clip("a")], journal=tmp_path / "jobs.sqlite")
-        assert found[0].ok and accepted(emu) == 1
+        found, _ = await told(client, [clip("a")], journal=tmp_path / "jobs.sqlite")
+        assert found[0].ok and creates(emu) == 1
 
 
 async def test_a_server_that_is_down_ends_a_stopped_batch() -> None:
@@ -121,7 +101,7 @@ async def test_what_is_looked_for_when_the_batch_is_stopped_is_not_sent(tmp_path
             await asyncio.sleep(1000)
             assert emu.tasks == {} and later.unresolved() == []
             assert later.account.limits()["video"].held == 0
-            found, _ = await go(later, [clip("a")], journal=journal)
+            found, _ = await told(later, [clip("a")], journal=journal)
             assert found[0].ok and len(emu.tasks) == 1
 
 
@@ -149,7 +129,7 @@ async def test_a_bill_without_a_number_costs_what_was_set_aside(
     silence_bills(monkeypatch)
     async with pair(seconds=5) as (emu, client):
         for _ in range(2):
-            found, report = await go(
+            found, report = await told(
                 client, [clip(str(n)) for n in range(12)], max_units=6, journal=tmp_path / "j.sqlite"
             )
             assert len(emu.tasks) == 2 and report.stopped == "max_units"
@@ -166,7 +146,7 @@ async def test_a_result_of_an_odd_form_is_paid_all_the_same(
     )
     async with pair(seconds=5, client=keys) as (emu, client):
         for resumed in (False, True):
-            found, report = await go(
+            found, report = await told(
                 client, [clip(str(n)) for n in range(12)], max_units=6, journal=tmp_path / "j.sqlite"
             )
             assert len(emu.tasks) == 2 and report.units == {"video": 6.0}
@@ -184,9 +164,9 @@ async def test_less_may_be_spent_than_an_earlier_run_set_aside(tmp_path: Path) -
             await until(lambda: emu.ledger.creates)
         await client.aclose()
         async with client_of(emu) as later:
-            found, report = await go(later, [clip("a")], journal=journal, max_units=2)
+            found, report = await told(later, [clip("a")], journal=journal, max_units=2)
             assert (found, report.stopped) == ([], "max_units") and emu.tasks == {}
-            found, _ = await go(later, [clip("a")], journal=journal, max_units=3)
+            found, _ = await told(later, [clip("a")], journal=journal, max_units=3)
             assert found[0].ok and len(emu.tasks) == 1
 
 
@@ -198,9 +178,9 @@ async def test_a_create_that_was_surely_refused_gives_its_units_back(
     async with pair(seconds=5) as (emu, client):
         emu.fault("create", times=3, **fault)
         requests = [clip(str(n)) for n in range(6)]
-        found, report = await go(client, requests, max_units=9, journal=tmp_path / "j.sqlite", ahead=1)
+        found, report = await told(client, requests, max_units=9, journal=tmp_path / "j.sqlite", ahead=1)
         assert [o.ok for o in found].count(True) == 3 and report.units == {"video": 9.0}
-        assert accepted(emu) == 3
+        assert creates(emu) == 3
 
 
 # -- odd answers
@@ -218,7 +198,7 @@ async def test_one_stale_answer_loses_no_task(by_keys: bool, tmp_path: Path) -> 
         for times, ok in ((3, False), (1, True)):
             emu.fault("query", times=times, **not_found)
             async with client_of(emu, **(keys if by_keys else {})) as later:
-                ((outcome,), _) = await go(later, [clip("a")], journal=tmp_path / "j.sqlite")
+                ((outcome,), _) = await told(later, [clip("a")], journal=tmp_path / "j.sqlite")
             emu.faults.clear()
             assert outcome.ok is ok and not isinstance(outcome.error, JobFailed)
         assert len(emu.tasks) == 1
@@ -254,7 +234,7 @@ async def test_a_remembered_failure_does_not_raise_again(tmp_path: Path) -> None
             await until(lambda: emu.tasks)
             emu.finish(next(iter(emu.tasks)), "failed", "invalid image format")
             await rest(results)
-        found, report = await go(
+        found, report = await told(
             client, [clip("a"), clip("b")], journal=tmp_path / "j.sqlite", on_error="raise"
         )
         assert [o.ok for o in found] == [False, True] and report.stopped == ""
@@ -265,7 +245,7 @@ async def test_results_without_files_are_finished(tmp_path: Path) -> None:
     raw = RawTask(path="/v1/images/generations", body={"prompt": "x"}, pool="image")
     async with pair(seconds=5) as (emu, client):
         for resumed in (False, True):
-            found, _ = await go(client, [raw], journal=tmp_path / "j.sqlite", download_to=tmp_path / "out")
+            found, _ = await told(client, [raw], journal=tmp_path / "j.sqlite", download_to=tmp_path / "out")
             assert found[0].ok and found[0].files == () and found[0].resumed is resumed
         assert len(emu.tasks) == 1
 
@@ -282,10 +262,10 @@ async def test_a_file_that_changes_while_its_job_queues_is_another_request(tmp_p
             picture.write_bytes(png(320, 321))
             found = await rest(results)
         assert found[0].ok and isinstance(found[1].error, RequestInvalid)
-        assert "has changed" in str(found[1].error) and accepted(emu) == 1
+        assert "has changed" in str(found[1].error) and creates(emu) == 1
         for _ in range(2):
-            found, _ = await go(client, requests, journal=tmp_path / "j.sqlite")
-            assert all(o.ok for o in found) and accepted(emu) == 2
+            found, _ = await told(client, requests, journal=tmp_path / "j.sqlite")
+            assert all(o.ok for o in found) and creates(emu) == 2
 
 
 # -- refusals and doubt
@@ -311,7 +291,7 @@ async def test_a_lip_sync_that_met_a_full_account_can_be_made_later(tmp_path: Pa
             entries = [entry async for entry in results._journal.entries()]  # type: ignore[union-attr]
             assert [entry.times.planned for entry in entries] == [None]  # as a kill would leave it
         emu.set_foreign("video", 0)
-        found, _ = await go(client, [request], journal=journal)
+        found, _ = await told(client, [request], journal=journal)
         assert found[0].ok, found[0].error
 
 
@@ -324,7 +304,7 @@ async def test_one_try_is_enough_for_what_an_earlier_run_left(tmp_path: Path) ->
             await until(lambda: emu.ledger.creates)
         await client.aclose()
         async with client_of(emu, retry=Retry(max_tries=1)) as later:
-            found, _ = await go(later, [clip("a")], journal=journal)
+            found, _ = await told(later, [clip("a")], journal=journal)
         assert found[0].ok and len(emu.tasks) == 1
 
 
@@ -335,7 +315,7 @@ async def test_what_is_unresolved_holds_its_slots_once(tmp_path: Path) -> None:
         emu.fault("create", kind="lost_before", times=1)
         emu.fault("query", status=400, code=1200, times=None)
         for _ in range(3):
-            ((outcome,), _) = await go(client, [clip("a")], journal=journal)
+            ((outcome,), _) = await told(client, [clip("a")], journal=journal)
             assert isinstance(outcome.error, AmbiguousCreate)
             assert client.account.limits()["video"].held == len(client.unresolved()) == 1
         emu.faults.clear()
@@ -376,9 +356,9 @@ async def test_who_leaves_after_the_last_outcome_left_nothing() -> None:
 async def test_requests_that_are_wrong_are_to_be_mended() -> None:
     """The same again would change nothing."""
     async with pair(seconds=5) as (_, client):
-        _, report = await go(client, [clip(""), clip("good")])
+        _, report = await told(client, [clip(""), clip("good")])
         assert report.advice == "1 cannot be made as they are: their errors say what to mend."
-        _, report = await go(client, [clip("a")], max_units=1)
+        _, report = await told(client, [clip("a")], max_units=1)
         assert report.stopped == "max_units"
 
 
@@ -387,7 +367,7 @@ async def test_a_folder_that_is_none_is_said_before_anything_is_paid(tmp_path: P
     (tmp_path / "out").write_text("a file")
     async with pair(seconds=5) as (emu, client):
         with pytest.raises(RequestInvalid, match=r"download_to: .* cannot be used"):
-            await go(client, [clip("a")], download_to=tmp_path / "out")
+            await told(client, [clip("a")], download_to=tmp_path / "out")
         assert emu.ledger.rows == []
 
 
@@ -409,7 +389,7 @@ async def test_a_full_disk_buys_nothing_more(tmp_path: Path, monkeypatch: pytest
             assert results.report.stopped == "disk" and "run the same again" in results.report.advice
         made = len(emu.tasks)
         assert made < 10
-        found, _ = await go(client, requests, **options)
+        found, _ = await told(client, requests, **options)
         assert all(o.ok for o in found) and len(emu.tasks) == 60
         assert len(list((tmp_path / "out").glob("*.mp4"))) == 60
 

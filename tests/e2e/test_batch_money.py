@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kling_async import RawTask
+from tests.e2e.batches import rest, told
 from tests.support import clip, pair, settle, until
 
 if TYPE_CHECKING:
@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     from kling_async import Client
 
 pytestmark = pytest.mark.anyio
-
-
-async def go(client: Client, requests: Any, folder: Path, **options: Any) -> tuple[list[Any], Any]:
-    """Run the batch to its end: outcomes by position, and the report."""
-    async with client.batch(requests, journal=folder / "jobs.sqlite", **options) as results:
-        found = await asyncio.wait_for(_all(results), 3600)
-    return sorted(found, key=lambda o: o.position), results.report
-
-
-async def _all(results: Any) -> list[Any]:
-    return [outcome async for outcome in results]
 
 
 async def begin(client: Client, requests: Any, folder: Path, **options: Any) -> None:
@@ -41,7 +30,7 @@ async def test_units_set_aside_for_other_jobs_are_not_waited_for(tmp_path: Path)
     """Tasks of an earlier run that this input does not name keep their share; the batch ends."""
     async with pair(seconds=1000) as (emu, client):
         await begin(client, [clip("a"), clip("b")], tmp_path, max_units=8)
-        found, report = await go(client, [clip("c"), clip("d")], tmp_path, max_units=8)
+        found, report = await told(client, [clip("c"), clip("d")], tmp_path, max_units=8)
         assert (found, report.stopped) == ([], "max_units")
         assert len(emu.tasks) == 2
 
@@ -52,7 +41,7 @@ async def test_units_of_unknown_fate_are_not_waited_for() -> None:
         emu.fault("create", kind="lost_before", times=1)
         emu.fault("query", status=500, times=None)
         async with client.batch([clip("a"), clip("b")], max_units=4) as results:
-            found = await asyncio.wait_for(_all(results), 3600)
+            found = await rest(results)
         assert [o.ok for o in found] == [False] and results.report.stopped == "max_units"
         emu.faults.clear()
 
@@ -70,9 +59,9 @@ async def test_what_was_admitted_is_made_though_the_next_is_too_dear() -> None:
 async def test_files_fetched_later_are_not_paid_again(tmp_path: Path) -> None:
     """The task was paid in the first run: the second one only fetches, its bill is empty."""
     async with pair(seconds=5) as (emu, client):
-        await go(client, [clip("a")], tmp_path, max_units=6)
+        await told(client, [clip("a")], tmp_path, max_units=6)
         files = tmp_path / "out"
-        found, report = await go(client, [clip("a"), clip("b")], tmp_path, max_units=6, download_to=files)
+        found, report = await told(client, [clip("a"), clip("b")], tmp_path, max_units=6, download_to=files)
         assert [o.ok for o in found] == [True, True] and len(emu.tasks) == 2
         assert report.units == {"video": 6.0} and report.stopped == ""
         assert [(s.tasks, s.units) for s in report.spent] == [(1, 3.0)]
@@ -82,10 +71,10 @@ async def test_ended_tasks_without_their_files_have_cost_what_they_cost(tmp_path
     """Its units are spent, not only set aside, whether the files are wanted by now or not."""
     async with pair(seconds=5) as (emu, client):
         emu.fault("media", status=404, times=None)
-        found, _ = await go(client, [clip("a")], tmp_path, max_units=6, download_to=tmp_path / "out")
+        found, _ = await told(client, [clip("a")], tmp_path, max_units=6, download_to=tmp_path / "out")
         assert not found[0].ok
         emu.faults.clear()
-        _, report = await go(client, [clip("a")], tmp_path, max_units=6)
+        _, report = await told(client, [clip("a")], tmp_path, max_units=6)
         assert report.units == {"video": 3.0}
 
 
@@ -93,7 +82,7 @@ async def test_tasks_begun_without_a_limit_count_when_there_is_one(tmp_path: Pat
     """What runs may cost what it may cost, though nobody minded when it was made."""
     async with pair(seconds=1000) as (emu, client):
         await begin(client, [clip("a"), clip("b")], tmp_path)
-        found, report = await go(client, [clip("c"), clip("a"), clip("b")], tmp_path, max_units=6)
+        found, report = await told(client, [clip("c"), clip("a"), clip("b")], tmp_path, max_units=6)
         assert (found, report.stopped) == ([], "max_units") and len(emu.tasks) == 2
 
 
@@ -102,7 +91,7 @@ async def test_raw_tasks_count_in_their_own_pool(tmp_path: Path) -> None:
     raw = RawTask(path="/v1/images/generations", body={"prompt": "x"}, pool="image")
     price = {"price": lambda _: 4.0, "max_units": {"image": 7, "video": 100}}
     async with pair(seconds=5) as (emu, client):
-        _, report = await go(client, [raw], tmp_path, **price)
+        _, report = await told(client, [raw], tmp_path, **price)
         assert list(report.units) == ["image"]
-        found, report = await go(client, [raw, raw], tmp_path, **price)
+        found, report = await told(client, [raw, raw], tmp_path, **price)
         assert (len(found), len(emu.tasks), report.stopped) == (1, 1, "max_units")

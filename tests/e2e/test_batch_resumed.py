@@ -17,26 +17,14 @@ from kling_async import (
     media,
 )
 from kling_async.journal import Journal
+from tests.e2e.batches import creates, go
 from tests.support import client_of, clip, pair, png, settle, still, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kling_async import Client
-    from kling_async.testing import Emulator
 
 pytestmark = pytest.mark.anyio
-
-
-async def go(client: Client, requests: Any, folder: Path, **options: Any) -> list[Any]:
-    """Run the batch to its end; outcomes by position."""
-    async with client.batch(requests, journal=folder / "jobs.sqlite", **options) as results:
-        found = [outcome async for outcome in results]
-    return sorted(found, key=lambda o: o.position)
-
-
-def creates(emu: Emulator) -> int:
-    return len([row for row in emu.ledger.creates if row.code == 0])
 
 
 async def test_finished_work_is_not_repeated(tmp_path: Path) -> None:
