@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-import uuid
 from collections import deque
 from contextlib import aclosing
 from pathlib import Path
@@ -19,11 +18,12 @@ import anyio
 
 from kling_async.checks import wrong_with
 from kling_async.core.failures import Fate
-from kling_async.core.record import Entry, Plan, retried
+from kling_async.core.record import Plan
 from kling_async.errors import DownloadError, JournalError, Problem, RequestInvalid
 from kling_async.intake import Intake, Requests
 from kling_async.interrupts import Interrupts
 from kling_async.journal import Journal
+from kling_async.keeping import Keeping
 from kling_async.plans import Accounts, expected_seconds, plan_of
 from kling_async.purse import Purse
 from kling_async.register import Register
@@ -47,6 +47,8 @@ __all__ = ["Batch"]
 R = TypeVar("R")
 
 _AHEAD_MIN: Final = 16
+_GROWN: Final = 1000
+"""How many requests may have come before those that the journal knows."""
 _REMEMBERED_MAX: Final = 1000
 """Outcomes out of the journal that may wait to be taken: they hold little, and cost nothing."""
 
@@ -82,6 +84,7 @@ class Batch(Generic[R]):
         check_options(on_error, order, max_units, retries=retries, ahead=ahead, downloads=downloads)
         self._engine = engine
         self._journal = None if journal is None else Journal(journal, now=engine.home.now)
+        self._keeping = Keeping(self._journal)
         self._intake = Intake(requests)
         self._wishes = Wishes(
             folder=None if download_to is None else Path(download_to),
@@ -112,6 +115,10 @@ class Batch(Generic[R]):
         self._stopped = ""
         self._closed = False
         """Whether not even what is begun may make a task any more."""
+        self._dry = False
+        """Whether there are no units for more."""
+        self._old = (0, -1)
+        """How many jobs the journal knows, and the last position of one."""
         self._interrupted = False
         self._fatal: Exception | None = None
 
@@ -126,11 +133,12 @@ class Batch(Generic[R]):
             async with contextlib.AsyncExitStack() as stack:
                 journal = await stack.enter_async_context(self._journal)
                 await self._purse.recall(journal)
+                self._old = await journal.extent()
                 stack.pop_all()
         self._accounts.begin(self._engine.home.time())
         self._interrupts.listen()
         self._feeding = asyncio.create_task(self._feed(), name="kling_async batch")
-        self._feeding.add_done_callback(lambda _: self._changed())
+        self._feeding.add_done_callback(self._fed)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -181,12 +189,13 @@ class Batch(Generic[R]):
     @property
     def report(self) -> Report:
         """How it stands, or ended."""
-        running = self._left_running + sum(run.running for run in self._workers.values())
+        runs = [run for run in self._workers.values() if not run.told]
+        running = self._left_running + sum(run.running for run in runs)
         path = None if self._journal is None else self._journal.path
         return self._accounts.report(
             stopped=self._stopped,
             running=running,
-            waiting=sum(not run.running for run in self._workers.values()),
+            waiting=sum(not run.running for run in runs),
             units=self._purse.spent,
             now=self._engine.home.time(),
             journal=path,
@@ -222,8 +231,10 @@ class Batch(Generic[R]):
                             self._remember(job)
                         elif not await self._may_begin(job):
                             return
-                        if self._stopped:
+                        if not self._goes_on:
                             return
+                    if self._dry and self._knows_no_more(jobs[-1]):
+                        return
         except Exception as error:  # noqa: BLE001 - of the input, or of the journal: told to who iterates
             reason = "journal" if isinstance(error, JournalError) else "input"
             self._stopped, self._fatal = self._stopped or reason, error
@@ -231,14 +242,26 @@ class Batch(Generic[R]):
     async def _looked_up(self, *, planning: bool = False) -> AsyncGenerator[list[Known], None]:
         """Yield requests with what is known of them; when only planning, in the largest chunks."""
         self._register.begin()
+        self._intake.familiar(all_of_it=planning)
         try:
             async with aclosing(self._chunks()) as chunks:
                 async for chunk in chunks:
                     found = await self._register.find(chunk)
-                    self._intake.familiar(all_of_it=planning or all(job.over for job in found))
+                    fast = planning or self._dry or all(job.over for job in found)
+                    self._intake.familiar(all_of_it=fast)
                     yield found
         finally:
             self._register.close()
+
+    @property
+    def _goes_on(self) -> bool:
+        return not self._closed and (self._dry or not self._stopped)
+
+    def _knows_no_more(self, job: Known) -> bool:
+        """Whether nothing behind this one was ever paid for: an input may be endless, money is not."""
+        jobs, last = self._old
+        far = self._order == "given" and job.item.position > last + _GROWN
+        return far or self._register.known >= jobs
 
     def _chunks(self) -> AsyncGenerator[list[Item], None]:
         if self._order == "longest":
@@ -253,19 +276,21 @@ class Batch(Generic[R]):
                 return False
         if job.over:
             self._remember(job)
-            return not self._stopped
-        run = Run(self._engine, self, self._wishes, job)
+            return self._goes_on
         new = job.plan in (Plan.CREATE, Plan.RETRY)
+        if new and self._dry:
+            return True
+        run = Run(self._engine, self, self._keeping, self._wishes, job)
         if (wrong := job.error or (wrong_with(job.item.request) if new else None)) is not None:
             self._tell(run, run.refused(wrong))
-            return not self._stopped
+            return self._goes_on
         run.price, run.reserved = self._purse.priced(job.item.request), job.entry.reserved
         if new and not await self._afford(run, run.price):
-            return not self._stopped
+            return self._goes_on
         task = asyncio.create_task(self._work(run), name=f"kling_async batch {job.item.position}")
         self._workers[task] = run
         task.add_done_callback(self._over)
-        return not self._stopped
+        return self._goes_on
 
     def _ahead(self) -> int:
         if self._most_ahead is not None:
@@ -276,7 +301,7 @@ class Batch(Generic[R]):
         """Return when something was taken or has ended; False if no more is to be begun."""
         self._room.clear()
         await self._room.wait()
-        return not self._stopped
+        return self._goes_on
 
     # -- money
 
@@ -289,13 +314,17 @@ class Batch(Generic[R]):
         most = price.most or 0.0
         while not self._purse.fits(price.pool, most):
             if not (self._gives_back(price.pool) and self._purse.may_fit_later(price.pool, most)):
-                self._stopped = self._stopped or "max_units"  # what queues has its units: it is made
+                self._run_dry()
                 return False
             if not await self._change():
                 return False
         self._purse.reserve(price.pool, most)
         run.reserved = most
         return True
+
+    def _run_dry(self) -> None:
+        """No more may be set aside. What queues has its units: it is made; what was paid is still told."""
+        self._dry, self._stopped = True, self._stopped or "max_units"
 
     def _gives_back(self, pool: str) -> bool:
         """Whether anything under way may free units of a pool; what is of unknown fate will not."""
@@ -309,9 +338,11 @@ class Batch(Generic[R]):
             outcome = await run.outcome()
         except LetGo:
             self._purse.settle_run(run)
+            self._left_running += run.running
+            run.told = True
             return
         if run.fate is Fate.ACCOUNT:
-            self._stop(_why(outcome.error), outcome.error)
+            self._stop(_reason(outcome.error), outcome.error)
         self._tell(run, outcome)
 
     def _tell(self, run: Run, outcome: Outcome[R]) -> None:
@@ -322,7 +353,7 @@ class Batch(Generic[R]):
         self._accounts.add(run, outcome)
         self._ready.append(outcome)
         self._news.set()
-        if outcome.error is not None and self._on_error != "collect":
+        if outcome.error is not None and not outcome.resumed and self._on_error != "collect":
             self._stop("error")
 
     def _remember(self, job: Known) -> None:
@@ -334,11 +365,25 @@ class Batch(Generic[R]):
 
     def _over(self, task: asyncio.Task[None]) -> None:
         run = self._workers.pop(task)
-        self._left_running += task.cancelled() and run.running
+        self._left_running += task.cancelled() and run.running and not run.told
         if not task.cancelled() and (error := task.exception()) is not None:
             self._stopped = self._stopped or "error"
             self._fatal = self._fatal or (error if isinstance(error, Exception) else None)
             self._stop("error")
+        self._changed()
+
+    def _fed(self, feeding: asyncio.Task[None]) -> None:
+        """The input is at its end, or something ended it that is no error of a request."""
+        error = (
+            RuntimeError("the batch's input was cancelled") if feeding.cancelled() else feeding.exception()
+        )
+        if error is not None and not self._closed:
+            lost = (
+                error
+                if isinstance(error, Exception)
+                else RuntimeError(f"the batch's input ended with {error!r}")
+            )
+            self._stopped, self._fatal = self._stopped or "input", self._fatal or lost
         self._changed()
 
     def _changed(self) -> None:
@@ -357,24 +402,13 @@ class Batch(Generic[R]):
     def may_send(self, run: Run) -> bool:
         """Tell whether a task may be made for it now, though it was begun; for `Run`."""
         if not self._closed and run.price is not None and not self._purse.holds(run.price.pool):
-            self._stopped = self._stopped or "max_units"  # less may be spent than an earlier run set aside
+            self._run_dry()  # less may be spent than an earlier run set aside
             return False
         return not self._closed
 
-    async def put(self, entry: Entry) -> None:
-        """Write an entry down, if there is a journal; for `Run`."""
-        if self._journal is not None:
-            await self._journal.put(entry)
-
-    def put_soon(self, entry: Entry) -> None:
-        """Write an entry down with the next one, if there is a journal; for `Run`."""
-        if self._journal is not None:
-            self._journal.put_soon(entry)
-
-    def retried(self, entry: Entry) -> Entry:
-        """Return the entry of one more attempt; for `Run`."""
-        journal = uuid.uuid4().hex if self._journal is None else self._journal.id
-        return retried(entry, journal, account=self._engine.account, defaults=entry.defaults)
+    def attempt_failed(self, run: Run) -> None:
+        """Settle an attempt that another one follows; for `Run`."""
+        self._purse.settle_attempt(run)
 
     # -- stopping
 
@@ -405,7 +439,7 @@ class Batch(Generic[R]):
         sys.stderr.write(f"\n{signal}: {self.report.advice}\nOnce more, to wait for nothing.\n")
 
 
-def _why(error: Exception | None) -> str:
+def _reason(error: Exception | None) -> str:
     if isinstance(error, JournalError):
         return "journal"
     return "disk" if isinstance(error, DownloadError) else "account"

@@ -16,6 +16,7 @@ from kling_async.core.verdict import Accepted, Again, Full, Lost, Refused, Unkno
 from kling_async.errors import (
     APIError,
     ClientClosed,
+    JournalError,
     KlingError,
     OutOfUnits,
     QueueTimeout,
@@ -137,8 +138,8 @@ class Creates:
     async def _run(self, job: Job) -> None:
         try:
             verdict = await self._recovery.resolve(job, await self._first(job), self._post)
-        except Withdrawn as error:
-            verdict = Refused(error)
+        except (Withdrawn, JournalError) as error:
+            verdict = Refused(error)  # the caller's own word; what was in doubt before stays so with him
         except KlingError as error:  # the input files changed, or the loop is gone
             verdict = Unknown(error) if job.doubt else Refused(error)
         except BaseException as error:
@@ -157,6 +158,8 @@ class Creates:
 
     async def _post(self, job: Job) -> CreateVerdict:
         """Send a create; its body is made once, and a repetition sends the same bytes."""
+        if not job.allowed():
+            raise Withdrawn
         if job.body is None:
             job.body = await encode(job.request, job.more, self._home, job.digests)
         if not job.sent:
@@ -186,7 +189,7 @@ class Creates:
             case Refused(error, closes):
                 if closes:  # first, or what queues next would still be sent
                     self._limiter.close(error, pool if closes == "pool" else None)
-                self._free(job, opens=not closes)
+                self._free(job, opens=job.sent and not closes)
                 job.fail(error)
                 if isinstance(error, OutOfUnits):
                     self.on_out_of_units()

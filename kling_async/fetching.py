@@ -162,7 +162,9 @@ class _Attempt:
         """Put what came on disk."""
         chunks, self._held = self._held, []
         anew, self._anew = self._anew, None
-        await self._on_disk(self._written, step, chunks, anew and Whole(None) if last else anew)
+        if anew is not None and last:
+            anew = Whole(None)  # no note is needed of what is complete
+        await self._on_disk(self._written, step, chunks, anew)
 
     def _written(self, step: Callable[[list[bytes]], None], chunks: list[bytes], anew: Whole | None) -> None:
         if anew is not None:

@@ -146,13 +146,17 @@ _END: Final = object()
 
 
 class _Reader:
-    """Reads an async source when asked, all of it in one task: it may hold a cancel scope between items."""
+    """Reads an async source when asked, all of it in one task: it may hold a cancel scope between items.
+
+    Left early, the source stays where it is, so that it can be read on, or closed, by its owner.
+    """
 
     def __init__(self, values: AsyncIterator[Any]) -> None:
         self._values = values
         self._asked = asyncio.Event()
         self._answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._read(), name="kling_async batch input")
+        self._task.add_done_callback(self._ended)
 
     def ask(self) -> asyncio.Future[Any]:
         """Return what will be the next value, or `_END`."""
@@ -180,6 +184,13 @@ class _Reader:
             if not self._answer.done():
                 self._answer.set_result(value)
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Leave nobody waiting, whatever ended the reading."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            lost = RuntimeError(f"the batch's input ended with {type(error).__name__}")
+            lost.__cause__ = error
+            self._tell(lost)
+
     def _tell(self, error: Exception) -> None:
         if not self._answer.done():
             self._answer.set_exception(error)
@@ -188,7 +199,5 @@ class _Reader:
         """End the reading; the source may have something to clean up."""
         self._task.cancel()
         await asyncio.wait([self._task])
-        if not self._task.cancelled():
-            self._task.exception()  # nobody is left to be told
         if self._answer.done() and not self._answer.cancelled():
             self._answer.exception()

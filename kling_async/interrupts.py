@@ -48,7 +48,7 @@ class _Desk:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._listeners: list[Callable[[str], None]] = []
-        self._before: dict[signal.Signals, Any] = {}
+        self._before: dict[signal.Signals, tuple[Any, Any]] = {}
 
     def join(self, heard: Callable[[str], None]) -> None:
         self._listeners.append(heard)
@@ -62,7 +62,11 @@ class _Desk:
                 self._loop.add_signal_handler(number, self._tell, number.name)
             except (NotImplementedError, RuntimeError):  # Windows, or a loop without signals
                 continue
-            self._before[number] = handler
+            self._before[number] = handler, self._present(number)
+
+    def _present(self, number: signal.Signals) -> tuple[Any, Any]:
+        """What handles a signal now: of the process, and within the loop where that can be seen."""
+        return signal.getsignal(number), getattr(self._loop, "_signal_handlers", {}).get(number)
 
     def _tell(self, name: str) -> None:
         for heard in tuple(self._listeners):
@@ -72,11 +76,14 @@ class _Desk:
         self._listeners.remove(heard)
         if self._listeners:
             return
-        for number, handler in self._before.items():
+        for number, (before, ours) in self._before.items():
+            if self._present(number) != ours:
+                continue  # somebody else took it meanwhile
             if not self._loop.is_closed():
                 self._loop.remove_signal_handler(number)
-            signal.signal(number, handler)
+            signal.signal(number, before)
         self._before.clear()
+        _desks.pop(self._loop, None)
 
 
 _desks: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Desk]] = WeakKeyDictionary()

@@ -33,7 +33,7 @@ __all__ = ["Job", "Unresolved", "Withdrawn", "check_order"]
 
 
 class Withdrawn(KlingError):
-    """`Job.before` says that it is not to be sent after all."""
+    """`Job.allowed` says that it is not to be sent after all."""
 
 
 def check_order(priority: object = 0, label: object = "", queue_timeout: object = None) -> None:
@@ -65,6 +65,7 @@ class Job:
     """One submit on its way from the queue to the vendor."""
 
     __slots__ = (
+        "allowed",
         "before",
         "body",
         "callback_url",
@@ -128,6 +129,8 @@ class Job:
         """Seconds from then to its latest admission."""
         self.deadline: float | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.allowed: Callable[[], bool] = lambda: True
+        """Asked before each attempt; False: it is not to be sent after all."""
         self.before: Callable[[], Awaitable[None]] | None = None
         """Awaited before the first byte, anew after each `put_off`; what it raises ends the create unsent."""
         self.put_off: Callable[[], None] | None = None
@@ -164,7 +167,7 @@ class Job:
     @property
     def in_doubt(self) -> bool:
         """Whether a task of it may exist that nobody has seen."""
-        return self.doubt or self.ticket.phase in (Phase.SENT, Phase.HELD)
+        return self.doubt or self.task_id is not None or self.ticket.phase in (Phase.SENT, Phase.HELD)
 
     def fail(self, error: KlingError) -> None:
         """Raise to the submitter, if it is still there."""

@@ -245,6 +245,15 @@ class Journal:
         store = self._opened()
         return await asyncio.get_running_loop().run_in_executor(self._reads, store.has_position, position)
 
+    async def extent(self) -> tuple[int, int]:
+        """Return how many jobs are committed, and the last position of one; -1 if there is none.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+        store = self._opened()
+        return await asyncio.get_running_loop().run_in_executor(self._reads, store.extent)
+
     def entries(self) -> AsyncIterator[Entry]:
         """Iterate over all that is committed, in the order in which the jobs were first put."""
         return _Entries(self)

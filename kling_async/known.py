@@ -72,6 +72,9 @@ class Known:
         old.ticket, new.ticket = new.ticket, None
         if old.ticket is not None:
             old.ticket.owner = old
+        for name in (new.task_id, new.external_task_id):
+            if name:
+                self._watched[new.endpoint.path, name] = old
 
     def _release(self, live: Live) -> None:
         if live.ticket is not None:

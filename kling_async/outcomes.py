@@ -29,13 +29,13 @@ class Outcome(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     files: tuple[Path, ...] = ()
     """What was stored, if files were asked for."""
     units: float | None = None
-    """What it cost in the end; None if the vendor has not said."""
+    """What it cost in the end, all attempts together; None if the vendor has not said."""
     error: Exception | None = None
     """Why there is no result, or no file; None if all went well."""
     attempts: int = 1
     """How many tasks were made, or tried to be made, for it."""
     resumed: bool = False
-    """Whether the journal already had its end: nothing was asked or paid for now."""
+    """Whether the journal already had its end: nothing was made or paid for now."""
     started: float = 0.0
     """When its create was first sent, seconds since 1970."""
     ended: float = 0.0

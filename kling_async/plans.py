@@ -10,7 +10,7 @@ from kling_async.catalog import endpoint_of
 from kling_async.checks import wrong_with
 from kling_async.core.record import Plan as RecordPlan
 from kling_async.core.record import State
-from kling_async.errors import RequestInvalid
+from kling_async.errors import RequestInvalid, ResultExpired
 from kling_async.files import check_media
 from kling_async.outcomes import Plan, Report, Spent
 
@@ -47,14 +47,16 @@ class _Bill:
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str, str, str], _Row] = {}
 
-    def add(self, request: TaskRequest[Any], label: str, price: Estimate | None, units: float) -> None:
+    def add(
+        self, request: TaskRequest[Any], label: str, price: Estimate | None, units: float, tasks: int = 1
+    ) -> None:
         endpoint = endpoint_of(request)
         model = str(getattr(request, "model_name", None) or "")
         pool = price.pool if price is not None else endpoint.pool
         row = self._rows.setdefault((endpoint.name, model, label, pool), _Row())
-        row.tasks += 1
+        row.tasks += tasks
         row.units += units
-        row.estimated += (price.units or 0.0) if price is not None else 0.0
+        row.estimated += tasks * (price.units or 0.0) if price is not None else 0.0
 
     def rows(self) -> tuple[Spent, ...]:
         return tuple(
@@ -87,11 +89,14 @@ class Accounts:
         """Count one outcome."""
         self._done += outcome.ok
         self._failed += not outcome.ok
+        self._resumed += outcome.resumed
         wrong = isinstance(outcome.error, RequestInvalid)
         self._wrong += wrong
-        self._open += not (outcome.ok or wrong) and run.entry.state not in (State.DONE, State.FAILED)
+        closed = run.entry.state is State.FAILED or isinstance(outcome.error, ResultExpired)
+        self._open += not (outcome.ok or wrong or closed)
         if not run.paid and run.entry.task_id is not None:
-            self._bill.add(run.item.request, run.entry.label, run.price, outcome.units or 0.0)
+            units = (outcome.units or run.entry.earlier) - run.earlier
+            self._bill.add(run.item.request, run.entry.label, run.price, units, run.tasks)
 
     def remembered(self, *, ok: bool) -> None:
         """Count an outcome that an earlier run had; its bill was paid then."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from kling_async.core.budget import Budget
 from kling_async.core.record import cost_of
+from kling_async.errors import Problem, RequestInvalid
 from kling_async.prices import estimate
 
 if TYPE_CHECKING:
@@ -34,20 +36,32 @@ class Purse(Budget):
         """Return what a request may cost: as the caller says, else by the price pages."""
         found = estimate(request)
         units = None if self._price is None else self._price(request)
-        return found if units is None else found.of(units)
+        if units is None:
+            return found
+        if isinstance(units, bool) or not isinstance(units, int | float) or not 0 <= units < math.inf:
+            raise RequestInvalid(
+                "batch", [Problem("price", f"gave {units!r:.40}, not units from 0, or None")]
+            )
+        return found.of(units)
 
     async def recall(self, journal: Journal) -> None:
         """Count what earlier runs have spent, and what they set aside for tasks that may still cost it."""
         if not self.limited:
             return
         async for entry in journal.entries():
-            if entry.ended:
-                self.settle(entry.pool, 0.0, cost_of(entry))
-            else:
+            self.settle(entry.pool, 0.0, entry.earlier + (cost_of(entry) if entry.ended else 0.0))
+            if not entry.ended:
                 self.reserve(entry.pool, entry.reserved)
 
     def settle_run(self, run: Run) -> None:
         """What was set aside for it is free, or spent; unless it may still be billed, unseen."""
         if not run.paid and not run.may_cost_yet:
-            pool = run.price.pool if run.price else ""
-            self.settle(pool, run.reserved, cost_of(run.entry))
+            self.settle(_pool(run), run.reserved, cost_of(run.entry))
+
+    def settle_attempt(self, run: Run) -> None:
+        """It failed, and another one follows, for which the same is set aside."""
+        self.settle(_pool(run), 0.0, cost_of(run.entry))
+
+
+def _pool(run: Run) -> str:
+    return run.price.pool if run.price else ""

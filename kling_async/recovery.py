@@ -75,7 +75,7 @@ class Recovery:
         self._limiter = limiter
         self._rng = rng
         self._open: dict[str, _Open] = {}
-        self._alarm = Alarm(home, lambda _: self._review())
+        self._alarm = Alarm(home, self._review)
         self.on_found: Callable[[Job, Accepted], None] = lambda _, __: None
         """Told of a task found after its submitter was told that nobody knew."""
         home.on_move.append(self._moved)
@@ -197,8 +197,7 @@ class Recovery:
         lookable = [i.due for i in self._open.values() if i.job.endpoint.lookup != "none"]
         self._alarm.set(min(lookable, default=math.inf))
 
-    def _review(self) -> None:
-        now = self._home.time()
+    def _review(self, now: float) -> None:
         for item in self._open.values():
             if item.due <= now and item.job.endpoint.lookup != "none":
                 item.due = math.inf

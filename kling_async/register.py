@@ -74,11 +74,13 @@ class Register:
         """Whether positions tell the files apart, which differ from run to run."""
         self._keys = Tally()
         self._names = Tally()
+        self.known = 0
+        """How many were found in the journal so far."""
 
     def begin(self) -> None:
         """The input begins, perhaps again."""
         self.close()
-        self._keys, self._names = Tally(), Tally()
+        self._keys, self._names, self.known = Tally(), Tally(), 0
 
     def close(self) -> None:
         """Nothing more will be looked up."""
@@ -132,6 +134,7 @@ class Register:
 
     def _seen_before(self, journal: Journal, ask: _Asked, entry: Entry) -> Known:
         wishes = self._wishes
+        self.known += 1
         plan = resume(entry, wanted_files=wishes.folder is not None, retries=wishes.retries)
         if plan is Plan.RETRY:
             defaults = defaults_of(ask.item.request)

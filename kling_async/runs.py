@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from kling_async.engine import Engine
     from kling_async.intake import Item
     from kling_async.jobs import Job
+    from kling_async.keeping import Keeping
     from kling_async.prices import Estimate
     from kling_async.register import Known
     from kling_async.wishes import Wishes
@@ -56,15 +57,7 @@ _PAUSE_MAX: Final = 300.0
 
 
 class Book(Protocol):
-    """Where entries are kept: the journal, or nothing."""
-
-    async def put(self, entry: Entry) -> None:
-        """Return when the entry is safe."""
-        ...
-
-    def put_soon(self, entry: Entry) -> None:
-        """Keep what is no harm to lose."""
-        ...
+    """What a run asks of its batch."""
 
     @property
     def closed(self) -> bool:
@@ -75,8 +68,8 @@ class Book(Protocol):
         """Tell whether a task may be made for it now."""
         ...
 
-    def retried(self, entry: Entry) -> Entry:
-        """Return the entry of one more attempt, with an id of its own."""
+    def attempt_failed(self, run: Run) -> None:
+        """Settle an attempt that another one follows."""
         ...
 
 
@@ -87,9 +80,10 @@ class LetGo(Exception):
 class Run:
     """The way of one request, from its entry to its outcome."""
 
-    def __init__(self, engine: Engine, book: Book, wishes: Wishes, known: Known) -> None:
+    def __init__(self, engine: Engine, book: Book, keeping: Keeping, wishes: Wishes, known: Known) -> None:
         self._engine = engine
         self._book = book
+        self._keeping = keeping
         self._wishes = wishes
         self.item = known.item
         self.entry = known.entry
@@ -104,6 +98,10 @@ class Run:
         self.price: Estimate | None = None
         self.reserved = 0.0
         """Units set aside for it."""
+        self.tasks = 1
+        """How many were made for it in this run, or tried to be."""
+        self.earlier = known.entry.earlier
+        """What attempts of earlier runs took."""
         self.told = False
         """Whether its outcome was handed out: all that is left is to end."""
         self._task: Task[Any] | None = None
@@ -151,17 +149,25 @@ class Run:
                 raise LetGo from None
             except Exception as error:  # noqa: BLE001 - one request's failure must not end the others
                 self.fate, failure = fate_of(error), error
-            if self.fate is Fate.LATER:
+            if self.fate is Fate.LATER and not (self._book.closed and self.entry.state is not State.PLANNED):
                 if self._book.closed:
                     raise LetGo
                 await asyncio.sleep(pause)
                 pause = min(_PAUSE_MAX, 2 * pause)
             elif self._may_retry:
-                self.entry, self.plan = self._book.retried(self.entry), Plan.RETRY
-                self._task = self.job = None
-                self._sent = self._strange = False
+                self._begin_again()
             else:
                 return await self._failed(failure)
+
+    def _begin_again(self) -> None:
+        """Its task failed: the next one begins, with what was set aside for it."""
+        units = self._task.record.units if self._task is not None and self._task.record is not None else None
+        self.entry = msgspec.structs.replace(self.entry, units=units, state=State.FAILED)
+        self._book.attempt_failed(self)
+        self.entry, self.plan = self._keeping.retried(self.entry, self._engine.account), Plan.RETRY
+        self.tasks += 1
+        self._task = self.job = None
+        self._sent = self._strange = False
 
     @property
     def _may_retry(self) -> bool:
@@ -199,6 +205,7 @@ class Run:
         )
         job.doubt, job.first_sent = self._sent, self.entry.times.planned or 0.0
         job.elsewhere, job.digests = self._strange, self._digests
+        job.allowed = lambda: self._book.may_send(self)
         job.before, job.put_off = self._before, self._put_off
         try:
             live = await self._engine.creates.submit(job)
@@ -214,8 +221,6 @@ class Run:
 
     async def _before(self) -> None:
         """Before the first byte: from here on the task may exist."""
-        if not self._book.may_send(self):
-            raise Withdrawn
         self._sent = True
         self.entry = msgspec.structs.replace(
             self.entry,
@@ -223,7 +228,7 @@ class Run:
             reserved=self.reserved,
             account=self._engine.account,
         )
-        await self._book.put(self.entry)
+        await self._keeping.put(self.entry)
 
     def _put_off(self) -> None:
         """What was sent was surely refused, and it queues again; in a batch that was stopped it need not."""
@@ -235,7 +240,7 @@ class Run:
         """Write down that nothing of it exists: to go on with it later needs no search."""
         self._sent = False
         self.entry = unsent(self.entry)
-        self._book.put_soon(self.entry)
+        self._keeping.put_soon(self.entry)
 
     async def _note_success(self) -> None:
         if self.entry.state in (State.PLANNED, State.CREATED):
@@ -253,7 +258,7 @@ class Run:
         if state in (State.DONE, State.FAILED):
             times = msgspec.structs.replace(times, done=now)
         self.entry = advance(self.entry, state, times=times, **facts)
-        await self._book.put(self.entry)
+        await self._keeping.put(self.entry)
 
     async def _fetch(self, task: Task[Any], result: Result) -> tuple[StoredFile, ...]:
         """Store its files; results of some kinds name none."""
@@ -286,6 +291,8 @@ class Run:
             except JournalError as broken:  # which ends the batch; the failure is still an outcome
                 self.fate, error = Fate.ACCOUNT, broken
         record = self._task.record if self._task is not None else None
+        if self.entry.state is State.DONE:  # only its files are missing, which an earlier run had
+            return self._outcome(error=error, record=record, resumed=True, files=())
         return self._outcome(error=error, record=record)
 
     def _not_found(self, error: TaskNotFound) -> TaskNotFound | ResultExpired:
@@ -294,7 +301,10 @@ class Run:
             text = "it was made under another key: if of another account, go on with a key of that one"
             return TaskNotFound(f"{error.message}; {text}", id=error.id, request_id=error.request_id)
         if self.entry.ended:
-            text = f"the files of task {error.id} are gone: the vendor keeps results for 30 days"
+            text = (
+                f"the files of task {error.id} are gone, here and there: the vendor keeps them for 30 days;"
+                " refetch=False leaves it at that"
+            )
             return ResultExpired(text, task_id=error.id)
         return error
 
@@ -326,15 +336,24 @@ def remembered(known: Known, folder: Path | None) -> Outcome[Any]:
 
 
 def outcome_of(
-    item: Item, entry: Entry, folder: Path | None, *, ended: float, resumed: bool = False, **facts: Any
+    item: Item,
+    entry: Entry,
+    folder: Path | None,
+    *,
+    ended: float,
+    resumed: bool = False,
+    files: tuple[Path, ...] | None = None,
+    **facts: Any,
 ) -> Outcome[Any]:
     """Return the outcome of a job: what its entry holds, and more facts."""
+    if files is None:
+        files = tuple([folder / file.name for file in entry.files]) if folder and entry.files else ()
     return Outcome(
         position=item.position,
         key=item.key,
         request=item.request,
-        files=tuple([folder / file.name for file in entry.files]) if folder and entry.files else (),
-        units=None if entry.units is None else float(entry.units),
+        files=files,
+        units=None if entry.units is None else float(entry.units) + entry.earlier,
         attempts=entry.attempt + 1,
         resumed=resumed,
         started=entry.times.planned or 0.0,

@@ -271,6 +271,16 @@ class Store:
             return row is not None
         raise self.error(failure)
 
+    def extent(self) -> tuple[int, int]:
+        """Return how many jobs there are, and the last position of one; -1 if there is none."""
+        try:
+            row = self._read().execute("SELECT count(*), coalesce(max(position), -1) FROM jobs").fetchone()
+        except sqlite3.Error as error:
+            failure = error
+        else:
+            return row[0], row[1]
+        raise self.error(failure)
+
     def page(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Return packed entries by number, in the order in which they were first written."""
         query = "SELECT number, entry FROM jobs WHERE number>? ORDER BY number LIMIT ?"

@@ -73,6 +73,7 @@ LAYERS = (
         "client",
         "intake",
         "interrupts",
+        "keeping",
         "outcomes",
         "plans",
         "purse",

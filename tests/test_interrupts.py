@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from kling_async.interrupts import Interrupts
+from kling_async.interrupts import Interrupts, _desks
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -78,6 +78,23 @@ async def test_somebody_else_s_handler_is_left_alone() -> None:
         assert signal.getsignal(signal.SIGTERM) is own
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+async def test_a_handler_that_came_meanwhile_stays() -> None:
+    """A server that takes SIGTERM while the batch runs keeps it; a loop that is gone is not remembered."""
+    before = handlers()
+    loop = asyncio.get_running_loop()
+    interrupts = Interrupts(lambda _: None)
+    interrupts.listen()
+    heard = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, heard.set)
+    try:
+        interrupts.deafen()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(heard.wait(), 5)
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+    assert handlers() == before and loop not in _desks
 
 
 def test_in_another_thread_nothing_is_touched() -> None:

@@ -151,6 +151,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """It failed, and a new task may succeed."""
     apart: bool = False
     """Another job was at its position in an earlier run: its files need another index."""
+    earlier: float = 0.0
+    """Units that its earlier attempts took, if failed tasks were billed."""
 
     @property
     def ended(self) -> bool:
@@ -202,7 +204,7 @@ def advance(entry: Entry, state: State, **facts: Any) -> Entry:
     if state not in (State.DONE, State.FAILED):
         return new
     needless = state is State.FAILED or new.files
-    return msgspec.structs.replace(new, defaults={}, account="", record=None if needless else new.record)
+    return msgspec.structs.replace(new, defaults={}, record=None if needless else new.record)
 
 
 def retried(entry: Entry, journal_id: str, **facts: Any) -> Entry:
@@ -224,6 +226,7 @@ def retried(entry: Entry, journal_id: str, **facts: Any) -> Entry:
         pool=entry.pool,
         apart=entry.apart,
         attempt=attempt,
+        earlier=round(entry.earlier + cost_of(entry), 6),
         **facts,
     )
 
@@ -234,7 +237,7 @@ def unsent(entry: Entry) -> Entry:
 
 
 def cost_of(entry: Entry) -> float:
-    """Return the units its task took: as the vendor said, else, if it succeeded, what was set aside."""
+    """Return the units this attempt took: as the vendor said, else, if it succeeded, what was set aside."""
     if entry.units is not None:
         return float(entry.units)
     return entry.reserved if entry.state in (State.SUCCEEDED, State.DONE) else 0.0

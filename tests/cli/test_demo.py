@@ -160,7 +160,7 @@ def test_only_yes_goes_on(
     assert main(["demo", "--live", "--count", "4", "--out", str(tmp_path / "out")]) == 1
     out, err = capsys.readouterr()
     cost = "40 image units and 3 video units"
-    assert out == f"This makes 2 videos and 2 sets of images for {cost} of your account.\n"
+    assert out == f"This makes up to 2 videos and 2 sets of images for {cost} of your account.\n"
     assert err == ("kling: nobody to ask; add --yes\n" if text is None else "")
     assert not (tmp_path / "out").exists()
 

@@ -19,6 +19,7 @@ from kling_async.core.record import (
     StoredFile,
     Times,
     advance,
+    cost_of,
     failure_of,
     follows,
     kept,
@@ -124,8 +125,18 @@ def test_what_is_finished_shrinks(state: State, files: tuple[StoredFile, ...] | 
     running = entry(State.SUCCEEDED, task_id="847", units="3.5", record=kept(RECORD))
     shrunk = advance(running, state, files=files)
     assert (shrunk.record is not None) is keeps
-    assert (shrunk.defaults, shrunk.account) == ({}, "")
-    for fact in ("identity", "position", "key", "label", "task_id", "units", "times", "external_task_id"):
+    assert shrunk.defaults == {}
+    for fact in (
+        "account",
+        "identity",
+        "position",
+        "key",
+        "label",
+        "task_id",
+        "units",
+        "times",
+        "external_task_id",
+    ):
         assert getattr(shrunk, fact) == getattr(running, fact)
     assert len(pack(shrunk)) < len(pack(running))
 
@@ -171,6 +182,17 @@ def test_what_a_new_run_does(
 ) -> None:
     """Look before a doubtful create, wait, fetch, or nothing; files wanted later are fetched later."""
     assert resume(entry(state, files=files), wanted_files=wanted) is plan
+
+
+def test_what_failed_attempts_took_is_remembered() -> None:
+    """Attempt by attempt; a task that succeeded without a bill costs what was set aside."""
+    first = advance(entry(task_id="1", reserved=3.0), State.FAILED, units="2.5", error=Failure("x", "m"))
+    second = retried(first, "journal")
+    assert (second.earlier, cost_of(second), cost_of(first)) == (2.5, 0.0, 2.5)
+    third = retried(advance(second, State.FAILED, units="0.1", error=Failure("x", "m")), "journal")
+    assert third.earlier == 2.6
+    done = advance(entry(reserved=3.0), State.DONE)
+    assert (cost_of(done), cost_of(advance(done, State.DONE, units="2"))) == (3.0, 2.0)
 
 
 def test_a_create_that_was_surely_refused_is_no_doubt() -> None:
@@ -239,6 +261,7 @@ def test_the_stored_form_is_pinned() -> None:
         "image",
         False,
         False,
+        0.0,
     ]
     assert unpack(pack(full)) == full
 

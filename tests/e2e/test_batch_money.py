@@ -83,7 +83,8 @@ async def test_tasks_begun_without_a_limit_count_when_there_is_one(tmp_path: Pat
     async with pair(seconds=1000) as (emu, client):
         await begin(client, [clip("a"), clip("b")], tmp_path)
         found, report = await told(client, [clip("c"), clip("a"), clip("b")], tmp_path, max_units=6)
-        assert (found, report.stopped) == ([], "max_units") and len(emu.tasks) == 2
+        assert [o.position for o in found] == [1, 2] and len(emu.tasks) == 2  # what is paid is told
+        assert report.stopped == "max_units" and report.units == {"video": 6.0}
 
 
 async def test_raw_tasks_count_in_their_own_pool(tmp_path: Path) -> None:
