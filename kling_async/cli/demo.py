@@ -136,11 +136,14 @@ async def _demo(requests: Sequence[TaskRequest[Any]], options: argparse.Namespac
             signals=options.live,  # in the emulator nothing is lost that would be worth waiting for
         )
         results = await stack.enter_async_context(batch)
+        files = 0
         async for outcome in results:
             _tell(progress, outcome)
+            files += len(outcome.files)
     report = results.report
     progress.close()
-    print(_summary(progress.counts, report, time.monotonic() - started, folder, live=options.live))
+    where = f"{files} files in {folder}/"
+    print(_summary(progress.counts, report, time.monotonic() - started, where, live=options.live))
     if report.stopped.startswith("SIG"):
         return 130
     return 1 if report.failed or report.stopped else 0
@@ -153,7 +156,7 @@ def _journal(folder: Path) -> Path:
 
 def _key(number: int, request: TaskRequest[Any]) -> str:
     """Name a request's files by its prompt: ``05-bread-rises-in-an-oven``."""
-    words = re.findall(r"[a-z0-9]+", _title(request).lower())
+    words = re.findall(r"[a-z0-9]+", _title(request).lower().replace("'", ""))
     return "-".join([f"{number:02}", *words[:5]])
 
 
@@ -201,9 +204,9 @@ def _title(request: TaskRequest[Any]) -> str:
     return getattr(request, "prompt", None) or ""
 
 
-def _summary(counts: Counts, report: Report, seconds: float, folder: Path, *, live: bool) -> str:
+def _summary(counts: Counts, report: Report, seconds: float, where: str, *, live: bool) -> str:
     text = f"""
-{counts.succeeded} of {counts.total} tasks succeeded in {seconds:.0f} s; {counts.files} files in {folder}/
+{counts.succeeded} of {counts.total} tasks succeeded in {seconds:.0f} s; {where}
   {counts.waited} submits waited for a slot
   {counts.refused} refusals (1303, account full) became waiting, none became an error
   {counts.asked} status questions, {_by_pool(report.units)}"""

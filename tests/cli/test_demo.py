@@ -73,6 +73,8 @@ def test_the_demo_makes_files_and_says_what_it_did(
     assert "Nothing is paid." in out and "kling demo --live" in out
     for path in folder.iterdir():
         assert re.search(rf"(?m)^  {re.escape(path.name)}  \S", out), "each file is named with its prompt"
+    assert main(["demo", "--count", "3", "--speed", "5000", "--out", str(folder)]) == 0
+    assert "3 files in" in capsys.readouterr().out, "also where they lie there already"
 
 
 def test_the_whole_demo_meets_a_full_account_and_shows_no_error(
