@@ -98,7 +98,8 @@ def _agreed(requests: Sequence[TaskRequest[Any]], *, assume_yes: bool) -> bool:
     videos = sum(isinstance(r, v1.TextToVideo) for r in requests)
     cost = _units(requests)
     print(
-        f"This makes {videos} videos and {len(requests) - videos} sets of images for {cost} of your account."
+        f"This makes up to {videos} videos and {len(requests) - videos} sets of images"
+        f" for {cost} of your account."
     )
     if assume_yes:
         return True
