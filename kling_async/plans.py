@@ -129,7 +129,7 @@ class Accounts:
 
     def _advice(self, stopped: str, running: int, waiting: int, journal: Path | None) -> str:
         """Say how to go on, if anything is left."""
-        wrong = f"{self._wrong} cannot be made as they are: their errors say what to mend"
+        wrong = f"{self._wrong} refused unsent: the errors say what to mend"
         if not (stopped or running or waiting or self._open):
             return f"{wrong}." if self._wrong else ""
         said = [f"{self._done} done"]

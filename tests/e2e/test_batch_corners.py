@@ -357,7 +357,7 @@ async def test_requests_that_are_wrong_are_to_be_mended() -> None:
     """The same again would change nothing."""
     async with pair(seconds=5) as (_, client):
         _, report = await told(client, [clip(""), clip("good")])
-        assert report.advice == "1 cannot be made as they are: their errors say what to mend."
+        assert report.advice == "1 refused unsent: the errors say what to mend."
         _, report = await told(client, [clip("a")], max_units=1)
         assert report.stopped == "max_units"
 
