@@ -24,17 +24,16 @@ from kling_async.intake import Intake, Requests
 from kling_async.interrupts import Interrupts
 from kling_async.journal import Journal
 from kling_async.keeping import Keeping
-from kling_async.plans import Accounts, expected_seconds, plan_of
+from kling_async.plans import Accounts, plan_of
 from kling_async.purse import Purse
 from kling_async.register import Register
 from kling_async.runs import LetGo, Run, remembered
 from kling_async.wishes import Wishes, check_options, ready_folder, template_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from kling_async.engine import Engine
-    from kling_async.intake import Item
     from kling_async.outcomes import Outcome, Report
     from kling_async.outcomes import Plan as DryRun
     from kling_async.prices import Estimate
@@ -97,7 +96,7 @@ class Batch(Generic[R]):
             places=None if downloads is None else asyncio.Semaphore(downloads),
         )
         self._on_error = on_error
-        self._order = order
+        self._order: Order = order
         self._register = Register(engine, self._journal, self._wishes, label)
         self._most_ahead = ahead
         self._purse = Purse(max_units, price)
@@ -217,14 +216,16 @@ class Batch(Generic[R]):
         async with contextlib.AsyncExitStack() as stack:
             if self._journal is not None:
                 await stack.enter_async_context(self._journal)
-            chunks = await stack.enter_async_context(aclosing(self._looked_up(planning=True)))
+            looked_up = self._register.look_up(self._intake, self._order, lambda: True)
+            chunks = await stack.enter_async_context(aclosing(looked_up))
             return await plan_of(self._engine, chunks, self._purse.priced)
 
     # -- feeding
 
     async def _feed(self) -> None:
         try:
-            async with aclosing(self._looked_up()) as chunks:
+            looked_up = self._register.look_up(self._intake, self._order, lambda: self._dry)
+            async with aclosing(looked_up) as chunks:
                 async for jobs in chunks:
                     for job in jobs:
                         if job.over and len(self._ready) < _REMEMBERED_MAX:
@@ -239,20 +240,6 @@ class Batch(Generic[R]):
             reason = "journal" if isinstance(error, JournalError) else "input"
             self._stopped, self._fatal = self._stopped or reason, error
 
-    async def _looked_up(self, *, planning: bool = False) -> AsyncGenerator[list[Known], None]:
-        """Yield requests with what is known of them; when only planning, in the largest chunks."""
-        self._register.begin()
-        self._intake.familiar(all_of_it=planning)
-        try:
-            async with aclosing(self._chunks()) as chunks:
-                async for chunk in chunks:
-                    found = await self._register.find(chunk)
-                    fast = planning or self._dry or all(job.over for job in found)
-                    self._intake.familiar(all_of_it=fast)
-                    yield found
-        finally:
-            self._register.close()
-
     @property
     def _goes_on(self) -> bool:
         return not self._closed and (self._dry or not self._stopped)
@@ -262,11 +249,6 @@ class Batch(Generic[R]):
         jobs, last = self._old
         far = self._order == "given" and job.item.position > last + _GROWN
         return far or self._register.known >= jobs
-
-    def _chunks(self) -> AsyncGenerator[list[Item], None]:
-        if self._order == "longest":
-            return self._intake.longest(lambda request: expected_seconds(self._engine, request))
-        return self._intake.chunks()
 
     async def _may_begin(self, job: Known) -> bool:
         """Begin with a request when there is room and money for it; False: no more may be begun."""

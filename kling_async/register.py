@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import os
 import uuid
+from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -16,19 +18,20 @@ from kling_async.core.identity import defaults_of, external_id, fingerprint, ide
 from kling_async.core.record import Entry, Plan, resume, retried
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.loops import in_thread
+from kling_async.plans import expected_seconds
 from kling_async.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from pathlib import Path
 
     from kling_async.core.record import StoredFile
     from kling_async.engine import Engine
     from kling_async.inputs import Media
-    from kling_async.intake import Item
+    from kling_async.intake import Intake, Item
     from kling_async.journal import Journal
     from kling_async.wire import TaskRequest
-    from kling_async.wishes import Wishes
+    from kling_async.wishes import Order, Wishes
 
 __all__ = ["Known", "Register"]
 
@@ -77,15 +80,28 @@ class Register:
         self.known = 0
         """How many were found in the journal so far."""
 
-    def begin(self) -> None:
-        """The input begins, perhaps again."""
-        self.close()
-        self._keys, self._names, self.known = Tally(), Tally(), 0
+    async def look_up(
+        self, intake: Intake, order: Order, in_a_hurry: Callable[[], bool]
+    ) -> AsyncGenerator[list[Known], None]:
+        """Yield an input's requests, from its beginning, with what is known of them.
 
-    def close(self) -> None:
-        """Nothing more will be looked up."""
-        self._keys.close()
-        self._names.close()
+        Args:
+            intake: The input.
+            order: As it comes, or what takes longest first.
+            in_a_hurry: Whether to take large steps also where something is to be made.
+        """
+        self._keys, self._names, self.known = Tally(), Tally(), 0
+        intake.familiar(all_of_it=in_a_hurry())
+        seconds = partial(expected_seconds, self._engine)
+        try:
+            async with aclosing(intake.longest(seconds) if order == "longest" else intake.chunks()) as chunks:
+                async for chunk in chunks:
+                    found = await self.find(chunk)
+                    intake.familiar(all_of_it=in_a_hurry() or all(job.over for job in found))
+                    yield found
+        finally:
+            self._keys.close()
+            self._names.close()
 
     async def find(self, items: Sequence[Item]) -> list[Known]:
         """Return what is known of these, in order; asked for together they cost few turns of a thread."""
