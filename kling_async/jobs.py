@@ -129,13 +129,13 @@ class Job:
         """Seconds from then to its latest admission."""
         self.deadline: float | None = None
         self.timer: asyncio.TimerHandle | None = None
-        self.allowed: Callable[[], bool] = lambda: True
+        self.allowed: Callable[[], bool] | None = None
         """Asked before each attempt; False: it is not to be sent after all."""
         self.before: Callable[[], Awaitable[None]] | None = None
         """Awaited before the first byte, anew after each `put_off`; what it raises ends the create unsent."""
         self.put_off: Callable[[], None] | None = None
         """Called when what was sent was surely refused, and it queues again."""
-        self.digests: Mapping[Media, str] = {}
+        self.digests: Mapping[Media, str] | None = None
         """SHA-256 of files whose content must still be that one when they are read."""
         self.body: bytes | None = None
         self.sent = False

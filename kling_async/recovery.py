@@ -51,7 +51,7 @@ RECHECK_MAX: Final = 300.0
 
 _ELSEWHERE: Final = (
     "an earlier run may have sent it under another key, and this key does not find it: go on with that key;"
-    " if it is gone for good, name the job anew, with another key= of the batch"
+    " if it is gone for good, give the request another name: (key, request)"
 )
 
 
