@@ -59,18 +59,6 @@ async def test_a_closed_account_leaves_no_doubt(tmp_path: Path) -> None:
         assert outcome.ok and creates(emu) == 1 and searches(emu) == 0
 
 
-async def test_a_create_on_its_way_stays_in_doubt(tmp_path: Path) -> None:
-    """Left while its answer was out: the next run looks before it sends, and finds it."""
-    async with pair(seconds=30) as (emu, client):
-        emu.fault("create", kind="hang", acts=True)
-        async with client.batch([clip("a")], journal=tmp_path / "jobs.sqlite"):
-            await until(lambda: emu.tasks)
-        await client.aclose()
-        async with client_of(emu) as later:
-            (outcome,) = await go(later, [clip("a")], tmp_path)
-        assert outcome.ok and len(emu.tasks) == 1
-
-
 # -- failures
 
 
