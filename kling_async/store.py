@@ -11,7 +11,7 @@ import os
 import secrets
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kling_async.core.record import State, follows, pack
 from kling_async.errors import JournalError
@@ -240,55 +240,29 @@ class Store:
 
     def find(self, identities: Iterable[bytes], ahead: int) -> Ahead:
         """Return the packed entries of those that are there, and as many of those that follow by position."""
-        db = self._read()
         found: Ahead = {}
-        try:
-            for identity in identities:
-                if identity in found:
-                    continue
-                row = db.execute("SELECT position, entry FROM jobs WHERE identity=?", (identity,)).fetchone()
-                if row is not None:
-                    found[identity] = row[1]
-                    found.update(
-                        db.execute(
-                            "SELECT identity, entry FROM jobs WHERE position>? ORDER BY position LIMIT ?",
-                            (row[0], ahead),
-                        )
-                    )
-        except sqlite3.Error as error:
-            failure = error
-        else:
-            return found
-        raise self.error(failure)
+        for identity in identities:
+            if identity in found:
+                continue
+            for position, entry in self._rows("SELECT position, entry FROM jobs WHERE identity=?", identity):
+                found[identity] = entry
+                query = "SELECT identity, entry FROM jobs WHERE position>? ORDER BY position LIMIT ?"
+                found.update(self._rows(query, position, ahead))
+        return found
 
     def has_position(self, position: int) -> bool:
         """Tell whether any job was at this place of an input."""
-        try:
-            row = self._read().execute("SELECT 1 FROM jobs WHERE position=?", (position,)).fetchone()
-        except sqlite3.Error as error:
-            failure = error
-        else:
-            return row is not None
-        raise self.error(failure)
+        return bool(self._rows("SELECT 1 FROM jobs WHERE position=? LIMIT 1", position))
 
     def extent(self) -> tuple[int, int]:
         """Return how many jobs there are, and the last position of one; -1 if there is none."""
-        try:
-            row = self._read().execute("SELECT count(*), coalesce(max(position), -1) FROM jobs").fetchone()
-        except sqlite3.Error as error:
-            failure = error
-        else:
-            return row[0], row[1]
-        raise self.error(failure)
+        ((jobs, last),) = self._rows("SELECT count(*), coalesce(max(position), -1) FROM jobs")
+        return jobs, last
 
     def page(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Return packed entries by number, in the order in which they were first written."""
         query = "SELECT number, entry FROM jobs WHERE number>? ORDER BY number LIMIT ?"
-        try:
-            return self._read().execute(query, (after, limit)).fetchall()
-        except sqlite3.Error as error:
-            failure = error
-        raise self.error(failure)
+        return self._rows(query, after, limit)
 
     def digest(self, path: str) -> str | None:
         """Return the SHA-256 of a file if it is known and the file unchanged.
@@ -298,23 +272,23 @@ class Store:
         """
         found = Path(path).stat()
         query = "SELECT sha256 FROM digests WHERE path=? AND size=? AND mtime_ns=?"
+        rows = self._rows(query, path, found.st_size, found.st_mtime_ns)
+        return str(rows[0][0]) if rows else None
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        """Read what is committed."""
+        if self._reader is None:
+            raise self.error("it is closed")
         try:
-            row = self._read().execute(query, (path, found.st_size, found.st_mtime_ns)).fetchone()
+            return self._reader.execute(query, values).fetchall()
         except sqlite3.Error as error:
             failure = error
-        else:
-            return None if row is None else str(row[0])
         raise self.error(failure)
 
     def _open(self) -> sqlite3.Connection:
         if self._db is None:
             raise self.error("it is closed")
         return self._db
-
-    def _read(self) -> sqlite3.Connection:
-        if self._reader is None:
-            raise self.error("it is closed")
-        return self._reader
 
     def close(self) -> None:
         """Close the database, then give the lock back. Again: does nothing."""
