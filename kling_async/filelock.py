@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-__all__ = ["FileLock", "Held"]
+__all__ = ["TAKEN", "FileLock", "Held", "lock"]
 
 
 class Held(Exception):
@@ -38,9 +38,9 @@ class FileLock:
     def __init__(self, path: Path) -> None:
         self._file: BinaryIO | None = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", 0)
         try:
-            _lock(self._file.fileno())
+            lock(self._file.fileno())
         except OSError as error:
-            if error.errno not in _TAKEN:
+            if error.errno not in TAKEN:
                 self.release()
                 raise
             holder = self._file.read(20).decode("ascii", "replace").strip()
@@ -60,7 +60,8 @@ class FileLock:
             file.close()
 
 
-_TAKEN: Final = {errno.EAGAIN, errno.EACCES, errno.EDEADLK}
+TAKEN: Final = {errno.EAGAIN, errno.EACCES, errno.EDEADLK}
+"""What `lock` raises where somebody else holds it."""
 _held: Final[weakref.WeakSet[FileLock]] = weakref.WeakSet()
 
 
@@ -76,7 +77,8 @@ if sys.platform == "win32":
 
     _FAR: Final = 1 << 30  # a locked byte cannot be read by others, and the holder's id should be
 
-    def _lock(fd: int) -> None:
+    def lock(fd: int) -> None:
+        """Lock an open file until it is closed; OSError if that cannot be had now."""
         os.lseek(fd, _FAR, os.SEEK_SET)
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         os.lseek(fd, 0, os.SEEK_SET)
@@ -84,7 +86,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _lock(fd: int) -> None:
+    def lock(fd: int) -> None:
+        """Lock an open file until it is closed; OSError if that cannot be had now."""
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     os.register_at_fork(after_in_child=_forget)

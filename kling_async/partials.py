@@ -6,7 +6,6 @@ All in here is plain file work, done in threads by `kling_async.downloads`.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import msgspec
 
 from kling_async.core.ranges import BEGINNING, NOTHING, OVERLAP, Here
+from kling_async.filelock import TAKEN, lock
 from kling_async.headers import HEAD, judge_result
 
 if TYPE_CHECKING:
@@ -202,10 +202,10 @@ def _take(path: Path, flags: int = _OPEN) -> BinaryIO | None:
     for _ in range(_CHASES):
         file = os.fdopen(os.open(path, flags, 0o600), "r+b")
         try:
-            _lock(file.fileno())
+            lock(file.fileno())
         except OSError as error:
             file.close()
-            if error.errno not in _TAKEN:
+            if error.errno not in TAKEN:
                 raise _NoLocks from None
             return None
         with contextlib.suppress(FileNotFoundError):
@@ -260,19 +260,3 @@ def _sync_folder(folder: Path) -> None:
     with contextlib.suppress(OSError):
         os.fsync(file)
     os.close(file)
-
-
-_TAKEN: Final = {errno.EAGAIN, errno.EACCES, errno.EDEADLK}
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: int) -> None:
-        os.lseek(file, 1 << 30, os.SEEK_SET)
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(file: int) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

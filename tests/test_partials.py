@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from kling_async import partials
+from kling_async import filelock, partials
 from kling_async.core.ranges import BEGINNING, NOTHING, OVERLAP, Here, Whole
 from kling_async.partials import Partial, write_private
 
@@ -212,7 +212,7 @@ def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest
     def unable(_: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(partials, "_lock", unable)
+    monkeypatch.setattr(partials, "lock", unable)
     parts = [opened(tmp_path)[0] for _ in range(2)]
     assert parts[0]._path != parts[1]._path
     for part in parts:
@@ -268,14 +268,14 @@ def test_a_part_that_gets_its_name_meanwhile_is_left_alone(
 ) -> None:
     """Between opening and locking, another may finish: what is locked then is the whole file, not a part."""
     left(tmp_path)
-    lock = partials._lock
+    lock = filelock.lock
 
     def late(file: int) -> None:
-        monkeypatch.setattr(partials, "_lock", lock)
+        monkeypatch.setattr(partials, "lock", lock)
         (tmp_path / PART).replace(tmp_path / "a.mp4")
         lock(file)
 
-    monkeypatch.setattr(partials, "_lock", late)
+    monkeypatch.setattr(partials, "lock", late)
     part, here = opened(tmp_path)
     assert here.size == 6000 and here.etag == ""
     part.begin(COMING)

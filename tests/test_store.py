@@ -360,7 +360,7 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
     def none(*_: Any) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("kling_async.filelock._lock", none)
+    monkeypatch.setattr("kling_async.filelock.lock", none)
     with pytest.raises(JournalError, match="No locks available"):
         Store(tmp_path / "j.sqlite")
 
