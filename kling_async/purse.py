@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-from kling_async.core.budget import Budget
+from kling_async.core.budget import Budget, is_amount
 from kling_async.core.record import cost_of
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.prices import estimate
@@ -38,7 +37,7 @@ class Purse(Budget):
         units = None if self._price is None else self._price(request)
         if units is None:
             return found
-        if isinstance(units, bool) or not isinstance(units, int | float) or not 0 <= units < math.inf:
+        if not is_amount(units):
             raise RequestInvalid(
                 "batch", [Problem("price", f"gave {units!r:.40}, not units from 0, or None")]
             )

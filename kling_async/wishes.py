@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import tempfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from kling_async.core.budget import is_amount
 from kling_async.core.packs import POOLS
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.loops import in_thread
@@ -56,7 +56,7 @@ def check_options(on_error: object, order: object, max_units: object, **counts: 
     wrong += [
         Problem("max_units", f"must be units from 0, or such by pool, not {amount!r:.40}")
         for amount in amounts
-        if amount is not None and (isinstance(amount, bool) or not _is_amount(amount))
+        if amount is not None and not is_amount(amount)
     ]
     if isinstance(max_units, Mapping):
         known = ", ".join(POOLS)
@@ -79,10 +79,6 @@ def template_of(name: str) -> Template:
     if not template.fields & {"index", "task_id", "key"}:
         raise RequestInvalid("batch", [Problem("name", "needs {index}, {task_id} or {key}")])
     return template
-
-
-def _is_amount(amount: object) -> bool:
-    return isinstance(amount, int | float) and 0 <= amount < math.inf
 
 
 async def ready_folder(folder: Path | None) -> None:

@@ -5,12 +5,18 @@ A number counts for the units of every pool on its own, for a unit of video is n
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Budget"]
+__all__ = ["Budget", "is_amount"]
+
+
+def is_amount(units: object) -> bool:
+    """Tell whether something is a number of units."""
+    return isinstance(units, int | float) and not isinstance(units, bool) and 0 <= units < math.inf
 
 
 class Budget:
