@@ -64,7 +64,7 @@ class Intake:
         clock = asyncio.get_running_loop().time
         values, chunk, began = iter(self._requests), list[Item](), clock()
         broken: Exception | None = None
-        while broken is None:
+        while True:
             try:
                 chunk.append(self._item(next(values)))
             except StopIteration:
@@ -174,24 +174,18 @@ class _Reader:
             except asyncio.CancelledError as error:
                 if (task := asyncio.current_task()) is not None and task.cancelling():
                     raise
-                lost = RuntimeError("something that the batch's input waited for was cancelled")
-                lost.__cause__ = error
-                self._tell(lost)
-                return
-            except Exception as error:  # noqa: BLE001 - told to who asked
-                self._tell(error)
-                return
+                raise RuntimeError("something that the batch's input waited for was cancelled") from error
             if not self._answer.done():
                 self._answer.set_result(value)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Leave nobody waiting, whatever ended the reading."""
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if not isinstance(error, Exception):  # which would not be told, but end this loop
             lost = RuntimeError(f"the batch's input ended with {type(error).__name__}")
             lost.__cause__ = error
-            self._tell(lost)
-
-    def _tell(self, error: Exception) -> None:
+            error = lost
         if not self._answer.done():
             self._answer.set_exception(error)
 

@@ -87,8 +87,6 @@ class Run:
         self._wishes = wishes
         self.item = known.item
         self.entry = known.entry
-        self.plan = known.plan
-        """What is left to do for it."""
         self.paid = known.entry.ended
         """Whether an earlier run saw its task end: what it cost is counted there."""
         self.job: Job | None = None
@@ -149,11 +147,11 @@ class Run:
                 raise LetGo from None
             except Exception as error:  # noqa: BLE001 - one request's failure must not end the others
                 self.fate, failure = fate_of(error), error
-            if self.fate is Fate.LATER and not (self._book.closed and self.entry.state is not State.PLANNED):
-                if self._book.closed:
-                    raise LetGo
+            if self.fate is Fate.LATER and not self._book.closed:
                 await asyncio.sleep(pause)
                 pause = min(_PAUSE_MAX, 2 * pause)
+            elif self.fate is Fate.LATER and self.entry.state is State.PLANNED:
+                raise LetGo
             elif self._may_retry:
                 self._begin_again()
             else:
@@ -164,7 +162,7 @@ class Run:
         units = self._task.record.units if self._task is not None and self._task.record is not None else None
         self.entry = msgspec.structs.replace(self.entry, units=units, state=State.FAILED)
         self._book.attempt_failed(self)
-        self.entry, self.plan = self._keeping.retried(self.entry, self._engine.account), Plan.RETRY
+        self.entry = self._keeping.retried(self.entry, self._engine.account)
         self.tasks += 1
         self._task = self.job = None
         self._sent = self._strange = False

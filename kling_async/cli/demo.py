@@ -133,7 +133,7 @@ async def _demo(requests: Sequence[TaskRequest[Any]], options: argparse.Namespac
             keyed,
             download_to=folder,
             name="{key}",
-            journal=_journal(folder) if options.live else None,
+            journal=folder / "demo.sqlite" if options.live else None,
             signals=options.live,  # in the emulator nothing is lost that would be worth waiting for
         )
         results = await stack.enter_async_context(batch)
@@ -142,17 +142,11 @@ async def _demo(requests: Sequence[TaskRequest[Any]], options: argparse.Namespac
             _tell(progress, outcome)
             files += len(outcome.files)
     report = results.report
-    progress.close()
     where = f"{files} files in {folder}/"
     print(_summary(progress.counts, report, time.monotonic() - started, where, live=options.live))
     if report.stopped.startswith("SIG"):
         return 130
     return 1 if report.failed or report.stopped else 0
-
-
-def _journal(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / "demo.sqlite"
 
 
 def _key(number: int, request: TaskRequest[Any]) -> str:
