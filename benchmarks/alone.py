@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.simulation import COST
 from kling_async.core.durations import Durations
-from kling_async.core.questions import Forms
+from kling_async.core.queries import QueryForms
 from kling_async.core.schedule import Schedule
 from kling_async.options import Polling, Retry
 
@@ -148,7 +148,7 @@ class Alone:
 
     def polls(self, end: float = math.inf) -> Iterator[float]:
         """Yield when it asks about a task that ends at ``end``, up to the poll that sees it."""
-        schedule = Schedule(Polling(), Retry(), self.durations, Forms(batch_ids=True), self.rng)
+        schedule = Schedule(Polling(), Retry(), self.durations, QueryForms(batch_ids=True), self.rng)
         schedule.add("task", pool="video", path="/v1", kind="kind", median=self.prior, now=0.0)
         schedule.want("task")
         now = 0.0

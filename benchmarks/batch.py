@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from kling_async import Client, Polling, v1
 from kling_async.core.verdict import Accepted, Answer, Got
-from kling_async.wire import decode_task
+from kling_async.records import decode_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

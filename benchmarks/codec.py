@@ -18,9 +18,9 @@ import msgspec
 
 from kling_async import v1
 from kling_async.catalog import endpoint_of
-from kling_async.files import _encode
-from kling_async.results import result_of
-from kling_async.wire import decode_envelope, decode_list
+from kling_async.orchestrator.bodies import _encode
+from kling_async.orchestrator.results import result_of
+from kling_async.records import decode_envelope, decode_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable

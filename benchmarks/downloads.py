@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import aiohttp
 
 from kling_async import Client, Polling, v1
-from kling_async.downloads import AT_ONCE
+from kling_async.runtime.loop import DOWNLOADS_AT_ONCE
 from kling_async.testing import emulator
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ async def bare(tasks: list[Task[v1.Videos]], folder: Path, *, safe: bool = False
                         await loop.run_in_executor(None, last, file.fileno(), path)
 
     async with aiohttp.ClientSession() as session:
-        await asyncio.gather(*(worker(session) for _ in range(AT_ONCE)))
+        await asyncio.gather(*(worker(session) for _ in range(DOWNLOADS_AT_ONCE)))
 
 
 async def safe(tasks: list[Task[v1.Videos]], folder: Path) -> None:
@@ -175,7 +175,9 @@ async def measure(case: Case, repeats: int = REPEATS) -> Row:
 
 def main() -> None:
     """Print the table."""
-    print(f"\nDownloads, {AT_ONCE} at a time, {REPEATS} repetitions: ours over a loop of bare aiohttp")
+    print(
+        f"\nDownloads, {DOWNLOADS_AT_ONCE} at a time, {REPEATS} repetitions: ours over a loop of bare aiohttp"
+    )
     print(f"{'':<12}{'files':>6}{'MB':>7}{'ours s':>8}{'over':>18}{'time':>21}{'CPU':>21}")
     for case in CASES:
         row = asyncio.run(measure(case))

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from kling_async import Client, v1
-from kling_async.checks import check
-from kling_async.core.identity import external_id, fingerprint, identity
-from kling_async.core.record import Entry, State, StoredFile, Times, advance, pack
-from kling_async.journal import Journal
+from kling_async.batch.entry import Entry, JobState, JournaledFile, Times, advance, pack
+from kling_async.batch.identity import external_id, fingerprint, identity
+from kling_async.batch.journal import Journal
+from kling_async.wire.checks import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -76,10 +76,10 @@ def finished(entry: Entry) -> Entry:
     task_id = str(800_000_000_000_000_000 + entry.position)
     return advance(
         entry,
-        State.DONE,
+        JobState.DONE,
         task_id=task_id,
         units="5",
-        files=(StoredFile(f"{task_id}.mp4", SIZE),),
+        files=(JournaledFile(f"{task_id}.mp4", SIZE),),
         times=Times(1.8e9, 1.8e9 + 0.25, 1.8e9 + 95.5, 1.8e9 + 99.75),
     )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kling_async.core.admission import Phase, Pool, Ticket
 from kling_async.core.durations import Durations
-from kling_async.core.questions import Forms, Question
+from kling_async.core.queries import QueryForms, StatusQuery
 from kling_async.core.schedule import Schedule
 from kling_async.options import Polling, Retry
 
@@ -68,12 +68,12 @@ class Policy(Protocol):
     ) -> None:
         """A task was created."""
 
-    def ask(self, now: float) -> list[Question]:
+    def ask(self, now: float) -> list[StatusQuery]:
         """Return what to send now."""
         ...
 
     def answered(
-        self, question: Question, running: Collection[Hashable], ended: Collection[Hashable], now: float
+        self, question: StatusQuery, running: Collection[Hashable], ended: Collection[Hashable], now: float
     ) -> None:
         """An answer came; those that ended are forgotten."""
 
@@ -176,7 +176,7 @@ class Simulation:
         self.pool.refused(ticket, self.now, self.rng.random())
         self._pump()
 
-    def _heard(self, question: Question, running: set[_Task], ended: set[_Task]) -> None:
+    def _heard(self, question: StatusQuery, running: set[_Task], ended: set[_Task]) -> None:
         self.policy.answered(question, running, ended, self.now)
         for task in ended:
             if task.ticket is not None and task.ticket.phase is Phase.HELD:
@@ -206,7 +206,7 @@ class Simulation:
         if task.ticket is None:
             self.foreign_running -= 1
 
-    def _read(self, question: Question) -> None:
+    def _read(self, question: StatusQuery) -> None:
         if question.form == "list":
             page = self._lists[question.path][-question.size :]
             asked = set(question.keys)
@@ -247,7 +247,7 @@ def ideal_makespan(jobs: Sequence[Job], slots: int) -> float:
 def ours(seed: int, *, batch_ids: bool = True, polling: Polling | None = None) -> Schedule:
     """The schedule as a client uses it, with a queue behind the pool."""
     rng = random.Random(seed)
-    schedule = Schedule(polling or Polling(), Retry(), Durations(), Forms(batch_ids=batch_ids), rng)
+    schedule = Schedule(polling or Polling(), Retry(), Durations(), QueryForms(batch_ids=batch_ids), rng)
     schedule.crowd("video", crowded=True)
     return schedule
 
@@ -258,9 +258,11 @@ class _Rival:
     def __init__(self) -> None:
         self._count = 0
 
-    def _question(self, form: Any, path: str, keys: tuple[Hashable, ...], size: int, now: float) -> Question:
+    def _question(
+        self, form: Any, path: str, keys: tuple[Hashable, ...], size: int, now: float
+    ) -> StatusQuery:
         self._count += 1
-        return Question(form, path, keys, size, now, self._count)
+        return StatusQuery(form, path, keys, size, now, self._count)
 
 
 class Sweep(_Rival):
@@ -281,7 +283,7 @@ class Sweep(_Rival):
         self._made += 1
         self._paths.setdefault(path, {})[key] = self._made
 
-    def ask(self, now: float) -> list[Question]:
+    def ask(self, now: float) -> list[StatusQuery]:
         """Return what to send now."""
         if now < self._next or not any(self._paths.values()):
             return []
@@ -294,7 +296,7 @@ class Sweep(_Rival):
         return [self._question("list", path, tuple(tasks), size, now) for path, tasks, size in sized]
 
     def answered(
-        self, question: Question, running: Collection[Hashable], ended: Collection[Hashable], now: float
+        self, question: StatusQuery, running: Collection[Hashable], ended: Collection[Hashable], now: float
     ) -> None:
         """An answer came; those that ended are forgotten."""
         if len(running) + len(ended) < len(question.keys):  # others' tasks pushed ours off the page
@@ -325,7 +327,7 @@ class PerTask(_Rival):
         self._count += 1
         heapq.heappush(self._due, (now + self._pauses[key], self._count, key, path))
 
-    def ask(self, now: float) -> list[Question]:
+    def ask(self, now: float) -> list[StatusQuery]:
         """Return what to send now."""
         questions = []
         while self._due and self._due[0][0] <= now:
@@ -334,7 +336,7 @@ class PerTask(_Rival):
         return questions
 
     def answered(
-        self, question: Question, running: Collection[Hashable], ended: Collection[Hashable], now: float
+        self, question: StatusQuery, running: Collection[Hashable], ended: Collection[Hashable], now: float
     ) -> None:
         """An answer came; those that ended are forgotten."""
         for key in running:

@@ -20,10 +20,9 @@ from kling_async._version import __version__
 if TYPE_CHECKING:
     from kling_async import v1
     from kling_async.account import Account, PoolState
-    from kling_async.auth import CHINA, GLOBAL
-    from kling_async.batch import Batch
+    from kling_async.batch.batch import Batch
+    from kling_async.batch.outcomes import Outcome, Plan, Report, Spent
     from kling_async.client import Client
-    from kling_async.endpoints import RawTask
     from kling_async.errors import (
         AccountError,
         AmbiguousCreate,
@@ -55,15 +54,17 @@ if TYPE_CHECKING:
         WebhookError,
     )
     from kling_async.events import Event
-    from kling_async.inputs import Media, media
-    from kling_async.jobs import Unresolved
+    from kling_async.http.auth import CHINA, GLOBAL
     from kling_async.options import Polling, Retry, Timeouts
-    from kling_async.outcomes import Outcome, Plan, Report, Spent
+    from kling_async.orchestrator.submission import Unresolved
     from kling_async.prices import Estimate
+    from kling_async.records import TaskRecord
     from kling_async.stats import Stats
     from kling_async.tasks import Task
     from kling_async.v1.capabilities import Capability, capabilities
-    from kling_async.wire import CallRequest, TaskRecord, TaskRequest
+    from kling_async.wire.endpoints import RawTask
+    from kling_async.wire.media import Media, media
+    from kling_async.wire.requests import CallRequest, TaskRequest
 
 __all__ = [
     "CHINA",
@@ -126,20 +127,21 @@ __all__ = [
 
 _HOMES: Final = {
     "account": ("Account", "PoolState"),
-    "auth": ("CHINA", "GLOBAL"),
-    "batch": ("Batch",),
-    "endpoints": ("RawTask",),
+    "batch.batch": ("Batch",),
+    "batch.outcomes": ("Outcome", "Plan", "Report", "Spent"),
     "client": ("Client",),
     "events": ("Event",),
-    "inputs": ("Media", "media"),
-    "jobs": ("Unresolved",),
+    "http.auth": ("CHINA", "GLOBAL"),
     "options": ("Polling", "Retry", "Timeouts"),
-    "outcomes": ("Outcome", "Plan", "Report", "Spent"),
+    "orchestrator.submission": ("Unresolved",),
     "prices": ("Estimate",),
+    "records": ("TaskRecord",),
     "stats": ("Stats",),
     "tasks": ("Task",),
     "v1.capabilities": ("Capability", "capabilities"),
-    "wire": ("CallRequest", "TaskRecord", "TaskRequest"),
+    "wire.endpoints": ("RawTask",),
+    "wire.media": ("Media", "media"),
+    "wire.requests": ("CallRequest", "TaskRequest"),
 }
 """Where names live; those of the error tree are all in ``errors``."""
 

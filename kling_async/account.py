@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import msgspec
 
-from kling_async.calls import call, read
 from kling_async.catalog import ACCOUNT_COSTS
 from kling_async.errors import BadResponse, KlingError, Problem, RequestInvalid
-from kling_async.limits import costs_query
-from kling_async.results import answer_of
+from kling_async.orchestrator.calls import call, read
+from kling_async.orchestrator.packs import costs_query
+from kling_async.orchestrator.results import answer_of
 from kling_async.v1 import AccountBillingBalance, AccountBillingPackage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kling_async.engine import Engine
+    from kling_async.orchestrator.engine import Engine
     from kling_async.v1 import (
         BalanceDeduction,
         BalanceDeductionPage,
@@ -58,12 +58,12 @@ class Account:
 
     async def costs(self, resource_pack_name: str | None = None) -> Costs:
         """Return the account's resource packs of the last 400 days; free, at most one call a second."""
-        query = costs_query(self._engine.home.now(), resource_pack_name)
+        query = costs_query(self._engine.scope.now(), resource_pack_name)
         return answer_of(ACCOUNT_COSTS, await read(self._engine, "GET", ACCOUNT_COSTS.path, query))
 
     def limits(self) -> dict[str, PoolState]:
         """Return the state of every pool used so far, without asking anybody."""
-        self._engine.home.notice()
+        self._engine.scope.refresh()
         return {
             name: PoolState(
                 limit=pool.limit,
@@ -120,7 +120,7 @@ class Account:
         """
         moments = {
             "since": since,
-            "until": until or dt.datetime.fromtimestamp(self._engine.home.now(), dt.UTC),
+            "until": until or dt.datetime.fromtimestamp(self._engine.scope.now(), dt.UTC),
         }
         naive = [Problem(name, "needs a time zone") for name, time in moments.items() if time.tzinfo is None]
         if naive:

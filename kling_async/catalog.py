@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from kling_async import v1
-from kling_async.endpoints import Call, Endpoint, RawTask, check_path
-from kling_async.wire import CallRequest, RawResult, TaskRequest
+from kling_async.wire.endpoints import Call, Endpoint, RawTask, check_path
+from kling_async.wire.requests import CallRequest, RawResult, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

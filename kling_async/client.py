@@ -7,24 +7,19 @@ import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from urllib.parse import urlsplit
 
-from kling_async import calls
 from kling_async.account import Account
-from kling_async.auth import base_url_from, is_loopback, signer_from
-from kling_async.batch import Batch
-from kling_async.engine import Engine
-from kling_async.errors import (
-    ConfigurationError,
-    TaskTimeout,
-    TransportError,
-)
-from kling_async.loops import within
+from kling_async.batch.batch import Batch
+from kling_async.errors import ConfigurationError, TaskTimeout, TransportError
+from kling_async.http.auth import base_url_from, is_loopback, signer_from
+from kling_async.http.sessions import Sessions
 from kling_async.options import Polling, Retry, Timeouts
+from kling_async.orchestrator import calls
+from kling_async.orchestrator.engine import Engine
 from kling_async.prices import Estimate, estimate
-from kling_async.sessions import Sessions
+from kling_async.runtime.loop import within
 from kling_async.stats import Stats, stats_of
-from kling_async.submits import handle_on, job_of
-from kling_async.tasks import Task
-from kling_async.wire import CallRequest, TaskRecord, TaskRequest
+from kling_async.tasks import Task, attach
+from kling_async.wire.requests import CallRequest, TaskRequest
 
 if TYPE_CHECKING:
     import random
@@ -34,10 +29,11 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from kling_async.batch.options import OnError, Order
+    from kling_async.batch.source import Requests
     from kling_async.events import Event
-    from kling_async.intake import Requests
-    from kling_async.jobs import Job, Unresolved
-    from kling_async.wishes import OnError, Order
+    from kling_async.orchestrator.submission import Submission, Unresolved
+    from kling_async.records import TaskRecord
 
 __all__ = ["Client"]
 
@@ -105,8 +101,8 @@ class Client:
         self._engine = Engine(
             signer_from(api_key, access_key, secret_key),
             self.base_url,
-            sessions=lambda home: Sessions(
-                home, session=session, proxy=proxy, ssl=ssl, trust_env=trust_env, local_files=local
+            sessions=lambda scope: Sessions(
+                scope, session=session, proxy=proxy, ssl=ssl, trust_env=trust_env, local_files=local
             ),
             headers=headers,
             limits=limits,
@@ -136,7 +132,7 @@ class Client:
         return other
 
     async def __aenter__(self) -> Self:
-        self._engine.home.enter()
+        self._engine.scope.enter()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -150,7 +146,7 @@ class Client:
         await self._engine.close()
 
     def __repr__(self) -> str:
-        if self._engine.home.closed:
+        if self._engine.scope.closed:
             return f"<Client {self.base_url} closed>"
         shown = [
             f"{p.name} closed" if p.closed else f"{p.name} {p.held}/{p.limit} held, {p.queued} queued"
@@ -191,8 +187,7 @@ class Client:
             APIError: The vendor refused it.
             AmbiguousCreate: The create's answer was lost and it could not be looked up; see `unresolved`.
         """
-        job = await job_of(
-            self._engine,
+        job = await self._engine.new_submission(
             request,
             external_task_id=external_task_id,
             callback_url=callback_url,
@@ -241,11 +236,11 @@ class Client:
             KlingError: As for `submit` and `Task.wait`.
         """
         task: Task[R] | None = None
-        job: Job | None = None
+        job: Submission | None = None
         with within(timeout):
             if isinstance(request, CallRequest):
                 return await self.call(request)
-            job = await job_of(self._engine, request, **submit)
+            job = await self._engine.new_submission(request, **submit)
             task = Task(self._engine, await self._engine.creates.submit(job))
             if on_task is not None:
                 on_task(task)
@@ -276,12 +271,12 @@ class Client:
         Raises:
             RequestInvalid: Not exactly one id, or one that could name another path.
         """
-        return handle_on(self._engine, kind, task_id=task_id, external_task_id=external_task_id)
+        return attach(self._engine, kind, task_id=task_id, external_task_id=external_task_id)
 
     def tasks(self) -> list[Task[Any]]:
         """Return the tasks this client has seen made or running, and not yet seen ended."""
         engine = self._engine
-        engine.home.notice()
+        engine.scope.refresh()
         return [
             Task(engine.looking_after(poller), live)
             for poller in engine.pollers.values()
@@ -297,7 +292,7 @@ class Client:
         Args:
             id: Its task_id or external_task_id. False comes back if no such task is looked after.
         """
-        self._engine.home.notice()
+        self._engine.scope.refresh()
         found = [
             (poller, live)
             for poller in self._engine.pollers.values()
@@ -314,7 +309,7 @@ class Client:
 
     def unresolved(self) -> list[Unresolved]:
         """Return the creates whose answer was lost: their tasks may exist, and their slots are held."""
-        self._engine.home.notice()
+        self._engine.scope.refresh()
         return self._engine.creates.unresolved()
 
     def abandon(self, external_task_id: str) -> bool:

@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kling_async.wire import TaskRecord
+    from kling_async.records import TaskRecord
 
 __all__ = [
     "CODES",

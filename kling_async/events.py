@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, get_
 
 import msgspec
 
-from kling_async.core.verdict import State, state_of
+from kling_async.core.status import TaskState, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kling_async.endpoints import Endpoint
+    from kling_async.wire.endpoints import Endpoint
 
 __all__ = ["Event", "EventKind", "Hooks", "RequestKind", "Subject", "facts"]
 
 logging.getLogger("kling_async").addHandler(logging.NullHandler())  # silent unless logging is set up
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("kling_async")
 
 EventKind: TypeAlias = Literal[
     "queued",  # waits for slots: first of all, or (with error) after an attempt that surely made nothing
@@ -151,7 +151,7 @@ class Hooks:
             case "left":
                 self._left[error] += 1
             case "ended":
-                good = state_of(status) is State.SUCCEEDED
+                good = state_of(status) is TaskState.SUCCEEDED
                 counts["gone" if error else "succeeded" if good else "failed"] += 1
             case _:
                 counts[kind] += 1

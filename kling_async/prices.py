@@ -17,7 +17,7 @@ from kling_async.catalog import row_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from kling_async.wire import CallRequest, TaskRequest
+    from kling_async.wire.requests import CallRequest, TaskRequest
 
 __all__ = ["Estimate", "estimate"]
 

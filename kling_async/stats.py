@@ -11,7 +11,7 @@ from kling_async.account import PoolState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kling_async.engine import Engine
+    from kling_async.orchestrator.engine import Engine
 
 __all__ = ["Stats", "stats_of"]
 

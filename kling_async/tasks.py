@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
-from kling_async.core.verdict import State
-from kling_async.downloads import fetch_all
-from kling_async.errors import TaskTimeout
-from kling_async.loops import within
-from kling_async.names import Template
-from kling_async.results import result_of
+from kling_async.catalog import endpoint_of
+from kling_async.core.status import TaskState
+from kling_async.downloads.naming import Template
+from kling_async.downloads.result_files import fetch_all
+from kling_async.errors import Problem, RequestInvalid, TaskTimeout
+from kling_async.orchestrator.results import result_of
+from kling_async.orchestrator.tracked import TrackedTask
+from kling_async.runtime.loop import within
+from kling_async.wire.endpoints import check_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from kling_async.engine import Engine
-    from kling_async.live import Live
-    from kling_async.wire import TaskRecord, TaskRequest
+    from kling_async.orchestrator.engine import Engine
+    from kling_async.records import TaskRecord
+    from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Task"]
+__all__ = ["Task", "attach"]
 
 R = TypeVar("R")
 
@@ -37,7 +40,7 @@ class Task(Generic[R]):
 
     __slots__ = ("_decoded", "_engine", "_live", "_result")
 
-    def __init__(self, engine: Engine, live: Live) -> None:
+    def __init__(self, engine: Engine, live: TrackedTask) -> None:
         self._engine = engine
         self._live = live
         self._result: R | None = None
@@ -78,7 +81,7 @@ class Task(Generic[R]):
         seconds = None if self.done else self._engine.poller.eta(self._live)
         if seconds is None:
             return None
-        return dt.datetime.fromtimestamp(self._engine.home.now() + seconds, dt.UTC)
+        return dt.datetime.fromtimestamp(self._engine.scope.now() + seconds, dt.UTC)
 
     @property
     def request(self) -> TaskRequest[R] | None:
@@ -103,7 +106,7 @@ class Task(Generic[R]):
             BadResponse: The vendor's result is not of the documented form; see ``raw``.
         """
         record = self._live.record
-        if record is not None and record is not self._decoded and self._live.state is State.SUCCEEDED:
+        if record is not None and record is not self._decoded and self._live.state is TaskState.SUCCEEDED:
             self._result = result_of(self._live.endpoint, record)
             self._decoded = record
         return self._result
@@ -212,7 +215,7 @@ class Task(Generic[R]):
 class _Updates:
     """Holds nothing between two steps, so leaving the loop early leaves nothing behind."""
 
-    def __init__(self, engine: Engine, live: Live) -> None:
+    def __init__(self, engine: Engine, live: TrackedTask) -> None:
         self._engine = engine
         self._live = live
         self._shown: tuple[str, int] | None = None
@@ -229,3 +232,32 @@ class _Updates:
             if self._live.done:
                 raise StopAsyncIteration
             await self._engine.poller.change(self._live)
+
+
+def attach(
+    engine: Engine,
+    kind: type[TaskRequest[R]] | TaskRequest[R],
+    *,
+    task_id: str | None = None,
+    external_task_id: str | None = None,
+    sure: bool = False,
+) -> Task[R]:
+    """Return a handle on a task known by one id; of a request, not only its type, the weight is known too.
+
+    ``sure``: the vendor has told that id, so that one answer that does not know it proves nothing.
+
+    Raises:
+        RequestInvalid: Not exactly one id, or one that could name another path.
+    """
+    endpoint = endpoint_of(kind)
+    if (task_id is None) == (external_task_id is None):
+        raise RequestInvalid("attach", [Problem("task_id", "give task_id or external_task_id, one of them")])
+    name, value = ("task_id", task_id) if external_task_id is None else ("external_task_id", external_task_id)
+    known = check_id(value or "", name)
+    for poller in engine.pollers.values():
+        if (live := poller.find(endpoint, known)) is not None:
+            return Task(engine.looking_after(poller), live)
+    request = None if isinstance(kind, type) else kind
+    live = TrackedTask(endpoint, known, request=request, named=task_id is None, sure=sure)
+    engine.poller.known.attached(live)
+    return Task(engine, live)

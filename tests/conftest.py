@@ -8,7 +8,7 @@ from typing import Any
 import looptime
 import pytest
 
-from kling_async import checks
+from kling_async.wire import checks
 
 
 @pytest.fixture

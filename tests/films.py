@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from kling_async import DownloadError, Retry, Timeouts
-from kling_async.core.ranges import Whole
-from kling_async.fetching import Fetched, fetch
-from kling_async.loops import Home
-from kling_async.partials import Partial
-from kling_async.sessions import Sessions
+from kling_async.downloads.fetch import Fetched, fetch
+from kling_async.downloads.partial import Partial
+from kling_async.downloads.ranges import Whole
+from kling_async.http.sessions import Sessions
+from kling_async.runtime.loop import LoopScope
 from tests.support import settle
 from tests.wiretap import Wire, raw, serving
 
@@ -88,7 +88,7 @@ class Fetcher:
 
 @asynccontextmanager
 async def fetching_from(*answers: bytes, local: bool = True) -> AsyncIterator[Fetcher]:
-    sessions = Sessions(Home(lambda: 0.0), local_files=local)
+    sessions = Sessions(LoopScope(lambda: 0.0), local_files=local)
     async with serving(*answers) as wire:
         try:
             yield Fetcher(wire, sessions)

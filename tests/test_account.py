@@ -1,4 +1,4 @@
-"""kling_async/account.py: the ledgers of the account, read page by page."""
+"""account.py: the ledgers of the account, read page by page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def test_the_ledger_has_an_entry_for_each_task_that_cost_something(
     """Over pages of two, in order; what failed is not in it; sums agree with what the tasks say."""
     monkeypatch.setattr("kling_async.account._PAGE", 2)
     async with pair(seconds=5) as (emu, client):
-        start = dt.datetime.fromtimestamp(client._engine.home.now() - 60, dt.UTC)
+        start = dt.datetime.fromtimestamp(client._engine.scope.now() - 60, dt.UTC)
         tasks = [await client.submit(clip(f"no {n}")) for n in range(4)]
         tasks.append(await client.submit(still(n=3)))  # type: ignore[arg-type]
         emu.finish(tasks[0].id, "failed", "risk control")
@@ -49,7 +49,7 @@ async def test_times_need_a_zone_and_an_order() -> None:
 async def test_a_lost_page_is_asked_for_again() -> None:
     """It is a read in spite of its POST: a hiccup is not the caller's affair."""
     async with pair(seconds=5) as (emu, client):
-        start = dt.datetime.fromtimestamp(client._engine.home.now() - 60, dt.UTC)
+        start = dt.datetime.fromtimestamp(client._engine.scope.now() - 60, dt.UTC)
         await (await client.submit(clip())).wait()
         emu.fault("call", kind="lost_after", times=2)
         assert len([entry async for entry in client.account.ledger(start)]) == 1

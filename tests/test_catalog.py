@@ -8,10 +8,10 @@ import pytest
 
 from kling_async import catalog, v1
 from kling_async.catalog import call_of, endpoint_of
-from kling_async.checks import check
-from kling_async.endpoints import RawTask
 from kling_async.errors import RequestInvalid
-from kling_async.wire import RawResult, TaskRequest
+from kling_async.wire.checks import check
+from kling_async.wire.endpoints import RawTask
+from kling_async.wire.requests import RawResult, TaskRequest
 from tests.reference import V1
 
 ENDPOINTS = V1["endpoints"]

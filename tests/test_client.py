@@ -1,4 +1,4 @@
-"""kling_async/client.py: what users hold."""
+"""client.py: what users hold."""
 
 from __future__ import annotations
 

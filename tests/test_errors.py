@@ -24,7 +24,7 @@ from kling_async.errors import (
     TaskFailed,
     api_error,
 )
-from kling_async.wire import TaskRecord, decode_envelope
+from kling_async.records import TaskRecord, decode_envelope
 from tests.golden import golden
 from tests.reference import V1
 

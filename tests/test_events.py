@@ -1,4 +1,4 @@
-"""kling_async/events.py: what happens is told to whoever listens, and listening harms nobody."""
+"""events.py: what happens is told to whoever listens, and listening harms nobody."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kling_async import events as module
 from kling_async.catalog import endpoint_of
 from kling_async.errors import KlingError
 from kling_async.events import EventKind, Hooks, facts
-from kling_async.live import Live
+from kling_async.orchestrator.tracked import TrackedTask
 from tests.support import Recorder, client_of, clip, pair, still, until
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-TASK = Live(endpoint_of(still()), "77")
+TASK = TrackedTask(endpoint_of(still()), "77")
 
 
 def test_without_a_listener_no_event_is_made(
@@ -53,8 +53,8 @@ def test_a_listener_gets_the_facts() -> None:
 
 def test_an_event_about_many_tells_what_they_have_in_common() -> None:
     """Ids where it is about one; the endpoint and the pool where they share them."""
-    named = Live(endpoint_of(still()), "mine", named=True)
-    video = Live(endpoint_of(clip()), "78")
+    named = TrackedTask(endpoint_of(still()), "mine", named=True)
+    video = TrackedTask(endpoint_of(clip()), "78")
     assert facts(named) == {**facts(TASK), "external_task_id": "mine", "task_id": None}
     assert facts(TASK, named) == {**facts(TASK), "task_id": None}
     assert facts(TASK, video) == facts()
@@ -78,7 +78,7 @@ def test_what_a_listener_raises_is_logged(caplog: pytest.LogCaptureFixture) -> N
 
     Hooks(broken, lambda: 1.0).emit("asked", TASK)
     (record,) = caplog.records
-    assert (record.name, record.levelno) == ("kling_async.events", logging.ERROR)
+    assert (record.name, record.levelno) == ("kling_async", logging.ERROR)
     assert record.getMessage() == "on_event raised at 'asked'" and record.exc_info is not None
     assert vars(record)["task_id"] == "77"
 

@@ -130,8 +130,8 @@ def test_a_circle_within_a_layer_is_named(tmp_path: Path) -> None:
         tmp_path,
         {
             "auth.py": "from kling_async import transport",
-            "transport.py": "def f():\n    from kling_async.retry import again",
-            "retry.py": "import kling_async.auth",
+            "transport.py": "def f():\n    from kling_async.http.retry import again",
+            "retry.py": "import kling_async.http.auth",
         },
     )
 

@@ -24,10 +24,10 @@ from kling_async import (
     TaskNotFound,
     Timeouts,
     media,
-    submits,
     v1,
 )
 from kling_async.catalog import endpoint_of
+from kling_async.orchestrator import engine
 from kling_async.testing import Emulator, emulator
 from tests.support import Recorder, client_of, clip, pair, png, still, until
 
@@ -53,8 +53,8 @@ class Log(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
 
-    def of(self, module: str) -> list[logging.LogRecord]:
-        return [record for record in self.records if record.name == f"kling_async.{module}"]
+    def of(self, room: str) -> list[logging.LogRecord]:
+        return [record for record in self.records if record.name == f"kling_async.{room}".rstrip(".")]
 
     def lines(self, level: int = logging.INFO) -> list[str]:
         return [record.getMessage() for record in self.records if record.levelno >= level]
@@ -140,11 +140,11 @@ async def test_ids_are_on_every_record_and_secrets_on_none(key: str, said: Log, 
 
 
 async def test_each_event_is_one_record_with_the_same_ids(said: Log, tmp_path: Path) -> None:
-    """The log of ``kling_async.events`` is what a listener hears, in the same order."""
+    """The log of ``kling_async`` is what a listener hears, in the same order."""
     heard = Recorder()
     async with pair({"video": 3}, foreign={"video": 1}, client={"on_event": heard}) as (emu, client):
         await a_bad_day(emu, client, tmp_path)
-    told = said.of("events")
+    told = said.of("")
     assert [(r.getMessage().partition(":")[0], *(vars(r)[name] for name in IDS)) for r in told] == [
         (e.kind, *(getattr(e, name) for name in IDS)) for e in heard.events
     ]
@@ -162,7 +162,7 @@ async def test_each_request_is_one_record(said: Log) -> None:
         await task.wait()
         await client.list(v1.TextToVideo, page_size=5)
         rows = len(emu.ledger.rows)
-    requests = said.of("transport")
+    requests = said.of("http")
     assert len(requests) == rows == sum(client.stats().requests.values())
     texts = [re.sub(r" in [0-9.]+ s$", "", record.getMessage()) for record in requests]
     path = "/v1/videos/text2video"
@@ -199,7 +199,8 @@ async def test_what_is_learned_of_a_pool_is_said_once(said: Log) -> None:
     first, *others = [line for line in said.lines() if "video" in line]
     assert first.startswith("pool video is closed: ") and "1102" in first
     assert others == ["pool video is open again"]
-    assert {vars(record)["pool"] for record in said.of("limiter")} <= {"video", "image", "virtual_try_on"}
+    pools = {vars(record)["pool"] for record in said.of("orchestrator")}
+    assert pools <= {"video", "image", "virtual_try_on"}
 
 
 async def test_a_create_in_doubt_is_said_once_and_so_is_its_end(said: Log) -> None:
@@ -222,7 +223,7 @@ async def test_a_create_that_nobody_can_look_up_is_a_warning(
 ) -> None:
     """Only a person can find out."""
     hidden = endpoint_of(clip())._replace(lookup="none")
-    monkeypatch.setattr(submits, "endpoint_of", lambda _: hidden)
+    monkeypatch.setattr(engine, "endpoint_of", lambda _: hidden)
     async with pair() as (emu, client):
         emu.fault("create", kind="lost_before")
         with pytest.raises(AmbiguousCreate):
@@ -276,16 +277,16 @@ async def test_a_task_that_is_unknown_is_nobodys_log(said: Log) -> None:
 def test_a_program_without_logging_sees_nothing() -> None:
     """As of any library: a handler that does nothing keeps warnings off stderr until logging is set up."""
     code = """
-import logging, kling_async.engine
-logging.getLogger("kling_async.poller").warning("hush")
+import logging, kling_async.orchestrator.engine
+logging.getLogger("kling_async.polling").warning("hush")
 logging.basicConfig(format="%(name)s %(message)s")
-logging.getLogger("kling_async.poller").warning("now")
+logging.getLogger("kling_async.polling").warning("now")
 """
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True,
         cwd=Path(__file__).parents[1],
     )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("", "kling_async.poller now\n")
+    assert (done.stdout, done.stderr) == ("", "kling_async.polling now\n")
 
 
 async def test_a_format_may_name_the_ids() -> None:

@@ -1,4 +1,4 @@
-"""kling_async/prices.py: what a request costs, against the vendor's price table and the emulator's bills."""
+"""prices.py: what a request costs, against the vendor's price table and the emulator's bills."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kling_async import RawTask, media, v1
-from kling_async.checks import to_wire
 from kling_async.prices import estimate
+from kling_async.wire.checks import to_wire
 from tests.support import pair, png
 
 IMAGE = media("https://a.example/x.png")
@@ -258,7 +258,7 @@ async def test_the_emulator_bills_what_was_estimated() -> None:
 async def test_voices_are_billed_where_a_prompt_names_one() -> None:
     """Listing them costs nothing, nor does naming them in what to avoid; the ledger says which were paid."""
     async with pair(seconds=5) as (_, client):
-        start = dt.datetime.fromtimestamp(client._engine.home.now() - 60, dt.UTC)
+        start = dt.datetime.fromtimestamp(client._engine.scope.now() - 60, dt.UTC)
         voice = str((await client.call(v1.PresetVoices())).voices[0].voice_id)
         requests = [
             spoken("<<<voice_1>>> sings", voice, image=png()),

@@ -1,4 +1,4 @@
-"""kling_async/stats.py: what a client counts is what happened, and what it shows of now is so."""
+"""stats.py: what a client counts is what happened, and what it shows of now is so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kling_async/tasks.py: the handle on a task."""
+"""tasks.py: the handle on a task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kling_async import BadResponse, DownloadError, ResultExpired, TaskFailed, TaskRecord, TaskTimeout, v1
-from kling_async.wire import TaskRecord as Record
+from kling_async.records import TaskRecord as Record
 from tests.support import client_of, clip, pair, settle, still, until
 
 if TYPE_CHECKING:
@@ -203,5 +203,5 @@ async def test_interrupted_twice_and_waited_for_again() -> None:
             wait.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await wait
-        await until(lambda: not client._engine.home._work)
+        await until(lambda: not client._engine.scope._work)
         assert await task.wait()

@@ -11,7 +11,7 @@ from typing import assert_type
 
 import kling_async
 from kling_async import CallRequest, Client, RawTask, Task, TaskRecord, TaskRequest, v1
-from kling_async.wire import RawResult
+from kling_async.wire.requests import RawResult
 
 VIDEO = v1.TextToVideo(prompt="x")
 IMAGE = v1.ImageGeneration(prompt="x", n=2)

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kling_async.core.identity import external_id, identity
-from kling_async.core.record import Entry, State, StoredFile, advance
-from kling_async.journal import Journal
+from kling_async.batch.entry import Entry, JobState, JournaledFile, advance
+from kling_async.batch.identity import external_id, identity
+from kling_async.batch.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WORKERS, JOBS = 8, 40
 POINTS = ("BEGIN", "INSERT INTO jobs", "UPDATE jobs", "COMMIT", "committed", "told")
 """Before these statements; after a commit and before anybody knows; after somebody was told."""
-STATES = (State.PLANNED, State.CREATED, State.SUCCEEDED, State.DONE)
+STATES = (JobState.PLANNED, JobState.CREATED, JobState.SUCCEEDED, JobState.DONE)
 
 
 def job(number: int, journal_id: str = "journal") -> Entry:
@@ -53,7 +53,7 @@ async def work(journal: Journal, numbers: list[int], come_to: Callable[[str], No
     while numbers:
         entry = job(numbers.pop(0), journal.id)
         for state in STATES:
-            files = (StoredFile("a.mp4", 1),) if state is State.DONE else None
+            files = (JournaledFile("a.mp4", 1),) if state is JobState.DONE else None
             entry = advance(entry, state, files=files)
             await journal.put(entry)
             os.write(1, f"{entry.identity} {state.value}\n".encode())

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async import v1
-from kling_async.auth import signer_from
 from kling_async.cli.progress import Counts, Progress
 from kling_async.client import Client
 from kling_async.emulator import Emulator
 from kling_async.errors import KlingError
+from kling_async.http.auth import signer_from
 from kling_async.options import Polling
 from kling_async.prices import estimate
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from kling_async.outcomes import Outcome, Report
-    from kling_async.wire import TaskRequest
+    from kling_async.batch.outcomes import Outcome, Report
+    from kling_async.wire.requests import TaskRequest
 
 __all__ = ["PROMPTS", "run_demo"]
 

@@ -15,7 +15,7 @@ import heapq
 import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kling_async.core.tickets import AdmissionError, Phase, Queue, Ticket
+from kling_async.core.queue import AdmissionError, FairQueue, Phase, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,7 @@ class Pool:
         self._calm = -math.inf
         self._reopens = math.inf
         self._sequence = 0
-        self._queue = Queue()
+        self._queue = FairQueue()
         self._aside: list[tuple[float, int, Ticket]] = []
 
     def __repr__(self) -> str:

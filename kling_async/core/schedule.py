@@ -18,19 +18,20 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from kling_async.core.desks import Desk, Wish
 from kling_async.core.durations import KNOWN
-from kling_async.core.questions import PAGE_MAX, Question
+from kling_async.core.poll_groups import PolledTask, PollGroup
+from kling_async.core.queries import StatusQuery
+from kling_async.records import PAGE_SIZE_MAX
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Collection, Hashable
 
     from kling_async.core.durations import Durations
-    from kling_async.core.questions import Form, Forms
+    from kling_async.core.queries import Form, QueryForms
     from kling_async.options import Polling, Retry
 
-__all__ = ["Schedule", "Wish"]
+__all__ = ["PolledTask", "Schedule"]
 
 _JITTER: Final = 0.05
 _STALE: Final = 8
@@ -43,24 +44,24 @@ class Schedule:
     """Which questions to ask now, and when to look again. Times are seconds of the caller's clock."""
 
     def __init__(
-        self, polling: Polling, retry: Retry, durations: Durations, forms: Forms, rng: random.Random
+        self, polling: Polling, retry: Retry, durations: Durations, forms: QueryForms, rng: random.Random
     ) -> None:
         self._polling = polling
         self._retry = retry
         self._durations = durations
         self._forms = forms
         self._rng = rng
-        self._tasks: dict[Hashable, Wish] = {}
-        self._pools: dict[str, dict[Wish, None]] = {}
-        self._paths: dict[str, dict[Wish, None]] = {}
+        self._tasks: dict[Hashable, PolledTask] = {}
+        self._pools: dict[str, dict[PolledTask, None]] = {}
+        self._paths: dict[str, dict[PolledTask, None]] = {}
         """Active tasks that may be asked about together."""
         self._made: dict[str, int] = {}
         """How many tasks each path has had."""
         self._chosen: dict[str, Form] = {}
         self._recounted = False
-        self._desks: dict[tuple[Form, str], Desk] = {}
-        self._stale: dict[Desk, None] = {}
-        self._heap: list[tuple[float, int, Desk]] = []
+        self._desks: dict[tuple[Form, str], PollGroup] = {}
+        self._stale: dict[PollGroup, None] = {}
+        self._heap: list[tuple[float, int, PollGroup]] = []
         self._crowded: set[str] = set()
         self._count = self._order = 0
         self._now = self._next_round = self._next_question = -math.inf
@@ -101,7 +102,7 @@ class Schedule:
         self.remove(key)
         self._now = max(self._now, now)
         law = self._durations.law(kind, median)
-        task = Wish(key, pool, path, law, weight, now if started is None else min(started, now))
+        task = PolledTask(key, pool, path, law, weight, now if started is None else min(started, now))
         task.urgent, task.attended = at_once, not at_once
         task.rank = self._made[path] = self._made.get(path, 0) + 1
         self._tasks[key] = task
@@ -116,14 +117,14 @@ class Schedule:
             del self._pools[task.pool][task]
             self._sync(task)
 
-    def want(self, key: Hashable) -> Wish:
+    def want(self, key: Hashable) -> PolledTask:
         """One waiter more; what is returned ends the wish by `unwant`."""
         task = self._tasks[key]
         task.wants += 1
         self._sync(task)
         return task
 
-    def unwant(self, wish: Wish) -> None:
+    def unwant(self, wish: PolledTask) -> None:
         """One waiter less; harmless if the task was forgotten meanwhile."""
         wish.wants -= 1
         self._sync(wish)
@@ -160,14 +161,14 @@ class Schedule:
 
     # -- asking
 
-    def ask(self, now: float) -> list[Question]:
+    def ask(self, now: float) -> list[StatusQuery]:
         """Return the questions to send now, each to be `answered`, `failed` or `unsupported`.
 
         What would be due before another round may be goes along with this one. Else two lists, each due a
         little less often than rounds may be, are asked in turns and wait for each other (7 % measured).
         """
         self._now = max(self._now, now)
-        questions: list[Question] = []
+        questions: list[StatusQuery] = []
         while self._next_question <= now and (desk := self._head()) is not None and self._when(desk) <= now:
             if self._round == -math.inf:
                 self._round = now + self._polling.min_interval
@@ -186,14 +187,14 @@ class Schedule:
         desk = self._head()
         return math.inf if desk is None else max(self._when(desk), self._next_question)
 
-    def _when(self, desk: Desk) -> float:
+    def _when(self, desk: PollGroup) -> float:
         """Return when a desk may ask, as far as rounds go: at once, if it goes along with one under way."""
         if self._round == -math.inf:
             return max(desk.due, self._next_round)
         return -math.inf if desk.due <= self._round else desk.due
 
     def answered(
-        self, question: Question, running: Collection[Hashable], ended: Collection[Hashable], now: float
+        self, question: StatusQuery, running: Collection[Hashable], ended: Collection[Hashable], now: float
     ) -> None:
         """An answer came. What was seen ended teaches its duration and is forgotten.
 
@@ -226,7 +227,7 @@ class Schedule:
             for path, hits in found.items():
                 self._forms.noted(question.form, path, hits, asked[path] - hits)
 
-    def failed(self, question: Question, now: float, jitter: float, after: float | None = None) -> int:
+    def failed(self, question: StatusQuery, now: float, jitter: float, after: float | None = None) -> int:
         """The question was not answered: again after a growing pause. Returns how often in a row."""
         tasks = self._returned(question)
         if not tasks:
@@ -241,7 +242,7 @@ class Schedule:
             self._sync(task)
         return desk.failures
 
-    def unsupported(self, question: Question, now: float) -> None:
+    def unsupported(self, question: StatusQuery, now: float) -> None:
         """Lists or ids are refused here: ask otherwise, at once. Single GETs only ever have `failed`."""
         self._now = max(self._now, now)
         self._forms.broken(question.form, question.path, self._now)
@@ -252,7 +253,7 @@ class Schedule:
 
     # -- within: questions
 
-    def _take(self, desk: Desk, now: float) -> Question:
+    def _take(self, desk: PollGroup, now: float) -> StatusQuery:
         tasks = desk.worst(now, self._polling.max_interval)
         self._count += 1
         path = desk.path
@@ -269,9 +270,9 @@ class Schedule:
         desk.gap, desk.due = now - oldest, math.inf
         desk.price = (1 + _JITTER * (2 * self._rng.random() - 1)) ** 2
         self._stale[desk] = None
-        return Question(desk.form, path, tuple(task.key for task in tasks), size, now, self._count)
+        return StatusQuery(desk.form, path, tuple(task.key for task in tasks), size, now, self._count)
 
-    def _returned(self, question: Question) -> list[Wish]:
+    def _returned(self, question: StatusQuery) -> list[PolledTask]:
         """Return those of its tasks that are still looked after; the question is over for them."""
         tasks = [task for key in question.keys if (task := self._tasks.get(key)) is not None]
         tasks = [task for task in tasks if task.number == question.number]
@@ -279,7 +280,7 @@ class Schedule:
             task.number = 0
         return tasks
 
-    def _seen(self, task: Wish, question: Question) -> None:
+    def _seen(self, task: PolledTask, question: StatusQuery) -> None:
         task.looked, task.attended = question.asked, True
         missed, task.missed = task.missed, None
         if question.form != "one":
@@ -291,7 +292,7 @@ class Schedule:
 
     # -- within: desks
 
-    def _sync(self, task: Wish) -> None:
+    def _sync(self, task: PolledTask) -> None:
         """Bring a task to where it belongs, after anything about it changed."""
         wanted = not task.forgotten and (task.wants > 0 or task.pool in self._crowded)
         if wanted != task.active:
@@ -310,7 +311,7 @@ class Schedule:
         elif task.urgent:
             self._stale[desk] = None
 
-    def _joined(self, desk: Desk, task: Wish) -> None:
+    def _joined(self, desk: PollGroup, task: PolledTask) -> None:
         """See that a desk is asked in time also for a task that came to it."""
         self._changed(desk)
         longest = self._polling.max_interval if task.law.known < KNOWN else math.inf
@@ -322,43 +323,43 @@ class Schedule:
         ):
             self._stale[desk] = None
 
-    def _unseat(self, task: Wish) -> None:
+    def _unseat(self, task: PolledTask) -> None:
         if task.desk is not None:
             del task.desk.tasks[task]
             self._changed(task.desk)
             task.desk = None
 
-    def _changed(self, desk: Desk) -> None:
+    def _changed(self, desk: PollGroup) -> None:
         desk.changes += 1
         if desk.changes * _STALE > len(desk.tasks):
             self._stale[desk] = None
 
-    def _seat(self, task: Wish) -> Desk:
+    def _seat(self, task: PolledTask) -> PollGroup:
         """Return the desk where a task belongs."""
         form = "one" if task.alone else self._chosen[task.path]
         if form == "one":
-            task.own = task.own or Desk("one", task.path)
+            task.own = task.own or PollGroup("one", task.path)
             return task.own
         task.own = None
         place = (form, "" if form == "ids" else task.path)
         desk = self._desks.get(place)
         if desk is None:
-            desk = self._desks[place] = Desk(*place)
+            desk = self._desks[place] = PollGroup(*place)
         return desk
 
-    def _desk(self, question: Question, task: Wish) -> Desk:
+    def _desk(self, question: StatusQuery, task: PolledTask) -> PollGroup:
         """Return the desk that asked."""
         if question.form == "one":
-            task.own = task.own or Desk("one", task.path)
+            task.own = task.own or PollGroup("one", task.path)
             return task.own
         return self._desks[question.form, question.path]
 
-    def _set_alone(self, task: Wish, *, alone: bool) -> None:
+    def _set_alone(self, task: PolledTask, *, alone: bool) -> None:
         if task.alone != alone:
             task.alone = alone
             self._count_in(task)
 
-    def _count_in(self, task: Wish) -> None:
+    def _count_in(self, task: PolledTask) -> None:
         """Keep the counts by which forms are chosen, anew before the next question."""
         path = self._paths.setdefault(task.path, {})
         if task.active and not task.alone:
@@ -379,7 +380,7 @@ class Schedule:
                 for task in tuple(self._paths[path]):
                     self._sync(task)
 
-    def _head(self) -> Desk | None:
+    def _head(self) -> PollGroup | None:
         """Return the desk that is due first."""
         if self._recounted:
             self._rechoose()
@@ -404,5 +405,5 @@ class Schedule:
             heapq.heappop(self._heap)
         return None
 
-    def _requests(self, desk: Desk) -> int:
-        return math.ceil(len(desk.tasks) / PAGE_MAX) if desk.form == "list" else 1
+    def _requests(self, desk: PollGroup) -> int:
+        return math.ceil(len(desk.tasks) / PAGE_SIZE_MAX) if desk.form == "list" else 1

@@ -6,7 +6,6 @@ A transport turns every exchange into one of three outcomes (`Answer`, `Garbled`
 
 from __future__ import annotations
 
-import enum
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -23,7 +22,7 @@ from kling_async.errors import (
     api_error,
     code_row,
 )
-from kling_async.wire import TaskRecord, decode_task
+from kling_async.records import TaskRecord, decode_task
 
 __all__ = [
     "Accepted",
@@ -31,49 +30,21 @@ __all__ = [
     "Answer",
     "Broken",
     "CreateVerdict",
+    "ExchangeOutcome",
     "Full",
     "Garbled",
     "Got",
     "Lost",
     "Missing",
     "NewToken",
-    "Outcome",
     "ReadVerdict",
     "Refused",
     "Resolved",
-    "State",
     "Unknown",
-    "is_known_status",
     "is_ours",
     "judge_create",
     "judge_read",
-    "state_of",
 ]
-
-
-class State(enum.Enum):
-    """What a task's status word comes down to."""
-
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
-
-_SUCCEEDED: Final = frozenset({"succeed", "succeeded"})
-_FAILED: Final = frozenset({"failed"})
-_RUNNING: Final = frozenset({"submitted", "processing"})
-
-
-def state_of(status: str) -> State:
-    """Say what a status word means, in the spelling of either generation; an unknown one is running."""
-    if status in _SUCCEEDED:
-        return State.SUCCEEDED
-    return State.FAILED if status in _FAILED else State.RUNNING
-
-
-def is_known_status(status: str) -> bool:
-    """Tell whether the vendor's documentation knows this word."""
-    return status in _SUCCEEDED or status in _FAILED or status in _RUNNING
 
 
 class Answer(NamedTuple):
@@ -108,7 +79,7 @@ class Broken(NamedTuple):
     reason: str
 
 
-Outcome: TypeAlias = Answer | Garbled | Broken
+ExchangeOutcome: TypeAlias = Answer | Garbled | Broken
 
 
 class Accepted(NamedTuple):
@@ -180,7 +151,7 @@ ReadVerdict: TypeAlias = Got | Again | NewToken | Missing | Refused
 
 
 def judge_create(  # noqa: PLR0911 - one line an outcome
-    outcome: Outcome, *, endpoint: str, external_task_id: str | None, renewable: bool
+    outcome: ExchangeOutcome, *, endpoint: str, external_task_id: str | None, renewable: bool
 ) -> CreateVerdict:
     """Say what became of a create.
 
@@ -256,7 +227,7 @@ _DATE_STEP: Final = 2.0
 """A Date header tells whole seconds, and the create took a moment to arrive."""
 
 
-def judge_read(outcome: Outcome, *, renewable: bool) -> ReadVerdict:
+def judge_read(outcome: ExchangeOutcome, *, renewable: bool) -> ReadVerdict:
     """Say what became of a read, which may be repeated freely."""
     match outcome:
         case Broken(sent=sent, reason=reason):

@@ -1,6 +1,5 @@
 """Requests and results of the first generation of the API: ``/v1/...``, model named in the body."""
 
-from kling_async.inputs import Media, media
 from kling_async.v1.account import (
     AccountBillingBalance,
     AccountBillingPackage,
@@ -133,6 +132,7 @@ from kling_async.v1.video.lips import (
 from kling_async.v1.video.motion import DEFAULT_MOTION_MODEL, MotionControl
 from kling_async.v1.video.omni import DEFAULT_OMNI_VIDEO_MODEL, OmniVideo, OmniVideoClip, OmniVideoImage
 from kling_async.v1.video.recognize import ImageRecognize, PersonMask, PersonMasks, RecognizedImage
+from kling_async.wire.media import Media, media
 
 __all__ = [
     "DEFAULT_IMAGE_MODEL",

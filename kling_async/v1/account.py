@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 import msgspec
 from msgspec import Meta
 
-from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem
 from kling_async.v1.rules import is_set
-from kling_async.wire import CallRequest, Part, Result
+from kling_async.wire.checks import Doubt, Rule
+from kling_async.wire.requests import CallRequest, Part, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem
-from kling_async.headers import VIDEO
-from kling_async.inputs import MediaInput
+from kling_async.redaction import Discreet
 from kling_async.v1.parts import Charged, DerivedVideos, seconds_of
 from kling_async.v1.rules import exactly_one
 from kling_async.v1.tts_voices import speed_is_rounded, voice_is_taken, voice_speaks
-from kling_async.wire import CallRequest, Discreet, File, Result, TaskRequest
+from kling_async.wire.checks import Doubt, Rule
+from kling_async.wire.media import MediaInput
+from kling_async.wire.media_formats import VIDEO
+from kling_async.wire.requests import CallRequest, File, Result, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

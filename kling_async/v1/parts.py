@@ -6,9 +6,10 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from kling_async.headers import IMAGE
-from kling_async.inputs import MediaInput
-from kling_async.wire import Discreet, File, Part, Result
+from kling_async.redaction import Discreet
+from kling_async.wire.media import MediaInput
+from kling_async.wire.media_formats import IMAGE
+from kling_async.wire.requests import File, Part, Result
 
 __all__ = [
     "PAGED",

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from kling_async.checks import Doubt
 from kling_async.errors import Problem
 from kling_async.v1 import capabilities
+from kling_async.wire.checks import Doubt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from kling_async.checks import Rule
     from kling_async.v1.capabilities import ImageRow, VideoRow
     from kling_async.v1.parts import Shot
+    from kling_async.wire.checks import Rule
 
 __all__ = [
     "camera_moves_once",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from kling_async.checks import Doubt
 from kling_async.errors import Problem
+from kling_async.wire.checks import Doubt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""kling_async/cli/demo.py: a whole batch from prompts to files, against the emulator unless told."""
+"""cli/demo.py: a whole batch from prompts to files, against the emulator unless told."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from kling_async import Client, Polling, v1
-from kling_async.checks import check
 from kling_async.cli import demo, main
 from kling_async.cli.demo import PROMPTS
 from kling_async.testing import Emulator
+from kling_async.wire.checks import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""kling_async/cli/__init__.py and __main__.py: what is asked for is found out before anything is loaded."""
+"""cli/__init__.py and __main__.py: what is asked for is found out before anything is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kling_async/cli/progress.py: how far a batch is, in one line that fits."""
+"""cli/progress.py: how far a batch is, in one line that fits."""
 
 from __future__ import annotations
 

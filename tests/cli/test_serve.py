@@ -1,4 +1,4 @@
-"""kling_async/cli/serve.py: an emulator on the command line, until somebody stops it."""
+"""cli/serve.py: an emulator on the command line, until somebody stops it."""
 
 from __future__ import annotations
 

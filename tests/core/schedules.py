@@ -7,7 +7,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from kling_async.core.durations import KNOWN, Durations
-from kling_async.core.questions import Forms, Question
+from kling_async.core.queries import QueryForms, StatusQuery
 from kling_async.core.schedule import Schedule
 from kling_async.options import Polling, Retry
 
@@ -39,7 +39,7 @@ def made(
     *keys: str,
     wanted: bool = True,
     retry: Retry | None = None,
-    forms: Forms | None = None,
+    forms: QueryForms | None = None,
     durations: Durations | None = None,
     **polling: Any,
 ) -> Schedule:
@@ -48,7 +48,7 @@ def made(
         Polling(**{**FAST, **polling}),
         retry or Retry(),
         known() if durations is None else durations,
-        forms or Forms(batch_ids=True),
+        forms or QueryForms(batch_ids=True),
         Even(),
     )
     add(schedule, keys, wanted=wanted)
@@ -66,7 +66,7 @@ def add(
             schedule.want(key)
 
 
-def ask_next(schedule: Schedule) -> tuple[float, list[Question]]:
+def ask_next(schedule: Schedule) -> tuple[float, list[StatusQuery]]:
     """Let time pass until something is asked."""
     for _ in range(100):
         now = schedule.next_time()
@@ -76,7 +76,7 @@ def ask_next(schedule: Schedule) -> tuple[float, list[Question]]:
     raise AssertionError("it spins")
 
 
-def keys_of(questions: list[Question]) -> set[object]:
+def keys_of(questions: list[StatusQuery]) -> set[object]:
     return {key for question in questions for key in question.keys}
 
 
@@ -84,13 +84,13 @@ def names(count: int, prefix: str = "t") -> list[str]:
     return [f"{prefix}{number}" for number in range(count)]
 
 
-def without_ids() -> Forms:
+def without_ids() -> QueryForms:
     """As under a JWT."""
-    return Forms(batch_ids=False)
+    return QueryForms(batch_ids=False)
 
 
-def singles() -> Forms:
+def singles() -> QueryForms:
     """Where nothing but single GETs works."""
-    forms = Forms(batch_ids=False)
+    forms = QueryForms(batch_ids=False)
     forms.broken("list", PATH, 0.0)
     return forms

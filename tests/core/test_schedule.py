@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from kling_async.core.durations import KNOWN, Durations
-from kling_async.core.questions import Forms
+from kling_async.core.queries import QueryForms
 from kling_async.core.schedule import Schedule
 from kling_async.options import Polling, Retry
 from tests.core.schedules import COST, FAST, PATH, add, ask_next, keys_of, known, made, names, without_ids
@@ -149,7 +149,7 @@ def test_jitter_moves_due_times_by_five_per_cent() -> None:
     gaps = []
     for seed in range(200):
         rng = random.Random(seed)
-        schedule = Schedule(Polling(**FAST), Retry(), known(), Forms(batch_ids=True), rng)
+        schedule = Schedule(Polling(**FAST), Retry(), known(), QueryForms(batch_ids=True), rng)
         add(schedule, ["a"])
         now, questions = ask_next(schedule)
         schedule.answered(questions[0], ("a",), (), now)
@@ -264,7 +264,7 @@ def test_a_form_refused_falls_back_and_loses_nobody() -> None:
 
 def test_a_form_that_keeps_leaving_tasks_out_is_given_up() -> None:
     """A gateway whose /tasks knows nothing of one product."""
-    forms = Forms(batch_ids=True)
+    forms = QueryForms(batch_ids=True)
     schedule = made("a", "b", forms=forms)
     for _ in range(8):
         now, questions = ask_next(schedule)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kling_async.core.durations import Durations
-from kling_async.core.questions import Forms
+from kling_async.core.queries import QueryForms
 from kling_async.options import Retry
 from tests.core.schedules import add, ask_next, keys_of, made, names, singles, without_ids
 
@@ -150,7 +150,7 @@ def test_a_long_list_spends_the_rate_of_all_its_pages() -> None:
 @pytest.mark.parametrize("form", ["ids", "list", "one"])
 def test_a_question_that_failed_is_asked_again_after_a_pause_that_doubles_up_to_the_cap(form: str) -> None:
     """It says how often in a row; an answer begins anew. In every form."""
-    forms = {"ids": Forms(batch_ids=True), "list": without_ids(), "one": singles()}[form]
+    forms = {"ids": QueryForms(batch_ids=True), "list": without_ids(), "one": singles()}[form]
     schedule = made(*("a" if form == "one" else "ab"), retry=Retry(base=1.0, cap=10.0), forms=forms)
     pauses, counts = [], []
     now, (question,) = ask_next(schedule)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kling_async.core.durations import Durations
-from kling_async.core.questions import Forms, Question
-from kling_async.core.schedule import Schedule, Wish
+from kling_async.core.queries import QueryForms, StatusQuery
+from kling_async.core.schedule import PolledTask, Schedule
 from kling_async.options import Polling, Retry
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.now = 1000.0
         self.number = 0
         self.pools: dict[Hashable, str] = {}
-        self.wishes: list[tuple[Hashable, Wish]] = []
-        self.out: list[Question] = []
+        self.wishes: list[tuple[Hashable, PolledTask]] = []
+        self.out: list[StatusQuery] = []
         self.crowded: set[str] = set()
         self.rounds: list[float] = []
         self.spent = -math.inf
@@ -46,7 +46,7 @@ class AnyOrder(RuleBasedStateMachine):
     def begin(self, ids: bool, min_interval: float, rate: float, seed: int) -> None:
         self.polling = Polling(min_interval=min_interval, requests_per_second=rate)
         self.schedule = Schedule(
-            self.polling, Retry(), Durations(), Forms(batch_ids=ids), random.Random(seed)
+            self.polling, Retry(), Durations(), QueryForms(batch_ids=ids), random.Random(seed)
         )
 
     @rule(count=st.sampled_from([1, 1, 3, 30]), pick=PICKS, at_once=st.booleans(), age=st.floats(0, 500))

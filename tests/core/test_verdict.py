@@ -6,26 +6,24 @@ from typing import NamedTuple, Protocol
 
 import pytest
 
+from kling_async.core.status import TaskState, is_known_status, state_of
 from kling_async.core.verdict import (
     Accepted,
     Again,
     Answer,
     Broken,
     CreateVerdict,
+    ExchangeOutcome,
     Full,
     Garbled,
     Got,
     Lost,
     Missing,
     NewToken,
-    Outcome,
     ReadVerdict,
     Refused,
-    State,
-    is_known_status,
     judge_create,
     judge_read,
-    state_of,
 )
 from kling_async.errors import (
     AccountError,
@@ -52,17 +50,19 @@ def answer(
     return Answer(status, code, message, "req-1", data, date=1.79e9, retry_after=after)
 
 
-def created(outcome: Outcome, *, renewable: bool = True) -> CreateVerdict:
+def created(outcome: ExchangeOutcome, *, renewable: bool = True) -> CreateVerdict:
     return judge_create(outcome, endpoint="text_to_video", external_task_id="mine-1", renewable=renewable)
 
 
 class Judge(Protocol):
     """Either of the two."""
 
-    def __call__(self, outcome: Outcome, *, renewable: bool = True) -> CreateVerdict | ReadVerdict: ...
+    def __call__(
+        self, outcome: ExchangeOutcome, *, renewable: bool = True
+    ) -> CreateVerdict | ReadVerdict: ...
 
 
-def read(outcome: Outcome, *, renewable: bool = True) -> ReadVerdict:
+def read(outcome: ExchangeOutcome, *, renewable: bool = True) -> ReadVerdict:
     return judge_read(outcome, renewable=renewable)
 
 
@@ -355,17 +355,17 @@ def test_a_read_without_answer_is_repeated(sent: bool) -> None:
 @pytest.mark.parametrize(
     ("status", "state", "known"),
     [
-        ("submitted", State.RUNNING, True),
-        ("processing", State.RUNNING, True),
-        ("succeed", State.SUCCEEDED, True),
-        ("succeeded", State.SUCCEEDED, True),
-        ("failed", State.FAILED, True),
-        ("queued_twice", State.RUNNING, False),
-        ("Succeed", State.RUNNING, False),
-        ("", State.RUNNING, False),
+        ("submitted", TaskState.RUNNING, True),
+        ("processing", TaskState.RUNNING, True),
+        ("succeed", TaskState.SUCCEEDED, True),
+        ("succeeded", TaskState.SUCCEEDED, True),
+        ("failed", TaskState.FAILED, True),
+        ("queued_twice", TaskState.RUNNING, False),
+        ("Succeed", TaskState.RUNNING, False),
+        ("", TaskState.RUNNING, False),
     ],
 )
-def test_a_status_word_comes_down_to_one_of_three(status: str, state: State, known: bool) -> None:
+def test_a_status_word_comes_down_to_one_of_three(status: str, state: TaskState, known: bool) -> None:
     """Both generations' spellings; what nobody knows runs on, and can be told from what is known."""
     assert state_of(status) is state
     assert is_known_status(status) is known

@@ -8,9 +8,11 @@ import signal
 from pathlib import Path
 from typing import Any, Final
 
-from kling_async import Client, Polling, Retry, downloads, fetching, recovery, v1
-from kling_async.journal import Journal
-from kling_async.transport import Transport
+from kling_async import Client, Polling, Retry, v1
+from kling_async.batch.journal import Journal
+from kling_async.downloads import fetch, result_files
+from kling_async.http.transport import Transport
+from kling_async.orchestrator import recovery
 
 JOBS: Final = 150
 POINTS: Final = ("before put", "after put", "before create", "after create", "in a file", "after a file")
@@ -40,7 +42,7 @@ class Killer:
 
     def install(self) -> None:
         """Watch the points."""
-        put, create, _fetch = Journal.put, Transport.create, fetching.fetch
+        put, create, _fetch = Journal.put, Transport.create, fetch.fetch
 
         async def watched_put(journal: Any, entry: Any) -> None:
             self.passes("before put")
@@ -59,7 +61,7 @@ class Killer:
         self._watch_files()
 
     def _watch_files(self) -> None:
-        real = fetching.fetch
+        real = fetch.fetch
 
         async def watched(*args: Any, **more: Any) -> Any:
             asyncio.get_running_loop().call_later(0.002, self.passes, "in a file")
@@ -67,7 +69,7 @@ class Killer:
             self.passes("after a file")
             return found
 
-        module: Any = downloads
+        module: Any = result_files
         module.fetch = watched
 
 

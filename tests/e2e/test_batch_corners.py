@@ -21,11 +21,11 @@ from kling_async import (
     media,
     v1,
 )
-from kling_async.core.record import State
+from kling_async.batch.entry import JobState
+from kling_async.batch.journal_store import Store
+from kling_async.downloads.partial import Partial
 from kling_async.emulator import results as emulator_results
 from kling_async.emulator import server as emulator_server
-from kling_async.partials import Partial
-from kling_async.store import Store
 from tests.e2e.batches import creates, rest, told
 from tests.support import client_of, clip, pair, png, settle, still, until
 
@@ -211,7 +211,7 @@ async def test_a_failure_that_cannot_be_written_down_is_told(
     real = Store.write
 
     def write(store: Store, entries: Any, digests: Any) -> Any:
-        if any(entry.state is State.FAILED for entry in entries):
+        if any(entry.state is JobState.FAILED for entry in entries):
             raise store.error("the disk is full")
         return real(store, entries, digests)
 

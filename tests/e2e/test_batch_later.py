@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import (
-    AmbiguousCreate,
-    JobFailed,
-    OutOfUnits,
-    RequestInvalid,
-    TaskFailed,
-    TaskNotFound,
-)
+from kling_async import AmbiguousCreate, JobFailed, OutOfUnits, RequestInvalid, TaskFailed, TaskNotFound
 from tests.e2e.batches import creates, go
 from tests.support import client_of, clip, pair, settle, still, until
 

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import (
-    AuthenticationError,
-    JobFailed,
-    JournalError,
-    ResultExpired,
-    TaskFailed,
-    media,
-)
-from kling_async.journal import Journal
+from kling_async import AuthenticationError, JobFailed, JournalError, ResultExpired, TaskFailed, media
+from kling_async.batch.journal import Journal
 from tests.e2e.batches import creates, go
 from tests.support import client_of, clip, pair, png, settle, still, until
 

@@ -145,7 +145,7 @@ class World:
         if self.caller == "loop ends":
             await emu.start()
         try:
-            await until(lambda: not (client.unresolved() or client._engine.home._work), 4000, step=20)
+            await until(lambda: not (client.unresolved() or client._engine.scope._work), 4000, step=20)
             self.judge(emu, client)
         finally:
             emu.faults.clear()

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 from msgspec import inspect as mi
 
-from kling_async import catalog, checks
-from kling_async.checks import Field, check, fields, media_fields, to_wire
+from kling_async import catalog
 from kling_async.emulator.answers import Refusal
 from kling_async.emulator.judge import judge, judge_query
 from kling_async.emulator.reference import REFERENCE
 from kling_async.emulator.rules import check_rules
 from kling_async.errors import KlingWarning, RequestInvalid
-from kling_async.files import _judge_all
+from kling_async.orchestrator.bodies import _judge_all
+from kling_async.wire import checks
+from kling_async.wire.checks import Field, check, fields, media_fields, to_wire
 from tests.v1.test_reference import struct_of
 
 if TYPE_CHECKING:
-    from kling_async.inputs import Media
+    from kling_async.wire.media import Media
 
 Json = dict[str, Any]
 

@@ -12,7 +12,7 @@ from hypothesis import given
 
 from kling_async.errors import APIError, KlingWarning, RequestInvalid
 from kling_async.testing import Audio, Clip, Editing, Element, Face, Faces, Voice
-from kling_async.wire import TaskRequest
+from kling_async.wire.requests import TaskRequest
 from tests.fuzz.bodies import WORDS, bodies, drawing
 from tests.fuzz.differences import ONLY_THEIRS, listed
 from tests.fuzz.judging import ROWS, ours, request_from

@@ -10,14 +10,15 @@ import msgspec
 import pytest
 
 from kling_async.catalog import call_of, endpoint_of
-from kling_async.checks import check, to_wire
-from kling_async.core.verdict import State, state_of
+from kling_async.core.status import TaskState, state_of
 from kling_async.errors import KlingWarning, RequestInvalid
-from kling_async.results import decode_result, result_of
-from kling_async.wire import CallRequest, TaskRecord, TaskRequest, decode_envelope, decode_task
+from kling_async.orchestrator.results import decode_result, result_of
+from kling_async.records import TaskRecord, decode_envelope, decode_task
+from kling_async.wire.checks import check, to_wire
 
 if TYPE_CHECKING:
-    from kling_async.inputs import Media
+    from kling_async.wire.media import Media
+    from kling_async.wire.requests import CallRequest, TaskRequest
 
 
 def load(media: Media) -> str:
@@ -73,6 +74,6 @@ def lives(kind: type[TaskRequest[Any]], answers: dict[str, Any]) -> None:
     records = [task(kind, answers[case]) for case in ("created", "running", "finished")]
     assert len({record.task_id for record in records}) == 1
     states = [state_of(record.status) for record in records]
-    assert states == [State.RUNNING, State.RUNNING, State.SUCCEEDED]
+    assert states == [TaskState.RUNNING, TaskState.RUNNING, TaskState.SUCCEEDED]
     failed = task(kind, answers["failed"])
-    assert (state_of(failed.status), bool(failed.message)) == (State.FAILED, True)
+    assert (state_of(failed.status), bool(failed.message)) == (TaskState.FAILED, True)

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from kling_async import v1
-from kling_async.checks import check, to_wire
 from kling_async.errors import RequestInvalid
-from kling_async.results import decode_result
-from kling_async.wire import decode_envelope
+from kling_async.orchestrator.results import decode_result
+from kling_async.records import decode_envelope
+from kling_async.wire.checks import check, to_wire
 from tests.golden import golden
 from tests.v1.judging import answered, doubted, refused, sent
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kling_async import v1
-from kling_async.wire import File
+from kling_async.wire.requests import File
 from tests.golden import golden
 from tests.v1.judging import lives, refused, result, sent
 

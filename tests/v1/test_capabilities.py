@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 
 import kling_async
-from kling_async import checks, v1
-from kling_async.checks import check
+from kling_async import v1
 from kling_async.errors import KlingWarning, RequestInvalid
 from kling_async.v1 import capabilities
 from kling_async.v1.capabilities import Capability
+from kling_async.wire import checks
+from kling_async.wire.checks import check
 from tests.reference import V1
 
 if TYPE_CHECKING:

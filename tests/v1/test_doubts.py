@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from kling_async import v1
-from kling_async.checks import Doubt, check
 from kling_async.errors import KlingWarning
+from kling_async.wire.checks import Doubt, check
 
 PICTURE: Final = "https://a.example/p.png"
 CLIP: Final = "https://a.example/v.mp4"

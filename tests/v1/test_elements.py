@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from kling_async import v1
-from kling_async.checks import media_fields
-from kling_async.headers import IMAGE, VIDEO
-from kling_async.wire import File
+from kling_async.wire.checks import media_fields
+from kling_async.wire.media_formats import IMAGE, VIDEO
+from kling_async.wire.requests import File
 from tests.golden import golden
 from tests.v1.judging import answered, doubted, lives, refused, result, sent
 

@@ -10,8 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kling_async import v1
-from kling_async.checks import check
 from kling_async.errors import RequestInvalid
+from kling_async.wire.checks import check
 from tests.golden import golden
 from tests.v1.judging import doubted, lives, refused, result, sent
 

@@ -12,12 +12,13 @@ import pytest
 
 from kling_async import v1
 from kling_async.catalog import endpoint_of
-from kling_async.checks import check, media_fields, to_wire
 from kling_async.errors import KlingWarning, RequestInvalid
-from kling_async.headers import IMAGE
-from kling_async.inputs import Media
-from kling_async.results import result_of
-from kling_async.wire import File, decode_envelope, decode_task
+from kling_async.orchestrator.results import result_of
+from kling_async.records import decode_envelope, decode_task
+from kling_async.wire.checks import check, media_fields, to_wire
+from kling_async.wire.media import Media
+from kling_async.wire.media_formats import IMAGE
+from kling_async.wire.requests import File
 from tests.golden import golden
 
 GOLDEN = golden("image_generation")

@@ -8,7 +8,7 @@ import pytest
 
 from kling_async import v1
 from kling_async.errors import RequestInvalid
-from kling_async.wire import File
+from kling_async.wire.requests import File
 from tests.golden import golden
 from tests.v1.judging import answered, doubted, lives, refused, result, sent
 

@@ -12,12 +12,14 @@ import msgspec
 import pytest
 from msgspec import inspect as mi
 
-from kling_async import catalog, checks, results
-from kling_async.checks import Field, check, fields, to_wire
-from kling_async.endpoints import Call
+from kling_async import catalog
 from kling_async.errors import KlingWarning
-from kling_async.inputs import Media
-from kling_async.wire import decode_envelope, decode_task
+from kling_async.orchestrator import results
+from kling_async.records import decode_envelope, decode_task
+from kling_async.wire import checks
+from kling_async.wire.checks import Field, check, fields, to_wire
+from kling_async.wire.endpoints import Call
+from kling_async.wire.media import Media
 from tests.reference import V1
 
 if TYPE_CHECKING:

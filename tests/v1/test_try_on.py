@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from kling_async import v1
-from kling_async.checks import media_fields
-from kling_async.headers import FRAME
+from kling_async.wire.checks import media_fields
+from kling_async.wire.media_formats import FRAME
 from tests.golden import golden
 from tests.v1.judging import doubted, lives, refused, result, sent
 

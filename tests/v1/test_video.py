@@ -10,11 +10,12 @@ import pytest
 
 from kling_async import v1
 from kling_async.catalog import endpoint_of
-from kling_async.checks import check, to_wire
 from kling_async.errors import KlingWarning, RequestInvalid
-from kling_async.results import result_of
+from kling_async.orchestrator.results import result_of
+from kling_async.records import decode_envelope, decode_task
 from kling_async.v1 import capabilities
-from kling_async.wire import File, decode_envelope, decode_task
+from kling_async.wire.checks import check, to_wire
+from kling_async.wire.requests import File
 from tests.golden import golden
 
 GOLDEN = golden("text_to_video")

@@ -9,8 +9,8 @@ import pytest
 
 from kling_async import v1
 from kling_async.catalog import endpoint_of
-from kling_async.checks import to_wire
-from kling_async.wire import File
+from kling_async.wire.checks import to_wire
+from kling_async.wire.requests import File
 from tests.golden import golden
 from tests.v1.judging import doubted, lives, load, result, task
 

@@ -6,12 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from kling_async.emulator.answers import Refusal
 from kling_async.emulator.reference import REFERENCE
-from kling_async.emulator.rules.parts import (
-    exactly_one,
-    names_point_somewhere,
-    prompt_or_shots,
-    shots_add_up,
-)
+from kling_async.emulator.rules.parts import exactly_one, names_point_somewhere, prompt_or_shots, shots_add_up
 
 if TYPE_CHECKING:
     from kling_async.emulator.rules.parts import Body, Rule

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from kling_async.checks import Doubt, Rule
-from kling_async.headers import IMAGE
-from kling_async.inputs import MediaInput
+from kling_async.redaction import Discreet
 from kling_async.v1.parts import ImageCount, ImageRatio, Images, WatermarkInfo
 from kling_async.v1.rules import image_model, is_set
-from kling_async.wire import Discreet, File, Part, Result, TaskRequest
+from kling_async.wire.checks import Doubt, Rule
+from kling_async.wire.media import MediaInput
+from kling_async.wire.media_formats import IMAGE
+from kling_async.wire.requests import File, Part, Result, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

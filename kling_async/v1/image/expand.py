@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, TypedDict
 
 from msgspec import Meta
 
-from kling_async.checks import Rule
 from kling_async.errors import Problem, RequestInvalid
-from kling_async.headers import IMAGE
-from kling_async.inputs import MediaInput
 from kling_async.v1.parts import ImageCount, Images, WatermarkInfo
-from kling_async.wire import TaskRequest
+from kling_async.wire.checks import Rule
+from kling_async.wire.media import MediaInput
+from kling_async.wire.media_formats import IMAGE
+from kling_async.wire.requests import TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta
 
-from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem
-from kling_async.headers import IMAGE
-from kling_async.inputs import MediaInput
 from kling_async.v1.parts import ElementRef, ImageCount, ImageRatio, Images, WatermarkInfo
 from kling_async.v1.rules import image_model, image_row, together_at_most
-from kling_async.wire import TaskRequest
+from kling_async.wire.checks import Doubt, Rule
+from kling_async.wire.media import MediaInput
+from kling_async.wire.media_formats import IMAGE
+from kling_async.wire.requests import TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta
 
-from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem
 from kling_async.v1.parts import ElementRef, Image, InputImage, WatermarkInfo
 from kling_async.v1.rules import image_model, image_row, is_set, placeholders, together_at_most
-from kling_async.wire import File, Result, TaskRequest
+from kling_async.wire.checks import Doubt, Rule
+from kling_async.wire.requests import File, Result, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

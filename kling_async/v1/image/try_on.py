@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from kling_async.checks import Rule
-from kling_async.headers import FRAME
-from kling_async.inputs import MediaInput
 from kling_async.v1.parts import Images
 from kling_async.v1.rules import model_is_known
-from kling_async.wire import TaskRequest
+from kling_async.wire.checks import Rule
+from kling_async.wire.media import MediaInput
+from kling_async.wire.media_formats import FRAME
+from kling_async.wire.requests import TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kling_async.checks import Doubt
     from kling_async.errors import Problem
+    from kling_async.wire.checks import Doubt
 
 __all__ = ["DEFAULT_TRY_ON_MODEL", "VirtualTryOn"]
 

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem
-from kling_async.headers import IMAGE, VIDEO
-from kling_async.inputs import MediaInput
+from kling_async.redaction import Discreet
 from kling_async.v1.library.voices import Voice
 from kling_async.v1.parts import PAGED, Deleted, PageNumber, PageSize
 from kling_async.v1.rules import is_set
-from kling_async.wire import CallRequest, Discreet, File, Part, Result, TaskRequest
+from kling_async.wire.checks import Doubt, Rule
+from kling_async.wire.media import MediaInput
+from kling_async.wire.media_formats import IMAGE, VIDEO
+from kling_async.wire.requests import CallRequest, File, Part, Result, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,11 +9,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from kling_async.headers import IMAGE
-from kling_async.inputs import MediaInput
 from kling_async.v1.library.elements import ElementTag, ImageLink, ReferImage, Tag
 from kling_async.v1.parts import PAGED, PageNumber, PageSize
-from kling_async.wire import CallRequest, File, Result
+from kling_async.wire.media import MediaInput
+from kling_async.wire.media_formats import IMAGE
+from kling_async.wire.requests import CallRequest, File, Result
 
 __all__ = ["CustomElementV0", "ElementV0", "ElementsV0", "ListElementsV0", "PresetElementsV0"]
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem
-from kling_async.headers import RECORDING
-from kling_async.inputs import MediaInput
+from kling_async.redaction import Discreet
 from kling_async.v1.parts import PAGED, Deleted, PageNumber
 from kling_async.v1.rules import is_set
-from kling_async.wire import CallRequest, Discreet, File, Result, TaskRequest
+from kling_async.wire.checks import Doubt, Rule
+from kling_async.wire.media import MediaInput
+from kling_async.wire.media_formats import RECORDING
+from kling_async.wire.requests import CallRequest, File, Result, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

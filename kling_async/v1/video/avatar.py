@@ -6,12 +6,12 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from kling_async.checks import Rule
-from kling_async.headers import AUDIO, IMAGE
-from kling_async.inputs import MediaInput
 from kling_async.v1.parts import Videos, WatermarkInfo
 from kling_async.v1.rules import exactly_one
-from kling_async.wire import TaskRequest
+from kling_async.wire.checks import Rule
+from kling_async.wire.media import MediaInput
+from kling_async.wire.media_formats import AUDIO, IMAGE
+from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Avatar"]
 

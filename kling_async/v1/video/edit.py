@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from msgspec import Meta
 
-from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem
-from kling_async.headers import VIDEO
-from kling_async.inputs import MediaInput
+from kling_async.redaction import Discreet
 from kling_async.v1 import capabilities
 from kling_async.v1.parts import Charged, InputImage, Videos, WatermarkInfo
 from kling_async.v1.rules import exactly_one, is_set, model_is_known
-from kling_async.wire import CallRequest, Discreet, File, Part, TaskRequest
+from kling_async.wire.checks import Doubt, Rule
+from kling_async.wire.media import MediaInput
+from kling_async.wire.media_formats import VIDEO
+from kling_async.wire.requests import CallRequest, File, Part, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

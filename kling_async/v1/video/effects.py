@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem
-from kling_async.headers import IMAGE
-from kling_async.inputs import MediaInput
 from kling_async.v1.parts import Videos, WatermarkInfo
 from kling_async.v1.rules import is_set
 from kling_async.v1.video import scenes
-from kling_async.wire import Part, TaskRequest
+from kling_async.wire.checks import Doubt, Rule
+from kling_async.wire.media import MediaInput
+from kling_async.wire.media_formats import IMAGE
+from kling_async.wire.requests import Part, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

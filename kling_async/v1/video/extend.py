@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
-from kling_async.checks import Doubt, Rule
 from kling_async.v1.parts import CfgScale, DerivedVideos, WatermarkInfo
 from kling_async.v1.rules import placeholders
-from kling_async.wire import TaskRequest
+from kling_async.wire.checks import Doubt, Rule
+from kling_async.wire.requests import TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

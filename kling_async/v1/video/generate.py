@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta
 
-from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem
-from kling_async.headers import FRAME, IMAGE, MASK
-from kling_async.inputs import MediaInput
 from kling_async.v1.parts import (
     CameraControl,
     CfgScale,
@@ -35,7 +32,10 @@ from kling_async.v1.rules import (
     video_model,
     video_rows,
 )
-from kling_async.wire import Part, TaskRequest
+from kling_async.wire.checks import Doubt, Rule
+from kling_async.wire.media import MediaInput
+from kling_async.wire.media_formats import FRAME, IMAGE, MASK
+from kling_async.wire.requests import Part, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta
 
-from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem, RequestInvalid
-from kling_async.headers import AUDIO, VIDEO
-from kling_async.inputs import MediaInput
+from kling_async.redaction import Discreet
 from kling_async.v1.parts import Charged, DerivedVideos, WatermarkInfo
 from kling_async.v1.rules import exactly_one, is_set, parts
 from kling_async.v1.tts_voices import speed_is_rounded, voice_speaks
-from kling_async.wire import CallRequest, Discreet, File, Part, TaskRequest
+from kling_async.wire.checks import Doubt, Rule
+from kling_async.wire.media import MediaInput
+from kling_async.wire.media_formats import AUDIO, VIDEO
+from kling_async.wire.requests import CallRequest, File, Part, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

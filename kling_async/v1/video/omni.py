@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta
 
-from kling_async.checks import Doubt, Rule
 from kling_async.errors import Problem
-from kling_async.headers import IMAGE, VIDEO
-from kling_async.inputs import MediaInput
 from kling_async.v1.parts import ElementRef, MultiPrompt, ShotType, Videos, WatermarkInfo
 from kling_async.v1.rules import placeholders, prompt_or_shots, shots_match, video_model
-from kling_async.wire import Part, TaskRequest
+from kling_async.wire.checks import Doubt, Rule
+from kling_async.wire.media import MediaInput
+from kling_async.wire.media_formats import IMAGE, VIDEO
+from kling_async.wire.requests import Part, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

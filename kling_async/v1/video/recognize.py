@@ -6,10 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from kling_async.headers import IMAGE
-from kling_async.inputs import MediaInput
+from kling_async.redaction import Discreet
 from kling_async.v1.parts import Charged
-from kling_async.wire import CallRequest, Discreet, File
+from kling_async.wire.media import MediaInput
+from kling_async.wire.media_formats import IMAGE
+from kling_async.wire.requests import CallRequest, File
 
 __all__ = ["ImageRecognize", "PersonMask", "PersonMasks", "RecognizedImage"]
 

@@ -1,0 +1,324 @@
+"""A journal's database: one SQLite file, looked at with care before it is opened, written by one thread.
+
+A commit costs one flush of the write-ahead log (``journal_mode=WAL``); the other modes flush two or three
+files and reached a hundredth to a fifth of its pace. What a kill leaves of the log is read at the next start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from kling_async.batch.entry import JobState, follows, pack
+from kling_async.errors import JournalError
+from kling_async.runtime.filelock import FileLock, Held
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kling_async.batch.entry import Entry
+
+__all__ = ["Ahead", "Digest", "Store"]
+
+APPLICATION: Final = 0x6B6C4A31
+"""In the file's header: it is a journal of this package."""
+SCHEMA: Final = 1
+"""In the file's header: how the tables look."""
+_MAGIC: Final = b"SQLite format 3\x00"
+_HEADER: Final = 100
+_SYNCHRONOUS_FULL: Final = 2
+
+_TABLES: Final = (
+    "CREATE TABLE journal (id TEXT NOT NULL)",
+    """CREATE TABLE jobs (
+        number INTEGER PRIMARY KEY,
+        identity BLOB NOT NULL UNIQUE,
+        position INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        entry BLOB NOT NULL)""",
+    "CREATE INDEX by_position ON jobs (position)",
+    """CREATE TABLE digests (
+        path TEXT PRIMARY KEY,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        sha256 TEXT NOT NULL) WITHOUT ROWID""",
+)
+
+_DAMAGED: Final = (
+    "it is damaged; put back a copy, without the -wal and -shm files that lie beside it now,"
+    " or begin a new journal under another name"
+)
+
+_ADVICE: Final = {
+    sqlite3.SQLITE_FULL: "the disk is full; make room and start again: what was committed is safe",
+    sqlite3.SQLITE_READONLY: "it cannot be written; look at the rights of the file and its folder",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; look at the rights of the file and its folder",
+    sqlite3.SQLITE_PERM: "it cannot be opened; look at the rights of the file and its folder",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_BUSY: "another program writes to it; close that and start again",
+    sqlite3.SQLITE_IOERR: "the disk failed; start again when it works: what was committed is safe",
+}
+"""What to do, by SQLite's code."""
+
+Ahead = dict[bytes, bytes]
+"""Packed entries by identity."""
+
+
+class Digest(NamedTuple):
+    """What is known of an input file."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+class Store:
+    """The open database of a journal, and the lock on it. Every method blocks.
+
+    Raises:
+        JournalError: The file is not a journal of this kind, is damaged, cannot be written, or another
+            process holds it. Nothing was changed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path = path.resolve()  # by whatever name: there is one lock, one log
+        lock_file = path.with_name(path.name + ".lock")
+        if not lock_file.exists():
+            self._look()  # leaves nothing beside a file that is not ours
+        self._lock = self._take(lock_file)
+        try:
+            if self._look():
+                self._check_log()
+                self._make()
+            else:
+                self._check_pages()
+            self._db = self._connect()
+            self._reader = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            self.id: str = self._db.execute("SELECT id FROM journal").fetchone()[0]
+        except (sqlite3.Error, OSError) as error:
+            failure = self.error(error)
+        except JournalError as error:
+            failure = error
+        else:
+            return
+        self.close()
+        raise failure
+
+    _db: sqlite3.Connection | None = None
+    _reader: sqlite3.Connection | None = None
+    """Reads on a connection of its own, which waits for no commit."""
+
+    def error(self, error: sqlite3.Error | OSError | str) -> JournalError:
+        """Return the error to raise for what SQLite or the system said."""
+        if isinstance(error, OSError):
+            text = f"it cannot be written ({error.strerror}); look at the rights of the file and its folder"
+        elif isinstance(error, sqlite3.Error):
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            text = _ADVICE.get(code, "the database failed")
+            text = f"{text} ({error})"
+        else:
+            text = error
+        return JournalError(f"journal {str(self.path)!r}: {text}", path=str(self.path))
+
+    # -- opening
+
+    def _take(self, lock_file: Path) -> FileLock:
+        try:
+            return FileLock(lock_file)
+        except Held as held:
+            failure = self.error(
+                f"another process holds it ({held.holder or 'unknown'}); wait for it, or end it"
+            )
+        except OSError as error:
+            failure = self.error(error)
+        raise failure
+
+    def _look(self) -> bool:
+        """Read the file's header, without SQLite, which might begin repairs; return whether it is new."""
+        try:
+            with self.path.open("r+b") as file:  # also to see that it can be written
+                header = file.read(_HEADER)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            failure = self.error(error)
+        else:
+            wrong = _judge(header)
+            if wrong is None:
+                return not header
+            failure = self.error(wrong)
+        raise failure
+
+    def _check_pages(self) -> None:
+        """Read every page; a connection that only reads repairs nothing, and leaves the log where it is."""
+        logged = self.path.with_name(self.path.name + "-wal").exists()
+        how = "mode=ro" if logged else "mode=ro&immutable=1"  # which leaves nothing beside the file
+        with contextlib.closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True)) as db:
+            found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise self.error(f"{_ADVICE[sqlite3.SQLITE_CORRUPT]} ({found})")
+
+    def _check_log(self) -> None:
+        """A log without its database would be read into the new one, jobs and all."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise self.error(
+                f"it is gone, but what it last wrote lies in {log.name!r}; put it back, or remove that too"
+            )
+
+    def _make(self) -> None:
+        """Make the tables in a file beside, which then takes the name: there is never half a journal."""
+        beside = self.path.with_name(self.path.name + ".new")
+        beside.unlink(missing_ok=True)
+        os.close(os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        with contextlib.closing(sqlite3.connect(beside, isolation_level=None)) as db:
+            db.execute("BEGIN EXCLUSIVE")
+            db.execute(f"PRAGMA application_id={APPLICATION}")
+            db.execute(f"PRAGMA user_version={SCHEMA}")
+            for table in _TABLES:
+                db.execute(table)
+            db.execute("INSERT INTO journal VALUES (?)", (secrets.token_hex(16),))
+            db.execute("COMMIT")
+        beside.replace(self.path)
+        _flush_folder(self.path.parent)
+
+    def _connect(self) -> sqlite3.Connection:
+        if self.path.stat().st_mode & 0o077:
+            self.path.chmod(0o600)  # the log and its index get the same rights
+        self._db = db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA fullfsync=ON")  # where flushing does not reach the disk by itself (macOS)
+        if mode != "wal" or db.execute("PRAGMA synchronous").fetchone()[0] != _SYNCHRONOUS_FULL:
+            raise self.error("this file system cannot keep what is committed; use a local disk")
+        return db
+
+    # -- use
+
+    def write(self, entries: Sequence[Entry], digests: Sequence[Digest]) -> list[int]:
+        """Commit all in one step, flushed to the disk; return the places of entries that may not follow.
+
+        Raises:
+            JournalError: Nothing of it was committed.
+        """
+        db = self._open()
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            refused = [place for place, entry in enumerate(entries) if not self._put(db, entry)]
+            db.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", digests)
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            failure = error
+            with contextlib.suppress(sqlite3.Error):
+                db.rollback()
+        else:
+            return refused
+        raise self.error(failure)
+
+    @staticmethod
+    def _put(db: sqlite3.Connection, entry: Entry) -> bool:
+        identity = bytes.fromhex(entry.identity)
+        row = db.execute("SELECT number, state, attempt FROM jobs WHERE identity=?", (identity,)).fetchone()
+        values = (entry.position, entry.state, entry.attempt, pack(entry))
+        if row is None:
+            db.execute("INSERT INTO jobs VALUES (NULL, ?, ?, ?, ?, ?)", (identity, *values))
+            return True
+        number, state, attempt = row
+        if not follows(JobState(state), attempt, entry.state, entry.attempt):
+            return False
+        db.execute(
+            "UPDATE jobs SET position=?, state=?, attempt=?, entry=? WHERE number=?", (*values, number)
+        )
+        return True
+
+    def find(self, identities: Iterable[bytes], ahead: int) -> Ahead:
+        """Return the packed entries of those that are there, and as many of those that follow by position."""
+        found: Ahead = {}
+        for identity in identities:
+            if identity in found:
+                continue
+            for position, entry in self._rows("SELECT position, entry FROM jobs WHERE identity=?", identity):
+                found[identity] = entry
+                query = "SELECT identity, entry FROM jobs WHERE position>? ORDER BY position LIMIT ?"
+                found.update(self._rows(query, position, ahead))
+        return found
+
+    def has_position(self, position: int) -> bool:
+        """Tell whether any job was at this place of an input."""
+        return bool(self._rows("SELECT 1 FROM jobs WHERE position=? LIMIT 1", position))
+
+    def extent(self) -> tuple[int, int]:
+        """Return how many jobs there are, and the last position of one; -1 if there is none."""
+        ((jobs, last),) = self._rows("SELECT count(*), coalesce(max(position), -1) FROM jobs")
+        return jobs, last
+
+    def page(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return packed entries by number, in the order in which they were first written."""
+        query = "SELECT number, entry FROM jobs WHERE number>? ORDER BY number LIMIT ?"
+        return self._rows(query, after, limit)
+
+    def digest(self, path: str) -> str | None:
+        """Return the SHA-256 of a file if it is known and the file unchanged.
+
+        Raises:
+            OSError: There is no such file.
+        """
+        found = Path(path).stat()
+        query = "SELECT sha256 FROM digests WHERE path=? AND size=? AND mtime_ns=?"
+        rows = self._rows(query, path, found.st_size, found.st_mtime_ns)
+        return str(rows[0][0]) if rows else None
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        """Read what is committed."""
+        if self._reader is None:
+            raise self.error("it is closed")
+        try:
+            return self._reader.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            failure = error
+        raise self.error(failure)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise self.error("it is closed")
+        return self._db
+
+    def close(self) -> None:
+        """Close the database, then give the lock back. Again: does nothing."""
+        for db in (self._reader, self._db):
+            if db is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    db.close()
+        self._reader = self._db = None
+        self._lock.release()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a new name in it last; Windows keeps names by itself."""
+    if os.name == "posix":
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _judge(header: bytes) -> str | None:
+    """Say why this is not the beginning of a journal; None if it is, or of an empty file."""
+    if not header:
+        return None
+    if not header.startswith(_MAGIC) or len(header) < _HEADER:
+        return "it is not a journal, or a damaged one; nothing was changed: choose another name"
+    if int.from_bytes(header[68:72], "big") != APPLICATION:
+        return "it is a database of another program; nothing was changed: choose another name"
+    schema = int.from_bytes(header[60:64], "big")
+    if schema > SCHEMA:
+        return f"it was written by a newer version of this package (schema {schema}); upgrade to read it"
+    return None

@@ -1,0 +1,232 @@
+"""Plain data out of the API's answers: the envelope, the record of a task, pages of records.
+
+Decoding is lenient: the vendor adds and drops fields monthly. Two steps, because an error answer may hold
+``data`` of another shape and its code must still be read: first the envelope with ``data`` left as bytes,
+then ``data`` by the endpoint's type.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, ClassVar, Final, TypeVar
+
+import msgspec
+
+from kling_async.redaction import keepable
+
+__all__ = ["PAGE_NUMBER_MAX", "PAGE_SIZE_MAX", "Envelope", "ListPage", "TaskRecord", "decode"]
+
+T = TypeVar("T")
+
+PAGE_NUMBER_MAX: Final = 1000
+"""The last page of a list that the vendor serves."""
+PAGE_SIZE_MAX: Final = 500
+"""Most tasks on one page of a list."""
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """The outer object of every answer. ``code`` 0 is success."""
+
+    code: int | None = None
+    message: str | None = None
+    request_id: str | None = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _TaskInfo(msgspec.Struct, frozen=True):
+    external_task_id: str | None = None
+
+
+class _TaskData(msgspec.Struct, frozen=True):
+    """A task as ``/v1`` shows it. Ids are text of digits; a number is taken too."""
+
+    task_id: str | int
+    task_status: str | None = None
+    task_status_msg: str | None = None
+    task_info: _TaskInfo | None = None
+    task_result: msgspec.Raw = msgspec.Raw(b"null")
+    final_unit_deduction: str | float | None = None
+    created_at: int | None = None
+    updated_at: int | None = None
+
+
+class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of a task, as plain data: it can be stored, pickled, and sent elsewhere."""
+
+    endpoint: str
+    """Name of the catalog row, ``text_to_video``."""
+    task_id: str
+    external_task_id: str | None = None
+    status: str = "submitted"
+    """The vendor's word; `kling_async.core.verdict.state_of` says what it means."""
+    message: str = ""
+    """The vendor's reason, if the task failed."""
+    created_at: int = 0
+    """Milliseconds since 1970, by the vendor's clock; 0 if unknown."""
+    updated_at: int = 0
+    units: str | None = None
+    """Units taken in the end, a decimal as text (``final_unit_deduction``)."""
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+    """The whole task object as it came, JSON."""
+    result_data: msgspec.Raw = msgspec.Raw(b"null")
+    """Its ``task_result``, JSON; null until the task succeeded."""
+
+    _decoder: ClassVar[Any] = msgspec.json.Decoder()
+
+    @property
+    def created(self) -> dt.datetime | None:
+        """When the vendor made the task, aware, in UTC; None if unknown."""
+        try:
+            return dt.datetime.fromtimestamp(self.created_at / 1000, dt.UTC) if self.created_at else None
+        except (ValueError, OverflowError, OSError):
+            return None
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The vendor's own object, every field of it."""
+        value = self._decoder.decode(self.data)
+        return value if isinstance(value, dict) else {}
+
+    def plain(self) -> dict[str, Any]:
+        """Return all of it as plain data, fit to be kept: addresses without queries, no payloads."""
+        known = {name: getattr(self, name) for name in self.__struct_fields__}
+        del known["result_data"]  # which the data hold
+        plain: dict[str, Any] = keepable({**known, "data": self.raw})
+        return plain
+
+    def __repr__(self) -> str:
+        return f"TaskRecord({self.endpoint} {self.task_id} {self.status})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Show rich no more than anybody else."""
+        return [("", f"{self.endpoint} {self.task_id} {self.status}")]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle through JSON: `msgspec.Raw` itself does not pickle."""
+        return _record_from_json, (msgspec.json.encode(self),)
+
+
+ListPage = list[TaskRecord]
+"""One page of a list, newest first; a page shorter than asked for is the last."""
+
+_envelopes = msgspec.json.Decoder(Envelope, strict=False)
+_tasks = msgspec.json.Decoder(_TaskData, strict=False)
+_task_lists = msgspec.json.Decoder(list[msgspec.Raw])
+_records = msgspec.json.Decoder(TaskRecord)
+
+
+def _record_from_json(body: bytes) -> TaskRecord:
+    return _records.decode(body)
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """Decode, with one kind of error for all that may be wrong with strangers' bytes.
+
+    Raises:
+        msgspec.DecodeError: They are not JSON, not UTF-8, nested too deep, or not of that form.
+    """
+    try:
+        return decoder.decode(body)
+    except (UnicodeDecodeError, RecursionError) as error:
+        reason = type(error).__name__
+    raise msgspec.DecodeError(f"unreadable JSON: {reason}")
+
+
+def decode_envelope(body: bytes) -> Envelope:
+    """Decode an answer's outer object.
+
+    Raises:
+        msgspec.DecodeError: It is not JSON, or not an object of this form.
+    """
+    return decode(_envelopes, body)
+
+
+def decode_task(endpoint: str, data: bytes | msgspec.Raw) -> TaskRecord:
+    """Decode one task object of ``/v1``.
+
+    Raises:
+        msgspec.DecodeError: It is not a task.
+    """
+    raw = bytes(data)
+    task = decode(_tasks, raw)
+    if task.task_id == "":
+        raise msgspec.DecodeError("the task has no id")
+    units = task.final_unit_deduction
+    return TaskRecord(
+        endpoint=endpoint,
+        task_id=str(task.task_id),
+        external_task_id=(task.task_info.external_task_id if task.task_info else None) or None,
+        status=task.task_status or "submitted",
+        message=task.task_status_msg or "",
+        created_at=task.created_at or 0,
+        updated_at=task.updated_at or 0,
+        units=None if units is None or units == "" else str(units),
+        data=msgspec.Raw(raw),
+        result_data=msgspec.Raw(bytes(task.task_result)),
+    )
+
+
+class _Billing(msgspec.Struct, frozen=True):
+    charge_type: str | None = None
+    amount: str | float | None = None
+
+
+class _PathStyle(msgspec.Struct, frozen=True):
+    """A task as ``/tasks`` shows it, also one made under ``/v1``."""
+
+    id: str | int
+    status: str | None = None
+    message: str | None = None
+    external_id: str | None = None
+    outputs: tuple[dict[str, Any], ...] | None = None
+    billing: tuple[_Billing, ...] | None = None
+    create_time: int | None = None
+    update_time: int | None = None
+
+
+_path_styles = msgspec.json.Decoder(_PathStyle, strict=False)
+
+
+def decode_unified(data: bytes | msgspec.Raw) -> dict[str, TaskRecord]:
+    """Decode an answer of ``/tasks``: records by task id, their results in the form of ``/v1``.
+
+    Their endpoint is left empty: these answers do not name it. Tasks that cannot be read are left out, as
+    those are that the vendor leaves out.
+    """
+    records: dict[str, TaskRecord] = {}
+    for item in decode(_task_lists, bytes(data)):
+        try:
+            record = _unified(bytes(item))
+        except msgspec.DecodeError:
+            continue
+        records[record.task_id] = record
+    return records
+
+
+def _unified(raw: bytes) -> TaskRecord:
+    task = decode(_path_styles, raw)
+    results: dict[str, list[dict[str, Any]]] = {}
+    for output in task.outputs or ():
+        same = results.setdefault(f"{output.get('type', '')}s", [])
+        same.append({"index": len(same), **output})
+    units = next((b.amount for b in task.billing or () if b.charge_type == "unit"), None)
+    return TaskRecord(
+        endpoint="",
+        task_id=str(task.id),
+        external_task_id=task.external_id or None,
+        status=task.status or "submitted",
+        message=task.message or "",
+        created_at=task.create_time or 0,
+        updated_at=task.update_time or 0,
+        units=None if units is None else str(units),
+        data=msgspec.Raw(raw),
+        result_data=msgspec.Raw(msgspec.json.encode(results or None)),
+    )
+
+
+def decode_list(endpoint: str, data: bytes | msgspec.Raw) -> ListPage:
+    """Decode a list page: a bare array of task objects, newest first."""
+    raw = bytes(data)
+    if raw in (b"null", b""):
+        return []
+    return [decode_task(endpoint, item) for item in decode(_task_lists, raw)]

@@ -1,0 +1,369 @@
+"""Check a request before anything is paid, and turn it into what the wire wants.
+
+Bounds, words and wire forms stand once, in the ``Meta`` of a request's fields; this module reads them.
+``Meta(extra=...)`` may hold ``wire`` (``"text"``: a number sent as text; ``"on_off"``, ``"yes_no"``: a truth
+sent as a word) and ``media`` (the `Limits` of a file). msgspec checks nothing when a struct is made by hand,
+and its ``convert`` stops at the first error, so this walk is our own and reports every error at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import msgspec
+from msgspec import inspect as mi
+
+from kling_async.errors import KlingWarning, Problem, RequestInvalid
+from kling_async.wire.media import Media, media
+from kling_async.wire.media_formats import Limits, judge_source
+
+__all__ = [
+    "Doubt",
+    "Field",
+    "Rule",
+    "check",
+    "check_free",
+    "coerce",
+    "fields",
+    "has_files",
+    "media_fields",
+    "to_wire",
+    "warn_once",
+    "wrong_with",
+]
+
+
+class Doubt(NamedTuple):
+    """What looks wrong but only the vendor can know: warned about once per word, never refused."""
+
+    field: str
+    text: str
+
+
+Rule: TypeAlias = Callable[[Any], Iterable[Problem | Doubt]]
+"""A check over several fields of a request whose types are right."""
+
+
+class Field(NamedTuple):
+    """What the annotations say of one field of a struct."""
+
+    name: str
+    wire_name: str
+    type: mi.Type
+    optional: bool
+    required: bool
+    extra: Mapping[str, Any]
+
+
+@functools.cache
+def fields(struct: type[msgspec.Struct]) -> tuple[Field, ...]:
+    """Return the fields of a request struct, ``extra`` left out."""
+    info = mi.type_info(struct)
+    assert isinstance(info, mi.StructType)  # noqa: S101 - what type_info gives for a struct
+    return tuple(_field(f) for f in info.fields if f.name != "extra")
+
+
+def _field(f: mi.Field) -> Field:
+    node, optional = f.type, False
+    if isinstance(node, mi.UnionType):
+        kinds = tuple(t for t in node.types if not isinstance(t, mi.NoneType))
+        optional = len(kinds) < len(node.types)
+        node = kinds[0] if len(kinds) == 1 else mi.UnionType(kinds)
+    extra: Mapping[str, Any] = {}
+    if isinstance(node, mi.Metadata):
+        extra, node = node.extra or {}, node.type
+    return Field(f.name, f.encode_name, node, optional, f.required, extra)
+
+
+def _as_media(value: Any) -> Media | tuple[Media, ...]:
+    return tuple(media(v) for v in value) if isinstance(value, tuple) else media(value)
+
+
+@functools.cache
+def _media_names(struct: type[msgspec.Struct]) -> frozenset[str]:
+    return frozenset(field.name for field in fields(struct) if "media" in field.extra)
+
+
+def coerce(request: msgspec.Struct) -> None:
+    """Turn lists into tuples, blank texts into empty ones, and what media fields were given into `Media`.
+
+    In place, at construction: a rule may ask whether a text is there as it asks of anything else.
+    """
+    kind = type(request)
+    media_names = _media_names(kind)
+    for name, value in zip(kind.__struct_fields__, msgspec.structs.astuple(request), strict=True):
+        if value is None:  # most are
+            continue
+        if isinstance(value, str):
+            if value.isspace():
+                msgspec.structs.force_setattr(request, name, "")
+                continue
+        elif isinstance(value, list) and name != "extra":
+            value = tuple(value)  # noqa: PLW2901 - the same in another form
+            msgspec.structs.force_setattr(request, name, value)
+        if name in media_names and value != "":
+            try:
+                msgspec.structs.force_setattr(request, name, _as_media(value))
+            except (ValueError, TypeError, AttributeError) as error:
+                reason = str(error) if type(error) is ValueError else "takes an address, bytes or a Path"
+                raise RequestInvalid(kind.__name__, [Problem(name, reason)]) from None
+
+
+def check(request: Any) -> None:
+    """Check all fields and rules of a request.
+
+    Raises:
+        RequestInvalid: With every wrong field. Nothing was sent.
+    """
+    problems = list(_walk(request, ""))
+    well_typed = not any(isinstance(p, _WrongType) for p in problems)
+    found: list[Problem] = [Problem(*p) for p in problems]
+    found += check_free("extra", request.extra)
+    wrong = {problem.field for problem in found}
+    for rule in type(request).rules if well_typed else ():
+        for result in rule(request):
+            if isinstance(result, Doubt):
+                warn_once(f"{type(request).__name__}.{result.field}: {result.text}")
+            elif result.field not in wrong:
+                found.append(result)
+    if found:
+        raise RequestInvalid(type(request).__name__, found)
+
+
+def wrong_with(request: Any) -> RequestInvalid | None:
+    """Return the error that `check` raises, if it does."""
+    try:
+        check(request)
+    except RequestInvalid as error:
+        return error
+    return None
+
+
+def check_free(field: str, value: Any) -> Iterator[Problem]:
+    """Yield what is wrong with an object of fields that this package does not know."""
+    if not isinstance(value, dict):
+        yield Problem(field, "must be a dict")
+        return
+    for name in ("external_task_id", "callback_url"):
+        if name in value:
+            yield Problem(f"{field}[{name!r}]", f"belongs to the call: submit(..., {name}=...)")
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        yield Problem(field, f"cannot be sent as JSON: {error}")
+
+
+_warned: set[str] = set()
+
+
+def warn_once(text: str) -> None:
+    """Give a `KlingWarning`, the first time in this process that this text comes up."""
+    if text not in _warned:
+        _warned.add(text)
+        warnings.warn(text, KlingWarning, stacklevel=4)
+
+
+class _WrongType(NamedTuple):
+    """As `Problem`; the rules do not run when one was found, for they trust the types."""
+
+    field: str
+    text: str
+
+
+_Found: TypeAlias = Problem | _WrongType
+
+
+def _walk(value: msgspec.Struct, prefix: str) -> Iterator[_Found]:
+    for field in fields(type(value)):
+        item = getattr(value, field.name)
+        if item is not None or field.required or not field.optional:
+            yield from _check_field(f"{prefix}{field.name}", field, item)
+
+
+def _check_field(path: str, field: Field, value: object) -> Iterator[_Found]:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        if field.required:
+            readable = isinstance(value, str) and isinstance(field.type, mi.StrType)
+            yield (Problem if readable else _WrongType)(path, "must not be empty")
+        elif value is None and not field.optional:
+            yield _WrongType(path, "must not be None")
+        return
+    yield from _check_value(path, field.type, value)
+    for at, item in _entries(path, value):
+        if isinstance(item, Media) and (text := judge_source(item, field.extra["media"])):
+            yield Problem(at, text)
+
+
+def _check_value(path: str, node: mi.Type, value: object) -> Iterator[_Found]:  # noqa: C901 - one case a type
+    match node:
+        case mi.StrType():
+            yield from _check_text(path, node, value)
+        case mi.IntType() | mi.FloatType():
+            yield from _check_number(path, node, value)
+        case mi.BoolType():
+            if not isinstance(value, bool):
+                yield _WrongType(path, f"must be True or False, not {_name(value)}")
+        case mi.LiteralType():
+            yield from _check_word(path, node, value)
+        case mi.VarTupleType():
+            yield from _check_items(path, node, value)
+        case mi.Metadata():
+            yield from _check_value(path, node.type, value)
+        case mi.StructType():
+            if not isinstance(value, node.cls):
+                yield _WrongType(path, f"must be of type {node.cls.__name__}, not {_name(value)}")
+            elif not isinstance(value, Media):
+                yield from _walk(value, f"{path}.")
+        case _:
+            pass  # a type without bounds: the endpoint's rules judge it
+
+
+def _check_word(path: str, node: mi.LiteralType, value: object) -> Iterator[_Found]:
+    kinds = {type(word) for word in node.values}
+    if isinstance(value, bool) or not isinstance(value, tuple(kinds)):
+        yield _WrongType(path, f"must be {_either(kinds)}, not {_name(value)}")
+    elif value not in node.values:
+        known = ", ".join(repr(v) for v in sorted(node.values, key=_numbers_last))
+        yield Problem(path, f"{_short(value)} is not one of {known}")
+
+
+def _either(kinds: set[type]) -> str:
+    return " or ".join(name for kind, name in ((int, "a whole number"), (str, "a text")) if kind in kinds)
+
+
+def _check_text(path: str, node: mi.StrType, value: object) -> Iterator[_Found]:
+    if not isinstance(value, str):
+        yield _WrongType(path, f"must be a text, not {_name(value)}")
+    elif not _is_unicode(value):
+        yield Problem(path, "holds half a character (a lone surrogate), which JSON cannot carry")
+    elif node.max_length is not None and len(value) > node.max_length:
+        yield Problem(path, f"has {len(value)} characters; at most {node.max_length}")
+
+
+def _check_number(path: str, node: mi.IntType | mi.FloatType, value: object) -> Iterator[_Found]:
+    whole = isinstance(node, mi.IntType)
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        yield _WrongType(path, f"must be a {'whole ' if whole else ''}number, not {_name(value)}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield Problem(path, f"{value} is not a number the API knows")
+    elif node.ge is not None and value < node.ge:
+        yield Problem(path, f"{_plain(value)} is too small; at least {node.ge:g}")
+    elif node.le is not None and value > node.le:
+        yield Problem(path, f"{_plain(value)} is too large; at most {_plain(node.le)}")
+
+
+def _check_items(path: str, node: mi.VarTupleType, value: object) -> Iterator[_Found]:
+    if not isinstance(value, tuple):
+        yield _WrongType(path, f"must be a list or tuple, not {_name(value)}")
+        return
+    if node.min_length is not None and len(value) < node.min_length:
+        yield Problem(path, f"has {len(value)} entries; at least {node.min_length}")
+    if node.max_length is not None and len(value) > node.max_length:
+        yield Problem(path, f"has {len(value)} entries; at most {node.max_length}")
+    for index, item in enumerate(value):
+        yield from _check_value(f"{path}[{index}]", node.item_type, item)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _name(value: object) -> str:
+    return type(value).__name__
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return repr(text if len(text) <= 40 else text[:37] + "...")
+
+
+def _plain(number: float) -> str:
+    text = str(number) if isinstance(number, int) else f"{number:g}"
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _numbers_last(word: object) -> tuple[bool, int, str]:
+    return str(word)[:1].isdigit(), word if isinstance(word, int) else 0, str(word)
+
+
+def media_fields(request: msgspec.Struct) -> Iterator[tuple[str, Media, Limits]]:
+    """Yield every media of a request with its path and limits, nested ones included."""
+    yield from _media_fields(request, "")
+
+
+def has_files(request: msgspec.Struct) -> bool:
+    """Tell whether any media of a request is a file or bytes, which are to be read."""
+    for field in _nested(type(request)):
+        if getattr(request, field.name) is not None:
+            return any(media.url is None for _, media, _ in media_fields(request))
+    return False
+
+
+@functools.cache
+def _nested(struct: type[msgspec.Struct]) -> tuple[Field, ...]:
+    """Return the fields that hold media, or structs that may hold some."""
+    kinds = mi.StructType | mi.VarTupleType | mi.UnionType
+    return tuple(field for field in fields(struct) if "media" in field.extra or isinstance(field.type, kinds))
+
+
+def _media_fields(value: msgspec.Struct, prefix: str) -> Iterator[tuple[str, Media, Limits]]:
+    for field in _nested(type(value)):
+        item = getattr(value, field.name)
+        if item is None:
+            continue
+        for at, entry in _entries(f"{prefix}{field.name}", item):
+            if isinstance(entry, Media):
+                yield at, entry, field.extra["media"]
+            elif isinstance(entry, msgspec.Struct):
+                yield from _media_fields(entry, f"{at}.")
+
+
+def _entries(path: str, value: object) -> Iterator[tuple[str, object]]:
+    """Yield a value, or each of an array's, with its path."""
+    if isinstance(value, tuple):
+        items: tuple[object, ...] = value
+        yield from ((f"{path}[{index}]", entry) for index, entry in enumerate(items))
+    else:
+        yield path, value
+
+
+def to_wire(request: Any, load: Callable[[Media], str]) -> dict[str, Any]:
+    """Return the JSON object of a request; ``load`` gives the text of a media (address or bare Base64)."""
+    return {**_object(request, load), **request.extra}
+
+
+def _object(value: msgspec.Struct, load: Callable[[Media], str]) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    for field in fields(type(value)):
+        item = getattr(value, field.name)
+        if item is None or (isinstance(item, str) and not item.strip()):
+            continue
+        body[field.wire_name] = _wire_value(item, field.extra.get("wire"), load)
+    return body
+
+
+def _wire_value(value: Any, form: str | None, load: Callable[[Media], str]) -> Any:
+    match value:
+        case Media():
+            return load(value)
+        case msgspec.Struct():
+            return _object(value, load)
+        case tuple():
+            return [_wire_value(item, form, load) for item in value]
+        case _:
+            pass
+    if form == "text":
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    words = _TRUTHS.get(form or "")
+    return words[not value] if words else value
+
+
+_TRUTHS: Final = {"on_off": ("on", "off"), "yes_no": ("yes", "no")}

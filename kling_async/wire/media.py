@@ -1,0 +1,78 @@
+"""Files that go to the API, images and sounds and videos: an address, bytes, or a file on disk.
+
+The API takes an http(s) address it can reach itself, or bare Base64 without a ``data:`` prefix. Files and
+bytes are only looked at here; they are read and encoded after admission, so a queue of requests stays small.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
+
+from kling_async.redaction import without_query
+
+__all__ = ["Media", "MediaInput", "media"]
+
+
+class Media(msgspec.Struct, frozen=True, kw_only=True):
+    """One input file. Exactly one field is set; make it with `media()`."""
+
+    url: str | None = None
+    data: bytes | None = None
+    path: str | None = None
+
+    def __repr__(self) -> str:
+        if self.url is not None:
+            return f"Media(url={without_query(self.url)!r})"
+        if self.path is not None:
+            return f"Media(path={self.path!r})"
+        return f"Media(<{len(self.data or b'')} bytes>)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Show rich no more than anybody else."""
+        return [("", repr(self)[len("Media(") : -1])]
+
+    def __post_init__(self) -> None:
+        if [self.url, self.data, self.path].count(None) != 2:
+            raise ValueError("a Media is an address, bytes or a path: one of them; use media()")
+
+
+if TYPE_CHECKING:
+    MediaInput: TypeAlias = Media | str | bytes | Path
+else:
+    MediaInput = Media
+"""What a media field takes. At run time it always holds a `Media`."""
+
+_URL: Final = ("http://", "https://")
+
+
+def media(source: Media | str | bytes | Path) -> Media:
+    """Return the `Media` for an address, for bytes, for a `Path`, or for Base64 text.
+
+    A text must be an http(s) address, a ``data:`` address or Base64: a file is named by a `Path`, so that a
+    text from a stranger never opens a file of yours.
+
+    Raises:
+        ValueError: The text is none of these.
+    """
+    if isinstance(source, Media):
+        return source
+    if isinstance(source, bytes):
+        return Media(data=source)
+    if isinstance(source, Path):
+        return Media(path=str(source))
+    if source.lower().startswith(_URL):
+        return Media(url=source)
+    text = source.partition(",")[2] if source[:5].lower() == "data:" else source
+    try:
+        data = base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        data = b""
+    if not data:
+        msg = "is neither an http(s) address nor Base64; name a file by pathlib.Path(...)"
+        raise ValueError(msg)
+    return Media(data=data)

@@ -1,0 +1,210 @@
+"""What a file is by its first bytes, and whether the API takes it."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from kling_async.wire.media import Media
+
+__all__ = [
+    "AUDIO",
+    "FRAME",
+    "HEAD",
+    "IMAGE",
+    "MASK",
+    "RECORDING",
+    "VIDEO",
+    "ImageInfo",
+    "Limits",
+    "judge",
+    "judge_result",
+    "judge_source",
+    "read_header",
+]
+
+
+class Limits(NamedTuple):
+    """What the API takes in one field; None where no bound is known."""
+
+    kind: Literal["image", "audio", "video", "recording"] = "image"
+    formats: tuple[str, ...] = ("jpeg", "png")
+    max_mb: float | None = None
+    min_side_px: int | None = None
+    max_side_px: int | None = None
+    aspect_min: float | None = None
+    """Width / height."""
+    aspect_max: float | None = None
+    url: bool = True
+    """Whether an address is taken."""
+    base64: bool = True
+    """Whether the file itself is taken."""
+
+
+IMAGE: Final = Limits(max_mb=10, min_side_px=300, aspect_min=0.4, aspect_max=2.5)
+"""Most images of ``/v1``."""
+FRAME: Final = Limits(max_mb=10, min_side_px=300)
+"""Images for which no shape is prescribed."""
+MASK: Final = Limits()
+AUDIO: Final = Limits("audio", ("mp3", "wav", "m4a", "aac"), max_mb=5)
+VIDEO: Final = Limits("video", ("mp4", "mov"), base64=False)
+"""Videos are fetched by the vendor; their size and length are judged there."""
+RECORDING: Final = Limits("recording", ("mp3", "wav", "mp4", "mov"), base64=False)
+"""A voice, in a sound or in a video; fetched and judged by the vendor as videos are."""
+
+
+class ImageInfo(NamedTuple):
+    """What an image's header says."""
+
+    format: str
+    width: int
+    height: int
+
+
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+# start-of-frame markers; C4, C8 and CC lie in that range but mean something else
+_SOF: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def read_header(file: BinaryIO) -> ImageInfo | None:
+    """Read the format and size of a PNG or JPEG; None if it is neither, or cut off."""
+    head = file.read(24)
+    if len(head) == 24 and head[:8] == _PNG and head[12:16] == b"IHDR":
+        width, height = struct.unpack(">II", head[16:24])
+        return ImageInfo("png", width, height)
+    if head[:2] == b"\xff\xd8":
+        file.seek(2)
+        return _jpeg_size(file)
+    return None
+
+
+def _jpeg_size(file: BinaryIO) -> ImageInfo | None:
+    """Walk the segments up to the frame header, without reading their contents."""
+    while file.read(1) == b"\xff":
+        while (marker := file.read(1)) == b"\xff":
+            pass  # fill bytes
+        if not marker or marker[0] == 0xD9 or marker[0] == 0xDA:
+            return None
+        if marker[0] == 0x01 or 0xD0 <= marker[0] <= 0xD8:
+            continue  # these have no length
+        size = file.read(2)
+        if len(size) < 2 or (length := int.from_bytes(size, "big")) < 2:
+            return None
+        if marker[0] in _SOF:
+            frame = file.read(5)
+            if len(frame) < 5:
+                return None
+            height, width = struct.unpack(">HH", frame[1:])
+            return ImageInfo("jpeg", width, height)
+        file.seek(length - 2, 1)
+    return None
+
+
+_NO_SOUND: Final = frozenset({b"qt  ", b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis"})
+"""What the container of M4A may hold instead, by its brand: QuickTime, pictures."""
+
+
+def read_audio(file: BinaryIO) -> str | None:
+    """Tell MP3, WAV, M4A and AAC by their first bytes; None if it is none of them."""
+    head = file.read(12)
+    if head[:3] == b"ID3":
+        return "mp3"
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return "wav"
+    if head[4:8] == b"ftyp" and len(head) == 12:
+        return None if head[8:12] in _NO_SOUND else "m4a"
+    if head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE0 == 0xE0:
+        layer = head[1] >> 1 & 3  # of an MPEG frame; 0 is what ADTS, the frames of AAC, has there
+        return "mp3" if layer else "aac" if head[1] & 0xF0 == 0xF0 else None
+    return None
+
+
+def judge_source(media: Media, limits: Limits) -> str | None:
+    """Return what is wrong with the way a file is handed over, if anything."""
+    if media.url is None and not limits.base64:
+        what = "sound" if limits.kind == "audio" else limits.kind
+        return f"takes the address of a {what}, not the file itself: put it where the API can fetch it"
+    if media.url is not None and not limits.url:
+        return "takes the file itself (bytes or a Path), not an address"
+    return None
+
+
+def judge(file: BinaryIO, size: int, limits: Limits) -> str | None:
+    """Return what is wrong with a file of ``size`` bytes, or None if the API takes it."""
+    info = read_header(file) if limits.kind == "image" else None
+    found = read_audio(file) if limits.kind == "audio" else info and info.format
+    if found not in limits.formats:
+        what = "an audio file" if limits.kind == "audio" else "a readable image"
+        return f"is not {what}; use {_either(limits.formats)}"
+    if limits.max_mb is not None and size > limits.max_mb * 1024 * 1024:
+        return f"has {size / 1024 / 1024:.1f} MB; at most {limits.max_mb:g} MB"
+    return None if info is None else _judge_sides(info, limits)
+
+
+def _either(formats: tuple[str, ...]) -> str:
+    *others, last = (f.upper() for f in formats)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _judge_sides(info: ImageInfo, limits: Limits) -> str | None:
+    size = f"is {info.width} x {info.height} px"
+    if min(info.width, info.height) < (limits.min_side_px or 1):
+        return f"{size}; each side needs at least {limits.min_side_px or 1} px"
+    if limits.max_side_px is not None and max(info.width, info.height) > limits.max_side_px:
+        return f"{size}; each side may have at most {limits.max_side_px} px"
+    low, high = limits.aspect_min, limits.aspect_max
+    if low is not None and high is not None and not low <= info.width / info.height <= high:
+        return f"{size}; width / height must lie within 1:{1 / low:g} and {high:g}:1"
+    return None
+
+
+HEAD: Final = 512
+"""Bytes of a file's beginning that tell what it is."""
+_PICTURES: Final = frozenset({"PNG", "JPEG", "WebP"})
+_FITTING: Final = {
+    ".mp4": frozenset({"MP4"}),
+    ".png": _PICTURES,
+    ".jpg": _PICTURES,
+    ".jpeg": _PICTURES,
+    ".webp": _PICTURES,
+    ".mp3": frozenset({"MP3"}),
+    ".wav": frozenset({"WAV"}),
+}
+"""What may stand behind a result's suffix. Pictures are told apart by all that show them, and which kind the
+vendor makes is not written anywhere."""
+
+
+def judge_result(suffix: str, head: bytes) -> str | None:
+    """Say what came in a result's place, by its first `HEAD` bytes; None if that fits its suffix."""
+    fitting = _FITTING.get(suffix)
+    found = _kind_of(head)
+    return None if fitting is None or found in fitting else found
+
+
+def _kind_of(head: bytes) -> str:
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for start, kind in _STARTS.items():
+        if head.startswith(start):
+            return kind
+    for start, kind in _TEXT_STARTS.items():
+        if text.startswith(start):
+            return kind
+    if head[4:8] == b"ftyp":
+        return "MP4"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    audio = read_audio(io.BytesIO(head))
+    return audio.upper() if audio else "something that is no such file"
+
+
+_STARTS: Final = {_PNG: "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF"}
+_TEXT_STARTS: Final = {
+    b"<!doctype html": "an HTML page",
+    b"<html": "an HTML page",
+    b"<?xml": "an XML document",
+    b"<error": "an XML document",
+    b"{": "JSON",
+    b"[": "JSON",
+}

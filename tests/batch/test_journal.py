@@ -1,0 +1,487 @@
+"""The journal: a put that returned survives anything; many share a commit; one loop owns it."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import hashlib
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import looptime
+import pytest
+
+from kling_async import media, v1
+from kling_async.batch.entry import JobState, advance, next_attempt
+from kling_async.batch.journal import Journal
+from kling_async.batch.journal_store import Store
+from kling_async.errors import ConfigurationError, JournalError, RequestInvalid
+from tests.support import png, settle
+from tests.victim import job
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+virtual = pytest.mark.anyio
+ROOT = Path(__file__).parents[2]
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run in a new event loop with a clock of its own, and end the loop."""
+    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def traced(journal: Journal) -> list[str]:
+    """The first word of every statement from here on."""
+    words: list[str] = []
+    store: Any = journal._store
+    store._db.set_trace_callback(lambda text: words.append(text.split()[0]))
+    return words
+
+
+class Gate:
+    """Holds the journal's thread up before its next commit."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.reached, self.pass_on = threading.Event(), threading.Event()
+        store: Any = journal._store
+        write = store.write
+
+        def held(*batch: Any) -> Any:
+            self.reached.set()
+            assert self.pass_on.wait(30)
+            return write(*batch)
+
+        store.write = held
+
+    async def wait(self) -> None:
+        assert await asyncio.get_running_loop().run_in_executor(None, self.reached.wait, 30)
+
+
+async def all_of(path: Path) -> list[Any]:
+    async with Journal(path) as journal:
+        return [entry async for entry in journal.entries()]
+
+
+# --- writing ----------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_put_that_returned_is_committed(tmp_path: Path) -> None:
+    """The commit comes before the return; a copy of the files at that instant holds it."""
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        words = traced(journal)
+        await journal.put(job(0))
+        assert words[-1] == "COMMIT"
+        (tmp_path / "copy").mkdir()
+        for name in ("j.sqlite", "j.sqlite-wal"):
+            (tmp_path / "copy" / name).write_bytes((tmp_path / name).read_bytes())
+    assert await all_of(tmp_path / "copy" / "j.sqlite") == [job(0)]
+
+
+@virtual
+async def test_puts_of_one_turn_share_a_commit(tmp_path: Path) -> None:
+    """A hundred at once cost one flush."""
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        words = traced(journal)
+        await asyncio.gather(*(journal.put(job(n)) for n in range(100)))
+        assert collections.Counter(words)["COMMIT"] == 1
+        assert collections.Counter(words)["INSERT"] == 100
+
+
+@virtual
+async def test_puts_that_come_during_a_commit_share_the_next(tmp_path: Path) -> None:
+    """However many turns of the loop it takes them to come."""
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        words, gate = traced(journal), Gate(journal)
+        puts = [asyncio.ensure_future(journal.put(job(0)))]
+        await gate.wait()
+        for number in range(1, 10):
+            puts.append(asyncio.ensure_future(journal.put(job(number))))
+            await settle(3)
+        assert not any(put.done() for put in puts)
+        gate.pass_on.set()
+        await asyncio.gather(*puts)
+        assert collections.Counter(words)["COMMIT"] == 2
+
+
+@virtual
+async def test_later_states_replace_earlier_ones_and_never_the_other_way(tmp_path: Path) -> None:
+    """In one commit or in several; who is refused learns it, those beside are stored."""
+    created = advance(job(0), JobState.CREATED, task_id="847")
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        await asyncio.gather(journal.put(job(0)), journal.put(created))
+        results = await asyncio.gather(journal.put(job(0)), journal.put(job(1)), return_exceptions=True)
+        assert isinstance(results[0], ValueError) and "does not follow" in str(results[0])
+        assert results[1] is None
+        await journal.put(job(2))
+        assert await journal.get(created.identity) == created
+    assert await all_of(tmp_path / "j.sqlite") == [created, job(1), job(2)]
+
+
+@virtual
+async def test_a_put_given_up_is_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Cancelled before its commit begins or during it: nobody else is disturbed."""
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        gate = Gate(journal)
+        puts = [asyncio.ensure_future(journal.put(job(n))) for n in range(3)]
+        await gate.wait()
+        late = [asyncio.ensure_future(journal.put(job(n))) for n in (3, 4)]
+        await settle()
+        puts[1].cancel()
+        late[0].cancel()
+        await settle()
+        gate.pass_on.set()
+        results = await asyncio.gather(*puts, *late, return_exceptions=True)
+        assert [type(result) for result in results] == [
+            type(None), asyncio.CancelledError, type(None), asyncio.CancelledError, type(None),
+        ]  # fmt: skip
+    assert await all_of(tmp_path / "j.sqlite") == [job(n) for n in range(5)]
+
+
+@virtual
+async def test_to_close_flushes(tmp_path: Path) -> None:
+    """What was put and not waited for is stored; those who wait are told; then nothing is taken."""
+    tasks = asyncio.all_tasks()
+    journal = Journal(tmp_path / "j.sqlite")
+    async with journal:
+        gate = Gate(journal)
+        puts = [asyncio.ensure_future(journal.put(job(0)))]
+        await gate.wait()
+        puts += [asyncio.ensure_future(journal.put(job(n))) for n in (1, 2)]
+        await settle()
+        asyncio.get_running_loop().call_later(1, gate.pass_on.set)
+    assert all(put.done() and put.exception() is None for put in puts)
+    await journal.close()
+    for ask in (journal.put(job(3)), journal.get(job(0).identity), journal.digest("x")):
+        with pytest.raises(JournalError, match="it is not open"):
+            await ask
+    assert await all_of(tmp_path / "j.sqlite") == [job(n) for n in range(3)]
+    assert asyncio.all_tasks() == tasks
+
+
+@virtual
+async def test_to_close_is_not_stopped_by_cancelling(tmp_path: Path) -> None:
+    """Who is impatient leaves a journal that closes by itself."""
+    journal = await Journal(tmp_path / "j.sqlite").__aenter__()
+    gate = Gate(journal)
+    put = asyncio.ensure_future(journal.put(job(0)))
+    await gate.wait()
+    closing = asyncio.ensure_future(journal.close())
+    await settle()
+    closing.cancel()
+    await settle()
+    gate.pass_on.set()
+    await put
+    await asyncio.get_running_loop().run_in_executor(None, journal._thread.shutdown)
+    assert await all_of(tmp_path / "j.sqlite") == [job(0)]
+
+
+@virtual
+async def test_to_open_and_be_cancelled_leaves_it_closed(tmp_path: Path) -> None:
+    """The lock is not kept for nobody."""
+    journal = Journal(tmp_path / "j.sqlite")
+    opening = asyncio.ensure_future(journal.__aenter__())
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    await asyncio.get_running_loop().run_in_executor(None, journal._thread.shutdown)
+    await settle()
+    assert await all_of(tmp_path / "j.sqlite") == []
+
+
+@virtual
+async def test_a_full_disk_is_told_to_all_and_nothing_pretends(tmp_path: Path) -> None:
+    """The put that failed, those behind it, and all later ones, also when there is room again."""
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        await journal.put(job(0))
+        store: Any = journal._store
+        store._db.execute(f"PRAGMA max_page_count={store._db.execute('PRAGMA page_count').fetchone()[0]}")
+        gate = Gate(journal)
+        puts = [asyncio.ensure_future(journal.put(job(n))) for n in range(1, 100)]
+        await gate.wait()
+        puts.append(asyncio.ensure_future(journal.put(job(100))))
+        await settle()
+        gate.pass_on.set()
+        errors = await asyncio.gather(*puts, return_exceptions=True)
+        assert {type(error) for error in errors} == {JournalError}
+        assert "the disk is full" in str(errors[-1])
+        assert len(set(map(id, errors))) == 100
+        store._db.execute("PRAGMA max_page_count=1000000")
+        with pytest.raises(JournalError, match="the disk is full"):
+            await journal.put(job(101))
+        assert await journal.get(job(1).identity) is None
+    assert await all_of(tmp_path / "j.sqlite") == [job(0)]
+
+
+@virtual
+async def test_any_failure_of_the_thread_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that nobody thought of."""
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("m")
+
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        monkeypatch.setattr(journal._store, "write", broken)
+        with pytest.raises(JournalError, match="writing failed: ZeroDivisionError: m"):
+            await journal.put(job(0))
+
+
+# --- who may use it ---------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_second_journal_of_the_file_is_refused(tmp_path: Path) -> None:
+    """Until the first is closed; nobody takes over by waiting."""
+    async with Journal(tmp_path / "j.sqlite"):
+        await asyncio.sleep(86400)
+        with pytest.raises(JournalError, match="another process holds it"):
+            await Journal(tmp_path / "j.sqlite").__aenter__()
+    assert await all_of(tmp_path / "j.sqlite") == []
+
+
+def test_it_belongs_to_its_loop(tmp_path: Path) -> None:
+    """Another loop may close it, so that what waits is stored, and nothing else."""
+    journal = Journal(tmp_path / "j.sqlite")
+
+    async def first() -> None:
+        await journal.__aenter__()
+        put = asyncio.ensure_future(journal.put(job(0)))
+        await asyncio.sleep(0)
+        put.cancel()
+
+    async def second() -> None:
+        for ask in (journal.put(job(1)), journal.get(job(0).identity), journal.page(0)):
+            with pytest.raises(ConfigurationError, match="the event loop in which it was opened"):
+                await ask
+        await journal.close()
+
+    run(first())
+    run(second())
+    assert run(all_of(tmp_path / "j.sqlite")) == [job(0)]
+
+
+@virtual
+async def test_it_belongs_to_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child made by fork must not write with its parent's database."""
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(JournalError, match="belongs to the process"):
+            await journal.put(job(0))
+        monkeypatch.undo()
+        await journal.put(job(0))
+
+
+# --- reading ----------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_name_is_kept_over_runs(tmp_path: Path) -> None:
+    """External ids are made from the journal's id: a new one would buy again."""
+    ids = []
+    for _ in range(2):
+        async with Journal(tmp_path / "j.sqlite") as journal:
+            ids.append(journal.id)
+    assert ids[0] == ids[1]
+
+
+@virtual
+async def test_entries_are_read_ahead_in_few_trips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for in order, 5,000 cost a dozen trips to the thread; in any order, all are found."""
+    count, trips = 5000, 0
+    find = Store.find
+
+    def counted(*args: Any) -> Any:
+        nonlocal trips
+        trips += 1
+        return find(*args)
+
+    monkeypatch.setattr(Store, "find", counted)
+    entries = [advance(job(n), JobState.DONE, label="") for n in range(count)]
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        await asyncio.gather(*map(journal.put, reversed(entries)))
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        for entry in entries:
+            assert await journal.get(entry.identity) == entry
+        assert trips <= 12
+        for entry in entries[::-7]:
+            assert await journal.get(entry.identity) == entry
+
+
+@virtual
+async def test_new_jobs_among_known_ones_do_not_stop_reading_ahead(tmp_path: Path) -> None:
+    """A changed input is unknown; the one behind it is still at hand."""
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        await asyncio.gather(*(journal.put(job(n)) for n in range(50)))
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        assert await journal.get(job(0).identity) == job(0)
+        ahead = len(journal._ahead)
+        assert await journal.get(job(99).identity) is None
+        assert len(journal._ahead) == ahead > 10
+        assert await journal.get(job(1).identity) == job(1)
+
+
+@virtual
+async def test_what_is_read_is_never_older_than_what_was_put(tmp_path: Path) -> None:
+    """Neither from what was read ahead, nor from a trip that was under way, nor before the commit."""
+    created = [advance(job(n), JobState.CREATED) for n in range(4)]
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        await asyncio.gather(*(journal.put(job(n)) for n in range(4)))
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        trip = asyncio.ensure_future(journal.get(job(0).identity))
+        await asyncio.sleep(0)
+        puts = [asyncio.ensure_future(journal.put(created[1]))]
+        assert await trip == job(0)
+        assert await journal.get(job(1).identity) == created[1]
+        puts.append(asyncio.ensure_future(journal.put(created[2])))
+        await asyncio.sleep(0)
+        assert await journal.get(job(2).identity) == created[2]
+        await asyncio.gather(*puts)
+        for number, entry in ((1, created[1]), (2, created[2]), (3, job(3))):
+            assert await journal.get(job(number).identity) == entry
+
+
+@virtual
+async def test_all_entries_are_iterated_over_pages(tmp_path: Path) -> None:
+    """In the order in which the jobs were first put; none twice, none left out."""
+    count = 2500
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        await asyncio.gather(*(journal.put(advance(job(n), JobState.DONE, label="")) for n in range(count)))
+        assert [entry.position async for entry in journal.entries()] == list(range(count))
+
+
+@virtual
+async def test_an_entry_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    """Never a new job: that would be bought again."""
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        await journal.put(job(0))
+        store: Any = journal._store
+        store._db.execute("UPDATE jobs SET entry=x'c1'")
+        with pytest.raises(JournalError, match="an entry is damaged"):
+            await journal.get(job(0).identity)
+
+
+# --- input files ------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over runs, by any way of naming it, until its size or time changes."""
+    file = tmp_path / "a.png"
+    file.write_bytes(b"abc")
+    os.utime(file, (1e9, 1e9))
+    hashed: list[str] = []
+    digest = hashlib.file_digest
+
+    def watched(opened: Any, kind: str) -> Any:
+        hashed.append(opened.name)
+        return digest(opened, kind)
+
+    monkeypatch.setattr(hashlib, "file_digest", watched)
+    expected = hashlib.sha256(b"abc").hexdigest()
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        assert await journal.digest(file) == expected
+    monkeypatch.chdir(tmp_path)
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        assert await journal.digest("a.png") == await journal.digest(tmp_path / "." / "a.png") == expected
+        assert len(hashed) == 1
+        file.write_bytes(b"abd")
+        os.utime(file, (1e9 + 1, 1e9 + 1))
+        assert await journal.digest(file) == hashlib.sha256(b"abd").hexdigest()
+
+
+@virtual
+async def test_a_file_just_written_is_not_trusted(tmp_path: Path) -> None:
+    """It may change once more within one tick of the file system's clock, in the same size."""
+    file = tmp_path / "a.png"
+    file.write_bytes(b"abc")
+    os.utime(file, (1e9, 1e9))
+    async with Journal(tmp_path / "j.sqlite", now=lambda: 1e9 + 1) as journal:
+        await journal.digest(file)
+    file.write_bytes(b"abd")
+    os.utime(file, (1e9, 1e9))
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        assert await journal.digest(file) == hashlib.sha256(b"abd").hexdigest()
+
+
+@virtual
+async def test_the_media_of_a_request_are_hashed(tmp_path: Path) -> None:
+    """Files and bytes; addresses are not asked for; a file that is missing is a wrong field."""
+    file = tmp_path / "a.png"
+    file.write_bytes(png())
+    digest = hashlib.sha256(png()).hexdigest()
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        for source in (media(file), media(png())):
+            request = v1.ImageGeneration(prompt="a", image=source)
+            assert await journal.digests(request) == {source: digest}
+        address = v1.ImageGeneration(prompt="a", image="https://example.com/a.png")
+        assert await journal.digests(address) == {}
+        with pytest.raises(RequestInvalid, match=r"image: cannot read .*No such file"):
+            await journal.digests(v1.ImageGeneration(prompt="a", image=tmp_path / "b.png"))
+        with pytest.raises(RequestInvalid, match="image: cannot read"):
+            await journal.digests(v1.ImageGeneration(prompt="a", image=Path("a\0b")))
+
+
+@virtual
+async def test_reads_under_way_end_before_the_file_is_closed(tmp_path: Path) -> None:
+    """Closed in the middle of reads and counts, again and again: no connection is closed under a thread."""
+    for _ in range(60):
+        async with Journal(tmp_path / "jobs.sqlite") as journal:
+            reads = [asyncio.ensure_future(journal.get("0" * 32)) for _ in range(20)]
+            places = [asyncio.ensure_future(journal.has_position(n)) for n in range(20)]
+            await asyncio.sleep(0)
+        found = await asyncio.gather(*reads, *places, return_exceptions=True)
+        assert all(answer in (None, False) or isinstance(answer, JournalError) for answer in found)
+
+
+@virtual
+async def test_several_are_found_in_one_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known and new, at hand, in the file and only just put: each in its place, by one read."""
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        await asyncio.gather(*(journal.put(job(n)) for n in range(30)))
+    trips: list[int] = []
+    find = Store.find
+
+    def counted(*args: Any) -> Any:
+        trips.append(1)
+        return find(*args)
+
+    monkeypatch.setattr(Store, "find", counted)
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        assert await journal.get(job(0).identity) == job(0)
+        created = advance(job(2), JobState.CREATED)
+        put = asyncio.ensure_future(journal.put(created))
+        await asyncio.sleep(0)
+        numbers = (1, 2, 99, 29, 3)
+        found = await journal.several([job(n).identity for n in numbers])
+        assert found == [job(1), created, None, job(29), job(3)] and len(trips) == 2
+        await put
+
+
+@virtual
+async def test_positions_of_earlier_runs_are_known(tmp_path: Path) -> None:
+    """Whether any job was ever at a place of an input."""
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        await journal.put(job(3))
+        assert [await journal.has_position(n) for n in (2, 3)] == [False, True]
+
+
+@virtual
+async def test_what_nobody_waits_for_is_stored_with_the_rest(tmp_path: Path) -> None:
+    """By the time the journal is closed; if it cannot be, that is no error of who said it."""
+    path = tmp_path / "j.sqlite"
+    async with Journal(path) as journal:
+        journal.put_soon(job(1))
+    async with Journal(path) as journal:
+        assert await journal.get(job(1).identity) == job(1)
+        journal.put_soon(
+            next_attempt(next_attempt(job(1), journal.id), journal.id)
+        )  # an attempt left out: refused
+        await journal.put(job(2))
+    journal.put_soon(job(3))
+    async with Journal(path) as journal:
+        assert [entry async for entry in journal.entries()] == [job(1), job(2)]

@@ -1,0 +1,175 @@
+"""Whose turn it is: priorities, labels in turn, first come first served."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import count, cycle, islice, pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kling_async.core.queue import ASIDE, FairQueue, Phase, Ticket
+
+_numbers = count(1)
+
+
+def put(queue: FairQueue, label: str = "", *, priority: int = 0) -> Ticket:
+    """Queue a new ticket."""
+    ticket = Ticket(1, priority=priority, label=label)
+    ticket.sequence = next(_numbers)
+    queue.put(ticket)
+    return ticket
+
+
+def serve(queue: FairQueue) -> Ticket:
+    """Send the head."""
+    ticket = queue.head()
+    assert ticket is not None
+    queue.serve(ticket)
+    ticket.phase = Phase.SENT
+    return ticket
+
+
+def leave(queue: FairQueue, ticket: Ticket) -> None:
+    """Take a ticket out, as its pool does."""
+    ticket.phase = Phase.GONE
+    queue.dropped(ticket)
+
+
+def test_a_new_ticket_is_nowhere_yet() -> None:
+    """It has a weight and an owner, no place, and steps aside for 30 s when it first has to."""
+    owner = object()
+    ticket = Ticket(3, priority=2, label="a", owner=owner)
+    assert (ticket.phase, ticket.sequence, ticket.probe, ticket.aside) == (Phase.GONE, 0, False, ASIDE)
+    assert (ticket.weight, ticket.priority, ticket.label, ticket.owner) == (3, 2, "a", owner)
+    assert ASIDE == 30.0
+
+
+def test_its_repr_says_which_and_where_and_nothing_of_its_owner() -> None:
+    """The owner may hold a payload."""
+    ticket = Ticket(3, owner="a secret")
+    ticket.sequence, ticket.phase = 7, Phase.SENT
+    assert repr(ticket) == "Ticket(7 sent weight=3)"
+
+
+def test_an_empty_queue_has_no_head() -> None:
+    """Neither a new one nor one whose last ticket left or was served."""
+    queue = FairQueue()
+    assert queue.head() is None
+    put(queue)
+    serve(queue)
+    leave(queue, put(queue))
+    assert (queue.head(), list(queue)) == (None, [])
+
+
+def test_a_ticket_that_left_from_elsewhere_needs_nothing_of_the_queue() -> None:
+    """One aside was served long ago; its label or priority may not queue any more."""
+    queue = FairQueue()
+    leave(queue, Ticket(1))
+    put(queue, "a")
+    leave(queue, Ticket(1, label="b"))
+    assert len(list(queue)) == 1
+
+
+def test_priority_goes_before_turn_and_turn_before_arrival() -> None:
+    """Each decides only where those before it are equal."""
+    queue = FairQueue()
+    for label, priority in (("a", 0), ("a", 0), ("b", 0), ("c", 5)):
+        put(queue, label, priority=priority)
+    assert [serve(queue).label for _ in range(4)] == ["c", "a", "b", "a"]
+
+
+def test_put_back_it_has_its_old_place() -> None:
+    """Also when others came, and when nobody queued in between."""
+    queue = FairQueue()
+    for _ in range(5):
+        put(queue, "a")
+    last = [serve(queue) for _ in range(5)][-1]
+    assert queue.head() is None
+    put(queue, "b")
+    put(queue, "a")
+    queue.put(last)
+    assert serve(queue) is last
+
+
+def test_those_who_left_took_no_turns() -> None:
+    """A label whose hundred requests were cancelled stands where any other does."""
+    queue = FairQueue()
+    for ticket in [put(queue, "a") for _ in range(100)]:
+        leave(queue, ticket)
+    for _ in range(10):
+        put(queue, "b")
+    mine = put(queue, "a")
+    assert mine in (serve(queue), serve(queue))
+
+
+def test_labels_that_come_and_go_are_forgotten() -> None:
+    """A thousand users who came once cost the memory of none, while another label queues on."""
+    queue = FairQueue()
+    for _ in range(1100):
+        put(queue, "busy")
+    for number in range(1000):
+        put(queue, str(number))
+        serve(queue)
+        serve(queue)
+    (lane,) = queue._lanes.values()
+    assert len(lane.lines) + len(lane.ring) < 200
+
+
+def test_priorities_that_come_and_go_are_forgotten() -> None:
+    """A caller may use a new one each time, such as minus the time; the order stays that of priority."""
+    queue = FairQueue()
+    for number in range(1000):
+        put(queue, priority=-number)
+    assert [serve(queue).priority for _ in range(990)] == [-number for number in range(990)]
+    assert len(queue._lanes) < 200
+    put(queue, priority=5)
+    assert [serve(queue).priority for _ in range(11)] == [5, *range(-990, -1000, -1)]
+    assert queue.head() is None
+    put(queue, priority=-3)
+    assert serve(queue).priority == -3
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.integers(0, 40))
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+def test_labels_that_queue_are_served_in_turn_in_any_order_of_arrival(
+    arrivals: list[str], early: int
+) -> None:
+    """While two labels both wait each turn has one of each, so never three of one between two of another."""
+    queue, waiting = FairQueue(), Counter[str]()
+    for number, label in enumerate(arrivals):
+        put(queue, label)
+        waiting[label] += 1
+        if number < early and number % 2:
+            waiting[serve(queue).label] -= 1
+    rest = [serve(queue).label for _ in range(waiting.total())]
+    assert Counter(rest) == +waiting
+    for label, total in waiting.items():
+        places = [place for place, other in enumerate(rest) if other == label]
+        for other, others in waiting.items():
+            both = places[: min(total, others)]  # while both still wait
+            between = [rest[a:b].count(other) for a, b in pairwise([0, *both])]
+            assert max(between, default=0) <= 2, f"{other} against {label} in {rest}"
+
+
+def test_the_heads_are_the_first_of_each_label_and_priority() -> None:
+    """By arrival, whoever's turn it is; who left is none, and looking changes no turn."""
+    queue = FairQueue()
+    tickets = [put(queue, label, priority=priority) for label in "abab" for priority in (0, 1)]
+    leave(queue, tickets[0])
+    heads = set(queue.heads())
+    assert heads == {tickets[4], tickets[1], tickets[2], tickets[3]}
+    assert [serve(queue) for _ in range(7)] == [tickets[n] for n in (1, 3, 5, 7, 2, 4, 6)]
+    assert set(queue.heads()) == set()
+
+
+def test_in_a_steady_state_labels_alternate() -> None:
+    """Each label enters its next request when its last was served: a plain cycle."""
+    queue = FairQueue()
+    for label in "abc":
+        put(queue, label)
+    served = []
+    for _ in range(30):
+        served.append(serve(queue).label)
+        put(queue, served[-1])
+    assert served == list(islice(cycle("abc"), 30))

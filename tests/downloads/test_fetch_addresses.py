@@ -1,0 +1,147 @@
+"""downloads/fetch.py: where files may come from, and what their servers learn about us."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+import pytest
+
+from kling_async.http.sessions import Sessions
+from kling_async.runtime.loop import LoopScope
+from tests.films import FILM, SIZE, Fetcher, fetching_from
+from tests.wiretap import raw, serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_three_redirects_are_followed(status: int, tmp_path: Path) -> None:
+    """Whole addresses and paths, as file servers send them."""
+    hops = [raw(b"", status, Location=where) for where in ("/1", "2?a=b", "./3")]
+    async with fetching_from(*hops, raw(FILM)) as get:
+        assert (await get(tmp_path / "77.mp4")).size == SIZE
+        assert [seen.target for seen in get.wire.seen] == ["/a.mp4?x-sign=5ecre7", "/1", "/2?a=b", "/3"]
+
+
+async def test_the_fourth_redirect_is_not_followed(tmp_path: Path) -> None:
+    """Else a file server could lead us round for ever."""
+    async with fetching_from(raw(b"", 302, Location="/again")) as get:
+        assert str(await get.fails(tmp_path)) == "more than 3 redirects"
+        assert len(get.wire.seen) == 4
+
+
+NOT_OURS: Final = [
+    *("http://a.example/a.mp4", "http://8.8.8.8/a.mp4", "ftp://a.example/a.mp4", "file:///etc/passwd"),
+    *("https://10.0.0.1/a.mp4", "https://192.168.1.1/", "https://169.254.169.254/latest/meta-data"),
+    *("https://[fd00::1]/a.mp4", "https://printer.local/", "https:///a.mp4", "data:text/plain,x"),
+]
+
+
+@pytest.mark.parametrize(
+    "url", [*NOT_OURS, "https://127.0.0.1/", "http://localhost/", "https://\uff11\uff12\uff17.0.0.1/"]
+)
+async def test_addresses_that_are_not_public_https_are_refused(url: str, tmp_path: Path) -> None:
+    """The vendor's answers name them, so they are not to be trusted: nothing is connected to."""
+    async with fetching_from(raw(FILM), local=False) as get:
+        error = await get.fails(tmp_path, url)
+        assert str(error).startswith("the result's address (") and str(error).endswith("is not public https")
+        assert get.wire.seen == []
+
+
+@pytest.mark.parametrize("url", ["//[bad", "a.mp4", "https://a.example:99999/a.mp4", "https://a.example:b/"])
+async def test_what_is_no_address_is_called_so(url: str, tmp_path: Path) -> None:
+    """It is the result's, not the API's, and asking again would not help."""
+    async with fetching_from(raw(FILM)) as get:
+        assert str(await get.fails(tmp_path, url, tries=3)) == "the result's address is not a URL"
+        assert get.wire.seen == []
+
+
+async def test_what_the_http_library_cannot_connect_to_is_called_so(tmp_path: Path) -> None:
+    """Here the proxy's address is none."""
+    sessions = Sessions(LoopScope(lambda: 0.0), local_files=True, proxy="http://[")
+    async with serving(raw(FILM)) as wire:
+        error = await Fetcher(wire, sessions).fails(tmp_path, tries=3)
+        await sessions.close()
+    assert str(error) == "the result's address, or the proxy's, is not one to connect to"
+
+
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        *((where, "is not public https") for where in NOT_OURS),
+        ("//[bad", "is not a URL"),
+        ("https://[", "is not a URL"),
+    ],
+)
+async def test_a_redirect_is_checked_as_the_first_address_was(where: str, error: str, tmp_path: Path) -> None:
+    """A public server cannot send us to a private one; also where the API itself is on this machine."""
+    async with fetching_from(raw(b"", 302, Location=where)) as get:
+        assert error in str(await get.fails(tmp_path))
+        assert len(get.wire.seen) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"trust_env": True}, {"local_files": True}], ids=str)
+async def test_a_name_that_leads_inside_is_refused(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts is where a name leads when it is used: a rebound name opens nothing.
+
+    Nor where proxies would be taken from the environment, which has none, or where the API is here.
+    """
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def rebound(*_: object, **__: object) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 443))]
+
+    sessions = Sessions(LoopScope(lambda: 0.0), **options)
+    async with serving(raw(FILM)) as wire:
+        monkeypatch.setattr(socket, "getaddrinfo", rebound)
+        error = await Fetcher(wire, sessions).fails(tmp_path, "https://cdn.example/a.mp4")
+        await sessions.close()
+    assert str(error) == "the download broke off: cannot find the host cdn.example"
+
+
+async def test_a_proxy_may_have_a_private_address(tmp_path: Path) -> None:
+    """It is the caller's choice, and resolves the names of files itself."""
+    async with serving(raw(b"", 502)) as wire:
+        sessions = Sessions(LoopScope(lambda: 0.0), proxy=f"http://localhost:{wire.port}")
+        error = await Fetcher(wire, sessions).fails(tmp_path, "https://cdn.example/a.mp4")
+        await sessions.close()
+        assert str(error) == "the download broke off: the proxy refused (HTTP 502)"
+        assert (wire.seen[0].method, wire.seen[0].target) == ("CONNECT", "cdn.example:443")
+
+
+async def test_what_an_injected_session_sends_does_not_go_to_file_servers(tmp_path: Path) -> None:
+    """Neither its headers nor its cookies, also not after a redirect to another host."""
+    jar = aiohttp.CookieJar(unsafe=True)
+    jar.update_cookies({"sid": "s3cret"})
+    mine = aiohttp.ClientSession(headers={"Authorization": "Bearer s3cret"}, cookie_jar=jar)
+    sessions = Sessions(LoopScope(lambda: 0.0), session=mine, local_files=True)
+    async with mine, serving(raw(FILM)) as last:
+        elsewhere = f"http://localhost:{last.port}/b.mp4"
+        async with serving(raw(b"", 302, Location=elsewhere, Set_Cookie="a=b")) as first:
+            assert (await Fetcher(first, sessions)(tmp_path / "77.mp4")).size == SIZE
+            await sessions.close()
+            assert not mine.closed
+            for wire in (first, last):
+                (seen,) = wire.seen
+                assert set(seen.headers) == {"host", "accept", "accept-encoding", "user-agent"}
+
+
+async def test_a_netrc_password_does_not_go_to_a_file_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """trust_env is about proxies; an address in an answer must not draw a password out of this machine."""
+    (tmp_path / "netrc").write_text("default login me password mine\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    sessions = Sessions(LoopScope(lambda: 0.0), local_files=True, trust_env=True)
+    async with serving(raw(FILM)) as wire:
+        await Fetcher(wire, sessions)(tmp_path / "77.mp4")
+        await sessions.close()
+    assert "authorization" not in wire.seen[0].headers

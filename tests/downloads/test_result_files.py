@@ -1,0 +1,473 @@
+"""downloads/result_files.py: the files of results, against the emulator on its good and bad days."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+import traceback
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+
+from kling_async import DownloadError, RequestInvalid, ResultExpired, Retry, TransportError, v1
+from kling_async.downloads.naming import Template
+from kling_async.downloads.result_files import StoredFile, fetch_all
+from kling_async.orchestrator.tracked import TrackedTask
+from kling_async.redaction import without_query
+from kling_async.runtime.loop import DOWNLOADS_AT_ONCE, DownloadSlots, LoopScope
+from tests.support import Recorder, client_of, clip, pair, settle, still, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from kling_async import Client
+    from kling_async.tasks import Task
+    from kling_async.testing import Emulator
+
+pytestmark = pytest.mark.anyio
+
+MP4 = b"ftyp"
+PNG = b"\x89PNG"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def live_of(task: Task[Any]) -> TrackedTask:
+    return task._live
+
+
+def with_dead_addresses(live: TrackedTask) -> TrackedTask:
+    """The same task out of a journal, which keeps no signatures."""
+    assert live.record is not None
+    result = msgspec.json.decode(live.record.result_data)
+    for file in result["images"]:
+        file["url"] = without_query(file["url"])
+    data = msgspec.Raw(msgspec.json.encode(result))
+    record = msgspec.structs.replace(live.record, result_data=data)
+    return TrackedTask(live.endpoint, record.task_id, record=record)
+
+
+# --- names -------------------------------------------------------------------------------------
+
+
+async def test_files_are_named_by_a_template(tmp_path: Path) -> None:
+    """The key is the external id, the index 0; of several files each gets its own name."""
+    async with pair() as (_, client):
+        video = await client.submit(clip(), external_task_id="fox")
+        images = await client.submit(still(n=2), external_task_id="red-fox")
+        await video.download(tmp_path, name="{index} {key} by {endpoint}")
+        await images.download(tmp_path, name="{key} no {n}")
+        paths = await images.download(tmp_path, name="{key}")
+    assert [path.name for path in paths] == ["red-fox.0.png", "red-fox.1.png"]
+    assert names(tmp_path) == [
+        "0 fox by text_to_video.mp4",
+        "red-fox no 0.png",
+        "red-fox no 1.png",
+        "red-fox.0.png",
+        "red-fox.1.png",
+    ]
+
+
+async def test_a_wrong_template_is_refused_before_anything_is_waited_for(tmp_path: Path) -> None:
+    """Not after minutes."""
+    async with pair() as (emu, client):
+        task = await client.submit(clip())
+        with pytest.raises(RequestInvalid, match=r"no field \{prompt\}"):
+            await task.download(tmp_path, name="{prompt}")
+        assert not task.done and not emu.ledger.queries
+
+
+async def test_an_attached_task_is_named_by_what_it_was_attached_by(tmp_path: Path) -> None:
+    """Its ids become known with its first answer, before names are made."""
+    async with pair() as (emu, client):
+        made = await client.submit(clip(), external_task_id="fox")
+        async with client_of(emu) as other:
+            task = other.attach(v1.TextToVideo, external_task_id="fox")
+            await task.download(tmp_path)
+            assert names(tmp_path) == [f"{made.id}.mp4"]
+
+
+# --- several at once ---------------------------------------------------------------------------
+
+
+async def test_so_many_at_once_and_no_more(tmp_path: Path) -> None:
+    """Over all tasks of the client; a batch may bring a bound of its own."""
+    loop = asyncio.get_running_loop()
+    async with pair() as (emu, client):
+        tasks = [await client.submit(still(n=n)) for n in (5, 4)]
+        await asyncio.gather(*(task.wait() for task in tasks))
+        emu.fault("media", kind="slow", seconds=10, times=None)
+        start = loop.time()
+        await asyncio.gather(*(task.download(tmp_path) for task in tasks))
+        assert loop.time() - start == pytest.approx(10 * -(-9 // DOWNLOADS_AT_ONCE), abs=1)
+        start, folder, alone = loop.time(), tmp_path / "other", asyncio.Semaphore(1)
+        stored = await fetch_all(
+            client._engine, live_of(tasks[1]), folder, Template("x"), {"key": "", "index": 0}, places=alone
+        )
+        assert loop.time() - start == pytest.approx(40, abs=1)
+        assert stored == [
+            StoredFile(folder / f"x-{n}.png", (folder / f"x-{n}.png").stat().st_size) for n in range(4)
+        ]
+
+
+async def test_files_in_trouble_do_not_hold_up_others(tmp_path: Path) -> None:
+    """While they pause, their places are free; and no server makes them pause longer than is usual here."""
+    loop = asyncio.get_running_loop()
+    async with pair() as (emu, client):
+        images, video = await client.submit(still(n=5)), await client.submit(clip())
+        for image in (await images.wait()).images:
+            emu.fault(urlsplit(image.url).path, status=503, retry_after=3600, times=2)
+        await video.wait()
+        start = loop.time()
+        troubled = asyncio.create_task(images.download(tmp_path))
+        await until(lambda: len(emu.ledger.media) == 5)
+        await video.download(tmp_path)
+        assert loop.time() - start < 5 and not troubled.done()
+        assert len(await troubled) == 5
+        assert loop.time() - start == pytest.approx(60, abs=2)
+
+
+def test_the_bound_goes_with_the_client_to_another_loop(tmp_path: Path) -> None:
+    """A semaphore belongs to one loop; what held it there is gone."""
+    places = DownloadSlots(scope := LoopScope(lambda: 0.0), 1)
+
+    async def contend() -> None:
+        scope.enter()
+        async with places.semaphore:
+            waiting = asyncio.create_task(places.semaphore.acquire())
+            await settle()
+            assert not waiting.done()
+        await waiting  # never released: it ends with its loop
+
+    asyncio.run(contend())
+    asyncio.run(contend())
+
+
+async def test_one_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
+    """Its error is raised when all are done; the next call fetches what is missing."""
+    heard = Recorder()
+    async with pair(client={"on_event": heard}) as (emu, client):
+        task = await client.submit(still(n=5))
+        images = (await task.wait()).images
+        emu.fault(urlsplit(images[1].url).path, kind="html", status=200)
+        with pytest.raises(DownloadError, match="sent text/html, not a file") as caught:
+            await task.download(tmp_path)
+        assert caught.value.__context__ is None
+        assert names(tmp_path) == [f"{task.id}-{n}.png" for n in (0, 2, 3, 4)]
+        paths = await task.download(tmp_path)
+        assert [path.name for path in paths] == names(tmp_path) and len(paths) == 5
+        events = heard.of("downloaded")
+        assert [event.detail[-5] for event in events].count("1") == 1 and len(events) == 5
+        assert all(event.size > 1000 and event.task_id == task.id for event in events)
+
+
+async def test_a_result_without_files_says_so(tmp_path: Path) -> None:
+    """Before anything is asked for."""
+    async with pair() as (emu, client):
+        task = await client.submit(clip())
+        await task.wait()
+        with pytest.raises(DownloadError, match=f"the result of task {task.id} names no files"):
+            await task.download(tmp_path, watermarked=True)
+        assert not emu.ledger.media and names(tmp_path) == []
+
+
+# --- bad days ----------------------------------------------------------------------------------
+
+LARGE = 3_000_000
+
+
+async def large(emu: Emulator, client: Any) -> tuple[Task[Any], bytes]:
+    """A video of three megabytes, and its bytes."""
+    emu.pad_files(LARGE)
+    task = await client.submit(clip())
+    videos = await task.wait()
+    session = await client._engine.sessions.get("files")
+    async with session.get(videos.videos[0].url) as response:
+        body = await response.read()
+    emu.ledger.rows.clear()
+    return task, body
+
+
+@pytest.mark.parametrize(
+    ("faults", "requests"),
+    [
+        pytest.param([{"kind": "half_body", "value": 2_500_000}], 2, id="cut"),
+        pytest.param([{"kind": "half_body"}] * 4, 5, id="cut again and again"),
+        pytest.param([{"kind": "half_body"}, {"kind": "no_range"}], 2, id="no ranges"),
+        pytest.param([{"kind": "half_body"}, {"kind": "short_body", "value": 999}], 3, id="a short rest"),
+        pytest.param([{"status": 503}, {"kind": "half_body"}, {"status": 500}], 4, id="down"),
+        pytest.param([{"kind": "hang"}], 2, id="silent"),
+        pytest.param([{"kind": "slow", "seconds": 29}], 1, id="slow"),
+        pytest.param([{"kind": "half_body"}, {"status": 403}], 3, id="the address dies on the way"),
+    ],
+)
+async def test_the_file_is_whole_in_the_end(
+    faults: list[dict[str, Any]], requests: int, tmp_path: Path
+) -> None:
+    """Within one call, whatever happens on the way; nothing else is left in the folder."""
+    async with pair() as (emu, client):
+        task, body = await large(emu, client)
+        for fault in faults:
+            emu.fault("media", **fault)
+        (path,) = await task.download(tmp_path)
+        assert path.read_bytes() == body and names(tmp_path) == [path.name]
+        assert len(emu.ledger.media) == requests
+
+
+async def test_what_gave_up_is_gone_on_with(tmp_path: Path) -> None:
+    """By the next call: what came before is not sent again."""
+    async with pair(client={"retry": Retry(max_tries=1)}) as (emu, client):
+        task, body = await large(emu, client)
+        emu.fault("media", kind="half_body", value=2_500_000)
+        with pytest.raises(DownloadError, match="broke off"):
+            await task.download(tmp_path)
+        part = tmp_path / f".{task.id}.mp4.part"
+        kept = part.read_bytes()
+        assert len(kept) > 1_000_000 and body.startswith(kept)
+        emu.fault("media", kind="half_body", value=len(body) - len(kept) + 4096)  # as much as is needed
+        (path,) = await task.download(tmp_path)
+        assert path.read_bytes() == body and names(tmp_path) == [path.name]
+
+
+async def test_cancelled_and_gone_on_with(tmp_path: Path) -> None:
+    """An interrupt in a notebook costs nothing."""
+    async with pair() as (emu, client):
+        task, body = await large(emu, client)
+        emu.fault("media", kind="half_body", value=2_500_000)
+        emu.fault("media", kind="hang")
+        job = asyncio.create_task(task.download(tmp_path))
+        await asyncio.sleep(10)
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        assert f".{task.id}.mp4.part" in names(tmp_path)
+        (path,) = await task.download(tmp_path)
+        assert path.read_bytes() == body and names(tmp_path) == [path.name]
+
+
+async def test_a_file_that_is_there_is_not_fetched_again(tmp_path: Path) -> None:
+    """Nor told as downloaded; one that was cut or changed is."""
+    heard = Recorder()
+    async with pair(client={"on_event": heard}) as (emu, client):
+        task, body = await large(emu, client)
+        (path,) = await task.download(tmp_path)
+        for there in (body, body[:-1], body[:20] + b"?" + body[21:], body):
+            path.write_bytes(there)
+            assert await task.download(tmp_path) == [path] and path.read_bytes() == body
+        assert len(heard.of("downloaded")) == 3
+        same, cut, begun_differently = [206, 206], [206, 200], [206, 206, 200]
+        statuses = [row.status for row in emu.ledger.media]
+        assert statuses == [200, *same, *cut, *begun_differently, *same]
+
+
+async def test_two_calls_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """Each has a part of its own; the file is whole, and nothing is left beside it."""
+    async with pair() as (emu, client):
+        task, body = await large(emu, client)
+        emu.fault("media", kind="half_body")
+        first, second = await asyncio.gather(task.download(tmp_path), task.download(tmp_path))
+        assert first == second and first[0].read_bytes() == body and names(tmp_path) == [first[0].name]
+
+
+# --- addresses that died -----------------------------------------------------------------------
+
+
+async def test_addresses_that_died_are_renewed_by_one_query(tmp_path: Path) -> None:
+    """One for all the files of a result, which then has the new addresses."""
+    async with pair() as (emu, client):
+        task = await client.submit(still(n=6))
+        before = (await task.wait()).images[0].url
+        emu.expire_links()
+        asked = len(emu.ledger.queries)
+        paths = await task.download(tmp_path)
+        assert len(emu.ledger.queries) == asked + 1
+        assert sorted(path.name for path in paths) == names(tmp_path) and len(paths) == 6
+        assert task.result is not None and task.result.images[0].url != before
+        assert await task.wait() is task.result
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+async def test_what_counts_as_a_dead_address(status: int, tmp_path: Path) -> None:
+    """Whatever a server of files may say to an address that has run out."""
+    async with pair() as (emu, client):
+        task = await client.submit(clip())
+        await task.wait()
+        emu.fault("media", status=status)
+        asked = len(emu.ledger.queries)
+        assert len(await task.download(tmp_path)) == 1
+        assert len(emu.ledger.queries) == asked + 1
+
+
+async def test_a_record_without_signatures_is_enough(tmp_path: Path) -> None:
+    """As a journal keeps it: one query brings the addresses, however many files there are."""
+    async with pair() as (emu, client):
+        task = await client.submit(still(n=3))
+        await task.wait()
+        async with client_of(emu) as other:
+            asked = len(emu.ledger.queries)
+            live = with_dead_addresses(live_of(task))
+            values: dict[str, str | int] = {"key": "fox", "index": 4}
+            stored = await fetch_all(other._engine, live, tmp_path, Template("{index}-{key}"), values)
+            assert [file.path.name for file in stored] == [f"4-fox.{n}.png" for n in range(3)]
+            assert all(file.size == file.path.stat().st_size for file in stored)
+            assert len(emu.ledger.queries) == asked + 1
+
+
+@pytest.mark.parametrize(("days", "kind"), [(0, DownloadError), (31, ResultExpired)], ids=["new", "old"])
+async def test_an_address_that_stays_dead_is_an_error(
+    days: int, kind: type[DownloadError], tmp_path: Path
+) -> None:
+    """After one query, not more; 30 days after its end it is known to be gone for good."""
+    wall = [1_790_000_000.0]
+    async with pair(client={"now": lambda: wall[0]}, now=lambda: wall[0]) as (emu, client):
+        task = await client.submit(still(n=6))
+        await task.wait()
+        wall[0] += days * 86400
+        emu.fault("media", status=403, times=None)
+        asked = len(emu.ledger.queries)
+        with pytest.raises(DownloadError) as caught:
+            await task.download(tmp_path)
+        assert type(caught.value) is kind and caught.value.task_id == task.id
+        assert len(emu.ledger.queries) == asked + 1
+    assert names(tmp_path) == []
+
+
+def a_month_later(emu: Emulator, wall: list[float]) -> None:
+    """Let 31 days pass, after which no address leads anywhere."""
+    wall[0] += 31 * 86400
+    emu.fault("media", status=403, times=None)
+
+
+@asynccontextmanager
+async def with_a_calendar(**client: Any) -> AsyncIterator[tuple[Emulator, Client, list[float]]]:
+    """An emulator and a client that go by a wall clock of the test's."""
+    wall = [1_790_000_000.0]
+    async with pair(client={"now": lambda: wall[0], **client}, now=lambda: wall[0]) as (emu, user):
+        yield emu, user, wall
+
+
+async def test_what_is_there_outlives_what_the_vendor_keeps(tmp_path: Path) -> None:
+    """A file that got its name was whole: later it is returned as it is, and not told as downloaded."""
+    heard = Recorder()
+    async with with_a_calendar(on_event=heard) as (emu, client, wall):
+        task = await client.submit(still(n=5))
+        paths = await task.download(tmp_path)
+        bodies = [path.read_bytes() for path in paths]
+        a_month_later(emu, wall)
+        assert await task.download(tmp_path, sidecar=True) == paths
+        assert [path.read_bytes() for path in paths] == bodies
+        assert len(heard.of("downloaded")) == 5 and len(names(tmp_path)) == 10
+        paths[3].unlink()
+        with pytest.raises(ResultExpired) as caught:
+            await task.download(tmp_path)
+        assert caught.value.__context__ is None
+        paths[3].write_bytes(b"<html>")
+        with pytest.raises(ResultExpired):
+            await task.download(tmp_path)
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["nothing there", "a shorter one there"])
+async def test_what_came_of_a_file_that_expired_is_removed(there: bool, tmp_path: Path) -> None:
+    """It can never be whole; the one in its place is known by the part not to be the vendor's."""
+    async with with_a_calendar(retry=Retry(max_tries=1)) as (emu, client, wall):
+        task, body = await large(emu, client)
+        if there:
+            (tmp_path / f"{task.id}.mp4").write_bytes(body[:-1])
+        before = names(tmp_path)
+        emu.fault("media", kind="half_body", value=2_500_000, skip=int(there))
+        with pytest.raises(DownloadError, match="broke off"):
+            await task.download(tmp_path)
+        assert names(tmp_path) == [f".{task.id}.mp4.part", f".{task.id}.mp4.part.json", *before]
+        a_month_later(emu, wall)
+        with pytest.raises(ResultExpired):
+            await task.download(tmp_path)
+        assert names(tmp_path) == before
+
+
+async def test_a_renewal_that_fails_fails_all_who_wait_for_it(tmp_path: Path) -> None:
+    """With what stood in its way, and after one patient query."""
+    async with pair(client={"retry": Retry(max_tries=2)}) as (emu, client):
+        task = await client.submit(still(n=3))
+        await task.wait()
+        emu.expire_links()
+        emu.fault("query", kind="lost_before", times=None)
+        asked = len(emu.ledger.queries)
+        with pytest.raises(TransportError):
+            await task.download(tmp_path)
+        assert len(emu.ledger.queries) - asked in (2, 4)  # aiohttp repeats a GET on a connection it had
+
+
+@pytest.mark.parametrize("others", [[0], [0, 1, 2], [0, 2], [0, 0]], ids=str)
+async def test_a_result_that_names_other_files_is_not_mixed_up(others: list[int], tmp_path: Path) -> None:
+    """Names were given to those of before."""
+    async with pair() as (emu, client):
+        task = await client.submit(still(n=2))
+        await task.wait()
+        first = task.raw["task_result"]["images"][0]
+        answer = {**task.raw, "task_result": {"images": [{**first, "index": n} for n in others]}}
+        emu.expire_links()
+        emu.fault("query", kind="wrong_types", value=answer)
+        with pytest.raises(DownloadError, match="names other files now"):
+            await task.download(tmp_path)
+        assert names(tmp_path) == []
+
+
+async def test_a_result_in_another_order_is_not_mixed_up(tmp_path: Path) -> None:
+    """A file is known by its own index, wherever an answer lists it."""
+    async with pair() as (emu, client):
+        task = await client.submit(still(n=4))
+        right = [path.read_bytes() for path in await task.download(tmp_path / "right")]
+        assert len(set(right)) == 4
+        emu.expire_links()
+        task_of_before = with_dead_addresses(live_of(task))
+        await task.refresh()
+        images = task.raw["task_result"]["images"]
+        answer = {**task.raw, "task_result": {"images": [images[n] for n in (2, 0, 3, 1)]}}
+        emu.fault("query", kind="wrong_types", value=answer)
+        stored = await fetch_all(client._engine, task_of_before, tmp_path, Template("x"), {})
+        assert [file.path.read_bytes() for file in stored] == right
+        assert [file.path.name for file in stored] == [f"x-{n}.png" for n in range(4)]
+
+
+# --- sidecars ----------------------------------------------------------------------------------
+
+
+async def test_a_sidecar_tells_what_the_file_is(tmp_path: Path) -> None:
+    """On demand, also for a file that is there already; private, and without the signed part of addresses."""
+    async with pair() as (_, client):
+        task = await client.submit(clip(), external_task_id="fox")
+        (path,) = await task.download(tmp_path)
+        assert names(tmp_path) == [path.name]
+        await task.download(tmp_path, sidecar=True)
+        sidecar = tmp_path / f"{path.name}.json"
+        assert names(tmp_path) == [path.name, sidecar.name]
+        assert stat.S_IMODE(sidecar.stat().st_mode) == 0o600
+        told = json.loads(sidecar.read_text())
+        assert (told["file"], told["size"]) == (path.name, path.stat().st_size)
+        about = told["task"]
+        assert (about["task_id"], about["external_task_id"]) == (task.id, "fox")
+        assert (about["endpoint"], about["status"], about["units"]) == (
+            "text_to_video",
+            "succeed",
+            task.raw["final_unit_deduction"],
+        )
+        assert about["data"]["task_result"]["videos"][0]["url"].endswith("/0.mp4")
+        assert "sign" not in sidecar.read_text()
+
+
+async def test_a_sidecar_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """The file itself is stored."""
+    async with pair() as (_, client):
+        task = await client.submit(clip())
+        (tmp_path / f"{task.id}.mp4.json").mkdir()
+        with pytest.raises(DownloadError, match=r"cannot write .*\.mp4\.json") as caught:
+            await task.download(tmp_path, sidecar=True)
+        assert (tmp_path / f"{task.id}.mp4").exists()
+        assert "sign" not in "".join(traceback.format_exception(caught.value))

@@ -1,0 +1,99 @@
+"""http/addresses.py: judged is the host that will be connected to, however it is spelt."""
+
+from __future__ import annotations
+
+import pytest
+from yarl import URL
+
+from kling_async.http.addresses import address_of, is_public, wrong_address
+
+
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [
+        *((host, True) for host in ("8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "a.example", "1.ex")),
+        *((host, False) for host in ("127.0.0.1", "127.255.0.1", "::1", "::ffff:127.0.0.1", "localhost")),
+        *((host, False) for host in ("10.0.0.1", "172.16.0.1", "192.168.1.1", "fd00::1", "::ffff:10.0.0.1")),
+        *((host, False) for host in ("169.254.169.254", "fe80::1", "fe80::1%eth0", "100.64.0.1")),
+        *((host, False) for host in ("0.0.0.0", "::", "224.0.0.1", "ff02::1", "ff0e::1", "255.255.255.255")),
+        *((host, False) for host in ("a.localhost", "printer.local", "metadata.x.internal", "192.0.2.1")),
+        *(
+            pytest.param(host, False)
+            for host in ("64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:a00:1::", "::10.0.0.1")
+        ),
+        *((host, False) for host in ("64:ff9b:1::808:808", "fec0::1", "::ffff:0:8.8.8.8")),
+        *((host, False) for host in ("127.1", "2130706433", "0x7f.1", "0x7f000001", "0177.0.0.1", "0")),
+        *((host, False) for host in ("127.0.0.1.", "localhost.", "printer.local.", "1.2.3.0x4", "a.0x")),
+        *((host, False) for host in ("", ".", "router", "a..b", "-a.example", "a-.example", "*.example")),
+        *((host, False) for host in ("a b.example", "127%2e0.0.1", "a.example:80", f"{'a' * 64}.example")),
+        *((host, False) for host in ("A.LOCALHOST", "a." * 127 + "example", "\uff11.example")),
+        *((host, True) for host in ("a.example.", "x_y.example", "xn--n-nga1b.example", "3.4.ex", "a-b.ex")),
+    ],
+)  # fmt: skip
+def test_which_addresses_are_public(host: str, public: bool) -> None:
+    """Nothing of this machine, this network or this cloud's insides is, in whatever notation."""
+    assert is_public(host) is public
+
+
+@pytest.mark.parametrize(
+    ("host", "used"),
+    [
+        pytest.param("\uff11\uff12\uff17.\uff10.\uff10.\uff11", "127.0.0.1", id="full-width digits"),
+        pytest.param("127\u30020\u30020\u30021", "127.0.0.1", id="ideographic full stops"),
+        pytest.param("\uff10x7f.1", "0x7f.1", id="a full-width digit in a number"),
+        pytest.param("\u24db\u24de\u24d2\u24d0\u24dbhost", "localhost", id="circled letters"),
+        pytest.param("LOCALHOST", "localhost", id="capitals"),
+        pytest.param("[::ffff:127.0.0.1]", "::ffff:7f00:1", id="IPv4 within IPv6"),
+        pytest.param("me:mine@10.0.0.1", "10.0.0.1", id="behind a name and password"),
+        pytest.param("127%2E0.0.1", "127%2e0.0.1", id="an escape"),
+        pytest.param("127.1", "127.1", id="a short form"),
+    ],
+)
+def test_what_is_judged_is_the_host_that_is_used(host: str, used: str) -> None:
+    """The HTTP library folds spellings together, so a check of the text would be of another host."""
+    url = address_of(f"https://{host}:8443/a.mp4")
+    assert (url.raw_host, url.port) == (used, 8443)
+    text = f"the result's address (https://{used}) is not public https"
+    assert wrong_address(url, local=False) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "local", "good"),
+    [
+        ("https://cdn.example/a.mp4?x=1", False, True),
+        ("https://\u00fcn\u00ef.example/", False, True),
+        ("http://cdn.example/", True, False),
+        ("http://127.0.0.1:80/", True, True),
+        ("https://[::1]/", True, True),
+        ("http://localhost/", True, True),
+        ("http://127.0.0.1/", False, False),
+        ("http://127.1/", True, False),
+        ("http://10.0.0.1/", True, False),
+        ("ftp://127.0.0.1/", True, False),
+    ],
+)
+def test_which_addresses_files_may_come_from(text: str, local: bool, good: bool) -> None:
+    """Public ones by https, and this machine where the API is on it."""
+    assert (wrong_address(address_of(text), local=local) is None) is good
+
+
+@pytest.mark.parametrize(
+    ("where", "leads_to"),
+    [
+        ("/1", "https://a.example:81/1"),
+        ("2?a=b", "https://a.example:81/b/2?a=b"),
+        ("//c.example/x", "https://c.example/x"),
+        ("http://d.example", "http://d.example"),
+    ],
+)
+def test_a_reference_is_relative_to_where_it_was_seen(where: str, leads_to: str) -> None:
+    """As redirects hold them."""
+    assert address_of(where, seen_from=URL("https://a.example:81/b/c?d=e")) == URL(leads_to)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a.mp4", "//[bad", "https://[", "https://a.ex:99999/", "https://a.ex\\@b.ex/"]
+)
+def test_what_is_no_address(text: str) -> None:
+    """Nothing is made of it, and it is called what it is."""
+    assert wrong_address(address_of(text), local=True) == "the result's address is not a URL"

@@ -1,0 +1,156 @@
+"""orchestrator/lookup.py: a lost create found by `/tasks` or the list, where the path takes no such id."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kling_async import AmbiguousCreate, Retry, catalog
+from tests.support import clip, pair, settle, until
+
+if TYPE_CHECKING:
+    from kling_async.testing import Emulator
+
+pytestmark = pytest.mark.anyio
+
+JWT: dict[str, Any] = {"access_key": "acce55", "secret_key": "a-secret-of-the-tests-with-32-bytes"}
+KEYS: dict[str, dict[str, Any]] = {"api_key": {}, "jwt": JWT}
+
+
+@pytest.fixture(params=KEYS)
+def keys(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Credentials: `/tasks` takes only the one kind."""
+    return KEYS[request.param]
+
+
+@pytest.fixture(autouse=True)
+def searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint whose path takes no external id, as some lip-sync calls are."""
+    be(monkeypatch, lookup="search")
+
+
+def be(monkeypatch: pytest.MonkeyPatch, **more: Any) -> None:
+    row = catalog.TASKS[0]._replace(**more)
+    monkeypatch.setattr("kling_async.orchestrator.engine.endpoint_of", lambda _: row)
+
+
+def signed_pair(slots: dict[str, int] | None = None, **more: Any) -> Any:
+    """An emulator that knows the key pair too."""
+    return pair(slots, **more, **JWT)
+
+
+def made(emu: Emulator) -> int:
+    """How many tasks there are."""
+    return len(emu.tasks)
+
+
+def looks(emu: Emulator) -> list[str]:
+    """How the emulator was asked for the task, in order."""
+    return [row.kind for row in emu.ledger.rows if row.kind in ("query", "tasks", "list")]
+
+
+async def test_a_task_that_was_made_is_adopted_by_the_one_question_that_works(keys: dict[str, Any]) -> None:
+    """Under an API key one `/tasks`, with a signed token one list page; never a second create."""
+    async with signed_pair(seconds=500, client=keys) as (emu, client):
+        emu.fault("create", kind="lost_after")
+        task = await client.submit(clip(), external_task_id="order-1")
+        assert (task.external_task_id, len(emu.ledger.creates)) == ("order-1", 1)
+        assert looks(emu) == (["list"] if keys else ["tasks"])
+        assert client.account.limits()["video"].held == made(emu) == 1
+
+
+async def test_a_create_that_made_nothing_is_sent_again(keys: dict[str, Any]) -> None:
+    """Three looks miss, ten seconds apart; the same bytes go out again and make the one task."""
+    async with signed_pair(seconds=500, client=keys) as (emu, client):
+        emu.fault("create", kind="lost_before")
+        await client.submit(clip())
+        assert len({row.body_sha256 for row in emu.ledger.creates}) == 1
+        assert (len(emu.ledger.creates), made(emu)) == (2, 1)
+
+
+async def test_a_gateway_without_tasks_is_searched_by_its_list() -> None:
+    """`/tasks` that answers nothing useful falls back to the list, and loses nothing."""
+    async with signed_pair(seconds=500) as (emu, client):
+        emu.fault("create", kind="lost_after")
+        emu.fault("tasks", status=404, code=1203)
+        await client.submit(clip())
+        assert looks(emu) == ["tasks", "list"] and len(emu.ledger.creates) == 1
+
+
+async def test_the_list_is_leafed_through_until_tasks_are_surely_older(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A task behind the first page is found; a list without it ends at tasks from days before."""
+    monkeypatch.setattr("kling_async.orchestrator.lookup.PAGE_SIZE_MAX", 2)
+    async with signed_pair({"video": 20}, seconds=500_000, client={**JWT, "limits": {"video": 20}}) as (
+        emu,
+        client,
+    ):
+        for _ in range(5):
+            await client.submit(clip())
+        await asyncio.sleep(3 * 86400)
+        emu.fault("create", kind="lost_after")
+        emu.fault("list", status=503, times=3)
+        lost = asyncio.create_task(client.submit(clip()))
+        await settle()
+        others = [await client.submit(clip()) for _ in range(3)]
+        assert (await lost).external_task_id not in {t.external_task_id for t in others}
+        assert len(emu.ledger.creates) == 9
+        pages = looks(emu).count("list")
+        emu.fault("create", kind="lost_before")
+        await client.submit(clip())
+        assert looks(emu).count("list") - pages == 3 * 3  # two pages of new tasks, one of old ones
+
+
+async def test_a_list_with_too_many_new_tasks_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be looked through to its end is of unknown fate, not unused."""
+    monkeypatch.setattr("kling_async.orchestrator.lookup.PAGE_SIZE_MAX", 1)
+    monkeypatch.setattr("kling_async.orchestrator.lookup._PAGES_MAX", 2)
+    async with signed_pair(seconds=500, client=JWT) as (emu, client):
+        for _ in range(3):
+            await client.submit(clip())
+        emu.fault("create", kind="lost_before")
+        with pytest.raises(AmbiguousCreate, match="too many new tasks"):
+            await client.submit(clip())
+        assert len(emu.ledger.creates) == 4
+
+
+async def test_a_list_that_cannot_be_read_proves_nothing() -> None:
+    """Nor does one of another form."""
+    async with signed_pair(seconds=500, client=JWT) as (emu, client):
+        emu.fault("create", kind="lost_before")
+        emu.fault("list", kind="wrong_types", value={"tasks": []})
+        with pytest.raises(AmbiguousCreate, match="cannot be read"):
+            await client.submit(clip())
+
+
+async def test_where_ids_are_not_sure_to_be_kept_nothing_is_sent_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An endpoint that may ignore the id is searched, but a miss is no proof: its slot stays held."""
+    be(monkeypatch, lookup="search", idempotent=False)
+    async with signed_pair(seconds=500, client={"retry": Retry(max_tries=2), "max_task_life": 7200}) as (
+        emu,
+        client,
+    ):
+        emu.fault("create", kind="lost_before")
+        with pytest.raises(AmbiguousCreate, match="might be a second task"):
+            await client.submit(clip())
+        await asyncio.sleep(6000)
+        assert len(emu.ledger.creates) == 1 and len(client.unresolved()) == 1
+        assert client.account.limits()["video"].held == 1
+        await until(lambda: client.account.limits()["video"].held == 0, 3000, step=10)
+
+
+async def test_a_taken_id_that_cannot_be_found_is_of_unknown_fate() -> None:
+    """Answers of lip-sync tasks lack the id: the refusal proves a task, the list does not show whose."""
+    async with signed_pair(seconds=500, client=JWT) as (emu, client):
+        emu.fault("create", kind="lost_after")
+        emu.fault("list", kind="wrong_types", value=[], times=6)
+        with pytest.raises(AmbiguousCreate, match="already exists"):
+            await client.submit(clip())
+        assert (len(emu.ledger.creates), made(emu)) == (2, 1)
+        await until(lambda: not client.unresolved())
+        assert len(client.tasks()) == 1

@@ -1,0 +1,127 @@
+"""runtime/signals.py: signals are heard where nobody else listens, and given back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+
+import pytest
+
+from kling_async.runtime.signals import SignalWatcher, _desks
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real]
+
+
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_is_heard_by_name_and_the_handlers_are_given_back(number: signal.Signals) -> None:
+    """Ctrl-C and kill, as often as they come; afterwards everything is as before."""
+    before = handlers()
+    heard: list[str] = []
+    done = asyncio.Event()
+
+    def hear(name: str) -> None:
+        heard.append(name)
+        done.set()
+
+    interrupts = SignalWatcher(hear)
+    interrupts.listen()
+    for _ in range(2):
+        done.clear()
+        os.kill(os.getpid(), number)
+        await asyncio.wait_for(done.wait(), 5)
+    interrupts.deafen()
+    assert heard == [number.name] * 2
+    assert handlers() == before
+
+
+async def test_two_who_listen_both_hear() -> None:
+    """Whoever leaves first takes nothing from the other; the last one gives the handlers back."""
+    before = handlers()
+    heard: list[str] = []
+    done = asyncio.Event()
+
+    def hear(who: str) -> None:
+        heard.append(who)
+        done.set()
+
+    first, second = SignalWatcher(lambda _: hear("first")), SignalWatcher(lambda _: hear("second"))
+    first.listen()
+    second.listen()
+    for leaving in (first, second):
+        done.clear()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(done.wait(), 5)
+        leaving.deafen()
+        leaving.deafen()
+    assert heard == ["first", "second", "second"]
+    assert handlers() == before
+
+
+async def test_somebody_else_s_handler_is_left_alone() -> None:
+    """A web server that ends by itself on SIGTERM goes on doing so."""
+
+    def own(*_: object) -> None:
+        """The server's."""
+
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        interrupts = SignalWatcher(lambda _: None)
+        interrupts.listen()
+        assert signal.getsignal(signal.SIGTERM) is own
+        interrupts.deafen()
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def test_a_handler_that_came_meanwhile_stays() -> None:
+    """A server that takes SIGTERM while the batch runs keeps it; a loop that is gone is not remembered."""
+    before = handlers()
+    loop = asyncio.get_running_loop()
+    interrupts = SignalWatcher(lambda _: None)
+    interrupts.listen()
+    heard = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, heard.set)
+    try:
+        interrupts.deafen()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(heard.wait(), 5)
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+    assert handlers() == before and loop not in _desks
+
+
+def test_in_another_thread_nothing_is_touched() -> None:
+    """Only the main thread can hear signals."""
+    before = handlers()
+
+    async def elsewhere() -> None:
+        interrupts = SignalWatcher(lambda _: None)
+        interrupts.listen()
+        interrupts.deafen()
+
+    thread = threading.Thread(target=lambda: asyncio.run(elsewhere()))
+    thread.start()
+    thread.join()
+    assert handlers() == before
+
+
+def test_under_asyncio_run_its_own_handler_counts_as_free() -> None:
+    """The one that `asyncio.run` installs for Ctrl-C is replaced meanwhile, and back afterwards."""
+
+    async def main() -> tuple[object, object, object]:
+        first = signal.getsignal(signal.SIGINT)
+        interrupts = SignalWatcher(lambda _: None)
+        interrupts.listen()
+        between = signal.getsignal(signal.SIGINT)
+        interrupts.deafen()
+        return first, between, signal.getsignal(signal.SIGINT)
+
+    first, between, last = asyncio.run(main())
+    assert first == last != between

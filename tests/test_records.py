@@ -1,0 +1,387 @@
+"""What both generations share on the wire: answers are read leniently, records are plain data."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import pickle
+from typing import Any
+
+import msgspec
+import pytest
+
+from kling_async import records, v1
+from kling_async.catalog import endpoint_of
+from kling_async.orchestrator.results import result_of
+from kling_async.records import TaskRecord, decode_envelope, decode_list, decode_task
+from kling_async.wire.endpoints import RawTask
+from kling_async.wire.requests import CallRequest, File, RawResult, Result, TaskRequest
+from tests.golden import golden
+
+ANSWERS = {
+    (endpoint, name): body
+    for endpoint in ("text_to_video", "image_generation")
+    for name, body in golden(endpoint)["answers"].items()
+}
+
+
+def data_of(endpoint: str, name: str) -> msgspec.Raw:
+    """The ``data`` of a golden answer, as the envelope leaves it."""
+    return decode_envelope(msgspec.json.encode(ANSWERS[endpoint, name])).data
+
+
+def plain(record: TaskRecord) -> dict[str, Any]:
+    """The readable fields of a record."""
+    return {
+        name: getattr(record, name)
+        for name in record.__struct_fields__
+        if name not in ("data", "result_data", "endpoint")
+    }
+
+
+# --- envelope ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", ANSWERS, ids="-".join)
+def test_an_envelope_is_read_and_its_data_left_alone(case: tuple[str, str]) -> None:
+    """Code, message and request id are read; ``data`` stays the JSON it was."""
+    body = ANSWERS[case]
+    envelope = decode_envelope(msgspec.json.encode(body))
+    assert (envelope.code, envelope.message, envelope.request_id) == (0, "SUCCEED", body["request_id"])
+    assert msgspec.json.decode(envelope.data) == body["data"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        pytest.param(b'{"code":1303,"message":"full"}', 1303, id="no data"),
+        pytest.param(b'{"code":1303,"data":null,"message":null,"request_id":null}', 1303, id="nulls"),
+        pytest.param(b'{"code":1200,"data":["of another shape"]}', 1200, id="data of another shape"),
+        pytest.param(b'{"code":"1303"}', 1303, id="code as text"),
+        pytest.param(b'{"message":"from a gateway"}', None, id="no code"),
+        pytest.param(b'{"code":0,"more":{"later":1}}', 0, id="a new field"),
+    ],
+)
+def test_an_envelope_may_lack_all_but_its_braces(body: bytes, code: int | None) -> None:
+    """A refusal's code is read whatever else is there or missing."""
+    assert decode_envelope(body).code == code
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"<html>502</html>", b'{"code":0', b"[]", b"null", b'{"code":"full"}', b'"text"', b"\xff"),
+        pytest.param(b'{"message":"\xff"}', id="not UTF-8"),
+        pytest.param(b'{"x":' + b"[" * 100_000, id="nested too deep"),
+    ],
+)
+def test_what_is_no_envelope_is_refused(body: bytes) -> None:
+    """HTML, cut JSON, other shapes and broken text are a decode error, nothing else."""
+    with pytest.raises(msgspec.DecodeError):
+        decode_envelope(body)
+
+
+# --- tasks -------------------------------------------------------------------------------------
+
+ORDER_17 = {
+    "task_id": "847570360458960960",
+    "external_task_id": "order-17",
+    "message": "",
+    "created_at": 1722769557708,
+}
+TASKS: dict[tuple[str, str], dict[str, Any]] = {
+    ("text_to_video", "created"): ORDER_17
+    | {"status": "submitted", "updated_at": 1722769557708, "units": None},
+    ("text_to_video", "running"): ORDER_17
+    | {"status": "processing", "updated_at": 1722769560000, "units": None},
+    ("text_to_video", "finished"): ORDER_17
+    | {"status": "succeed", "updated_at": 1722769618708, "units": "5"},
+    ("text_to_video", "finished, watermarked"): {
+        "task_id": "847570360458960961",
+        "external_task_id": None,
+        "status": "succeed",
+        "message": "",
+        "created_at": 1722769557708,
+        "updated_at": 1722769618708,
+        "units": "3.5",
+    },
+    ("text_to_video", "failed"): {
+        "task_id": "847570360458960962",
+        "external_task_id": None,
+        "status": "failed",
+        "message": "Failure to pass the risk control system",
+        "created_at": 1722769557708,
+        "updated_at": 1722769618708,
+        "units": None,
+    },
+    ("text_to_video", "fields come and go"): {
+        "task_id": "847570360458960960",
+        "external_task_id": None,
+        "status": "paused",
+        "message": "",
+        "created_at": 1722769557708,
+        "updated_at": 0,
+        "units": None,
+    },
+    ("image_generation", "created"): {
+        "task_id": "900000000000000001",
+        "external_task_id": "job-0001",
+        "status": "submitted",
+        "message": "",
+        "created_at": 1789900000000,
+        "updated_at": 1789900000000,
+        "units": None,
+    },
+    ("image_generation", "finished"): {
+        "task_id": "900000000000000001",
+        "external_task_id": "job-0001",
+        "status": "succeed",
+        "message": "",
+        "created_at": 1789900000000,
+        "updated_at": 1789900024000,
+        "units": "8",
+    },
+}
+
+
+@pytest.mark.parametrize("case", TASKS, ids="-".join)
+def test_a_task_becomes_a_record(case: tuple[str, str]) -> None:
+    """Every field of the record is read from its place; the vendor's whole object stays beside it."""
+    record = decode_task(case[0], data_of(*case))
+    assert record.endpoint == case[0]
+    assert plain(record) == TASKS[case]
+    assert record.raw == ANSWERS[case]["data"]
+    assert msgspec.json.decode(record.result_data) == ANSWERS[case]["data"].get("task_result")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "attribute", "expected"),
+    [
+        pytest.param("task_info", None, "external_task_id", None, id="no info"),
+        pytest.param("task_info", {"external_task_id": ""}, "external_task_id", None, id="empty id"),
+        pytest.param("task_status_msg", None, "message", "", id="no reason"),
+        pytest.param("final_unit_deduction", "", "units", None, id="empty units"),
+        pytest.param("final_unit_deduction", 3.5, "units", "3.5", id="units as a number"),
+        pytest.param("final_unit_deduction", None, "units", None, id="null units"),
+        pytest.param("task_id", 17, "task_id", "17", id="id as a number"),
+        pytest.param("task_status", "succeeded", "status", "succeeded", id="the other spelling"),
+        pytest.param("updated_at", "17", "updated_at", 17, id="stamp as text"),
+    ],
+)
+def test_a_task_is_read_leniently(field: str, value: Any, attribute: str, expected: Any) -> None:
+    """Forms the vendor has used, or may, are all taken for what they mean."""
+    body = msgspec.json.encode({"task_id": "847", field: value})
+    assert getattr(decode_task("text_to_video", body), attribute) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"task_id":null}',
+        b'{"task_id":""}',
+        b'{"task_id":"1","task_info":"x"}',
+        b'{"task_id":"1"',
+    ],
+)
+def test_what_is_no_task_is_refused(body: bytes) -> None:
+    """Without an id, or of another form, it is a decode error that the caller turns into `BadResponse`."""
+    with pytest.raises(msgspec.DecodeError):
+        decode_task("text_to_video", body)
+
+
+def test_a_list_page_keeps_the_order() -> None:
+    """A bare array becomes records, newest first as it came, ended ones with their results."""
+    page = decode_list("text_to_video", data_of("text_to_video", "list"))
+    assert [(r.task_id[-1], r.external_task_id, r.status) for r in page] == [
+        ("1", "order-18", "processing"),
+        ("0", "order-17", "succeed"),
+    ]
+    assert [r.raw for r in page] == ANSWERS["text_to_video", "list"]["data"]
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b""])
+def test_a_page_past_the_end_is_empty(body: bytes) -> None:
+    """An empty array, null and nothing all mean that there are no more."""
+    assert decode_list("text_to_video", body) == []
+
+
+@pytest.mark.parametrize("body", [b"{}", b'[{"task_status":"succeed"}]', b'[{"task_id":"1"}, 3]'])
+def test_what_is_no_list_is_refused(body: bytes) -> None:
+    """An object, or entries that are no tasks, are a decode error."""
+    with pytest.raises(msgspec.DecodeError):
+        decode_list("text_to_video", body)
+
+
+# --- records -----------------------------------------------------------------------------------
+
+
+def test_created_is_aware_and_none_if_unknown() -> None:
+    """Milliseconds of the vendor become an aware time in UTC; 0 becomes None, not 1970."""
+    record = TaskRecord(endpoint="x", task_id="1", created_at=1722769557708)
+    assert record.created == dt.datetime(2024, 8, 4, 11, 5, 57, 708000, tzinfo=dt.UTC)
+    assert TaskRecord(endpoint="x", task_id="1").created is None
+
+
+def test_raw_is_always_an_object() -> None:
+    """What is no object, or not there, reads as an empty one."""
+    assert TaskRecord(endpoint="x", task_id="1").raw == {}
+    assert TaskRecord(endpoint="x", task_id="1", data=msgspec.Raw(b"[1]")).raw == {}
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        pytest.param(lambda r: pickle.loads(pickle.dumps(r)), id="pickle"),
+        pytest.param(copy.copy, id="copy"),
+        pytest.param(copy.deepcopy, id="deepcopy"),
+        pytest.param(
+            lambda r: msgspec.json.decode(msgspec.json.encode(r), type=TaskRecord), id="stored as JSON"
+        ),
+    ],
+)
+@pytest.mark.parametrize("case", TASKS, ids="-".join)
+def test_a_record_survives_being_stored(case: tuple[str, str], again: Any) -> None:
+    """A record is plain data: all of it, the raw JSON included, comes back."""
+    record = decode_task(case[0], data_of(*case))
+    back = again(record)
+    assert back == record
+    assert back.raw == record.raw
+    assert plain(back) == plain(record)
+
+
+def test_a_record_is_shown_in_one_line_without_addresses() -> None:
+    """The repr, and what rich asks for, say endpoint, id and status, and nothing of the data."""
+    record = decode_task("text_to_video", data_of("text_to_video", "finished, watermarked"))
+    assert record.__rich_repr__() == [("", "text_to_video 847570360458960961 succeed")]
+    assert repr(record) == "TaskRecord(text_to_video 847570360458960961 succeed)"
+
+
+# --- requests and results ----------------------------------------------------------------------
+
+
+def test_requests_are_frozen_keyword_only_and_hold_tuples() -> None:
+    """A request is a value: not changed, not given by position, its lists turned into tuples."""
+    shots = [v1.Shot(index=1, prompt="x", duration=5)]
+    request = v1.TextToVideo(multi_prompt=shots)  # type: ignore[arg-type]
+    assert request.multi_prompt == tuple(shots)
+    with pytest.raises(AttributeError):
+        request.prompt = "y"  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        v1.TextToVideo("x")  # type: ignore[call-arg, arg-type]
+
+
+def test_a_request_can_be_stored_and_sent_elsewhere() -> None:
+    """Equal after pickle, copy and JSON; two requests share no ``extra``."""
+    request = v1.ImageGeneration(
+        prompt="x", image=b"abc", element_list=(v1.ElementRef(element_id=1),), extra={"a": 1}
+    )
+    assert pickle.loads(pickle.dumps(request)) == copy.deepcopy(request) == request
+    stored = msgspec.json.encode(request)
+    assert msgspec.json.decode(stored, type=v1.ImageGeneration) == request
+    assert v1.TextToVideo(prompt="a").extra is not v1.TextToVideo(prompt="a").extra
+
+
+def test_the_two_kinds_of_requests_are_told_apart() -> None:
+    """What makes a task and what is answered at once have no class in common below `Request`."""
+    assert issubclass(v1.TextToVideo, TaskRequest) and not issubclass(v1.TextToVideo, CallRequest)
+    assert issubclass(v1.AccountCosts, CallRequest) and not issubclass(v1.AccountCosts, TaskRequest)
+
+
+def test_a_result_without_files_has_none() -> None:
+    """The base of results offers nothing to download."""
+    assert RawResult(raw={"a": 1}).files() == Result().files(watermarked=True) == ()
+
+
+def test_a_file_is_shown_without_its_signature() -> None:
+    """The query of an address is its key: it is in ``url`` and not in the repr."""
+    file = File("https://u:p@cdn.example.com/v.mp4?sig=SECRET#f", ".mp4", "0")
+    assert repr(file) == "File(url='https://cdn.example.com/v.mp4', suffix='.mp4', name='0')"
+
+
+class Odd(Result, frozen=True, kw_only=True):
+    """A result with fields of every kind."""
+
+    number: int = 0
+    nothing: str | None = None
+    empty: str = ""
+    text: str = "plain"
+    address: str = "https://cdn.example.com/v.mp4?sig=SECRET"
+
+
+def test_a_result_is_shown_without_raw_unset_fields_and_signatures() -> None:
+    """The repr leaves out ``raw``, None and empty text, keeps 0, and cuts queries."""
+    shown = "Odd(number=0, text='plain', address='https://cdn.example.com/v.mp4')"
+    assert repr(Odd(raw={"url": "https://x/?sig=SECRET"})) == repr(Odd()) == shown
+
+
+# --- the second generation's answers -----------------------------------------------------------
+
+UNIFIED = b"""[
+  {"id": "893605946402811985", "status": "succeeded", "message": "", "create_time": 1781080778802,
+   "update_time": 1781080794151, "external_id": "job-0001",
+   "outputs": [{"type": "video", "id": "893605946402811986", "url": "https://example.com/o.mp4",
+                "watermark_url": "", "duration": "3.041"}],
+   "billing": [{"charge_type": "cash", "amount": "1"},
+               {"charge_type": "unit", "amount": "2.4", "package_type": "video"}]},
+  {"id": 7, "status": null, "outputs": null, "billing": null},
+  {"status": "succeeded"}, {"id": []}, 5]"""
+
+
+def test_an_answer_of_tasks_becomes_records_with_results_as_v1_has_them() -> None:
+    """By id, what cannot be read left out; results, units and times where /v1 keeps them."""
+    found = records.decode_unified(UNIFIED)
+    assert set(found) == {"893605946402811985", "7"}
+    record = found["893605946402811985"]
+    assert (record.status, record.units, record.external_task_id) == ("succeeded", "2.4", "job-0001")
+    assert (record.created_at, record.updated_at) == (1781080778802, 1781080794151)
+    result = result_of(endpoint_of(v1.TextToVideo), record)
+    assert result.videos[0].url == "https://example.com/o.mp4" and result.videos[0].seconds == 3.041
+    assert (found["7"].status, found["7"].units) == ("submitted", None)
+    assert record.raw["billing"][1]["amount"] == "2.4"
+
+
+def test_an_answer_of_tasks_that_is_no_list_raises() -> None:
+    """So that the question is asked in another form."""
+    with pytest.raises(msgspec.DecodeError):
+        records.decode_unified(b'{"not": "a list"}')
+
+
+def test_a_record_as_plain_data_can_be_kept() -> None:
+    """All that is known, as JSON takes it; no signed query, no payload."""
+    data = {
+        "task_id": "7",
+        "task_result": {"videos": [{"url": "https://cdn.example/v.mp4?sign=5ecre7", "id": "8"}]},
+        "task_status_msg": "see https://a.example/x?k=5ecre7, or not",
+        "face": "A" * 5000,
+        "mask": "data:image/png;base64,AAAA",
+        "final_unit_deduction": "2.5",
+    }
+    record = decode_task("text_to_video", msgspec.json.encode(data))
+    plain = record.plain()
+    assert plain["endpoint"] == "text_to_video" and plain["units"] == "2.5" and "result_data" not in plain
+    assert plain["data"] == {
+        **data,
+        "task_result": {"videos": [{"url": "https://cdn.example/v.mp4", "id": "8"}]},
+        "task_status_msg": "see https://a.example/x or not",
+        "face": "<5000 characters>",
+        "mask": "<26 characters>",
+    }
+    assert "5ecre7" not in repr(plain) and msgspec.json.encode(plain)
+
+
+def test_a_request_s_repr_shows_what_is_set_and_no_secret() -> None:
+    """At any depth: no queries of addresses, also within a text or ``extra``, no files, no unset fields."""
+    request = v1.ImageToVideo(
+        image="https://a.example/x.png?sign=SECRET",
+        image_tail=b"SECRET",
+        prompt="As https://a.example/y?SECRET shows?",
+        extra={"new": {"url": "https://a.example/z?SECRET", "file": "SECRET" * 1000}},
+    )
+    shown = repr(request)
+    assert "SECRET" not in shown and "None" not in shown
+    assert "prompt='As https://a.example/y shows?'" in shown
+    assert repr(v1.WatermarkInfo(enabled=False)) == "WatermarkInfo(enabled=False)"
+    assert "SECRET" not in repr(RawTask(path="/v1/x", body={"url": "https://a.example/z?SECRET"}))

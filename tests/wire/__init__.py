@@ -1,0 +1,1 @@
+"""Tests of requests, checks and media."""
