@@ -1,12 +1,17 @@
-"""The import-layer check: each kind of breach is caught, and the package itself has none."""
+"""The check of imports: a planted violation of each kind is named, and the package itself has none."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.check_layers import violations
+from tests import check_layers
+from tests.check_layers import ALLOWED, MAX_AT_THE_TOP, MAX_LEVELS, Allowances, needless, violations
+from tests.sources import PACKAGE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TYPE_ONLY = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
 
@@ -20,54 +25,100 @@ def package(root: Path, files: dict[str, str]) -> Path:
     return root / "kling_async"
 
 
-def test_the_package_keeps_its_layers() -> None:
-    """The check finds nothing wrong with kling_async as it is."""
-    assert violations(Path(__file__).resolve().parent.parent / "kling_async") == []
+def chain(length: int, **first: str) -> dict[str, str]:
+    """Make modules of ``core`` each of which imports the next."""
+    last = {f"core/m{length}.py": ""}
+    return {f"core/m{n}.py": f"import kling_async.core.m{n + 1}" for n in range(1, length)} | last | first
+
+
+# --- the package itself ---------------------------------------------------------------------------
+
+
+def test_the_package_keeps_the_rules() -> None:
+    """The check finds nothing wrong with kling_async, apart from what is still allowed."""
+    assert violations(PACKAGE, ALLOWED) == []
+
+
+def test_what_is_still_allowed_is_still_needed() -> None:
+    """An allowance that nothing needs any more fails here, so that the list only shrinks."""
+    assert needless(PACKAGE, ALLOWED) == []
+
+
+def test_the_tables_name_what_exists() -> None:
+    """Rooms and pure modules exist unless marked as later; a room that came is no longer marked."""
+
+    def missing(names: set[str]) -> set[str]:
+        paths = {name: PACKAGE / name.replace(".", "/") for name in names}
+        return {
+            name
+            for name, path in paths.items()
+            if not path.is_dir() and not path.with_suffix(".py").is_file()
+        }
+
+    rooms = {name for row in check_layers.ROOMS for name in row} | set(check_layers.BESIDE)
+    assert missing(rooms) == check_layers.LATER
+    assert missing(check_layers.PURE) <= check_layers.PURE_LATER
+
+
+# --- one import ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("file", "text", "complaint"),
     [
-        ("wire.py", "import kling_async.client", "wire (layer 0) imports client (layer 2): upwards"),
+        ("wire/checks.py", "import kling_async.client", "wire.checks imports client: upwards"),
+        ("tasks.py", "from kling_async.batch.job import Job", "tasks imports batch.job: upwards"),
         (
-            "poller.py",
+            "orchestrator/poller.py",
             "from kling_async.tasks import Task",
-            "poller (layer 1) imports tasks (layer 2): upwards",
+            "orchestrator.poller imports tasks: upwards, tasks stands above orchestrator",
         ),
+        ("core/verdict.py", "from kling_async import client", "core.verdict imports client: upwards"),
+        ("core/verdict.py", "from .. import client", "core.verdict imports client: upwards"),
+        ("core/verdict.py", "from ..client import Client", "core.verdict imports client: upwards"),
+        ("core/__init__.py", "from ..client import Client", "core imports client: upwards"),
+        ("errors.py", "from kling_async.wire import checks", "errors imports wire.checks: upwards"),
+        ("wire/checks.py", "def f():\n    import kling_async.client", "wire.checks imports client: upwards"),
         (
-            "core/verdict.py",
-            "from kling_async import client",
-            "core (layer 0) imports client (layer 2): upwards",
+            "wire/checks.py",
+            TYPE_ONLY + "from kling_async.client import Client",
+            "wire.checks imports client: upwards",
         ),
-        ("core/verdict.py", "from .. import client", "core (layer 0) imports client (layer 2): upwards"),
-        (
-            "core/verdict.py",
-            "from ..client import Client",
-            "core (layer 0) imports client (layer 2): upwards",
-        ),
-        (
-            "core/__init__.py",
-            "from ..client import Client",
-            "core (layer 0) imports client (layer 2): upwards",
-        ),
-        (
-            "wire.py",
-            "def f():\n    import kling_async.client",
-            "wire (layer 0) imports client (layer 2): upwards",
-        ),
-        ("wire.py", TYPE_ONLY + "from kling_async.client import Client", "wire (layer 0) imports client"),
+        ("client.py", "import kling_async.cli.demo", "client imports cli.demo: upwards"),
         ("client.py", "from kling_async import Client", "client imports the face"),
-        ("core/verdict.py", "import time", "core is pure and imports time"),
-        ("core/verdict.py", "from os import path", "core is pure and imports os"),
+        ("client.py", TYPE_ONLY + "from kling_async import Client", "client imports the face"),
+        ("core/verdict.py", "import time", "core.verdict is pure and imports time"),
+        ("core/verdict.py", "from os import path", "core.verdict is pure and imports os"),
+        ("core/verdict.py", "def f():\n    import random", "core.verdict is pure and imports random"),
         ("errors.py", "import asyncio.events", "errors is pure and imports asyncio"),
-        ("v1/video.py", "import aiohttp.client", "v1 (layer 0) imports aiohttp"),
-        ("emulator/server.py", "from kling_async import errors", "emulator imports errors; allowed: nothing"),
-        ("emulator/server.py", TYPE_ONLY + "from kling_async import wire", "emulator imports wire"),
-        ("testing.py", "import kling_async.client", "testing imports client; allowed: emulator"),
+        ("batch/budget.py", "import pathlib", "batch.budget is pure and imports pathlib"),
+        (
+            "downloads/ranges.py",
+            "import urllib.request",
+            "downloads.ranges is pure and imports urllib.request",
+        ),
+        (
+            "batch/entry.py",
+            "from kling_async.batch import job",
+            "batch.entry is pure and imports batch.job, which is not",
+        ),
+        ("v1/video/edit.py", "import aiohttp.client", "v1.video.edit describes requests and imports aiohttp"),
+        ("catalog.py", "def f():\n    import aiohttp", "catalog describes requests and imports aiohttp"),
+        (
+            "emulator/server.py",
+            "from kling_async import errors",
+            "emulator.server imports errors; emulator may",
+        ),
+        (
+            "emulator/server.py",
+            TYPE_ONLY + "from kling_async import errors",
+            "emulator.server imports errors",
+        ),
+        ("testing.py", "import kling_async.client", "testing imports client; testing may import: emulator"),
         (
             "client.py",
             "import kling_async.emulator",
-            "client imports emulator, which stands beside the layers",
+            "client imports emulator, which stands beside the rooms",
         ),
         ("notebook.py", "import kling_async.testing", "notebook imports testing, which stands beside"),
     ],
@@ -76,8 +127,9 @@ def test_a_forbidden_import_is_named_with_its_place(
     tmp_path: Path, file: str, text: str, complaint: str
 ) -> None:
     """Each breach, however the import is spelt, gives one complaint: file, line and the rule broken."""
-    others = dict.fromkeys(("client.py", "tasks.py", "wire.py", "errors.py", "testing.py"), "")
-    tree = package(tmp_path, {**others, "emulator/__init__.py": "", file: text})
+    others = ("client.py", "tasks.py", "errors.py", "testing.py", "wire/checks.py", "emulator/__init__.py")
+    rooms = ("cli/demo.py", "batch/job.py")
+    tree = package(tmp_path, {**dict.fromkeys((*others, *rooms), ""), file: text})
 
     (found,) = violations(tree)
 
@@ -88,22 +140,33 @@ def test_a_forbidden_import_is_named_with_its_place(
 @pytest.mark.parametrize(
     ("file", "text"),
     [
-        ("client.py", "import kling_async.wire, asyncio, aiohttp"),
-        ("batch.py", "from kling_async.client import Client"),
+        ("client.py", "import kling_async.wire.checks, asyncio, aiohttp"),
+        ("cli/demo.py", "from kling_async.client import Client"),
         ("v1/video.py", "from kling_async.v1 import audio\nimport os"),
-        ("wire.py", TYPE_ONLY + "import aiohttp"),
-        ("core/verdict.py", TYPE_ONLY + "import asyncio"),
+        ("v2/convert.py", "from kling_async.v1 import audio"),
+        ("orchestrator/ledger/postgres.py", "from kling_async import events"),
+        ("fleet/worker.py", "from kling_async.orchestrator.ledger import postgres"),
+        ("wire/media.py", TYPE_ONLY + "import aiohttp"),
+        ("core/verdict.py", TYPE_ONLY + "import random"),
+        ("batch/entry.py", TYPE_ONLY + "from kling_async.batch import job"),
         ("cli/demo.py", "from kling_async.emulator import server"),
+        ("cli/demo.py", "from importlib import import_module"),
         ("testing.py", "from kling_async.emulator import server"),
         ("emulator/app.py", "from kling_async.emulator.server import Server\nimport aiohttp"),
-        ("__init__.py", "import kling_async.client, kling_async.cli, aiohttp"),
+        ("__init__.py", "import kling_async.client, kling_async.cli, aiohttp\nimportlib.import_module('x')"),
     ],
 )
-def test_what_the_table_allows_passes(tmp_path: Path, file: str, text: str) -> None:
-    """Imports downwards, sideways, for types alone, by listed exceptions and by the face are not reported."""
-    others = dict.fromkeys(
-        ("client.py", "wire.py", "v1/__init__.py", "v1/audio.py", "emulator/server.py"), ""
+def test_what_the_tables_allow_passes(tmp_path: Path, file: str, text: str) -> None:
+    """Imports downwards, within a row, for types from outside, by listed exceptions and by the face pass."""
+    names = (
+        "client.py",
+        "events.py",
+        "wire/checks.py",
+        "v1/__init__.py",
+        "v1/audio.py",
+        "emulator/server.py",
     )
+    others = dict.fromkeys((*names, "batch/job.py", "orchestrator/ledger/postgres.py"), "")
 
     assert violations(package(tmp_path, {**others, file: text})) == []
 
@@ -112,37 +175,206 @@ def test_the_branch_without_type_checking_runs(tmp_path: Path) -> None:
     """The else of ``if TYPE_CHECKING:`` counts as run time; only its import is reported, by its line."""
     text = TYPE_ONLY + "import aiohttp\nelse:\n    import aiohttp"
 
-    (found,) = violations(package(tmp_path, {"wire.py": text}))
+    (found,) = violations(package(tmp_path, {"wire/media.py": text}))
 
-    assert ":5: wire (layer 0) imports aiohttp" in found
+    assert ":5: wire.media describes requests and imports aiohttp" in found
 
 
-def test_a_module_without_a_layer_is_asked_for_one(tmp_path: Path) -> None:
-    """A file that the table does not know is a breach, even if it imports nothing."""
+def test_a_module_without_a_room_is_asked_for_one(tmp_path: Path) -> None:
+    """A file that the tables do not know is a breach, even if it imports nothing."""
     (found,) = violations(package(tmp_path, {"novelty.py": ""}))
 
-    assert found.endswith("novelty.py: give it a layer in tests/check_layers.py")
+    assert found.endswith("novelty.py: give it a room in tests/check_layers.py")
 
 
-def test_a_circle_within_a_layer_is_named(tmp_path: Path) -> None:
-    """Three modules of a layer, one importing inside a function, give one complaint that names all."""
-    tree = package(
-        tmp_path,
-        {
-            "auth.py": "from kling_async import transport",
-            "transport.py": "def f():\n    from kling_async.http.retry import again",
-            "retry.py": "import kling_async.http.auth",
-        },
-    )
+def test_loading_a_module_by_name_is_found(tmp_path: Path) -> None:
+    """An import the check cannot follow is a breach outside the face and the command line."""
+    text = "import importlib\ndef f():\n    return importlib.import_module('kling_async.client')"
+
+    (found,) = violations(package(tmp_path, {"core/verdict.py": text}))
+
+    assert found.endswith("verdict.py:3: core.verdict loads modules by name (import_module)")
+
+
+# --- pure modules --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("async def f():\n    pass", "async code"),
+        ("def f():\n    return [n async for n in g()]", "async code"),
+        ("def f():\n    return open('file')", "a call of open()"),
+        ("def f():\n    print('hello')", "a call of print()"),
+        ("import datetime as dt\nNOW = dt.datetime.now()", "a call of datetime.now()"),
+        ("from datetime import date\nNOW = date.today()", "a call of date.today()"),
+    ],
+)
+def test_a_pure_module_that_waits_or_touches_the_world_is_named(tmp_path: Path, text: str, what: str) -> None:
+    """Syntax counts as well as imports: a decision is a plain function of its arguments."""
+    tree = package(tmp_path, {"batch/failures.py": text})
 
     (found,) = violations(tree)
 
-    assert found.startswith("imports in a circle: ")
-    assert {"auth", "transport", "retry"} <= {name.removeprefix("kling_async.") for name in found.split()}
+    line = text.count("\n") + 1 if "async def" not in text else 1
+    assert found == f"{tree / 'batch/failures.py'}:{line}: batch.failures is pure and has {what}"
 
 
-def test_a_circle_closed_by_types_alone_is_none(tmp_path: Path) -> None:
-    """Two modules of one layer may name each other if one does so only under ``if TYPE_CHECKING:``."""
-    files = {"tasks.py": TYPE_ONLY + "from .client import Client", "client.py": "from .tasks import Task"}
+def test_an_await_in_a_pure_module_is_named_beside_its_function(tmp_path: Path) -> None:
+    """Every piece of async code is named by its line."""
+    found = violations(package(tmp_path, {"core/queue.py": "async def f():\n    await g()"}))
 
-    assert violations(package(tmp_path, files)) == []
+    assert [line.rpartition("queue.py:")[2] for line in found] == [
+        "1: core.queue is pure and has async code",
+        "2: core.queue is pure and has an await",
+    ]
+
+
+# --- circles -------------------------------------------------------------------------------------
+
+
+def test_a_circle_within_a_room_is_named(tmp_path: Path) -> None:
+    """Three modules of a room, one importing inside a function, give one complaint that names all."""
+    files = {
+        "http/auth.py": "from kling_async.http import transport",
+        "http/transport.py": "def f():\n    from kling_async.http.retry import again",
+        "http/retry.py": "import kling_async.http.auth",
+    }
+
+    assert violations(package(tmp_path, files)) == [
+        "imports in a circle: http.auth, http.retry, http.transport"
+    ]
+
+
+def test_a_circle_closed_by_types_alone_counts(tmp_path: Path) -> None:
+    """Two modules that name each other are a circle, although one does so for type checkers only."""
+    files = {"stats.py": TYPE_ONLY + "from .tasks import Task", "tasks.py": "from .stats import Stats"}
+
+    assert violations(package(tmp_path, files)) == ["imports in a circle: stats, tasks"]
+
+
+def test_a_circle_of_two_rooms_in_a_row_is_named(tmp_path: Path) -> None:
+    """Two rooms of one row that import each other by different modules are a circle of rooms."""
+    files = {
+        "v1/old.py": "from kling_async.v2 import shared",
+        "v1/other.py": "",
+        "v2/shared.py": "",
+        "v2/new.py": "from kling_async.v1 import other",
+    }
+
+    assert violations(package(tmp_path, files)) == ["a circle of parts of kling_async: v1, v2"]
+
+
+def test_a_circle_of_sub_packages_is_named(tmp_path: Path) -> None:
+    """Storeys of one room import each other one way only, also where no module closes a circle."""
+    files = {
+        "emulator/__init__.py": "from kling_async.emulator.http.server import Server",
+        "emulator/state/tasks.py": "from kling_async.emulator.judging import rules",
+        "emulator/state/clock.py": "",
+        "emulator/judging/rules.py": "",
+        "emulator/judging/judge.py": "from kling_async.emulator.state import clock",
+        "emulator/http/server.py": "from kling_async.emulator.judging import judge",
+    }
+
+    assert violations(package(tmp_path, files)) == [
+        "a circle of parts of emulator: emulator.judging, emulator.state"
+    ]
+
+
+def test_an_allowed_circle_passes_until_it_is_gone(tmp_path: Path) -> None:
+    """An allowance covers its modules only; without the circle, or part of it, it is called needless."""
+    files = {"stats.py": "from .tasks import Task", "tasks.py": "from .stats import Stats"}
+    allowed = Allowances(circles=(frozenset({"stats", "tasks", "account"}),))
+    other = Allowances(circles=(frozenset({"tasks", "account"}),))
+    tree = package(tmp_path, files)
+
+    assert (violations(tree, allowed), needless(tree, allowed)) == ([], [])
+    assert violations(tree, other) == ["imports in a circle: stats, tasks"]
+    assert needless(package(tmp_path, {"stats.py": ""}), allowed) == [
+        "no circle between account, stats, tasks: take it out of ALLOWED"
+    ]
+
+
+# --- counts ----------------------------------------------------------------------------------------
+
+
+def test_a_chain_of_imports_that_is_too_long_is_named(tmp_path: Path) -> None:
+    """One level more than allowed gives one complaint with the whole chain."""
+    tree = package(tmp_path, chain(MAX_LEVELS + 1))
+
+    (found,) = violations(tree)
+
+    names = [f"core.m{n}" for n in range(1, MAX_LEVELS + 2)]
+    assert found == f"17 levels of imports, at most 16 are allowed: {' > '.join(names)}"
+
+
+def test_more_levels_are_allowed_until_they_are_not_needed(tmp_path: Path) -> None:
+    """The allowance lifts the limit to its number, and is needless once the limit itself is kept."""
+    tree, allowed = package(tmp_path, chain(MAX_LEVELS + 1)), Allowances(levels=MAX_LEVELS + 1)
+
+    assert (violations(tree, allowed), needless(tree, allowed)) == ([], [])
+
+    (tree / "core/m1.py").write_text("")
+    assert needless(tree, allowed) == ["no chain of imports is too long: take the levels out of ALLOWED"]
+
+
+def test_type_only_imports_make_levels_and_the_emulator_counts_alone(tmp_path: Path) -> None:
+    """A type-only import is a level like any other; what imports the emulator does not stand upon it."""
+    files = chain(
+        MAX_LEVELS,
+        **{
+            "batch/job.py": TYPE_ONLY + "import kling_async.core.m1",
+            "testing.py": "import kling_async.emulator.m1",
+        },
+    )
+    emulator = {
+        name.replace("core", "emulator"): text.replace("core", "emulator") for name, text in chain(16).items()
+    }
+
+    (found,) = violations(package(tmp_path, files | emulator))
+
+    assert found.startswith("17 levels of imports, at most 16 are allowed: batch.job > core.m1 > ")
+
+
+def test_too_many_modules_at_the_top_are_counted(tmp_path: Path) -> None:
+    """A new module at the top has to go into a room once the limit is reached."""
+    rows = [name for row in check_layers.ROOMS for name in row]
+    tree = package(tmp_path, {f"{name}.py": "" for name in rows[: MAX_AT_THE_TOP - 1]})
+    assert violations(tree) == []
+
+    (tree / "testing.py").write_text("")
+
+    assert violations(tree) == ["17 modules at the top of kling_async, at most 16 are allowed"]
+
+
+# --- the command -----------------------------------------------------------------------------------
+
+
+def test_the_command_prints_the_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rooms stand in their order, modules carry their levels, then come counts and violations."""
+    files = {"cli/demo.py": "import kling_async.core.queue", "core/queue.py": "import kling_async.client"}
+    tree = package(tmp_path, files | {"client.py": ""})
+    monkeypatch.setattr(check_layers, "PACKAGE", tree)
+    monkeypatch.setattr(check_layers, "ALLOWED", Allowances())
+
+    assert check_layers.main() == 1
+
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line]
+    assert lines[:3] == [["cli", "demo(3)"], ["client", "client(1)"], ["core", "queue(2)"]]
+    assert " ".join(lines[3]).startswith(
+        "4 modules, 2 at the top (limit 16); 3 levels of imports, emulator 0"
+    )
+    assert lines[4][1:4] == ["core.queue", "imports", "client:"]
+
+
+def test_the_command_is_content_with_a_clean_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a violation the exit code is 0."""
+    monkeypatch.setattr(check_layers, "PACKAGE", package(tmp_path, {"client.py": ""}))
+    monkeypatch.setattr(check_layers, "ALLOWED", Allowances())
+
+    assert check_layers.main() == 0
+    assert "2 modules" in capsys.readouterr().out
