@@ -35,7 +35,13 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) ->
     names = set(wheel.namelist())
     tops = {name.split("/")[0] for name in names}
     assert tops == {"kling_async", f"kling_async-{__version__}.dist-info"}
-    needed = ("py.typed", "testing.py", "emulator/reference.json", "emulator/clip-16x9.mp4", "cli/demo.py")
+    needed = (
+        "py.typed",
+        "testing.py",
+        "emulator/judging/reference.json",
+        "emulator/footage/clip-16x9.mp4",
+        "cli/demo.py",
+    )
     assert {f"kling_async/{name}" for name in needed} <= names
     assert not [name for name in names if "test_" in name or "__pycache__" in name]
 

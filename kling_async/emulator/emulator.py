@@ -5,23 +5,23 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from kling_async.emulator.account import PROMPT_WORDS, Account, Duration
-from kling_async.emulator.auth import Keys
-from kling_async.emulator.clock import Clock
-from kling_async.emulator.downloads import Downloads
-from kling_async.emulator.faults import Fault, Faults
-from kling_async.emulator.ledger import Ledger
-from kling_async.emulator.reference import REFERENCE
-from kling_async.emulator.routes import Routes
-from kling_async.emulator.server import Server
+from kling_async.emulator.http.auth import Keys
+from kling_async.emulator.http.faults import Fault, Faults
+from kling_async.emulator.http.media_host import Downloads
+from kling_async.emulator.http.routes import Routes
+from kling_async.emulator.http.server import Server
+from kling_async.emulator.judging.reference import REFERENCE
+from kling_async.emulator.state.account import PROMPT_WORDS, Account, Duration
+from kling_async.emulator.state.clock import Clock
+from kling_async.emulator.state.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from kling_async.emulator.library import Thing
-    from kling_async.emulator.packs import Pack
-    from kling_async.emulator.tasks import Ending, Task
+    from kling_async.emulator.state.library import Thing
+    from kling_async.emulator.state.packs import Pack
+    from kling_async.emulator.state.tasks import Ending, Task
 
 __all__ = ["Emulator"]
 

@@ -24,8 +24,8 @@ from kling_async import (
 from kling_async.batch.entry import JobState
 from kling_async.batch.journal_store import Store
 from kling_async.downloads.partial import Partial
-from kling_async.emulator import results as emulator_results
-from kling_async.emulator import server as emulator_server
+from kling_async.emulator.calls import results as emulator_results
+from kling_async.emulator.http import server as emulator_server
 from tests.e2e.batches import creates, rest, told
 from tests.support import client_of, clip, pair, png, settle, still, until
 

@@ -11,7 +11,7 @@ import looptime
 import pytest
 
 from kling_async import RequestInvalid, ResultExpired, Retry, TaskFailed
-from kling_async.emulator import server as emulator_server
+from kling_async.emulator.http import server as emulator_server
 from tests.e2e.batches import creates, go, rest, told
 from tests.support import client_of, clip, pair, settle, until
 

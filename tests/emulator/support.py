@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
 
-from kling_async.emulator import tones
+from kling_async.emulator.footage import tones
 from kling_async.testing import Emulator, emulator
 
 if TYPE_CHECKING:

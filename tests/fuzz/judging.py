@@ -11,10 +11,10 @@ import msgspec
 from msgspec import inspect as mi
 
 from kling_async import catalog
-from kling_async.emulator.answers import Refusal
-from kling_async.emulator.judge import judge, judge_query
-from kling_async.emulator.reference import REFERENCE
-from kling_async.emulator.rules import check_rules
+from kling_async.emulator.http.answers import Refusal
+from kling_async.emulator.judging.judge import judge, judge_query
+from kling_async.emulator.judging.reference import REFERENCE
+from kling_async.emulator.judging.rules.table import check_rules
 from kling_async.errors import KlingWarning, RequestInvalid
 from kling_async.orchestrator.bodies import _judge_all
 from kling_async.wire import checks

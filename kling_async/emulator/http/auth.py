@@ -1,0 +1,78 @@
+"""Who may come in: an API key, or a JWT signed with the secret key.
+
+The token is checked here by hand (RFC 7519, HS256 only) rather than with the library that made it, so that
+the two sides cannot agree on a mistake.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from typing import Any
+
+from kling_async.emulator.http.answers import Refusal
+from kling_async.emulator.http.json_objects import json_object
+
+__all__ = ["Keys"]
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The account's credentials; None for a kind that it does not have."""
+
+    api_key: str | None = field(default=None, repr=False)
+    access_key: str | None = field(default=None, repr=False)
+    secret_key: str | None = field(default=None, repr=False)
+
+    def check(self, header: str | None, wall: float, *, pairs: bool = True) -> None:
+        """Refuse an Authorization header that is not ours or not valid at ``wall``, seconds since 1970.
+
+        Without ``pairs`` only the API key will do, as in the second generation.
+        """
+        if not header or not header.strip():
+            raise Refusal(1001)
+        scheme, _, token = header.partition(" ")
+        if scheme != "Bearer" or not token:
+            raise Refusal(1002, "Authorization is invalid: Bearer and one token expected")
+        if self.api_key is not None and hmac.compare_digest(token.encode(), self.api_key.encode()):
+            return
+        if token.count(".") != 2:
+            raise Refusal(1002, "api key not found")
+        if not pairs or self.access_key is None or self.secret_key is None:
+            raise Refusal(1002, "Authentication error. The current API does not support AK/SK")
+        self._check_claims(_claims(token, self.secret_key, self.access_key), wall)
+
+    @staticmethod
+    def _check_claims(claims: dict[str, Any], wall: float) -> None:
+        expires, begins = claims.get("exp"), claims.get("nbf", 0)
+        if not isinstance(expires, int | float) or not isinstance(begins, int | float):
+            raise Refusal(1000, "Authentication failed: exp and nbf must be numbers")
+        if begins > wall:
+            raise Refusal(1003, "Authorization is not valid yet")
+        if expires <= wall:
+            raise Refusal(1004, "Authorization has expired")
+
+
+def _claims(token: str, secret_key: str, access_key: str) -> dict[str, Any]:
+    """Return the claims of a token that this pair of keys signed."""
+    signed, _, signature = token.rpartition(".")
+    head, _, claims = signed.partition(".")
+    header, payload = json_object(_decoded(head)) or {}, json_object(_decoded(claims)) or {}
+    if header.get("alg") != "HS256":
+        raise Refusal(1000, "Authentication failed: alg must be HS256")
+    if payload.get("iss") != access_key:
+        raise Refusal(1002, "access key not found")
+    expected = hmac.digest(secret_key.encode(), signed.encode(), hashlib.sha256)
+    if not hmac.compare_digest(_decoded(signature), expected):
+        raise Refusal(1000, "Authentication failed")
+    return payload
+
+
+def _decoded(part: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    except (binascii.Error, ValueError):
+        return b""

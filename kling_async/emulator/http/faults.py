@@ -1,0 +1,192 @@
+"""Faults by script: which request goes wrong, and how. Counted, never random.
+
+Each matching request meets the first armed fault that still has turns left; ``skip`` lets so many pass first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+import msgspec
+
+from kling_async.emulator.http.answers import Answer
+from kling_async.emulator.http.json_objects import json_object
+from kling_async.emulator.judging.reference import REFERENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kling_async.emulator.http.routes import Route
+
+__all__ = ["Fault", "Faults", "Kind", "spoilt"]
+
+Kind = Literal[
+    "answer",
+    "lost_before",
+    "lost_after",
+    "slow",
+    "hang",
+    "half_body",
+    "short_body",
+    "no_range",
+    "html",
+    "truncated_json",
+    "empty",
+    "wrong_types",
+    "unknown_status",
+]
+
+NO_ANSWER: Final = frozenset({"lost_before", "lost_after", "hang"})
+_DO_NOT_ACT: Final = frozenset({"answer", "lost_before", "hang", "html"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong.
+
+    - ``answer``: ``status`` and/or ``code`` instead of the real answer, with ``message`` and ``retry_after``.
+      A code brings its own status and envelope; a status alone is a gateway's bare line of text.
+    - ``lost_before``, ``lost_after``: the connection is cut before, or after, the server acts.
+    - ``slow``: the answer comes ``seconds`` later. With ``acts=False`` the server also acts only then.
+    - ``hang``: no answer, until the client leaves or the server stops.
+    - ``half_body``: half of the promised bytes (or the first ``value``), then the connection is cut.
+    - ``short_body``: the last byte (or ``value`` of them) is missing, with a Content-Length to match.
+    - ``no_range``: all of a file, whatever part of it was asked for.
+    - ``html``: a gateway's HTML page, status 502 unless told.
+    - ``truncated_json``: half of the JSON, with a Content-Length to match. ``empty``: no byte of body.
+    - ``wrong_types``: ``value`` in the place of ``data``.
+    - ``unknown_status``: ``value`` (or "reviewing") as the task's status.
+    """
+
+    on: str = "any"
+    """create, query, list, call, tasks, costs, media, any; an endpoint's name; or a path's beginning."""
+    kind: Kind = "answer"
+    skip: int = 0
+    """Matching requests that pass unharmed first."""
+    times: int | None = 1
+    """Requests it befalls; None for all to come."""
+    status: int | None = None
+    code: int | None = None
+    message: str | None = None
+    retry_after: float | str | None = None
+    """Sent as it is in the header Retry-After."""
+    seconds: float = 0.0
+    value: Any = None
+    acts: bool | None = None
+    """Whether the server does what it was asked before things go wrong; None for the kind's usual way."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"no kind of fault: {self.kind!r}; there are {', '.join(get_args(Kind))}")
+        if self.kind == "answer" and self.status is None and self.code is None:
+            raise ValueError("a fault that answers needs a status, a code or both")
+
+    @property
+    def acts_first(self) -> bool:
+        """Whether the server acts before the fault befalls the request."""
+        return self.kind not in _DO_NOT_ACT if self.acts is None else self.acts
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Fault:
+        """Read a fault sent as a JSON object of these same fields.
+
+        Raises:
+            ValueError: it is not one.
+        """
+        values = json_object(data)
+        if values is None:
+            raise ValueError("a fault is a JSON object")
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"no such field of a fault: {', '.join(unknown)}")
+        return msgspec.convert(values, cls)
+
+
+@dataclass(slots=True)
+class _Armed:
+    fault: Fault
+    skip: int
+    left: int | None
+
+
+class Faults:
+    """The faults still to come, in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self._armed: list[_Armed] = []
+
+    def add(self, fault: Fault) -> None:
+        """Arm one more fault."""
+        self._armed.append(_Armed(fault, fault.skip, fault.times))
+
+    def clear(self) -> None:
+        """Forget all that have not befallen yet."""
+        self._armed.clear()
+
+    def __iter__(self) -> Iterator[Fault]:
+        """Iterate over the faults still armed, as they would be added now."""
+        return iter([replace(a.fault, skip=a.skip, times=a.left) for a in self._armed])
+
+    def take(self, route: Route) -> Fault | None:
+        """Return the fault that befalls a request, counting it."""
+        for armed in self._armed:
+            if not _matches(armed.fault.on, route):
+                continue
+            if armed.skip:
+                armed.skip -= 1
+                continue
+            if armed.left is not None:
+                armed.left -= 1
+                if armed.left < 1:
+                    self._armed.remove(armed)
+            return armed.fault
+        return None
+
+
+def _matches(on: str, route: Route) -> bool:
+    if on.startswith("/"):
+        return route.path.startswith(on)
+    return on in {"any", route.kind, route.endpoint and route.endpoint.name}
+
+
+def spoilt(fault: Fault, real: Answer, request_id: str) -> Answer:  # noqa: PLR0911 - one case per kind
+    """Return the answer that is sent in the place of ``real``."""
+    match fault.kind:
+        case "answer":
+            return _instead(fault, request_id)
+        case "html":
+            page = b"<html><head><title>502 Bad Gateway</title></head><body><hr>nginx</body></html>"
+            return Answer(fault.status or 502, body=page, content_type="text/html")
+        case "truncated_json":
+            encoded = real.encoded()
+            return Answer(real.status, body=encoded[: len(encoded) // 2])
+        case "empty":
+            return Answer(fault.status or real.status, body=b"")
+        case "short_body":
+            return replace(real, payload=None, body=real.encoded()[: -(fault.value or 1)])
+        case "wrong_types":
+            return real.with_data("unexpected" if fault.value is None else fault.value)
+        case "unknown_status":
+            return real.with_data(_with_status(real, fault.value or "reviewing"))
+        case _:
+            return real
+
+
+def _instead(fault: Fault, request_id: str) -> Answer:
+    headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+    if fault.code is None:
+        text = (fault.message or "scripted by the emulator").encode()
+        return Answer(fault.status or 500, body=text, content_type="text/plain", headers=headers)
+    message = fault.message or REFERENCE.message(fault.code)
+    payload = {"code": fault.code, "message": message, "request_id": request_id}
+    return Answer(fault.status or REFERENCE.status(fault.code), payload, headers=headers)
+
+
+def _with_status(answer: Answer, status: object) -> Any:
+    data: Any = (answer.payload or {}).get("data")
+    if isinstance(data, list):
+        tasks: list[dict[str, Any]] = data
+        return [{**task, "task_status": status} for task in tasks]
+    task: dict[str, Any] = data or {}
+    return {**task, "task_status": status}

@@ -1,0 +1,1 @@
+"""Tests of what the emulator answers to creates, queries and synchronous calls."""

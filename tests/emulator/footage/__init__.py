@@ -1,0 +1,1 @@
+"""Tests of the media files that the emulator generates."""

@@ -1,0 +1,1 @@
+"""Tests of how the emulator judges requests and the files in them."""
