@@ -1,8 +1,9 @@
 """Make the emulator's reference.json from the collected facts about the API.
 
 ``python -m tests.make_reference FOLDER`` reads v1_video.json and v1_other.json there and writes
-kling_async/emulator/judging/reference.json: only what judging and answering a request needs, in the same
-order every time. Calls beside an endpoint are endpoints of their own, named such as ``multi_elements.init_selection``.
+kling_async/emulator/judging/reference.json: only what judging and answering a request needs, always in the
+same order. Calls beside an endpoint are endpoints of their own, named such as
+``multi_elements.init_selection``.
 
 Where the facts are not sure, what is kept refuses nothing: the vendor may well accept it.
 """

@@ -1,14 +1,19 @@
-"""A local server that stands in for the Kling API, in demos and in tests.
+"""A local server that emulates the Kling API, for demos and tests.
 
-It shares nothing with the client: it judges by its own copy of the vendor's reference.
+Storeys, each importing only from those below it: `emulator.Emulator` on top; ``http`` (the server);
+``calls`` (what requests do); ``state`` (the account); then ``judging`` (what the API accepts) and
+``footage`` (media files) side by side. A request goes down through them and comes back up as an answer.
+
+The emulator imports nothing of the client, and judges by its own copy of the vendor's reference, so that
+both cannot share a mistake. From outside, use the names below, or `kling_async.testing`.
 """
 
 from kling_async.emulator.emulator import Emulator
 from kling_async.emulator.http.faults import Fault, Faults
-from kling_async.emulator.state.account import PROMPT_WORDS
+from kling_async.emulator.state.items import Audio, Clip, Editing, Element, Face, Faces, Voice
 from kling_async.emulator.state.ledger import Ledger, Row
-from kling_async.emulator.state.library import Audio, Clip, Editing, Element, Face, Faces, Voice
 from kling_async.emulator.state.packs import Pack
+from kling_async.emulator.state.prompt_words import PROMPT_WORDS
 from kling_async.emulator.state.tasks import Task
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The emulator as its users hold it."""
+"""The emulator as users hold it: one account, its server, and the means to steer both."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from kling_async.emulator.http.auth import Keys
+from kling_async.emulator.http.dispatch import Dispatcher
 from kling_async.emulator.http.faults import Fault, Faults
-from kling_async.emulator.http.media_host import Downloads
+from kling_async.emulator.http.media_host import MediaHost
 from kling_async.emulator.http.routes import Routes
 from kling_async.emulator.http.server import Server
 from kling_async.emulator.judging.reference import REFERENCE
-from kling_async.emulator.state.account import PROMPT_WORDS, Account, Duration
+from kling_async.emulator.state.account import EmulatedAccount
 from kling_async.emulator.state.clock import Clock
 from kling_async.emulator.state.ledger import Ledger
+from kling_async.emulator.state.prompt_words import PROMPT_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from kling_async.emulator.state.library import Thing
+    from kling_async.emulator.state.durations import Duration
+    from kling_async.emulator.state.items import LibraryItem
     from kling_async.emulator.state.packs import Pack
     from kling_async.emulator.state.tasks import Ending, Task
 
@@ -29,26 +32,31 @@ LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
 class Emulator:
-    """A Kling API of one account, on loopback, in the running event loop.
+    """A Kling API with one account, served on loopback by the running event loop.
 
-    It judges requests by its own copy of the vendor's reference, holds slots, lets tasks take their time,
-    serves playable results, knows what it made when later calls name it, and keeps a ledger of all it was
-    asked. Time is the event loop's: on a virtual clock, minutes pass at once. Words in a prompt, or in any
-    other text of a request, steer a task: ``emulator:refuse`` (the content check refuses the create),
-    ``emulator:fail`` (the task ends as failed), ``emulator:seconds=12``.
+    The emulator judges requests by its own copy of the vendor's reference, limits the slots, lets tasks take
+    a realistic time, serves playable results, finds earlier results that later calls name, and keeps a ledger
+    of all requests. Time is the event loop's: with a virtual clock, minutes pass at once. Words in a prompt,
+    or in any other text of a request, steer a task: ``emulator:refuse`` (the content check refuses the
+    create), ``emulator:fail`` (the task ends as failed), ``emulator:seconds=12`` (the task takes 12 s).
 
     Args:
-        slots: Size of each pool. A pool not named is one the account has no pack for: code 1102.
-        speed: Tasks run so many times faster than the vendor's.
-        seed: Ids, durations and pictures follow from it.
-        api_key: None for an account without one. Likewise the pair of ``access_key`` and ``secret_key``.
-        packs: Resource packs shown; None for packs that bring exactly the slots.
+        slots: Slots of each pool. For a pool that is not listed the account has no pack: code 1102.
+        speed: Factor by which tasks are faster than the vendor's.
+        seed: Equal seeds give equal ids, durations and pictures.
+        api_key: None for an account without one, as for ``access_key`` and ``secret_key``.
+        access_key: Access key of the key pair.
+        secret_key: Secret key of the key pair.
+        packs: Resource packs to show; None for packs that bring exactly the slots.
         foreign: Slots per pool that somebody else holds.
         prefix: Path in front of all paths, such as ``/kling``.
-        units: Units left per pool; a pool not named never runs out.
-        now: Wall clock, read once at the start; from then on it moves with the loop's.
+        units: Units left per pool; a pool that is not listed never runs out.
+        now: Wall clock in seconds since 1970, read at the start; from then on the event loop's clock counts.
         host: A loopback address.
-        port: 0 for any free one.
+        port: 0 for a free one.
+
+    Raises:
+        ValueError: The host is not a loopback address, or the speed is not above 0.
     """
 
     def __init__(
@@ -78,8 +86,8 @@ class Emulator:
         self._host, self._port, self._seed = host, port, seed
         self._prefix = prefix.rstrip("/")
         self._clock = Clock(now)
-        self._downloads = Downloads(f"{seed} media")
-        self._account = Account(
+        self._media = MediaHost(f"{seed} media")
+        self._account = EmulatedAccount(
             self._clock,
             self.ledger,
             slots=REFERENCE.default_slots if slots is None else slots,
@@ -96,25 +104,27 @@ class Emulator:
         return f"<Emulator {where} {self._account.pools!r} {len(self.tasks)} tasks>"
 
     async def start(self) -> None:
-        """Listen; from here on the emulator's time runs.
+        """Listen, and let the emulator's time run.
 
-        After a `stop` it listens again on the same port and knows all it knew: an outage.
+        After a `stop` the emulator listens again on the same port, with the same tasks: as after an outage.
+
+        Raises:
+            RuntimeError: The emulator runs already.
         """
         if self._server is not None:
             raise RuntimeError("the emulator runs already")
         self._clock.start()
         keys = Keys(self.api_key, self.access_key, self.secret_key)
         routes = Routes(REFERENCE.endpoints.values(), self._prefix)
-        server = Server(
-            self._clock, self._account, self.ledger, self.faults, self._downloads, keys, routes, self._seed
-        )
+        dispatcher = Dispatcher(self._account, keys, self._media)
+        server = Server(self._clock, self.ledger, self.faults, dispatcher, routes, self._seed)
         self._port = await server.start(self._host, self._port)
         self._server = server
-        self._downloads.base_url = self.url
+        self._media.base_url = self.url
         self._account.tasks.resume()
 
     async def stop(self) -> None:
-        """Stop at once: hanging requests are cut, running tasks stay as they are."""
+        """Stop at once: cut the connections of waiting requests; running tasks keep their status."""
         self._account.tasks.suspend()
         if self._server is not None:
             await self._server.stop()
@@ -131,19 +141,19 @@ class Emulator:
 
     @property
     def url(self) -> str:
-        """The base URL, prefix included."""
+        """The base URL, with the prefix."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}{self._prefix}"
 
     def env(self) -> dict[str, str]:
-        """Return the environment that points the client here."""
+        """Return the environment variables that point a client to this emulator."""
         env = {"KLING_BASE_URL": self.url}
         if self.api_key is not None:
             return env | {"KLING_API_KEY": self.api_key}
         return env | {"KLING_ACCESS_KEY": self.access_key or "", "KLING_SECRET_KEY": self.secret_key or ""}
 
     def banner(self) -> str:
-        """Return what a person wants to know who started it, as lines."""
+        """Return a text for the person who started the emulator: address, slots, keys, steering words."""
         pools = ", ".join(f"{pool} {size}" for pool, size in self._account.pools.sizes.items())
         lines = [f"Kling emulator at {self.url}", f"slots: {pools}"]
         lines += [f"export {name}={value}" for name, value in self.env().items()]
@@ -159,12 +169,12 @@ class Emulator:
 
     @property
     def units(self) -> dict[str, float]:
-        """Units left per pool, to be changed at will; 0 answers creates with 1102."""
-        return self._account.units
+        """Units left per pool; may be changed. A pool with 0 answers creates with code 1102."""
+        return self._account.wallet.left
 
     @property
     def packs(self) -> Sequence[Pack] | None:
-        """The resource packs shown, None for packs that bring exactly the slots; may be set."""
+        """Resource packs to show, None for packs that bring exactly the slots; may be set."""
         return self._account.packs
 
     @packs.setter
@@ -173,7 +183,7 @@ class Emulator:
 
     @property
     def account_code(self) -> int | None:
-        """A code that answers every create, such as 1100 or 1101; 1304 answers every request."""
+        """Code that answers every create, such as 1100 or 1101; 1304 answers every request."""
         return self._account.code
 
     @account_code.setter
@@ -182,12 +192,12 @@ class Emulator:
 
     @property
     def forbidden_models(self) -> set[str]:
-        """Models the account has no right to, to be changed at will: 1103."""
+        """Models to which the account has no right (code 1103); may be changed."""
         return self._account.forbidden_models
 
     @property
     def skew(self) -> float:
-        """Seconds by which the server's wall clock is ahead; tokens and the Date header feel it."""
+        """Seconds by which the server's wall clock is ahead, in tokens and the Date header."""
         return self._clock.skew
 
     @skew.setter
@@ -195,40 +205,40 @@ class Emulator:
         self._clock.skew = seconds
 
     def set_foreign(self, pool: str, slots: int) -> None:
-        """Let somebody else hold so many slots, unseen."""
+        """Let somebody else hold ``slots`` slots of a pool, invisibly."""
         self._account.pools.foreign[pool] = slots
 
     def resize(self, pool: str, slots: int) -> None:
-        """Change a pool's size, as buying a pack or the end of one does."""
+        """Change the size of a pool, as when a pack is bought or ends."""
         self._account.pools.resize(pool, slots)
 
     def set_duration(self, duration: Duration | None) -> None:
-        """Fix how many seconds new tasks take, by a number or by a function of the task.
+        """Fix the duration of new tasks, in seconds, by a number or a function of the task.
 
-        Speed does not change these. None for the realistic durations.
+        A fixed duration is not divided by the speed. None restores realistic durations.
         """
-        self._account.duration = duration
+        self._account.pace.fixed = duration
 
-    def know(self, *things: Thing) -> None:
-        """Let the account have things it did not make here, such as videos of models that ended.
+    def know(self, *items: LibraryItem) -> None:
+        """Add items to the account's library that were not made here, such as videos of ended models.
 
-        ``know(Clip(id="743211632612511839", seconds=10))``; an id that nobody made or told is refused.
+        ``know(Clip(id="743211632612511839", seconds=10))``. Requests that name an unknown id are refused.
         """
-        for thing in things:
-            self._account.library.keep(thing)
+        for item in items:
+            self._account.library.add(item)
 
     def finish(self, task_id: str, status: Ending = "succeed", message: str = "") -> None:
-        """End a task now."""
+        """End a task now, as succeeded or failed; ``message`` says why it failed."""
         self._account.tasks.finish(self.tasks[task_id], status, message)
 
     def expire_links(self) -> None:
-        """Let every media address given so far die (403); a query gives new ones."""
-        self._downloads.expire()
+        """Make every media URL given so far invalid (403); later queries give new ones."""
+        self._media.expire()
 
     def pad_files(self, size: int) -> None:
-        """Make every file served from now on at least so long, in bytes: for what takes its time to come."""
-        self._downloads.pad(size)
+        """Make every media file at least ``size`` bytes long, for tests of long downloads."""
+        self._media.pad(size)
 
     def fault(self, on: str, **fields: Any) -> None:
-        """Arm a `Fault`, by its fields: ``fault("create", status=503, code=5001, times=2)``."""
+        """Arm a `Fault` given by its fields: ``fault("create", status=503, code=5001, times=2)``."""
         self.faults.add(Fault(on, **fields))

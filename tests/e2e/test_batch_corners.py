@@ -25,7 +25,7 @@ from kling_async.batch.entry import JobState
 from kling_async.batch.journal_store import Store
 from kling_async.downloads.partial import Partial
 from kling_async.emulator.calls import results as emulator_results
-from kling_async.emulator.http import server as emulator_server
+from kling_async.emulator.http import dispatch as emulator_dispatch
 from tests.e2e.batches import creates, rest, told
 from tests.support import client_of, clip, pair, png, settle, still, until
 
@@ -110,8 +110,8 @@ async def test_what_is_looked_for_when_the_batch_is_stopped_is_not_sent(tmp_path
 
 def silence_bills(monkeypatch: pytest.MonkeyPatch) -> None:
     """The vendor does not say what tasks took, as for an account that pays in cash."""
-    for look in ("as_path_style", "as_queried"):
-        real = getattr(emulator_server, look)
+    for look in ("as_unified", "as_queried"):
+        real = getattr(emulator_dispatch, look)
 
         def told(*args: Any, real: Any = real) -> Any:
             data = real(*args)
@@ -119,7 +119,7 @@ def silence_bills(monkeypatch: pytest.MonkeyPatch) -> None:
             data.pop("billing", None)
             return data
 
-        monkeypatch.setattr(emulator_server, look, told)
+        monkeypatch.setattr(emulator_dispatch, look, told)
 
 
 async def test_a_bill_without_a_number_costs_what_was_set_aside(
@@ -142,7 +142,7 @@ async def test_a_result_of_an_odd_form_is_paid_all_the_same(
     """Its units count; the task is not lost, and not made again; the raw answer is at hand."""
     keys = {"access_key": "emulator-access", "secret_key": "emulator-secret-of-32-bytes-or-more"}
     monkeypatch.setitem(
-        emulator_results.LOOKS, "text_to_video", lambda *_: {"videos": "https://a.example/x.mp4"}
+        emulator_results.RESULTS, "text_to_video", lambda *_: {"videos": "https://a.example/x.mp4"}
     )
     async with pair(seconds=5, client=keys) as (emu, client):
         for resumed in (False, True):

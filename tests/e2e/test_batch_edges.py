@@ -11,7 +11,7 @@ import looptime
 import pytest
 
 from kling_async import RequestInvalid, ResultExpired, Retry, TaskFailed
-from kling_async.emulator.http import server as emulator_server
+from kling_async.emulator.http import dispatch as emulator_dispatch
 from tests.e2e.batches import creates, go, rest, told
 from tests.support import client_of, clip, pair, settle, until
 
@@ -112,8 +112,8 @@ async def failing(emu: Emulator) -> AsyncIterator[None]:
 
 async def test_attempts_that_were_billed_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should the vendor charge for failures: each counts, no attempt is made beyond the limit."""
-    for look in ("as_path_style", "as_queried"):
-        real = getattr(emulator_server, look)
+    for look in ("as_unified", "as_queried"):
+        real = getattr(emulator_dispatch, look)
 
         def billed(task: Any, *args: Any, real: Any = real) -> Any:
             data = real(task, *args)
@@ -122,7 +122,7 @@ async def test_attempts_that_were_billed_count(tmp_path: Path, monkeypatch: pyte
                 data["billing"] = [{"charge_type": "unit", "amount": "3", "package_type": "video"}]
             return data
 
-        monkeypatch.setattr(emulator_server, look, billed)
+        monkeypatch.setattr(emulator_dispatch, look, billed)
     request = clip("a")
     async with pair(seconds=5000) as (emu, client), failing(emu):
         found, report = await told(client, [request], tmp_path, retries=5, max_units=7)

@@ -11,9 +11,9 @@ import msgspec
 from msgspec import inspect as mi
 
 from kling_async import catalog
-from kling_async.emulator.http.answers import Refusal
-from kling_async.emulator.judging.judge import judge, judge_query
+from kling_async.emulator.judging.judge import judge_body, judge_query
 from kling_async.emulator.judging.reference import REFERENCE
+from kling_async.emulator.judging.refusals import Refusal
 from kling_async.emulator.judging.rules.table import check_rules
 from kling_async.errors import KlingWarning, RequestInvalid
 from kling_async.orchestrator.bodies import _judge_all
@@ -98,7 +98,7 @@ def theirs(name: str, body: Json) -> str:
             query = {key: str(value) for key, value in body.items()}
             judge_query(endpoint.params | endpoint.pages, query)
         else:
-            kept, _ = judge(endpoint, body)
+            kept, _ = judge_body(endpoint, body)
             check_rules(endpoint, kept)
     except Refusal as refusal:
         return repr(refusal.args)

@@ -1,16 +1,16 @@
-"""The bills of the account: what was deducted, task by task."""
+"""Synchronous calls that read the account's bills: the units deducted, task by task."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from kling_async.emulator.calls.results import plain
-from kling_async.emulator.http.answers import Refusal
-from kling_async.emulator.state.durations import uses_voices
+from kling_async.emulator.calls.fields import number_text
+from kling_async.emulator.judging.refusals import Refusal
+from kling_async.emulator.state.prices import uses_voices
 
 if TYPE_CHECKING:
-    from kling_async.emulator.calls.context import Body, Call, Desk
+    from kling_async.emulator.calls.context import Body, CallContext, SyncCall
     from kling_async.emulator.state.tasks import Task
 
 __all__ = ["CALLS"]
@@ -18,69 +18,72 @@ __all__ = ["CALLS"]
 PACKAGE_ID: Final = "0123456789abcdef0123456789abcdef"
 API_KEY_NAME: Final = "emulator"
 PRODUCTS: Final = {"virtual_try_on": "try-on"}
-"""Pools that bills call otherwise."""
+"""Product types of the pools that have another name in bills."""
 ENDLESS: Final = 1000.0
-"""Units shown of a pack that never runs out."""
+"""Units that bills show for a pool that never runs out."""
 RESOLUTIONS: Final = {"std": "720p", "pro": "1080p", "4k": "4k"}
 
 
-def from_packages(desk: Desk, body: Body) -> Body:
-    """What ended tasks took from the packs, oldest first, a page at a time."""
+def from_packages(context: CallContext, body: Body) -> Body:
+    """Return one page of what succeeded tasks took from the packs, oldest first."""
     first, wanted = 0, body
     if "cursor" in body:
-        first, wanted = _continued(desk, body["cursor"])
+        first, wanted = _continued(context, body["cursor"])
     entries = [
         entry
-        for task, balance in _paid(desk)
-        if wanted["start_time"] <= task.created_ms <= wanted["end_time"]
+        for task, balance in _paid(context)
+        if wanted["start_time"] <= task.times.created_ms <= wanted["end_time"]
         and _passes(entry := _entry(task, balance), wanted.get("filters", ()))
     ]
     page = entries[first : first + wanted["limit"]]
     more = first + len(page) < len(entries)
     cursor = f"{PACKAGE_ID}-{first + len(page)}" if more else ""
     if more:
-        desk.library.bills[cursor] = (first + len(page), wanted)
+        context.library.bill_cursors[cursor] = (first + len(page), wanted)
     return {"result": {"detail": page, "count": len(page)}, "next_cursor": cursor, "has_more": more}
 
 
-def from_balance(desk: Desk, body: Body) -> Body:  # noqa: ARG001 - there is no money here
-    """Nothing: the account pays with packs only."""
+def from_balance(context: CallContext, body: Body) -> Body:  # noqa: ARG001 - the account has no money
+    """Return an empty bill: the emulated account pays with packs only."""
     return {"result": {"detail": [], "count": 0}, "next_cursor": "", "has_more": False}
 
 
-def _continued(desk: Desk, cursor: str) -> tuple[int, Body]:
-    if cursor not in desk.library.bills:
+def _continued(context: CallContext, cursor: str) -> tuple[int, Body]:
+    if cursor not in context.library.bill_cursors:
         raise Refusal(1201, "cursor is invalid")
-    return desk.library.bills[cursor]
+    return context.library.bill_cursors[cursor]
 
 
-def _paid(desk: Desk) -> list[tuple[Task, float]]:
-    """Return the tasks that cost something, oldest first, and what was left in the pack after each."""
-    tasks = [task for task in desk.tasks.by_id.values() if task.units]
+def _paid(context: CallContext) -> list[tuple[Task, float]]:
+    """Return the succeeded tasks with a price, oldest first, each with the units left after it.
+
+    The balances are computed backwards from the units left now.
+    """
+    tasks = [task for task in context.tasks.by_id.values() if task.units]
     after: dict[str, Decimal] = {}
     for task in tasks:
-        if not task.done:  # its units are set aside already
-            after[task.pool] = after.get(task.pool, _left(desk, task.pool)) + task.units
+        if not task.done:  # the create took its units, but no bill shows them yet
+            after[task.pool] = after.get(task.pool, _left(context, task.pool)) + task.units
     paid: list[tuple[Task, float]] = []
     for task in reversed([task for task in tasks if task.status == "succeed"]):
-        balance = after.setdefault(task.pool, _left(desk, task.pool))
+        balance = after.setdefault(task.pool, _left(context, task.pool))
         paid.append((task, float(balance)))
         after[task.pool] = balance + task.units
     return paid[::-1]
 
 
-def _left(desk: Desk, pool: str) -> Decimal:
-    return Decimal(str(desk.left.get(pool, ENDLESS)))
+def _left(context: CallContext, pool: str) -> Decimal:
+    return Decimal(str(context.left.get(pool, ENDLESS)))
 
 
 def _passes(entry: dict[str, Any], filters: list[Body]) -> bool:
-    """Values of one key are alternatives, keys must all match; nobody knows the packs' names here."""
+    """Tell whether an entry matches all filters; the values of a filter are alternatives."""
     return all(str(entry.get(one["key"], "")) in one["values"] for one in filters)
 
 
 def _entry(task: Task, balance: float) -> dict[str, Any]:
     film = {
-        "duration": plain(task.seconds),
+        "duration": number_text(task.output.seconds),
         "refer_video_input": bool(task.body.get("video_list")),
         "video_sound": "native" if task.body.get("sound") == "on" else "off",
         "voice_control": uses_voices(task.body),
@@ -92,7 +95,7 @@ def _entry(task: Task, balance: float) -> dict[str, Any]:
         "model_name": task.body.get("model_name", ""),
         "resolution": task.body.get("resolution") or RESOLUTIONS.get(task.body.get("mode", "std"), "720p"),
         **(film if task.pool == "video" else {}),
-        "deduction_time": str(task.updated_ms),
+        "deduction_time": str(task.times.updated_ms),
         "package_id": PACKAGE_ID,
         "product_type": PRODUCTS.get(task.pool, task.pool),
         "unit_before_deduction": float(Decimal(str(balance)) + task.units),
@@ -101,7 +104,8 @@ def _entry(task: Task, balance: float) -> dict[str, Any]:
     }
 
 
-CALLS: Final[dict[str, Call]] = {
+CALLS: Final[dict[str, SyncCall]] = {
     "account_billing_package": from_packages,
     "account_billing_balance": from_balance,
 }
+"""Calls that read bills, by endpoint."""

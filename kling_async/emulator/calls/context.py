@@ -1,4 +1,4 @@
-"""What the synchronous calls work with."""
+"""What a synchronous call works with: the parts of the account, the price, and the URLs of files."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from kling_async.emulator.calls.results import Links
+    from kling_async.emulator.calls.fields import Links
     from kling_async.emulator.state.clock import Clock
     from kling_async.emulator.state.library import Library
     from kling_async.emulator.state.tasks import Tasks
 
-__all__ = ["Body", "Call", "Desk"]
+__all__ = ["Body", "CallContext", "SyncCall"]
 
 Body = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """The account behind one call."""
+class CallContext:
+    """The account as one synchronous call sees it."""
 
     library: Library
     tasks: Tasks
     clock: Clock
     links: Links
     units: Decimal
-    """The price of the call."""
+    """Price of the call."""
     left: Mapping[str, float]
-    """Units left by pool; a pool that is not in it never runs out."""
+    """Units left by pool; a pool that is not listed never runs out."""
 
 
-Call = Callable[[Desk, Body], Any]
-"""Does what a call asks and returns the ``data`` of its answer. The fields have their defaults."""
+SyncCall = Callable[[CallContext, Body], Any]
+"""Function that does one call and returns the ``data`` of its answer. The body has its defaults filled in."""

@@ -1,6 +1,6 @@
-"""The mask of what was marked in a frame, in the two forms of the API: run lengths and a picture.
+"""Masks of marked objects, in the API's two forms: run lengths (COCO's RLE) and a PNG.
 
-The object found at the points is a square around them.
+The emulator examines no picture: the object found at some points is the rectangle around them.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kling_async.emulator.state.library import Point
+    from kling_async.emulator.state.items import Point
 
 __all__ = ["mask_of"]
 
 HALF: Final = 0.1
-"""Half a side of the square, as a share of the frame."""
+"""Margin of the rectangle around the points, as a share of the frame."""
 
 
 def mask_of(points: list[Point], width: int, height: int) -> dict[str, Any]:
-    """Return the entry of ``rle_mask_list`` for the object at these points; y counts from the bottom."""
+    """Return the entry of ``rle_mask_list`` for the object at ``points``, whose y counts from the bottom."""
     left, right = _span([x for x, _ in points], width)
     top, bottom = _span([1 - y for _, y in points], height)
     png = _picture(left, right, top, bottom, width, height)
@@ -42,7 +42,7 @@ def _span(shares: list[float], size: int) -> tuple[int, int]:
 
 
 def _runs(left: int, right: int, top: int, bottom: int, width: int, height: int) -> list[int]:
-    """Return the lengths of runs of 0 and 1 in turn, column by column."""
+    """Return the lengths of the alternating runs of 0 and 1, column by column, starting with 0."""
     runs = [left * height + top]
     for _ in range(left, right):
         runs += [bottom - top, height - bottom + top]
@@ -51,7 +51,11 @@ def _runs(left: int, right: int, top: int, bottom: int, width: int, height: int)
 
 
 def _packed(runs: list[int]) -> str:
-    """Pack run lengths as COCO does: five bits a character; from the fourth on the change since two ago."""
+    """Encode run lengths as COCO does.
+
+    Each character holds five bits of a number and a flag for more to come. From the fourth run on, the number
+    is the difference to the run before the last.
+    """
     text = ""
     for i, run in enumerate(runs):
         value = run - runs[i - 2] if i > 2 else run
@@ -65,8 +69,8 @@ def _packed(runs: list[int]) -> str:
 
 
 def _picture(left: int, right: int, top: int, bottom: int, width: int, height: int) -> bytes:
-    """Return a grey PNG, white where the mask is."""
-    empty = b"\0" * (width + 1)  # filter 0, then the pixels
+    """Return a greyscale PNG that is white inside the rectangle."""
+    empty = b"\0" * (width + 1)  # filter type 0, then the pixels
     marked = b"\0" * (left + 1) + b"\xff" * (right - left) + b"\0" * (width - right)
     rows = empty * top + marked * (bottom - top) + empty * (height - bottom)
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)

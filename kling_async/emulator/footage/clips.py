@@ -1,7 +1,7 @@
-"""Video results: a short H.264 clip in the package, its tables changed to last as long as was asked for.
+"""Video results: short H.264 clips shipped with the package, with their timing rewritten.
 
-Only times are changed (ISO 14496-12: mvhd, tkhd, elst, mdhd, stts); the pictures stay, so a longer clip moves
-more slowly. There is no audio track, with sound on either.
+Only the times in the tables change (ISO 14496-12: mvhd, tkhd, elst, mdhd, stts). The pictures stay the same,
+so a longer clip plays more slowly. No clip has an audio track, even when a request turns sound on.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _CONTAINERS: Final = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"e
 
 
 def mp4(aspect_ratio: str, seconds: float) -> bytes:
-    """Return an MP4 that plays for so many seconds, in the shape that is most alike of those there are."""
+    """Return an MP4 that plays for ``seconds``, in the shipped shape nearest to ``aspect_ratio``."""
     data = bytearray(_clip(_FILES[nearest(aspect_ratio, _FILES)]))
     at = dict(_boxes(data, 0, len(data)))
     scale = _field(data, at[b"mvhd"] + 12)
     for box, offset in ((b"mvhd", 16), (b"tkhd", 20), (b"elst", 8)):
         struct.pack_into(">I", data, at[box] + offset, round(seconds * scale))
-    # one entry in stts: all frames last alike
+    # The shipped clips have a single stts entry, because all their frames last equally long.
     frames, media_scale = _field(data, at[b"stts"] + 8), _field(data, at[b"mdhd"] + 12)
     each = round(seconds * media_scale / frames)
     struct.pack_into(">I", data, at[b"stts"] + 12, each)
@@ -47,7 +47,7 @@ def _field(data: bytearray, at: int) -> int:
 
 
 def _boxes(data: bytearray, at: int, end: int) -> Iterator[tuple[bytes, int]]:
-    """Yield each box's type and where its content starts, containers entered."""
+    """Yield the type of each box and the offset of its content, descending into containers."""
     while at < end:
         size, kind = _field(data, at), bytes(data[at + 4 : at + 8])
         yield kind, at + 8

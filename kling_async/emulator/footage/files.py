@@ -1,66 +1,43 @@
-"""The files of what was made, by the id of what they belong to: a task, a video, a session, an element."""
+"""The files of a result, rendered on demand from the description of their owner."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from kling_async.emulator.footage.clips import mp4
 from kling_async.emulator.footage.pictures import png
-from kling_async.emulator.footage.shapes import WIDE
+from kling_async.emulator.footage.shapes import UNSEEN_SECONDS, WIDE
 from kling_async.emulator.footage.tones import mp3, wav
-from kling_async.emulator.state.library import UNSEEN_SECONDS
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from kling_async.emulator.state.library import Library
-    from kling_async.emulator.state.tasks import Task
-
-__all__ = ["Shelf", "file_of", "shelf_of"]
+__all__ = ["MediaOwner", "render_file"]
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
-    """What has files. They all follow from this."""
+class MediaOwner:
+    """Whatever has files: a task, a video, a session, an element, a voice or a synchronous call.
+
+    All its files follow from these fields, so that none has to be stored.
+    """
 
     id: str
     since: float
-    """Seconds since the emulator's start; the files die 30 days later."""
+    """Seconds since the emulator's start; the files can be downloaded for 30 days from then on."""
     seconds: float = UNSEEN_SECONDS
     aspect: str = WIDE
     text: object = None
-    """What pictures and tunes follow from, beside the id."""
+    """Seed of pictures and tunes, in addition to the id: the prompt, or the spoken text."""
 
 
-def shelf_of(its_id: str, tasks: Mapping[str, Task], library: Library) -> Shelf | None:
-    """Return what has the files of an id; what lives until it is deleted keeps them as long."""
-    if its_id in tasks:
-        task = tasks[its_id]
-        return Shelf(its_id, task.ends, task.seconds, task.aspect, task.body.get("prompt"))
-    if its_id in library.clips:
-        clip = library.clips[its_id]
-        return Shelf(its_id, clip.made, clip.seconds, clip.aspect)
-    session = library.faces.get(its_id) or library.editings.get(its_id)
-    if session is not None:
-        return Shelf(its_id, session.made, session.clip.seconds, session.clip.aspect)
-    if its_id in library.shelves:
-        return library.shelves[its_id]
-    lives = its_id in library.voices or (its_id.isdecimal() and int(its_id) in library.elements)
-    return Shelf(its_id, math.inf, aspect="1:1") if lives else None
-
-
-def file_of(shelf: Shelf, name: str) -> tuple[bytes, str]:
-    """Return a file and its type; its name is one that an answer gave."""
+def render_file(owner: MediaOwner, name: str) -> tuple[bytes, str]:
+    """Return the bytes and the content type of one file; ``name`` must be one that an answer gave."""
     stem, _, suffix = name.rpartition(".")
     if suffix == "mp4":
-        return mp4(shelf.aspect, shelf.seconds), "video/mp4"
-    index, _, mark = stem.partition("-")
-    seed = f"{shelf.text} {shelf.id} {index}"
+        return mp4(owner.aspect, owner.seconds), "video/mp4"
+    index, _, mark = stem.partition("-")  # "0-watermark.png" is "0.png" with a watermark on it
+    seed = f"{owner.text} {owner.id} {index}"
     if suffix == "mp3":
-        return mp3(seed, shelf.seconds), "audio/mpeg"
+        return mp3(seed, owner.seconds), "audio/mpeg"
     if suffix == "wav":
-        return wav(seed, shelf.seconds), "audio/wav"
-    aspect = "1:1" if index.startswith("face") else shelf.aspect
+        return wav(seed, owner.seconds), "audio/wav"
+    aspect = "1:1" if index.startswith("face") else owner.aspect
     return png(seed, aspect, marked=bool(mark)), "image/png"

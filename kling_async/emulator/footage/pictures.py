@@ -1,6 +1,7 @@
-"""Pictures made from nothing: a landscape whose colours and hills follow from a seed, as a PNG.
+"""Picture results: a PNG of a landscape whose colours and hills follow from a seed.
 
-Colours are palette entries; a row is a few bulk operations on bytes, so that a picture takes milliseconds.
+Each pixel is one byte, an index into the palette, and each row is made by a few bulk operations on bytes:
+pure Python then needs only milliseconds for a picture.
 """
 
 from __future__ import annotations
@@ -15,36 +16,36 @@ from typing import Final
 __all__ = ["LONG_SIDE", "png", "size_for"]
 
 LONG_SIDE: Final = 512
-"""px"""
+"""px, of every picture."""
 _LEAST_SIDE: Final = 96
-"""px; the watermark has room in it"""
+"""px; less would not hold the watermark."""
 
 _HILLS: Final = 4
 _SKY_SHADES: Final = 96
 _MIST_SHADES: Final = 36
 _SUN: Final = 255
 _SUN_MARK: Final = 9
-"""A pixel's value before shading: 0 is sky, 1 to 4 a hill, 9 the sun, 10 the watermark."""
+"""Value of a pixel before shading: 0 is sky, 1 to 4 are hills, 9 is the sun, 10 the watermark."""
 _MARK: Final = 10
 
 Colour = tuple[float, float, float]
 
 
 def size_for(aspect_ratio: str) -> tuple[int, int]:
-    """Return width and height in px for a ratio such as ``16:9``."""
+    """Return the width and height in px of a picture with an aspect ratio such as ``16:9``."""
     across, down = (int(part) for part in aspect_ratio.split(":"))
     short = max(_LEAST_SIDE, round(LONG_SIDE * min(across, down) / max(across, down)))
     return (LONG_SIDE, short) if across >= down else (short, LONG_SIDE)
 
 
 def png(seed: str, aspect_ratio: str, *, marked: bool = False) -> bytes:
-    """Return a PNG of the picture this seed stands for, with a bar as a watermark if ``marked``."""
+    """Return the PNG that follows from ``seed``; ``marked`` draws a white bar on it as a watermark."""
     rng = random.Random(seed)  # noqa: S311 - a picture, not a secret
     width, height = size_for(aspect_ratio)
     palette = _palette(rng)
     rows = bytearray()
     for row in _shaded(_shapes(rng, width, height, marked=marked), height):
-        rows += b"\0" + row  # filter 0: none
+        rows += b"\0" + row  # filter type 0: bytes unchanged
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"PLTE", palette), (b"IDAT", zlib.compress(bytes(rows), 6)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
@@ -55,7 +56,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _palette(rng: random.Random) -> bytes:
-    """Sky from high to low, each hill from its ridge into mist, white, sun."""
+    """Return the palette: sky from top to horizon, each hill from ridge to mist, white, sun."""
     hue = rng.random()
     high = colorsys.hsv_to_rgb(hue, 0.75, 0.38)
     low = colorsys.hsv_to_rgb((hue + rng.uniform(0.25, 0.45)) % 1, 0.45, 1.0)
@@ -79,7 +80,7 @@ def _blend(one: Colour, two: Colour, steps: int) -> list[Colour]:
 
 
 def _shapes(rng: random.Random, width: int, height: int, *, marked: bool) -> list[bytearray]:
-    """Return rows that say what each pixel shows."""
+    """Return the rows of a picture before shading, one byte per pixel: see `_SUN_MARK`."""
     rises = _rises(rng, width, height)
     sun_x, sun_y = width * rng.uniform(0.2, 0.8), height * rng.uniform(0.2, 0.45)
     radius = min(width, height) * rng.uniform(0.08, 0.14)
@@ -99,7 +100,7 @@ def _shapes(rng: random.Random, width: int, height: int, *, marked: bool) -> lis
 
 
 def _rises(rng: random.Random, width: int, height: int) -> dict[int, list[tuple[int, int]]]:
-    """Return for each row the columns in which a hill begins there."""
+    """Return, by row, the columns whose hill starts in that row, each with the number of the hill."""
     rises: dict[int, list[tuple[int, int]]] = {}
     for hill in range(1, _HILLS + 1):
         base, swing = height * (0.36 + 0.13 * hill), height * rng.uniform(0.05, 0.1)
@@ -113,7 +114,7 @@ def _rises(rng: random.Random, width: int, height: int) -> dict[int, list[tuple[
 
 
 def _shaded(rows: list[bytearray], height: int) -> list[bytes]:
-    """Turn what pixels show into palette entries: the sky pales downwards, hills fade into mist."""
+    """Turn pixel values into palette indices: the sky pales downwards, the hills fade into mist."""
     shaded: list[bytes] = []
     for y, row in enumerate(rows):
         table = bytearray(256)

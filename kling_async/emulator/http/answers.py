@@ -1,29 +1,23 @@
-"""What the API answers: envelopes, refusals, the statuses of the codes."""
+"""HTTP answers of the API: the envelopes of successes and refusals."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.emulator.judging.reference import REFERENCE
 
-__all__ = ["Answer", "Refusal", "refused", "succeeded"]
+if TYPE_CHECKING:
+    from kling_async.emulator.judging.refusals import Refusal
+
+__all__ = ["HttpAnswer", "refused", "succeeded"]
 
 JSON_TYPE: Final = "application/json; charset=utf-8"
 
 
-class Refusal(Exception):
-    """The API says no: a code from its table, and the only explanation it gives."""
-
-    def __init__(self, code: int, message: str | None = None) -> None:
-        self.code = code
-        self.message = message or REFERENCE.message(code)
-        super().__init__(code, self.message)
-
-
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """One HTTP answer: JSON if ``payload`` is set, else the bytes of ``body``."""
 
     status: int = 200
@@ -34,31 +28,31 @@ class Answer:
 
     @property
     def code(self) -> int | None:
-        """The API's code, None where there is no envelope."""
+        """The API's code in the envelope, None without an envelope."""
         return None if self.payload is None else self.payload.get("code")
 
     @property
     def message(self) -> str:
-        """The API's message, empty where there is no envelope."""
+        """The API's message in the envelope, empty without an envelope."""
         return "" if self.payload is None else str(self.payload.get("message", ""))
 
     def encoded(self) -> bytes:
-        """Return the bytes to send."""
+        """Return the bytes of the body."""
         if self.payload is None:
             return self.body
         return json.dumps(self.payload, ensure_ascii=False, separators=(",", ":")).encode()
 
-    def with_data(self, data: object) -> Answer:
-        """Return the same answer with other data."""
+    def with_data(self, data: object) -> HttpAnswer:
+        """Return a copy whose envelope has other ``data``."""
         return replace(self, payload={**(self.payload or {}), "data": data})
 
 
-def succeeded(data: object, request_id: str) -> Answer:
-    """Return the envelope of a success."""
-    return Answer(payload={"code": 0, "message": "SUCCEED", "request_id": request_id, "data": data})
+def succeeded(data: object, request_id: str) -> HttpAnswer:
+    """Return the answer to a request that succeeded."""
+    return HttpAnswer(payload={"code": 0, "message": "SUCCEED", "request_id": request_id, "data": data})
 
 
-def refused(refusal: Refusal, request_id: str) -> Answer:
-    """Return the envelope of a refusal, without ``data``, under the status its code has."""
+def refused(refusal: Refusal, request_id: str) -> HttpAnswer:
+    """Return the answer to a refused request: without ``data``, with the HTTP status of its code."""
     payload = {"code": refusal.code, "message": refusal.message, "request_id": request_id}
-    return Answer(REFERENCE.status(refusal.code), payload)
+    return HttpAnswer(REFERENCE.status(refusal.code), payload)

@@ -1,7 +1,7 @@
-"""Who may come in: an API key, or a JWT signed with the secret key.
+"""Authentication: an API key, or a JWT signed with the secret key.
 
-The token is checked here by hand (RFC 7519, HS256 only) rather than with the library that made it, so that
-the two sides cannot agree on a mistake.
+Tokens are checked here by hand (RFC 7519, HS256 only) and not with the library that the client signs them
+with, so that both sides cannot share a mistake.
 """
 
 from __future__ import annotations
@@ -13,24 +13,31 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Any
 
-from kling_async.emulator.http.answers import Refusal
-from kling_async.emulator.http.json_objects import json_object
+from kling_async.emulator.http.json_body import parse_object
+from kling_async.emulator.judging.refusals import Refusal
 
 __all__ = ["Keys"]
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The account's credentials; None for a kind that it does not have."""
+    """The account's credentials; None for those that it does not have."""
 
     api_key: str | None = field(default=None, repr=False)
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
 
     def check(self, header: str | None, wall: float, *, pairs: bool = True) -> None:
-        """Refuse an Authorization header that is not ours or not valid at ``wall``, seconds since 1970.
+        """Check an Authorization header.
 
-        Without ``pairs`` only the API key will do, as in the second generation.
+        Args:
+            header: Value of the header, None if it is missing.
+            wall: The server's wall time in seconds since 1970.
+            pairs: Whether a JWT of the key pair is accepted; the second generation of the API takes only the
+                API key.
+
+        Raises:
+            Refusal: The header does not authenticate (1000 to 1004).
         """
         if not header or not header.strip():
             raise Refusal(1001)
@@ -57,10 +64,10 @@ class Keys:
 
 
 def _claims(token: str, secret_key: str, access_key: str) -> dict[str, Any]:
-    """Return the claims of a token that this pair of keys signed."""
+    """Return the claims of a token, or refuse one that this key pair did not sign."""
     signed, _, signature = token.rpartition(".")
     head, _, claims = signed.partition(".")
-    header, payload = json_object(_decoded(head)) or {}, json_object(_decoded(claims)) or {}
+    header, payload = parse_object(_decoded(head)) or {}, parse_object(_decoded(claims)) or {}
     if header.get("alg") != "HS256":
         raise Refusal(1000, "Authentication failed: alg must be HS256")
     if payload.get("iss") != access_key:

@@ -1,6 +1,6 @@
-"""Faults by script: which request goes wrong, and how. Counted, never random.
+"""Scripted faults: which requests go wrong, and how. They are counted, never random.
 
-Each matching request meets the first armed fault that still has turns left; ``skip`` lets so many pass first.
+Each request meets at most one fault: the first armed one that matches it and has skipped enough requests.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import msgspec
 
-from kling_async.emulator.http.answers import Answer
-from kling_async.emulator.http.json_objects import json_object
+from kling_async.emulator.http.answers import HttpAnswer
+from kling_async.emulator.http.json_body import parse_object
 from kling_async.emulator.judging.reference import REFERENCE
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from kling_async.emulator.http.routes import Route
 
-__all__ = ["Fault", "Faults", "Kind", "spoilt"]
+__all__ = ["NO_ANSWER", "Fault", "FaultKind", "Faults", "faulty_answer"]
 
-Kind = Literal[
+FaultKind = Literal[
     "answer",
     "lost_before",
     "lost_after",
@@ -38,63 +38,73 @@ Kind = Literal[
 ]
 
 NO_ANSWER: Final = frozenset({"lost_before", "lost_after", "hang"})
+"""Kinds of faults that cut the connection instead of answering."""
 _DO_NOT_ACT: Final = frozenset({"answer", "lost_before", "hang", "html"})
+"""Kinds of faults that usually strike before the server acts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong.
+    """One fault: which requests it strikes, and how they go wrong.
+
+    Kinds of faults:
 
     - ``answer``: ``status`` and/or ``code`` instead of the real answer, with ``message`` and ``retry_after``.
-      A code brings its own status and envelope; a status alone is a gateway's bare line of text.
+      A code brings its own status and envelope; a status alone comes with a line of text, as of a gateway.
     - ``lost_before``, ``lost_after``: the connection is cut before, or after, the server acts.
     - ``slow``: the answer comes ``seconds`` later. With ``acts=False`` the server also acts only then.
-    - ``hang``: no answer, until the client leaves or the server stops.
-    - ``half_body``: half of the promised bytes (or the first ``value``), then the connection is cut.
-    - ``short_body``: the last byte (or ``value`` of them) is missing, with a Content-Length to match.
-    - ``no_range``: all of a file, whatever part of it was asked for.
-    - ``html``: a gateway's HTML page, status 502 unless told.
-    - ``truncated_json``: half of the JSON, with a Content-Length to match. ``empty``: no byte of body.
+    - ``hang``: no answer, until the client disconnects or the server stops.
+    - ``half_body``: half of the announced bytes (or the first ``value``), then the connection is cut.
+    - ``short_body``: the last byte (or the last ``value`` bytes) missing, with a Content-Length to match.
+    - ``no_range``: the whole of a file, whatever range was requested.
+    - ``html``: a gateway's HTML page, with ``status`` or 502.
+    - ``truncated_json``: half of the JSON, with a Content-Length to match. ``empty``: an empty body.
     - ``wrong_types``: ``value`` in the place of ``data``.
-    - ``unknown_status``: ``value`` (or "reviewing") as the task's status.
+    - ``unknown_status``: ``value`` or "reviewing" as the status of the task.
+
+    Raises:
+        ValueError: The kind does not exist, or a fault of kind ``answer`` has neither status nor code.
     """
 
     on: str = "any"
-    """create, query, list, call, tasks, costs, media, any; an endpoint's name; or a path's beginning."""
-    kind: Kind = "answer"
+    """Requests to strike: create, query, list, call, tasks, costs, media or any; the name of an endpoint; or
+    the beginning of a path."""
+    kind: FaultKind = "answer"
     skip: int = 0
-    """Matching requests that pass unharmed first."""
+    """Matching requests that pass unharmed before the first struck one."""
     times: int | None = 1
-    """Requests it befalls; None for all to come."""
+    """Requests to strike; None for all to come."""
     status: int | None = None
     code: int | None = None
     message: str | None = None
     retry_after: float | str | None = None
-    """Sent as it is in the header Retry-After."""
+    """Value of the header Retry-After."""
     seconds: float = 0.0
+    """Delay of a ``slow`` answer."""
     value: Any = None
+    """Number of bytes, or replacement, as the kind says."""
     acts: bool | None = None
-    """Whether the server does what it was asked before things go wrong; None for the kind's usual way."""
+    """Whether the server does what was requested before the fault strikes; None for the kind's default."""
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise ValueError(f"no kind of fault: {self.kind!r}; there are {', '.join(get_args(Kind))}")
+        if self.kind not in get_args(FaultKind):
+            raise ValueError(f"no kind of fault: {self.kind!r}; there are {', '.join(get_args(FaultKind))}")
         if self.kind == "answer" and self.status is None and self.code is None:
             raise ValueError("a fault that answers needs a status, a code or both")
 
     @property
     def acts_first(self) -> bool:
-        """Whether the server acts before the fault befalls the request."""
+        """Whether the server acts before the fault strikes."""
         return self.kind not in _DO_NOT_ACT if self.acts is None else self.acts
 
     @classmethod
     def from_json(cls, data: bytes) -> Fault:
-        """Read a fault sent as a JSON object of these same fields.
+        """Return the fault that a JSON object with the same fields describes.
 
         Raises:
-            ValueError: it is not one.
+            ValueError: The data is not a JSON object, or has unknown or wrong fields.
         """
-        values = json_object(data)
+        values = parse_object(data)
         if values is None:
             raise ValueError("a fault is a JSON object")
         known = {f.name for f in fields(cls)}
@@ -111,7 +121,7 @@ class _Armed:
 
 
 class Faults:
-    """The faults still to come, in the order in which they were added."""
+    """The armed faults, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._armed: list[_Armed] = []
@@ -121,15 +131,15 @@ class Faults:
         self._armed.append(_Armed(fault, fault.skip, fault.times))
 
     def clear(self) -> None:
-        """Forget all that have not befallen yet."""
+        """Disarm all faults."""
         self._armed.clear()
 
     def __iter__(self) -> Iterator[Fault]:
-        """Iterate over the faults still armed, as they would be added now."""
+        """Yield the armed faults, with the skips and times that they have left."""
         return iter([replace(a.fault, skip=a.skip, times=a.left) for a in self._armed])
 
     def take(self, route: Route) -> Fault | None:
-        """Return the fault that befalls a request, counting it."""
+        """Return the fault that strikes a request, None if there is none; counts the request."""
         for armed in self._armed:
             if not _matches(armed.fault.on, route):
                 continue
@@ -150,19 +160,19 @@ def _matches(on: str, route: Route) -> bool:
     return on in {"any", route.kind, route.endpoint and route.endpoint.name}
 
 
-def spoilt(fault: Fault, real: Answer, request_id: str) -> Answer:  # noqa: PLR0911 - one case per kind
-    """Return the answer that is sent in the place of ``real``."""
+def faulty_answer(fault: Fault, real: HttpAnswer, request_id: str) -> HttpAnswer:  # noqa: PLR0911 - one case per kind
+    """Return the answer that a fault sends instead of ``real``."""
     match fault.kind:
         case "answer":
             return _instead(fault, request_id)
         case "html":
             page = b"<html><head><title>502 Bad Gateway</title></head><body><hr>nginx</body></html>"
-            return Answer(fault.status or 502, body=page, content_type="text/html")
+            return HttpAnswer(fault.status or 502, body=page, content_type="text/html")
         case "truncated_json":
             encoded = real.encoded()
-            return Answer(real.status, body=encoded[: len(encoded) // 2])
+            return HttpAnswer(real.status, body=encoded[: len(encoded) // 2])
         case "empty":
-            return Answer(fault.status or real.status, body=b"")
+            return HttpAnswer(fault.status or real.status, body=b"")
         case "short_body":
             return replace(real, payload=None, body=real.encoded()[: -(fault.value or 1)])
         case "wrong_types":
@@ -173,17 +183,17 @@ def spoilt(fault: Fault, real: Answer, request_id: str) -> Answer:  # noqa: PLR0
             return real
 
 
-def _instead(fault: Fault, request_id: str) -> Answer:
+def _instead(fault: Fault, request_id: str) -> HttpAnswer:
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
     if fault.code is None:
         text = (fault.message or "scripted by the emulator").encode()
-        return Answer(fault.status or 500, body=text, content_type="text/plain", headers=headers)
+        return HttpAnswer(fault.status or 500, body=text, content_type="text/plain", headers=headers)
     message = fault.message or REFERENCE.message(fault.code)
     payload = {"code": fault.code, "message": message, "request_id": request_id}
-    return Answer(fault.status or REFERENCE.status(fault.code), payload, headers=headers)
+    return HttpAnswer(fault.status or REFERENCE.status(fault.code), payload, headers=headers)
 
 
-def _with_status(answer: Answer, status: object) -> Any:
+def _with_status(answer: HttpAnswer, status: object) -> Any:
     data: Any = (answer.payload or {}).get("data")
     if isinstance(data, list):
         tasks: list[dict[str, Any]] = data

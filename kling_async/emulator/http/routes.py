@@ -1,4 +1,4 @@
-"""Which request is meant: a method and a path, looked up among the endpoints."""
+"""Routes: the meaning of a request by its method and path."""
 
 from __future__ import annotations
 
@@ -9,49 +9,56 @@ from urllib.parse import unquote
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kling_async.emulator.judging.reference import Endpoint
+    from kling_async.emulator.judging.reference import ReferenceEndpoint
 
 __all__ = ["CONTROL", "MEDIA", "Route", "Routes"]
 
 CONTROL: Final = "/_emulator/"
-"""Below it is what no real API has: the ledger, the faults, the media."""
+"""Prefix of paths that no real API has: the ledger, the faults, the media files."""
 MEDIA: Final = CONTROL + "media/"
+"""Prefix of the paths of media files."""
 TASKS: Final = "/tasks"
-"""The second generation's query by ids, which knows the tasks of the first one too."""
+"""The second generation's query by ids; it finds tasks of the first generation, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One request's meaning."""
+    """The meaning of one request."""
 
     kind: str
-    """create, query, list, call, tasks, costs, media, control; ``method`` or ``unknown`` for what is not."""
+    """create, query, list, call, tasks, costs, media or control; ``method`` if the path exists, but not for
+    this method; ``unknown`` if the path does not exist."""
     path: str
-    """Without the base path."""
-    endpoint: Endpoint | None = None
+    """The path without the emulator's prefix."""
+    endpoint: ReferenceEndpoint | None = None
     id: str | None = None
-    """The id in the path, decoded."""
+    """Id in the path of a query, percent-decoded."""
 
 
 class Routes:
-    """The endpoints by method and path. Of two at one door, the first in the reference answers."""
+    """The endpoints by method and path.
 
-    def __init__(self, endpoints: Iterable[Endpoint], prefix: str) -> None:
+    Args:
+        endpoints: All endpoints; of two calls with the same method and path, the first one answers.
+        prefix: Path in front of all paths.
+    """
+
+    def __init__(self, endpoints: Iterable[ReferenceEndpoint], prefix: str) -> None:
         self._prefix = prefix
-        self._by_door: dict[tuple[str, str], tuple[str, Endpoint]] = {}
-        self._makers: dict[str, Endpoint] = {}
+        self._by_address: dict[tuple[str, str], tuple[str, ReferenceEndpoint]] = {}
+        self._makers: dict[str, ReferenceEndpoint] = {}
         for endpoint in endpoints:
             if endpoint.makes_task:
                 self._makers[endpoint.path] = endpoint
-                self._by_door[endpoint.method, endpoint.path] = ("create", endpoint)
-                self._by_door["GET", endpoint.path] = ("list", endpoint)
+                self._by_address[endpoint.method, endpoint.path] = ("create", endpoint)
+                self._by_address["GET", endpoint.path] = ("list", endpoint)
             else:
                 kind = "costs" if endpoint.name == "account_costs" else "call"
-                self._by_door.setdefault((endpoint.method, endpoint.path), (kind, endpoint))
-        self._paths = {path for _, path in self._by_door}
+                self._by_address.setdefault((endpoint.method, endpoint.path), (kind, endpoint))
+        self._paths = {path for _, path in self._by_address}
 
     def find(self, method: str, raw_path: str) -> Route:
-        """Return what a request means, by its method and its path as sent."""
+        """Return the route of a request; ``raw_path`` is the path as sent, still percent-encoded."""
         if raw_path != self._prefix and not raw_path.startswith(self._prefix + "/"):
             return Route("unknown", raw_path)
         path = raw_path[len(self._prefix) :]
@@ -65,9 +72,9 @@ class Routes:
 
     def _endpoint(self, method: str, path: str) -> Route:
         bare = path.rstrip("/")
-        door = self._by_door.get((method, bare))
-        if door is not None:
-            return Route(door[0], path, door[1])
+        found = self._by_address.get((method, bare))
+        if found is not None:
+            return Route(found[0], path, found[1])
         if bare in self._paths:
             return Route("method", path)
         parent, _, last = bare.rpartition("/")

@@ -1,7 +1,7 @@
-"""The judge of one request's fields: every parameter at every depth, by the reference.
+"""Judging of each field of a request alone, at every depth, by the reference.
 
-Null and the empty text mean that an optional field is unset. Unknown fields are ignored, as real servers do,
-and reported. The first fault found is the one refused, in words that name the field.
+Null and the empty string count as unset. Unknown fields are ignored, as the vendor's servers do, and their
+names are returned. The first wrong field is refused, with a message that names it.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from kling_async.emulator.http.answers import Refusal
-from kling_async.emulator.judging.media import check_media
+from kling_async.emulator.judging.media import judge_media
+from kling_async.emulator.judging.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kling_async.emulator.judging.reference import Endpoint, Param
+    from kling_async.emulator.judging.reference import Param, ReferenceEndpoint
 
-__all__ = ["judge", "judge_query"]
+__all__ = ["judge_body", "judge_query"]
 
 UNSET: Final = (None, "")
 
@@ -29,7 +29,7 @@ def _whole(bits: int) -> Callable[[object], bool]:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit
 
 
-_FITS: Final[dict[str, Callable[[object], bool]]] = {
+_TYPE_CHECKS: Final[dict[str, Callable[[object], bool]]] = {
     "string": lambda value: isinstance(value, str),
     "int": _whole(32),
     "long": _whole(64),
@@ -40,8 +40,12 @@ _FITS: Final[dict[str, Callable[[object], bool]]] = {
 }
 
 
-def judge(endpoint: Endpoint, body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return the fields that are set, and the names of those that nobody knows."""
+def judge_body(endpoint: ReferenceEndpoint, body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the fields of a JSON body that are set, and the names of the unknown ones.
+
+    Raises:
+        Refusal: A field is missing (1200) or wrong (1201), or the model does not exist (1203).
+    """
     unknown: list[str] = []
     kept = _fields(endpoint.params, body, "", unknown)
     if "model_name" in endpoint.params:
@@ -50,7 +54,11 @@ def judge(endpoint: Endpoint, body: dict[str, Any]) -> tuple[dict[str, Any], lis
 
 
 def judge_query(params: dict[str, Param], query: dict[str, str]) -> dict[str, Any]:
-    """Return the values of a query string, numbers read from their text and defaults filled in."""
+    """Return the values of a query string, with numbers parsed and defaults filled in.
+
+    Raises:
+        Refusal: A parameter is missing (1200) or wrong (1201).
+    """
     values: dict[str, Any] = {}
     for name, param in params.items():
         text = query.get(name, "")
@@ -63,7 +71,7 @@ def judge_query(params: dict[str, Param], query: dict[str, str]) -> dict[str, An
 
 
 def _check_model(param: Param, model: str | None) -> None:
-    """A model that ended, or that never was, is a resource that does not exist."""
+    """Refuse a discontinued or unknown model with 1203, as a resource that does not exist."""
     name = param.get("default") if model is None else model
     if name in param.get("retired", ()):
         raise Refusal(1203, f"The model '{name}' has been discontinued and is no longer available.")
@@ -86,7 +94,7 @@ def _fields(params: dict[str, Param], body: dict[str, Any], at: str, unknown: li
 
 def _value(param: Param, value: Any, at: str, unknown: list[str]) -> Any:
     kinds = [kind for key in ("type", "also_type") if (kind := str(param.get(key, "")))]
-    if not any(_FITS[kind](value) for kind in kinds):
+    if not any(_TYPE_CHECKS[kind](value) for kind in kinds):
         raise Refusal(1201, f"{at} must be of type {' or '.join(kinds)}")
     if isinstance(value, list):
         items: list[Any] = value
@@ -101,12 +109,12 @@ def _value(param: Param, value: Any, at: str, unknown: list[str]) -> Any:
     if "enum" in param and value not in param["enum"] and not param.get("open"):
         raise Refusal(1201, f"{at} value '{_short(value)}' is invalid")
     if "media" in param:
-        check_media(param["media"], value, at)
+        judge_media(param["media"], value, at)
     return value
 
 
 def _short(value: object) -> str:
-    """A value for a message, which must not repeat a whole file."""
+    """Return a value as text for a message, cut short: it may be a whole file in Base64."""
     text = str(value)
     return text if len(text) <= 64 else text[:61] + "..."
 

@@ -1,4 +1,4 @@
-"""The judge of files sent along: addresses, or bare Base64 of a picture or a sound."""
+"""Judging of the files in a request: URLs, or bare Base64 of a picture or a sound."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, Final
 
-from kling_async.emulator.http.answers import Refusal
 from kling_async.emulator.judging.pixels import image_size
+from kling_async.emulator.judging.refusals import Refusal
 from kling_async.emulator.judging.sounds import is_sound, sound_seconds
 
 if TYPE_CHECKING:
-    from kling_async.emulator.judging.reference import Media
+    from kling_async.emulator.judging.reference import MediaLimits
 
-__all__ = ["check_media", "decoded", "is_url"]
+__all__ = ["decoded", "is_url", "judge_media"]
 
 MB: Final = 1024 * 1024
 
 
 def is_url(value: str) -> bool:
-    """Whether a media field holds an address rather than a file."""
+    """Tell whether a media field holds a URL rather than a file."""
     return value.startswith(("http://", "https://"))
 
 
-def check_media(media: Media, value: str, at: str) -> None:
-    """Refuse a file that breaks the limits. Addresses pass unseen: only the vendor would fetch them."""
+def judge_media(media: MediaLimits, value: str, at: str) -> None:
+    """Refuse a file that breaks the limits; ``at`` is the name of its field.
+
+    A URL passes unread, because only the vendor could fetch it.
+    """
     accepts = media.get("accepts", ["url", "base64"])
     if is_url(value) and "url" in accepts:
         return
@@ -38,20 +41,20 @@ def check_media(media: Media, value: str, at: str) -> None:
     if len(data) > media.get("max_mb", len(data)) * MB:
         raise Refusal(1201, f"{at} size is larger than {media.get('max_mb')}MB")
     if media.get("kind") == "audio":
-        _check_sound(media, data, at)
+        _judge_sound(media, data, at)
     else:
-        _check_picture(media, data, at)
+        _judge_picture(media, data, at)
 
 
 def decoded(value: str) -> bytes | None:
-    """Return the bytes of a Base64 text, None if it is none."""
+    """Return the bytes that a Base64 text encodes, None if the text is not Base64."""
     try:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         return None
 
 
-def _check_picture(media: Media, data: bytes, at: str) -> None:
+def _judge_picture(media: MediaLimits, data: bytes, at: str) -> None:
     size = image_size(data)
     if size is None:
         raise Refusal(1201, f"{at} format is invalid: only jpg, jpeg and png are supported")
@@ -65,7 +68,7 @@ def _check_picture(media: Media, data: bytes, at: str) -> None:
         raise Refusal(1201, f"{at} aspect ratio must be between 1:2.5 and 2.5:1")
 
 
-def _check_sound(media: Media, data: bytes, at: str) -> None:
+def _judge_sound(media: MediaLimits, data: bytes, at: str) -> None:
     if not is_sound(data):
         raise Refusal(1201, f"{at} format is invalid: only mp3, wav, m4a and aac are supported")
     seconds = sound_seconds(data)

@@ -1,4 +1,4 @@
-"""What a sound's file tells: whether it is one of the four kinds taken, and how long some of them last."""
+"""Formats of sound files, told by their first bytes, and the lengths of WAV and MP3 files."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Final
 __all__ = ["is_sound", "sound_seconds"]
 
 _MP3_KBPS: Final = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-"""Of MPEG-1, layer III, by the index in a frame's header (ISO 11172-3, 2.4.2.3)."""
+"""Bit rates of MPEG-1, layer III, by the index in a frame header (ISO 11172-3, 2.4.2.3)."""
 _MP3_RATES: Final = (44100, 48000, 32000)
 _MP3_SAMPLES: Final = 1152
 
 
 def is_sound(data: bytes) -> bool:
-    """Whether a file begins as MP3, WAV, M4A or AAC does."""
+    """Tell whether a file begins as an MP3, WAV, M4A or AAC file does."""
     if _is_wav(data) or data.startswith(b"ID3") or data[4:8] == b"ftyp":
         return True
     if len(data) < 2 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
         return False
-    layer = data[1] >> 1 & 3  # 0 in AAC's own framing, where the sync is 12 bits long
+    layer = data[1] >> 1 & 3  # 0 is ADTS, the framing of AAC, whose sync word has 12 bits
     return layer == 1 or (layer == 0 and data[1] & 0xF0 == 0xF0)
 
 
 def sound_seconds(data: bytes) -> float | None:
-    """Return the length of a WAV, or of an MP3 of whole frames; None for what only a decoder would tell."""
+    """Return the length in seconds of a WAV or MP3 file, None where only a decoder could tell it."""
     return (_wav_seconds(data) if _is_wav(data) else _mp3_seconds(data)) or None
 
 
@@ -32,7 +32,7 @@ def _is_wav(data: bytes) -> bool:
 
 
 def _wav_seconds(data: bytes) -> float:
-    """Walk the chunks: bytes of sound by bytes per second."""
+    """Return the length of a WAV: the bytes of its data chunk divided by the bytes per second."""
     at, rate = 12, 0
     while at + 8 <= len(data):
         kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
@@ -45,7 +45,7 @@ def _wav_seconds(data: bytes) -> float:
 
 
 def _mp3_seconds(data: bytes) -> float:
-    """Walk the frames, behind a tag if there is one."""
+    """Return the length of an MP3: the sum of its frames after an ID3 tag, 0 if there is no frame."""
     at, seconds = 0, 0.0
     if data.startswith(b"ID3") and len(data) >= 10:
         at = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
@@ -57,7 +57,7 @@ def _mp3_seconds(data: bytes) -> float:
 
 
 def _mp3_frame(header: bytes) -> tuple[int, int] | None:
-    """Return a frame's size in bytes and its sample rate; None if it is no frame of MPEG-1, layer III."""
+    """Return the size in bytes and the sample rate of an MP3 frame (MPEG-1, layer III), None for others."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xFE != 0xFA:
         return None
     bits, speed = header[2] >> 4, header[2] >> 2 & 3

@@ -1,4 +1,4 @@
-"""The emulator's two times: the loop's for what happens, the wall's for what is written and signed."""
+"""The emulator's two times: the event loop's for what happens, wall time for dates and signatures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ __all__ = ["Clock"]
 
 
 class Clock:
-    """Wall time moves with the loop's time, so that a virtual clock moves both; ``skew`` shifts the wall."""
+    """Time since the emulator's start, and a wall time that advances with it.
+
+    Both follow the event loop's clock, so that a virtual clock moves both.
+
+    Args:
+        now: Returns the true wall time; read at the start, and when another event loop takes over.
+    """
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.skew = 0.0
@@ -24,10 +30,10 @@ class Clock:
         self._loop_zero = self._wall_zero = 0.0
 
     def start(self) -> None:
-        """Tie the wall clock to the running loop's clock; after a loop that ended, go on by the wall clock.
+        """Follow the running event loop; the time between two loops is taken from the wall clock.
 
         Raises:
-            RuntimeError: it is tied to another loop that still runs.
+            RuntimeError: The clock follows another event loop that still runs.
         """
         running = asyncio.get_running_loop()
         if self._loop is running:
@@ -43,27 +49,27 @@ class Clock:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop this clock was started on."""
+        """The event loop that this clock follows."""
         if self._loop is None:
             raise RuntimeError("the emulator has not been started")
         return self._loop
 
     def time(self) -> float:
-        """Seconds since the start, by the loop's clock."""
+        """Return the seconds since the emulator's start."""
         return self.loop.time() - self._loop_zero
 
     def wall(self) -> float:
-        """Seconds since 1970, by the server's own idea of them."""
+        """Return the server's wall time in seconds since 1970, skew included."""
         return self._wall_zero + self.time() + self.skew
 
     def wall_ms(self) -> int:
-        """Milliseconds since 1970, as the API writes them."""
+        """Return the server's wall time in ms since 1970, as the API writes times."""
         return int(self.wall() * 1000)
 
     def at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
-        """Call back at a time of `time`."""
+        """Call ``callback`` at ``when``, in seconds since the emulator's start."""
         return self.loop.call_at(self._loop_zero + when, callback)
 
     def http_date(self) -> str:
-        """Return the wall time in the form of the Date header."""
+        """Return the server's wall time in the format of the Date header."""
         return formatdate(self.wall(), usegmt=True)

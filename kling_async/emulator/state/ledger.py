@@ -1,91 +1,83 @@
-"""The emulator's own record of what it was asked and what it held: what tests believe.
+"""The ledger: a record of all requests and of the slots in use, for tests to rely on.
 
-Nothing secret is kept: no Authorization header, and of files sent along only a fingerprint.
+It holds no secret: no Authorization header, and fingerprints in place of files.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from kling_async.emulator.judging.reference import Param
-
-__all__ = ["Ledger", "Row", "without_payloads"]
+__all__ = ["Ledger", "Row"]
 
 _T = TypeVar("_T")
 
-LIMIT: Final = 200_000
-"""Rows and slot changes kept of each kind; beyond it the older half is dropped."""
-
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/_=-]{200,}")
+ROWS_MAX: Final = 200_000
+"""Rows, and slot changes per pool, that are kept; when as many are reached, the older half is dropped."""
 
 
 @dataclass(slots=True)
 class Row:
-    """One request."""
+    """One request and its answer."""
 
     at: float
     """Seconds since the emulator started."""
     wall: float
     """Seconds since 1970 by the server's clock, skew included."""
     kind: str
-    """create, query, list, call, costs, media or other."""
+    """create, query, list, tasks, call, costs, media or other."""
     method: str
     path: str
-    """Without the base path and the query string."""
+    """The path without the emulator's prefix and without the query string."""
     endpoint: str | None = None
     asked: str | None = None
-    """The id a query asks for."""
+    """Id in the path of a query."""
     query: dict[str, str] = field(default_factory=dict[str, str])
     task_id: str | None = None
-    """The task made by a create or shown by a query."""
+    """Task that a create made or a query showed."""
     external_task_id: str | None = None
     status: int | None = None
-    """HTTP status sent; None if no answer was."""
+    """HTTP status of the answer; None if none was sent."""
     code: int | None = None
-    """The API's code; None if the request was not judged or its answer has no envelope."""
+    """The API's code; None for an answer without an envelope, and for requests that a fault met unjudged."""
     message: str = ""
+    """The API's message."""
     fault: str | None = None
-    """Kind of the scripted fault that befell it."""
+    """Kind of the scripted fault that the request met."""
     authorized: bool = False
-    """Whether it carried an Authorization header. Requests for media never should."""
+    """Whether the request had an Authorization header. Requests for media never should."""
     body: dict[str, Any] | None = None
-    """What a create or a call sent, files replaced by their fingerprint."""
+    """Body of a create or a call, with a fingerprint in place of each file."""
     body_sha256: str | None = None
-    """Of the bytes sent: equal for the same bytes sent again."""
+    """SHA-256 of the body's bytes: equal if a client sent the same bytes again."""
     unknown_fields: list[str] = field(default_factory=list[str])
-    """Fields sent that the API does not know and ignores."""
+    """Fields of the body that the API does not know and ignores."""
 
 
 class Ledger:
-    """All requests in order of arrival, and the slots held over time."""
+    """All requests in the order of arrival, and the slots held over time."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.slots: dict[str, list[tuple[float, int]]] = {}
-        """Per pool, (time, slots held by tasks made here) at every change; foreign load is not in it."""
+        """By pool, (time, slots held by tasks) after every change; foreign slots are not counted."""
         self._peaks: dict[str, int] = {}
 
     def add(self, row: Row) -> None:
-        """Note a request on its arrival; it is completed as it is answered."""
+        """Add a request on its arrival; its row is completed when it is answered."""
         _append(self.rows, row)
 
     def held(self, pool: str, at: float, used: int) -> None:
-        """Note that a pool's use changed."""
+        """Note that tasks hold ``used`` slots of a pool since ``at``."""
         _append(self.slots.setdefault(pool, []), (at, used))
         self._peaks[pool] = max(used, self.peak(pool))
 
     def peak(self, pool: str) -> int:
-        """Return the most slots held at one time."""
+        """Return the most slots of a pool ever held at the same time."""
         return self._peaks.get(pool, 0)
 
     def used(self, pool: str) -> int:
-        """Return the slots held now."""
+        """Return the slots of a pool that tasks hold now."""
         return self.slots[pool][-1][1] if pool in self.slots else 0
 
     def of(self, kind: str) -> list[Row]:
@@ -94,56 +86,56 @@ class Ledger:
 
     @property
     def creates(self) -> list[Row]:
-        """All creates, whatever became of them."""
+        """All creates, whether they made a task or not."""
         return self.of("create")
 
     @property
     def created(self) -> list[Row]:
-        """The creates that made a task, also those whose answer a fault spoilt."""
+        """Creates that made a task, even if a fault replaced the answer."""
         return [row for row in self.creates if row.task_id]
 
     @property
     def refused(self) -> list[Row]:
-        """The creates that were answered and made nothing."""
+        """Creates that were answered with an error code and made no task."""
         return [row for row in self.creates if not row.task_id and row.code]
 
     @property
     def refusals(self) -> list[Row]:
-        """All requests, of whatever kind, answered with a code other than 0."""
+        """Requests of every kind that were answered with a code other than 0."""
         return [row for row in self.rows if row.code]
 
     @property
     def queries(self) -> list[Row]:
-        """Questions after one task."""
+        """Queries of one task."""
         return self.of("query")
 
     @property
     def lists(self) -> list[Row]:
-        """Questions after pages of tasks."""
+        """Requests for a page of tasks."""
         return self.of("list")
 
     @property
     def calls(self) -> list[Row]:
-        """Requests that are answered at once: faces, speech, marks, presets, deletions, bills."""
+        """Synchronous calls: faces, speech, marks, presets, deletions, bills."""
         return self.of("call")
 
     @property
     def costs(self) -> list[Row]:
-        """Questions after the resource packs."""
+        """Requests for the resource packs."""
         return self.of("costs")
 
     @property
     def media(self) -> list[Row]:
-        """Downloads."""
+        """Downloads of media files."""
         return self.of("media")
 
     @property
     def faults(self) -> list[Row]:
-        """Requests that a scripted fault befell."""
+        """Requests that met a scripted fault."""
         return [row for row in self.rows if row.fault]
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it as plain data."""
+        """Return rows and slots as JSON-ready data."""
         return {
             "rows": [asdict(row) for row in self.rows],
             "slots": self.slots,
@@ -152,31 +144,7 @@ class Ledger:
         }
 
 
-def without_payloads(value: Any, params: Mapping[str, Param], media: bool = False) -> Any:
-    """Return a copy in which every file sent along is replaced by its fingerprint."""
-    if isinstance(value, dict):
-        fields: dict[str, Any] = value
-        known = {name: params.get(name, {}) for name in fields}
-        return {
-            name: without_payloads(item, known[name].get("items", {}), "media" in known[name])
-            for name, item in fields.items()
-        }
-    if isinstance(value, list):
-        items: list[Any] = value
-        return [without_payloads(item, params, media) for item in items]
-    if isinstance(value, str) and _is_payload(value, media):
-        digest = hashlib.sha256(value.encode()).hexdigest()
-        return f"<{len(value)} characters, sha256 {digest}>"
-    return value
-
-
-def _is_payload(text: str, media: bool) -> bool:
-    if text.startswith(("http://", "https://")):
-        return False
-    return media or text.startswith("data:") or bool(_BASE64.fullmatch(text))
-
-
 def _append(rows: list[_T], row: _T) -> None:
-    if len(rows) >= LIMIT:
-        del rows[: LIMIT // 2]
+    if len(rows) >= ROWS_MAX:
+        del rows[: ROWS_MAX // 2]
     rows.append(row)

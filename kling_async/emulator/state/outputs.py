@@ -1,20 +1,20 @@
-"""What a task that succeeded leaves behind for later calls."""
+"""Library items that a succeeded task leaves for later calls."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kling_async.emulator.state.library import Audio, Clip, Element, Voice
+from kling_async.emulator.state.items import Audio, Clip, Element, Voice
 
 if TYPE_CHECKING:
-    from kling_async.emulator.state.library import Thing
+    from kling_async.emulator.state.items import LibraryItem
     from kling_async.emulator.state.tasks import Task
 
-__all__ = ["made_by"]
+__all__ = ["library_items", "sound_id"]
 
 
-def made_by(task: Task) -> list[Thing]:
-    """Return the video, sound, voice or element that a task made."""
+def library_items(task: Task) -> list[LibraryItem]:
+    """Return the video, sound, voice or element that a task made; images cannot be named later."""
     if task.endpoint == "custom_elements":
         return [_element(task)]
     if task.endpoint == "custom_voices":
@@ -26,28 +26,36 @@ def made_by(task: Task) -> list[Thing]:
     return [_clip(task)] if task.pool == "video" else []
 
 
+def sound_id(task: Task) -> str:
+    """Return the id of the sound that a task makes, which differs from that of a video made with it."""
+    return str(int(task.output.id) + 1)
+
+
 def _clip(task: Task) -> Clip:
-    """A video is of the model it was made with, or else of its source's."""
+    """Return the video; without a model of its own it has the model and mode of its source."""
     source = task.source.clip
     return Clip(
-        id=task.result_id,
-        seconds=task.seconds,
+        id=task.output.id,
+        seconds=task.output.seconds,
         endpoint=task.endpoint,
         model=task.body.get("model_name") or (source.model if source else ""),
         mode=task.body.get("mode") or (source.mode if source else "std"),
         sound=task.body.get("sound") == "on",
-        aspect=task.aspect if source is None else source.aspect,
+        aspect=task.output.aspect if source is None else source.aspect,
         made=task.ends,
     )
 
 
 def _audio(task: Task) -> Audio:
-    return Audio(id=str(int(task.result_id) + 1), seconds=task.seconds, made=task.ends)
+    return Audio(id=sound_id(task), seconds=task.output.seconds, made=task.ends)
 
 
 def _voice(task: Task) -> Voice:
     return Voice(
-        id=task.result_id, name=task.body["voice_name"], task_id=task.task_id, made_ms=task.updated_ms
+        id=task.output.id,
+        name=task.body["voice_name"],
+        task_id=task.task_id,
+        made_ms=task.times.updated_ms,
     )
 
 
@@ -55,7 +63,7 @@ def _element(task: Task) -> Element:
     body = task.body
     pictures = body.get("element_image_list", {}).get("refer_images", [{}])
     return Element(
-        id=int(task.result_id),
+        id=int(task.output.id),
         name=body["element_name"],
         description=body["element_description"],
         kind=body["reference_type"],
@@ -63,5 +71,5 @@ def _element(task: Task) -> Element:
         voice=task.source.voice,
         tags=[tag["tag_id"] for tag in body.get("tag_list", ())],
         task_id=task.task_id,
-        made_ms=task.updated_ms,
+        made_ms=task.times.updated_ms,
     )

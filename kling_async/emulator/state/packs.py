@@ -1,4 +1,4 @@
-"""Resource packs, as ``GET /account/costs`` lists them. Their names tell how many slots they bring."""
+"""Resource packs, as ``GET /account/costs`` lists them; the name of a pack tells its slots."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ Status = Literal["toBeOnline", "online", "expired", "runOut"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pack:
-    """One resource pack. Times are seconds relative to the emulator's start, negative for the past."""
+    """One resource pack. Times are seconds since the emulator's start, negative for earlier ones."""
 
     name: str
-    """Such as ``Trial-Video-100Units-5Con-1Months``: 5 slots."""
+    """Name such as ``Trial-Video-100Units-5Con-1Months``, for 5 slots."""
     total: float = 1000.0
-    """Units bought."""
+    """Units at the purchase."""
     remaining: float | None = None
     """Units left; None for all of them."""
     purchased: float = -DAY
     effective: float = -DAY
     invalid: float = 29 * DAY
     status: Status | None = None
-    """None for what follows from times and units."""
+    """None for the status that follows from the times and units."""
 
     def status_at(self, now: float) -> Status:
-        """Return the status at ``now``, seconds since the emulator's start."""
+        """Return the status at ``now``, in seconds since the emulator's start."""
         if self.status is not None:
             return self.status
         if now < self.effective:
@@ -46,7 +46,12 @@ class Pack:
         return "runOut" if self.remaining is not None and self.remaining <= 0 else "online"
 
     def as_json(self, now: float, wall: float) -> dict[str, Any]:
-        """Return the pack as the API shows it at ``now``, which is ``wall`` seconds since 1970."""
+        """Return the pack as the API shows it.
+
+        Args:
+            now: Seconds since the emulator's start.
+            wall: The same moment in seconds since 1970.
+        """
 
         def ms(when: float) -> int:
             return int((wall - now + when) * 1000)
@@ -65,7 +70,7 @@ class Pack:
 
 
 def packs_for(sizes: Mapping[str, int], units: Mapping[str, float]) -> Iterator[Pack]:
-    """Yield the packs of an account with exactly these slots; pools of no slots have none."""
+    """Yield one pack for each pool with slots: as sold if such a pack is known, else an invented one."""
     for pool, slots in sizes.items():
         if slots < 1:
             continue

@@ -1,10 +1,10 @@
-"""The tasks of the account: submitted, processing, then succeed or failed, each at its time."""
+"""Tasks of the account: submitted, processing, then succeed or failed, each at its time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     import asyncio
@@ -12,87 +12,120 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from kling_async.emulator.state.clock import Clock
-    from kling_async.emulator.state.library import Thing
-    from kling_async.emulator.state.lookups import Source
+    from kling_async.emulator.state.items import LibraryItem, TaskSource
 
-__all__ = ["Ending", "Task", "Tasks"]
+__all__ = ["Ending", "Task", "TaskOutput", "TaskTimes", "Tasks"]
+
+FAILURE: Final = "Failure to pass the risk control system"
+"""Message of a task that the content check stopped while it ran."""
 
 Ending = Literal["succeed", "failed"]
 
 
 @dataclass(slots=True)
+class TaskTimes:
+    """Times of a task: seconds since the emulator's start, or wall time in ms where the name ends so."""
+
+    created: float
+    starts: float
+    """When the task turns from submitted to processing."""
+    ends: float
+    created_ms: int
+    updated_ms: int
+    """Wall time of the last change of status."""
+
+
+@dataclass(slots=True)
+class TaskOutput:
+    """The results that a task makes."""
+
+    id: str
+    """Id of the video, sound, voice or element."""
+    seconds: float
+    """Length of a video or sound."""
+    aspect: str
+    """Aspect ratio, such as ``16:9``."""
+    count: int
+    """Number of images."""
+    items: list[LibraryItem] = field(default_factory=list["LibraryItem"])
+    """Results that later calls may name; empty until the task has succeeded."""
+
+
+@dataclass(slots=True)
 class Task:
-    """One task. Times are seconds since the emulator started, those in ``_ms`` the API's wall time."""
+    """One task of the account."""
 
     task_id: str
     endpoint: str
     body: dict[str, Any]
-    """What is set, defaults filled in, files replaced by their fingerprint."""
+    """The request, with defaults filled in and a fingerprint in place of each file."""
     external_task_id: str | None
     pool: str
     weight: int
     """Slots held until the end."""
     units: Decimal
     """Price, taken at the create and given back if the task fails."""
-    created: float
-    starts: float
-    ends: float
-    created_ms: int
-    updated_ms: int
-    result_id: str
-    """Of the video, sound, voice or element that will be made."""
-    seconds: float
-    """Length of what will be made."""
-    aspect: str
-    """Shape of what will be made, such as ``16:9``."""
-    count: int
-    """Images that will be made."""
-    source: Source
-    """What it works on."""
-    made: list[Thing] = field(default_factory=list["Thing"])
-    """What later calls may name, once it has succeeded."""
+    times: TaskTimes
+    source: TaskSource
+    """Earlier results that the task works on."""
+    output: TaskOutput
     ending: Ending = "succeed"
-    """How it will end."""
+    """How the task will end."""
     message: str = ""
-    """Why it failed, once it has."""
+    """Why the task failed; empty otherwise."""
     status: Literal["submitted", "processing", "succeed", "failed"] = "submitted"
-    timer: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+    @property
+    def created(self) -> float:
+        """Seconds since the emulator's start at the create."""
+        return self.times.created
+
+    @property
+    def ends(self) -> float:
+        """Seconds since the emulator's start at the end, past or to come."""
+        return self.times.ends
 
     @property
     def done(self) -> bool:
-        """Whether it has ended."""
+        """Whether the task has ended."""
         return self.status in ("succeed", "failed")
 
 
 class Tasks:
-    """All tasks ever made, and the timers of those that run."""
+    """All tasks of the account, and the timers of the running ones.
 
-    def __init__(self, clock: Clock, ended: Callable[[Task], None]) -> None:
+    Args:
+        clock: Gives the times, and runs the timers.
+        on_end: Called with each task once it has ended.
+    """
+
+    def __init__(self, clock: Clock, on_end: Callable[[Task], None]) -> None:
         self.by_id: dict[str, Task] = {}
         self._by_external: dict[str, Task] = {}
         self._by_endpoint: dict[str, list[Task]] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._clock = clock
-        self._ended = ended
+        self._on_end = on_end
 
     def add(self, task: Task) -> None:
-        """Let a task run; its slots are taken already."""
+        """Start the timer of a new task, whose slots are held already."""
         self.by_id[task.task_id] = task
         self._by_endpoint.setdefault(task.endpoint, []).append(task)
         if task.external_task_id:
             self._by_external[task.external_task_id] = task
-        task.timer = self._clock.at(task.starts, partial(self._start, task))
+        self._schedule(task)
 
     def knows_external(self, external_task_id: str) -> bool:
-        """Whether the account has used this id, on whatever endpoint."""
+        """Tell whether a task of any endpoint has this external_task_id."""
         return external_task_id in self._by_external
 
-    def find(self, endpoint: str, its_id: str, *, external: bool) -> Task | None:
-        """Return the endpoint's task of this id: the account's own, or with ``external`` the caller's too."""
-        task = self.by_id.get(its_id) or (self._by_external.get(its_id) if external else None)
+    def find(self, endpoint: str, either_id: str, *, external: bool) -> Task | None:
+        """Return the endpoint's task with this task_id or, if ``external``, with this external_task_id."""
+        task = self.by_id.get(either_id) or (self._by_external.get(either_id) if external else None)
         return task if task is not None and task.endpoint == endpoint else None
 
-    def anywhere(self, either_id: str, *, external: bool) -> Task | None:
-        """Return the task of this id, whatever its endpoint."""
+    def find_anywhere(self, either_id: str, *, external: bool) -> Task | None:
+        """Return the task of any endpoint with this task_id or, if ``external``, this external_task_id."""
         return (self._by_external if external else self.by_id).get(either_id)
 
     def page(self, endpoint: str, number: int, size: int) -> list[Task]:
@@ -102,38 +135,37 @@ class Tasks:
         return rows[max(0, last - size) : max(0, last)][::-1]
 
     def finish(self, task: Task, ending: Ending, message: str = "") -> None:
-        """End a task now; nothing happens to one that has ended."""
+        """End a task now; does nothing to a task that has ended."""
         if task.done:
             return
-        if task.timer is not None:
-            task.timer.cancel()
-        task.status, task.message, task.timer = ending, message, None
-        task.ends, task.updated_ms = self._clock.time(), self._clock.wall_ms()
-        self._ended(task)
+        timer = self._timers.pop(task.task_id, None)
+        if timer is not None:
+            timer.cancel()
+        task.status, task.message = ending, message
+        task.times.ends, task.times.updated_ms = self._clock.time(), self._clock.wall_ms()
+        self._on_end(task)
 
     def resume(self) -> None:
-        """Let the tasks go on that `suspend` stopped; what ended meanwhile ends now."""
+        """Start the timers again after `suspend`; tasks whose end has passed meanwhile end at once."""
         for task in self.by_id.values():
-            if task.status == "submitted":
-                task.timer = self._clock.at(task.starts, partial(self._start, task))
-            elif task.status == "processing":
-                task.timer = self._clock.at(task.ends, partial(self._end, task))
+            self._schedule(task)
 
     def suspend(self) -> None:
-        """Stop the timers; whatever runs stays as it is."""
-        for task in self.by_id.values():
-            if task.timer is not None:
-                task.timer.cancel()
-                task.timer = None
+        """Stop all timers; running tasks keep their status."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def _schedule(self, task: Task) -> None:
+        """Set the timer for the next change of status, if there is one to come."""
+        if task.status == "submitted":
+            self._timers[task.task_id] = self._clock.at(task.times.starts, partial(self._start, task))
+        elif task.status == "processing":
+            self._timers[task.task_id] = self._clock.at(task.times.ends, partial(self._end, task))
 
     def _start(self, task: Task) -> None:
-        task.status, task.updated_ms = "processing", self._clock.wall_ms()
-        task.timer = self._clock.at(task.ends, partial(self._end, task))
+        task.status, task.times.updated_ms = "processing", self._clock.wall_ms()
+        self._schedule(task)
 
     def _end(self, task: Task) -> None:
-        message = FAILURE if task.ending == "failed" else ""
-        self.finish(task, task.ending, message)
-
-
-FAILURE = "Failure to pass the risk control system"
-"""What a task says that the content check stopped on its way."""
+        self.finish(task, task.ending, FAILURE if task.ending == "failed" else "")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from kling_async.emulator.http.answers import Refusal
-from kling_async.emulator.judging.judge import judge
+from kling_async.emulator.judging.judge import judge_body
 from kling_async.emulator.judging.reference import REFERENCE
+from kling_async.emulator.judging.refusals import Refusal
 from tests.emulator.facts import ENDPOINTS
 from tests.emulator.support import jpeg, png, sound
 
@@ -105,7 +105,7 @@ def retired(endpoint: str) -> list[str]:
 def verdict(endpoint: str, body: dict[str, Any]) -> str:
     """Return what the judge says of the fields, empty if nothing."""
     try:
-        judge(REFERENCE.endpoints[endpoint], body)
+        judge_body(REFERENCE.endpoints[endpoint], body)
     except Refusal as refusal:
         return refusal.message
     return ""

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from kling_async.emulator.http.answers import Refusal
-from kling_async.emulator.judging.judge import judge
+from kling_async.emulator.judging.judge import judge_body
 from kling_async.emulator.judging.pixels import image_size
-from kling_async.emulator.judging.reference import REFERENCE, Endpoint
+from kling_async.emulator.judging.reference import REFERENCE, ReferenceEndpoint
+from kling_async.emulator.judging.refusals import Refusal
 from kling_async.emulator.judging.rules.table import check_rules
-from kling_async.emulator.state.durations import units_of
+from kling_async.emulator.state.prices import units_of
 from tests.emulator.support import IMAGE, VIDEO, calling, jpeg, png
 
 pytestmark = pytest.mark.anyio
@@ -227,7 +227,7 @@ async def test_unknown_fields_are_ignored_and_noted() -> None:
 
 async def test_second_types_and_plain_arrays() -> None:
     """Types the shipped endpoints do not use yet: a second type, arrays of plain values, open words."""
-    endpoint = Endpoint(
+    endpoint = ReferenceEndpoint(
         name="made_up",
         family="image",
         pool="image",
@@ -242,10 +242,10 @@ async def test_second_types_and_plain_arrays() -> None:
         },
     )
     body = {"amount": "auto", "names": ["a"], "scene": "new"}
-    assert judge(endpoint, body) == (body, [])
-    assert judge(endpoint, {"amount": 9}) == ({"amount": 9}, [])
+    assert judge_body(endpoint, body) == (body, [])
+    assert judge_body(endpoint, {"amount": 9}) == ({"amount": 9}, [])
     with pytest.raises(Refusal, match=r"names\[1\] must be of type string"):
-        judge(endpoint, {"names": ["a", 1]})
+        judge_body(endpoint, {"names": ["a", 1]})
 
 
 def test_an_endpoint_without_a_capability_map_or_prices() -> None:

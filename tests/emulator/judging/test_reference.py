@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async.emulator.calls.calls import CALLS
-from kling_async.emulator.calls.results import LOOKS
+from kling_async.emulator.calls.results import RESULTS
+from kling_async.emulator.calls.table import CALLS
 from kling_async.emulator.judging.reference import REFERENCE, Param, Reference
 from kling_async.emulator.judging.rules.table import RULES
 from kling_async.emulator.state.lookups import LOOKUPS
@@ -35,7 +35,7 @@ def test_the_shipped_reference_holds_the_endpoints() -> None:
     facts = json.loads((Path(__file__).parents[2] / "reference" / "v1.json").read_text(encoding="utf-8"))
     assert set(REFERENCE.endpoints) == set(facts["endpoints"])
     makers = {name for name, endpoint in REFERENCE.endpoints.items() if endpoint.makes_task}
-    assert makers == set(LOOKS) and {*makers, *CALLS, "account_costs"} == set(REFERENCE.endpoints)
+    assert makers == set(RESULTS) and {*makers, *CALLS, "account_costs"} == set(REFERENCE.endpoints)
     assert {*RULES, *LOOKUPS} <= set(REFERENCE.endpoints)
     assert REFERENCE.default_slots == {"video": 5, "image": 9, "virtual_try_on": 1}
     assert REFERENCE.status(1303) == 429 and REFERENCE.status(0) == 200

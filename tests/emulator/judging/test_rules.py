@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from kling_async.emulator.http.answers import Refusal
-from kling_async.emulator.judging.judge import judge
+from kling_async.emulator.judging.judge import judge_body
 from kling_async.emulator.judging.reference import REFERENCE
+from kling_async.emulator.judging.refusals import Refusal
 from kling_async.emulator.judging.rules.table import RULES, check_rules
 from tests.emulator.facts import ENDPOINTS, sample
 from tests.emulator.support import sound
@@ -278,7 +278,7 @@ def verdict(endpoint: str, changes: dict[str, Any]) -> str:
     """Return what is said of an endpoint's sample with these changes, empty if nothing."""
     row = REFERENCE.endpoints[endpoint]
     try:
-        kept, _ = judge(row, sample(endpoint, **changes))
+        kept, _ = judge_body(row, sample(endpoint, **changes))
         check_rules(row, kept)
     except Refusal as refusal:
         return refusal.message

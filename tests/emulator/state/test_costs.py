@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from kling_async.emulator.footage.shapes import shape_of
 from kling_async.emulator.judging.pixels import image_size
 from kling_async.emulator.judging.reference import REFERENCE
-from kling_async.emulator.judging.rules.table import resolved
-from kling_async.emulator.state.durations import count_of, units_of, weight_of
+from kling_async.emulator.judging.rules.table import with_defaults
+from kling_async.emulator.state.prices import units_of
+from kling_async.emulator.state.result_aspect import result_aspect
+from kling_async.emulator.state.weights import count_of, weight_of
 from kling_async.testing import Clip
 from tests.emulator.calls.test_examples import described, paths_of
 from tests.emulator.facts import ENDPOINTS, MAKERS, SAMPLES, path, sample
@@ -72,7 +73,7 @@ async def test_elements_need_no_slot_and_no_pack() -> None:
 def test_a_series_of_any_length_is_shorter_than_its_slots() -> None:
     """It reserves 9 and makes 2 to 8."""
     endpoint = REFERENCE.endpoints["omni_image"]
-    body = resolved(endpoint, {**SERIES, "series_amount": "auto"})
+    body = with_defaults(endpoint, {**SERIES, "series_amount": "auto"})
     counts = {count_of(endpoint, body, random.Random(seed)) for seed in range(99)}
     assert weight_of(endpoint, body) == 9 and counts == set(range(2, 9))
 
@@ -83,7 +84,7 @@ async def test_a_series_is_shown_apart() -> None:
         task_id = await create(call, "omni_image", **SERIES, series_amount="auto")
         emu.finish(task_id)
         done = (await call("GET", f"{path('omni_image')}/{task_id}")).data
-        result, count = done["task_result"], emu.tasks[task_id].count
+        result, count = done["task_result"], emu.tasks[task_id].output.count
         assert (result["result_type"], result["images"]) == ("series", [])
         assert [image["index"] for image in result["series_images"]] == list(range(count))
         assert done["final_unit_deduction"] == str(8 * count)
@@ -121,7 +122,7 @@ async def test_a_series_is_shown_apart() -> None:
 def test_prices(name: str, changes: dict[str, Any], seconds: float, count: int, units: float) -> None:
     """By the table: per second, image, clip, call or started five seconds; whole seconds count."""
     endpoint = REFERENCE.endpoints[name]
-    body = resolved(endpoint, sample(name, **changes))
+    body = with_defaults(endpoint, sample(name, **changes))
     assert float(units_of(endpoint, body, seconds, count)) == pytest.approx(units)
 
 
@@ -164,7 +165,7 @@ def test_what_is_made_has_the_shape_asked_for_or_that_of_the_picture(
     name: str, body: Any, shape: str
 ) -> None:
     """The fixed ratio, else the first picture that was sent as a file, else wide."""
-    assert shape_of(REFERENCE.endpoints[name], body) == shape
+    assert result_aspect(REFERENCE.endpoints[name], body) == shape
 
 
 async def test_files_have_the_shape_of_the_picture() -> None:

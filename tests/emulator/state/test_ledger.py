@@ -98,7 +98,7 @@ async def test_a_stranger_with_the_key_would_be_seen() -> None:
 
 def test_it_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is bounded, for emulators that run for days; a peak is never forgotten."""
-    monkeypatch.setattr(ledger_module, "LIMIT", 10)
+    monkeypatch.setattr(ledger_module, "ROWS_MAX", 10)
     ledger = Ledger()
     fields: dict[str, Any] = {"wall": 0.0, "kind": "list", "method": "GET", "path": "/"}
     for i in range(25):

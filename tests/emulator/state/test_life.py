@@ -291,10 +291,10 @@ async def test_it_speaks_for_itself() -> None:
     async with emulator(slots={"video": 2}) as emu:
         assert emu.env() == {"KLING_BASE_URL": emu.url, "KLING_API_KEY": "emulator-key"}
         assert emu.url in emu.banner() and "emulator:fail" in emu.banner() and "video 2" in emu.banner()
-        assert repr(emu) == f"<Emulator {emu.url} <Pools video 0+0/2> 0 tasks>"
+        assert repr(emu) == f"<Emulator {emu.url} <SlotPools video 0+0/2> 0 tasks>"
         with pytest.raises(RuntimeError, match="runs already"):
             await emu.start()
-    assert repr(emu) == "<Emulator stopped <Pools video 0+0/2> 0 tasks>"
+    assert repr(emu) == "<Emulator stopped <SlotPools video 0+0/2> 0 tasks>"
     pair = emulator(api_key=None, access_key="a", secret_key="b")
     assert set(pair.env()) == {"KLING_BASE_URL", "KLING_ACCESS_KEY", "KLING_SECRET_KEY"}
 

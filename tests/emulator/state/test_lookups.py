@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from kling_async.emulator.http.answers import Refusal
-from kling_async.emulator.state.library import KEPT, Library
-from kling_async.emulator.state.lookups import LOOKUPS, Source, look_up
+from kling_async.emulator.judging.refusals import Refusal
+from kling_async.emulator.state.items import TaskSource
+from kling_async.emulator.state.library import RESULT_LIFETIME, Library
+from kling_async.emulator.state.lookups import LOOKUPS, look_up
 from kling_async.testing import Audio, Clip, Editing, Element, Face, Faces, Voice
 from tests.emulator.support import sound
 
@@ -33,7 +34,7 @@ def library(clock: Clock | None = None) -> Library:
     """Return a library with one or two things of each kind."""
     ids, clock = count(1000), clock or Clock()
     made = Library(lambda: clock.now, lambda: str(next(ids)))
-    things = (
+    items = (
         Clip(id="old"),
         Clip(id="first", model="kling-v1"),
         Clip(id="new", model="kling-v2-6", mode="pro"),
@@ -57,8 +58,8 @@ def library(clock: Clock | None = None) -> Library:
         Element(id=FILMED, kind="video_refer"),
         Element(id=8, deleted=True),
     )
-    for thing in things:
-        made.keep(thing)
+    for item in items:
+        made.add(item)
     return made
 
 
@@ -200,7 +201,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
 ]
 
 
-def found(endpoint: str, body: dict[str, Any], known: Library | None = None) -> Source | str:
+def found(endpoint: str, body: dict[str, Any], known: Library | None = None) -> TaskSource | str:
     """Return what a body works on, or the words of the refusal."""
     if "audio_id" in body.get("face_choose", [{}])[0]:
         body["face_choose"][0].pop("sound_file", None)
@@ -213,7 +214,7 @@ def found(endpoint: str, body: dict[str, Any], known: Library | None = None) -> 
 @pytest.mark.parametrize(("endpoint", "passes", "fails", "words"), CASES)
 def test_what_is_named(endpoint: str, passes: dict[str, Any], fails: dict[str, Any], words: str) -> None:
     """What exists and fits is found; what does not is refused in words that say why."""
-    assert isinstance(found(endpoint, passes), Source)
+    assert isinstance(found(endpoint, passes), TaskSource)
     said = str(found(endpoint, fails))
     assert said.startswith("1201: ") and words in said
 
@@ -221,7 +222,7 @@ def test_what_is_named(endpoint: str, passes: dict[str, Any], fails: dict[str, A
 def test_every_lookup_is_tried() -> None:
     """There is a case above for each; endpoints that name nothing find nothing."""
     assert {endpoint for endpoint, *_ in CASES} == set(LOOKUPS)
-    assert found("text_to_video", {}) == Source()
+    assert found("text_to_video", {}) == TaskSource()
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,7 @@ def test_lengths_follow_from_what_is_worked_on(
 ) -> None:
     """From the sound, the video, or as the API fixes it; what nobody sees lasts 5 s."""
     source = found(endpoint, body)
-    assert isinstance(source, Source) and source.seconds == seconds
+    assert isinstance(source, TaskSource) and source.seconds == seconds
 
 
 def test_what_was_made_dies() -> None:
@@ -250,11 +251,11 @@ def test_what_was_made_dies() -> None:
     clock = Clock()
     known = library(clock)
     clock.now = 86400.0
-    assert isinstance(found("multi_elements", edit("marked"), known), Source)
+    assert isinstance(found("multi_elements", edit("marked"), known), TaskSource)
     clock.now += 1
     assert "Session not found" in str(found("multi_elements", edit("marked"), known))
-    clock.now = KEPT
-    assert isinstance(found("video_extend", {"video_id": "old"}, known), Source)
+    clock.now = RESULT_LIFETIME
+    assert isinstance(found("video_extend", {"video_id": "old"}, known), TaskSource)
     clock.now += 1
     for endpoint, body, words in (
         ("video_extend", {"video_id": "old"}, "From video not found"),
@@ -263,4 +264,4 @@ def test_what_was_made_dies() -> None:
     ):
         assert words in str(found(endpoint, body, known))
     living = {"element_list": [SUBJECT], "voice_list": [{"voice_id": "mine"}]}
-    assert isinstance(found("image_to_video", living, known), Source)
+    assert isinstance(found("image_to_video", living, known), TaskSource)

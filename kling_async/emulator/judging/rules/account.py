@@ -1,10 +1,10 @@
-"""Rules of the questions after the account's bills."""
+"""Rules for the calls that read the account's bills."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from kling_async.emulator.http.answers import Refusal
+from kling_async.emulator.judging.refusals import Refusal
 
 if TYPE_CHECKING:
     from kling_async.emulator.judging.rules.shared import Body, Rule
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 __all__ = ["RULES"]
 
 
-def window_or_cursor(body: Body) -> None:
-    """The first page has a window of time; the pages behind it follow from the cursor alone."""
+def check_window_or_cursor(body: Body) -> None:
+    """Require a time window, except with a cursor: the following pages depend on the cursor alone."""
     if "cursor" in body:
         return
     for name in ("start_time", "end_time"):
@@ -23,14 +23,14 @@ def window_or_cursor(body: Body) -> None:
         raise Refusal(1201, "end_time must be later than start_time")
 
 
-def one_kind_of_package(body: Body) -> None:
-    """Packages are told by name or by id."""
+def check_package_filters(body: Body) -> None:
+    """Refuse filters by package name and by package id in the same request."""
     keys = {entry["key"] for entry in body.get("filters", ())}
     if "cursor" not in body and {"package_name", "package_id"} <= keys:
         raise Refusal(1201, "filters: package_name and package_id cannot be used together")
 
 
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
-    "account_billing_package": (window_or_cursor, one_kind_of_package),
-    "account_billing_balance": (window_or_cursor,),
+    "account_billing_package": (check_window_or_cursor, check_package_filters),
+    "account_billing_balance": (check_window_or_cursor,),
 }

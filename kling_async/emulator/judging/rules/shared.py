@@ -1,4 +1,4 @@
-"""Rules that several endpoints share. A rule gets the fields that are set and raises `Refusal`."""
+"""Rules that several endpoints share, and makers of rules."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from kling_async.emulator.http.answers import Refusal
+from kling_async.emulator.judging.refusals import Refusal
 
 __all__ = [
     "Body",
     "Rule",
-    "customized",
-    "exactly_one",
-    "names_point_somewhere",
-    "prompt_or_shots",
-    "prompts",
-    "shots_add_up",
+    "check_exactly_one",
+    "check_prompt_names",
+    "check_prompt_or_shots",
+    "check_shots",
+    "has_custom_shots",
+    "prompts_of",
 ]
 
 Body = dict[str, Any]
@@ -25,43 +25,43 @@ Rule = Callable[[Body], None]
 _NAME: Final = re.compile(r"<<<([a-z]+)_(\d+)>>>")
 
 
-def exactly_one(*names: str, within: str = "") -> Rule:
-    """Return the rule that one of these fields is set, and only one; they may be ``within`` an object."""
+def check_exactly_one(*names: str, within: str = "") -> Rule:
+    """Return the rule that exactly one of the named fields is set; ``within`` names an enclosing object."""
 
-    def one_of_them(body: Body) -> None:
+    def check(body: Body) -> None:
         fields = body[within] if within else body
         if sum(name in fields for name in names) != 1:
             raise Refusal(1201, f"exactly one of {' and '.join(names)} is required")
 
-    return one_of_them
+    return check
 
 
-def customized(body: Body) -> bool:
-    """Whether the shots are given one by one."""
+def has_custom_shots(body: Body) -> bool:
+    """Tell whether the request describes its shots one by one, in multi_prompt."""
     return bool(body.get("multi_shot")) and body.get("shot_type") == "customize"
 
 
-def prompts(body: Body) -> list[str]:
-    """Return the texts that count: those of the shots, or the one prompt."""
-    if customized(body):
+def prompts_of(body: Body) -> list[str]:
+    """Return the prompts in effect: those of custom shots, else the single prompt if there is one."""
+    if has_custom_shots(body):
         return [shot["prompt"] for shot in body.get("multi_prompt", [])]
     return [body["prompt"]] if "prompt" in body else []
 
 
-def prompt_or_shots(body: Body) -> None:
-    """A text is needed unless the shots are given one by one."""
-    if not customized(body) and not body.get("prompt"):
+def check_prompt_or_shots(body: Body) -> None:
+    """Require a prompt unless the shots are described one by one."""
+    if not has_custom_shots(body) and not body.get("prompt"):
         raise Refusal(1201, "prompt is required")
 
 
-def shots_add_up(body: Body) -> None:
-    """Several shots need a type; given one by one they count from 1 and last as long as the whole.
+def check_shots(body: Body) -> None:
+    """Require a type of several shots; custom shots count from 1 and add up to the task's duration.
 
-    An edited video keeps its own length, which is not known here.
+    The sum is not checked for an edit of a video, which keeps the length of that video: unknown here.
     """
     if body.get("multi_shot") and "shot_type" not in body:
         raise Refusal(1201, "shot_type is required when multi_shot is true")
-    if not customized(body):
+    if not has_custom_shots(body):
         return
     shots: list[Body] = body.get("multi_prompt", [])
     if not shots:
@@ -73,17 +73,17 @@ def shots_add_up(body: Body) -> None:
         raise Refusal(1201, "multi_prompt: the sum of duration must equal the duration of the task")
 
 
-def names_point_somewhere(**lists: str) -> Rule:
-    """Return the rule that ``<<<image_2>>>`` in a prompt names the second entry of a list that has one.
+def check_prompt_names(**lists: str) -> Rule:
+    """Return the rule that a name such as ``<<<image_2>>>`` in a prompt has an entry in the list it means.
 
     Args:
-        **lists: By the word of the name, the field that is counted. Other words pass.
+        **lists: The list field that each word stands for. Names with other words are not checked.
     """
 
-    def pointed_at(body: Body) -> None:
-        for text in prompts(body):
+    def check(body: Body) -> None:
+        for text in prompts_of(body):
             for word, number in _NAME.findall(text):
                 if word in lists and not 1 <= int(number) <= len(body.get(lists[word], ())):
                     raise Refusal(1201, f"prompt: <<<{word}_{number}>>> is not in {lists[word]}")
 
-    return pointed_at
+    return check

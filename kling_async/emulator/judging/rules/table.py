@@ -1,8 +1,8 @@
-"""What no single field can break: rules between fields, and what a model can do.
+"""The rules of each endpoint, and the one function that applies them.
 
-Each rule gets the fields that are set, already judged one by one, and raises `Refusal`. The rules that only
-some endpoints have are named in `RULES`; what a model can do is the same check everywhere, by the reference.
-What hangs on things made earlier is not here but in `lookups`.
+`RULES` names the rules between fields that only some endpoints have. The capabilities of a model are checked
+in the same way for all endpoints, by the reference. Rules that depend on earlier results of the account are
+not here but in ``state.lookups``.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from kling_async.emulator.judging.rules import account, image, speech, video
 from kling_async.emulator.judging.rules.capabilities import check_capabilities
 
 if TYPE_CHECKING:
-    from kling_async.emulator.judging.reference import Endpoint
+    from kling_async.emulator.judging.reference import ReferenceEndpoint
     from kling_async.emulator.judging.rules.shared import Body, Rule
 
-__all__ = ["RULES", "check_capabilities", "check_rules", "resolved"]
+__all__ = ["RULES", "check_rules", "with_defaults"]
 
 RULES: Final[dict[str, tuple[Rule, ...]]] = video.RULES | speech.RULES | image.RULES | account.RULES
-"""The rules of each endpoint, in the order in which they are judged."""
+"""The rules of each endpoint, in the order in which they are checked."""
 
 
-def check_rules(endpoint: Endpoint, body: Body) -> None:
-    """Refuse a body whose fields contradict each other or the model."""
+def check_rules(endpoint: ReferenceEndpoint, body: Body) -> None:
+    """Refuse a body whose fields contradict each other or exceed the capabilities of the model."""
     for rule in RULES.get(endpoint.name, ()):
         rule(body)
-    check_capabilities(endpoint, resolved(endpoint, body))
+    check_capabilities(endpoint, with_defaults(endpoint, body))
 
 
-def resolved(endpoint: Endpoint, body: Body) -> Body:
-    """Return the body with the API's defaults filled in."""
+def with_defaults(endpoint: ReferenceEndpoint, body: Body) -> Body:
+    """Return a copy of the body in which unset fields have the API's defaults."""
     defaults = {name: param["default"] for name, param in endpoint.params.items() if "default" in param}
     return defaults | body

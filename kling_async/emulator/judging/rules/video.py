@@ -1,16 +1,16 @@
-"""Rules of what makes videos from texts, pictures and videos."""
+"""Rules for making videos from texts, images and videos."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from kling_async.emulator.http.answers import Refusal
 from kling_async.emulator.judging.reference import REFERENCE
+from kling_async.emulator.judging.refusals import Refusal
 from kling_async.emulator.judging.rules.shared import (
-    exactly_one,
-    names_point_somewhere,
-    prompt_or_shots,
-    shots_add_up,
+    check_exactly_one,
+    check_prompt_names,
+    check_prompt_or_shots,
+    check_shots,
 )
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["RULES"]
 
 REFERENCE_SECONDS: Final = range(3, 11)
-"""Lengths of what follows a reference video."""
+"""Seconds that a video with a reference video may last."""
 
 
-def one_camera_movement(body: Body) -> None:
-    """A simple movement is exactly one; the composed ones take no config."""
+def check_camera_control(body: Body) -> None:
+    """Require exactly one value of a simple camera movement, and no config of the composed ones."""
     camera: Body | None = body.get("camera_control")
     if camera is None:
         return
@@ -37,23 +37,23 @@ def one_camera_movement(body: Body) -> None:
 # --- image to video ----------------------------------------------------------------------------
 
 
-def a_start_frame(body: Body) -> None:
-    """A picture is needed, and no model that is served takes an end frame alone."""
+def check_start_frame(body: Body) -> None:
+    """Require a start frame: no model in service takes an end frame alone."""
     if "image" not in body and "image_tail" not in body:
         raise Refusal(1201, "image or image_tail is required")
     if "image" not in body:
         raise Refusal(1201, "Image tail is not supported without image")
 
 
-def one_way_to_move(body: Body) -> None:
-    """End frame, motion brush and camera control exclude each other."""
+def check_motion_fields(body: Body) -> None:
+    """Refuse more than one of end frame, motion brush and camera control."""
     brush = "static_mask" in body or "dynamic_masks" in body
     if sum((brush, "image_tail" in body, "camera_control" in body)) > 1:
         raise Refusal(1201, "only one of image_tail, static_mask or dynamic_masks, and camera_control")
 
 
-def end_frame_alone(body: Body) -> None:
-    """No end frame with several shots, nor with the sound of kling-v2-6."""
+def check_image_tail(body: Body) -> None:
+    """Refuse an end frame with several shots, and with the sound of kling-v2-6."""
     if "image_tail" not in body:
         return
     if body.get("multi_shot"):
@@ -62,8 +62,8 @@ def end_frame_alone(body: Body) -> None:
         raise Refusal(1201, "Image tail is not supported when sound is on")
 
 
-def voices_or_elements(body: Body) -> None:
-    """Voices exclude elements, and are heard only with the sound on."""
+def check_voice_list(body: Body) -> None:
+    """Refuse voices beside elements, and voices while the sound is off."""
     if not body.get("voice_list"):
         return
     if body.get("element_list"):
@@ -75,8 +75,8 @@ def voices_or_elements(body: Body) -> None:
 # --- omni video --------------------------------------------------------------------------------
 
 
-def frames_in_order(body: Body) -> None:
-    """One first frame and one end frame at most, the end only with a start, never with a base video."""
+def check_frame_order(body: Body) -> None:
+    """Refuse doubled frames, an end frame without a first one, and frames beside a base video."""
     frames = _frames(body)
     if len(frames) != len(set(frames)):
         raise Refusal(1201, "image_list: at most one first_frame and one end_frame")
@@ -86,8 +86,8 @@ def frames_in_order(body: Body) -> None:
         raise Refusal(1201, "image_list: no first or end frame together with a base video")
 
 
-def frames_of_o1(body: Body) -> None:
-    """This model takes frames among two pictures at most, and both of them without elements."""
+def check_o1_frames(body: Body) -> None:
+    """Refuse frames among more than two images, and two frames with elements, for kling-video-o1."""
     if body.get("model_name", "kling-video-o1") != "kling-video-o1":
         return
     frames = _frames(body)
@@ -97,8 +97,8 @@ def frames_of_o1(body: Body) -> None:
         raise Refusal(1201, "element_list is not supported with first_frame and end_frame by kling-video-o1")
 
 
-def silent_beside_a_video(body: Body) -> None:
-    """With a video the sound is off, and what follows one lasts 3 to 10 s."""
+def check_video_list(body: Body) -> None:
+    """Refuse sound beside a video, and durations other than 3 to 10 s beside a reference video."""
     videos = _videos(body)
     if videos and body.get("sound") == "on":
         raise Refusal(1201, "sound must be off when video_list is set")
@@ -117,33 +117,33 @@ def _videos(body: Body) -> list[str]:
 # --- the others --------------------------------------------------------------------------------
 
 
-def element_follows_the_clip(body: Body) -> None:
-    """An element can only look as the person in the clip does."""
+def check_character_orientation(body: Body) -> None:
+    """Refuse an element unless the character looks where the person in the video does."""
     if body.get("element_list") and body["character_orientation"] != "video":
         raise Refusal(1201, "character_orientation must be video when element_list is set")
 
 
-IMAGES_OF_EDIT: Final = {"addition": (1, 2), "swap": (1, 1), "removal": (0, 0)}
+EDIT_IMAGES: Final = {"addition": (1, 2), "swap": (1, 1), "removal": (0, 0)}
 
 
-def images_of_the_edit(body: Body) -> None:
-    """Putting in takes one or two pictures, replacing one, taking out none."""
-    low, high = IMAGES_OF_EDIT[body["edit_mode"]]
+def check_edit_images(body: Body) -> None:
+    """Require one or two images for an addition, one for a swap, none for a removal."""
+    low, high = EDIT_IMAGES[body["edit_mode"]]
     if not low <= len(body.get("image_list", ())) <= high:
         bounds = f"{low}" if low == high else f"{low} or {high}"
         raise Refusal(1201, f"image_list must hold {bounds} images when edit_mode is {body['edit_mode']}")
 
 
-def edit_names_all(body: Body) -> None:
-    """The prompt names the video and each picture."""
+def check_edit_prompt(body: Body) -> None:
+    """Require that the prompt names the video and each image."""
     names = ["<<<video_1>>>", *(f"<<<image_{i}>>>" for i, _ in enumerate(body.get("image_list", ()), 1))]
     for name in names:
         if name not in body["prompt"]:
             raise Refusal(1201, f"prompt must name {name}")
 
 
-def pictures_of_the_scene(body: Body) -> None:
-    """A scene of two people takes two pictures, every other one takes one."""
+def check_scene_images(body: Body) -> None:
+    """Require two images for an effect with two people, one for every other known effect."""
     scene = body["effect_scene"]
     if scene in REFERENCE.dual_scenes and "images" not in body["input"]:
         raise Refusal(1201, f"input.images is required by effect_scene '{scene}'")
@@ -152,31 +152,31 @@ def pictures_of_the_scene(body: Body) -> None:
 
 
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
-    "text_to_video": (shots_add_up, prompt_or_shots, one_camera_movement),
+    "text_to_video": (check_shots, check_prompt_or_shots, check_camera_control),
     "image_to_video": (
-        a_start_frame,
-        one_way_to_move,
-        end_frame_alone,
-        voices_or_elements,
-        shots_add_up,
-        prompt_or_shots,
-        one_camera_movement,
-        names_point_somewhere(element="element_list", voice="voice_list"),
+        check_start_frame,
+        check_motion_fields,
+        check_image_tail,
+        check_voice_list,
+        check_shots,
+        check_prompt_or_shots,
+        check_camera_control,
+        check_prompt_names(element="element_list", voice="voice_list"),
     ),
     "omni_video": (
-        frames_in_order,
-        frames_of_o1,
-        silent_beside_a_video,
-        shots_add_up,
-        prompt_or_shots,
-        names_point_somewhere(image="image_list", element="element_list", video="video_list"),
+        check_frame_order,
+        check_o1_frames,
+        check_video_list,
+        check_shots,
+        check_prompt_or_shots,
+        check_prompt_names(image="image_list", element="element_list", video="video_list"),
     ),
-    "motion_control": (element_follows_the_clip,),
+    "motion_control": (check_character_orientation,),
     "multi_elements": (
-        images_of_the_edit,
-        edit_names_all,
-        names_point_somewhere(image="image_list"),
+        check_edit_images,
+        check_edit_prompt,
+        check_prompt_names(image="image_list"),
     ),
-    "multi_elements.init_selection": (exactly_one("video_id", "video_url"),),
-    "video_effects": (exactly_one("image", "images", within="input"), pictures_of_the_scene),
+    "multi_elements.init_selection": (check_exactly_one("video_id", "video_url"),),
+    "video_effects": (check_exactly_one("image", "images", within="input"), check_scene_images),
 }

@@ -1,15 +1,15 @@
-"""JSON that may be anything, as strangers send it."""
+"""Parsing of JSON objects from untrusted bytes."""
 
 from __future__ import annotations
 
 import json
 from typing import Any, cast
 
-__all__ = ["json_object"]
+__all__ = ["parse_object"]
 
 
-def json_object(raw: bytes) -> dict[str, Any] | None:
-    """Return the JSON object in ``raw``, None if there is none."""
+def parse_object(raw: bytes) -> dict[str, Any] | None:
+    """Return the JSON object in ``raw``, None if ``raw`` is not JSON or not an object."""
     try:
         value = json.loads(raw)
     except ValueError:

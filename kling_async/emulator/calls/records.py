@@ -1,0 +1,80 @@
+"""Tasks as the answers show them: after a create, to a query under ``/v1``, and at ``/tasks``."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from kling_async.emulator.calls.fields import deductions, number_text
+from kling_async.emulator.calls.results import RESULTS, has_watermark
+from kling_async.emulator.judging.reference import REFERENCE
+
+if TYPE_CHECKING:
+    from kling_async.emulator.calls.fields import Links
+    from kling_async.emulator.state.tasks import Task
+
+__all__ = ["as_created", "as_queried", "as_unified"]
+
+
+def as_created(task: Task) -> dict[str, Any]:
+    """Return the ``data`` of the answer to a create."""
+    return _record(task, REFERENCE.endpoints[task.endpoint].answers.task_info_at_once)
+
+
+def as_queried(task: Task, links: Links) -> dict[str, Any]:
+    """Return the ``data`` of the answer to a query; a failed task has price 0."""
+    answers = REFERENCE.endpoints[task.endpoint].answers
+    data: dict[str, Any] = _record(task, answers.external_task_id)
+    data["task_status_msg"] = task.message
+    clip = task.source.clip
+    if answers.parent_video and clip is not None:
+        url = clip.url or links(clip.id)("0.mp4")
+        parent = {"id": clip.id, "url": url, "duration": number_text(clip.seconds)}
+        data["task_info"] = {**data.get("task_info", {}), "parent_video": parent}
+    if answers.watermark_info:
+        data["watermark_info"] = {"enabled": has_watermark(task)}
+    if task.done:
+        data |= deductions(task.units if task.status == "succeed" else Decimal(0))
+    if task.status == "succeed":
+        data["task_result"] = RESULTS[task.endpoint](task, links)
+    return data
+
+
+def _record(task: Task, with_info: bool) -> dict[str, Any]:
+    info = {"external_task_id": task.external_task_id} if task.external_task_id else {}
+    return {
+        "task_id": task.task_id,
+        "task_status": task.status,
+        **({"task_info": info} if with_info else {}),
+        "created_at": task.times.created_ms,
+        "updated_at": task.times.updated_ms,
+    }
+
+
+def as_unified(task: Task, links: Links) -> dict[str, Any]:
+    """Return a task as ``/tasks`` shows it: with other names, no task_info, and all results in one array."""
+    data: dict[str, Any] = {
+        "id": task.task_id,
+        "status": "succeeded" if task.status == "succeed" else task.status,
+        "message": task.message,
+        "create_time": task.times.created_ms,
+        "update_time": task.times.updated_ms,
+    }
+    if task.external_task_id:
+        data["external_id"] = task.external_task_id
+    if task.status == "succeed":
+        result = RESULTS[task.endpoint](task, links)
+        data["outputs"] = [
+            {"type": _output_type(name)} | {k: v for k, v in item.items() if k != "index"}
+            for name, items in result.items()
+            if isinstance(items, list)
+            for item in items
+        ]
+        amount = number_text(task.units)
+        data["billing"] = [{"charge_type": "unit", "amount": amount, "package_type": task.pool}]
+    return data
+
+
+def _output_type(name: str) -> str:
+    """Return the type of the entries of a result's array: ``image`` for ``series_images``."""
+    return name.rpartition("_")[2].removesuffix("s")
