@@ -1,4 +1,4 @@
-"""For tests of programs that use this library: a Kling API that costs nothing and fails on demand.
+"""An emulated Kling API for tests of programs that use this library: free of cost, and failing on demand.
 
 ::
 
@@ -8,7 +8,7 @@
             ...
         assert emu.ledger.peak("video") <= 2
 
-A fresh one for each test, in the test's own event loop, on a free port of loopback. On a loop with a virtual
+Start a new emulator in each test. It runs in the test's event loop, on a free port of loopback; with a virtual
 clock, tasks of minutes end at once.
 """
 
@@ -48,4 +48,4 @@ __all__ = [
 ]
 
 emulator = Emulator
-"""``async with emulator(...) as emu``; its arguments are those of `Emulator`."""
+"""Alias of `Emulator`, for ``async with emulator(...) as emu``."""

@@ -37,10 +37,7 @@ class Allowances(NamedTuple):
 
 ALLOWED: Final = Allowances(
     levels=30,
-    circles=(
-        frozenset({"batch.job", "batch.planner", "batch.report"}),
-        frozenset({"emulator.library", "emulator.lookups", "emulator.shelves", "emulator.tasks"}),
-    ),
+    circles=(frozenset({"batch.job", "batch.planner", "batch.report"}),),
 )
 """To be removed. A test fails as soon as one of these is no longer needed."""
 

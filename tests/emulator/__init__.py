@@ -1,1 +1,4 @@
-"""Tests of the emulator, by plain HTTP: never by our own client."""
+"""Tests of the emulator, over plain HTTP and never with this package's client.
+
+The folders mirror the storeys of ``kling_async.emulator``.
+"""

@@ -1,4 +1,4 @@
-"""The facts about the API that the tests hold the emulator against: a copy made apart from its own."""
+"""Facts about the API to test the emulator against, in a copy made independently of the emulator's."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ ENDPOINTS: dict[str, Any] = json.loads(
 )["endpoints"]
 
 MAKERS = [name for name, row in ENDPOINTS.items() if "create" in row]
-"""The endpoints that make tasks."""
+"""Endpoints that make tasks."""
 
 SAMPLES = (
     Clip(id="743211632612511839"),
     Editing(id="847570360458960960", marks={0: [(0.5, 0.5)]}),
     Faces(id="850508686686064678"),
 )
-"""What the samples of the reference name."""
+"""Library items that the samples of the reference name."""
 
 
 def path(name: str) -> str:
-    """Return where an endpoint is."""
+    """Return the path of an endpoint."""
     row = ENDPOINTS[name]
     return str((row.get("create") or row["call"])["path"])
 
 
 def sample(name: str, **changes: Any) -> dict[str, Any]:
-    """Return an endpoint's sample request with some fields changed; None takes one away."""
+    """Return an endpoint's sample request with some fields changed; None removes a field."""
     body = {**ENDPOINTS[name].get("example", {}).get("request", {}), **changes}
     return {key: value for key, value in body.items() if value is not None}

@@ -1,4 +1,4 @@
-"""A bare HTTP caller of the emulator, and an account to call."""
+"""Plain HTTP requests to an emulator, and small files to send along."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALL_TIME = {"start_time": "0", "end_time": "99999999999999"}
 
 
 class Reply(NamedTuple):
-    """One HTTP answer, read to its end."""
+    """One HTTP answer, read completely."""
 
     status: int
     json: Any
@@ -34,12 +34,12 @@ class Reply(NamedTuple):
 
     @property
     def code(self) -> int:
-        """The API's code."""
+        """The API's code in the envelope."""
         return int(self.json["code"])
 
     @property
     def data(self) -> Any:
-        """What the envelope holds."""
+        """The ``data`` of the envelope."""
         return self.json["data"]
 
     @property
@@ -50,7 +50,7 @@ class Reply(NamedTuple):
 
 
 class Caller:
-    """Sends requests with the API key, or with other headers."""
+    """Client that sends requests with the API key, or with other headers."""
 
     def __init__(self, emu: Emulator, session: aiohttp.ClientSession) -> None:
         self.emu, self.session = emu, session
@@ -64,7 +64,7 @@ class Caller:
         headers: dict[str, str] | None = None,
         **options: Any,
     ) -> Reply:
-        """Send a request to a path below the base URL, or to a whole address."""
+        """Send a request to a path below the base URL, or to a complete URL."""
         url = path if path.startswith("http") else self.emu.url + path
         sent = {**({} if auth is None else {"Authorization": auth}), **(headers or {})}
         async with self.session.request(method, url, headers=sent, **options) as response:
@@ -89,33 +89,33 @@ class Caller:
         return await self("POST", path, data=io.BytesIO(json.dumps(full).encode()))
 
     async def status(self, task_id: str, path: str = VIDEO) -> str:
-        """Ask for a task's status."""
+        """Query a task; return its status."""
         return str((await self("GET", f"{path}/{task_id}")).data["task_status"])
 
 
 @asynccontextmanager
 async def calling(**options: Any) -> AsyncIterator[tuple[Emulator, Caller]]:
-    """Start an emulator and a session."""
+    """Start an emulator, and yield it with a caller."""
     async with emulator(**options) as emu, aiohttp.ClientSession() as session:
         yield emu, Caller(emu, session)
 
 
 def png(width: int, height: int, extra: int = 0) -> str:
-    """Return a PNG header in Base64, with so many bytes behind it."""
+    """Return a PNG header in Base64, followed by ``extra`` bytes."""
     body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
     return base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunk + b"\0" * extra).decode()
 
 
 def jpeg(width: int, height: int) -> str:
-    """Return a JPEG's segments up to its frame header in Base64, the long way round."""
+    """Return a JPEG up to its frame header in Base64, with every kind of segment to skip before it."""
     start = b"\xff\xd8" + b"\xff\xe0\x00\x04JF" + b"\xff\x01" + b"\xff\xff"
     frame = b"\xc2" + struct.pack(">HBHHB", 17, 8, height, width, 3) + b"\0" * 9
     return base64.b64encode(start + frame).decode()
 
 
 def sound(kind: str, seconds: float, extra: int = 0) -> str:
-    """Return a sound in Base64, with so many bytes behind it; of M4A and AAC only how they begin."""
+    """Return a sound in Base64, followed by ``extra`` bytes; of M4A and AAC only the first bytes."""
     data = {
         "mp3": b"ID3\x04\x00\x00\x00\x00\x00\x05extra" + tones.mp3("test", seconds),
         "wav": tones.wav("test", seconds),

@@ -54,6 +54,7 @@ class Routes:
                 self._by_address["GET", endpoint.path] = ("list", endpoint)
             else:
                 kind = "costs" if endpoint.name == "account_costs" else "call"
+                # Both element services document the same path for deletion; the newer one answers.
                 self._by_address.setdefault((endpoint.method, endpoint.path), (kind, endpoint))
         self._paths = {path for _, path in self._by_address}
 

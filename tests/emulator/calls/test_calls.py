@@ -1,4 +1,4 @@
-"""The calls answered at once, and what they leave for later: faces, marks, speech, elements, voices."""
+"""Synchronous calls, and what they leave for later ones: faces, marks, speech, elements, voices."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ URL = "https://example.com/clip.mp4"
 
 
 async def post(call: Caller, name: str, **body: Any) -> Reply:
-    """Call an endpoint."""
+    """Call a synchronous endpoint."""
     return await call("POST", path(name), json=body)
 
 
 async def mark(call: Caller, step: str, **body: Any) -> dict[str, Any]:
-    """Make a step of marking; return the data, which holds nothing undescribed."""
+    """Make one call of an editing session; return the data, which has documented fields only."""
     name = f"multi_elements.{step}_selection"
     data: dict[str, Any] = (await post(call, name, **body)).data
     assert paths_of(data) <= described(ENDPOINTS[name])
@@ -47,7 +47,7 @@ async def made(call: Caller, name: str, **changes: Any) -> dict[str, Any]:
 
 
 async def test_marking_a_video() -> None:
-    """From a video to an edit: read, mark, look, edit; the result knows its session."""
+    """A video is read, marked, previewed and edited; the result names its session."""
     async with calling() as (_, call):
         read = await mark(call, "init", video_url=URL, video_id="")
         session = read["session_id"]
@@ -68,8 +68,8 @@ async def test_marking_a_video() -> None:
         assert video["session_id"] == session
 
 
-async def test_marks_come_and_go() -> None:
-    """Deleted by exactly the same points, or all at once; without any there is nothing to take out."""
+async def test_marks_are_removed() -> None:
+    """Marks are removed by exactly the same points, or all at once; a removal without marks is refused."""
     async with calling() as (_, call):
         session = (await mark(call, "init", video_url=URL))["session_id"]
         here: dict[str, Any] = {"session_id": session, "frame_index": 3}
@@ -88,7 +88,7 @@ async def test_marks_come_and_go() -> None:
 
 
 async def test_marks_have_limits() -> None:
-    """Ten points in a frame, ten frames, frames that exist; nothing is recognised on the very edge."""
+    """Ten points per frame, ten frames, existing frames only; on a frame's edge nothing is recognised."""
     async with calling() as (_, call):
         session = (await mark(call, "init", video_url=URL))["session_id"]
 
@@ -111,7 +111,7 @@ async def test_marks_have_limits() -> None:
     ("seconds", "status"), [(1.9, 1), (2, 0), (5, 0), (6, 1), (7, 0), (10, 0), (10.1, 1)]
 )
 async def test_videos_of_a_wrong_length_are_refused_within_the_answer(seconds: float, status: int) -> None:
-    """Code 0, another status, no session; unknown ids are an error of the API."""
+    """The answer has code 0, another status and no session; an unknown id is an error of the API."""
     async with calling() as (emu, call):
         emu.know(Clip(id="7", seconds=seconds))
         data = await mark(call, "init", video_id="7")
@@ -121,7 +121,7 @@ async def test_videos_of_a_wrong_length_are_refused_within_the_answer(seconds: f
 
 
 async def test_a_session_lives_for_a_day() -> None:
-    """All its steps are refused then."""
+    """All steps of an expired session are refused."""
     async with calling() as (_, call):
         session = (await mark(call, "init", video_url=URL))["session_id"]
         await asyncio.sleep(86400)
@@ -136,7 +136,7 @@ async def test_a_session_lives_for_a_day() -> None:
 
 
 async def test_lip_sync_from_face_to_video() -> None:
-    """Identify, speak, choose, create: the video is as long as its source, which is shown."""
+    """Identify, speak, choose, create: the video is as long as its source, which the answer shows."""
     async with calling(units={"video": 10}) as (emu, call):
         found = (await post(call, "identify_face", video_url=URL, video_id="")).data
         assert [face["face_id"] for face in found["face_data"]] == ["0", "1"]
@@ -163,7 +163,7 @@ async def test_lip_sync_from_face_to_video() -> None:
 
 
 async def test_voices_of_elements_do_not_read_texts() -> None:
-    """A preset voice is refused there; the speed is rounded to what there is."""
+    """Text to speech refuses preset voices of elements, and rounds the speed to its bounds."""
     async with calling() as (_, call):
         preset = (await call("GET", path("custom_voices.presets"))).data[0]["task_result"]["voices"][0]
         words = sample("text_to_speech", voice_id=preset["voice_id"])
@@ -173,7 +173,7 @@ async def test_voices_of_elements_do_not_read_texts() -> None:
 
 
 async def test_masks_of_a_picture() -> None:
-    """Four kinds; one that was not found has no file."""
+    """All four kinds of masks are listed; the one that was not found has no file."""
     async with calling() as (_, call):
         data = (await post(call, "image_recognize", image=URL)).data
         masks = data["task_result"]["images"]
@@ -184,7 +184,7 @@ async def test_masks_of_a_picture() -> None:
 
 
 async def test_calls_cost_and_may_be_refused() -> None:
-    """A call with a price needs units and a pack; one that is refused costs nothing; others are free."""
+    """A call with a price needs units and a pack; refused ones and those without a price cost nothing."""
     async with calling(slots={"image": 9}) as (_, call):
         assert (await post(call, "image_recognize", image=URL)).refusal[1] == 1102
         assert (await call("GET", path("custom_elements.presets"))).code == 0
@@ -205,7 +205,7 @@ async def test_calls_cost_and_may_be_refused() -> None:
 
 
 async def test_calls_can_go_wrong_by_script() -> None:
-    """Faults know them by kind and by name; a refusal within code 0 is scripted too."""
+    """Faults select calls by kind and by name; a refusal within code 0 can be scripted, too."""
     async with calling() as (emu, call):
         emu.fault("call", status=503, code=5001)
         assert (await post(call, "identify_face", video_url=URL)).refusal[:2] == (503, 5001)
@@ -218,7 +218,7 @@ async def test_calls_can_go_wrong_by_script() -> None:
 
 
 async def test_an_element_lives_until_it_is_deleted() -> None:
-    """Made by a task, used in a video, deleted by its number as text, then refused and shown as deleted."""
+    """An element is made, used, deleted by its number as text, then refused and shown as deleted."""
     async with calling() as (_, call):
         (element,) = (await made(call, "custom_elements"))["elements"]
         its_id = element["element_id"]
@@ -245,7 +245,7 @@ async def test_an_element_lives_until_it_is_deleted() -> None:
 
 
 async def test_an_element_may_come_from_a_video_and_speak() -> None:
-    """Its voice is one of the library; pictures cannot use it, videos can."""
+    """Its voice comes from the library; image endpoints refuse it, video endpoints accept it."""
     async with calling() as (_, call):
         (voice,) = (await made(call, "custom_voices"))["voices"]
         film = {"element_image_list": None, "element_video_list": {"refer_videos": [{"video_url": URL}]}}
@@ -262,7 +262,7 @@ async def test_an_element_may_come_from_a_video_and_speak() -> None:
 
 
 async def test_a_voice_lives_until_it_is_deleted() -> None:
-    """Made from an address, heard, used in a video, deleted."""
+    """A voice is made from a URL, heard, used in a video, and deleted."""
     async with calling() as (_, call):
         (voice,) = (await made(call, "custom_voices"))["voices"]
         trial = await call("GET", voice["trial_url"], auth=None)
@@ -283,7 +283,7 @@ async def test_a_voice_lives_until_it_is_deleted() -> None:
     ("name", "kind", "count"), [("custom_elements", "elements", 55), ("custom_voices", "voices", 20)]
 )
 async def test_presets_come_in_pages_and_stay(name: str, kind: str, count: int) -> None:
-    """In the form of tasks, of the vendor's own; they can be used but not deleted; no bill, no id of ours."""
+    """Presets come as tasks of the vendor, can be used but not deleted, and cost nothing."""
     async with calling() as (_, call):
         pages = [
             (await call("GET", path(f"{name}.presets"), params={"pageNum": str(page), "pageSize": "30"})).data
@@ -303,7 +303,7 @@ async def test_presets_come_in_pages_and_stay(name: str, kind: str, count: int) 
 
 
 async def test_elements_of_the_first_service() -> None:
-    """Made at once, with small numbers; the newer calls do not know them, nor can they be deleted."""
+    """They are made at once with small ids, which newer calls neither find nor delete."""
     async with calling() as (emu, call):
         body = sample("custom_elements_v0", tag_list=[{"tag_id": "o_104"}])
         elements = [(await post(call, "custom_elements_v0", **body)).data for _ in range(2)]
@@ -322,7 +322,7 @@ async def test_elements_of_the_first_service() -> None:
 
 
 async def test_an_extended_video_is_extended_again() -> None:
-    """Each names the one before, grows by 5 s, and costs by the model and mode of the first."""
+    """Each extension names the video before, adds 5 s, and costs by the model and mode of the first one."""
     async with calling() as (emu, call):
         emu.know(Clip(id="7", mode="pro"))
         video_id, lengths = "7", list[str]()
@@ -339,7 +339,7 @@ async def test_an_extended_video_is_extended_again() -> None:
 
 
 async def test_a_video_made_here_is_known_once_it_has_succeeded() -> None:
-    """Not while it runs, nor if it failed; of a failed task nothing is left."""
+    """The video of a running or failed task cannot be named; that of a succeeded one can."""
     async with calling() as (emu, call):
         ids = [(await call.video(duration="10")).data["task_id"] for _ in range(2)]
         results = [emu.tasks[task_id].output.id for task_id in ids]

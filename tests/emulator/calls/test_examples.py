@@ -1,4 +1,4 @@
-"""Every sample of the reference is played: its request is accepted, its answers have the sample's fields."""
+"""Samples of the reference: each request is accepted, and the answers have the sample's fields."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ CALLS = [name for name, row in ENDPOINTS.items() if "call" in row and "example" 
 
 
 def lacking(expected: Any, got: Any, at: str = "data") -> list[str]:
-    """Return where ``got`` lacks a field of ``expected``, or has another type there."""
+    """Return the paths at which ``got`` lacks a field of ``expected`` or has another type."""
     if isinstance(expected, dict):
         if not isinstance(got, dict):
             return [at]
         faults = []
         for key, value in expected.items():
             if key == "watermark_url" and not value:
-                continue  # there only when it was asked for
+                continue  # answers have it only on request
             faults += lacking(value, got[key], f"{at}.{key}") if key in got else [f"{at}.{key} is missing"]
         return faults
     if isinstance(expected, list):
@@ -34,13 +34,13 @@ def lacking(expected: Any, got: Any, at: str = "data") -> list[str]:
 
 
 def described(row: dict[str, Any]) -> set[str]:
-    """Return the paths of all that a result may hold, and of what stands above it."""
+    """Return the paths of all fields that a result may have, and of the objects around them."""
     paths = {path.replace("[]", "") for path in row["result"]}
     return paths | {path.rpartition(".")[0] for path in paths}
 
 
 def paths_of(value: Any, at: str = "") -> set[str]:
-    """Return the paths of all that an answer holds."""
+    """Return the paths of all fields of an answer."""
     if isinstance(value, list):
         return {path for item in value for path in paths_of(item, at)}
     if not isinstance(value, dict):
@@ -50,7 +50,7 @@ def paths_of(value: Any, at: str = "") -> set[str]:
 
 
 async def created(call: Caller, name: str) -> Any:
-    """Play an endpoint's sample; return the data of the answer."""
+    """Send the sample request of an endpoint; return the data of the answer."""
     reply = await call("POST", path(name), json=sample(name))
     assert reply.code == 0, reply.json
     return reply.data
@@ -58,7 +58,7 @@ async def created(call: Caller, name: str) -> Any:
 
 @pytest.mark.parametrize("name", MAKERS)
 async def test_a_sample_makes_a_task_that_ends_as_the_sample_says(name: str) -> None:
-    """Create, query and list have the sample's fields, and the result holds nothing undescribed."""
+    """Create, query and list have the sample's fields, and the result has no undocumented field."""
     row = ENDPOINTS[name]
     async with calling(slots=SLOTS) as (emu, call):
         emu.know(*SAMPLES)
@@ -74,7 +74,7 @@ async def test_a_sample_makes_a_task_that_ends_as_the_sample_says(name: str) -> 
 
 @pytest.mark.parametrize("name", MAKERS)
 async def test_the_callers_own_id_finds_a_task_only_where_documented(name: str) -> None:
-    """By the path for most; ``/tasks`` knows it in any case, and all results in its own form."""
+    """The external_task_id works in the path where documented, and always at ``/tasks``, with all results."""
     async with calling(slots=SLOTS) as (emu, call):
         emu.know(*SAMPLES)
         made = await call("POST", path(name), json=sample(name, external_task_id="mine"))
@@ -93,7 +93,7 @@ async def test_the_callers_own_id_finds_a_task_only_where_documented(name: str) 
 
 @pytest.mark.parametrize("name", CALLS)
 async def test_a_sample_call_is_answered_as_the_sample_says(name: str) -> None:
-    """Calls without a task have the sample's fields in their answer, and none that nobody described."""
+    """Synchronous calls answer with the sample's fields, and with no undocumented one."""
     row = ENDPOINTS[name]
     async with calling(slots=SLOTS) as (_, call):
         if row["call"]["method"] == "GET":
@@ -101,6 +101,6 @@ async def test_a_sample_call_is_answered_as_the_sample_says(name: str) -> None:
         else:
             reply = await call("POST", path(name), json=sample(name))
         assert reply.code == 0, reply.json
-        if "cursor" not in row["params"]:  # an empty bill says less than its sample
+        if "cursor" not in row["params"]:  # the bill is empty here, unlike that of the sample
             assert lacking(row["example"]["response"]["data"], reply.data) == []
         assert paths_of(reply.data) <= described(row) | {"code", "msg"}

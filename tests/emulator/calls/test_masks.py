@@ -1,4 +1,4 @@
-"""The mask of a mark: its two forms show the same."""
+"""Masks: both forms of a mask show the same object."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kling_async.emulator.calls.masks import mask_of
 
 
 def unpacked(text: str) -> list[int]:
-    """Read run lengths as COCO packs them."""
+    """Decode run lengths in COCO's encoding."""
     runs: list[int] = []
     at = 0
     while at < len(text):
@@ -29,7 +29,7 @@ def unpacked(text: str) -> list[int]:
 
 @pytest.mark.parametrize("points", [[(0.5, 0.5)], [(0.01, 0.99)], [(0.99, 0.01)], [(0.2, 0.3), (0.7, 0.4)]])
 def test_run_lengths_and_picture_agree(points: list[tuple[float, float]]) -> None:
-    """Column by column the runs are the pixels; the points are inside, y counted from the bottom."""
+    """Decoded column by column, the runs equal the pixels; the points are inside, with y from the bottom."""
     width, height = 64, 36
     mask = mask_of(points, width, height)
     picture = Image.open(io.BytesIO(base64.b64decode(mask["png_mask"]["base64"])))

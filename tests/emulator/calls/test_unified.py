@@ -1,4 +1,4 @@
-"""The query by ids of the second generation, which knows tasks made under ``/v1`` too."""
+"""``GET /tasks``, the second generation's query by ids, which finds tasks made under ``/v1``, too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def ask(emu: Emulator, token: str | None = None, **query: str) -> tuple[int, dict[str, Any]]:
-    """GET /tasks; return HTTP status and answer."""
+    """Send GET /tasks; return the HTTP status and the JSON."""
     headers = {"Authorization": f"Bearer {token or emu.api_key}"}
     async with (
         aiohttp.ClientSession() as session,
@@ -36,7 +36,7 @@ async def make(emu: Emulator, path: str, **body: Any) -> str:
 
 
 async def test_tasks_of_all_products_in_the_second_generations_words() -> None:
-    """Status, results and billing as that API spells them; unknown ids are left out."""
+    """Status, results and billing have that API's names; unknown ids are left out."""
     async with emulator(slots={"video": 5, "image": 9}) as emu:
         film = {"model_name": "kling-v2-6", "prompt": "x", "external_task_id": "mine"}
         video = await make(emu, "/v1/videos/text2video", **film)
@@ -60,7 +60,7 @@ async def test_tasks_of_all_products_in_the_second_generations_words() -> None:
 
 
 async def test_by_external_ids() -> None:
-    """The other parameter; one of them at a time."""
+    """Tasks are found by external_task_id with the other parameter; both parameters at once are refused."""
     async with emulator(slots={"video": 5}) as emu:
         film = {"model_name": "kling-v2-6", "prompt": "x", "external_task_id": "mine"}
         video = await make(emu, "/v1/videos/text2video", **film)
@@ -73,14 +73,14 @@ async def test_by_external_ids() -> None:
 
 @pytest.mark.parametrize(("count", "code"), [(20, 0), (21, 1201)])
 async def test_at_most_twenty_ids(count: int, code: int) -> None:
-    """As was measured: 21 are refused."""
+    """21 ids are refused, as was measured."""
     async with emulator(slots={"video": 5}) as emu:
         _, answer = await ask(emu, task_ids=",".join(map(str, range(count))))
         assert answer["code"] == code
 
 
 async def test_a_key_pair_is_refused() -> None:
-    """A JWT works under /v1 only: 401 and 1002."""
+    """A JWT works under /v1 only; at /tasks it is refused with 401/1002."""
     async with emulator(slots={"video": 5}) as emu:
         claims = {"iss": emu.access_key, "exp": int(time.time()) + 1800, "nbf": int(time.time()) - 5}
         token = jwt.encode(claims, str(emu.secret_key), algorithm="HS256")

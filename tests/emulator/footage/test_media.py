@@ -1,4 +1,4 @@
-"""The files of results: real ones, of the shape and length asked for, behind addresses that run out."""
+"""Result files: real media of the requested shape and length, behind URLs that expire."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def finished(call: Caller, path: str, task_id: str) -> list[dict[str, str]
 
 
 def boxes(data: bytes, at: int, end: int) -> dict[bytes, bytes]:
-    """Read an MP4's boxes, by type."""
+    """Return the boxes of an MP4 by type."""
     found: dict[bytes, bytes] = {}
     while at < end:
         size, kind = struct.unpack(">I4s", data[at : at + 8])
@@ -39,14 +39,14 @@ def boxes(data: bytes, at: int, end: int) -> dict[bytes, bytes]:
 
 
 def u32(data: bytes, at: int) -> int:
-    """Read four bytes."""
+    """Return the number in four bytes of a box."""
     return int.from_bytes(data[at : at + 4], "big")
 
 
 @pytest.mark.parametrize("aspect", ["16:9", "9:16", "1:1"])
 @pytest.mark.parametrize("seconds", range(3, 16))
 def test_clips_last_as_long_as_asked_for(aspect: str, seconds: int) -> None:
-    """Every table of the MP4 that tells a time agrees; the pictures are H.264 in the aspect ratio."""
+    """Every table of an MP4 that tells a time agrees; the pictures are H.264 in the aspect ratio."""
     data = mp4(aspect, seconds)
     found = boxes(data, 0, len(data))
     scale, media_scale = u32(found[b"mvhd"], 12), u32(found[b"mdhd"], 12)
@@ -62,7 +62,7 @@ def test_clips_last_as_long_as_asked_for(aspect: str, seconds: int) -> None:
 
 @pytest.mark.parametrize("aspect", RATIOS)
 def test_pictures_are_whole_pngs_of_the_ratio(aspect: str) -> None:
-    """Chunks and checksums are right, the pixels complete, and there is something to see."""
+    """A PNG has valid chunks and checksums, all pixels, and more than one colour."""
     data = png("seed", aspect)
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     at, chunks = 8, dict[bytes, bytes]()
@@ -81,14 +81,14 @@ def test_pictures_are_whole_pngs_of_the_ratio(aspect: str) -> None:
 
 
 def test_pictures_differ_and_repeat_with_their_seed() -> None:
-    """Equal seeds give equal bytes, others others; a watermark shows."""
+    """Equal seeds give equal bytes, different seeds different ones; a watermark is visible."""
     pictures = [png(f"seed {i}", "1:1") for i in range(5)]
     assert len(set(pictures)) == 5 and pictures[0] == png("seed 0", "1:1")
     assert png("seed 0", "1:1", marked=True) != pictures[0]
 
 
 async def test_files_are_served_without_a_key() -> None:
-    """With type and length, in the ratio and length of the request, each different."""
+    """Files have type and length, the request's ratio and duration, and differ from each other."""
     async with calling() as (_, call):
         made = await call.image(n=2, aspect_ratio="3:4", watermark_info={"enabled": True})
         entries = await finished(call, IMAGE, made.data["task_id"])
@@ -103,7 +103,7 @@ async def test_files_are_served_without_a_key() -> None:
 
 
 async def test_addresses_cannot_be_guessed_and_run_out() -> None:
-    """A wrong sign, another name, no task, 30 days, or the emulator's word: 403 as from a CDN."""
+    """A wrong signature, another name, no task, 30 days, or `expire_links` answer 403 as a CDN does."""
     async with calling() as (emu, call):
         task_id = (await call.video()).data["task_id"]
         url = (await finished(call, VIDEO, task_id))[0]["url"]
@@ -127,7 +127,7 @@ async def test_addresses_cannot_be_guessed_and_run_out() -> None:
 
 
 async def test_a_download_can_be_resumed() -> None:
-    """Ranges from a byte on, or between two; a stale If-Range gives the whole; beyond the end is 416."""
+    """Open and closed ranges work; a stale If-Range gives the whole file; beyond the end is 416."""
     async with calling() as (_, call):
         url = (await finished(call, VIDEO, (await call.video()).data["task_id"]))[0]["url"]
         whole = await call("GET", url, auth=None)

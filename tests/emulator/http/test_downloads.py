@@ -1,4 +1,4 @@
-"""Files on bad days: cut where told, too short, without ranges; and files that take their time."""
+"""Downloads on bad days: bodies cut or too short, servers without ranges, and long files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def url_of(call: Caller, path: str = VIDEO) -> str:
-    """The address of a finished task's first file."""
+    """Return the URL of the first file of a finished task."""
     made = await (call.video() if path == VIDEO else call.image())
     call.emu.finish(made.data["task_id"])
     (files,) = (await call("GET", f"{path}/{made.data['task_id']}")).data["task_result"].values()
@@ -19,13 +19,13 @@ async def url_of(call: Caller, path: str = VIDEO) -> str:
 
 
 async def read_into(got: bytearray, content: aiohttp.StreamReader) -> None:
-    """Read until the end, or an error."""
+    """Append a body to ``got`` until its end or an error."""
     while chunk := await content.readany():
         got += chunk
 
 
 async def test_a_body_is_cut_where_told() -> None:
-    """After so many bytes of those promised."""
+    """The connection is cut after the scripted number of the announced bytes."""
     async with calling() as (emu, call):
         url = await url_of(call)
         emu.fault("media", kind="half_body", value=1000)
@@ -39,7 +39,7 @@ async def test_a_body_is_cut_where_told() -> None:
 
 
 async def test_a_short_body_looks_whole() -> None:
-    """Its length is that of what is sent; only a range's header tells."""
+    """The Content-Length matches the short body; only the total of a Content-Range tells the difference."""
     async with calling() as (emu, call):
         url = await url_of(call)
         whole = (await call("GET", url, auth=None)).raw
@@ -54,7 +54,7 @@ async def test_a_short_body_looks_whole() -> None:
 
 
 async def test_a_server_without_ranges() -> None:
-    """All of it comes, whatever was asked for."""
+    """The whole file comes, whatever range was requested."""
     async with calling() as (emu, call):
         url = await url_of(call)
         whole = (await call("GET", url, auth=None)).raw
@@ -65,7 +65,7 @@ async def test_a_server_without_ranges() -> None:
 
 
 async def test_files_may_be_made_long() -> None:
-    """By what players skip; the name of the content changes with it."""
+    """Files are padded with bytes that players skip, and get another ETag."""
     async with calling() as (emu, call):
         video, image = await url_of(call), await url_of(call, IMAGE)
         short = [await call("GET", url, auth=None) for url in (video, image)]
@@ -76,5 +76,5 @@ async def test_files_may_be_made_long() -> None:
         assert all(new.headers["ETag"] != old.headers["ETag"] for new, old in zip(long, short, strict=True))
         size = len(short[0].raw)
         assert long[0].raw[size : size + 8] == (1_000_000 - size).to_bytes(4) + b"free"
-        emu.pad_files(size + 1)  # less than a box takes
+        emu.pad_files(size + 1)  # fewer bytes than an empty box has
         assert (await call("GET", video, auth=None)).raw == short[0].raw + b"\0\0\0\x08free"

@@ -1,4 +1,4 @@
-"""Faults by script: what each kind does to the client and to the server, and that they are counted."""
+"""Scripted faults: what each kind does to the client and to the server, and how they are counted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_an_answer_by_code_or_status_or_both() -> None:
-    """A code brings its status and envelope, a status alone a bare text; Retry-After is sent as told."""
+    """A code brings its status and envelope, a status alone a plain text; Retry-After is sent as given."""
     async with calling() as (emu, call):
         emu.fault("create", code=5001, retry_after=7)
         reply = await call.video()
@@ -37,7 +37,7 @@ async def test_an_answer_by_code_or_status_or_both() -> None:
 
 
 async def test_faults_are_counted() -> None:
-    """Some pass first, so many are hit, the rest pass; without a count all are."""
+    """A fault skips some requests and strikes the given number; without a number it strikes all."""
     async with calling() as (emu, call):
         emu.faults.add(Fault("list", code=5000, skip=1, times=2))
         assert [(await call("GET", VIDEO)).code for _ in range(5)] == [0, 5000, 5000, 0, 0]
@@ -64,8 +64,8 @@ async def test_faults_are_counted() -> None:
         ("/v1/videos/text2video/", ["query"]),
     ],
 )
-async def test_what_a_fault_is_on(on: str, hit: list[str]) -> None:
-    """A kind of request, an endpoint, how a path begins, or anything; never the emulator's own doors."""
+async def test_faults_select_requests(on: str, hit: list[str]) -> None:
+    """A fault selects a kind of request, an endpoint, a path's beginning, or all but control requests."""
     async with calling() as (emu, call):
         made = await call.video()
         task_id = made.data["task_id"]
@@ -85,7 +85,7 @@ async def test_what_a_fault_is_on(on: str, hit: list[str]) -> None:
 
 
 async def test_lost_before_and_after() -> None:
-    """The client sees a cut connection both times; only after is there a task."""
+    """The client sees a cut connection both times; only after the server acted is there a task."""
     async with calling() as (emu, call):
         emu.fault("create", kind="lost_before")
         emu.fault("create", kind="lost_after")
@@ -106,7 +106,7 @@ async def test_lost_before_and_after() -> None:
 
 @pytest.mark.parametrize(("acts", "waiting"), [(None, 1), (True, 1), (False, 0)])
 async def test_slow_answers(acts: bool | None, waiting: int) -> None:
-    """The answer comes late; the server acts at once or, if told, as late."""
+    """The answer comes late; the server acts at once, or as late as it answers if so scripted."""
     async with calling() as (emu, call):
         loop = asyncio.get_running_loop()
         emu.fault("create", kind="slow", seconds=30, acts=acts)
@@ -119,7 +119,7 @@ async def test_slow_answers(acts: bool | None, waiting: int) -> None:
 
 
 async def test_hanging_until_the_client_leaves() -> None:
-    """No answer comes; the server acts only if told; the handler ends when the client has left."""
+    """No answer comes, the server acts only if so scripted, and the handler ends when the client has left."""
     async with calling() as (emu, call):
         before = asyncio.all_tasks()
         for acts in (False, True):
@@ -135,7 +135,7 @@ async def test_hanging_until_the_client_leaves() -> None:
 @pytest.mark.real
 @pytest.mark.parametrize("fault", [Fault(kind="hang", acts=True), Fault(kind="slow", seconds=600)])
 async def test_stopping_does_not_wait_for_hanging_requests(fault: Fault) -> None:
-    """They are cut at once, by the real clock."""
+    """Hanging requests are cut at once when the server stops, by the real clock."""
     async with calling() as (emu, call):
         emu.faults.add(fault)
         arrived = asyncio.Event()
@@ -155,7 +155,7 @@ async def test_stopping_does_not_wait_for_hanging_requests(fault: Fault) -> None
 
 
 async def test_half_a_body() -> None:
-    """The length is promised, half is sent, the connection is cut; the server has acted."""
+    """The whole length is announced, half is sent, the connection is cut; the server has acted."""
     async with calling() as (emu, call):
         emu.fault("create", kind="half_body")
         with pytest.raises(aiohttp.ClientPayloadError):
@@ -164,7 +164,7 @@ async def test_half_a_body() -> None:
 
 
 async def test_bodies_that_are_no_envelope() -> None:
-    """HTML of a gateway, JSON cut short, nothing at all: complete HTTP answers, useless ones."""
+    """A gateway's HTML, JSON cut short, and an empty body are complete HTTP answers without an envelope."""
     async with calling() as (emu, call):
         emu.fault("create", kind="html")
         page = await call.video()
@@ -181,7 +181,7 @@ async def test_bodies_that_are_no_envelope() -> None:
 
 
 async def test_answers_of_the_wrong_shape() -> None:
-    """Data of another type, a status nobody knows; in lists as well."""
+    """The data has another type, or the task an unknown status; in lists as well."""
     async with calling() as (emu, call):
         emu.fault("query", kind="wrong_types", times=1)
         emu.fault("query", kind="wrong_types", value=[1])
@@ -197,7 +197,7 @@ async def test_answers_of_the_wrong_shape() -> None:
 
 
 async def test_files_may_be_forbidden() -> None:
-    """A status on media, as of a link that ran out."""
+    """A fault on media answers with the given status, as for an expired URL."""
     async with calling() as (emu, call):
         task_id = (await call.image()).data["task_id"]
         emu.finish(task_id)
@@ -230,13 +230,13 @@ async def test_faults_over_http() -> None:
     ],
 )
 async def test_faults_that_make_no_sense_over_http(body: Any, words: str) -> None:
-    """They are refused with the reason, and nothing is armed."""
+    """Invalid faults are refused with the reason, and nothing is armed."""
     async with calling() as (emu, call):
         reply = await call("POST", "/_emulator/faults", json=body)
         assert reply.status == 400 and words in reply.json["error"] and not list(emu.faults)
 
 
 def test_faults_that_make_no_sense() -> None:
-    """In Python, too, a wrong fault is refused where it is written."""
+    """In Python, an invalid fault is refused where it is written."""
     with pytest.raises(ValueError, match="no kind of fault: 'explode'"):
         Fault(kind="explode")  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
-"""Every field of every endpoint, at every depth: its type, bounds, words and files, one wrong at a time.
+"""Every field of every endpoint, at every depth: type, bounds, words and files, one wrong value at a time.
 
-The facts come from the tests' copy, not from the emulator's: what the two scripts made must agree.
+The facts come from the tests' own copy, not from the emulator's, so that mistakes in either show.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROUNDED = {("text_to_speech", "voice_speed")}
-"""Fields whose bounds the service rounds to."""
+"""Fields that the vendor rounds to their bounds instead of refusing."""
 GOOD: dict[str, Any] = {"string": "x", "int": 1, "long": 1, "float": 1.0, "boolean": True}
 WRONG: dict[str, Any] = {"string": 7, "int": "1", "long": "1", "float": "1", "boolean": "true"}
 WRONG |= {"object": [], "array": {}}
 
 
 class Field(NamedTuple):
-    """One field, and how to reach it."""
+    """One field and its path in the body."""
 
     endpoint: str
     path: tuple[str, ...]
@@ -35,12 +35,12 @@ class Field(NamedTuple):
 
     @property
     def sure(self) -> bool:
-        """Whether a good source confirms it."""
+        """Whether a good source confirms the facts about the field."""
         return bool(self.facts.get("sure", True))
 
     @property
     def dotted(self) -> str:
-        """Name as it is refused, each array by its first entry."""
+        """Name of the field in a refusal, with index 0 after each array."""
         row = ENDPOINTS[self.endpoint]["params"]
         text = ""
         for name in self.path:
@@ -52,7 +52,7 @@ class Field(NamedTuple):
 
 
 def walk(endpoint: str, params: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[Field]:
-    """Yield the fields of the body, those inside others too."""
+    """Yield the fields of a body, nested ones included."""
     for name, facts in params.items():
         if facts.get("send") is False or facts.get("in") == "query":
             continue
@@ -98,12 +98,12 @@ def body_with(field: Field, value: Any) -> dict[str, Any]:
 
 
 def retired(endpoint: str) -> list[str]:
-    """Return the models that the emulator refuses there."""
+    """Return the models that the emulator refuses at an endpoint because they ended."""
     return REFERENCE.endpoints[endpoint].params["model_name"].get("retired", [])
 
 
 def verdict(endpoint: str, body: dict[str, Any]) -> str:
-    """Return what the judge says of the fields, empty if nothing."""
+    """Return the message of the refusal of a body, empty if its fields pass."""
     try:
         judge_body(REFERENCE.endpoints[endpoint], body)
     except Refusal as refusal:
@@ -112,7 +112,7 @@ def verdict(endpoint: str, body: dict[str, Any]) -> str:
 
 
 def wrong_values(facts: dict[str, Any]) -> Iterator[Any]:
-    """Yield values that break one bound each."""
+    """Yield values that each break one bound."""
     as_text = facts.get("number_as_text")
     if "also_type" not in facts:
         yield WRONG[facts["type"]]
@@ -133,13 +133,13 @@ def wrong_values(facts: dict[str, Any]) -> Iterator[Any]:
 
 
 def by_name(field: Field) -> str:
-    """Name a test."""
+    """Return the id of the test of a field."""
     return f"{field.endpoint}:{'.'.join(field.path)}"
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=by_name)
 def test_a_fitting_value_passes_and_an_empty_one_is_unset(field: Field) -> None:
-    """The value is taken; null and the empty text are as if it were not there."""
+    """An allowed value passes; null and the empty string count as an unset field."""
     facts = field.facts
     if field.path == ("model_name",):
         facts = {**facts, "retired": retired(field.endpoint)}
@@ -154,7 +154,7 @@ def test_a_fitting_value_passes_and_an_empty_one_is_unset(field: Field) -> None:
 
 @pytest.mark.parametrize("field", [field for field in FIELDS if field.sure], ids=by_name)
 def test_each_bound_is_kept(field: Field) -> None:
-    """One step beyond it the field is refused by its name."""
+    """One step beyond each bound, the field is refused by its name."""
     if (field.endpoint, field.path[-1]) in ROUNDED:
         assert verdict(field.endpoint, body_with(field, 5.0)) == ""
         return
@@ -163,8 +163,8 @@ def test_each_bound_is_kept(field: Field) -> None:
 
 
 @pytest.mark.parametrize("field", [field for field in FIELDS if not field.sure], ids=by_name)
-def test_what_nobody_confirms_has_no_bound(field: Field) -> None:
-    """Only the type counts: the vendor may well take more."""
+def test_unconfirmed_fields_have_no_bounds(field: Field) -> None:
+    """Of an unconfirmed field only the type counts, because the vendor may accept more."""
     values = {"string": "no such word", "array": [{"element_id": 1}] * 9, "object": {}}
     assert verdict(field.endpoint, body_with(field, values[field.facts["type"]])) == ""
 
@@ -175,13 +175,13 @@ FILES = [field for field in FIELDS if "media" in field.facts]
 
 
 def as_value(field: Field, file: str) -> Any:
-    """Return a file as the field takes it."""
+    """Return a file that a media field accepts."""
     return [file] * 2 if field.facts["type"] == "array" else file
 
 
 @pytest.mark.parametrize("field", FILES, ids=by_name)
 def test_files_and_addresses_are_taken_as_each_field_does(field: Field) -> None:
-    """Addresses, or bare Base64 of the right kind; videos only as addresses."""
+    """URLs and bare Base64 of the right kind are accepted; videos only as URLs."""
     media = field.facts["media"]
     file = sound("mp3", 8) if media["kind"] == "audio" else png(400, 400)
     said = verdict(field.endpoint, body_with(field, as_value(field, file)))
@@ -197,7 +197,7 @@ def test_files_and_addresses_are_taken_as_each_field_does(field: Field) -> None:
 
 @pytest.mark.parametrize("field", [f for f in FILES if f.facts["media"]["kind"] == "image"], ids=by_name)
 def test_pictures_have_a_size_and_a_shape(field: Field) -> None:
-    """At the limits they pass, beyond them not."""
+    """Pictures pass exactly at the limits of size and shape, and fail beyond them."""
     media = field.facts["media"]
 
     def said(file: str) -> str:
@@ -221,7 +221,7 @@ SOUNDS = [field for field in FILES if field.facts["media"]["kind"] == "audio"]
 
 @pytest.mark.parametrize("field", [f for f in SOUNDS if "base64" in f.facts["media"]["accepts"]], ids=by_name)
 def test_sounds_have_a_length_and_a_weight(field: Field) -> None:
-    """Four kinds by their first bytes, at most 5 MB; too short or too long where the file tells."""
+    """Sounds of the four formats pass up to 5 MB, and fail if the file tells a length out of bounds."""
     media = field.facts["media"]
 
     def said(file: str) -> str:

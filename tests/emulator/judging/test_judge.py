@@ -1,4 +1,4 @@
-"""What the emulator refuses of a create: every field by the reference, then the rules between fields."""
+"""Judging of creates: each field by the reference, then the rules between fields."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CAMERA = {"type": "simple", "config": {"pan": 3}}
     ],
 )
 async def test_videos_that_are_accepted(body: dict[str, Any]) -> None:
-    """What the reference allows passes; null and empty text count as unset."""
+    """Bodies that the reference allows pass; null and the empty string count as unset."""
     async with calling() as (_, call):
         assert (await call.video(**body)).code == 0
 
@@ -100,7 +100,7 @@ async def test_videos_that_are_accepted(body: dict[str, Any]) -> None:
     ],
 )
 async def test_videos_that_are_refused(body: dict[str, Any], words: str) -> None:
-    """A wrong field or combination is 400/1201, names the field, makes nothing and takes nothing."""
+    """A wrong field or combination is refused with 400/1201, naming the field; nothing is made or charged."""
     async with calling() as (emu, call):
         status, code, message = (await call.video(**body)).refusal
         assert (status, code) == (400, 1201) and words in message
@@ -115,22 +115,22 @@ async def test_videos_that_are_refused(body: dict[str, Any], words: str) -> None
     ],
 )
 async def test_missing_fields_of_videos(body: dict[str, Any], field: str) -> None:
-    """A required field left out, at any depth, is 1200."""
+    """A missing required field, at any depth, is refused with 1200."""
     async with calling() as (_, call):
         assert (await call.video(**body)).refusal == (400, 1200, f"Missing Request Parameter: {field}")
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"null", b"\xff"])
 async def test_bodies_that_are_no_object(raw: bytes) -> None:
-    """Anything but a JSON object is refused."""
+    """A body that is not a JSON object is refused."""
     async with calling() as (emu, call):
         reply = await call("POST", VIDEO, data=raw)
         assert reply.refusal == (400, 1200, "Request body is not a JSON object")
         assert emu.ledger.creates[0].body is None
 
 
-async def test_models_that_ended_or_never_were() -> None:
-    """Both are 404/1203; the old field `model` is ignored, so that the retired default applies."""
+async def test_ended_and_unknown_models() -> None:
+    """Both are refused with 404/1203; the old field `model` is ignored, so that the ended default applies."""
     async with calling() as (_, call):
         gone = "The model '{}' has been discontinued and is no longer available."
         for name in ("kling-v1", "kling-v1-6", "kling-v2-master"):
@@ -159,7 +159,7 @@ async def test_models_that_ended_or_never_were() -> None:
     ],
 )
 async def test_images_that_are_accepted(body: dict[str, Any]) -> None:
-    """What the reference allows passes, pictures at the very limits too."""
+    """Bodies that the reference allows pass, with pictures exactly at the limits, too."""
     async with calling() as (_, call):
         assert (await call.image(**body)).code == 0
 
@@ -195,7 +195,7 @@ async def test_images_that_are_accepted(body: dict[str, Any]) -> None:
     ],
 )
 async def test_images_that_are_refused(body: dict[str, Any], words: str) -> None:
-    """As with videos; what is sent along never shows in the message."""
+    """Images are refused as videos are, and the message never repeats a file."""
     async with calling() as (emu, call):
         status, code, message = (await call.image(**body)).refusal
         assert (status, code) == (400, 1201) and words in message and len(message) < 200
@@ -203,13 +203,13 @@ async def test_images_that_are_refused(body: dict[str, Any], words: str) -> None
 
 
 async def test_an_image_needs_a_prompt() -> None:
-    """A required field that is empty is missing."""
+    """A required field that is empty is refused as missing."""
     async with calling() as (_, call):
         assert (await call.image(prompt="")).refusal == (400, 1200, "Missing Request Parameter: prompt")
 
 
 async def test_the_content_check_refuses_on_demand() -> None:
-    """A prompt, or a shot's, may ask to be refused with 1301; nothing is made."""
+    """A word in a prompt, or in a shot's prompt, makes the create fail with 1301; nothing is made."""
     async with calling() as (emu, call):
         shots = [{**SHOTS[0], "prompt": "emulator:refuse", "duration": "5"}]
         assert (await call.image(prompt="a emulator:refuse")).refusal[:2] == (400, 1301)
@@ -218,7 +218,7 @@ async def test_the_content_check_refuses_on_demand() -> None:
 
 
 async def test_unknown_fields_are_ignored_and_noted() -> None:
-    """They refuse nothing; the ledger names them with their place."""
+    """Unknown fields refuse nothing; the ledger names each with its position."""
     async with calling() as (emu, call):
         body = {**MULTI, "multi_prompt": [{**SHOTS[0], "duration": "5", "mood": 1}], "extra": {"a": 1}}
         assert (await call.video(**body)).code == 0
@@ -226,7 +226,7 @@ async def test_unknown_fields_are_ignored_and_noted() -> None:
 
 
 async def test_second_types_and_plain_arrays() -> None:
-    """Types the shipped endpoints do not use yet: a second type, arrays of plain values, open words."""
+    """Types that no shipped endpoint uses yet work: a second type, arrays of plain values, open words."""
     endpoint = ReferenceEndpoint(
         name="made_up",
         family="image",
@@ -249,7 +249,7 @@ async def test_second_types_and_plain_arrays() -> None:
 
 
 def test_an_endpoint_without_a_capability_map_or_prices() -> None:
-    """It refuses nothing for the model's sake, and costs nothing."""
+    """Such an endpoint refuses no model, and costs nothing."""
     endpoint = replace(REFERENCE.endpoints["text_to_video"], capabilities=(), prices=())
     body = {"model_name": "kling-v3", "prompt": "x", "camera_control": {"type": "down_back"}}
     check_rules(endpoint, body)
@@ -267,12 +267,12 @@ def test_an_endpoint_without_a_capability_map_or_prices() -> None:
     ],
 )
 async def test_broken_headers_have_no_size(data: bytes) -> None:
-    """A header cut short or without a frame is no picture."""
+    """A header that is cut short or has no frame gives no picture size."""
     assert image_size(data) is None
 
 
 async def test_numbers_json_should_not_have() -> None:
-    """NaN is within no bounds."""
+    """NaN is refused as out of bounds."""
     async with calling() as (_, call):
         raw = json.dumps({"model_name": "kling-v3", "prompt": "x", "cfg_scale": float("nan")})
         assert (await call("POST", VIDEO, data=raw)).refusal[:2] == (400, 1201)

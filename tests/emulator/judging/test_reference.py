@@ -1,4 +1,4 @@
-"""The emulator's reference: the shipped file is whole, and the script that makes it works."""
+"""The emulator's reference: the shipped file is complete, and the script that writes it works."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ TASK = {"task_id": "1", "task_info": {"external_task_id": "a"}, "watermark_info"
 
 
 def everything(params: dict[str, Param]) -> Iterator[tuple[str, Param]]:
-    """Yield parameters at every depth."""
+    """Yield the parameters at every depth, with their names."""
     for name, param in params.items():
         yield name, param
         yield from everything(param.get("items", {}))
 
 
 def test_the_shipped_reference_holds_the_endpoints() -> None:
-    """All endpoints are there, served, and judged by rules that exist."""
+    """Every endpoint of the facts is in the reference and is served; rules and lookups name no others."""
     facts = json.loads((Path(__file__).parents[2] / "reference" / "v1.json").read_text(encoding="utf-8"))
     assert set(REFERENCE.endpoints) == set(facts["endpoints"])
     makers = {name for name, endpoint in REFERENCE.endpoints.items() if endpoint.makes_task}
@@ -43,7 +43,7 @@ def test_the_shipped_reference_holds_the_endpoints() -> None:
 
 @pytest.mark.parametrize("name", list(REFERENCE.endpoints))
 def test_the_shipped_reference_is_well_formed(name: str) -> None:
-    """Known types, defaults within their words, bounds the right way round, no prose, models with a price."""
+    """Types are known, defaults allowed, bounds ordered, prose absent, models in service priced."""
     endpoint = REFERENCE.endpoints[name]
     for field, param in everything(endpoint.params):
         assert param.get("type") in {"string", "int", "long", "float", "boolean", "object", "array"}, field
@@ -60,14 +60,14 @@ def test_the_shipped_reference_is_well_formed(name: str) -> None:
 
 
 def test_the_shipped_file_is_as_the_script_writes_it() -> None:
-    """Nobody edited it by hand in a way that the next run would undo in form."""
+    """The file has the script's format, so that nobody edited it by hand in another one."""
     text = make_reference.TARGET.read_text(encoding="utf-8")
     assert text == json.dumps(json.loads(text), ensure_ascii=False, indent=1) + "\n"
     assert set(json.loads(text)) == {"endpoints", "errors", "packs", "voices", "refused_voices", "scenes"}
 
 
 def facts(folder: Path) -> Path:
-    """Write a small made-up reference."""
+    """Write a small invented set of facts, and return its folder."""
     prose = {"source": "made up", "sure": True, "rules": ["Prose."]}
     doubt: dict[str, Any] = {"type": "string", "sure": False, "required": True, "enum": ["a"], "default": "a"}
     old: dict[str, Any] = {"type": "string", "enum": ["m"], "retired": ["m"]}
@@ -152,7 +152,7 @@ def facts(folder: Path) -> Path:
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the script makes of it; the same twice."""
+    """The content that the script makes of the facts, the same in two runs."""
     target = tmp_path / "made.json"
     monkeypatch.setattr(make_reference, "TARGET", target)
     monkeypatch.setattr(make_prices, "FEATURES", {"clips": ("clip", "image to image")})
@@ -166,7 +166,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_the_script_keeps_what_judging_needs(made: dict[str, Any]) -> None:
-    """Prose goes; types, bounds and words stay, of what is not sure only the shape; all retired is none."""
+    """Types, bounds and words stay, prose goes; uncertain facts keep only their shape."""
     clips = made["endpoints"]["clips"]
     assert clips["params"]["camera"] == {"type": "object", "items": {"pan": {"type": "float", "min": -1}}}
     assert clips["params"]["mode"] == {"type": "string", "default": "std"}
@@ -191,7 +191,7 @@ def test_the_script_keeps_what_judging_needs(made: dict[str, Any]) -> None:
 
 
 def test_the_script_makes_endpoints_of_calls_beside_them(made: dict[str, Any]) -> None:
-    """Each has its door and its pages; what is made at once has its list as a call of its own."""
+    """Each call beside an endpoint has its own path and pages; lists of instant results are calls, too."""
     assert list(made["endpoints"]) == ["clips", "clips.presets", "clips.delete", "asked", "asked.list"]
     assert made["endpoints"]["clips.presets"]["list"]["pageSize"]["max"] == 9
     assert made["endpoints"]["clips.delete"]["call"] == {"method": "POST", "path": "/delete"}
@@ -202,7 +202,7 @@ def test_the_script_makes_endpoints_of_calls_beside_them(made: dict[str, Any]) -
 
 
 def test_the_script_reads_the_capability_maps(made: dict[str, Any]) -> None:
-    """A doubtful row bounds mode and length only, and is dropped where a sure one says as much."""
+    """An uncertain row bounds mode and length only, and is dropped where a certain row says as much."""
     assert made["endpoints"]["clips"]["capabilities"] == [
         {"model": "m-1", "allows": {"mode": ["std"], "sound": ["off"]}, "without": ["camera"]},
         {"model": "m-1", "allows": {"mode": ["pro"]}, "without": []},
@@ -216,7 +216,7 @@ def test_the_script_reads_the_capability_maps(made: dict[str, Any]) -> None:
 
 
 def test_the_script_reads_the_price_table(made: dict[str, Any]) -> None:
-    """Words become conditions; a row for several modes becomes several; no price is that of the sample."""
+    """Words become conditions, several modes several rows, and a missing price is that of the sample."""
     prices = made["endpoints"]["clips"]["prices"]
     assert [(price["model"], price["per"], price["units"], price["when"]) for price in prices] == [
         ("m-1", "second", 1, {"mode": ["std"], "sound": ["off"]}),
@@ -229,6 +229,6 @@ def test_the_script_reads_the_price_table(made: dict[str, Any]) -> None:
 
 
 def test_the_script_says_how_it_is_called(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without its one argument it writes nothing."""
+    """Without its one argument the script prints its usage and writes nothing."""
     assert make_reference.main([]) == 2
     assert "FOLDER" in capsys.readouterr().err

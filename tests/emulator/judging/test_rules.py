@@ -1,4 +1,4 @@
-"""Rules between fields: each has a body that passes and one that breaks just this rule."""
+"""Rules between fields: each has a body that passes, and one that breaks only this rule."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ REFERENCES = {"prompt": "x", "image_list": [{"image": URL}]}
 
 
 def expansion(*ratios: float) -> dict[str, float]:
-    """Return the four ratios."""
+    """Return the four expansion ratios of an image."""
     return {f"{side}_expansion_ratio": ratio for side, ratio in zip(SIDES, ratios, strict=True)}
 
 
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
-    # endpoint, changes to its sample that pass, changes that do not, words of the refusal
+    # endpoint, changes to its sample that pass, changes that are refused, words of the refusal
     ("image_to_video", V3, {"image": None, "image_tail": None}, "image or image_tail is required"),
     ("image_to_video", {}, {"image": None}, "Image tail is not supported without image"),
     (
@@ -275,7 +275,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
 
 
 def verdict(endpoint: str, changes: dict[str, Any]) -> str:
-    """Return what is said of an endpoint's sample with these changes, empty if nothing."""
+    """Return the refusal of an endpoint's sample with these changes, empty if it passes."""
     row = REFERENCE.endpoints[endpoint]
     try:
         kept, _ = judge_body(row, sample(endpoint, **changes))
@@ -286,29 +286,31 @@ def verdict(endpoint: str, changes: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(("endpoint", "passes", "breaks", "words"), CASES)
-def test_a_rule(endpoint: str, passes: dict[str, Any], breaks: dict[str, Any], words: str) -> None:
-    """What keeps the rule passes, what breaks it is refused in words that name the fault."""
+def test_each_rule_refuses_its_own_fault(
+    endpoint: str, passes: dict[str, Any], breaks: dict[str, Any], words: str
+) -> None:
+    """A body that keeps the rule passes; one that breaks it is refused with words that name the fault."""
     assert verdict(endpoint, passes) == ""
     assert words in verdict(endpoint, breaks)
 
 
 def test_every_endpoint_with_rules_is_tried() -> None:
-    """The cases above, and those of the endpoints that have test files of their own."""
+    """Every endpoint with rules has a case above, or a test file of its own."""
     tried = {endpoint for endpoint, *_ in CASES}
     assert set(RULES) - tried == {"text_to_video"}
 
 
 @pytest.mark.parametrize("endpoint", ["multi_image_to_video", "multi_elements"])
-def test_models_that_ended_are_served_where_there_is_no_other(endpoint: str) -> None:
-    """Nobody measured what these answer; everywhere else an ended model is refused."""
+def test_ended_models_are_served_where_there_is_no_other(endpoint: str) -> None:
+    """Endpoints for which only ended models are documented accept them; all others refuse ended models."""
     assert verdict(endpoint, {"model_name": "kling-v1-6"}) == ""
     assert "discontinued" in verdict("image_to_video", {"model_name": "kling-v1-6"})
     assert "does not exist" in verdict(endpoint, {"model_name": "kling-v9"})
 
 
 @pytest.mark.parametrize("model", ["kling-v2-6", "kling-v3"])
-def test_what_is_not_sure_of_a_model_is_taken(model: str) -> None:
-    """Elements in motion control with the older model, and whatever 4k may be able to."""
+def test_uncertain_capabilities_are_granted(model: str) -> None:
+    """Uncertain capabilities are granted: elements in motion control with the older model, and mode 4k."""
     orientation = {"character_orientation": "video", "element_list": ELEMENTS}
     assert verdict("motion_control", {**orientation, "model_name": model}) == ""
     film = {**V3, "mode": "4k", "element_list": ELEMENTS, "camera_control": MOVE}

@@ -1,4 +1,4 @@
-"""Sounds: those made here are whole, those sent along are told by their first bytes and measured."""
+"""Generated sounds are valid files; sounds in requests are recognised and measured."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ FRAME = b"\xff\xfb\x14\xc0"
 
 
 def bits(frame: bytes, at: int, count: int) -> int:
-    """Read bits of a frame."""
+    """Return some bits of a frame as a number."""
     return int.from_bytes(frame, "big") >> (len(frame) * 8 - at - count) & (1 << count) - 1
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.4, 3.0, 10.0, 20.0])
 def test_an_mp3_is_a_row_of_whole_frames(seconds: float) -> None:
-    """Each has a header and fits its size; together they last as long as asked for, to half a frame."""
+    """Each frame of an MP3 has a header and fits its size; all frames together last as long as requested."""
     data = mp3("seed", seconds)
     assert len(data) % 96 == 0
     frames = [data[at : at + 96] for at in range(0, len(data), 96)]
     assert all(frame.startswith(FRAME) for frame in frames)
     assert abs(len(frames) * FRAME_SECONDS - seconds) <= FRAME_SECONDS / 2
     assert sound_seconds(data) == pytest.approx(len(frames) * FRAME_SECONDS)
-    for frame in frames:  # the granules' bits are counted rightly and leave room
+    for frame in frames:  # the bits of both granules are counted right, and fit the frame
         first, second = bits(frame, 32 + 18, 12), bits(frame, 32 + 18 + 59, 12)
         start = 32 + 17 * 8
         assert 0 < first == second and start + first + second <= 96 * 8
         assert bits(frame, start + first + second, 96 * 8 - start - first - second) == 0
-        # Huffman table 1: pairs of zeros, then one pair that is not, then its sign
+        # Huffman table 1: pairs of zeros, then one pair that is not zero, then its sign
         pairs = bits(frame, 32 + 18 + 12, 9)
         code = f"{bits(frame, start, first):0{first}b}"
         assert code.startswith("1" * (pairs - 1)) and code[pairs - 1 : -1] in ("01", "001")
@@ -42,7 +42,7 @@ def test_an_mp3_is_a_row_of_whole_frames(seconds: float) -> None:
 
 @pytest.mark.parametrize("seconds", [0.5, 3.0, 10.0])
 def test_a_wav_is_read_by_the_standard_library(seconds: float) -> None:
-    """Length, form, and something to hear that stays within bounds."""
+    """The wave module reads a WAV: length and format are right, samples are audible and not clipped."""
     with wave.open(io.BytesIO(wav("seed", seconds))) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 16000)
         assert file.getnframes() == round(seconds * 16000)
@@ -52,7 +52,7 @@ def test_a_wav_is_read_by_the_standard_library(seconds: float) -> None:
 
 
 def test_tunes_differ_and_repeat_with_their_seed() -> None:
-    """Equal seeds give equal bytes, others others."""
+    """Equal seeds give equal bytes, different seeds give different bytes."""
     for make in (mp3, wav):
         assert len({make(f"seed {i}", 5.0) for i in range(5)}) == 5
         assert make.__wrapped__("seed", 5.0) == make("seed", 5.0)
@@ -79,7 +79,7 @@ def test_tunes_differ_and_repeat_with_their_seed() -> None:
     ],
 )
 def test_sounds_are_told_by_their_first_bytes(data: bytes, good: bool) -> None:
-    """Four kinds and no other: no Ogg, no layer II, no picture."""
+    """The four accepted formats are recognised; Ogg, MPEG layer II and pictures are not."""
     assert is_sound(data) is good
 
 
@@ -97,12 +97,12 @@ def test_sounds_are_told_by_their_first_bytes(data: bytes, good: bool) -> None:
     ],
 )
 def test_lengths_that_the_file_does_not_tell(data: bytes) -> None:
-    """Headers without sound, broken ones, and what only a decoder could measure."""
+    """Headers without sound, broken headers, and formats that need a decoder have no length."""
     assert sound_seconds(data) is None
 
 
-def test_what_stands_before_the_sound_is_skipped() -> None:
-    """A tag before the frames of an MP3, a chunk of odd length before the data of a WAV, junk behind it."""
+def test_tags_and_chunks_before_the_sound_are_skipped() -> None:
+    """A tag before MP3 frames, an odd chunk before WAV data, and trailing junk do not matter."""
     tag = b"ID3\x04\0\0" + bytes((0, 0, 1, 2)) + bytes(130)
     assert sound_seconds(tag + mp3("seed", 3.0) + b"junk") == pytest.approx(3.0)
     whole = wav("seed", 3.0)

@@ -1,4 +1,4 @@
-"""The account: who may come in, slots, units, packs, and ids that are used once."""
+"""The account: credentials, slots, units, packs, and external ids that are used once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECRET = "emulator-secret-of-32-bytes-or-more"
 
 
 def token(key: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    """Return a header with a JWT as the vendor's samples sign it."""
+    """Return an Authorization header with a JWT, signed as in the vendor's samples."""
     full = {"iss": "emulator-access", "exp": NOW + 1800, "nbf": NOW - 5, **claims}
     return "Bearer " + jwt.encode(full, key, algorithm=algorithm)
 
@@ -43,8 +43,8 @@ def token(key: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
         ("Bearer e30.W10.!", 1000, "alg must be HS256"),
     ],
 )
-async def test_who_stays_outside(auth: str | None, code: int, message: str) -> None:
-    """Each way to fail has its code; all are 401, for every kind of request."""
+async def test_failed_authentication_has_a_code(auth: str | None, code: int, message: str) -> None:
+    """Each failure of authentication has its code and status 401, for every kind of request."""
     async with calling(now=lambda: NOW) as (emu, call):
         for method, path in (("POST", VIDEO), ("GET", VIDEO), ("GET", f"{VIDEO}/1"), ("GET", COSTS)):
             status, got, text = (await call(method, path, auth=auth)).refusal
@@ -53,7 +53,7 @@ async def test_who_stays_outside(auth: str | None, code: int, message: str) -> N
 
 
 async def test_both_credentials_open_unless_one_is_missing() -> None:
-    """An account may have an API key, a pair of keys, or both."""
+    """An account may have an API key, a key pair, or both; each one that it has works."""
     key = "Bearer emulator-key"
     for options, opens in (({}, 0), ({"api_key": None}, 1002), ({"access_key": None}, 0)):
         async with calling(now=lambda: NOW, **options) as (_, call):
@@ -67,7 +67,7 @@ async def test_both_credentials_open_unless_one_is_missing() -> None:
 
 
 async def test_skew_shifts_the_servers_clock() -> None:
-    """Tokens and the Date header follow the server's wall clock, which moves with the loop's."""
+    """Tokens and the Date header follow the server's wall clock, which advances with the loop's."""
     async with calling(now=lambda: NOW) as (emu, call):
         assert (await call("GET", VIDEO)).headers["Date"] == "Mon, 21 Sep 2026 14:13:20 GMT"
         emu.skew = -60
@@ -83,7 +83,7 @@ async def test_skew_shifts_the_servers_clock() -> None:
 
 
 async def test_a_pool_has_so_many_slots_and_not_one_more() -> None:
-    """Over the limit is 429/1303 in the vendor's words; a slot is free exactly when its task ends."""
+    """A create beyond the limit is 429/1303 in the vendor's words; slots are freed exactly at the end."""
     async with calling(slots={"video": 2, "image": 9}) as (emu, call):
         emu.set_duration(60)
         await call.video()
@@ -104,8 +104,8 @@ async def test_a_pool_has_so_many_slots_and_not_one_more() -> None:
         assert used == (1, 2, 1, 2, 1, 0)
 
 
-async def test_images_weigh_as_much_as_they_are() -> None:
-    """All or nothing; more than the whole pool never fits."""
+async def test_an_image_task_takes_a_slot_per_image() -> None:
+    """Slots are taken all or none; a task larger than the whole pool never fits."""
     async with calling(slots={"image": 8}) as (emu, call):
         assert (await call.image(n=9)).refusal[:2] == (429, 1303)
         assert (await call.image(n=5)).code == 0
@@ -115,7 +115,7 @@ async def test_images_weigh_as_much_as_they_are() -> None:
 
 
 async def test_somebody_else_holds_slots_unseen() -> None:
-    """Foreign load refuses, but is in no list and in no ledger; it may come and go."""
+    """Foreign slots refuse creates but are in no list and no ledger, and may change."""
     async with calling(slots={"video": 2}, foreign={"video": 1}) as (emu, call):
         assert (await call.video()).code == 0
         assert (await call.video()).refusal[1] == 1303
@@ -125,7 +125,7 @@ async def test_somebody_else_holds_slots_unseen() -> None:
 
 
 async def test_pools_may_grow_and_shrink() -> None:
-    """What runs beyond a smaller pool runs on; nothing new comes in."""
+    """Tasks beyond a smaller size keep running; new ones are refused."""
     async with calling(slots={"video": 1}) as (emu, call):
         await call.video()
         emu.resize("video", 2)
@@ -139,7 +139,7 @@ async def test_pools_may_grow_and_shrink() -> None:
 
 
 async def test_an_external_id_is_used_once_in_the_whole_account() -> None:
-    """A repeat is refused on every endpoint, makes nothing, costs nothing; also after the task has ended."""
+    """A repeat is refused on every endpoint and costs nothing, also after the first task has ended."""
     async with calling(units={"video": 10, "image": 100}) as (emu, call):
         first = (await call.video(external_task_id="once")).data["task_id"]
         for again in (call.video, call.image):
@@ -155,7 +155,7 @@ async def test_an_external_id_is_used_once_in_the_whole_account() -> None:
 
 
 async def test_units_run_out_and_may_be_topped_up() -> None:
-    """Without units a pool answers 429/1102, the others go on; one never bought is the same."""
+    """A pool without units, or without a pack, answers 429/1102; the other pools go on."""
     async with calling(slots={"video": 5, "image": 9}, units={"video": 5}) as (emu, call):
         emu.units["image"] = 0
         empty = (429, 1102, "Account balance not enough")
@@ -168,8 +168,8 @@ async def test_units_run_out_and_may_be_topped_up() -> None:
         assert (await call.video()).refusal == empty
 
 
-async def test_the_account_itself_may_be_the_trouble() -> None:
-    """1100 and 1101 answer creates, 1304 everything, 1103 one model."""
+async def test_codes_of_the_whole_account() -> None:
+    """1100 and 1101 answer creates, 1304 answers everything, 1103 one model."""
     async with calling() as (emu, call):
         for code in (1100, 1101):
             emu.account_code = code
@@ -184,7 +184,7 @@ async def test_the_account_itself_may_be_the_trouble() -> None:
 
 
 async def test_packs_bring_exactly_the_slots() -> None:
-    """Names carry them, as sold where such a pack is known; windows and names choose."""
+    """The names of the packs tell the slots, as sold where possible; window and name select packs."""
     async with calling(slots={"video": 5, "image": 7, "virtual_try_on": 1, "none": 0}, now=lambda: NOW) as (
         emu,
         call,
@@ -220,7 +220,7 @@ async def test_packs_bring_exactly_the_slots() -> None:
 
 
 async def test_packs_begin_end_and_run_out() -> None:
-    """Each status comes at its time; no packs, no key."""
+    """Each status of a pack comes at its time; a list without packs lacks the field."""
     packs = [
         Pack(name="soon", effective=10, invalid=20),
         Pack(name="empty", remaining=0),
@@ -245,7 +245,7 @@ async def test_packs_begin_end_and_run_out() -> None:
 
 
 async def test_packs_may_be_asked_for_once_a_second() -> None:
-    """Faster is 429/1302; a wrong question is refused and does not count."""
+    """A second request within a second is 429/1302; a wrong request is refused and does not count."""
     async with calling() as (_, call):
         camel = {"startTime": "0", "endTime": "1"}
         missing = (400, 1200, "Missing Request Parameter: start_time")
@@ -268,7 +268,7 @@ async def test_packs_may_be_asked_for_once_a_second() -> None:
     ],
 )
 async def test_every_code_has_its_status(code: int, status: int) -> None:
-    """The table of codes, asked over HTTP; an unknown code is 400."""
+    """Every code of the table has its HTTP status; an unknown code has 400."""
     async with calling() as (emu, call):
         emu.fault("list", code=code)
         reply = await call("GET", IMAGE)

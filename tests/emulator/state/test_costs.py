@@ -1,4 +1,4 @@
-"""What tasks take: slots, units, time; and the shapes and bills that follow."""
+"""Slots, units, time and shape of tasks, and the bills."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def create(call: Caller, name: str, **changes: Any) -> str:
     ],
 )
 async def test_slots_and_when_they_are_free_again(name: str, changes: dict[str, Any], weight: int) -> None:
-    """As many as the reference says, of its pool, until the end."""
+    """A task takes as many slots of its pool as the reference says, until its end."""
     async with calling(slots=SLOTS) as (emu, call):
         emu.know(*SAMPLES)
         task_id = await create(call, name, **changes)
@@ -62,7 +62,7 @@ async def test_slots_and_when_they_are_free_again(name: str, changes: dict[str, 
 
 
 async def test_elements_need_no_slot_and_no_pack() -> None:
-    """They are made while every pool is full or missing; only trouble of the account stops them."""
+    """Elements are made while every pool is full or missing; only trouble of the account stops them."""
     async with calling(slots={"video": 1}, foreign={"video": 1}) as (emu, call):
         await create(call, "custom_elements")
         emu.account_code = 1100
@@ -71,7 +71,7 @@ async def test_elements_need_no_slot_and_no_pack() -> None:
 
 
 def test_a_series_of_any_length_is_shorter_than_its_slots() -> None:
-    """It reserves 9 and makes 2 to 8."""
+    """A series of open length takes 9 slots and makes 2 to 8 images."""
     endpoint = REFERENCE.endpoints["omni_image"]
     body = with_defaults(endpoint, {**SERIES, "series_amount": "auto"})
     counts = {count_of(endpoint, body, random.Random(seed)) for seed in range(99)}
@@ -79,7 +79,7 @@ def test_a_series_of_any_length_is_shorter_than_its_slots() -> None:
 
 
 async def test_a_series_is_shown_apart() -> None:
-    """Its images are in an array of their own, as many as were made and paid."""
+    """The images of a series are in an array of their own, as many as were made and paid."""
     async with calling(slots=SLOTS) as (emu, call):
         task_id = await create(call, "omni_image", **SERIES, series_amount="auto")
         emu.finish(task_id)
@@ -120,7 +120,7 @@ async def test_a_series_is_shown_apart() -> None:
     ],
 )
 def test_prices(name: str, changes: dict[str, Any], seconds: float, count: int, units: float) -> None:
-    """By the table: per second, image, clip, call or started five seconds; whole seconds count."""
+    """Prices follow the table: per second, image, clip, call or started five seconds; seconds are rounded."""
     endpoint = REFERENCE.endpoints[name]
     body = with_defaults(endpoint, sample(name, **changes))
     assert float(units_of(endpoint, body, seconds, count)) == pytest.approx(units)
@@ -128,7 +128,7 @@ def test_prices(name: str, changes: dict[str, Any], seconds: float, count: int, 
 
 @pytest.mark.parametrize("name", MAKERS)
 async def test_every_kind_of_task_takes_its_time(name: str) -> None:
-    """More than a moment, less than ten minutes."""
+    """Tasks of every endpoint take more than a moment and less than ten minutes."""
     async with calling(slots=SLOTS) as (emu, call):
         emu.know(*SAMPLES)
         task = emu.tasks[await create(call, name)]
@@ -161,15 +161,13 @@ async def test_every_kind_of_task_takes_its_time(name: str) -> None:
         ),
     ],
 )
-def test_what_is_made_has_the_shape_asked_for_or_that_of_the_picture(
-    name: str, body: Any, shape: str
-) -> None:
-    """The fixed ratio, else the first picture that was sent as a file, else wide."""
+def test_the_shape_is_the_requested_one_or_the_pictures(name: str, body: Any, shape: str) -> None:
+    """The shape is the requested ratio, else that of the first picture sent as a file, else 16:9."""
     assert result_aspect(REFERENCE.endpoints[name], body) == shape
 
 
 async def test_files_have_the_shape_of_the_picture() -> None:
-    """A tall picture makes tall images and tall clips; very long ones are cut short."""
+    """A tall picture makes tall images and clips; extreme ratios are limited."""
     async with calling(slots=SLOTS) as (emu, call):
         sides = {f"{side}_expansion_ratio": 0 for side in ("up", "down", "right")}
         task_id = await create(call, "image_expand", image=png(750, 300), left_expansion_ratio=2, **sides)
@@ -189,7 +187,7 @@ async def test_files_have_the_shape_of_the_picture() -> None:
 
 
 async def bill(call: Caller, **changes: Any) -> dict[str, Any]:
-    """Ask for what was deducted."""
+    """Request a bill."""
     name = "account_billing_package"
     data: dict[str, Any] = (await call("POST", path(name), json={**WINDOW, **changes})).data
     assert paths_of(data) <= described(ENDPOINTS[name])
@@ -197,7 +195,7 @@ async def bill(call: Caller, **changes: Any) -> dict[str, Any]:
 
 
 async def test_a_bill_lists_what_ended_tasks_took() -> None:
-    """Oldest first, with what was left; neither failed nor running tasks, nor free ones."""
+    """Paid tasks are listed oldest first with the units left; failed, running and free tasks are not."""
     async with calling(slots=SLOTS, units={"video": 100}) as (emu, call):
         ids = [await create(call, "text_to_video") for _ in range(4)]
         ids.append(await create(call, "image_generation"))
@@ -219,7 +217,7 @@ async def test_a_bill_lists_what_ended_tasks_took() -> None:
 
 
 async def test_a_bill_is_filtered_and_comes_in_pages() -> None:
-    """By product and by time; the cursor goes on where the page ended, whatever else is sent."""
+    """Filters select by product and time; the cursor continues the first request, whatever else is sent."""
     async with calling(slots=SLOTS) as (emu, call):
         ids = [await create(call, "text_to_video") for _ in range(3)]
         ids += [await create(call, "virtual_try_on")]
@@ -237,8 +235,8 @@ async def test_a_bill_is_filtered_and_comes_in_pages() -> None:
         assert wrong.refusal == (400, 1201, "cursor is invalid")
 
 
-async def test_what_a_test_told_has_files_too() -> None:
-    """The address of a video is shown as a parent's, and is served; so is what a session shows."""
+async def test_added_items_have_files() -> None:
+    """A video given by URL is shown as the parent, and served; so are the files that a session shows."""
     async with calling() as (emu, call):
         emu.know(*SAMPLES)
         task_id = await create(call, "advanced_lip_sync")

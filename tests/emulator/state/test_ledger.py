@@ -1,4 +1,4 @@
-"""The ledger: what was asked and held, over Python and HTTP, without a secret or a file."""
+"""The ledger: requests and slots, readable from Python and over HTTP, without secrets or files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.emulator.support import ALL_TIME, COSTS, IMAGE, VIDEO, calling, png
 pytestmark = pytest.mark.anyio
 
 
-async def test_every_request_is_in_it() -> None:
-    """Creates accepted and refused, queries, lists, packs, files: in order, with time, ids and code."""
+async def test_every_request_has_a_row() -> None:
+    """Accepted and refused creates, queries, lists and packs are there in order, with time, ids and code."""
     async with calling(slots={"video": 1, "image": 9}, now=lambda: 1_790_000_000) as (emu, call):
         await asyncio.sleep(5)
         first = (await call.video(external_task_id="one")).data["task_id"]
@@ -44,7 +44,7 @@ async def test_every_request_is_in_it() -> None:
 
 
 async def test_equal_bytes_have_equal_fingerprints() -> None:
-    """So a test can prove that a create was sent again as it was."""
+    """Equal bodies have equal hashes, so that tests can prove that a create was re-sent unchanged."""
     async with calling() as (emu, call):
         for body in ('{"prompt":"a"}', '{"prompt":"a"}', '{"prompt": "a"}'):
             await call("POST", IMAGE, data=body)
@@ -54,7 +54,7 @@ async def test_equal_bytes_have_equal_fingerprints() -> None:
 
 
 async def test_no_secret_and_no_file_is_kept() -> None:
-    """Neither in the ledger nor in the tasks, wherever in a body a file was put, accepted or refused."""
+    """Neither ledger nor tasks hold a key or file, wherever in the body it was, accepted or refused."""
     picture = png(300, 300, extra=600)
     async with calling() as (emu, call):
         await call.image(image=picture)
@@ -72,8 +72,8 @@ async def test_no_secret_and_no_file_is_kept() -> None:
         assert addressed.body["unknown"] == {"deep": [told]}
 
 
-async def test_it_can_be_read_over_http() -> None:
-    """As JSON, without a key, and reading it leaves no trace in it."""
+async def test_the_ledger_is_served_over_http() -> None:
+    """The ledger is served as JSON, without a key, and reading leaves no row."""
     async with calling(slots={"video": 2}) as (emu, call):
         task_id = (await call.video()).data["task_id"]
         told = (await call("GET", "/_emulator/ledger", auth=None)).json
@@ -84,8 +84,8 @@ async def test_it_can_be_read_over_http() -> None:
         assert (await call("GET", "/_emulator/nothing")).status == 404
 
 
-async def test_a_stranger_with_the_key_would_be_seen() -> None:
-    """A request for a file that carries Authorization is marked; the sign of an address is not kept."""
+async def test_a_key_sent_to_the_media_host_is_noted() -> None:
+    """A media request with an Authorization header is marked; the signature of a URL is not kept."""
     async with calling() as (emu, call):
         task_id = (await call.video()).data["task_id"]
         emu.finish(task_id)
@@ -96,8 +96,8 @@ async def test_a_stranger_with_the_key_would_be_seen() -> None:
         assert [row.query for row in emu.ledger.media] == [{}, {}]
 
 
-def test_it_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is bounded, for emulators that run for days; a peak is never forgotten."""
+def test_the_oldest_rows_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of rows is bounded, for emulators that run for days; peaks are never forgotten."""
     monkeypatch.setattr(ledger_module, "ROWS_MAX", 10)
     ledger = Ledger()
     fields: dict[str, Any] = {"wall": 0.0, "kind": "list", "method": "GET", "path": "/"}

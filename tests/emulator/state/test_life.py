@@ -1,4 +1,4 @@
-"""A task's life over HTTP: create, wait, query, list, download; and the emulator's own start and end."""
+"""The life of tasks over HTTP, and the start, stop and restart of the emulator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_create_answers_as_the_reference_says() -> None:
-    """The answer has ids, status and times in ms, and no result."""
+    """The answer to a create has ids, status and times in ms, and no result."""
     async with calling(now=lambda: 1_790_000_000.5) as (emu, call):
         reply = await call.video(external_task_id="order-17")
         assert reply.status == 200
@@ -36,7 +36,7 @@ async def test_a_create_answers_as_the_reference_says() -> None:
 
 
 async def test_a_task_goes_from_submitted_over_processing_to_succeed() -> None:
-    """State, times and price follow the clock, by either id."""
+    """Status, times and price follow the clock, whichever id is queried."""
     async with calling(now=lambda: 1_790_000_000) as (emu, call):
         emu.set_duration(60)
         task_id = (await call.video(external_task_id="mine", duration="10", mode="pro")).data["task_id"]
@@ -69,7 +69,7 @@ async def test_a_task_goes_from_submitted_over_processing_to_succeed() -> None:
     ],
 )
 async def test_a_video_costs_what_the_price_list_says(body: dict[str, str], units: str) -> None:
-    """Units follow from model, mode, sound and length."""
+    """The units depend on model, mode, sound and length."""
     async with calling() as (emu, call):
         task_id = (await call.video(**body)).data["task_id"]
         emu.finish(task_id)
@@ -77,7 +77,7 @@ async def test_a_video_costs_what_the_price_list_says(body: dict[str, str], unit
 
 
 async def test_images_come_as_many_as_asked_for_and_are_paid_one_by_one() -> None:
-    """The result has n entries, watermarked copies if wanted, n times the price."""
+    """The result has n images, with watermarked copies on request, for n times the price."""
     async with calling() as (emu, call):
         made = await call.image(model_name="kling-v2-1", n=3, watermark_info={"enabled": True})
         task_id = made.data["task_id"]
@@ -91,7 +91,7 @@ async def test_images_come_as_many_as_asked_for_and_are_paid_one_by_one() -> Non
 
 
 async def test_a_prompt_can_fail_its_task() -> None:
-    """Such a task runs, ends as failed with a reason, is not billed and gives its slot back."""
+    """Such a task runs, ends as failed with a reason, costs nothing and frees its slot."""
     async with calling(units={"video": 100}) as (emu, call):
         task_id = (await call.video(prompt="x emulator:fail emulator:seconds=12")).data["task_id"]
         assert emu.units["video"] == 97
@@ -105,7 +105,7 @@ async def test_a_prompt_can_fail_its_task() -> None:
 
 
 async def test_a_test_can_end_a_task() -> None:
-    """It ends a running task at once, and an ended one not again."""
+    """`finish` ends a running task at once, and does nothing to an ended one."""
     async with calling() as (emu, call):
         task_id = (await call.video()).data["task_id"]
         emu.finish(task_id, "failed", "on purpose")
@@ -116,7 +116,7 @@ async def test_a_test_can_end_a_task() -> None:
 
 
 async def test_unknown_ids_and_foreign_endpoints_are_not_found() -> None:
-    """A task is known to its own endpoint only; the refusal has the vendor's words."""
+    """A task is found at its own endpoint only; the refusal has the vendor's words."""
     async with calling() as (_, call):
         task_id = (await call.video(external_task_id="a b")).data["task_id"]
         text = "Task not found by id/external id"
@@ -126,7 +126,7 @@ async def test_unknown_ids_and_foreign_endpoints_are_not_found() -> None:
 
 
 async def test_lists_are_bare_arrays_newest_first() -> None:
-    """Pages count from 1, of 30 unless told; each endpoint lists its own."""
+    """Pages count from 1 and have 30 tasks by default; each endpoint lists its own tasks."""
     async with calling(slots={"video": 99, "image": 9}) as (_, call):
         ids = [(await call.video()).data["task_id"] for _ in range(33)]
         await call.image()
@@ -143,14 +143,14 @@ async def test_lists_are_bare_arrays_newest_first() -> None:
     [{"pageNum": "0"}, {"pageNum": "1001"}, {"pageSize": "0"}, {"pageSize": "501"}, {"pageSize": "x"}],
 )
 async def test_pages_have_bounds(params: dict[str, str]) -> None:
-    """A page out of bounds is refused, the field named."""
+    """A page number or size out of bounds is refused, naming the field."""
     async with calling() as (_, call):
         status, code, message = (await call("GET", VIDEO, params=params)).refusal
         assert (status, code) == (400, 1201) and next(iter(params)) in message
 
 
 async def test_wrong_methods_and_paths() -> None:
-    """Both are 404, with their codes."""
+    """Both answer 404, each with its own code."""
     async with calling() as (emu, call):
         for method, path in (("PUT", VIDEO), ("DELETE", f"{VIDEO}/1"), ("POST", "/account/costs")):
             assert (await call(method, path)).refusal[:2] == (404, 1202)
@@ -161,7 +161,7 @@ async def test_wrong_methods_and_paths() -> None:
 
 
 async def test_durations_are_those_of_the_vendor_and_follow_the_seed() -> None:
-    """An image takes about 24 s, a silent short clip 30 to 90 s, pro minutes; equal seeds give equal ones."""
+    """An image takes about 24 s, a short silent clip 30 to 90 s, pro minutes; equal seeds repeat them."""
     spans: list[list[float]] = []
     for seed in (1, 1, 2):
         async with calling(seed=seed, slots={"video": 99, "image": 99}) as (emu, call):
@@ -178,7 +178,7 @@ async def test_durations_are_those_of_the_vendor_and_follow_the_seed() -> None:
 
 
 async def test_speed_divides_realistic_durations_only() -> None:
-    """Twenty times the speed is a twentieth of the time; what a test fixed stays."""
+    """At twenty times the speed a task takes a twentieth of the time; fixed durations stay."""
     async with calling() as (slow, call):
         await call.video()
     async with calling(speed=20) as (fast, call):
@@ -192,7 +192,7 @@ async def test_speed_divides_realistic_durations_only() -> None:
 
 
 async def test_a_base_path_may_stand_in_front() -> None:
-    """With a prefix all paths are below it, and only there."""
+    """With a prefix, all paths are below it and nowhere else."""
     async with calling(prefix="/kling/") as (emu, call):
         assert emu.url.endswith("/kling")
         task_id = (await call.video()).data["task_id"]
@@ -205,7 +205,7 @@ async def test_a_base_path_may_stand_in_front() -> None:
 
 
 async def test_stopping_leaves_nothing_behind() -> None:
-    """No asyncio task, no timer of a running task, no open port."""
+    """After a stop there is no asyncio task, no timer of a running task, and no open port."""
     before = asyncio.all_tasks()
     async with calling() as (emu, call):
         task_id = (await call.video()).data["task_id"]
@@ -218,8 +218,8 @@ async def test_stopping_leaves_nothing_behind() -> None:
     await emu.stop()
 
 
-async def test_it_can_be_away_for_a_while() -> None:
-    """Stopped and started again it has the same port, tasks and time; what ended meanwhile has ended."""
+async def test_a_restart_is_an_outage() -> None:
+    """After a restart port, tasks and time are the same; tasks due meanwhile have ended."""
     async with calling() as (emu, call):
         emu.set_duration(60)
         early = (await call.video(external_task_id="early")).data["task_id"]
@@ -237,8 +237,8 @@ async def test_it_can_be_away_for_a_while() -> None:
         assert await call.status(late) == "succeed" and emu.ledger.used("video") == 0
 
 
-async def test_it_runs_in_one_loop_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Started again while another loop runs it, it says so."""
+async def test_the_emulator_runs_in_one_loop_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start while another loop runs the emulator raises an error that says so."""
     emu = emulator()
     emu._clock._loop = other = asyncio.SelectorEventLoop()
     monkeypatch.setattr(other, "is_running", lambda: True)
@@ -248,8 +248,8 @@ async def test_it_runs_in_one_loop_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
     other.close()
 
 
-def test_it_goes_on_in_the_next_loop() -> None:
-    """After its loop ended it starts in another: same port, same tasks, time went on by the wall clock."""
+def test_the_emulator_goes_on_in_the_next_loop() -> None:
+    """After its loop ended it starts in another: same port and tasks, time advanced by the wall clock."""
     wall = [1_000_000.0]
     emu = emulator(now=lambda: wall[0])
 
@@ -273,7 +273,7 @@ def test_it_goes_on_in_the_next_loop() -> None:
 
 
 async def test_connections_outlive_gaps_between_polls() -> None:
-    """A connection that was silent for most of an hour still answers."""
+    """A connection that was idle for most of an hour still answers."""
     async with calling() as (emu, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(emu.url.rpartition(":")[2]))
         for _ in range(2):
@@ -286,8 +286,8 @@ async def test_connections_outlive_gaps_between_polls() -> None:
         await writer.wait_closed()
 
 
-async def test_it_speaks_for_itself() -> None:
-    """The environment, the banner and the repr say where it is; the repr says no secret."""
+async def test_environment_banner_and_repr_tell_the_address() -> None:
+    """The environment, the banner and the repr tell the address; the repr tells no secret."""
     async with emulator(slots={"video": 2}) as emu:
         assert emu.env() == {"KLING_BASE_URL": emu.url, "KLING_API_KEY": "emulator-key"}
         assert emu.url in emu.banner() and "emulator:fail" in emu.banner() and "video 2" in emu.banner()
@@ -299,8 +299,8 @@ async def test_it_speaks_for_itself() -> None:
     assert set(pair.env()) == {"KLING_BASE_URL", "KLING_ACCESS_KEY", "KLING_SECRET_KEY"}
 
 
-async def test_only_loopback_and_only_forwards() -> None:
-    """Other hosts and impossible speeds are refused; nothing works before the start."""
+async def test_wrong_hosts_and_speeds_are_refused() -> None:
+    """Other hosts and speeds of 0 or less are refused; nothing works before the start."""
     with pytest.raises(ValueError, match="loopback only"):
         emulator(host="0.0.0.0")
     with pytest.raises(ValueError, match="speed"):

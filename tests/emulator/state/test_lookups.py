@@ -1,4 +1,4 @@
-"""What a create names must exist, be young enough and be fit for its use."""
+"""Lookups: the earlier results that a create names must exist, be unexpired and fit the use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPOKEN = {"sound_start_time": 0, "sound_end_time": 3000, "sound_insert_time": 10
 
 
 class Clock:
-    """A clock that a test sets."""
+    """Clock that tests set."""
 
     now = 0.0
 
@@ -69,12 +69,12 @@ def face(**changes: Any) -> dict[str, Any]:
 
 
 def edit(session: str, mode: str = "removal", duration: str = "5") -> dict[str, Any]:
-    """Return a body that edits."""
+    """Return the body of an edit."""
     return {"session_id": session, "edit_mode": mode, "duration": duration}
 
 
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
-    # endpoint, a body that passes, a body that does not, words of the refusal
+    # endpoint, a body that passes, a body that is refused, words of the refusal
     (
         "image_to_video",
         {"element_list": [CHARACTER, SUBJECT]},
@@ -202,7 +202,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
 
 
 def found(endpoint: str, body: dict[str, Any], known: Library | None = None) -> TaskSource | str:
-    """Return what a body works on, or the words of the refusal."""
+    """Return the source of a body, or the code and message of the refusal."""
     if "audio_id" in body.get("face_choose", [{}])[0]:
         body["face_choose"][0].pop("sound_file", None)
     try:
@@ -212,15 +212,17 @@ def found(endpoint: str, body: dict[str, Any], known: Library | None = None) -> 
 
 
 @pytest.mark.parametrize(("endpoint", "passes", "fails", "words"), CASES)
-def test_what_is_named(endpoint: str, passes: dict[str, Any], fails: dict[str, Any], words: str) -> None:
-    """What exists and fits is found; what does not is refused in words that say why."""
+def test_named_results_are_found_or_refused(
+    endpoint: str, passes: dict[str, Any], fails: dict[str, Any], words: str
+) -> None:
+    """Existing and fitting results are found; others are refused with words that say why."""
     assert isinstance(found(endpoint, passes), TaskSource)
     said = str(found(endpoint, fails))
     assert said.startswith("1201: ") and words in said
 
 
 def test_every_lookup_is_tried() -> None:
-    """There is a case above for each; endpoints that name nothing find nothing."""
+    """Every lookup has a case above; an endpoint without a lookup has an empty source."""
     assert {endpoint for endpoint, *_ in CASES} == set(LOOKUPS)
     assert found("text_to_video", {}) == TaskSource()
 
@@ -241,13 +243,13 @@ def test_every_lookup_is_tried() -> None:
 def test_lengths_follow_from_what_is_worked_on(
     endpoint: str, body: dict[str, Any], seconds: float | None
 ) -> None:
-    """From the sound, the video, or as the API fixes it; what nobody sees lasts 5 s."""
+    """Lengths follow from the sound, the video, or the API's fixed value; unknown media last 5 s."""
     source = found(endpoint, body)
     assert isinstance(source, TaskSource) and source.seconds == seconds
 
 
-def test_what_was_made_dies() -> None:
-    """Videos and sounds after 30 days, marks after one; elements and voices live on."""
+def test_results_expire() -> None:
+    """Videos and sounds expire after 30 days, marks after one day; elements and voices do not."""
     clock = Clock()
     known = library(clock)
     clock.now = 86400.0
