@@ -8,8 +8,8 @@
             ...
         assert emu.ledger.peak("video") <= 2
 
-Start a new emulator in each test. It runs in the test's event loop, on a free port of loopback; with a virtual
-clock, tasks of minutes end at once.
+Start a new emulator in each test. It runs in the test's event loop, on a free port of loopback. With a
+virtual clock, tasks of minutes end at once.
 """
 
 from __future__ import annotations

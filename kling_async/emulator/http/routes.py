@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from kling_async.emulator.judging.reference import ReferenceEndpoint
 
-__all__ = ["CONTROL", "MEDIA", "Route", "Routes"]
+__all__ = ["CONTROL", "MEDIA", "Route", "RouteKind", "Routes"]
 
 CONTROL: Final = "/_emulator/"
 """Prefix of paths that no real API has: the ledger, the faults, the media files."""
@@ -21,13 +21,18 @@ TASKS: Final = "/tasks"
 """The second generation's query by ids; it finds tasks of the first generation, too."""
 
 
+RouteKind = Literal[
+    "create", "query", "list", "call", "tasks", "costs", "media", "control", "method", "unknown"
+]
+"""Kinds of requests; ``method`` is a path that exists but not for this method, ``unknown`` one that does not
+exist."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """The meaning of one request."""
 
-    kind: str
-    """create, query, list, call, tasks, costs, media or control; ``method`` if the path exists, but not for
-    this method; ``unknown`` if the path does not exist."""
+    kind: RouteKind
     path: str
     """The path without the emulator's prefix."""
     endpoint: ReferenceEndpoint | None = None
@@ -45,7 +50,7 @@ class Routes:
 
     def __init__(self, endpoints: Iterable[ReferenceEndpoint], prefix: str) -> None:
         self._prefix = prefix
-        self._by_address: dict[tuple[str, str], tuple[str, ReferenceEndpoint]] = {}
+        self._by_address: dict[tuple[str, str], tuple[RouteKind, ReferenceEndpoint]] = {}
         self._makers: dict[str, ReferenceEndpoint] = {}
         for endpoint in endpoints:
             if endpoint.makes_task:
@@ -53,7 +58,7 @@ class Routes:
                 self._by_address[endpoint.method, endpoint.path] = ("create", endpoint)
                 self._by_address["GET", endpoint.path] = ("list", endpoint)
             else:
-                kind = "costs" if endpoint.name == "account_costs" else "call"
+                kind: RouteKind = "costs" if endpoint.name == "account_costs" else "call"
                 # Both element services document the same path for deletion; the newer one answers.
                 self._by_address.setdefault((endpoint.method, endpoint.path), (kind, endpoint))
         self._paths = {path for _, path in self._by_address}
