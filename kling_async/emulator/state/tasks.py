@@ -86,6 +86,26 @@ class Task:
         return self.times.ends
 
     @property
+    def result_id(self) -> str:
+        """Id of the video, sound, voice or element that the task makes."""
+        return self.output.id
+
+    @property
+    def seconds(self) -> float:
+        """Length of the video or sound that the task makes."""
+        return self.output.seconds
+
+    @property
+    def aspect(self) -> str:
+        """Aspect ratio of what the task makes, such as ``16:9``."""
+        return self.output.aspect
+
+    @property
+    def count(self) -> int:
+        """Number of images that the task makes."""
+        return self.output.count
+
+    @property
     def done(self) -> bool:
         """Whether the task has ended."""
         return self.status in ("succeed", "failed")

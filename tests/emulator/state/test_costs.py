@@ -84,7 +84,7 @@ async def test_a_series_is_shown_apart() -> None:
         task_id = await create(call, "omni_image", **SERIES, series_amount="auto")
         emu.finish(task_id)
         done = (await call("GET", f"{path('omni_image')}/{task_id}")).data
-        result, count = done["task_result"], emu.tasks[task_id].output.count
+        result, count = done["task_result"], emu.tasks[task_id].count
         assert (result["result_type"], result["images"]) == ("series", [])
         assert [image["index"] for image in result["series_images"]] == list(range(count))
         assert done["final_unit_deduction"] == str(8 * count)

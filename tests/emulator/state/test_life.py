@@ -33,6 +33,7 @@ async def test_a_create_answers_as_the_reference_says() -> None:
         }
         task = emu.tasks[task_id]
         assert (task.endpoint, task.pool, task.weight, task.created) == ("text_to_video", "video", 1, 0.0)
+        assert (task.seconds, task.aspect, task.count) == (5.0, "16:9", 1)
 
 
 async def test_a_task_goes_from_submitted_over_processing_to_succeed() -> None:
