@@ -28,6 +28,7 @@ from kling_async.batch.report import Accounts, plan_of
 from kling_async.batch.source import Requests, RequestSource
 from kling_async.errors import DownloadError, JournalError, Problem, RequestInvalid
 from kling_async.runtime.signals import SignalWatcher
+from kling_async.wire.caller import pointing_here
 from kling_async.wire.checks import wrong_with
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ class Batch(Generic[R]):
                 stack.pop_all()
         self._accounts.begin(self._engine.scope.time())
         self._interrupts.listen()
-        self._feeding = asyncio.create_task(self._feed(), name="kling_async batch")
+        with pointing_here():
+            self._feeding = asyncio.create_task(self._feed(), name="kling_async batch")
         self._feeding.add_done_callback(self._fed)
         return self
 

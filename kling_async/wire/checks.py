@@ -1,16 +1,16 @@
-"""Check a request before anything is paid, and turn it into what the wire wants.
+"""Check a request before anything is paid, and encode it as the JSON object of the API.
 
 Bounds, words and wire forms stand once, in the ``Meta`` of a request's fields; this module reads them.
-``Meta(extra=...)`` may hold ``wire`` (``"text"``: a number sent as text; ``"on_off"``, ``"yes_no"``: a truth
-sent as a word) and ``media`` (the `Limits` of a file). msgspec checks nothing when a struct is made by hand,
-and its ``convert`` stops at the first error, so this walk is our own and reports every error at once.
+``Meta(extra=...)`` may hold ``wire`` (``"text"``: a number sent as text; ``"on_off"``, ``"yes_no"``: a bool
+sent as a word) and ``media`` (the `Limits` of a file); ``default``, ``unit`` and ``models`` are the vendor's,
+held by tests against reference and docstrings. msgspec checks nothing when a struct is constructed, and its
+``convert`` stops at the first error, so this walk is our own and reports every error at once.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -18,6 +18,7 @@ import msgspec
 from msgspec import inspect as mi
 
 from kling_async.errors import KlingWarning, Problem, RequestInvalid
+from kling_async.wire.caller import warn_user
 from kling_async.wire.media import Media, media
 from kling_async.wire.media_formats import Limits, judge_source
 
@@ -38,18 +39,18 @@ __all__ = [
 
 
 class Doubt(NamedTuple):
-    """What looks wrong but only the vendor can know: warned about once per word, never refused."""
+    """A value that looks wrong but that only the vendor can judge: it warns once per text."""
 
     field: str
     text: str
 
 
 Rule: TypeAlias = Callable[[Any], Iterable[Problem | Doubt]]
-"""A check over several fields of a request whose types are right."""
+"""A check over several fields; it runs only on a request whose types are right."""
 
 
 class Field(NamedTuple):
-    """What the annotations say of one field of a struct."""
+    """One field of a struct, by its annotations."""
 
     name: str
     wire_name: str
@@ -89,14 +90,14 @@ def _media_names(struct: type[msgspec.Struct]) -> frozenset[str]:
 
 
 def coerce(request: msgspec.Struct) -> None:
-    """Turn lists into tuples, blank texts into empty ones, and what media fields were given into `Media`.
+    """Turn lists into tuples, blank texts into empty ones, and the values of media fields into `Media`.
 
-    In place, at construction: a rule may ask whether a text is there as it asks of anything else.
+    Done in place, at construction, so that rules can ask for a blank text as for any other missing value.
     """
     kind = type(request)
     media_names = _media_names(kind)
     for name, value in zip(kind.__struct_fields__, msgspec.structs.astuple(request), strict=True):
-        if value is None:  # most are
+        if value is None:  # most fields are: the quickest way out
             continue
         if isinstance(value, str):
             if value.isspace():
@@ -117,7 +118,7 @@ def check(request: Any) -> None:
     """Check all fields and rules of a request.
 
     Raises:
-        RequestInvalid: With every wrong field. Nothing was sent.
+        RequestInvalid: One field or more is wrong; every one is named. Nothing was sent.
     """
     problems = list(_walk(request, ""))
     well_typed = not any(isinstance(p, _WrongType) for p in problems)
@@ -135,7 +136,7 @@ def check(request: Any) -> None:
 
 
 def wrong_with(request: Any) -> RequestInvalid | None:
-    """Return the error that `check` raises, if it does."""
+    """Return the error that `check` raises; None if the request is right."""
     try:
         check(request)
     except RequestInvalid as error:
@@ -144,7 +145,7 @@ def wrong_with(request: Any) -> RequestInvalid | None:
 
 
 def check_free(field: str, value: Any) -> Iterator[Problem]:
-    """Yield what is wrong with an object of fields that this package does not know."""
+    """Yield the problems of an object of fields that this package does not know."""
     if not isinstance(value, dict):
         yield Problem(field, "must be a dict")
         return
@@ -161,14 +162,14 @@ _warned: set[str] = set()
 
 
 def warn_once(text: str) -> None:
-    """Give a `KlingWarning`, the first time in this process that this text comes up."""
+    """Give a `KlingWarning` at the user's line, the first time in this process that this text comes up."""
     if text not in _warned:
         _warned.add(text)
-        warnings.warn(text, KlingWarning, stacklevel=4)
+        warn_user(text, KlingWarning)
 
 
 class _WrongType(NamedTuple):
-    """As `Problem`; the rules do not run when one was found, for they trust the types."""
+    """A `Problem` of a type. The rules do not run when there is one, for they trust the types."""
 
     field: str
     text: str
@@ -219,7 +220,7 @@ def _check_value(path: str, node: mi.Type, value: object) -> Iterator[_Found]:  
             elif not isinstance(value, Media):
                 yield from _walk(value, f"{path}.")
         case _:
-            pass  # a type without bounds: the endpoint's rules judge it
+            pass  # a type without bounds: at most the rules of the endpoint judge it
 
 
 def _check_word(path: str, node: mi.LiteralType, value: object) -> Iterator[_Found]:
@@ -300,7 +301,7 @@ def media_fields(request: msgspec.Struct) -> Iterator[tuple[str, Media, Limits]]
 
 
 def has_files(request: msgspec.Struct) -> bool:
-    """Tell whether any media of a request is a file or bytes, which are to be read."""
+    """Tell whether any media of a request is a file or bytes."""
     for field in _nested(type(request)):
         if getattr(request, field.name) is not None:
             return any(media.url is None for _, media, _ in media_fields(request))
