@@ -333,7 +333,7 @@ class Client:
 
     def batch(
         self,
-        requests: Requests,
+        requests: Requests[R],
         *,
         journal: str | Path | None = None,
         download_to: str | Path | None = None,
@@ -351,7 +351,7 @@ class Client:
         ahead: int | None = None,
         downloads: int | None = None,
         signals: bool = True,
-    ) -> Batch[Any]:
+    ) -> Batch[R]:
         """Return many requests as one job: ``async with`` it, then ``async for`` its outcomes as they come.
 
         Args:

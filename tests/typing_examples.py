@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import assert_type
 
 import kling_async
-from kling_async import CallRequest, Client, RawTask, Task, TaskRecord, TaskRequest, v1
+from kling_async import Batch, CallRequest, Client, Outcome, RawTask, Task, TaskRecord, TaskRequest, v1
 from kling_async.wire.requests import RawResult
 
 VIDEO = v1.TextToVideo(prompt="x")
@@ -66,6 +66,54 @@ async def the_wrong_kind_is_refused(client: Client) -> None:
     await client.run(COSTS, priority=1)  # type: ignore[call-overload]
     await client.run(VIDEO, priorty=1)  # type: ignore[call-overload]
     await client.submit(VIDEO, priorty=1)  # type: ignore[call-arg]
+
+
+async def a_batch_is_of_what_it_is_given(client: Client) -> None:
+    """Requests, (key, request) or both, in any iterable: the outcomes have the requests' result."""
+    assert_type(client.batch([v1.TextToVideo(prompt="x")]), Batch[v1.Videos])
+    assert_type(client.batch([VIDEO, VIDEO], retries=1), Batch[v1.Videos])
+    assert_type(client.batch((IMAGE,)), Batch[v1.Images])
+    assert_type(client.batch([("a", VIDEO)]), Batch[v1.Videos])
+    assert_type(client.batch({"a": VIDEO}.items()), Batch[v1.Videos])
+    assert_type(client.batch(v1.TextToVideo(prompt=text) for text in "abc"), Batch[v1.Videos])
+    assert_type(client.batch((text, v1.TextToVideo(prompt=text)) for text in "abc"), Batch[v1.Videos])
+    assert_type(client.batch(videos_as_they_come()), Batch[v1.Videos])
+    assert_type(client.batch(named_images_as_they_come()), Batch[v1.Images])
+    assert_type(client.batch([RAW]), Batch[RawResult])
+    async with client.batch([VIDEO]) as results:
+        async for outcome in results:
+            assert_type(outcome, Outcome[v1.Videos])
+            assert_type(outcome.result, v1.Videos | None)
+            assert_type(outcome.request, TaskRequest[v1.Videos])
+
+
+async def a_batch_of_several_kinds(client: Client) -> None:
+    """Their results have a type in common; which one is said beforehand where it matters."""
+    mixed: list[TaskRequest[v1.Videos | v1.Images]] = [VIDEO, IMAGE]
+    async with client.batch(mixed) as results:
+        async for outcome in results:
+            assert_type(outcome.result, v1.Videos | v1.Images | None)
+    both: list[TaskRequest[v1.Videos] | tuple[str, TaskRequest[v1.Videos]]] = [VIDEO, ("a", VIDEO)]
+    assert_type(client.batch(both), Batch[v1.Videos])
+    client.batch([VIDEO, IMAGE])
+
+
+async def a_batch_makes_tasks_only(client: Client) -> None:
+    """Requests that are answered at once, types of requests and single requests are refused."""
+    client.batch([COSTS])  # type: ignore[arg-type]
+    client.batch([v1.TextToVideo])  # type: ignore[arg-type]
+    client.batch(VIDEO)  # type: ignore[arg-type]
+    client.batch([(1, VIDEO)])  # type: ignore[arg-type]
+
+
+async def videos_as_they_come() -> AsyncIterator[v1.TextToVideo]:
+    """Requests out of a queue or a database."""
+    yield VIDEO
+
+
+async def named_images_as_they_come() -> AsyncIterator[tuple[str, v1.ImageGeneration]]:
+    """The same with the caller's names."""
+    yield "a", IMAGE
 
 
 def attach_gives_a_task_of_the_type_s_result(client: Client) -> None:

@@ -62,7 +62,7 @@ class Batch(Generic[R]):
     def __init__(
         self,
         engine: Engine,
-        requests: Requests,
+        requests: Requests[R],
         *,
         journal: str | Path | None = None,
         download_to: str | Path | None = None,

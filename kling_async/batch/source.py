@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.wire.requests import TaskRequest
@@ -23,10 +23,13 @@ _CHUNK_MAX: Final = 1000
 _PATIENCE: Final = 0.01
 """Seconds that reading a chunk may take before what was read is passed on."""
 
+R = TypeVar("R")
+
 Requests: TypeAlias = (
-    Iterable[TaskRequest[Any] | tuple[str, TaskRequest[Any]]]
-    | AsyncIterable[TaskRequest[Any] | tuple[str, TaskRequest[Any]]]
+    Iterable[TaskRequest[R] | tuple[str, TaskRequest[R]]]
+    | AsyncIterable[TaskRequest[R] | tuple[str, TaskRequest[R]]]
 )
+"""A batch's input; R is the type of the results."""
 
 
 class Item(NamedTuple):
@@ -42,7 +45,7 @@ class Item(NamedTuple):
 class RequestSource:
     """Reads the input in chunks."""
 
-    def __init__(self, requests: Requests) -> None:
+    def __init__(self, requests: Requests[Any]) -> None:
         self._requests = requests
         self._position = 0
         self._size = 1
