@@ -1,4 +1,4 @@
-"""One row per endpoint: all that the machinery knows of it. A new endpoint is one row here."""
+"""Catalog of the endpoints: one row has all that client and orchestrator know of one endpoint."""
 
 from __future__ import annotations
 
@@ -343,7 +343,7 @@ def endpoint_of(request: TaskRequest[R] | type[TaskRequest[R]]) -> Endpoint[R]:
     """Return the row of a request, or of a type of requests.
 
     Raises:
-        TypeError: There is none: not a task request.
+        TypeError: The request makes no task.
     """
     if isinstance(request, RawTask):
         check_path(request.path)
@@ -362,7 +362,7 @@ def call_of(request: CallRequest[R]) -> Call[R]:
     """Return the row of a request that is answered at once.
 
     Raises:
-        TypeError: There is none.
+        TypeError: The request is not answered at once.
     """
     found = _by_call.get(type(request))
     if found is None:
@@ -375,6 +375,6 @@ def row_of(request: TaskRequest[Any] | CallRequest[Any]) -> Endpoint[Any] | Call
     """Return the row of any request.
 
     Raises:
-        TypeError: There is none.
+        TypeError: No endpoint has such a request.
     """
     return call_of(request) if isinstance(request, CallRequest) else endpoint_of(request)

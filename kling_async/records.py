@@ -51,19 +51,22 @@ class _TaskData(msgspec.Struct, frozen=True):
 
 
 class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known of a task, as plain data: it can be stored, pickled, and sent elsewhere."""
+    """Facts about one task as plain data: it can be stored, pickled, and sent elsewhere."""
 
     endpoint: str
     """Name of the catalog row, ``text_to_video``."""
     task_id: str
+    """Id of the task, given by the vendor."""
     external_task_id: str | None = None
+    """Id of the task, given by its caller; None if it has none or the answer does not tell."""
     status: str = "submitted"
-    """The vendor's word; `kling_async.core.verdict.state_of` says what it means."""
+    """The vendor's word; `kling_async.core.status.state_of` says what it means."""
     message: str = ""
     """The vendor's reason, if the task failed."""
     created_at: int = 0
-    """Milliseconds since 1970, by the vendor's clock; 0 if unknown."""
+    """When the task was made, milliseconds since 1970 by the vendor's clock; 0 if unknown."""
     updated_at: int = 0
+    """When the task last changed, milliseconds since 1970 by the vendor's clock; 0 if unknown."""
     units: str | None = None
     """Units taken in the end, a decimal as text (``final_unit_deduction``)."""
     data: msgspec.Raw = msgspec.Raw(b"{}")

@@ -1,7 +1,8 @@
-"""What each model can do, from the vendor's capability maps (video 2026-03 to 2026-10, image 2026-05-19).
+"""Capabilities of each model, from the vendor's maps (video 2026-03 to 2026-10, image 2026-05-19).
 
-The maps change monthly. An unknown model passes with one warning; a known one is held to its row, and a row
-that no good source confirms only warns. ``RETIRED`` names may still answer or not: they warn as well.
+The maps change monthly. An unknown model passes with one warning. A known one is held to its rows; a row
+that no good source confirms leads to warnings only. Models in ``RETIRED_...`` may or may not answer: they
+warn too.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ __all__ = [
 
 
 class VideoRow(NamedTuple):
-    """One model at one endpoint, in these modes and at these lengths."""
+    """Features of one model at one endpoint, in some modes and lengths."""
 
     model: str
     endpoint: str
     modes: tuple[str, ...]
-    """Empty: as the video that goes in."""
+    """Offered modes; empty: the input video decides."""
     durations: tuple[int, ...]
-    """Seconds that may be asked for; where nothing is asked, those that come out."""
+    """Lengths that may be asked for, in seconds; where no length is asked for, those of the result."""
     resolution: str = ""
-    """Empty: the vendor does not say."""
+    """Resolution of the result; empty: the vendor does not say."""
     features: tuple[str, ...] = ()
-    """What it offers: words for fields (``sound``), and ``end_frame_only`` (image_tail without image),
-    ``motion_brush`` (masks), ``reference_video`` (a video goes in), ``extendable`` (by video_extend)."""
+    """Offered features: names of fields (``sound``), and ``end_frame_only`` (image_tail without image),
+    ``motion_brush`` (masks), ``reference_video`` (an input video), ``extendable`` (by video_extend)."""
     disputed: tuple[str, ...] = ()
-    """What one source grants and another does not: it warns."""
+    """Features that one source grants and another does not: they warn."""
     sure: bool = True
 
 
@@ -58,11 +59,11 @@ _STD: Final = ("std",)
 _PRO: Final = ("pro",)
 _4K: Final = ("4k",)
 _ANY: Final = ("std", "pro")
-"""Of old models for which the map knows no modes; clients sent these."""
+"""Modes of old models for which the map names none; clients sent these."""
 _OLD: Final = ("cfg_scale", "extendable")
 _ENDS: Final = ("image_tail", "end_frame_only")
 _V3: Final = ("multi_shot", "sound", "cfg_scale")
-"""That cfg_scale has an effect on kling-v3 is not confirmed."""
+"""Features of kling-v3; nobody confirmed that cfg_scale has an effect there."""
 _V3_IMAGE: Final = ("image_tail", *_V3, "element_list")
 _DISPUTED: Final = ("camera_control", "motion_brush")
 _O1: Final = ("image_tail", "element_list", "reference_video")
@@ -110,7 +111,7 @@ VIDEO: Final[tuple[VideoRow, ...]] = (
     VideoRow("kling-v3", _I2V, _4K, _3_15, "4K", _V3_IMAGE, sure=False),
     VideoRow("kling-v3", _MOTION, _STD, _3_30, "720p", ("element_list", "reference_video")),
     VideoRow("kling-v3", _MOTION, _PRO, _3_30, "1080p", ("element_list", "reference_video")),
-    # text alone or a first frame alone; below, with anything more
+    # first row of a mode: a text alone or a first frame alone; second row: with any other input
     VideoRow("kling-video-o1", _OMNI, _STD, _5_10, "720p", sure=False),
     VideoRow("kling-video-o1", _OMNI, _STD, _3_10, "720p", _O1),
     VideoRow("kling-video-o1", _OMNI, _PRO, _5_10, "1080p", sure=False),
@@ -130,17 +131,17 @@ RETIRED_VIDEO: Final = frozenset(
 
 
 class ImageRow(NamedTuple):
-    """One image model at these endpoints."""
+    """Features of one image model at some endpoints."""
 
     model: str
     endpoints: tuple[str, ...]
     resolutions: tuple[str, ...] = ("1k", "2k")
-    """Empty: none can be chosen."""
+    """Offered resolutions; empty: none can be chosen."""
     image_reference: bool = False
-    """Keeps the subject or the face of an image."""
+    """Whether it keeps the subject or the face of an image."""
     element_list: bool = False
     series: bool = False
-    """Makes several images that belong together."""
+    """Whether it makes several images that belong together."""
 
 
 _OMNI_IMAGE: Final = ("omni_image",)
@@ -165,33 +166,33 @@ RETIRED_IMAGE: Final = frozenset({"kling-v1", "kling-v1-5", "kling-v2", "kling-v
 
 
 class Capability(msgspec.Struct, frozen=True, kw_only=True):
-    """What one model may be asked for at one endpoint, in these modes and at these lengths."""
+    """Features of one model at one endpoint, in some modes and lengths."""
 
     endpoint: str
     """Name of the endpoint, ``image_to_video``."""
     model: str
     modes: tuple[str, ...] = ()
-    """Empty: none can be chosen."""
+    """Offered modes; empty: none can be chosen."""
     durations: tuple[int, ...] = ()
-    """Seconds; empty for images."""
+    """Offered lengths in seconds; empty for images."""
     resolutions: tuple[str, ...] = ()
-    """Empty: the vendor does not say, or as what goes in."""
+    """Offered resolutions; empty: the vendor does not say, or the input decides."""
     features: tuple[str, ...] = ()
-    """What it offers besides; mostly the fields that ask for it."""
+    """Other features, mostly by the name of the field that asks for them."""
     retired: bool = False
-    """Announced to end; it may still answer or not."""
+    """Whether the model was announced to end; it may still answer or not."""
     sure: bool = True
-    """Whether a good source says so."""
+    """Whether a good source confirms this row."""
 
 
 def capabilities(model: str | None = None, endpoint: str | None = None) -> tuple[Capability, ...]:
-    """Return what may be asked for, by the vendor's maps as this version knows them; nothing is asked.
+    """Return the capabilities of models, by the vendor's maps as this version knows them; nothing is sent.
 
     The same maps judge a request before it is sent. Endpoints without models are not in them.
 
     Args:
-        model: Only of this model, ``kling-v3``.
-        endpoint: Only of this endpoint, ``text_to_video``. An unknown name gives nothing.
+        model: Return rows of this model only, ``kling-v3``.
+        endpoint: Return rows of this endpoint only, ``text_to_video``. An unknown name gives no rows.
     """
     return tuple(
         row

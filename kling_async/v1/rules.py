@@ -1,6 +1,6 @@
-"""Rules over several fields that more than one endpoint has. Each judges a request whose types are right.
+"""Rules over several fields, shared by several endpoints. Each judges a request whose types are right.
 
-A rule is a small function, or is made by one that is told the names of the fields it is about.
+A rule is a small function, or a function here makes it for the fields that it is given.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 
 
 def is_set(value: object) -> bool:
-    """Tell whether a field says anything: None, an empty text and an empty array count as left out."""
+    """Tell whether a field is set: None, an empty text and an empty array count as left out."""
     return value is not None and value not in ("", ())
 
 
@@ -49,11 +49,11 @@ def exactly_one(*names: str, within: str = "") -> Rule:
 
     Args:
         *names: The fields.
-        within: The field whose object, or each of whose objects, has them; as a default the request has.
+        within: The field whose object, or each of whose objects, has them. Default: the request itself.
     """
 
     def one_of_them(r: Any) -> Iterator[Problem | Doubt]:
-        """One of several fields, and only one."""
+        """Require one of several fields, and only one."""
         for prefix, part in parts(r, within) if within else [("", r)]:
             given = [name for name in names if is_set(getattr(part, name))]
             if len(given) != 1:
@@ -68,7 +68,7 @@ def together_at_most(most: int, *names: str) -> Rule:
     """Return the rule that these fields, each one entry or an array of them, share one limit."""
 
     def few_enough(r: Any) -> Iterator[Problem | Doubt]:
-        """Several fields share one limit."""
+        """Refuse more entries in several fields together than their limit."""
         values = [getattr(r, name) for name in names]
         total = sum(len(v) if isinstance(v, tuple) else is_set(v) for v in values)
         if total > most:
@@ -78,7 +78,7 @@ def together_at_most(most: int, *names: str) -> Rule:
 
 
 def parts(r: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield the object in a field, or each of its objects, with what its fields' paths begin with."""
+    """Yield the object in a field, or each of its objects, with the prefix of the paths of its fields."""
     value = getattr(r, name)
     if isinstance(value, tuple):
         yield from ((f"{name}[{at}].", part) for at, part in enumerate(value))
@@ -87,7 +87,7 @@ def parts(r: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def model_is_known(model: str, known: bool, *, retired: frozenset[str]) -> Iterator[Problem | Doubt]:
-    """Judge a model's name: an unknown one passes with a warning, as does one announced to end."""
+    """Judge the name of a model: an unknown one passes with a warning, as does one announced to end."""
     if model in retired:
         yield Doubt("model_name", f"{model!r} was announced to end on 2026-09-15")
     elif not model.strip():
@@ -97,7 +97,7 @@ def model_is_known(model: str, known: bool, *, retired: frozenset[str]) -> Itera
 
 
 def prompt_or_shots(r: Any) -> Iterator[Problem | Doubt]:
-    """A prompt is needed unless the shots are given one by one."""
+    """Require a prompt unless the shots are given one by one."""
     customized = r.multi_shot and r.shot_type == "customize"
     if not customized and not (r.prompt or "").strip():
         yield Problem("prompt", "must not be empty")
@@ -106,7 +106,7 @@ def prompt_or_shots(r: Any) -> Iterator[Problem | Doubt]:
 
 
 def shots_match(r: Any, unread: Callable[[Any], bool] = lambda _: False) -> Iterator[Problem | Doubt]:
-    """Several shots need a type; given one by one they count from 1 and add up to the duration.
+    """Require a type of several shots; given one by one they count from 1 and add up to the duration.
 
     Args:
         r: The request.
@@ -137,7 +137,7 @@ def _shots_add_up(shots: tuple[Shot, ...], duration: int | None) -> Iterator[Pro
 
 
 def camera_moves_once(r: Any) -> Iterator[Problem | Doubt]:
-    """A simple movement is exactly one; the composed ones take no config."""
+    """Require exactly one movement of type simple, and no config of the other types."""
     camera = r.camera_control
     if camera is None:
         return
@@ -154,12 +154,12 @@ def placeholders(**lists: str) -> Rule:
     """Return the rule that ``<<<image_2>>>`` in a prompt names the second entry of a list that has one.
 
     Args:
-        **lists: By the word of the name (image, element, voice, video) the field that is counted. That the
-            other words mean anything at this endpoint is not documented: they warn.
+        **lists: By word (image, element, voice, video): the list in which it names entries. Words without a
+            list are not documented for the endpoint: they warn.
     """
 
     def names_point_somewhere(r: Any) -> Iterator[Problem | Doubt]:
-        """What a prompt names must be there."""
+        """Refuse names in a prompt that point beyond their list."""
         for path, text in _prompts(r):
             for word, number in dict.fromkeys(_NAME.findall(text)):
                 name, field = f"<<<{word}_{number}>>>", lists.get(word)
@@ -180,7 +180,7 @@ _NAME: Final = re.compile(r"<<<(image|element|voice|video)_([0-9]+)>>>")
 
 
 def _prompts(r: Any) -> Iterator[tuple[str, str]]:
-    """Yield the texts that the vendor reads, with their paths."""
+    """Yield the prompts that the vendor reads, with their paths."""
     if getattr(r, "multi_shot", None) and r.shot_type == "customize":
         yield from (
             (f"multi_prompt[{at}].prompt", shot.prompt) for at, shot in enumerate(r.multi_prompt or ())
@@ -196,19 +196,19 @@ def video_model(
     unread: Callable[[Any], bool] = lambda _: False,
     **named: str,
 ) -> Rule:
-    """Return the rule that the model must offer what is asked for, by the map of an endpoint's models.
+    """Return the rule that the model must offer the requested features, by the map of video models.
 
     Args:
         endpoint: Name of the catalog row.
-        *features: Features of the map that a field of the same name asks for.
-        mode: The vendor's default.
+        *features: Features of the map; the field of the same name asks for each.
+        mode: The vendor's default mode.
         unread: Tells whether the vendor does not read the request's duration.
-        **named: By fields with other names, the feature that each asks for.
+        **named: Features by the field that asks for them, where the names differ.
     """
     asking = {**{name: name for name in features}, **named}
 
     def model_can(r: Any) -> Iterator[Problem | Doubt]:
-        """The model must offer what is asked for, by the vendor's capability map."""
+        """Refuse features that the model does not offer, by the vendor's capability map."""
         model, wanted = r.model_name, r.mode or mode
         known = video_rows(endpoint, model)
         yield from model_is_known(model, bool(known), retired=capabilities.RETIRED_VIDEO)
@@ -235,8 +235,8 @@ def video_model(
 
 @functools.lru_cache(256)
 def video_rows(endpoint: str, model: str, mode: str = "", seconds: int = 0) -> tuple[VideoRow, ...]:
-    """Return a model's rows of the map; with a mode or a length, those that offer it."""
-    # what callers name is theirs, so few names are remembered
+    """Return the rows of a model in the map; with a mode or a length, only rows that offer it."""
+    # the names come from callers and may be anything, so the cache is small
     return tuple(
         row
         for row in capabilities.VIDEO
@@ -247,7 +247,7 @@ def video_rows(endpoint: str, model: str, mode: str = "", seconds: int = 0) -> t
 
 
 def asks_for(value: object) -> bool:
-    """Tell whether a field asks for the feature it is about: False and "off" do not, a number does."""
+    """Tell whether the value of a field asks for its feature: False does not, any number does."""
     return value is not False and is_set(value)
 
 
@@ -263,22 +263,22 @@ def _lacking(asked: dict[str, str], rows: Sequence[VideoRow], where: str) -> Ite
 
 
 def image_row(endpoint: str, model: str) -> ImageRow | None:
-    """Return what is known of a model at an endpoint."""
+    """Return the row of a model at an endpoint in the map of image models, None if there is none."""
     rows = (row for row in capabilities.IMAGE if row.model == model and endpoint in row.endpoints)
     return next(rows, None)
 
 
 def image_model(endpoint: str, *features: str, unsure: Collection[str] = ()) -> Rule:
-    """Return the rule that the model must offer what is asked for, by the map of image models.
+    """Return the rule that the model must offer the requested features, by the map of image models.
 
     Args:
         endpoint: Name of the catalog row.
-        *features: Columns of the map, each named as the field that asks for it.
-        unsure: Those of which the map alone speaks and the endpoint's page does not: they warn.
+        *features: Columns of the map; the field of the same name asks for each.
+        unsure: Features that the map denies while the page of the endpoint does not: they warn.
     """
 
     def model_can(r: Any) -> Iterator[Problem | Doubt]:
-        """The model must offer what is asked for, by the vendor's capability map."""
+        """Refuse features that the model does not offer, by the vendor's capability map."""
         row = image_row(endpoint, r.model_name)
         yield from model_is_known(r.model_name, row is not None, retired=capabilities.RETIRED_IMAGE)
         if row is None:

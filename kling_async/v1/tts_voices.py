@@ -1,4 +1,4 @@
-"""The voices of lip sync and text to speech, as lists of 2026 have them, and what is known of them."""
+"""Voices of lip sync and text to speech, from lists of 2026, and rules about them."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ def voice_speaks(voice: str | None, language: str | None, prefix: str = "") -> I
     """Judge a voice and its language: an unknown voice passes with a warning.
 
     Args:
-        voice: Its id; nothing if it is missing, which is judged elsewhere.
-        language: None is Chinese, the vendor's default.
-        prefix: What the paths of the two fields begin with.
+        voice: Id of the voice. A missing one is judged elsewhere.
+        language: Language of the text; None is Chinese, the vendor's default.
+        prefix: Prefix of the paths of both fields.
     """
     if voice is None or not voice.strip():
         return
@@ -109,12 +109,12 @@ def voice_speaks(voice: str | None, language: str | None, prefix: str = "") -> I
 
 
 def voice_is_taken(voice: str) -> Iterator[Problem | Doubt]:
-    """Warn of a voice that is listed and yet was refused."""
+    """Warn of a voice that is listed and was refused nevertheless."""
     if voice in REFUSED:
         yield Doubt("voice_id", f"{voice!r} was refused in 2026, though it is listed")
 
 
 def speed_is_rounded(speed: float | None, prefix: str = "") -> Iterator[Problem | Doubt]:
-    """Warn of a speed that will not be taken as it is."""
+    """Warn of a speed that the vendor rounds."""
     if speed is not None and round(speed, 1) != speed:
         yield Doubt(f"{prefix}voice_speed", f"{speed:g} is rounded to one decimal place by the vendor")

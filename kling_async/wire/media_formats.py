@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, and whether the API takes it."""
+"""Formats of files, told by their first bytes, and the limits of the API on files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Limits(NamedTuple):
-    """What the API takes in one field; None where no bound is known."""
+    """Limits of the API on the files of one field; None where no bound is known."""
 
     kind: Literal["image", "audio", "video", "recording"] = "image"
     formats: tuple[str, ...] = ("jpeg", "png")
@@ -35,28 +35,29 @@ class Limits(NamedTuple):
     min_side_px: int | None = None
     max_side_px: int | None = None
     aspect_min: float | None = None
-    """Width / height."""
+    """Least width / height."""
     aspect_max: float | None = None
+    """Greatest width / height."""
     url: bool = True
-    """Whether an address is taken."""
+    """Whether the field takes an address."""
     base64: bool = True
-    """Whether the file itself is taken."""
+    """Whether the field takes the file itself."""
 
 
 IMAGE: Final = Limits(max_mb=10, min_side_px=300, aspect_min=0.4, aspect_max=2.5)
-"""Most images of ``/v1``."""
+"""Limits of most images of ``/v1``."""
 FRAME: Final = Limits(max_mb=10, min_side_px=300)
-"""Images for which no shape is prescribed."""
+"""Limits of images for which no shape is prescribed."""
 MASK: Final = Limits()
 AUDIO: Final = Limits("audio", ("mp3", "wav", "m4a", "aac"), max_mb=5)
 VIDEO: Final = Limits("video", ("mp4", "mov"), base64=False)
-"""Videos are fetched by the vendor; their size and length are judged there."""
+"""Limits of videos: the vendor fetches them and judges size and length."""
 RECORDING: Final = Limits("recording", ("mp3", "wav", "mp4", "mov"), base64=False)
-"""A voice, in a sound or in a video; fetched and judged by the vendor as videos are."""
+"""Limits of a recorded voice, a sound or a video: the vendor fetches it and judges size and length."""
 
 
 class ImageInfo(NamedTuple):
-    """What an image's header says."""
+    """Format and size of an image, from its header."""
 
     format: str
     width: int
@@ -64,7 +65,7 @@ class ImageInfo(NamedTuple):
 
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
-# start-of-frame markers; C4, C8 and CC lie in that range but mean something else
+# start-of-frame markers of JPEG; C4, C8 and CC lie in that range but mean something else
 _SOF: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -81,7 +82,7 @@ def read_header(file: BinaryIO) -> ImageInfo | None:
 
 
 def _jpeg_size(file: BinaryIO) -> ImageInfo | None:
-    """Walk the segments up to the frame header, without reading their contents."""
+    """Read the size of a JPEG: walk its segments up to the frame header, skipping their contents."""
     while file.read(1) == b"\xff":
         while (marker := file.read(1)) == b"\xff":
             pass  # fill bytes
@@ -103,7 +104,7 @@ def _jpeg_size(file: BinaryIO) -> ImageInfo | None:
 
 
 _NO_SOUND: Final = frozenset({b"qt  ", b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis"})
-"""What the container of M4A may hold instead, by its brand: QuickTime, pictures."""
+"""Brands that the container of M4A has for other contents: QuickTime, pictures."""
 
 
 def read_audio(file: BinaryIO) -> str | None:
@@ -116,13 +117,13 @@ def read_audio(file: BinaryIO) -> str | None:
     if head[4:8] == b"ftyp" and len(head) == 12:
         return None if head[8:12] in _NO_SOUND else "m4a"
     if head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE0 == 0xE0:
-        layer = head[1] >> 1 & 3  # of an MPEG frame; 0 is what ADTS, the frames of AAC, has there
+        layer = head[1] >> 1 & 3  # layer of an MPEG frame; AAC frames (ADTS) have 0 there
         return "mp3" if layer else "aac" if head[1] & 0xF0 == 0xF0 else None
     return None
 
 
 def judge_source(media: Media, limits: Limits) -> str | None:
-    """Return what is wrong with the way a file is handed over, if anything."""
+    """Return the problem with handing a file over as an address or as itself; None if there is none."""
     if media.url is None and not limits.base64:
         what = "sound" if limits.kind == "audio" else limits.kind
         return f"takes the address of a {what}, not the file itself: put it where the API can fetch it"
@@ -132,7 +133,7 @@ def judge_source(media: Media, limits: Limits) -> str | None:
 
 
 def judge(file: BinaryIO, size: int, limits: Limits) -> str | None:
-    """Return what is wrong with a file of ``size`` bytes, or None if the API takes it."""
+    """Return the problem with a file of ``size`` bytes; None if the API takes it."""
     info = read_header(file) if limits.kind == "image" else None
     found = read_audio(file) if limits.kind == "audio" else info and info.format
     if found not in limits.formats:
@@ -161,7 +162,7 @@ def _judge_sides(info: ImageInfo, limits: Limits) -> str | None:
 
 
 HEAD: Final = 512
-"""Bytes of a file's beginning that tell what it is."""
+"""Number of first bytes that tell the format of a file."""
 _PICTURES: Final = frozenset({"PNG", "JPEG", "WebP"})
 _FITTING: Final = {
     ".mp4": frozenset({"MP4"}),
@@ -172,12 +173,12 @@ _FITTING: Final = {
     ".mp3": frozenset({"MP3"}),
     ".wav": frozenset({"WAV"}),
 }
-"""What may stand behind a result's suffix. Pictures are told apart by all that show them, and which kind the
-vendor makes is not written anywhere."""
+"""Formats that fit the suffix of a result. Any picture fits: viewers tell the formats apart, and the vendor
+documents none."""
 
 
 def judge_result(suffix: str, head: bytes) -> str | None:
-    """Say what came in a result's place, by its first `HEAD` bytes; None if that fits its suffix."""
+    """Return the format of a file by its first `HEAD` bytes if it does not fit the suffix, else None."""
     fitting = _FITTING.get(suffix)
     found = _kind_of(head)
     return None if fitting is None or found in fitting else found

@@ -1,1 +1,1 @@
-"""What an account keeps for use in other requests: elements and voices."""
+"""Elements and voices: the library that an account keeps for use in other requests."""
