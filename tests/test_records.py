@@ -270,7 +270,7 @@ def test_requests_are_frozen_keyword_only_and_hold_tuples() -> None:
     with pytest.raises(AttributeError):
         request.prompt = "y"  # type: ignore[misc]
     with pytest.raises(TypeError):
-        v1.TextToVideo("x")  # type: ignore[call-arg, arg-type]
+        v1.TextToVideo("x")  # type: ignore[call-arg]
 
 
 def test_a_request_can_be_stored_and_sent_elsewhere() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -12,7 +13,7 @@ from kling_async.v1.parts import Charged, DerivedVideos, seconds_of
 from kling_async.v1.rules import exactly_one
 from kling_async.v1.tts_voices import speed_is_rounded, voice_is_taken, voice_speaks
 from kling_async.wire.checks import Doubt, Rule
-from kling_async.wire.media import MediaInput
+from kling_async.wire.media import Media
 from kling_async.wire.media_formats import VIDEO
 from kling_async.wire.requests import CallRequest, File, Result, TaskRequest
 
@@ -33,14 +34,18 @@ __all__ = [
 
 
 class Audio(Discreet, frozen=True, kw_only=True):
-    """One produced sound, in two formats. Id and addresses die 30 days after the task ended."""
+    """One produced sound, in two formats. Id and addresses expire 30 days after the task ended."""
 
     id: str = ""
+    """Id of the sound in other calls (``audio_id``)."""
     url_mp3: str = ""
+    """Address of the MP3."""
     url_wav: str = ""
+    """Address of the WAV."""
     duration_mp3: str | float | None = None
-    """Seconds, as text; see ``seconds``."""
+    """Length in seconds as sent, mostly text; see ``seconds``."""
     duration_wav: str | float | None = None
+    """Length in seconds as sent, mostly text."""
 
     @property
     def seconds(self) -> float | None:
@@ -48,7 +53,7 @@ class Audio(Discreet, frozen=True, kw_only=True):
         return seconds_of(self.duration_mp3)
 
     def files(self, name: str) -> tuple[File, ...]:
-        """Return its files, of that name."""
+        """Return the two files, with that name."""
         both = File(self.url_mp3, ".mp3", name), File(self.url_wav, ".wav", name)
         return tuple(file for file in both if file.url)
 
@@ -57,6 +62,7 @@ class Audios(Result, frozen=True, kw_only=True):
     """Result of an audio task; in practice one sound."""
 
     audios: tuple[Audio, ...] = ()
+    """The sounds."""
 
     def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
         """Return the files of the sounds; none is watermarked."""
@@ -65,9 +71,10 @@ class Audios(Result, frozen=True, kw_only=True):
 
 
 class SoundedVideos(DerivedVideos, frozen=True, kw_only=True):
-    """A video with its new sound, and that sound alone."""
+    """Result of `VideoToAudio`: the video with its new sound, and the sound alone."""
 
     audios: tuple[Audio, ...] = ()
+    """The sounds alone."""
 
     def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
         """Return the files of the videos and of the sounds."""
@@ -76,13 +83,14 @@ class SoundedVideos(DerivedVideos, frozen=True, kw_only=True):
 
 
 class SpeechAudio(Discreet, frozen=True, kw_only=True):
-    """One spoken text. Id and address die after 30 days."""
+    """One spoken text. Id and address expire after 30 days."""
 
     id: str = ""
-    """Names the sound in other calls (``audio_id``)."""
+    """Id of the sound in other calls (``audio_id``)."""
     url: str = ""
+    """Address of the MP3."""
     duration: str | float | None = None
-    """Seconds, as text; see ``seconds``."""
+    """Length in seconds as sent, mostly text; see ``seconds``."""
 
     @property
     def seconds(self) -> float | None:
@@ -94,18 +102,24 @@ class SpeechAudios(Discreet, frozen=True, kw_only=True):
     """All sounds of an answer."""
 
     audios: tuple[SpeechAudio, ...] = ()
+    """The sounds; in practice one."""
 
 
 class Speech(Charged, frozen=True, kw_only=True):
-    """A spoken text, in the form of a task that has ended. One that failed is raised, not returned."""
+    """A spoken text, in the form of a task that has ended. A failed one is raised, not returned."""
 
     task_id: str = ""
+    """Id of the task, which has ended."""
     task_status: str = ""
+    """``succeed``."""
     task_status_msg: str = ""
+    """The vendor's reason, if the task failed."""
     task_result: SpeechAudios = SpeechAudios()
+    """The sounds as the API nests them; see ``audios``."""
     created_at: int = 0
-    """Milliseconds since 1970, as ``updated_at``."""
+    """When the task was made, milliseconds since 1970."""
     updated_at: int = 0
+    """When the task ended, milliseconds since 1970."""
 
     @property
     def audios(self) -> tuple[SpeechAudio, ...]:
@@ -126,24 +140,27 @@ class Speech(Charged, frozen=True, kw_only=True):
 class TextToSpeech(CallRequest[Speech], frozen=True, kw_only=True, omit_defaults=True):
     """Speak a text: ``POST /v1/audio/tts``. Answered at once, takes no slot.
 
-    It cannot be asked for again: an answer that is lost is paid for.
+    The vendor keeps no way to ask for the sound again: an answer that is lost is paid for.
+
+    Args:
+        text: What to say, at most 1000 characters.
+        voice_id: One of `TTS_VOICES`; voices and presets of the library are not taken here.
+        voice_language: A language that the voice has.
+        voice_speed: Speed of the speech, 0.8 to 2, rounded to one decimal place. Default: 1.0.
+        extra: Fields of the API that this class lacks; merged into the body last.
     """
 
-    text: Annotated[str, Meta(max_length=1000, description="What to say")]
-    voice_id: Annotated[str, Meta(description="One of TTS_VOICES; not a voice of the library or its presets")]
-    voice_language: Annotated[Literal["zh", "en"], Meta(description="A language that the voice has")]
-    voice_speed: (
-        Annotated[
-            float, Meta(ge=0.8, le=2, description="Rounded to one decimal place", extra={"default": 1.0})
-        ]
-        | None
-    ) = None
+    text: Annotated[str, Meta(max_length=1000)]
+    voice_id: str
+    voice_language: Literal["zh", "en"]
+    voice_speed: Annotated[float, Meta(ge=0.8, le=2, extra={"default": 1.0})] | None = None
+    extra: dict[str, Any] = {}
 
     rules: ClassVar[tuple[Rule, ...]]
 
 
 def voice_and_speed(r: TextToSpeech) -> Iterator[Problem | Doubt]:
-    """A known voice must have the language; the vendor refused some voices, and rounds the speed."""
+    """Check that a known voice has the language; warn of voices once refused and of a rounded speed."""
     yield from voice_is_taken(r.voice_id)
     yield from voice_speaks(r.voice_id, r.voice_language)
     yield from speed_is_rounded(r.voice_speed)
@@ -153,18 +170,23 @@ TextToSpeech.rules = (voice_and_speed,)
 
 
 class TextToAudio(TaskRequest[Audios], frozen=True, kw_only=True, omit_defaults=True):
-    """A sound from a text: ``POST /v1/audio/text-to-audio``. Takes one video slot, as far as known."""
+    """A sound from a text: ``POST /v1/audio/text-to-audio``. Takes one video slot, as far as known.
 
-    prompt: Annotated[str, Meta(max_length=200, description="What to hear")]
-    duration: Annotated[
-        float, Meta(ge=3, le=10, description="Length, to one decimal place", extra={"unit": "s"})
-    ]
+    Args:
+        prompt: Text of the sound, at most 200 characters.
+        duration: Length in seconds, 3 to 10, with at most one decimal place.
+        extra: Fields of the API that this class lacks; merged into the body last.
+    """
+
+    prompt: Annotated[str, Meta(max_length=200)]
+    duration: Annotated[float, Meta(ge=3, le=10, extra={"unit": "s"})]
+    extra: dict[str, Any] = {}
 
     rules: ClassVar[tuple[Rule, ...]]
 
 
 def one_decimal_place(r: TextToAudio) -> Iterator[Problem | Doubt]:
-    """The vendor takes tenths of a second."""
+    """Refuse a length finer than tenths of a second."""
     if round(r.duration, 1) != r.duration:
         yield Problem("duration", f"{r.duration:g} has more than one decimal place")
 
@@ -173,18 +195,24 @@ TextToAudio.rules = (one_decimal_place,)
 
 
 class VideoToAudio(TaskRequest[SoundedVideos], frozen=True, kw_only=True, omit_defaults=True):
-    """A sound for a video: ``POST /v1/audio/video-to-audio``. Takes one video slot, as far as known."""
+    """A sound for a video: ``POST /v1/audio/video-to-audio``. Takes one video slot, as far as known.
 
-    video_id: (
-        Annotated[str, Meta(description="Of a video made here in the last 30 days, 3 to 20 s long")] | None
-    ) = None
-    video_url: (
-        Annotated[MediaInput, Meta(description="At most 100 MB, 3 to 20 s", extra={"media": VIDEO})] | None
-    ) = None
-    sound_effect_prompt: Annotated[str, Meta(max_length=200, description="Sounds to hear")] | None = None
-    bgm_prompt: Annotated[str, Meta(max_length=200, description="Music to hear")] | None = None
-    asmr_mode: (
-        Annotated[bool, Meta(description="True emphasises fine sounds", extra={"default": False})] | None
-    ) = None
+    Exactly one of video_id and video_url is given.
+
+    Args:
+        video_id: Id of a video made here in the last 30 days, 3 to 20 seconds long.
+        video_url: Address of a video of 3 to 20 seconds, at most 100 MB.
+        sound_effect_prompt: Text of the sounds, at most 200 characters.
+        bgm_prompt: Text of the background music, at most 200 characters.
+        asmr_mode: True emphasises fine sounds. Default: False.
+        extra: Fields of the API that this class lacks; merged into the body last.
+    """
+
+    video_id: str | None = None
+    video_url: Annotated[Media | str | bytes | Path, Meta(extra={"media": VIDEO})] | None = None
+    sound_effect_prompt: Annotated[str, Meta(max_length=200)] | None = None
+    bgm_prompt: Annotated[str, Meta(max_length=200)] | None = None
+    asmr_mode: Annotated[bool, Meta(extra={"default": False})] | None = None
+    extra: dict[str, Any] = {}
 
     rules: ClassVar[tuple[Rule, ...]] = (exactly_one("video_id", "video_url"),)

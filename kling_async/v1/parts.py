@@ -1,37 +1,36 @@
-"""What several endpoints of ``/v1`` take or give: shots, camera, elements, produced videos and images."""
+"""Parts and results that several endpoints of ``/v1`` share: shots, camera, elements, videos, images."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
 from kling_async.redaction import Discreet
-from kling_async.wire.media import MediaInput
+from kling_async.wire.media import Media
 from kling_async.wire.media_formats import IMAGE
 from kling_async.wire.requests import File, Part, Result
 
 __all__ = [
+    "CFG_SCALE",
+    "IMAGE_COUNT",
+    "IMAGE_RATIO",
     "PAGED",
+    "PAGE_NUMBER",
+    "PAGE_SIZE",
+    "SHOTS",
     "CameraConfig",
     "CameraControl",
-    "CfgScale",
     "Charged",
     "Deduction",
     "Deleted",
     "DerivedVideos",
     "ElementRef",
     "Image",
-    "ImageCount",
-    "ImageRatio",
     "Images",
     "InputImage",
-    "MultiPrompt",
-    "NegativePrompt",
-    "PageNumber",
-    "PageSize",
     "Shot",
-    "ShotType",
     "Video",
     "Videos",
     "VoiceRef",
@@ -41,7 +40,7 @@ __all__ = [
 
 
 def seconds_of(told: str | float | None) -> float | None:
-    """Return a length as a number, if the vendor gave one: as text, or as it is."""
+    """Return a length as a number; None if the vendor's text or number is missing or unreadable."""
     try:
         return float(told) if told is not None else None
     except ValueError:
@@ -49,102 +48,83 @@ def seconds_of(told: str | float | None) -> float | None:
 
 
 class WatermarkInfo(Part, frozen=True, kw_only=True):
-    """Whether a watermarked copy is made beside the clean one."""
+    """Ask for a watermarked copy beside the clean one.
 
-    enabled: (
-        Annotated[bool, Meta(description="True also gives watermark_url", extra={"default": False})] | None
-    ) = None
+    Args:
+        enabled: True also makes the copy; its address is ``watermark_url``. Default: False.
+    """
+
+    enabled: Annotated[bool, Meta(extra={"default": False})] | None = None
 
 
 class Shot(Part, frozen=True, kw_only=True):
-    """One shot of a video of several shots."""
+    """One shot of a video of several shots.
 
-    index: Annotated[int, Meta(ge=1, le=6, description="Number of the shot, from 1 without gaps")]
-    prompt: Annotated[str, Meta(max_length=512, description="What this shot shows")]
-    duration: Annotated[int, Meta(ge=1, description="Length", extra={"unit": "s", "wire": "text"})]
+    Args:
+        index: Number of the shot, 1 to 6, without gaps.
+        prompt: Text of this shot, at most 512 characters.
+        duration: Length of the shot in seconds, at least 1.
+    """
+
+    index: Annotated[int, Meta(ge=1, le=6)]
+    prompt: Annotated[str, Meta(max_length=512)]
+    duration: Annotated[int, Meta(ge=1, extra={"unit": "s", "wire": "text"})]
 
 
-ShotType = (
-    Annotated[
-        Literal["customize", "intelligence"],
-        Meta(description="customize: multi_prompt names the shots; intelligence: the model cuts the prompt"),
-    ]
-    | None
-)
-MultiPrompt = (
-    Annotated[
-        tuple[Shot, ...],
-        Meta(min_length=1, max_length=6, description="The shots; their durations add up to duration"),
-    ]
-    | None
-)
-NegativePrompt = (
-    Annotated[
-        str,
-        Meta(max_length=2500, description="What to avoid; the vendor advises a sentence in prompt instead"),
-    ]
-    | None
-)
-CfgScale = (
-    Annotated[
-        float,
-        Meta(ge=0, le=1, description="Higher follows the prompt more closely", extra={"default": 0.5}),
-    ]
-    | None
-)
-
-ImageCount = (
-    Annotated[int, Meta(ge=1, le=9, description="How many images, and slots", extra={"default": 1})] | None
-)
-ImageRatio = (
-    Annotated[
-        Literal["16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9"],
-        Meta(description="Frame", extra={"default": "16:9"}),
-    ]
-    | None
-)
-
-_Movement = Annotated[float, Meta(ge=-10, le=10, extra={"default": 0})] | None
+SHOTS: Final = Meta(min_length=1, max_length=6)
+"""Bounds on the number of shots of a video."""
+CFG_SCALE: Final = Meta(ge=0, le=1, extra={"default": 0.5})
+IMAGE_COUNT: Final = Meta(ge=1, le=9, extra={"default": 1})
+IMAGE_RATIO: Final = Meta(extra={"default": "16:9"})
+_MOVEMENT: Final = Meta(ge=-10, le=10, extra={"default": 0})
 
 
 class CameraConfig(Part, frozen=True, kw_only=True):
-    """A simple camera movement: exactly one of the six is not 0."""
+    """A simple camera movement: exactly one of the six values is not 0. Each is -10 to 10; default: 0.
 
-    horizontal: _Movement = None
-    """Shift: negative left, positive right."""
-    vertical: _Movement = None
-    """Shift: negative down, positive up."""
-    pan: _Movement = None
-    """Turn about the vertical axis: negative left, positive right."""
-    tilt: _Movement = None
-    """Turn about the horizontal axis: negative down, positive up."""
-    roll: _Movement = None
-    """Negative counter-clockwise, positive clockwise."""
-    zoom: _Movement = None
-    """Negative narrows the field of view, positive widens it."""
+    Args:
+        horizontal: Shift sideways, -10 to 10: negative left, positive right. Default: 0.
+        vertical: Shift up or down, -10 to 10: negative down, positive up. Default: 0.
+        pan: Turn about the vertical axis, -10 to 10: negative left, positive right. Default: 0.
+        tilt: Turn about the horizontal axis, -10 to 10: negative down, positive up. Default: 0.
+        roll: Turn about the viewing axis, -10 to 10: negative counter-clockwise, positive clockwise.
+            Default: 0.
+        zoom: Change the field of view, -10 to 10: negative narrower, positive wider. Default: 0.
+    """
+
+    horizontal: Annotated[float, _MOVEMENT] | None = None
+    vertical: Annotated[float, _MOVEMENT] | None = None
+    pan: Annotated[float, _MOVEMENT] | None = None
+    tilt: Annotated[float, _MOVEMENT] | None = None
+    roll: Annotated[float, _MOVEMENT] | None = None
+    zoom: Annotated[float, _MOVEMENT] | None = None
 
 
 class CameraControl(Part, frozen=True, kw_only=True):
-    """A camera movement. Left out, the model chooses."""
+    """A camera movement. Without one, the model chooses.
 
-    type: Annotated[
-        Literal["simple", "down_back", "forward_up", "right_turn_forward", "left_turn_forward"],
-        Meta(description="simple takes one movement from config; the others take no config"),
-    ]
+    Args:
+        type: ``simple`` takes exactly one movement from config; the other words take no config.
+        config: The simple movement.
+    """
+
+    type: Literal["simple", "down_back", "forward_up", "right_turn_forward", "left_turn_forward"]
     config: CameraConfig | None = None
 
 
 class Video(Discreet, frozen=True, kw_only=True):
-    """One produced video. Addresses die 30 days after the task ended."""
+    """One produced video. Addresses expire 30 days after the task ended."""
 
     id: str = ""
-    """Names the video in other calls (``video_id``); not the task's id."""
+    """Id of the video in other calls (``video_id``); not the task's id."""
     url: str = ""
+    """Address of the MP4."""
     watermark_url: str | None = None
+    """Address of the watermarked copy, if one was asked for."""
     duration: str | float | None = None
-    """As sent, text such as ``"5.041"``; see ``seconds``."""
+    """Length in seconds as sent, text such as ``"5.041"``; see ``seconds``."""
     session_id: str | None = None
-    """Of an edited video, the session it was marked in."""
+    """Of an edited video: id of the session in which it was marked."""
 
     @property
     def seconds(self) -> float | None:
@@ -156,6 +136,7 @@ class Videos(Result, frozen=True, kw_only=True):
     """Result of a video task; in practice one video."""
 
     videos: tuple[Video, ...] = ()
+    """The videos."""
 
     def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
         """Return the files of the videos."""
@@ -167,16 +148,16 @@ class DerivedVideos(Videos, frozen=True, kw_only=True):
     """Result of a task that made a video out of another one."""
 
     parent_video: Video | None = None
-    """The other one; None where the answer does not tell (``/tasks`` does not). From ``task_info``."""
+    """The input video, from ``task_info``; None where the answer does not tell (``/tasks`` does not)."""
 
 
 class Deduction(Discreet, frozen=True, kw_only=True):
     """Money that a call took, decimals as text."""
 
     quota: str | float | None = None
-    """What was taken."""
+    """Money taken."""
     list_price: str | float | None = None
-    """The same before discount."""
+    """Money before discount."""
 
 
 class Charged(Result, frozen=True, kw_only=True):
@@ -185,43 +166,55 @@ class Charged(Result, frozen=True, kw_only=True):
     final_unit_deduction: str | float | None = None
     """Units taken from a resource pack, a decimal as text."""
     final_balance_deduction: Deduction | None = None
-    """Money taken, on accounts that pay so."""
+    """Money taken, on accounts that pay by balance."""
 
 
 class ElementRef(Part, frozen=True, kw_only=True):
-    """An element of the account's library."""
+    """An element of the account's library.
 
-    element_id: Annotated[int, Meta(ge=0, le=2**63 - 1, description="A 64-bit number, up to 18 digits")]
+    Args:
+        element_id: Id of the element, a 64-bit number of up to 18 digits, 0 to 9223372036854775807.
+    """
+
+    element_id: Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class VoiceRef(Part, frozen=True, kw_only=True):
-    """A voice of the account's library, or one of the presets there."""
+    """A voice of the account's library, or one of the vendor's presets there.
 
-    voice_id: Annotated[
-        str, Meta(description="Not a voice id of lip sync or text to speech: those are another namespace")
-    ]
+    Args:
+        voice_id: Id of the voice. Voice ids of lip sync and text to speech belong to another namespace.
+    """
+
+    voice_id: str
 
 
 class InputImage(Part, frozen=True, kw_only=True):
-    """One of several images that go in."""
+    """One of several input images.
 
-    image: Annotated[
-        MediaInput, Meta(description="Crop to the subject first: the API does not", extra={"media": IMAGE})
-    ]
+    Args:
+        image: The image. Crop it to the subject first: the API does not.
+    """
+
+    image: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE})]
 
 
 class Image(Discreet, frozen=True, kw_only=True):
-    """One produced image. Addresses die 30 days after the task ended."""
+    """One produced image. Addresses expire 30 days after the task ended."""
 
     index: int = 0
+    """Number of the image, from 0."""
     url: str = ""
+    """Address of the PNG."""
     watermark_url: str | None = None
+    """Address of the watermarked copy, if one was asked for."""
 
 
 class Images(Result, frozen=True, kw_only=True):
     """Result of an image task: as many images as asked for."""
 
     images: tuple[Image, ...] = ()
+    """The images."""
 
     def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
         """Return the files of the images."""
@@ -230,13 +223,15 @@ class Images(Result, frozen=True, kw_only=True):
 
 
 PAGED: Final = {"page": "pageNum", "page_size": "pageSize"}
-"""What the wire calls the fields of a call that leafs through a list."""
-PageNumber = Annotated[int, Meta(ge=1, le=1000, description="Page, from 1", extra={"default": 1})]
-PageSize = Annotated[int, Meta(ge=1, le=500, description="Entries of a page", extra={"default": 30})]
+"""Names on the wire of the paging fields of a list call."""
+PAGE_NUMBER: Final = Meta(ge=1, le=1000, extra={"default": 1})
+PAGE_SIZE: Final = Meta(ge=1, le=500, extra={"default": 30})
 
 
 class Deleted(Result, frozen=True, kw_only=True):
     """The answer to a deletion."""
 
     task_id: str = ""
+    """Id of the vendor's task that deleted."""
     task_status: str = ""
+    """``succeed``."""

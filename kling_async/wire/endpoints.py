@@ -1,4 +1,4 @@
-"""What a row of the catalog says of an endpoint, and what may become part of a path."""
+"""Rows of the catalog, and checks of values that become part of a path."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ __all__ = ["Call", "Endpoint", "Lookup", "RawTask", "check_id", "check_path"]
 R = TypeVar("R")
 
 Lookup = Literal["path", "search", "none"]
-"""How a create whose answer was lost is found: by its external_task_id in the path; by asking ``/tasks``
-for it under an API key, else among the newest tasks of the list; not at all."""
+"""How to find the task of a create whose answer was lost. ``path``: by its external_task_id in the path;
+``search``: by asking ``/tasks`` for that id under an API key, else among the newest tasks of the list;
+``none``: it cannot be found."""
 
 
 class Endpoint(NamedTuple, Generic[R]):
@@ -30,22 +31,22 @@ class Endpoint(NamedTuple, Generic[R]):
     request: type[TaskRequest[R]]
     result: type[R]
     path: str
-    """Create by POST, list by GET; one task by GET at ``path/{id}``."""
+    """Path of create (POST) and list (GET); one task is at ``path/{id}`` (GET)."""
     pool: str
     weight: Callable[[Any], int]
-    """Slots that a request takes."""
+    """Returns the number of slots that a request takes."""
     lookup: Lookup = "path"
     kind: Callable[[Any], Hashable] = lambda _: None
-    """Of what in a request the task's duration depends: tasks of one kind take about as long."""
+    """Returns the values of a request on which the task's duration depends; tasks of one kind are alike."""
     median: float = 60.0
-    """Seconds to expect of a kind that was never seen; only a first guess."""
+    """First guess of the seconds that a task takes, for kinds of which no duration is known."""
     takes_external_id: bool = True
     """Whether creates carry an external_task_id."""
     idempotent: bool = True
-    """Whether the vendor surely refuses a second create of one external_task_id: only then is a create that
-    could not be found sent again."""
+    """Whether the vendor surely refuses a second create with the same external_task_id. Only then is a create
+    whose task was not found sent again."""
     sure: bool = True
-    """Whether pool and weight are known, or only the best reading of what the vendor says."""
+    """Whether pool and weight are known; False: they are the best reading of the vendor's pages."""
     page_size_max: int = 500
 
 
@@ -60,21 +61,29 @@ class Call(NamedTuple, Generic[R]):
     read: bool = False
     """Whether a POST changes nothing and costs nothing, so that it may be repeated."""
     array: str = ""
-    """The field of the result that takes an answer which is a bare array."""
+    """Field of the result that takes the answer where that is a bare array."""
 
 
 class RawTask(TaskRequest[RawResult], frozen=True, kw_only=True, omit_defaults=True):
     """A task at an endpoint this package has no types for; its result is plain data in ``raw``.
 
-    Asked for at ``path/{id}``. Of the body nothing is checked but that it can be sent.
-    """
+    The body is not checked, except that it can be sent as JSON.
 
-    rules: ClassVar[tuple[Rule, ...]] = (lambda r: check_free("body", r.body),)
+    Args:
+        path: Path of the create; the task is asked about at ``path/{id}``.
+        body: The JSON object to send.
+        pool: The slots it takes: ``video``, ``image``, ``virtual_try_on``. Default: video.
+        weight: Number of slots it takes, at least 0. Default: 1.
+        extra: Merged into the body last.
+    """
 
     path: str
     body: dict[str, Any]
     pool: str = "video"
-    weight: Annotated[int, Meta(ge=0, description="Slots it takes")] = 1
+    weight: Annotated[int, Meta(ge=0)] = 1
+    extra: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
+
+    rules: ClassVar[tuple[Rule, ...]] = (lambda r: check_free("body", r.body),)
 
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -85,7 +94,7 @@ def check_id(value: str, name: str) -> str:
     """Return an id that may become part of a path.
 
     Raises:
-        RequestInvalid: It could name another path.
+        RequestInvalid: The id could name another path.
     """
     if not isinstance(value, str) or not _ID.fullmatch(value) or not value.strip("."):
         raise RequestInvalid("id", [Problem(name, "use 1 to 128 of A-Z a-z 0-9 . _ -, and not dots alone")])
@@ -96,7 +105,7 @@ def check_path(path: str) -> str:
     """Return a path that stays below the base URL.
 
     Raises:
-        RequestInvalid: It does not.
+        RequestInvalid: The path could lead elsewhere.
     """
     segments = path.split("/")
     if not _PATH.fullmatch(path) or any(s and not s.strip(".") for s in segments):

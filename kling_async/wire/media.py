@@ -1,7 +1,7 @@
-"""Files that go to the API, images and sounds and videos: an address, bytes, or a file on disk.
+"""Input files of the API (images, sounds, videos): an address, bytes, or a file on disk.
 
-The API takes an http(s) address it can reach itself, or bare Base64 without a ``data:`` prefix. Files and
-bytes are only looked at here; they are read and encoded after admission, so a queue of requests stays small.
+The API takes an http(s) address that it can reach, or bare Base64 without a ``data:`` prefix. Files and bytes
+are read and encoded after admission only, so that a queue of requests stays small.
 """
 
 from __future__ import annotations
@@ -9,21 +9,24 @@ from __future__ import annotations
 import base64
 import binascii
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
 
 from kling_async.redaction import without_query
 
-__all__ = ["Media", "MediaInput", "media"]
+__all__ = ["Media", "media"]
 
 
 class Media(msgspec.Struct, frozen=True, kw_only=True):
     """One input file. Exactly one field is set; make it with `media()`."""
 
     url: str | None = None
+    """An http(s) address that the vendor can reach."""
     data: bytes | None = None
+    """The content of the file."""
     path: str | None = None
+    """Path of a file on disk; it is read when its turn has come."""
 
     def __repr__(self) -> str:
         if self.url is not None:
@@ -33,19 +36,13 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
         return f"Media(<{len(self.data or b'')} bytes>)"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Show rich no more than anybody else."""
+        """Show rich the same as the repr: no query, no content."""
         return [("", repr(self)[len("Media(") : -1])]
 
     def __post_init__(self) -> None:
         if [self.url, self.data, self.path].count(None) != 2:
             raise ValueError("a Media is an address, bytes or a path: one of them; use media()")
 
-
-if TYPE_CHECKING:
-    MediaInput: TypeAlias = Media | str | bytes | Path
-else:
-    MediaInput = Media
-"""What a media field takes. At run time it always holds a `Media`."""
 
 _URL: Final = ("http://", "https://")
 

@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import msgspec
 
 from kling_async.redaction import Discreet
 from kling_async.wire.checks import Rule, coerce
+from kling_async.wire.construction import FieldsByName
 
 __all__ = ["CallRequest", "File", "Part", "RawResult", "Request", "Result", "TaskRequest"]
 
 R_co = TypeVar("R_co", covariant=True)
 
 
-class Request(Discreet, frozen=True, kw_only=True, omit_defaults=True):
-    """A value that describes one call. It is checked and encoded by what its fields' ``Meta`` say.
+class Request(Discreet, metaclass=FieldsByName, frozen=True, kw_only=True, omit_defaults=True):
+    """Describe one call. It is checked and encoded by the ``Meta`` of its fields.
 
-    Fields left at None are not sent, so the vendor's default applies; an empty text counts as not set.
+    Fields left at None are not sent, so the vendor's default applies; an empty text counts as not set. Each
+    class ends with a field ``extra``: editors show fields in the order of their declaration, those of a base
+    first.
     """
 
     rules: ClassVar[tuple[Rule, ...]] = ()
     """Checks over several fields; each a small named function."""
 
-    extra: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
-    """Fields this package does not know (the vendor adds some monthly); merged into the body last."""
+    extra = cast("dict[str, Any]", {})
+    """Fields of the API that a class lacks (the vendor adds some monthly); merged into the body last."""
 
     def __post_init__(self) -> None:
         """Turn lists into tuples and addresses, bytes and paths into `Media`; see `checks.coerce`."""
         coerce(self)
 
 
-class Part(Discreet, frozen=True, kw_only=True, omit_defaults=True):
+class Part(Discreet, metaclass=FieldsByName, frozen=True, kw_only=True, omit_defaults=True):
     """Base of the objects within a request."""
 
     def __post_init__(self) -> None:
-        """As a request does."""
+        """Turn lists into tuples and addresses, bytes and paths into `Media`; see `checks.coerce`."""
         coerce(self)
 
 
@@ -48,26 +51,28 @@ class CallRequest(Request, Generic[R_co], frozen=True, kw_only=True, omit_defaul
 
 
 class File(Discreet, frozen=True):
-    """One file of a result: where it is and how to name it."""
+    """One file of a result."""
 
     url: str
+    """Address of the file."""
     suffix: str
-    """With its dot, ``.mp4``: what the address should hold."""
+    """Suffix of the format that the address should hold, with its dot: ``.mp4``."""
     name: str = ""
-    """What tells it from its siblings, ``0`` or ``watermarked``."""
+    """Name that differs from those of the result's other files, ``0`` or ``watermarked``."""
 
 
 class Result(Discreet, frozen=True, kw_only=True):
-    """Base of all results. ``raw`` is the vendor's own object, with what the types here do not name."""
+    """Base of all results."""
 
     raw: dict[str, Any] = msgspec.field(name="__raw__", default_factory=dict)
+    """The vendor's own object, with the fields that the types here lack."""
 
     def files(self, *, watermarked: bool = False) -> tuple[File, ...]:  # noqa: ARG002 - for subclasses
-        """Return what can be downloaded; with ``watermarked``, the marked copies instead."""
+        """Return the files that can be downloaded; with ``watermarked``, the marked copies instead."""
         return ()
 
     def refusal(self) -> tuple[int | None, str] | None:
-        """Return the code, if any, and the words of a refusal that came inside an accepting answer."""
+        """Return code (if any) and words of a refusal that came inside an accepting answer, else None."""
         return None
 
 

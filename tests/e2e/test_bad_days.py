@@ -90,7 +90,7 @@ async def test_all_wrong_fields_at_once() -> None:
     async with pair() as (_, client):
         with pytest.raises(RequestInvalid) as caught:
             await client.submit(clip("x" * 2501, duration=99, negative_prompt="y" * 2501))
-        assert [p.field for p in caught.value.problems] == ["prompt", "negative_prompt", "duration"]
+        assert [p.field for p in caught.value.problems] == ["prompt", "duration", "negative_prompt"]
 
 
 async def test_weight_over_the_limit() -> None:

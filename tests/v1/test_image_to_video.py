@@ -97,7 +97,7 @@ def clip(**values: Any) -> v1.ImageToVideo:
         ),
         pytest.param(
             {"duration": 16, "sound": "on"},
-            [("sound", "must be True or False, not str"), ("duration", "16 is too large; at most 15")],
+            [("duration", "16 is too large; at most 15"), ("sound", "must be True or False, not str")],
             id="two fields at once",
         ),
     ],

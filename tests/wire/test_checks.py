@@ -16,19 +16,19 @@ from kling_async import catalog, v1
 from kling_async.errors import KlingWarning, Problem, RequestInvalid
 from kling_async.wire import checks  # noqa: TC001 - msgspec reads the annotations
 from kling_async.wire.checks import Doubt, check, coerce, fields, media_fields, to_wire, warn_once
-from kling_async.wire.media import Media, MediaInput
+from kling_async.wire.media import Media
 from kling_async.wire.media_formats import IMAGE, Limits
-from kling_async.wire.requests import Request
+from kling_async.wire.requests import Part, Request
 
 LARGE = Limits(max_mb=50)
 
 
-class Inner(msgspec.Struct, frozen=True, kw_only=True):
+class Inner(Part, frozen=True, kw_only=True):
     """What stands inside."""
 
     word: Annotated[str, Meta(max_length=3)]
     seconds: Annotated[int, Meta(ge=1, extra={"wire": "text"})] = 1
-    picture: Annotated[MediaInput, Meta(extra={"media": LARGE})] | None = None
+    picture: Annotated[Media | str | bytes | Path, Meta(extra={"media": LARGE})] | None = None
 
 
 class Sample(Request, frozen=True, kw_only=True, omit_defaults=True):
@@ -45,12 +45,13 @@ class Sample(Request, frozen=True, kw_only=True, omit_defaults=True):
     sound: Annotated[bool, Meta(extra={"wire": "on_off"})] | None = None
     keep: Annotated[bool, Meta(extra={"wire": "yes_no"})] | None = None
     mode: Literal["std", "pro", "4k"] | None = None
-    image: Annotated[MediaInput, Meta(extra={"media": IMAGE})] | None = None
+    image: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE})] | None = None
     inner: Inner | None = None
     words: Annotated[tuple[str, ...], Meta(max_length=2)] | None = None
     inners: Annotated[tuple[Inner, ...], Meta(min_length=1, max_length=2)] | None = None
     either: int | str | None = None
     anything: dict[str, Any] | None = None
+    extra: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
 
     rules: ClassVar[tuple[checks.Rule, ...]] = ()
 

@@ -1,12 +1,13 @@
 """Elements of the first generation: subjects to use again in videos and images.
 
-This is the service of 2026; it and the older one (`kling_async.v1.library.old_elements`) do not know each
+This is the service of 2026. Neither it nor the older one (`kling_async.v1.library.old_elements`) knows the
 other's elements.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -14,10 +15,10 @@ from msgspec import Meta
 from kling_async.errors import Problem
 from kling_async.redaction import Discreet
 from kling_async.v1.library.voices import Voice
-from kling_async.v1.parts import PAGED, Deleted, PageNumber, PageSize
+from kling_async.v1.parts import PAGE_NUMBER, PAGE_SIZE, PAGED, Deleted
 from kling_async.v1.rules import is_set
 from kling_async.wire.checks import Doubt, Rule
-from kling_async.wire.media import MediaInput
+from kling_async.wire.media import Media
 from kling_async.wire.media_formats import IMAGE, VIDEO
 from kling_async.wire.requests import CallRequest, File, Part, Result, TaskRequest
 
@@ -45,109 +46,132 @@ __all__ = [
 
 _TAGS: Final = frozenset(f"o_{number}" for number in range(101, 109))
 
-# --- what is sent ------------------------------------------------------------------------------
+# --- parts of requests -------------------------------------------------------------------------
 
 
 class ReferImage(Part, frozen=True, kw_only=True):
-    """One more view of a subject."""
+    """One more view of a subject.
 
-    image_url: Annotated[
-        MediaInput, Meta(description="Address or file, in spite of the name", extra={"media": IMAGE})
-    ]
+    Args:
+        image_url: The image; in spite of the name, bytes and files are taken too.
+    """
+
+    image_url: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE})]
 
 
 class ElementImages(Part, frozen=True, kw_only=True):
-    """A subject in images."""
+    """A subject in images.
 
-    frontal_image: Annotated[MediaInput, Meta(description="From the front", extra={"media": IMAGE})]
-    refer_images: Annotated[
-        tuple[ReferImage, ...], Meta(min_length=1, max_length=3, description="Other views of it")
-    ]
+    Args:
+        frontal_image: Image of the subject from the front.
+        refer_images: 1 to 3 other views of it.
+    """
+
+    frontal_image: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE})]
+    refer_images: Annotated[tuple[ReferImage, ...], Meta(min_length=1, max_length=3)]
 
 
 class ReferVideo(Part, frozen=True, kw_only=True):
-    """A video of a subject."""
+    """A video of a subject.
 
-    video_url: Annotated[
-        MediaInput,
-        Meta(description="1080p, 16:9 or 9:16, 3 to 8 s, up to 200 MB", extra={"media": VIDEO}),
-    ]
+    Args:
+        video_url: Address of the video: 1080p, 16:9 or 9:16, 3 to 8 seconds, at most 200 MB.
+    """
+
+    video_url: Annotated[Media | str | bytes | Path, Meta(extra={"media": VIDEO})]
 
 
 class ElementVideos(Part, frozen=True, kw_only=True):
-    """A subject in a video: a realistic, human-like figure. If it speaks, its voice is kept as well."""
+    """A subject in a video: a realistic, human-like figure. If it speaks, its voice is kept as well.
 
-    refer_videos: Annotated[tuple[ReferVideo, ...], Meta(min_length=1, max_length=1, description="The video")]
+    Args:
+        refer_videos: 1 video.
+    """
+
+    refer_videos: Annotated[tuple[ReferVideo, ...], Meta(min_length=1, max_length=1)]
 
 
 class ElementTag(Part, frozen=True, kw_only=True):
-    """What kind of thing an element is."""
+    """What kind of thing an element is.
 
-    tag_id: Annotated[
-        str,
-        Meta(
-            description="o_101 hottest, o_102 character, o_103 animal, o_104 item, o_105 costume, "
-            "o_106 scene, o_107 effect, o_108 others"
-        ),
-    ]
+    Args:
+        tag_id: ``o_101`` hottest, ``o_102`` character, ``o_103`` animal, ``o_104`` item, ``o_105`` costume,
+            ``o_106`` scene, ``o_107`` effect, ``o_108`` others.
+    """
+
+    tag_id: str
 
 
-# --- what comes back ---------------------------------------------------------------------------
+# --- results -----------------------------------------------------------------------------------
 
 
 class ImageLink(Discreet, frozen=True, kw_only=True):
-    """Where one image is."""
+    """Address of one image."""
 
     image_url: str = ""
+    """The address."""
 
 
 class ImageLinks(Discreet, frozen=True, kw_only=True):
-    """Where the images of an element are."""
+    """Addresses of the images of an element."""
 
     frontal_image: str = ""
+    """Address of the image from the front."""
     refer_images: tuple[ImageLink, ...] = ()
+    """The other views."""
 
 
 class VideoLink(Discreet, frozen=True, kw_only=True):
-    """Where one video is."""
+    """Address of one video."""
 
     video_url: str = ""
+    """The address."""
 
 
 class VideoLinks(Discreet, frozen=True, kw_only=True):
-    """Where the video of an element is."""
+    """Addresses of the videos of an element."""
 
     refer_videos: tuple[VideoLink, ...] = ()
+    """The videos; in practice one."""
 
 
 class Tag(msgspec.Struct, frozen=True, kw_only=True):
     """What kind of thing an element is."""
 
     id: str | int = ""
+    """``o_101`` to ``o_108``, as in `ElementTag`."""
     name: str = ""
+    """The vendor's name of the kind."""
     description: str = ""
+    """The vendor's description of the kind."""
 
 
 class Element(Discreet, frozen=True, kw_only=True):
     """One element."""
 
     element_id: int = 0
-    """Names it in other requests: ``v1.ElementRef(element_id=...)``."""
+    """Id of the element in other requests: ``v1.ElementRef(element_id=...)``."""
     element_name: str = ""
+    """Its name."""
     element_description: str = ""
+    """Its description."""
     reference_type: str = ""
     """``image_refer``, or ``video_refer``, which image endpoints do not take."""
     element_image_list: ImageLinks = ImageLinks()
+    """Its images, if it was made from images."""
     element_video_list: VideoLinks = VideoLinks()
+    """Its video, if it was made from a video."""
     element_voice_info: Voice = Voice()
+    """Its voice, if it has one."""
     tag_list: tuple[Tag, ...] = ()
+    """What kind of thing it is."""
     owned_by: str = ""
     """``kling``, or the number of the account that made it."""
     status: str = ""
     """``succeed``; ``deleted`` once removed."""
 
     def files(self) -> tuple[File, ...]:
-        """Return its images, its video and the sample of its voice."""
+        """Return the element's images, its video and the sample of its voice."""
         images, videos = self.element_image_list, self.element_video_list.refer_videos
         found = [(images.frontal_image, ".png", "frontal")]
         found += [(v.image_url, ".png", f"refer-{k}") for k, v in enumerate(images.refer_images, 1)]
@@ -160,6 +184,7 @@ class Elements(Result, frozen=True, kw_only=True):
     """Result of a custom element: one element."""
 
     elements: tuple[Element, ...] = ()
+    """The element."""
 
     def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
         """Return the files of the elements; none is watermarked."""
@@ -176,34 +201,29 @@ class CustomElement(TaskRequest[Elements], frozen=True, kw_only=True, omit_defau
     """An element from images or a video: ``POST /v1/general/advanced-custom-elements``.
 
     Takes no slot as far as known, and no units.
+
+    Args:
+        element_name: Name of the element, at most 20 characters.
+        element_description: Description of the element, at most 100 characters.
+        reference_type: ``image_refer``: made from element_image_list; ``video_refer``: made from
+            element_video_list.
+        element_image_list: The subject in images. Required for ``image_refer``.
+        element_video_list: The subject in a video, for videos from 3.0 Omni on. Required for
+            ``video_refer``.
+        element_voice_id: Id of its voice, custom or preset. Made from images, only a human-like subject has
+            one.
+        tag_list: What kind of thing it is.
+        extra: Fields of the API that this class lacks; merged into the body last.
     """
 
-    element_name: Annotated[str, Meta(max_length=20, description="What to call it")]
-    element_description: Annotated[str, Meta(max_length=100, description="What it is")]
-    reference_type: Annotated[
-        Literal["image_refer", "video_refer"],
-        Meta(description="image_refer: element_image_list counts; video_refer: element_video_list does"),
-    ]
-    element_image_list: (
-        Annotated[ElementImages, Meta(description="The subject in images; required for image_refer")] | None
-    ) = None
-    element_video_list: (
-        Annotated[
-            ElementVideos,
-            Meta(
-                description="The subject in a video; required for video_refer, serves videos from 3.0 Omni on"
-            ),
-        ]
-        | None
-    ) = None
-    element_voice_id: (
-        Annotated[
-            str,
-            Meta(description="Its voice, custom or preset; from images only human-like subjects have one"),
-        ]
-        | None
-    ) = None
-    tag_list: Annotated[tuple[ElementTag, ...], Meta(description="What kind of thing it is")] | None = None
+    element_name: Annotated[str, Meta(max_length=20)]
+    element_description: Annotated[str, Meta(max_length=100)]
+    reference_type: Literal["image_refer", "video_refer"]
+    element_image_list: ElementImages | None = None
+    element_video_list: ElementVideos | None = None
+    element_voice_id: str | None = None
+    tag_list: tuple[ElementTag, ...] | None = None
+    extra: dict[str, Any] = {}
 
     rules: ClassVar[tuple[Rule, ...]]
 
@@ -212,7 +232,7 @@ _LISTS: Final = {"image_refer": "element_image_list", "video_refer": "element_vi
 
 
 def reference_is_there(r: CustomElement) -> Iterator[Problem | Doubt]:
-    """The type of the reference says which list counts."""
+    """Require the list that reference_type names; warn of the other one."""
     for kind, name in _LISTS.items():
         given = is_set(getattr(r, name))
         if kind == r.reference_type and not given:
@@ -222,7 +242,7 @@ def reference_is_there(r: CustomElement) -> Iterator[Problem | Doubt]:
 
 
 def tags_are_known(r: CustomElement) -> Iterator[Problem | Doubt]:
-    """An unknown tag passes with a warning."""
+    """Warn of unknown tags."""
     for at, tag in enumerate(r.tag_list or ()):
         if tag.tag_id not in _TAGS:
             yield Doubt(
@@ -234,19 +254,25 @@ CustomElement.rules = (reference_is_there, tags_are_known)
 
 
 class ElementTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A task of the vendor's that made some of its elements. Times are milliseconds since 1970."""
+    """A task by which the vendor made some of its preset elements."""
 
     task_id: str = ""
+    """Id of the task."""
     task_status: str = ""
+    """``succeed``."""
     task_result: Elements = msgspec.field(default_factory=Elements)
+    """The elements."""
     created_at: int = 0
+    """When the task was made, milliseconds since 1970."""
     updated_at: int = 0
+    """When the task last changed, milliseconds since 1970."""
 
 
 class ElementPage(Result, frozen=True, kw_only=True):
     """One page of the vendor's elements; one shorter than asked for is the last."""
 
     tasks: tuple[ElementTask, ...] = ()
+    """The tasks as the API nests them; see ``elements``."""
 
     @property
     def elements(self) -> tuple[Element, ...]:
@@ -255,27 +281,31 @@ class ElementPage(Result, frozen=True, kw_only=True):
 
 
 class PresetElements(CallRequest[ElementPage], frozen=True, kw_only=True, omit_defaults=True, rename=PAGED):
-    """The vendor's own elements, ready to use: ``GET /v1/general/advanced-presets-elements``. Free.
+    """List the vendor's own elements, ready to use: ``GET /v1/general/advanced-presets-elements``. Free.
 
     Your own: ``client.list(v1.CustomElement)``.
+
+    Args:
+        page: Number of the page, 1 to 1000. Default: 1.
+        page_size: Entries of a page, 1 to 500. Default: 30.
+        extra: Fields of the API that this class lacks; merged into the body last.
     """
 
-    page: PageNumber | None = None
-    page_size: PageSize | None = None
+    page: Annotated[int, PAGE_NUMBER] | None = None
+    page_size: Annotated[int, PAGE_SIZE] | None = None
+    extra: dict[str, Any] = {}
 
 
 class DeleteElement(CallRequest[Deleted], frozen=True, kw_only=True, omit_defaults=True):
     """Delete an element of your own: ``POST /v1/general/delete-elements``.
 
-    One of the older service may be unknown there.
+    An element of the older service may be unknown there.
+
+    Args:
+        element_id: Id of the element (not of the task that made it), a 64-bit number, 0 to
+            9223372036854775807.
+        extra: Fields of the API that this class lacks; merged into the body last.
     """
 
-    element_id: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=2**63 - 1,
-            description="The element's id, not that of the task that made it",
-            extra={"wire": "text"},
-        ),
-    ]
+    element_id: Annotated[int, Meta(ge=0, le=2**63 - 1, extra={"wire": "text"})]
+    extra: dict[str, Any] = {}

@@ -1,18 +1,19 @@
-"""Voices of the first generation: cloned from a recording, and the vendor's own."""
+"""Voices of the first generation: those cloned from a recording, and the vendor's presets."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
 
 from kling_async.errors import Problem
 from kling_async.redaction import Discreet
-from kling_async.v1.parts import PAGED, Deleted, PageNumber
+from kling_async.v1.parts import PAGE_NUMBER, PAGED, Deleted
 from kling_async.v1.rules import is_set
 from kling_async.wire.checks import Doubt, Rule
-from kling_async.wire.media import MediaInput
+from kling_async.wire.media import Media
 from kling_async.wire.media_formats import RECORDING
 from kling_async.wire.requests import CallRequest, File, Result, TaskRequest
 
@@ -26,10 +27,11 @@ class Voice(Discreet, frozen=True, kw_only=True):
     """One voice."""
 
     voice_id: str = ""
-    """Names it in other requests."""
+    """Id of the voice in other requests."""
     voice_name: str = ""
+    """Its name."""
     trial_url: str = ""
-    """A sample to listen to."""
+    """Address of a sample to listen to."""
     owned_by: str = ""
     """``kling``, or the number of the account that made it."""
 
@@ -38,6 +40,7 @@ class Voices(Result, frozen=True, kw_only=True):
     """Result of a custom voice: one voice."""
 
     voices: tuple[Voice, ...] = ()
+    """The voice."""
 
     def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
         """Return the samples; none is watermarked."""
@@ -50,33 +53,26 @@ class Voices(Result, frozen=True, kw_only=True):
 class CustomVoice(TaskRequest[Voices], frozen=True, kw_only=True, omit_defaults=True):
     """A voice cloned from a recording: ``POST /v1/general/custom-voices``.
 
-    Takes one video slot as far as known. The recording holds one clear human voice, 5 to 30 s of it.
+    Takes one video slot as far as known. The recording holds one clear human voice for 5 to 30 seconds.
+
+    Args:
+        voice_name: Name of the voice, at most 20 characters.
+        voice_url: Address of a sound or video: MP3, WAV, MP4 or MOV.
+        video_id: Instead of voice_url: id of a video of kling-v2-6 with sound, of an avatar or of a lip sync,
+            at most 30 days old.
+        extra: Fields of the API that this class lacks; merged into the body last.
     """
 
-    voice_name: Annotated[str, Meta(max_length=20, description="What to call it")]
-    voice_url: (
-        Annotated[
-            MediaInput,
-            Meta(description="Address of a sound or video: MP3, WAV, MP4, MOV", extra={"media": RECORDING}),
-        ]
-        | None
-    ) = None
-    video_id: (
-        Annotated[
-            str,
-            Meta(
-                description="Instead: a result's video id, of kling-v2-6 with sound, avatar or lip sync, "
-                "up to 30 days old"
-            ),
-        ]
-        | None
-    ) = None
+    voice_name: Annotated[str, Meta(max_length=20)]
+    voice_url: Annotated[Media | str | bytes | Path, Meta(extra={"media": RECORDING})] | None = None
+    video_id: str | None = None
+    extra: dict[str, Any] = {}
 
     rules: ClassVar[tuple[Rule, ...]]
 
 
 def voice_has_one_source(r: CustomVoice) -> Iterator[Problem | Doubt]:
-    """The voice comes from a recording or from a video made before."""
+    """Require voice_url or video_id; warn of both."""
     given = is_set(r.voice_url) + is_set(r.video_id)
     if not given:
         yield Problem("voice_url", "give voice_url or video_id; neither is given")
@@ -88,19 +84,25 @@ CustomVoice.rules = (voice_has_one_source,)
 
 
 class VoiceTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A task of the vendor's that made some of its voices. Times are milliseconds since 1970."""
+    """A task by which the vendor made some of its preset voices."""
 
     task_id: str = ""
+    """Id of the task."""
     task_status: str = ""
+    """``succeed``."""
     task_result: Voices = msgspec.field(default_factory=Voices)
+    """The voices."""
     created_at: int = 0
+    """When the task was made, milliseconds since 1970."""
     updated_at: int = 0
+    """When the task last changed, milliseconds since 1970."""
 
 
 class VoicePage(Result, frozen=True, kw_only=True):
     """One page of the vendor's voices; one shorter than asked for is the last."""
 
     tasks: tuple[VoiceTask, ...] = ()
+    """The tasks as the API nests them; see ``voices``."""
 
     @property
     def voices(self) -> tuple[Voice, ...]:
@@ -109,18 +111,28 @@ class VoicePage(Result, frozen=True, kw_only=True):
 
 
 class PresetVoices(CallRequest[VoicePage], frozen=True, kw_only=True, omit_defaults=True, rename=PAGED):
-    """The vendor's own voices, ready to use: ``GET /v1/general/presets-voices``. Free.
+    """List the vendor's own voices, ready to use: ``GET /v1/general/presets-voices``. Free.
 
     Your own: ``client.list(v1.CustomVoice)``.
+
+    Args:
+        page: Number of the page, 1 to 1000. Default: 1.
+        page_size: Entries of a page, 1 to 1000. Default: 30.
+        extra: Fields of the API that this class lacks; merged into the body last.
     """
 
-    page: PageNumber | None = None
-    page_size: (
-        Annotated[int, Meta(ge=1, le=1000, description="Entries of a page", extra={"default": 30})] | None
-    ) = None
+    page: Annotated[int, PAGE_NUMBER] | None = None
+    page_size: Annotated[int, Meta(ge=1, le=1000, extra={"default": 30})] | None = None
+    extra: dict[str, Any] = {}
 
 
 class DeleteVoice(CallRequest[Deleted], frozen=True, kw_only=True, omit_defaults=True):
-    """Delete a voice of your own: ``POST /v1/general/delete-voices``."""
+    """Delete a voice of your own: ``POST /v1/general/delete-voices``.
 
-    voice_id: Annotated[str, Meta(description="The voice's id, not that of the task that made it")]
+    Args:
+        voice_id: Id of the voice (not of the task that made it).
+        extra: Fields of the API that this class lacks; merged into the body last.
+    """
+
+    voice_id: str
+    extra: dict[str, Any] = {}

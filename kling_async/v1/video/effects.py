@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -11,7 +12,7 @@ from kling_async.v1.parts import Videos, WatermarkInfo
 from kling_async.v1.rules import is_set
 from kling_async.v1.video import scenes
 from kling_async.wire.checks import Doubt, Rule
-from kling_async.wire.media import MediaInput
+from kling_async.wire.media import Media
 from kling_async.wire.media_formats import IMAGE
 from kling_async.wire.requests import Part, TaskRequest
 
@@ -20,49 +21,54 @@ if TYPE_CHECKING:
 
 __all__ = ["EffectInput", "VideoEffects"]
 
-_OF_2025 = "Of the form of 2025 only"
-
 
 class EffectInput(Part, frozen=True, kw_only=True):
-    """What an effect is made of: ``image``, or ``images`` for a scene of two persons."""
+    """Input of an effect: ``image``, or ``images`` for a scene of two persons.
 
-    image: Annotated[MediaInput, Meta(description="The image", extra={"media": IMAGE})] | None = None
+    Args:
+        image: The image.
+        images: 2 images of one person each: the first ends up on the left, the second on the right.
+        model_name: A field of the API's form of 2025 only.
+        mode: A field of the API's form of 2025 only.
+        duration: Length in seconds, a field of the API's form of 2025 only.
+    """
+
+    image: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE})] | None = None
     images: (
         Annotated[
-            tuple[MediaInput, ...],
-            Meta(
-                min_length=2,
-                max_length=2,
-                description="Two persons: the first ends up on the left, the second on the right",
-                extra={"media": IMAGE},
-            ),
+            tuple[Media | str | bytes | Path, ...],
+            Meta(min_length=2, max_length=2, extra={"media": IMAGE}),
         ]
         | None
     ) = None
-    model_name: Annotated[str, Meta(description=_OF_2025)] | None = None
-    mode: Annotated[Literal["std", "pro"], Meta(description=_OF_2025)] | None = None
-    duration: (
-        Annotated[Literal[5, 10], Meta(description=_OF_2025, extra={"unit": "s", "wire": "text"})] | None
-    ) = None
+    model_name: str | None = None
+    mode: Literal["std", "pro"] | None = None
+    duration: Annotated[Literal[5, 10], Meta(extra={"unit": "s", "wire": "text"})] | None = None
 
 
 class VideoEffects(TaskRequest[Videos], frozen=True, kw_only=True, omit_defaults=True):
     """A ready-made effect: ``POST /v1/videos/effects``. Takes one video slot.
 
-    The scene fixes model, mode, length and all else.
+    The scene fixes model, mode, length and everything else.
+
+    Args:
+        effect_scene: Name of the effect, such as ``hug_pro`` or ``bullet_time_360``.
+        input: The image or images.
+        watermark_info: Asks for a watermarked copy. The endpoint's page has no such field; only its answers
+            show one.
+        extra: Fields of the API that this class lacks; merged into the body last.
     """
 
-    effect_scene: Annotated[str, Meta(description="Name of the effect, such as hug_pro or bullet_time_360")]
+    effect_scene: str
     input: EffectInput
-    watermark_info: (
-        Annotated[WatermarkInfo, Meta(description="Only the answers of this endpoint tell of it")] | None
-    ) = None
+    watermark_info: WatermarkInfo | None = None
+    extra: dict[str, Any] = {}
 
     rules: ClassVar[tuple[Rule, ...]]
 
 
 def scene_is_known(r: VideoEffects) -> Iterator[Problem | Doubt]:
-    """Unknown names pass with a warning, as do those that left the lists."""
+    """Warn of unknown scenes and of scenes that the newest lists lack."""
     scene = r.effect_scene
     if scene in scenes.OLD_DUAL | scenes.OLD_SINGLE:
         yield Doubt("effect_scene", f"{scene!r} is not on the vendor's newest lists; it may have a new name")
@@ -71,7 +77,7 @@ def scene_is_known(r: VideoEffects) -> Iterator[Problem | Doubt]:
 
 
 def scene_gets_its_images(r: VideoEffects) -> Iterator[Problem | Doubt]:
-    """One image, or two for a scene of two persons: never both."""
+    """Require one image, or two for a scene of two persons, and never both fields."""
     given = [name for name in ("image", "images") if is_set(getattr(r.input, name))]
     if len(given) != 1:
         said = "both are" if given else "neither is"
@@ -83,7 +89,7 @@ def scene_gets_its_images(r: VideoEffects) -> Iterator[Problem | Doubt]:
 
 
 def form_of_2026(r: VideoEffects) -> Iterator[Problem | Doubt]:
-    """What the newest pages do not know may be ignored or refused."""
+    """Warn of fields that the newest pages lack: the vendor may ignore or refuse them."""
     for name in ("model_name", "mode", "duration"):
         if is_set(getattr(r.input, name)):
             yield Doubt(f"input.{name}", "is not on the vendor's pages any more: the scene fixes it")

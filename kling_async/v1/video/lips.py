@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from msgspec import Meta
 
@@ -16,7 +17,7 @@ from kling_async.v1.parts import Charged, DerivedVideos, WatermarkInfo
 from kling_async.v1.rules import exactly_one, is_set, parts
 from kling_async.v1.tts_voices import speed_is_rounded, voice_speaks
 from kling_async.wire.checks import Doubt, Rule
-from kling_async.wire.media import MediaInput
+from kling_async.wire.media import Media
 from kling_async.wire.media_formats import AUDIO, VIDEO
 from kling_async.wire.requests import CallRequest, File, Part, TaskRequest
 
@@ -34,41 +35,31 @@ __all__ = [
 ]
 
 LEAST_MS: Final = 2000
-"""The least of a sound that is kept, and that falls on a face."""
+"""Shortest part of a sound, and shortest time that it meets the face."""
 MOST_MS: Final = 60_000
 """Length of the longest sound and of the longest video."""
 
-_MadeVideo = (
-    Annotated[str, Meta(description="Of a video made here in the last 30 days, at most 60 s long")] | None
-)
-_VideoAddress = (
-    Annotated[
-        MediaInput,
-        Meta(
-            description="At most 100 MB, 2 to 60 s, 720p or 1080p, each side 512 to 2160 px",
-            extra={"media": VIDEO},
-        ),
-    ]
-    | None
-)
-
 
 class Face(Discreet, frozen=True, kw_only=True):
-    """A face in a video, and from when to when (ms) it can speak."""
+    """A face in a video, and the time in which it can speak."""
 
     face_id: str = ""
+    """Id of the face within its session."""
     face_image: str = ""
-    """Address of a picture of it."""
+    """Address of a picture of the face."""
     start_time: int = 0
+    """When the face can begin to speak, in milliseconds of the video."""
     end_time: int = 0
+    """When the face must have ended, in milliseconds of the video."""
 
 
 class Faces(Charged, frozen=True, kw_only=True):
     """The faces of a video."""
 
     session_id: str = ""
-    """`AdvancedLipSync` needs it."""
+    """Id of the session; `AdvancedLipSync` needs it."""
     face_data: tuple[Face, ...] = ()
+    """The faces; empty if none was found."""
 
     def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
         """Return the pictures of the faces, named by their ids; none is watermarked."""
@@ -77,50 +68,54 @@ class Faces(Charged, frozen=True, kw_only=True):
 
 
 class IdentifyFace(CallRequest[Faces], frozen=True, kw_only=True, omit_defaults=True):
-    """Find the faces of a video: ``POST /v1/videos/identify-face``. Answered at once, takes no slot."""
+    """Find the faces of a video: ``POST /v1/videos/identify-face``. Answered at once, takes no slot.
 
-    video_id: _MadeVideo = None
-    video_url: _VideoAddress = None
+    Exactly one of the two is given.
+
+    Args:
+        video_id: Id of a video made here in the last 30 days, at most 60 seconds long.
+        video_url: Address of a video of 2 to 60 seconds, 720p or 1080p, each side 512 to 2160 pixels, at most
+            100 MB.
+        extra: Fields of the API that this class lacks; merged into the body last.
+    """
+
+    video_id: str | None = None
+    video_url: Annotated[Media | str | bytes | Path, Meta(extra={"media": VIDEO})] | None = None
+    extra: dict[str, Any] = {}
 
     rules: ClassVar[tuple[Rule, ...]] = (exactly_one("video_id", "video_url"),)
 
 
-_Volume = Annotated[float, Meta(ge=0, le=2, extra={"default": 1})] | None
+_VOLUME: Final = Meta(ge=0, le=2, extra={"default": 1})
+_TIME: Final = Meta(ge=0, extra={"unit": "ms"})
 
 
 class FaceChoice(Part, frozen=True, kw_only=True):
-    """A face, and the part of a sound that it speaks; `of` makes one. Times are milliseconds."""
+    """A face, and the part of a sound that it speaks; `of` makes one.
 
-    face_id: Annotated[str, Meta(description="From IdentifyFace")]
-    audio_id: (
-        Annotated[
-            str, Meta(description="Of a sound made by TextToSpeech in the last 30 days, 2 to 60 s long")
-        ]
-        | None
-    ) = None
-    sound_file: Annotated[MediaInput, Meta(description="2 to 60 s", extra={"media": AUDIO})] | None = None
-    sound_start_time: Annotated[
-        int, Meta(ge=0, description="Where the part begins, on the sound", extra={"unit": "ms"})
-    ]
-    sound_end_time: Annotated[
-        int,
-        Meta(
-            description="Where it ends, not after the sound's end; at least 2000 ms after its beginning",
-            extra={"unit": "ms"},
-        ),
-    ]
-    sound_insert_time: Annotated[
-        int,
-        Meta(
-            ge=0,
-            description="Where it begins on the video; it must end there, and meet the face for 2000 ms",
-            extra={"unit": "ms"},
-        ),
-    ]
-    sound_volume: _Volume = None
-    """0 to 2."""
-    original_audio_volume: _Volume = None
-    """0 to 2; of the sound that the video has already."""
+    Exactly one of audio_id and sound_file is given.
+
+    Args:
+        face_id: Id of the face, from `IdentifyFace`.
+        audio_id: Id of a sound made by `TextToSpeech` in the last 30 days, 2 to 60 seconds long.
+        sound_file: The sound, 2 to 60 seconds long.
+        sound_start_time: Start of the part within the sound, in milliseconds from 0.
+        sound_end_time: End of the part within the sound, in milliseconds: at least 2000 ms after its start,
+            and not after the end of the sound.
+        sound_insert_time: Start of the part within the video, in milliseconds from 0. The part must end
+            within the video and meet the face for at least 2000 ms.
+        sound_volume: Volume of the part, 0 to 2. Default: 1.
+        original_audio_volume: Volume of the sound that the video already has, 0 to 2. Default: 1.
+    """
+
+    face_id: str
+    audio_id: str | None = None
+    sound_file: Annotated[Media | str | bytes | Path, Meta(extra={"media": AUDIO})] | None = None
+    sound_start_time: Annotated[int, _TIME]
+    sound_end_time: Annotated[int, Meta(extra={"unit": "ms"})]
+    sound_insert_time: Annotated[int, _TIME]
+    sound_volume: Annotated[float, _VOLUME] | None = None
+    original_audio_volume: Annotated[float, _VOLUME] | None = None
 
     @classmethod
     def of(
@@ -128,17 +123,17 @@ class FaceChoice(Part, frozen=True, kw_only=True):
         face: Face,
         *,
         audio_id: str | None = None,
-        sound_file: MediaInput | None = None,
+        sound_file: Media | str | bytes | Path | None = None,
         sound_start_time: int = 0,
         sound_end_time: int,
         sound_insert_time: int | None = None,
         sound_volume: float | None = None,
         original_audio_volume: float | None = None,
     ) -> FaceChoice:
-        """Let a face speak a part of a sound, from its first moment on unless told otherwise.
+        """Let a face speak a part of a sound; by default from the face's first moment on.
 
         Raises:
-            RequestInvalid: The part would not be on the face for 2000 ms.
+            RequestInvalid: The part would meet the face for less than 2000 ms.
         """
         choice = cls(
             face_id=face.face_id,
@@ -156,7 +151,7 @@ class FaceChoice(Part, frozen=True, kw_only=True):
 
     @property
     def cut(self) -> int:
-        """How long the part is, ms."""
+        """Length of the part in milliseconds."""
         return self.sound_end_time - self.sound_start_time
 
 
@@ -173,17 +168,24 @@ class AdvancedLipSync(TaskRequest[DerivedVideos], frozen=True, kw_only=True, omi
     """Let a face of a video speak: ``POST /v1/videos/advanced-lip-sync``. Takes one video slot.
 
     For a text, make its sound by `TextToSpeech` first.
+
+    Args:
+        session_id: Id of the session, from `IdentifyFace`.
+        face_choose: 1 face and what it speaks.
+        watermark_info: Asks for a watermarked copy beside the clean one.
+        extra: Fields of the API that this class lacks; merged into the body last.
     """
 
-    session_id: Annotated[str, Meta(description="From IdentifyFace")]
-    face_choose: Annotated[tuple[FaceChoice, ...], Meta(min_length=1, max_length=1, description="One face")]
+    session_id: str
+    face_choose: Annotated[tuple[FaceChoice, ...], Meta(min_length=1, max_length=1)]
     watermark_info: WatermarkInfo | None = None
+    extra: dict[str, Any] = {}
 
     rules: ClassVar[tuple[Rule, ...]]
 
 
 def cut_fits(r: AdvancedLipSync) -> Iterator[Problem | Doubt]:
-    """At least two seconds of a sound are kept; sound and video have their greatest lengths."""
+    """Require a part of at least 2 s that ends within the longest sound and the longest video."""
     for prefix, choice in parts(r, "face_choose"):
         end = choice.sound_insert_time + choice.cut
         if choice.cut < LEAST_MS:
@@ -199,66 +201,57 @@ AdvancedLipSync.rules = (exactly_one("audio_id", "sound_file", within="face_choo
 
 
 class LipSyncInput(Part, frozen=True, kw_only=True):
-    """What a `LipSync` is made of."""
+    """Input of a `LipSync`: a video, and a text or a sound.
 
-    video_id: _MadeVideo = None
-    video_url: _VideoAddress = None
-    mode: Annotated[
-        Literal["text2video", "audio2video"], Meta(description="What is spoken: a text, or a sound")
-    ]
-    text: Annotated[str, Meta(max_length=120, description="Needed by text2video")] | None = None
-    voice_id: Annotated[str, Meta(description="Needed by text2video; one of TTS_VOICES")] | None = None
-    voice_language: (
-        Annotated[
-            Literal["zh", "en"],
-            Meta(
-                description="A language that the voice has; a page of the vendor asks for it with a text",
-                extra={"default": "zh"},
-            ),
-        ]
-        | None
-    ) = None
-    voice_speed: (
-        Annotated[
-            float, Meta(ge=0.8, le=2, description="Rounded to one decimal place", extra={"default": 1.0})
-        ]
-        | None
-    ) = None
-    audio_type: (
-        Annotated[
-            Literal["file", "url"],
-            Meta(description="Needed by audio2video: whether audio_file or audio_url holds the sound"),
-        ]
-        | None
-    ) = None
+    Exactly one of video_id and video_url is given.
+
+    Args:
+        video_id: Id of a video made here in the last 30 days, at most 60 seconds long.
+        video_url: Address of a video of 2 to 60 seconds, 720p or 1080p, each side 512 to 2160 pixels, at most
+            100 MB.
+        mode: ``text2video`` speaks a text, ``audio2video`` a sound.
+        text: What to say, at most 120 characters. Required for ``text2video``.
+        voice_id: One of `TTS_VOICES`. Required for ``text2video``.
+        voice_language: A language that the voice has; one page of the vendor requires it with a text.
+            Default: zh.
+        voice_speed: Speed of the speech, 0.8 to 2, rounded to one decimal place. Default: 1.0.
+        audio_type: Whether audio_file or audio_url holds the sound. Required for ``audio2video``.
+        audio_file: The sound, for audio_type ``file``.
+        audio_url: Address of the sound, for audio_type ``url``.
+        model_name: Best left out: the vendor's reference has no such field. kling-v1-5, kling-v1-6, kling-v2
+            and kling-v2-1 were still accepted on 2026-10-01.
+    """
+
+    video_id: str | None = None
+    video_url: Annotated[Media | str | bytes | Path, Meta(extra={"media": VIDEO})] | None = None
+    mode: Literal["text2video", "audio2video"]
+    text: Annotated[str, Meta(max_length=120)] | None = None
+    voice_id: str | None = None
+    voice_language: Annotated[Literal["zh", "en"], Meta(extra={"default": "zh"})] | None = None
+    voice_speed: Annotated[float, Meta(ge=0.8, le=2, extra={"default": 1.0})] | None = None
+    audio_type: Literal["file", "url"] | None = None
     audio_file: (
-        Annotated[MediaInput, Meta(description="The sound", extra={"media": AUDIO._replace(url=False)})]
-        | None
+        Annotated[Media | str | bytes | Path, Meta(extra={"media": AUDIO._replace(url=False)})] | None
     ) = None
     audio_url: (
-        Annotated[MediaInput, Meta(description="The sound", extra={"media": AUDIO._replace(base64=False)})]
-        | None
+        Annotated[Media | str | bytes | Path, Meta(extra={"media": AUDIO._replace(base64=False)})] | None
     ) = None
-    model_name: (
-        Annotated[
-            str,
-            Meta(
-                description="Not in the vendor's reference; kling-v1-5, kling-v1-6, kling-v2 and kling-v2-1 "
-                "were still taken on 2026-10-01"
-            ),
-        ]
-        | None
-    ) = None
+    model_name: str | None = None
 
 
 class LipSync(TaskRequest[DerivedVideos], frozen=True, kw_only=True, omit_defaults=True):
     """Let the face of a video speak, in one call: ``POST /v1/videos/lip-sync``. Takes one video slot.
 
-    Legacy: the vendor's documentation has `IdentifyFace` and `AdvancedLipSync` instead since autumn 2025. It
-    documents no external_task_id here, so a create whose answer was lost is not sent again.
+    Legacy: since autumn 2025 the vendor documents `IdentifyFace` and `AdvancedLipSync` instead. It documents
+    no external_task_id here, so a create whose answer was lost is not sent again.
+
+    Args:
+        input: The video, and what is spoken.
+        extra: Fields of the API that this class lacks; merged into the body last.
     """
 
     input: LipSyncInput
+    extra: dict[str, Any] = {}
 
     rules: ClassVar[tuple[Rule, ...]]
 
@@ -270,13 +263,13 @@ _OF_MODE: Final = {
 
 
 def text_or_sound(r: LipSync) -> Iterator[Problem | Doubt]:
-    """A text needs a voice; a sound is a file or an address, as announced."""
+    """Require a voice with a text, and the sound that audio_type names; warn of fields of the other mode."""
     given = r.input
     if given.mode == "text2video":
         needed, other = ["text", "voice_id"], "audio2video"
     else:
         needed, other = ["audio_type"], "text2video"
-        if given.audio_type in ("file", "url"):  # another word is told already
+        if given.audio_type in ("file", "url"):  # the check of the field itself reports another word
             needed.append(f"audio_{given.audio_type}")
     for name in needed:
         if not is_set(getattr(given, name)):
@@ -287,7 +280,7 @@ def text_or_sound(r: LipSync) -> Iterator[Problem | Doubt]:
 
 
 def voice_and_speed(r: LipSync) -> Iterator[Problem | Doubt]:
-    """A known voice must have the language; the vendor rounds the speed."""
+    """Check that a known voice has the language; warn of a speed that the vendor rounds."""
     if r.input.mode == "text2video":
         yield from voice_speaks(r.input.voice_id, r.input.voice_language, "input.")
         yield from speed_is_rounded(r.input.voice_speed, "input.")

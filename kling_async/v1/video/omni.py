@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from msgspec import Meta
 
 from kling_async.errors import Problem
-from kling_async.v1.parts import ElementRef, MultiPrompt, ShotType, Videos, WatermarkInfo
+from kling_async.v1.parts import SHOTS, ElementRef, Shot, Videos, WatermarkInfo
 from kling_async.v1.rules import placeholders, prompt_or_shots, shots_match, video_model
 from kling_async.wire.checks import Doubt, Rule
-from kling_async.wire.media import MediaInput
+from kling_async.wire.media import Media
 from kling_async.wire.media_formats import IMAGE, VIDEO
 from kling_async.wire.requests import Part, TaskRequest
 
@@ -26,149 +27,98 @@ _V3: Final = "kling-v3-omni"
 
 
 class OmniVideoImage(Part, frozen=True, kw_only=True):
-    """One image that goes in: a reference, unless ``type`` makes it a frame."""
+    """One input image: a reference, unless ``type`` makes it a frame.
 
-    image_url: Annotated[
-        MediaInput,
-        Meta(description="The image; the file itself is taken too", extra={"media": IMAGE}),
-    ]
-    type: (
-        Annotated[
-            Literal["first_frame", "end_frame"],
-            Meta(description="That the video starts or ends with it; end_frame needs a first_frame"),
-        ]
-        | None
-    ) = None
+    Args:
+        image_url: The image; in spite of the name, bytes and files are taken too.
+        type: The video starts (``first_frame``) or ends (``end_frame``) with the image; None makes it a
+            reference. An end_frame needs a first_frame.
+    """
+
+    image_url: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE})]
+    type: Literal["first_frame", "end_frame"] | None = None
 
 
 class OmniVideoClip(Part, frozen=True, kw_only=True):
-    """The video that goes in: mp4 or mov of 3 to 10 s, 720 to 2160 px, 24 to 60 fps, at most 200 MB."""
+    """The input video: MP4 or MOV of 3 to 10 seconds, 720 to 2160 pixels, 24 to 60 fps, at most 200 MB.
 
-    video_url: Annotated[MediaInput, Meta(description="Its address", extra={"media": VIDEO})]
-    refer_type: (
-        Annotated[
-            Literal["feature", "base"],
-            Meta(
-                description="base edits the video itself, feature borrows content, style or camera work",
-                extra={"default": "base"},
-            ),
-        ]
-        | None
-    ) = None
-    keep_original_sound: (
-        Annotated[bool, Meta(description="Keep its sound", extra={"wire": "yes_no"})] | None
-    ) = None
+    Args:
+        video_url: Address of the video.
+        refer_type: ``base``: edit this video; ``feature``: borrow content, style or camera work from it.
+            Default: base.
+        keep_original_sound: True keeps the sound of the video.
+    """
+
+    video_url: Annotated[Media | str | bytes | Path, Meta(extra={"media": VIDEO})]
+    refer_type: Annotated[Literal["feature", "base"], Meta(extra={"default": "base"})] | None = None
+    keep_original_sound: Annotated[bool, Meta(extra={"wire": "yes_no"})] | None = None
+
+
+_SOUND: Final = Meta(extra={"default": False, "wire": "on_off", "models": ("kling-v3-omni",)})
+_DURATION: Final = Meta(ge=3, le=15, extra={"unit": "s", "default": 5, "wire": "text"})
 
 
 class OmniVideo(TaskRequest[Videos], frozen=True, kw_only=True, omit_defaults=True):
     """A video from a text, images, elements and a video: ``POST /v1/videos/omni-video``. One video slot.
 
-    Images and elements together are at most 7, with a video at most 4, frames not counted.
+    Images and elements together are at most 7, beside a video at most 4; frames are not counted.
+
+    Args:
+        prompt: Text of the video, at most 2500 characters. Required unless shot_type is ``customize``.
+            ``<<<image_1>>>``, ``<<<element_1>>>`` and ``<<<video_1>>>`` name entries of the lists, from 1.
+        image_list: At most 7 reference images and frames.
+        video_list: At most 1 video, to edit or to borrow from.
+        element_list: At most 7 elements; at most 3 beside frames, and at most 3 that were made from videos.
+            Beside a video, and on kling-video-o1, only elements that were made from images.
+        model_name: ``kling-v3-omni`` or ``kling-video-o1``. Default: kling-v3-omni.
+        mode: ``std`` is 720p, ``pro`` 1080p, ``4k`` is offered by kling-v3-omni only. Default: pro.
+        duration: Length in seconds: 3 to 15 on kling-v3-omni, 3 to 10 on kling-video-o1 and beside a video;
+            an edited video keeps its own. Default: 5.
+        aspect_ratio: Width to height. The vendor asks for it unless a first frame or an edited video has it.
+        sound: True makes a video with sound, on kling-v3-omni; not beside a video. Default: False.
+        multi_shot: True makes one video of several shots, on kling-v3-omni. Default: False.
+        shot_type: ``customize``: multi_prompt gives the shots; ``intelligence``: the model cuts the prompt
+            into shots. Required with multi_shot.
+        multi_prompt: 1 to 6 shots, for shot_type ``customize``; their durations add up to duration.
+        watermark_info: Asks for a watermarked copy beside the clean one.
+        extra: Fields of the API that this class lacks; merged into the body last.
     """
 
-    model_name: Annotated[str, Meta(description="kling-v3-omni or kling-video-o1")] = DEFAULT_OMNI_VIDEO_MODEL
-    multi_shot: (
-        Annotated[
-            bool,
-            Meta(
-                description="One video of several shots",
-                extra={"default": False, "models": ("kling-v3-omni",)},
-            ),
-        ]
-        | None
-    ) = None
-    shot_type: ShotType = None
-    multi_prompt: MultiPrompt = None
-    prompt: (
-        Annotated[
-            str,
-            Meta(
-                max_length=2500,
-                description="What to show; required unless shot_type is customize; <<<image_1>>>, "
-                "<<<element_1>>> and <<<video_1>>> name what is in the lists, from 1",
-            ),
-        ]
-        | None
-    ) = None
-    image_list: (
-        Annotated[tuple[OmniVideoImage, ...], Meta(max_length=7, description="References and frames")] | None
-    ) = None
-    element_list: (
-        Annotated[
-            tuple[ElementRef, ...],
-            Meta(
-                max_length=7,
-                description="Elements; at most 3 with frames, at most 3 made from videos, none of those "
-                "beside a video, and on kling-video-o1 those made from images only",
-            ),
-        ]
-        | None
-    ) = None
-    video_list: (
-        Annotated[
-            tuple[OmniVideoClip, ...], Meta(max_length=1, description="A video to edit or to borrow from")
-        ]
-        | None
-    ) = None
-    sound: (
-        Annotated[
-            bool,
-            Meta(
-                description="With sound; not beside a video",
-                extra={"default": False, "wire": "on_off", "models": ("kling-v3-omni",)},
-            ),
-        ]
-        | None
-    ) = None
-    mode: (
-        Annotated[
-            Literal["std", "pro", "4k"],
-            Meta(description="std 720p, pro 1080p, 4k (kling-v3-omni only)", extra={"default": "pro"}),
-        ]
-        | None
-    ) = None
-    aspect_ratio: (
-        Annotated[
-            Literal["16:9", "9:16", "1:1"],
-            Meta(description="Frame; with a first frame or an edited video it is theirs"),
-        ]
-        | None
-    ) = None
-    duration: (
-        Annotated[
-            int,
-            Meta(
-                ge=3,
-                le=15,
-                description="Length; 3 to 15 for kling-v3-omni, else and beside a video 3 to 10; "
-                "an edited video keeps its own",
-                extra={"unit": "s", "default": 5, "wire": "text"},
-            ),
-        ]
-        | None
-    ) = None
+    prompt: Annotated[str, Meta(max_length=2500)] | None = None
+    image_list: Annotated[tuple[OmniVideoImage, ...], Meta(max_length=7)] | None = None
+    video_list: Annotated[tuple[OmniVideoClip, ...], Meta(max_length=1)] | None = None
+    element_list: Annotated[tuple[ElementRef, ...], Meta(max_length=7)] | None = None
+    model_name: str = DEFAULT_OMNI_VIDEO_MODEL
+    mode: Annotated[Literal["std", "pro", "4k"], Meta(extra={"default": "pro"})] | None = None
+    duration: Annotated[int, _DURATION] | None = None
+    aspect_ratio: Literal["16:9", "9:16", "1:1"] | None = None
+    sound: Annotated[bool, _SOUND] | None = None
+    multi_shot: Annotated[bool, Meta(extra={"default": False, "models": ("kling-v3-omni",)})] | None = None
+    shot_type: Literal["customize", "intelligence"] | None = None
+    multi_prompt: Annotated[tuple[Shot, ...], SHOTS] | None = None
     watermark_info: WatermarkInfo | None = None
+    extra: dict[str, Any] = {}
 
     rules: ClassVar[tuple[Rule, ...]]
 
 
 def frames_of(r: OmniVideo) -> list[str]:
-    """Return what the images are frames of: ``first_frame``, ``end_frame``, in their order."""
+    """Return the types of the images that are frames, in their order: ``first_frame``, ``end_frame``."""
     return [image.type for image in r.image_list or () if image.type]
 
 
 def edits(r: OmniVideo) -> bool:
-    """Tell whether the video that goes in is edited itself: the vendor's default."""
+    """Tell whether the input video itself is edited, which is the vendor's default."""
     return any((video.refer_type or "base") == "base" for video in r.video_list or ())
 
 
 def shots_of_omni(r: OmniVideo) -> Iterator[Problem | Doubt]:
-    """Several shots are as long as the video, if its length is asked for: an edited one keeps its own."""
+    """Require shots that add up to the duration; an edited video keeps its own, so it is not compared."""
     yield from shots_match(r, unread=edits)
 
 
 def frames_in_order(r: OmniVideo) -> Iterator[Problem | Doubt]:
-    """One first frame and one end frame at most, the end only with a start, none with an edited video."""
+    """Refuse two frames of one type, an end frame without a first one, and frames beside an edited video."""
     frames = frames_of(r)
     if len(frames) != len(set(frames)):
         yield Problem("image_list", "takes one first_frame and one end_frame")
@@ -181,7 +131,7 @@ def frames_in_order(r: OmniVideo) -> Iterator[Problem | Doubt]:
 
 
 def frames_of_o1(r: OmniVideo) -> Iterator[Problem | Doubt]:
-    """kling-video-o1 takes frames among two images at most, and both of them without elements."""
+    """Refuse, on kling-video-o1, frames among more than two images, and both frames beside elements."""
     if r.model_name != _O1:
         return
     frames = frames_of(r)
@@ -192,7 +142,7 @@ def frames_of_o1(r: OmniVideo) -> Iterator[Problem | Doubt]:
 
 
 def few_references(r: OmniVideo) -> Iterator[Problem | Doubt]:
-    """Images and elements share limits; frames are not counted as references."""
+    """Refuse more images and elements than fit together; frames do not count as references."""
     frames, elements = frames_of(r), len(r.element_list or ())
     total = len(r.image_list or ()) - len(frames) + elements
     most = 4 if r.video_list else 7
@@ -204,7 +154,7 @@ def few_references(r: OmniVideo) -> Iterator[Problem | Doubt]:
 
 
 def beside_a_video(r: OmniVideo) -> Iterator[Problem | Doubt]:
-    """Beside a video there is no sound; what borrows from one lasts 10 s at most."""
+    """Refuse sound beside a video, and more than 10 s when borrowing from one."""
     if not r.video_list:
         return
     if r.sound:
@@ -217,14 +167,14 @@ def beside_a_video(r: OmniVideo) -> Iterator[Problem | Doubt]:
 
 
 def plain_o1_length(r: OmniVideo) -> Iterator[Problem | Doubt]:
-    """kling-video-o1 makes 5 or 10 s by the map, where nothing but a text or a first frame goes in."""
+    """Warn of lengths other than 5 and 10 s on kling-video-o1 for a text or a first frame alone."""
     bare = not (r.video_list or r.element_list) and len(frames_of(r)) == len(r.image_list or ()) < 2
     if r.model_name == _O1 and bare and (r.duration or 5) not in (5, 10):
         yield Doubt("duration", f"{_O1} makes 5 or 10 s of a text or a first frame alone, says one source")
 
 
 def frame_shape(r: OmniVideo) -> Iterator[Problem | Doubt]:
-    """The shape is asked for unless something that goes in has it."""
+    """Warn of aspect_ratio where an input gives the shape, and of its absence elsewhere."""
     given = "a first frame" if "first_frame" in frames_of(r) else "an edited video" if edits(r) else ""
     if given and r.aspect_ratio:
         yield Doubt("aspect_ratio", f"is not supported with {given}: the video keeps its shape")

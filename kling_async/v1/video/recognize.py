@@ -1,14 +1,15 @@
-"""Video endpoints of the first generation: where a person is in a picture."""
+"""Video endpoints of the first generation: find the person in a picture."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 from msgspec import Meta
 
 from kling_async.redaction import Discreet
 from kling_async.v1.parts import Charged
-from kling_async.wire.media import MediaInput
+from kling_async.wire.media import Media
 from kling_async.wire.media_formats import IMAGE
 from kling_async.wire.requests import CallRequest, File
 
@@ -16,29 +17,32 @@ __all__ = ["ImageRecognize", "PersonMask", "PersonMasks", "RecognizedImage"]
 
 
 class PersonMask(Discreet, frozen=True, kw_only=True):
-    """One kind of mask of a picture. The address dies after 30 days."""
+    """One kind of mask of a picture. The address expires after 30 days."""
 
     type: str = ""
     """``object_seg`` main object, ``head_seg`` head with hair, ``face_seg`` face, ``cloth_seg`` clothes."""
     is_contain: bool = False
-    """Whether that was found."""
+    """Whether the picture contains such a thing."""
     url: str = ""
+    """Address of the mask, a PNG; empty if nothing was found."""
 
 
 class PersonMasks(Discreet, frozen=True, kw_only=True):
     """All masks of a picture."""
 
     images: tuple[PersonMask, ...] = ()
+    """One mask of each kind."""
 
 
 class RecognizedImage(Charged, frozen=True, kw_only=True):
-    """What was recognised in a picture."""
+    """Masks of the things recognised in a picture."""
 
     task_result: PersonMasks = PersonMasks()
+    """The masks as the API nests them; see ``images``."""
 
     @property
     def images(self) -> tuple[PersonMask, ...]:
-        """The masks, one a kind, also of what was not found."""
+        """One mask of each kind, also of kinds that were not found."""
         return self.task_result.images
 
     def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
@@ -51,6 +55,11 @@ class ImageRecognize(CallRequest[RecognizedImage], frozen=True, kw_only=True, om
     """Find a person's head, face and clothes in a picture: ``POST /v1/videos/image-recognize``.
 
     Answered at once, takes no slot.
+
+    Args:
+        image: The picture.
+        extra: Fields of the API that this class lacks; merged into the body last.
     """
 
-    image: Annotated[MediaInput, Meta(description="The picture", extra={"media": IMAGE})]
+    image: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE})]
+    extra: dict[str, Any] = {}
