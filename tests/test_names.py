@@ -1,0 +1,79 @@
+"""One name, one meaning: public names of modules, and the names of loggers."""
+
+from __future__ import annotations
+
+import ast
+from typing import Final
+
+from tests.check_layers import House, room
+from tests.house import names_defined_twice, trees_of
+from tests.sources import PACKAGE
+
+TREES = trees_of(House(PACKAGE))
+
+_ONE_RULE: Final = "one rule of the vendor; the emulator judges by its own copy, so that both are tested"
+_TESTING: Final = (
+    "in `kling_async.testing`, what an account of the emulator holds: named as the client names it"
+)
+_RENAME: Final = "to be renamed in one of the two"
+
+TWICE: Final = {
+    "Account": _RENAME,
+    "Answer": _RENAME,
+    "Audio": _TESTING,
+    "Capability": _RENAME,
+    "Element": _TESTING,
+    "Endpoint": _RENAME,
+    "Face": _TESTING,
+    "Faces": _TESTING,
+    "Media": _RENAME,
+    "Pack": _TESTING,
+    "Task": _TESTING,
+    "Voice": _TESTING,
+    "check_media": _RENAME,
+    "exactly_one": _ONE_RULE,
+    "frames_in_order": _ONE_RULE,
+    "frames_of_o1": _ONE_RULE,
+    "judge": _RENAME,
+    "one_decimal_place": _ONE_RULE,
+    "one_way_to_move": _ONE_RULE,
+    "prompt_or_shots": _ONE_RULE,
+    "text_or_sound": _ONE_RULE,
+    "voice_and_speed": _RENAME,
+    "voices_or_elements": _ONE_RULE,
+}
+"""Names that two modules may define, and why."""
+
+LOGGERS: Final = {
+    "kling_async",
+    "kling_async.batch",
+    "kling_async.downloads",
+    "kling_async.http",
+    "kling_async.orchestrator",
+    "kling_async.polling",
+}
+"""Users filter by these; they stay when modules are moved."""
+
+
+def test_no_two_things_have_one_name() -> None:
+    """A public class or function of a module has its name alone, unless `TWICE` says why not."""
+    twice = {
+        name: modules
+        for name, modules in names_defined_twice(TREES).items()
+        if sorted(map(room, modules)) != ["v1", "v2"]  # the same thing in both generations of the API
+    }
+    unexplained = {name: modules for name, modules in twice.items() if name not in TWICE}
+    assert unexplained == {}, "rename one of each, or add a reason to TWICE"
+    assert set(TWICE) - set(twice) == set(), "no longer defined twice: take them out of TWICE"
+
+
+def test_loggers_have_fixed_names() -> None:
+    """Every ``getLogger`` gets one of the documented names as text, never ``__name__``."""
+    asked = {
+        ast.unparse(node.args[0]) if node.args else ""
+        for tree in TREES.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("getLogger")
+    }
+    assert asked <= {repr(name) for name in LOGGERS}
+    assert "'kling_async'" in asked
