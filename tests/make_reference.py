@@ -2,10 +2,10 @@
 
 ``python -m tests.make_reference FOLDER`` reads v1_video.json and v1_other.json there and writes
 kling_async/emulator/judging/reference.json: only what judging and answering a request needs, always in the
-same order. Calls beside an endpoint are endpoints of their own, named such as
+same order. Calls beside an endpoint become endpoints of their own, named such as
 ``multi_elements.init_selection``.
 
-Where the facts are not sure, what is kept refuses nothing: the vendor may well accept it.
+Of a fact that is not sure only the harmless part is kept, so that the emulator refuses nothing for it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TARGET: Final = (
 SOURCES: Final = ("v1_video.json", "v1_other.json")
 
 SHAPE_KEYS: Final = ("type", "item_type", "also_type", "deprecated", "default")
-"""What is kept even of a parameter that no good source confirms."""
+"""Keys that are kept even of a parameter that no good source confirms."""
 PARAM_KEYS: Final = (
     *("type", "item_type", "also_type", "required", "deprecated", "number_as_text", "default"),
     *("enum", "open", "retired", "min", "max", "max_chars", "min_items", "max_items", "media"),
@@ -34,9 +34,9 @@ LENIENT: Final = {("text_to_speech", "voice_speed"): ("min", "max")}
 """Bounds beyond which the service rounds instead of refusing."""
 
 WEIGHTS: Final = {"0": "0", "1": "1", "n": "n"}
-"""Weights in the words of the facts; every other one is that of a series."""
+"""Weights as the facts spell them; any other text describes a series of images."""
 POOLS: Final = {"unsure": "none"}
-"""Nobody knows whether making an element takes a slot; here it takes none."""
+"""Whether making an element takes a slot is unknown; in the emulator it takes none."""
 
 CAPABILITY_WORDS: Final = {
     "mode": "mode",
@@ -44,16 +44,16 @@ CAPABILITY_WORDS: Final = {
     "resolution": "resolution",
     "aspect_ratios": "aspect_ratio",
 }
-"""Columns of the capability maps that list words, and the parameter they bound."""
+"""For columns of the capability maps that list words: the parameter they bound."""
 
 CAPABILITY_FLAGS: Final[dict[str, tuple[str, ...]]] = {
     "single_image": ("image",),
     "elements": ("element_list",),
     "motion_brush": ("static_mask", "dynamic_masks"),
     "reference_video": ("video_list",),
-    "cfg_scale": (),  # no refusal of it is known
+    "cfg_scale": (),  # the vendor was never seen to refuse it
 }
-"""Columns named otherwise than the parameters they grant."""
+"""Columns of the capability maps whose names differ from the parameters they grant."""
 
 
 def make(folder: Path) -> Json:
@@ -72,7 +72,7 @@ def make(folder: Path) -> Json:
 
 
 def sub_calls(row: Json) -> list[Json]:
-    """The calls beside an endpoint in the form of one; so is the list of what is made at once."""
+    """Turn the calls beside an endpoint into endpoints; so the list of an endpoint that makes no tasks."""
     subs: list[Json] = [*row.get("other", ())]
     if "call" in row and "list" in row:
         subs.append({"name": "list", "method": "GET", **row["list"]})
@@ -88,7 +88,7 @@ def sub_calls(row: Json) -> list[Json]:
 
 
 def endpoint(row: Json, tables: Json) -> Json:
-    """One endpoint: where it is, what it takes, what its models can do and cost, how it answers."""
+    """Describe an endpoint: its path, parameters and pages, its models with their prices, its answers."""
     quota = row["quota"]
     made: Json = {
         "family": row["family"],
@@ -115,7 +115,7 @@ def endpoint(row: Json, tables: Json) -> Json:
 
 
 def answers(row: Json) -> Json:
-    """What the answers about its tasks hold, and whether the caller's own id finds one."""
+    """Describe the answers about an endpoint's tasks, and whether the caller's own id finds a task."""
     created = row["example"]["response"]["data"]
     finished = row["example"]["finished"]["data"]
     return {
@@ -128,7 +128,10 @@ def answers(row: Json) -> Json:
 
 
 def param(row: Json, of: str) -> Json:
-    """One parameter without its prose. Where every known model has retired none has: nobody measured it."""
+    """Strip a parameter of its prose.
+
+    Where every model of its enum is marked as retired the mark is dropped: nobody saw them refused.
+    """
     keys = PARAM_KEYS if row.get("sure", True) else SHAPE_KEYS
     lenient = LENIENT.get((of, row.get("name", "")), ())
     kept: Json = {key: row[key] for key in keys if row.get(key, False) is not False and key not in lenient}
@@ -140,13 +143,13 @@ def param(row: Json, of: str) -> Json:
 
 
 def error(row: Json) -> Json:
-    """HTTP status and usual message of one code."""
+    """Return the HTTP status and the usual message of an error code."""
     texts = [text for text in row.get("messages", ()) if "…" not in text]
     return {"http": row["http"], "message": texts[0] if len(texts) == 1 else row["meaning"]}
 
 
 def packs(table: Json) -> Json:
-    """Slots by kind where a pack's name does not tell, and the packs whose name is known."""
+    """Return the slots by kind for packs whose name does not tell them, and the packs known by name."""
     slots = {kind: n for kind, n in table["fallback"].items() if isinstance(n, int) and " " not in kind}
     named = [row for row in table["rows"] if row.get("name") and row.get("concurrency")]
     keep = ("kind", "name", "units", "concurrency")
@@ -154,7 +157,7 @@ def packs(table: Json) -> Json:
 
 
 def voices(tables: Json) -> dict[str, list[str]]:
-    """The languages of each voice of lip sync and text to speech."""
+    """Return the languages of each voice of lip sync and text to speech."""
     languages: dict[str, list[str]] = {}
     for row in tables["video_voices"]["voices"]:
         languages.setdefault(row["voice_id"], []).append(row["voice_language"])
@@ -162,7 +165,7 @@ def voices(tables: Json) -> dict[str, list[str]]:
 
 
 def scenes(table: Json) -> dict[str, list[str]]:
-    """The known effect scenes, by how many pictures they take."""
+    """Return the known effect scenes by the number of pictures they take."""
     return {
         "single": [*table["single_current"], *table["single_older"]],
         "dual": [*table["dual_current"], *table["dual_older"]],
@@ -170,7 +173,7 @@ def scenes(table: Json) -> dict[str, list[str]]:
 
 
 def capabilities(name: str, params: Json, tables: Json) -> list[Json]:
-    """What each model takes: ``allows`` these words of a field, comes ``without`` those fields."""
+    """List what each model takes: words of fields that it ``allows``, fields that it comes ``without``."""
     video = [r for r in tables["video_capability_map"]["rows"] if r["endpoint"] == name]
     image = [r for r in tables["image_capability_map"]["rows"] if name in r["endpoints"] and "state" not in r]
     rows = [row for row in (*video, *image) if not row["model"].startswith("(")]
@@ -183,13 +186,13 @@ def capabilities(name: str, params: Json, tables: Json) -> list[Json]:
 
 
 def covers(sure: Json, doubtful: Json) -> bool:
-    """Whether a row says all that a doubtful one says, and more."""
+    """Tell whether a sure row makes a doubtful one of the same model and mode superfluous."""
     same = all(sure.get(key) == doubtful.get(key) for key in ("model", "mode"))
     return same and set(sure["durations"]) >= set(doubtful["durations"])
 
 
 def capability(row: Json, params: Json) -> Json:
-    """One row of a capability map in the form both maps share; a doubtful one bounds mode and length only."""
+    """Turn a row of a capability map into the form both share; a doubtful row bounds mode and length only."""
     allows: dict[str, list[Any]] = {}
     for column, field in CAPABILITY_WORDS.items():
         words = row.get(column)

@@ -1,4 +1,4 @@
-"""What tests of the drivers share: an emulator, a client of it, and small requests."""
+"""Shared by tests of the drivers: an emulator with a client of it, small requests, ways to let time pass."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 
 
 def clip(prompt: str = "a paper boat", **more: Any) -> v1.TextToVideo:
+    """Make a small request that takes one video slot."""
     return v1.TextToVideo(prompt=prompt, **more)
 
 
 def still(prompt: str = "a paper boat", **more: Any) -> v1.ImageGeneration:
+    """Make a small request that takes one image slot."""
     return v1.ImageGeneration(prompt=prompt, **more)
 
 
 def client_of(emu: Emulator, **options: Any) -> Client:
-    """A client of the emulator, by API key unless told otherwise, with seeded jitter."""
+    """Make a client of the emulator: by API key unless options say otherwise, with seeded jitter."""
     if "access_key" not in options:
         options.setdefault("api_key", emu.api_key)
     options.setdefault("now", wall_clock())
@@ -37,7 +39,7 @@ def client_of(emu: Emulator, **options: Any) -> Client:
 
 
 def wall_clock() -> Callable[[], float]:
-    """A wall clock that moves with the running loop's, be it virtual."""
+    """Make a wall clock that advances with the running loop's clock, which may be virtual."""
     loop = asyncio.get_running_loop()
     start = time.time() - loop.time()
     return lambda: start + loop.time()
@@ -51,7 +53,7 @@ async def pair(
     client: dict[str, Any] | None = None,
     **emu: Any,
 ) -> AsyncIterator[tuple[Emulator, Client]]:
-    """An emulator whose tasks take ``seconds`` and a client of it."""
+    """Start an emulator whose tasks take ``seconds``, and a client of it."""
     async with emulator(slots=slots or {"video": 5, "image": 9}, **emu) as server:
         if seconds is not None:
             server.set_duration(seconds)
@@ -60,7 +62,7 @@ async def pair(
 
 
 def png(width: int = 320, height: int = 320) -> bytes:
-    """A grey picture, the smallest there is of that size."""
+    """Encode a grey picture in as few bytes as that size allows."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -76,7 +78,7 @@ def png(width: int = 320, height: int = 320) -> bytes:
 
 
 class Recorder:
-    """Listens to a client's events."""
+    """Collect the events of a client."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -92,15 +94,15 @@ class Recorder:
 
 
 async def settle(turns: int = 50) -> None:
-    """Let everything run that can run without time passing."""
+    """Run everything that can run before time passes."""
     for _ in range(turns):
         await asyncio.sleep(0)
 
 
 async def until(condition: Any, seconds: float = 600.0, *, step: float = 0.1) -> None:
-    """Let virtual time pass until something is so; fail if it never is."""
+    """Let virtual time pass until ``condition()`` is true; fail after ``seconds``."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while not condition():
-        assert loop.time() < end, "it never happened"
+        assert loop.time() < end, f"not true within {seconds:g} s"
         await asyncio.sleep(step)

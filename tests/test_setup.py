@@ -1,4 +1,4 @@
-"""The set-up of ``.venv``: what it decides, and that it survives being cut off. No network, no venv."""
+"""The set-up of ``.venv``: its decisions, and recovery from an interrupted one, without network or venv."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ TAG = sys.implementation.cache_tag
 
 
 class Machine:
-    """A made-up computer: answers questions to interpreters, notes what was installed.
+    """A made-up computer that answers calls of interpreters and notes what was installed.
 
-    Its ``venv`` makes an interpreter, and one with pip if ``ensurepip`` is there.
+    Its ``python -m venv`` makes an interpreter, which has pip if ``ensurepip`` is there.
     """
 
     def __init__(self, root: Path, *, pip: str | None = "pip 23.0.1", ensurepip: bool = True) -> None:
@@ -89,7 +89,7 @@ class Machine:
 
     @property
     def verbs(self) -> list[str]:
-        """What was done, in short."""
+        """The commands of the last set-up, in short."""
         return [command[1] if command[1] == "venv" else command[-1] for command in self.done]
 
 
@@ -97,7 +97,7 @@ class Machine:
 
 
 def test_a_full_python_makes_a_venv_with_its_own_pip(tmp_path: Path) -> None:
-    """With ensurepip there are two steps: a venv with pip in it, and that pip installs the project."""
+    """With ensurepip the set-up makes a venv with pip, and that pip installs the project."""
     machine = Machine(tmp_path)
 
     assert machine.ensure()
@@ -120,7 +120,7 @@ def test_without_ensurepip_the_systems_pip_installs_into_the_venv(tmp_path: Path
 
 
 def test_a_pip_too_old_for_that_brings_in_a_new_one(tmp_path: Path) -> None:
-    """Before 22.3 there is no --python: the old pip puts a new one into the venv, which then installs."""
+    """A pip before 22.3 has no --python: it puts a new pip into the venv, which installs the project."""
     machine = Machine(tmp_path, ensurepip=False, pip="pip 22.0.2 from /usr/lib (python 3.11)")
 
     machine.ensure()
@@ -153,7 +153,7 @@ def test_ensurepip_alone_is_enough(tmp_path: Path) -> None:
 
 
 def test_a_second_start_asks_and_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The first set-up says one line; once it is done, a start runs no command and prints nothing."""
+    """The first set-up prints one line; a later start runs no command and prints nothing."""
     machine = Machine(tmp_path)
     machine.ensure()
     assert capsys.readouterr().err == "setting up .venv (first run, about a minute) ...\n"
@@ -166,7 +166,7 @@ def test_a_second_start_asks_and_does_nothing(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_the_venv_of_the_tests_serves_the_examples_but_not_the_reverse(tmp_path: Path) -> None:
-    """The test extra is added to a venv without it; one that has it is ready for those who ask for none."""
+    """The test extra is added to a venv that lacks it; a venv that has it is ready for the examples too."""
     machine = Machine(tmp_path)
 
     assert machine.ensure("") and machine.verbs == ["venv", "."]
@@ -177,7 +177,7 @@ def test_the_venv_of_the_tests_serves_the_examples_but_not_the_reverse(tmp_path:
 def test_a_changed_pyproject_installs_again_into_the_same_venv(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One install, announced as an update, without a new venv; after it all is ready again."""
+    """A new pyproject.toml causes one install, announced as an update, without a new venv."""
     machine = Machine(tmp_path)
     machine.ensure()
     (tmp_path / "pyproject.toml").write_text("[project]\ndependencies = []\n", encoding="utf-8")
@@ -190,7 +190,7 @@ def test_a_changed_pyproject_installs_again_into_the_same_venv(
 
 
 def test_a_venv_made_by_hand_is_kept(tmp_path: Path) -> None:
-    """A working venv without a stamp is installed into, not made anew."""
+    """A working venv without a stamp is kept and installed into."""
     machine = Machine(tmp_path)
     machine(["python3", "-m", "venv", str(machine.place.venv)])
 
@@ -200,7 +200,7 @@ def test_a_venv_made_by_hand_is_kept(tmp_path: Path) -> None:
 
 
 def break_by_kill(machine: Machine) -> None:
-    """Cut a set-up off in its last step."""
+    """Interrupt a set-up in its last step."""
     (machine.place.root / "pyproject.toml").write_text("[other]\n", encoding="utf-8")
     machine.fails = "install"
     with pytest.raises(bootstrap.SetupError):
@@ -209,7 +209,7 @@ def break_by_kill(machine: Machine) -> None:
 
 
 def break_interpreter(machine: Machine) -> None:
-    """Take away its interpreter."""
+    """Remove the interpreter of the venv."""
     Path(machine.place.python).unlink()
 
 
@@ -220,7 +220,7 @@ def break_folder(machine: Machine) -> None:
 
 
 def stamp(text: str = "", **changes: str) -> Callable[[Machine], None]:
-    """Damage by another stamp: some text, or one with other values."""
+    """Make a damage: the stamp replaced by some text, or with other values."""
 
     def damage(machine: Machine) -> None:
         changed = {**json.loads(machine.place.stamp.read_bytes()), **changes}
@@ -242,7 +242,7 @@ def stamp(text: str = "", **changes: str) -> Callable[[Machine], None]:
     ],
 )
 def test_a_damaged_venv_is_made_anew(tmp_path: Path, damage: Callable[[Machine], None]) -> None:
-    """Cut off, broken, moved, of another Python or badly stamped: it goes whole; the new one is ready."""
+    """An interrupted, broken, moved or wrongly stamped venv is removed whole, and made anew."""
     machine = Machine(tmp_path)
     machine.ensure()
     damage(machine)
@@ -257,7 +257,7 @@ def test_a_damaged_venv_is_made_anew(tmp_path: Path, damage: Callable[[Machine],
     assert not machine.ensure()
 
 
-def test_what_failed_is_not_taken_for_ready(tmp_path: Path) -> None:
+def test_a_failed_set_up_is_not_taken_for_ready(tmp_path: Path) -> None:
     """After an install that failed, the next start makes the venv and installs from the beginning."""
     machine = Machine(tmp_path)
     machine.fails = "install"
@@ -268,11 +268,11 @@ def test_what_failed_is_not_taken_for_ready(tmp_path: Path) -> None:
         assert machine.verbs == ["venv", ".[test]"]
 
 
-# --- what is only wished for -------------------------------------------------------------------
+# --- extras that are optional ------------------------------------------------------------------
 
 
-def test_a_wish_comes_along_in_the_same_install(tmp_path: Path) -> None:
-    """One install for both extras; afterwards those who ask for both, or for none, find all ready."""
+def test_an_optional_extra_comes_with_the_same_install(tmp_path: Path) -> None:
+    """Both extras come by one install; later starts that ask for both, or for none, find all ready."""
     machine = Machine(tmp_path)
 
     assert machine.ensure("test", "judges")
@@ -282,10 +282,10 @@ def test_a_wish_comes_along_in_the_same_install(tmp_path: Path) -> None:
     assert not machine.ensure("")
 
 
-def test_what_cannot_be_installed_of_a_wish_is_done_without(
+def test_an_optional_extra_that_cannot_be_installed_is_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The needed extra is installed alone, a line says so and how to try again; no start tries by itself."""
+    """The needed extra is installed alone, a line says how to try again, and no start tries by itself."""
     machine = Machine(tmp_path)
     machine.fails = ".[test,judges]"
 
@@ -297,7 +297,7 @@ def test_what_cannot_be_installed_of_a_wish_is_done_without(
     assert not machine.ensure("test", "judges")
 
 
-def test_without_what_is_needed_a_wish_helps_nothing(tmp_path: Path) -> None:
+def test_an_optional_extra_cannot_replace_the_needed_one(tmp_path: Path) -> None:
     """When the needed extra cannot be installed either, the set-up fails and nothing counts as ready."""
     machine = Machine(tmp_path)
     machine.fails = "install"
@@ -312,12 +312,12 @@ def test_without_what_is_needed_a_wish_helps_nothing(tmp_path: Path) -> None:
 
 
 class Started(Exception):
-    """The process would have become another one."""
+    """Raised where the process would start anew."""
 
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose venv this process does not run in; starting anew is only noted."""
+    """Make a project whose venv this process does not run in; starting anew raises `Started`."""
 
     def note(_: object) -> None:
         raise Started
@@ -327,8 +327,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_goes_on_in_the_venv_once_that_is_ready(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outside the venv or after an install the process starts anew; inside a ready one it just goes on."""
+def test_the_process_continues_in_a_ready_venv(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside the venv and after an install the process starts anew; inside a ready venv it continues."""
     monkeypatch.setattr(bootstrap, "ensure", lambda place, extra, wish: False)
     with pytest.raises(Started):
         bootstrap.enter("test")
@@ -338,12 +338,12 @@ def test_it_goes_on_in_the_venv_once_that_is_ready(elsewhere: Path, monkeypatch:
     bootstrap.enter("test")
 
     monkeypatch.setattr(bootstrap, "ensure", lambda place, extra, wish: True)
-    with pytest.raises(Started):  # what was installed now, this process would not find
+    with pytest.raises(Started):  # this process would not find what was installed just now
         bootstrap.enter("test")
 
 
-def test_having_arrived_it_never_starts_again(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Started anew and still outside the venv, it exits naming PYTHONHOME, and the mark is gone."""
+def test_a_process_started_anew_never_starts_again(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process started anew that is still outside the venv exits, naming PYTHONHOME; its mark is removed."""
     monkeypatch.setenv(bootstrap.ARRIVED, "1")
 
     with pytest.raises(SystemExit, match="PYTHONHOME"):
@@ -360,7 +360,7 @@ def test_having_arrived_it_never_starts_again(elsewhere: Path, monkeypatch: pyte
         (KeyboardInterrupt(), "130"),
     ],
 )
-def test_what_goes_wrong_ends_in_a_line_not_a_traceback(
+def test_a_failure_ends_in_a_line_not_a_traceback(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, said: str
 ) -> None:
     """A failed set-up and an OS error exit with their message, Ctrl-C with code 130."""
@@ -378,7 +378,7 @@ def test_what_goes_wrong_ends_in_a_line_not_a_traceback(
 
 @pytest.mark.skipif(ON_WINDOWS, reason="no exec there")
 def test_the_command_line_is_kept_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The venv's Python gets the same options and arguments, unchanged, and the mark of arrival."""
+    """The venv's Python gets the same options and arguments, and the mark that it was started anew."""
     became: list[object] = []
     monkeypatch.setattr(os, "execve", lambda *what: became.extend(what))
     monkeypatch.setattr(sys, "orig_argv", ["python3", "-X", "dev", "-m", "tests", "-k", "two words"])
@@ -393,7 +393,7 @@ def test_the_command_line_is_kept_whole(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("path", [".ci/bootstrap.py", "tests/__main__.py", "examples/__main__.py"])
-def test_an_old_python_can_parse_what_it_is_shown(path: str) -> None:
+def test_an_old_python_can_parse_the_commands(path: str) -> None:
     """The files that any Python may be started with parse as 3.7 and import nothing from __future__."""
     tree = ast.parse((ROOT / path).read_bytes(), feature_version=(3, 7))
 
@@ -442,8 +442,8 @@ def test_pip_does_not_see_what_only_pythonpath_offers(
     assert said.split() == ["None", "kept"]
 
 
-def test_two_at_once_take_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A held lock is refused to a second taker and free afterwards; who need not wait is told nothing."""
+def test_two_set_ups_at_once_take_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A held lock is refused to a second process and free afterwards; nothing is printed without waiting."""
     path = tmp_path / "lock"
     path.touch()
     with bootstrap.locked(path), path.open("r+b") as other:

@@ -1,7 +1,8 @@
-"""Make tests/reference/v1.json: what the tests need of the collected facts about the API.
+"""Make tests/reference/v1.json: the part of the collected facts about the API that tests compare with.
 
-``python -m tests.trim_reference FOLDER`` reads v1_video.json and v1_other.json there. The same facts give
-the same bytes. A sub-call is an endpoint of its own, named ``multi_elements.init_selection``.
+``python -m tests.trim_reference FOLDER`` reads v1_video.json and v1_other.json in that folder. The same facts
+give the same bytes. A call beside an endpoint becomes an endpoint of its own, named such as
+``multi_elements.init_selection``.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def trim(folder: Path) -> Json:
 
 
 def sub_calls(row: Json) -> list[Json]:
-    """The calls beside an endpoint, each in the form of one; so is the list of what is made at once."""
+    """Turn the calls beside an endpoint into endpoints; so the list of an endpoint that makes no tasks."""
     subs: list[Json] = [*row.get("other", ())]
     if "call" in row and "list" in row:
         like = {"name": "list", "method": "GET", "result": row["result"], "result_at": "data[]", "params": []}
@@ -75,12 +76,12 @@ def sub_calls(row: Json) -> list[Json]:
 
 
 def page_param(row: Json) -> Json:
-    """A number of the query that leafs through a list."""
+    """Describe a query parameter that selects a page of a list."""
     return {"type": "int", "required": False, "in": "query", **row}
 
 
 def endpoint(row: Json) -> Json:
-    """One endpoint without its prose."""
+    """Strip an endpoint of its prose."""
     return {
         "quota": picked(row["quota"], ("pool", "weight", "sure")),
         **picked(row, ENDPOINT_KEYS),
@@ -89,7 +90,7 @@ def endpoint(row: Json) -> Json:
 
 
 def param(row: Json) -> Json:
-    """One parameter without its prose, and those inside it."""
+    """Strip a parameter of its prose, and the parameters inside it."""
     kept = picked(row, PARAM_KEYS)
     if "items" in row:
         kept["items"] = {name: param(item) for name, item in row["items"].items()}
@@ -97,12 +98,12 @@ def param(row: Json) -> Json:
 
 
 def picked(row: Json, keys: tuple[str, ...]) -> Json:
-    """The given keys of a row, in the order given, absent ones left out."""
+    """Return the given keys of a row, in the order given; absent ones are left out."""
     return {key: row[key] for key in keys if key in row}
 
 
 def main(arguments: list[str]) -> int:
-    """Write the file; the exit code."""
+    """Write the file; return the exit code."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m tests.trim_reference FOLDER\n")
         return 2

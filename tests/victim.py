@@ -1,7 +1,7 @@
 """A process that uses a journal and is killed: ``python -m tests.victim journal point number``.
 
-It says on standard output what it was told to be stored, a line each: identity and state. At the given
-point, the ``number``-th time it comes there, it kills itself as by ``kill -9``.
+Whatever the journal reported as stored is printed to standard output, a line each: identity and state. The
+``number``-th time the process comes to the given point it kills itself, as by ``kill -9``.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 WORKERS, JOBS = 8, 40
 POINTS = ("BEGIN", "INSERT INTO jobs", "UPDATE jobs", "COMMIT", "committed", "told")
-"""Before these statements; after a commit and before anybody knows; after somebody was told."""
+"""Before a statement of SQL; after a commit, before anybody knows of it; after a caller was told."""
 STATES = (JobState.PLANNED, JobState.CREATED, JobState.SUCCEEDED, JobState.DONE)
 
 
 def job(number: int, journal_id: str = "journal") -> Entry:
-    """A job, large enough that a commit of several fills pages."""
+    """Make a job whose entry is so large that a commit of several fills pages."""
     name = identity(None, str(number), 0)
     external = external_id(journal_id, name, 0)
     return Entry(
@@ -36,7 +36,7 @@ def job(number: int, journal_id: str = "journal") -> Entry:
 
 
 def killer(point: str, number: int) -> Callable[[str], None]:
-    """What kills this process when it comes to that point for that time."""
+    """Make a callback that kills this process when it reaches ``point`` for the ``number``-th time."""
     left = [number]
 
     def come_to(where: str) -> None:
@@ -61,7 +61,7 @@ async def work(journal: Journal, numbers: list[int], come_to: Callable[[str], No
 
 
 async def run(path: Path, come_to: Callable[[str], None]) -> None:
-    """Use a journal until killed."""
+    """Fill a journal until killed."""
     async with Journal(path) as journal:
         store: Any = journal._store
         store._db.execute("PRAGMA cache_size=2")  # so that pages reach the disk before the commit

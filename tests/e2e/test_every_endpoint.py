@@ -1,4 +1,4 @@
-"""Every endpoint from request to file: the vendor's example goes through client and emulator."""
+"""Every endpoint from request to file: the vendor's example is sent through client and emulator."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ MAGIC: Final = {
     ".mp3": (b"\xff", 0),
     ".wav": (b"RIFF", 0),
 }
-"""What a stored file holds at which place."""
+"""For each suffix, bytes that a stored file has and their offset."""
 
 
 def request_of(name: str) -> Any:
+    """Build the request of the vendor's example."""
     row: Any = TASKS.get(name) or CALLS[name]
     body = V1["endpoints"][name]["example"]["request"]
     return from_wire(row.request, {k: v for k, v in body.items() if k not in OF_THE_CALL})
@@ -39,7 +40,7 @@ def request_of(name: str) -> Any:
 
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name in TASKS])
 async def test_the_example_becomes_a_result_with_its_files(name: str, tmp_path: Path) -> None:
-    """Submitted, waited for, found in the list, downloaded; every file is of the kind its name says."""
+    """The task is waited for, found in the list and downloaded; every file is what its suffix says."""
     async with pair(
         {"video": 5, "image": 9, "virtual_try_on": 2}, seconds=20, client={"max_task_life": 600}
     ) as (emu, client):
@@ -64,13 +65,13 @@ async def test_the_example_becomes_a_result_with_its_files(name: str, tmp_path: 
 
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name in CALLS])
 async def test_the_example_of_a_call_is_answered(name: str) -> None:
-    """With a typed answer, the vendor's own object beside it."""
+    """The answer is typed, and keeps the vendor's own object as ``raw``."""
     async with pair() as (emu, client):
         emu.know(*SAMPLES)
         answer = await client.call(request_of(name))
         assert type(answer) is CALLS[name].result and answer.raw
 
 
-def test_nearly_every_endpoint_has_an_example() -> None:
-    """The tests above are not vacuous."""
+def test_every_task_has_an_example() -> None:
+    """Every endpoint that makes tasks has an example, so the tests above leave none out."""
     assert set(TASKS) <= set(EXAMPLES)

@@ -1,4 +1,4 @@
-"""What an account keeps: a voice, an element that has it, and requests that use it; bills at the end."""
+"""Things that an account keeps for later requests: elements, presets, voices; and its bills."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ ANN = v1.CustomElement(
 
 
 def portrait(element_id: int) -> v1.OmniImage:
+    """Ask for an image of that element."""
     return v1.OmniImage(
         prompt="<<<element_1>>> at sea",
         element_list=(v1.ElementRef(element_id=element_id),),
@@ -33,7 +34,7 @@ def portrait(element_id: int) -> v1.OmniImage:
 
 
 async def test_an_element_lives_from_its_making_to_its_end(tmp_path: Path) -> None:
-    """Made and used, with all its files; once deleted it is refused by the vendor, and nothing is paid."""
+    """An element is made, downloaded and used; once it is deleted its use is refused and nothing is paid."""
     async with pair() as (emu, client):
         task = await client.submit(ANN)
         element = (await task.wait()).elements[0]
@@ -49,7 +50,7 @@ async def test_an_element_lives_from_its_making_to_its_end(tmp_path: Path) -> No
 
 
 async def test_an_element_takes_no_slot_and_waits_when_refused_all_the_same() -> None:
-    """Many pass a full account at once; a 1303 is waited out in a pool of its own, and no caller sees it."""
+    """Elements are made while the account is full; should 1303 come all the same, their own pool waits."""
     async with pair({"video": 1, "image": 1}, seconds=1000) as (emu, client):
         still = await client.submit(v1.AiMultiShot(element_frontal_image=FRONT))
         emu.fault("custom_elements", code=1303, times=3)
@@ -62,7 +63,7 @@ async def test_an_element_takes_no_slot_and_waits_when_refused_all_the_same() ->
 
 
 async def test_pages_of_presets_end_with_a_shorter_one() -> None:
-    """The numbers of a page go out as the vendor names them, and what comes back is typed."""
+    """Page number and size reach the vendor under its own names, and the answer is typed."""
     async with pair() as (_, client):
         every = (await client.call(v1.PresetElements(page_size=500))).elements
         first = (await client.call(v1.PresetElements(page=1, page_size=2))).elements
@@ -72,7 +73,7 @@ async def test_pages_of_presets_end_with_a_shorter_one() -> None:
 
 
 async def test_bills_are_read_to_the_end() -> None:
-    """Page by page by cursor: one entry a task that took units."""
+    """Following the cursor page by page gives one entry for each task that cost units."""
     async with pair() as (emu, client):
         for _ in range(3):
             await client.run(v1.OmniImage(prompt="a boat", aspect_ratio="1:1"))

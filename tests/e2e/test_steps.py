@@ -1,4 +1,4 @@
-"""Jobs of several steps and what is special about them, through client and emulator."""
+"""Work in several steps through client and emulator: selections, lip sync, calls that cost, sound."""
 
 from __future__ import annotations
 
@@ -31,10 +31,12 @@ NEW = v1.AdvancedLipSync(
 
 
 def created(emu: Emulator) -> list[str]:
+    """Return the endpoints of all tasks made."""
     return [task.endpoint for task in emu.tasks.values()]
 
 
 async def session_of(emu: Emulator, client: Client, seconds: float = 5) -> str:
+    """Begin to edit a video of that length."""
     emu.know(Clip(id="1", seconds=seconds))
     return (await client.call(v1.InitSelection(video_id="1"))).session_id
 
@@ -43,7 +45,7 @@ async def session_of(emu: Emulator, client: Client, seconds: float = 5) -> str:
 
 
 async def test_what_is_not_recognised_is_raised() -> None:
-    """The answer's code is 0; the status in its data is the error's code, and the request_id is kept."""
+    """An answer of code 0 whose data has an error status raises that status as code, with its request_id."""
     async with pair() as (emu, client):
         with pytest.raises(APIError, match="nothing was recognised") as caught:
             await session_of(emu, client, seconds=6)
@@ -55,7 +57,7 @@ async def test_what_is_not_recognised_is_raised() -> None:
 
 
 async def test_marks_come_and_go() -> None:
-    """Added, removed by the same points, cleared; an edit without marks is refused, with them it runs."""
+    """Marks are added, removed by the same points and cleared; an edit runs only if there are marks."""
     async with pair() as (emu, client):
         session = await session_of(emu, client)
         where: Any = {"session_id": session, "frame_index": 3, "points": (v1.Point(x=0.5, y=0.5),)}
@@ -76,7 +78,7 @@ async def test_marks_come_and_go() -> None:
 
 @pytest.mark.parametrize("request_", [OLD, NEW], ids=["old", "new"])
 async def test_a_synced_video_knows_where_it_came_from(request_: Any) -> None:
-    """Its result names the video it was made of, though the vendor tells that beside the result."""
+    """The result names the video it was made from, although the vendor puts that beside the result."""
     async with pair() as (emu, client):
         emu.know(FACES)
         result = await client.run(request_)
@@ -85,7 +87,7 @@ async def test_a_synced_video_knows_where_it_came_from(request_: Any) -> None:
 
 
 async def test_a_lost_create_is_found_by_tasks() -> None:
-    """The path takes no external id; under an API key ``/tasks`` knows it. One task, one bill."""
+    """Under an API key ``/tasks`` finds the create by the external id that its own path does not take."""
     async with pair() as (emu, client):
         emu.know(FACES)
         emu.fault("create", kind="lost_after")
@@ -94,7 +96,7 @@ async def test_a_lost_create_is_found_by_tasks() -> None:
 
 
 async def test_a_lost_create_that_no_list_names_is_ambiguous() -> None:
-    """With a key pair there is only the list, whose lip syncs name no external id: never a second task."""
+    """A key pair has only the list, where lip syncs have no external id: the create stays unresolved."""
     async with pair() as (emu, _):
         emu.know(FACES)
         async with Client(
@@ -108,7 +110,7 @@ async def test_a_lost_create_that_no_list_names_is_ambiguous() -> None:
 
 
 async def test_a_lost_create_of_the_old_call_is_never_sent_again() -> None:
-    """Nobody documents that it refuses a second create of one external id."""
+    """A create is not sent again where no page says that the vendor refuses one external id twice."""
     async with pair() as (emu, client):
         emu.know(TALK)
         emu.fault("create", kind="lost_before")
@@ -130,7 +132,7 @@ async def test_a_lost_create_of_the_old_call_is_never_sent_again() -> None:
     ids=lambda request: type(request).__name__,
 )
 async def test_a_call_that_costs_is_not_repeated(request_: Any) -> None:
-    """Its answer is lost: it may be paid, so it is the caller who decides to pay again."""
+    """A lost answer raises, for the call may be paid: only the caller decides to pay again."""
     async with pair() as (emu, client):
         emu.fault("any", kind="lost_after")
         with pytest.raises(TransportError):
@@ -143,7 +145,7 @@ async def test_a_call_that_costs_is_not_repeated(request_: Any) -> None:
 
 
 async def test_speech_goes_into_an_avatar_and_sounds_into_a_video(tmp_path: Any) -> None:
-    """A speech by its id, a sound from a text in two files, a video with its sound in three."""
+    """An avatar takes a speech by its id; a sound is two files, a video with sound three."""
     async with pair() as (_, client):
         text = "Good morning, and welcome on board."
         speech = await client.call(v1.TextToSpeech(text=text, voice_id="oversea_male1", voice_language="en"))

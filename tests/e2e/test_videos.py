@@ -67,13 +67,13 @@ ENDED: dict[str, Any] = {
         dynamic_masks=(v1.DynamicMask(mask=FRAME, trajectories=PATH),),
     ),
 }
-"""What only models can do that were announced to end."""
+"""Requests for which only models remain that were announced to end."""
 
 
 @pytest.mark.filterwarnings("ignore:.*kling-v1-6:kling_async.errors.KlingWarning")
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_video_is_made_and_stored(way: str, tmp_path: Path) -> None:
-    """The vendor takes it, it is found again in its list, and one file comes of it."""
+    """The request is accepted, its task is found in the list, and one file is stored."""
     async with pair() as (_, client):
         request = WAYS[way]
         task = await client.submit(request)
@@ -84,7 +84,7 @@ async def test_a_video_is_made_and_stored(way: str, tmp_path: Path) -> None:
 
 
 async def test_a_marked_copy_comes_of_it_too(tmp_path: Path) -> None:
-    """With watermark_info the marked copy is a file of its own."""
+    """With watermark_info the marked copy can be downloaded as well, under a name of its own."""
     async with pair() as (_, client):
         marked = v1.WatermarkInfo(enabled=True)
         task = await client.submit(v1.ImageToVideo(image=FRAME, prompt="A fox", watermark_info=marked))
@@ -94,7 +94,7 @@ async def test_a_marked_copy_comes_of_it_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ENDED)
 async def test_what_an_ended_model_did_is_sent_and_the_vendor_has_the_last_word(way: str) -> None:
-    """We warn and send it; where the model is gone that is the answer, and nothing is paid."""
+    """The client warns and sends; a vendor whose model is gone refuses the request, and nothing is paid."""
     async with pair() as (emu, client):
         with (
             pytest.warns(KlingWarning, match="announced to end"),
@@ -104,8 +104,8 @@ async def test_what_an_ended_model_did_is_sent_and_the_vendor_has_the_last_word(
         assert (caught.value.code, emu.ledger.created) == (1203, [])
 
 
-async def test_an_extension_of_a_video_that_is_none_is_refused() -> None:
-    """Of a new model, or unknown: the vendor refuses it, and the warning said which videos can be."""
+async def test_an_extension_of_a_new_video_is_refused() -> None:
+    """A video of a new model is refused by the vendor, after a warning which videos can be extended."""
     async with pair() as (_, client):
         video = (await client.run(v1.ImageToVideo(image=FRAME, prompt="A fox"))).videos[0]
         with (

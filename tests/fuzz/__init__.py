@@ -1,1 +1,1 @@
-"""Our check against the emulator's judgement, on bodies drawn from the reference."""
+"""The client's check and the emulator's judgement compared, on request bodies drawn from the reference."""

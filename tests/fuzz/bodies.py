@@ -1,4 +1,4 @@
-"""Bodies drawn from the reference alone: mostly right ones, and ones with one or two things wrong."""
+"""Request bodies drawn from the reference alone: right ones, and ones with a field or two wrong."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ WORDS: Final = ("a fox", "rain on <<<video_1>>>", "<<<image_1>>> and <<<element_
 PICTURE: Final = base64.b64encode(png(320, 320)).decode()
 SOUND: Final = base64.b64encode(b"ID3\x04" + bytes(60)).decode()
 OF_THE_CALL: Final = {"external_task_id", "callback_url"}
-
+"""Parameters that belong to the submit, not to the request."""
 
 AS_NUMBER: Final = {"custom_elements.delete": {"number_as_text": True, "max": 10**17}}
-"""Its one parameter is an id: a number, sent as text."""
+"""Facts that the reference lacks: this parameter is an id, a number that is sent as text."""
 
 
 def params_of(endpoint: str) -> Json:
-    """The parameters a request may hold, by their names on the wire."""
+    """Return the parameters that a request may hold, by their names on the wire."""
     return {
         facts.get("name", name): facts | AS_NUMBER.get(endpoint, {})
         for name, facts in V1["endpoints"][endpoint]["params"].items()
@@ -38,7 +38,7 @@ def params_of(endpoint: str) -> Json:
 
 
 def drawing(cases: int) -> settings:
-    """How often is drawn; the same bodies in every run, and however long it takes."""
+    """Settings for that many examples: the same ones in every run, without a time limit."""
     return settings(
         max_examples=cases,
         deadline=None,
@@ -56,10 +56,11 @@ KINDS: Final = (
 
 @st.composite
 def bodies(draw: DrawFn, endpoint: str) -> Json:
-    """Bodies of one endpoint: right ones, and right ones with something done to them.
+    """Draw a body of one endpoint, by one of the `KINDS`.
 
-    Some are right in every field, and their fields agree. Of the others one field is wrong, or they meet a
-    rule between fields, or some are drawn anew or left out with no regard to the rest, or all were drawn so.
+    right: every field is right and the fields agree. From such a body come those with one wrong field, those
+    crossed with fields that meet a rule between fields, and mixed ones, where some fields are drawn anew or
+    dropped. drawn: each field is right by itself, and the fields need not agree.
     """
     params = params_of(endpoint)
     body = draw(objects(params))
@@ -80,20 +81,20 @@ def bodies(draw: DrawFn, endpoint: str) -> Json:
 
 @st.composite
 def crossings(draw: DrawFn, endpoint: str, cross: Json) -> Json:
-    """Bodies that are right but for these fields, which meet a rule between fields."""
+    """Draw a right body and lay fields over it that meet a rule between fields."""
     params = params_of(endpoint)
     return crossed(whole(draw, endpoint, draw(objects(params))), cross, params)
 
 
 def objects(params: Json) -> st.SearchStrategy[Json]:
-    """Objects with all that is required and some of the rest."""
+    """Draw objects with every required field and some of the others."""
     needed = {name: values(facts) for name, facts in params.items() if facts.get("required")}
     others = {name: values(facts) for name, facts in params.items() if not facts.get("required")}
     return st.fixed_dictionaries(needed, optional=others)
 
 
 def values(facts: Json) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one line a kind
-    """Right values of one parameter, by its own facts."""
+    """Draw values of one parameter that its own facts allow."""
     if "media" in facts and facts["type"] != "array":
         return media(facts["media"])
     match facts["type"]:
@@ -116,14 +117,14 @@ def values(facts: Json) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one line a
 
 
 def values_within(facts: Json) -> st.SearchStrategy[Any]:
-    """Right entries of an array."""
+    """Draw entries of an array that its facts allow."""
     if "items" in facts:
         return objects(facts["items"])
     return media(facts["media"]) if "media" in facts else st.sampled_from(WORDS)
 
 
 def numbers(facts: Json) -> st.SearchStrategy[Any]:
-    """Numbers within the bounds."""
+    """Draw numbers within the bounds."""
     low, high = facts.get("min", 0), facts.get("max", facts.get("min", 0) + 20)
     if facts["type"] == "float":
         return st.integers(0, 20).map(lambda n: round(low + (high - low) * n / 20, 4))
@@ -131,7 +132,7 @@ def numbers(facts: Json) -> st.SearchStrategy[Any]:
 
 
 def media(facts: Json) -> st.SearchStrategy[str]:
-    """Addresses, and the file itself where that is taken."""
+    """Draw the address of a file, or its Base64 text where that is accepted."""
     kind = facts["kind"].partition("|")[0]
     suffix = {"image": "png", "audio": "mp3", "video": "mp4"}[kind]
     choices = []
@@ -143,7 +144,7 @@ def media(facts: Json) -> st.SearchStrategy[str]:
 
 
 def wronged(body: Json, params: Json) -> st.SearchStrategy[Json]:
-    """The body with one thing changed: left out, empty, of another type, out of bounds, another word."""
+    """Draw a body with one field spoiled: missing, empty, of another type, out of bounds, an unknown word."""
     if not body:
         return st.just(body)
     return st.sampled_from(sorted(body)).flatmap(
@@ -155,13 +156,13 @@ DROPPED: Final = object()
 
 
 def changed(body: Json, name: str, value: Any) -> Json:
-    """A copy with one field changed, or without it."""
+    """Return a copy with one field changed, or without it for `DROPPED`."""
     rest = {key: item for key, item in body.items() if key != name}
     return rest if value is DROPPED else {**rest, name: value}
 
 
 def wrong_values(value: Any, facts: Json) -> st.SearchStrategy[Any]:
-    """Values that may be wrong in the place of a right one."""
+    """Draw values to put in the place of a right one; most of them are wrong."""
     found: list[Any] = [DROPPED, ""]
     if facts.get("number_as_text"):
         found += ["0", "999", "five", 5]

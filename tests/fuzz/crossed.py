@@ -1,6 +1,6 @@
-"""Fields that break a rule between fields, or come close: what is laid over a body that is right.
+"""Combinations of fields that break a rule between fields or just keep it, laid over a right body.
 
-Drawn one by one, fields seldom meet so. Each lies over a whole body; None leaves a field out.
+Fields drawn one by one seldom meet like this. In a combination None leaves a field out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FEATURE: Final = [{"video_url": CLIP, "refer_type": "feature"}]
 
 
 def shots(*lengths: int, start: int = 1, step: int = 1) -> list[Json]:
-    """Shots of these lengths, counted from ``start``."""
+    """Make shots of these lengths in seconds, with indices from ``start`` on."""
     return [
         {"index": start + at * step, "prompt": "a fox", "duration": str(length)}
         for at, length in enumerate(lengths)
@@ -31,7 +31,7 @@ def shots(*lengths: int, start: int = 1, step: int = 1) -> list[Json]:
 
 V3: Final[Json] = {"model_name": "kling-v3", "mode": "std", "duration": "5", "image_tail": None}
 V3_4K: Final[Json] = {**V3, "mode": "4k", "multi_shot": None, "prompt": "a fox"}
-"""Nobody confirms what this mode grants: here nothing but the rules between fields refuses."""
+"""A mode of which the capabilities are unconfirmed, so that only rules between fields can refuse."""
 CUSTOM: Final[Json] = {**V3, "multi_shot": True, "shot_type": "customize", "prompt": None}
 
 SHOTS: Final[tuple[Json, ...]] = (
@@ -198,10 +198,10 @@ CROSSES: Final[dict[str, tuple[Json, ...]]] = {
         {"end_time": None, "cursor": None},
     ),
 }
-"""By endpoint; the others have no rules between fields, or ones that any two fields break."""
+"""Combinations by endpoint. Others have no rules between fields, or rules that any drawn body meets."""
 
 
 def crossed(body: Json, cross: Json, params: Json) -> Json:
-    """A copy of the body with these fields, those left out that the endpoint has not."""
+    """Return a copy of the body with these fields, as far as the endpoint has them."""
     both = {**body, **cross}
     return {name: value for name, value in both.items() if value is not None and name in params}

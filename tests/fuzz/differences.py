@@ -1,4 +1,4 @@
-"""Where our check and the emulator differ, each with its reason and a body that shows it."""
+"""Known differences between the client's check and the emulator, each with a reason and an example."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ FACE: Final = {"face_id": "1", "sound_file": SOUND, "sound_start_time": 0, "soun
 
 
 class Difference(NamedTuple):
-    """One way in which the two sides differ, and why that is right."""
+    """One way in which the two sides differ on purpose."""
 
     endpoints: str
-    """A pattern of names."""
+    """A regular expression for names of endpoints."""
     says: str
-    """A pattern of what the refusing side says."""
+    """A regular expression for the words of the side that refuses."""
     reason: str
     shown: tuple[str, Json]
-    """An endpoint and a body on which they differ so."""
+    """An endpoint and a body on which the sides differ in this way."""
     given: tuple[str, ...] = ()
-    """Fields without which they do not."""
+    """Fields that must be set for the difference to show."""
 
 
 ONLY_OURS: Final = (
     Difference(
         "text_to_video|image_to_video",
         r"cfg_scale: kling-v2-\S+ in mode .* has no cfg_scale",
-        "the vendor's pages say that these models do not support it; nobody saw it refused",
+        "the vendor's pages say that these models do not support it; a refusal was never seen",
         ("text_to_video", {"model_name": "kling-v2-6", "prompt": "a fox", "cfg_scale": 0.5}),
     ),
     Difference(
@@ -42,7 +42,7 @@ ONLY_OURS: Final = (
     Difference(
         "text_to_speech",
         r"voice_speed: \S+ is too (small|large)",
-        "the vendor says that it rounds what is out of bounds: the speed would be none that was asked for",
+        "the vendor rounds values out of bounds, so the speed would not be the one asked for",
         (
             "text_to_speech",
             {"text": "hello", "voice_id": "ai_shatang", "voice_language": "zh", "voice_speed": 3.0},
@@ -57,19 +57,19 @@ ONLY_OURS: Final = (
     Difference(
         "custom_elements.delete",
         r"element_id: (must be a whole number|\S+ is too large)",
-        "ids are numbers of 64 bits, sent as text here; what is none names no element",
+        "ids are numbers of 64 bits, sent as text here; any other text names no element",
         ("custom_elements.delete", {"element_id": "five"}),
     ),
     Difference(
         ".*",
         r"element_list\[\d+\]\.element_id: -1 is too small",
-        "no id is below zero; the emulator looks such an element up, and does not find it",
+        "no id is below zero; the emulator looks the element up instead, and does not find it",
         ("omni_image", {"prompt": "a fox", "element_list": [{"element_id": -1}]}),
     ),
     Difference(
         "omni_video",
         r"image_list: images and elements are|element_list: has \d+ entries; at most 3 beside frames",
-        "the emulator counts when it looks the elements up, for those made from videos count apart",
+        "the emulator counts after looking the elements up: those made from videos count apart",
         (
             "omni_video",
             {
@@ -82,7 +82,7 @@ ONLY_OURS: Final = (
     Difference(
         "advanced_lip_sync",
         r"is after the end: sounds have at most|the sound would end at \d+ ms",
-        "the emulator judges this when it looks up how long the sound and the video are",
+        "the emulator judges this after looking up how long the sound and the video are",
         (
             "advanced_lip_sync",
             {"session_id": "1", "face_choose": [{**FACE, "sound_end_time": 90_000}]},
@@ -91,7 +91,7 @@ ONLY_OURS: Final = (
     Difference(
         "motion_control",
         r"element_list: has \d+ entries; at most 1",
-        "the map of models says one element, the table of fields does not confirm it",
+        "the capability map allows one element, the table of fields does not confirm that",
         (
             "motion_control",
             {
@@ -112,26 +112,26 @@ ONLY_OURS: Final = (
     Difference(
         "video_effects",
         r"input\.(duration|mode): ",
-        "no good source tells of the form of 2025 any more: our words are those that it had",
+        "no good source describes the form of 2025 any more; the check keeps the words it had then",
         (
             "video_effects",
             {"effect_scene": "happy_birthday", "input": {"image": PICTURE, "duration": "7"}},
         ),
     ),
 )
-"""What our check refuses and the emulator accepts."""
+"""Refused by the client's check, accepted by the emulator."""
 
 ONLY_THEIRS: Final = (
     Difference(
         ".*",
         r"\(1203, .*(does not exist|discontinued)",
-        "models come and go monthly: one that is unknown or ended passes with a warning",
+        "models come and go monthly: the check lets unknown and ended ones pass with a warning",
         ("text_to_video", {"model_name": "kling-v1", "prompt": "a fox"}),
     ),
     Difference(
         "image_generation",
         r"element_list '\.\.\.' is not supported by kling-v2-1",
-        "the map of models denies it, the table of fields does not: it passes with a warning",
+        "the capability map excludes it, the table of fields does not: the check warns only",
         (
             "image_generation",
             {"model_name": "kling-v2-1", "prompt": "a fox", "element_list": [{"element_id": 1}]},
@@ -140,16 +140,16 @@ ONLY_THEIRS: Final = (
     Difference(
         "custom_voices",
         r"exactly one of voice_url and video_id",
-        "the vendor's pages do not say outright that both are too many: they pass with a warning",
+        "the vendor's pages do not forbid giving both outright: the check warns only",
         ("custom_voices", {"voice_name": "fox", "voice_url": SOUND, "video_id": "1"}),
         given=("voice_url", "video_id"),
     ),
 )
-"""What the emulator refuses and our check lets pass, always with a warning."""
+"""Refused by the emulator; the client's check lets it pass, always with a warning."""
 
 
 def listed(differences: tuple[Difference, ...], name: str, said: str, body: Json) -> Difference | None:
-    """The difference in a list that is this one, if there is one."""
+    """Find the listed difference that explains a refusal, if there is one."""
     for difference in differences:
         here = re.fullmatch(difference.endpoints, name) and all(body.get(key) for key in difference.given)
         if here and re.search(difference.says, said):

@@ -1,4 +1,4 @@
-"""Both sides judge a body drawn from the reference: our check, and the emulator's judgement."""
+"""Ask both sides about a drawn body: the client's check, and the emulator's judgement."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ ROWS: Final = {row.name: row for row in CATALOG}
 
 
 def request_from(kind: type[msgspec.Struct], body: Json) -> Any:
-    """The request that would send this body; what no struct can hold is put in as it is."""
+    """Build the request that would send this body; a value no struct can hold is put in as it is."""
     known = {field.wire_name: field for field in fields(kind)}
     return kind(**{known[name].name: value_from(known[name], value) for name, value in body.items()})
 
 
 def value_from(field: Field, value: Any) -> Any:
-    """The value that our encoder turns into this one, if there is one."""
+    """Return the value that the encoder would turn into this one; without such a value, this one."""
     inner = struct_of(field)
     if inner is not None:
         return parts_from(inner, value)
@@ -53,7 +53,7 @@ def value_from(field: Field, value: Any) -> Any:
 
 
 def parts_from(inner: type[msgspec.Struct], value: Any) -> Any:
-    """What is inside an object, or inside those of an array."""
+    """Build the struct for an object, or the structs for the objects of an array."""
     if isinstance(value, list):
         entries: list[Any] = value
         return [parts_from(inner, entry) for entry in entries]
@@ -61,14 +61,14 @@ def parts_from(inner: type[msgspec.Struct], value: Any) -> Any:
 
 
 def number_from(text: str, *, whole: bool) -> int | float | str | None:
-    """The number that a text is; nothing, if it is empty."""
+    """Read a number from its text; an empty text is None, any other stays as it is."""
     if not re.fullmatch(r"-?\d+(\.\d+)?", text):
         return text or None
     return int(text) if whole else float(text)
 
 
 def ours(request: Any) -> str:
-    """What our check says; empty: accepted."""
+    """Return the refusal of the client's check; empty if it accepts."""
     checks._warned.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", KlingWarning)
@@ -81,7 +81,7 @@ def ours(request: Any) -> str:
 
 
 def sent(request: Any) -> Json:
-    """The body as it goes over the wire."""
+    """Encode a request as it goes over the wire, and read that back."""
 
     def text(media: Media) -> str:
         return media.url or base64.b64encode(media.data or b"").decode()
@@ -91,7 +91,7 @@ def sent(request: Any) -> Json:
 
 
 def theirs(name: str, body: Json) -> str:
-    """What the emulator says; empty: accepted."""
+    """Return the refusal of the emulator; empty if it accepts."""
     endpoint = REFERENCE.endpoints[name]
     try:
         if endpoint.method == "GET":
@@ -106,26 +106,26 @@ def theirs(name: str, body: Json) -> str:
 
 
 def default_model(kind: type[msgspec.Struct]) -> Json:
-    """The model that we send where none is named."""
+    """Return the model that the client sends where a body names none."""
     found = {field.name: field.default for field in msgspec.structs.fields(kind)}
     model = found.get("model_name")
     return {} if model is None else {"model_name": model}
 
 
 class Verdict(NamedTuple):
-    """What the two sides say of one body; empty: accepted."""
+    """The refusals of the two sides; empty where a side accepts."""
 
     ours: str
     theirs: str
 
 
 def verdict(name: str, body: Json) -> Verdict:
-    """Judge a body; where we would send another one, it is that one which the emulator gets."""
+    """Have both sides judge a body. If the client accepts, the emulator gets what the client would send."""
     row = ROWS[name]
     drawn = {**default_model(row.request), **body}
     try:
         request = request_from(row.request, body)
-    except (RequestInvalid, TypeError) as error:  # a file that is none; a required field is missing
+    except (RequestInvalid, TypeError) as error:  # not a file, or a required field is missing
         return Verdict(str(error), theirs(name, drawn))
     mine = ours(request)
     return Verdict(mine, theirs(name, drawn if mine else sent(request)))

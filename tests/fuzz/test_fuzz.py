@@ -1,7 +1,7 @@
-"""Thousands of bodies drawn from the reference: both our check and the emulator judge them, and agree.
+"""The client's check and the emulator judge thousands of drawn bodies alike.
 
-Neither side sees the other's code. Every difference is listed with its reason in `differences`; one that is
-not listed fails the test, and so does one that is listed and is none.
+Neither side uses the other's code. Known differences are listed with their reasons in `differences`: one that
+is not listed fails, and so does a listed one that does not show.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Json = dict[str, Any]
 
 CASES: Final = int(os.environ.get("KLING_FUZZ_CASES", "150"))
 CROSSED: Final = 6
-"""How often each meeting of fields is drawn."""
+"""Bodies drawn for each combination of fields."""
 LEAST_ACCEPTED: Final = 0.15
-"""Share of each endpoint's bodies that both accept: were there fewer, the test would say little."""
+"""Share of an endpoint's bodies that both must accept, for agreeing on refusals alone proves little."""
 
 
 def agreed(name: str, body: Json) -> bool:
-    """Whether both accept a body; where only one of them does, the difference must be listed."""
+    """Tell whether both accept a body; fail where only one does and the difference is not listed."""
     mine, other = verdict(name, body)
     if mine and not other:
         assert listed(ONLY_OURS, name, mine, body), f"only ours refuses: {mine}\n{body}"
@@ -38,7 +38,7 @@ def agreed(name: str, body: Json) -> bool:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_both_sides_judge_alike(name: str) -> None:
-    """Whatever body is drawn, both accept it or both refuse it, but for what is listed."""
+    """Both accept a drawn body or both refuse it, apart from listed differences."""
     accepted: list[bool] = []
 
     @drawing(CASES)
@@ -52,7 +52,7 @@ def test_both_sides_judge_alike(name: str) -> None:
 
 @pytest.mark.parametrize("name", CROSSES)
 def test_both_sides_judge_alike_where_fields_meet(name: str) -> None:
-    """So it is where a rule between fields is broken, or just held, whatever the other fields say."""
+    """They also agree where a rule between fields is broken or just kept, whatever the other fields are."""
     for cross in CROSSES[name]:
 
         @drawing(CROSSED)
@@ -65,7 +65,7 @@ def test_both_sides_judge_alike_where_fields_meet(name: str) -> None:
 
 @pytest.mark.parametrize("difference", ONLY_OURS, ids=lambda d: d.says)
 def test_what_only_ours_refuses_is_met(difference: Difference) -> None:
-    """Every difference of the first list is one: only our check refuses the body that shows it, for that."""
+    """The body of each listed difference is refused by the client's check alone, and for that reason."""
     name, body = difference.shown
     mine, other = verdict(name, body)
     assert not other and listed(ONLY_OURS, name, mine, body) is difference
@@ -73,7 +73,7 @@ def test_what_only_ours_refuses_is_met(difference: Difference) -> None:
 
 @pytest.mark.parametrize("difference", ONLY_THEIRS, ids=lambda d: d.says)
 def test_what_only_theirs_refuses_is_met(difference: Difference) -> None:
-    """Every difference of the second list is one: only the emulator refuses the body that shows it."""
+    """The body of each listed difference is refused by the emulator alone, and for that reason."""
     name, body = difference.shown
     mine, other = verdict(name, body)
     assert not mine and listed(ONLY_THEIRS, name, other, body) is difference

@@ -1,4 +1,4 @@
-"""What our check accepts the running emulator accepts: bodies drawn from the reference, and sent."""
+"""Requests that the client's check accepts are sent to a running emulator, which accepts them too."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ Json = dict[str, Any]
 SENT: Final = int(os.environ.get("KLING_FUZZ_SENT", "60"))
 SLOTS: Final = {"video": 2000, "image": 2000, "virtual_try_on": 2000}
 LEAST_ACCEPTED: Final = 0.25
-"""Share of what is sent that the emulator accepts: were there less, the test would say little."""
+"""Share of the requests that the emulator must accept, for many listed refusals would prove little."""
 
 LOOKED_UP: Final = re.compile(
-    r"not found"  # an id of nothing
-    r"|cursor is invalid"  # of no page
-    r"|voice can be taken|duration 5 needs a video of"  # what a video is, and how long
-    r"|face_choose\[0\]"  # how long the sound is, and when the face is seen
-    r"|frame_index must be|nothing was recognised"  # what is in a frame, what is marked there
+    r"not found"  # no such id
+    r"|cursor is invalid"  # no such page
+    r"|voice can be taken|duration 5 needs a video of"  # the kind of a video, and its length
+    r"|face_choose\[0\]"  # the length of the sound, and when the face is seen
+    r"|frame_index must be|nothing was recognised"  # the content of a frame, and its marks
 )
-"""What hangs on things made earlier, which no request tells."""
+"""Refusals that depend on things made earlier, which no request shows."""
 
 
 def things(name: str, request: Any) -> list[Any]:
-    """What a request may name, so that it is there: every text may be an id."""
+    """Make all things that a request may refer to; any drawn text may be an id."""
     points = [(point.x, point.y) for point in getattr(request, "points", ())] or [(0.5, 0.5)]
     marks = {getattr(request, "frame_index", 0): points} if name != "multi_elements.add_selection" else {}
     maker = "avatar" if name == "custom_voices" else "text_to_video"
@@ -55,7 +55,7 @@ def things(name: str, request: Any) -> list[Any]:
 
 
 def drawn(name: str) -> list[tuple[Json, Any]]:
-    """Bodies of one endpoint, and their requests, that our check accepts."""
+    """Draw bodies of one endpoint that the client's check accepts, each with its request."""
     found: list[tuple[Json, Any]] = []
 
     @drawing(SENT)
@@ -73,7 +73,7 @@ def drawn(name: str) -> list[tuple[Json, Any]]:
 
 
 async def refusal(client: Client, request: Any) -> str:
-    """What the emulator says of a request; empty: accepted."""
+    """Return the emulator's refusal of a request; empty if it accepts."""
     try:
         if isinstance(request, TaskRequest):
             await client.submit(request)
@@ -86,7 +86,7 @@ async def refusal(client: Client, request: Any) -> str:
 
 @pytest.mark.parametrize("name", ROWS)
 async def test_what_our_check_accepts_is_accepted(name: str) -> None:
-    """Sent by the client, every request is taken, but for what hangs on things that no request tells."""
+    """Every request sent is accepted, or refused for a thing made earlier or a listed difference."""
     requests, taken = drawn(name), 0
     limits = {"limits": SLOTS}
     async with pair(SLOTS, seconds=5.0, client=limits) as (emu, client):

@@ -1,7 +1,7 @@
-"""Bodies whose fields agree: what the reference says of fields together, as a repair of drawn ones.
+"""Repair drawn bodies so that their fields agree, as the reference describes it.
 
-Written from the reference alone, and neither side's rules are used: a repair that is wrong shows as a body
-that both refuse, and too few that both accept fail the test.
+Neither the client's rules nor the emulator's are used. A wrong repair makes bodies that both refuse, and the
+tests fail when both accept too few.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ FIELDS: Final = {
     "reference_video": ("video_list",),
     "cfg_scale": ("cfg_scale",),
 }
-"""By column of the map of models, the fields that ask for it."""
+"""For each column of the capability map, the fields that make use of it."""
 
 
 def whole(draw: DrawFn, endpoint: str, body: Json) -> Json:
-    """A copy of a body of right fields in which they agree as well."""
+    """Return a copy of a body, each field of which is right, with fields that also agree."""
     mended = dict(body)
     for mend in MENDS.get(endpoint, ()):
         mend(draw, mended)
@@ -45,12 +45,13 @@ def whole(draw: DrawFn, endpoint: str, body: Json) -> Json:
 
 
 def drop(body: Json, *names: str) -> None:
+    """Remove fields that may be there."""
     for name in names:
         body.pop(name, None)
 
 
 def one_of(*names: str, within: str = "") -> Callable[[DrawFn, Json], None]:
-    """The repair that leaves one of these fields, given in every case."""
+    """Make a repair that leaves exactly one of these fields and adds it if none is there."""
     values = {
         "video_id": PLAIN,
         "audio_id": PLAIN,
@@ -72,7 +73,7 @@ def one_of(*names: str, within: str = "") -> Callable[[DrawFn, Json], None]:
 
 
 def offered(endpoint: str) -> Callable[[DrawFn, Json], None]:
-    """The repair by the map of models: a row that is served, and nothing that it does not grant."""
+    """Make a repair by the capability map: a model that is served, without fields that it lacks."""
     rows = [
         row
         for row in V1["video_models"]
@@ -92,7 +93,7 @@ def offered(endpoint: str) -> Callable[[DrawFn, Json], None]:
 
 
 def frames_and_voices(draw: DrawFn, body: Json) -> None:
-    """Image to video: a start frame, one way to move, voices with the sound on and without elements."""
+    """Give image to video a start frame, one way to move, and voices with sound and without elements."""
     body.setdefault("image", ADDRESS)
     ways = [name for name in ("image_tail", "static_mask", "dynamic_masks", "camera_control") if name in body]
     drop(body, *ways[1:])
@@ -106,7 +107,7 @@ def frames_and_voices(draw: DrawFn, body: Json) -> None:
 
 
 def camera(draw: DrawFn, body: Json) -> None:
-    """A simple movement is exactly one, the others have no config."""
+    """Give a simple camera movement exactly one axis, and other movements no config."""
     control = body.get("camera_control")
     if control and control["type"] == "simple":
         control["config"] = {draw(st.sampled_from(["pan", "tilt", "roll", "zoom"])): 3.5}
@@ -115,7 +116,7 @@ def camera(draw: DrawFn, body: Json) -> None:
 
 
 def shots(draw: DrawFn, body: Json) -> None:
-    """Shots given one by one last as long as the whole; everything else has a prompt."""
+    """Make customised shots add up to the duration, and give everything else a prompt."""
     if not body.get("multi_shot"):
         body.setdefault("prompt", PLAIN)
         return
@@ -132,7 +133,7 @@ def shots(draw: DrawFn, body: Json) -> None:
 
 
 def names(*lists: str) -> Callable[[DrawFn, Json], None]:
-    """The repair of a prompt that names entries of these lists: only those that are there."""
+    """Make a repair of prompts that refer to entries of these lists: only existing entries."""
 
     def mend(draw: DrawFn, body: Json) -> None:
         if "prompt" in body:
@@ -143,7 +144,7 @@ def names(*lists: str) -> Callable[[DrawFn, Json], None]:
 
 
 def references(draw: DrawFn, body: Json) -> None:
-    """Omni video: frames in their order, few references, a video that goes in is silent and short."""
+    """Give omni video frames in order and few references; beside a video, no sound and a short duration."""
     images: list[Json] = body.get("image_list", [])
     edits = any(video.get("refer_type", "base") == "base" for video in body.get("video_list", ()))
     old = body["model_name"] == "kling-video-o1"
@@ -165,13 +166,13 @@ def references(draw: DrawFn, body: Json) -> None:
 
 
 def orientation(draw: DrawFn, body: Json) -> None:
-    """Motion control: an element looks as the person in the clip does."""
+    """Have motion control with an element follow the orientation of the person in the video."""
     if body.get("element_list"):
         body["character_orientation"] = "video"
 
 
 def edit(draw: DrawFn, body: Json) -> None:
-    """Multi-elements: as many images as the mode takes, all of them named, and no model, for it ended."""
+    """Give multi-elements the images of its mode, a prompt that names all, and none of its retired models."""
     most = {"addition": 2, "swap": 1, "removal": 0}[body["edit_mode"]]
     count = draw(st.integers(min(1, most), most))
     body["image_list"] = [{"image": ADDRESS} for _ in range(count)]
@@ -180,7 +181,7 @@ def edit(draw: DrawFn, body: Json) -> None:
 
 
 def scene(draw: DrawFn, body: Json) -> None:
-    """Effects: one picture, or two for a scene of two persons."""
+    """Give an effect one picture, or two for a scene of two persons."""
     many = draw(st.booleans())
     lists = V1["effect_scenes"]
     body["effect_scene"] = draw(st.sampled_from(lists["dual_current" if many else "single_current"]))
@@ -198,7 +199,7 @@ VOICES: Final = [
 
 
 def voice_of(within: str = "") -> Callable[[DrawFn, Json], None]:
-    """The repair that has a voice speak its language."""
+    """Make a repair that pairs a voice with its language."""
 
     def mend(draw: DrawFn, body: Json) -> None:
         part = body[within] if within else body
@@ -208,7 +209,7 @@ def voice_of(within: str = "") -> Callable[[DrawFn, Json], None]:
 
 
 def text_or_sound(draw: DrawFn, body: Json) -> None:
-    """Lip sync: a text, or a sound in the field that is announced."""
+    """Give lip sync a text, or a sound in the field that its type announces."""
     given = body["input"]
     if given["mode"] == "text2video":
         given.setdefault("text", PLAIN)
@@ -219,7 +220,7 @@ def text_or_sound(draw: DrawFn, body: Json) -> None:
 
 
 def cut(draw: DrawFn, body: Json) -> None:
-    """Advanced lip sync: a cut of two seconds and more, within a minute."""
+    """Cut the sound of advanced lip sync to two seconds or more, within a minute."""
     face = body["face_choose"][0]
     face["sound_start_time"] = draw(st.integers(0, 5000))
     face["sound_end_time"] = face["sound_start_time"] + draw(st.integers(2000, 20_000))
@@ -228,7 +229,7 @@ def cut(draw: DrawFn, body: Json) -> None:
 
 
 def tenths(draw: DrawFn, body: Json) -> None:
-    """Text to audio: lengths in tenths of a second."""
+    """Round the duration of text to audio to tenths of a second."""
     body["duration"] = round(body["duration"], 1)
 
 
@@ -236,7 +237,7 @@ def tenths(draw: DrawFn, body: Json) -> None:
 
 
 def picture(draw: DrawFn, body: Json) -> None:
-    """Image generation: with a picture no negative prompt, and a way to use it of one model only."""
+    """Give image generation with a picture no negative prompt, and a reference its model takes."""
     body["model_name"] = draw(st.sampled_from(["kling-v3", "kling-v2-1"]))
     drop(body, "image_reference" if body["model_name"] == "kling-v3" else "element_list")
     if "image_reference" in body:
@@ -246,19 +247,19 @@ def picture(draw: DrawFn, body: Json) -> None:
 
 
 def series(draw: DrawFn, body: Json) -> None:
-    """Omni image: series and 4k are of one model."""
+    """Give omni image the model that makes series and 4k."""
     if body.get("result_type") == "series" or body.get("resolution") == "4k":
         body["model_name"] = "kling-v3-omni"
 
 
 def area(draw: DrawFn, body: Json) -> None:
-    """Image expand: three times the old area at most."""
+    """Keep the expanded image within three times its old area."""
     for side in ("up", "down", "left", "right"):
         body[f"{side}_expansion_ratio"] = draw(st.sampled_from([0, 0.1, 0.25, 0.366]))
 
 
 def material(draw: DrawFn, body: Json) -> None:
-    """Custom elements: what the element is made from."""
+    """Give a custom element the pictures or the video it is made from."""
     if body["reference_type"] == "image_refer":
         pictures = {"frontal_image": ADDRESS, "refer_images": [{"image_url": ADDRESS}]}
         body.setdefault("element_image_list", pictures)
@@ -268,7 +269,7 @@ def material(draw: DrawFn, body: Json) -> None:
 
 
 def window(draw: DrawFn, body: Json) -> None:
-    """Bills: a span of time, and packages by one of two keys."""
+    """Give a bill a span of time, and filters by one key only."""
     body["start_time"] = draw(st.integers(0, 10**12))
     body["end_time"] = body["start_time"] + draw(st.integers(1, 10**10))
     for entry in body.get("filters", ()):
@@ -312,4 +313,4 @@ MENDS: Final[dict[str, tuple[Callable[[DrawFn, Json], None], ...]]] = {
     "account_billing_package": (window,),
     "account_billing_balance": (window,),
 }
-"""What makes the fields of each endpoint agree; endpoints without such rules are not here."""
+"""Repairs by endpoint; endpoints without rules between fields need none."""

@@ -1,4 +1,8 @@
-"""What goes over the wire, written from the vendor's pages and not by our encoder."""
+"""Golden files: JSON as it goes over the wire, written by hand from the vendor's pages.
+
+One file per endpoint: bodies to be sent under ``requests``, the vendor's under ``answers``, each by the name
+of its case. Our encoder writes none of them, so that its errors show.
+"""
 
 import json
 from pathlib import Path
@@ -6,6 +10,6 @@ from typing import Any
 
 
 def golden(name: str) -> dict[str, Any]:
-    """Return one golden file: case name to JSON value."""
+    """Load one golden file."""
     content: dict[str, Any] = json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
     return content

@@ -1,1 +1,1 @@
-"""Clients of the same API that others wrote, against our emulator: independent judges of it, and of us."""
+"""Clients that others wrote for the same API, run against the emulator as its independent judges."""

@@ -1,4 +1,4 @@
-"""The judges, loaded so that nothing of the machine reaches them and nothing of theirs the other tests."""
+"""Load the clients of others, isolated from this machine's environment and from the other tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _straight_to_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their HTTP libraries ask the environment for a proxy; loopback needs none."""
+    """Keep their HTTP libraries from using a proxy of the environment for loopback."""
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("no_proxy", "*")
 
@@ -27,7 +27,7 @@ PROMPTURE = {
 
 @pytest.fixture(scope="session")
 def prompture() -> Any:
-    """Its drivers by name. Importing them reads a ``.env`` into the environment, which is undone here."""
+    """Load its drivers, by name. Importing them reads a ``.env`` into the environment; that is undone."""
     before = dict(os.environ)
     try:
         pytest.importorskip("prompture", reason="prompture is not installed")
@@ -40,7 +40,7 @@ def prompture() -> Any:
 
 @pytest.fixture
 def klingai_api(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Its module, which is called just ``api``; the environment would win over the keys it is given."""
+    """Load its module, which is called ``api``, without keys in the environment: they would win over ours."""
     try:
         metadata.version("klingai-api")
     except metadata.PackageNotFoundError:

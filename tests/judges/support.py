@@ -1,4 +1,4 @@
-"""How the judges are asked."""
+"""Helpers that call the clients of others."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LAKE = "https://example.com/lake.png"
 
 PNG = b"\x89PNG"
 MP4 = b"ftyp"
-"""Found in the first bytes of such files."""
+"""Marks in the first bytes of such files."""
 
 
 def keys_of(emu: Emulator) -> dict[str, Any]:
-    """Return the key pair of the emulator's account, as theirs and ours both take it."""
+    """Return the key pair of the emulator's account, under the names that both clients use."""
     return {"access_key": emu.access_key, "secret_key": emu.secret_key}
 
 
@@ -30,7 +30,7 @@ def driver_of(prompture: Any, name: str, emu: Emulator) -> Any:
 
 
 async def generated(driver: Any, prompt: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Return what a driver, of whichever kind, makes; one that blocks does so in a thread."""
+    """Call a driver and return its answer; a blocking driver runs in a thread."""
     method = getattr(driver, "generate_video", None) or driver.generate_image
     if not inspect.iscoroutinefunction(method):
         return await asyncio.to_thread(method, prompt, options)
@@ -39,6 +39,6 @@ async def generated(driver: Any, prompt: str, options: dict[str, Any]) -> dict[s
 
 
 async def downloaded(url: str) -> bytes:
-    """Return what is at an address."""
+    """Download a file."""
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         return await answer.read()

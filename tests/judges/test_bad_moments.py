@@ -1,7 +1,7 @@
-"""What becomes of a paid task on a bad moment: in a client that raises at once, and in ours.
+"""The fate of a paid task when the network fails: in a client that raises at once, and in ours.
 
-Both get the same request and the same trouble from the same emulator. No client is at fault for what a
-network does; the difference is what is left in the caller's hands.
+Both get the same request and the same faults from the same emulator. Neither client is to blame for a
+network; they differ in what the caller has left afterwards.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BAD_POLLS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("trouble", BAD_POLLS)
 async def test_one_bad_poll_loses_their_video_and_not_ours(prompture: Any, trouble: str) -> None:
-    """Their wait ends in an error without the task's id; the video is made and paid. Ours asks again."""
+    """Their wait ends in an error without the id of a task that is made and paid; ours polls again."""
     fault = BAD_POLLS[trouble]
     async with emulator(units={"video": 100}) as emu:
         emu.set_duration(SECONDS)
@@ -52,8 +52,8 @@ async def test_one_bad_poll_loses_their_video_and_not_ours(prompture: Any, troub
         assert len(emu.ledger.queries) == 1 and emu.ledger.queries == emu.ledger.faults
         assert task.status == "succeed" and emu.units["video"] < 100
 
-        for question in ("query", "list", "tasks"):  # whichever comes first
-            emu.fault(question, **fault)
+        for read in ("query", "list", "tasks"):  # whichever the client uses
+            emu.fault(read, **fault)
         async with client_of(emu, **keys_of(emu)) as client:
             kept = await client.run(v1.ImageToVideo(prompt="a boat", image=BOAT, model_name=CLIP["model"]))
 
@@ -63,7 +63,7 @@ async def test_one_bad_poll_loses_their_video_and_not_ours(prompture: Any, troub
 
 @pytest.mark.real
 async def test_their_blocking_wait_ends_likewise(prompture: Any) -> None:
-    """The same on the blocking driver. With ``poll=False`` it hands out the id and leaves the waiting."""
+    """Their blocking driver loses the task too; with ``poll=False`` it returns the id and does not wait."""
     async with emulator() as emu:
         emu.set_duration(0.05)
         emu.fault("query", status=503, code=5001)
@@ -77,7 +77,7 @@ async def test_their_blocking_wait_ends_likewise(prompture: Any) -> None:
 
 
 async def test_a_full_account_refuses_them_and_queues_us(prompture: Any) -> None:
-    """Three at once in one slot: two of theirs raise on code 1303; ours are all made, one after the other."""
+    """Of three requests for one slot two of theirs raise code 1303; ours are made one after the other."""
     prompts = ["a boat", "a lake", "a moon"]
     async with emulator(slots={"image": 1}) as emu:
         emu.set_duration(SECONDS)

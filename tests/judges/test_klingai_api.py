@@ -1,4 +1,4 @@
-"""The client klingai-api, where the Python is new enough for it."""
+"""The client klingai-api against the emulator; it needs Python 3.14."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
 
 def made(api: Any, keys: tuple[str | None, str | None]) -> dict[str, Any]:
-    """Enter, which asks for the account's costs, and create."""
+    """Enter the client, which reads the account's costs, and create a task."""
     with api.KlingAiAPI(*keys) as kling:
         model = api.Text2VideoModel.kling_v2_6
         answer: dict[str, Any] = kling.text2video("a boat", model_name=model, external_task_id="order-17")
@@ -22,7 +22,7 @@ def made(api: Any, keys: tuple[str | None, str | None]) -> dict[str, Any]:
 
 
 def seen(api: Any, keys: tuple[str | None, str | None], task_id: str) -> list[dict[str, Any]]:
-    """Ask after the task by either id, and for the list."""
+    """Query the task by either id, and list the newest tasks."""
     with api.KlingAiAPI(*keys) as kling:
         by_ids = [kling.get_text2video(asked)["data"] for asked in (task_id, "order-17")]
         page: list[dict[str, Any]] = kling.list_text2video(page_size=5)["data"]
@@ -30,7 +30,7 @@ def seen(api: Any, keys: tuple[str | None, str | None], task_id: str) -> list[di
 
 
 async def test_create_query_and_list(klingai_api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signed in by its own token; the video is the same by task id, by external id and in the list."""
+    """With the token it signs itself, the same video is found by task id, by external id and in the list."""
     async with emulator() as emu:
         emu.set_duration(0.05)
         monkeypatch.setattr(klingai_api.KlingAiAPI, "base", emu.url)
@@ -47,7 +47,7 @@ async def test_create_query_and_list(klingai_api: Any, monkeypatch: pytest.Monke
 
 
 async def test_keys_of_somebody_else(klingai_api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The 401 of the costs is what it takes for bad credentials."""
+    """A key of another account makes the costs answer 401, which it raises as bad credentials."""
     async with emulator() as emu:
         monkeypatch.setattr(klingai_api.KlingAiAPI, "base", emu.url)
 

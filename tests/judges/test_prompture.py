@@ -1,6 +1,6 @@
 """Prompture's Kling drivers, blocking and asyncio, against the emulator.
 
-Where one of them fails, the vendor's reference decides; each docstring says how.
+Where a driver fails, the vendor's reference says that the emulator is right; each docstring names the fact.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.judges.support import BOAT, LAKE, MP4, PNG, downloaded, driver_of, ge
 pytestmark = pytest.mark.anyio
 
 ACCEPTED: dict[str, tuple[str, dict[str, Any], list[str], bytes]] = {
-    # endpoint: their driver, options, fields that the reference does not know, the file's mark
+    # endpoint: driver, options, fields that the reference does not know, mark of the file
     "image_generation": ("ImageGen", {}, ["image_size"], PNG),
     "multi_image_to_image": ("ImageGen", {"subject_images": [BOAT, LAKE]}, ["image_size"], PNG),
     "image_to_video": ("VideoGen", {"model": "kling-v2-6", "image": BOAT}, ["aspect_ratio"], MP4),
@@ -27,7 +27,7 @@ BOTH = [
     pytest.param("Kling{}Driver", 0.05, {"poll_interval": 0.01}, id="blocking", marks=pytest.mark.real),
     pytest.param("AsyncKling{}Driver", 60.0, {}, id="asyncio"),
 ]
-"""Name, seconds a task takes, how often it asks. The blocking ones need the real clock."""
+"""Name of the driver, seconds that a task takes, polling options. Blocking ones need the real clock."""
 
 
 @pytest.mark.parametrize("endpoint", ACCEPTED)
@@ -35,7 +35,7 @@ BOTH = [
 async def test_their_requests_end_in_files(
     prompture: Any, name: str, seconds: float, pace: dict[str, Any], endpoint: str
 ) -> None:
-    """Create, poll and result as they read them; what they send beyond the reference is ignored."""
+    """They create, poll and read results; fields that the reference does not know are ignored."""
     kind, options, unknown, mark = ACCEPTED[endpoint]
     async with emulator() as emu:
         emu.set_duration(seconds)
@@ -52,7 +52,7 @@ async def test_their_requests_end_in_files(
 
 
 REFUSED = [
-    # for each the rule of the reference that they run against
+    # options, code and a word of the refusal; the id says which rule of the reference they break
     pytest.param({"model": "kling-v2-6"}, 1201, "image", id="a video without any image"),
     pytest.param({"image": BOAT}, 1203, "kling-v2-1", id="their default model was retired"),
 ]
@@ -69,7 +69,7 @@ async def test_what_the_reference_forbids_is_refused(
     code: int,
     names: str,
 ) -> None:
-    """A video from text alone belongs to another path, and some models have ended: nothing is made."""
+    """A video from text alone belongs to another path, and retired models are refused; no task is made."""
     async with emulator() as emu:
         emu.set_duration(seconds)
         driver = driver_of(prompture, name.format("VideoGen"), emu)
@@ -83,7 +83,7 @@ async def test_what_the_reference_forbids_is_refused(
 
 @pytest.mark.real
 async def test_there_is_no_upload_of_motion(prompture: Any) -> None:
-    """Their motion control begins at ``/v1/videos/motion/upload``; the reference has no such path."""
+    """Their motion control starts with ``/v1/videos/motion/upload``, which the reference does not have."""
     async with emulator() as emu:
         driver = driver_of(prompture, "KlingVideoGenDriver", emu)
 
@@ -94,7 +94,7 @@ async def test_there_is_no_upload_of_motion(prompture: Any) -> None:
 
 
 async def test_a_field_of_another_name_changes_nothing(prompture: Any) -> None:
-    """``image_size`` is no field of the API, which calls it ``resolution``: who asks for 2k gets 1k."""
+    """They send ``image_size`` where the API has ``resolution``, so that 2k is asked for and 1k made."""
     async with emulator() as emu:
         driver = driver_of(prompture, "AsyncKlingImageGenDriver", emu)
 
@@ -107,7 +107,7 @@ async def test_a_field_of_another_name_changes_nothing(prompture: Any) -> None:
 
 
 async def test_a_token_that_ended_is_refused(prompture: Any) -> None:
-    """They sign once for a whole wait; after its 30 minutes the next question is refused with 1004."""
+    """They sign once per wait; when the token ends after 30 minutes their next query is refused with 1004."""
     async with emulator() as emu:
         emu.set_duration(3000)
         driver = driver_of(prompture, "AsyncKlingImageGenDriver", emu)
