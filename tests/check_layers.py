@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from tests.graphs import Graph
 
+    Rows = tuple[tuple[str, ...], ...]
+
 # --- the tables: a name stands for kling_async.<name>, a module or a package with all that is in it
 
 
@@ -71,6 +73,9 @@ LATER: Final = {"fleet", "notebook", "v2", "web", "webhooks"}
 BESIDE: Final = {"emulator": set[str](), "testing": {"emulator"}}
 """Rooms outside the order, and what of the package each may import."""
 
+STOREYS: Final = {"emulator": (("emulator",), ("http",), ("calls",), ("state",), ("judging", "footage"))}
+"""The order within a room, from top to bottom, where it is fixed; elsewhere there is only no circle."""
+
 EXTRA: Final = {"cli": {"emulator"}}
 """Who else may import a room from beside the order."""
 
@@ -97,28 +102,9 @@ PURE_LATER: Final = {"batch.lifecycle"}
 """Pure modules that are not written yet."""
 
 IMPURE: Final = (
-    "aiohttp",
-    "anyio",
-    "asyncio",
-    "backoff",
-    "concurrent",
-    "http",
-    "logging",
-    "os",
-    "pathlib",
-    "random",
-    "secrets",
-    "shutil",
-    "signal",
-    "socket",
-    "sqlite3",
-    "ssl",
-    "subprocess",
-    "tempfile",
-    "threading",
-    "time",
-    "urllib.request",
-    "uuid",
+    *("aiohttp", "anyio", "asyncio", "backoff", "concurrent", "http", "logging", "os", "pathlib", "random"),
+    *("secrets", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading"),
+    *("time", "urllib.request", "uuid"),
 )
 """Clocks, I/O, chance and event loops: pure modules import none of these."""
 
@@ -150,6 +136,11 @@ class House:
     def short(self, name: str) -> str:
         """Cut the package's name off a module's."""
         return name.removeprefix(f"{self.face}.")
+
+    def is_package(self, name: str) -> bool:
+        """Tell whether a module, by its short name, is the ``__init__`` of a package within."""
+        path = self.files.get(f"{self.face}.{name}")
+        return path is not None and path.name == "__init__.py"
 
     def inner_imports(self) -> Iterator[Import]:
         """Yield the imports of one module of the package by another, the face left out."""
@@ -190,8 +181,11 @@ def homeless(house: House) -> Iterator[str]:
     """Name the modules whose room is in no table."""
     known = {*BESIDE, *(name for row in ROOMS for name in row)}
     for name, path in house.files.items():
-        if name != house.face and room(house.short(name)) not in known:
+        inside = house.short(name)
+        if name != house.face and room(inside) not in known:
             yield f"{path}: give it a room in tests/check_layers.py"
+        if room(inside) in STOREYS and storey(inside) is None and inside != room(inside):
+            yield f"{path}: give it a storey in tests/check_layers.py"
 
 
 def bad_imports(house: House) -> Iterator[str]:
@@ -213,14 +207,18 @@ def bad_imports(house: House) -> Iterator[str]:
 def inside_complaint(importer: str, target: str) -> str | None:
     """Judge an import of one module of the package by another."""
     user, used = room(importer), room(target)
-    if user == used or used in EXTRA.get(user, ()):
+    if user == used:
+        above, below = storey(importer), storey(target)
+        upwards = above is not None and below is not None and below < above
+        return f"imports {target}: upwards within {user}" if upwards else None
+    if used in EXTRA.get(user, ()):
         return None
     if user in BESIDE:
         allowed = ", ".join(sorted(BESIDE[user])) or "nothing"
         return None if used in BESIDE[user] else f"imports {target}; {user} may import: {allowed}"
     if used in BESIDE:
         return f"imports {target}, which stands beside the rooms"
-    upper, lower = row_of(user), row_of(used)
+    upper, lower = row_of(user, ROOMS), row_of(used, ROOMS)
     if upper is None or lower is None or lower >= upper:
         return None
     return f"imports {target}: upwards, {used} stands above {user}"
@@ -327,9 +325,15 @@ def room(name: str) -> str:
     return name.partition(".")[0]
 
 
-def row_of(name: str) -> int | None:
-    """Return the row of a room, 0 at the top; None for rooms outside the order."""
-    return next((number for number, row in enumerate(ROOMS) if name in row), None)
+def row_of(name: str, rows: Rows) -> int | None:
+    """Return the row that holds a name, 0 at the top; None if none does."""
+    return next((number for number, row in enumerate(rows) if name in row), None)
+
+
+def storey(name: str) -> int | None:
+    """Return the storey of a module within its room, 0 at the top; None where no order is fixed."""
+    top, _, rest = name.partition(".")
+    return row_of(room(rest), STOREYS.get(top, ()))
 
 
 def is_in(name: str, package: str) -> bool:

@@ -30,7 +30,6 @@ LARGE_CLASSES: Final = {
     "core.admission:Pool": "to be divided",
     "core.poll_groups:PolledTask": "to be divided",
     "core.schedule:Schedule": "to be divided",
-    "emulator.tasks:Task": "to be divided",
     "orchestrator.engine:Engine": "to be divided",
     "orchestrator.submission:Submission": "to get a lifecycle and its hooks as one value",
 }
@@ -40,7 +39,6 @@ BAD_FIRST_LINES: Final = {
     "batch": 21,
     "core": 11,
     "downloads": 9,
-    "emulator": 17,
     "errors": 1,
     "events": 2,
     "http": 2,
@@ -120,3 +118,9 @@ def test_nobody_sleeps_on_the_real_clock() -> None:
 def test_modules_say_what_they_are(name: str) -> None:
     """Every module begins with a docstring."""
     assert ast.get_docstring(TREES[name])
+
+
+def test_the_tests_stand_as_the_rooms_do() -> None:
+    """Every room that is a package has a folder of tests, named alike."""
+    rooms = {name for name in TREES if HOUSE.is_package(name) and "." not in name}
+    assert {room for room in rooms if not (ROOT / "tests" / room / "__init__.py").is_file()} == set()

@@ -11,36 +11,20 @@ from tests.sources import PACKAGE
 
 TREES = trees_of(House(PACKAGE))
 
-_ONE_RULE: Final = "one rule of the vendor; the emulator judges by its own copy, so that both are tested"
 _TESTING: Final = (
     "in `kling_async.testing`, what an account of the emulator holds: named as the client names it"
 )
 _RENAME: Final = "to be renamed in one of the two"
 
 TWICE: Final = {
-    "Account": _RENAME,
-    "Answer": _RENAME,
     "Audio": _TESTING,
-    "Capability": _RENAME,
     "Element": _TESTING,
-    "Endpoint": _RENAME,
     "Face": _TESTING,
     "Faces": _TESTING,
-    "Media": _RENAME,
     "Pack": _TESTING,
     "Task": _TESTING,
     "Voice": _TESTING,
-    "check_media": _RENAME,
-    "exactly_one": _ONE_RULE,
-    "frames_in_order": _ONE_RULE,
-    "frames_of_o1": _ONE_RULE,
-    "judge": _RENAME,
-    "one_decimal_place": _ONE_RULE,
-    "one_way_to_move": _ONE_RULE,
-    "prompt_or_shots": _ONE_RULE,
-    "text_or_sound": _ONE_RULE,
     "voice_and_speed": _RENAME,
-    "voices_or_elements": _ONE_RULE,
 }
 """Names that two modules may define, and why."""
 

@@ -1,4 +1,4 @@
-"""What a synchronous call works with: the parts of the account, the price, and the URLs of files."""
+"""The parts of the account, the price and the URLs of files that a synchronous call works with."""
 
 from __future__ import annotations
 
