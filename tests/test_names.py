@@ -14,7 +14,6 @@ TREES = trees_of(House(PACKAGE))
 _TESTING: Final = (
     "in `kling_async.testing`, what an account of the emulator holds: named as the client names it"
 )
-_RENAME: Final = "to be renamed in one of the two"
 
 TWICE: Final = {
     "Audio": _TESTING,
@@ -24,7 +23,6 @@ TWICE: Final = {
     "Pack": _TESTING,
     "Task": _TESTING,
     "Voice": _TESTING,
-    "voice_and_speed": _RENAME,
 }
 """Names that two modules may define, and why."""
 

@@ -94,7 +94,7 @@ class AccountCosts(CallRequest[Costs], frozen=True, kw_only=True, omit_defaults=
 
 
 class _Deduction(msgspec.Struct, frozen=True, kw_only=True):
-    """What one task cost. Fields about videos are empty for other tasks."""
+    """The cost of one task. Fields about videos are empty for other tasks."""
 
     task_id: str = ""
     """Id of the task."""

@@ -159,14 +159,14 @@ class TextToSpeech(CallRequest[Speech], frozen=True, kw_only=True, omit_defaults
     rules: ClassVar[tuple[Rule, ...]]
 
 
-def voice_and_speed(r: TextToSpeech) -> Iterator[Problem | Doubt]:
+def spoken_voice_and_speed(r: TextToSpeech) -> Iterator[Problem | Doubt]:
     """Check that a known voice has the language; warn of voices once refused and of a rounded speed."""
     yield from voice_is_taken(r.voice_id)
     yield from voice_speaks(r.voice_id, r.voice_language)
     yield from speed_is_rounded(r.voice_speed)
 
 
-TextToSpeech.rules = (voice_and_speed,)
+TextToSpeech.rules = (spoken_voice_and_speed,)
 
 
 class TextToAudio(TaskRequest[Audios], frozen=True, kw_only=True, omit_defaults=True):

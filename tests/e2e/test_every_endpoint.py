@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -14,9 +15,6 @@ from tests.emulator.facts import SAMPLES
 from tests.reference import V1
 from tests.support import pair
 from tests.v1.test_reference import EXAMPLES, OF_THE_CALL, from_wire
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::kling_async.errors.KlingWarning")]
 
@@ -70,6 +68,12 @@ async def test_the_example_of_a_call_is_answered(name: str) -> None:
         emu.know(*SAMPLES)
         answer = await client.call(request_of(name))
         assert type(answer) is CALLS[name].result and answer.raw
+
+
+def test_every_endpoint_has_a_golden_file() -> None:
+    """A golden file holds bodies and answers of one endpoint, and of the calls beside it."""
+    files = {path.stem for path in (Path(__file__).parents[1] / "golden").glob("*.json")}
+    assert files - {"errors"} == {name.partition(".")[0] for name in (*TASKS, *CALLS)}
 
 
 def test_every_task_has_an_example() -> None:

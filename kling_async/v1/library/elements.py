@@ -92,7 +92,7 @@ class ElementVideos(Part, frozen=True, kw_only=True):
 
 
 class ElementTag(Part, frozen=True, kw_only=True):
-    """What kind of thing an element is.
+    """A kind of things that an element belongs to.
 
     Args:
         tag_id: ``o_101`` hottest, ``o_102`` character, ``o_103`` animal, ``o_104`` item, ``o_105`` costume,
@@ -136,7 +136,7 @@ class VideoLinks(Discreet, frozen=True, kw_only=True):
 
 
 class Tag(msgspec.Struct, frozen=True, kw_only=True):
-    """What kind of thing an element is."""
+    """The kind of things that an element belongs to, with the vendor's name for it."""
 
     id: str | int = ""
     """``o_101`` to ``o_108``, as in `ElementTag`."""

@@ -279,11 +279,15 @@ def text_or_sound(r: LipSync) -> Iterator[Problem | Doubt]:
             yield Doubt(f"input.{name}", f"belongs to mode {other!r}, not to {given.mode!r}")
 
 
-def voice_and_speed(r: LipSync) -> Iterator[Problem | Doubt]:
+def lip_sync_voice_and_speed(r: LipSync) -> Iterator[Problem | Doubt]:
     """Check that a known voice has the language; warn of a speed that the vendor rounds."""
     if r.input.mode == "text2video":
         yield from voice_speaks(r.input.voice_id, r.input.voice_language, "input.")
         yield from speed_is_rounded(r.input.voice_speed, "input.")
 
 
-LipSync.rules = (exactly_one("video_id", "video_url", within="input"), text_or_sound, voice_and_speed)
+LipSync.rules = (
+    exactly_one("video_id", "video_url", within="input"),
+    text_or_sound,
+    lip_sync_voice_and_speed,
+)
