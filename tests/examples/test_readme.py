@@ -1,54 +1,154 @@
-"""The README's code runs as printed, and its claims about commands and names hold."""
+"""The README's code runs as printed, each block alone as a file; its claims about commands and names hold."""
 
 from __future__ import annotations
 
-import ast
-import inspect
+import asyncio
+import os
 import re
+import socket
+import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
 import kling_async
-from kling_async import cli
+from kling_async import Client, cli, v1
 from kling_async.testing import emulator
 
 if TYPE_CHECKING:
-    from types import CodeType
+    from collections.abc import AsyncIterator
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    from kling_async import TaskRequest
+    from kling_async.testing import Emulator
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = dict(
+    re.findall(r"^## (A [a-z ]+)$(?:(?!^## ).)*?^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+)
+NOTEBOOK = """
+import ast, asyncio, inspect, pathlib, sys
+source = pathlib.Path(sys.argv[1]).read_text(encoding="utf-8")
+code = compile(source, sys.argv[1], "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+asyncio.run(eval(code, {"__name__": "__main__"}))
+"""
+"""Runs a file whose code awaits at its top level, as a notebook does."""
 
 
-def compiled(block: str) -> CodeType:
-    code: CodeType = compile(block, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    return code
+@asynccontextmanager
+async def running(
+    block: str, folder: Path, emu: Emulator, *command: str, **environment: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """One block of the README, written to a file and run by an interpreter of its own."""
+    file = folder / "block.py"
+    file.write_text(BLOCKS[block], encoding="utf-8")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", "-u", *command, str(file),
+        cwd=folder,
+        env={**os.environ, **emu.env(), "PYTHONPATH": str(ROOT), **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
 
 
+async def output_of(block: str, folder: Path, emu: Emulator, *command: str) -> str:
+    """What a block prints; it must end well and say nothing on stderr."""
+    async with running(block, folder, emu, *command) as process:
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, err.decode()) == (0, "")
+    return out.decode()
+
+
+async def billed(emu: Emulator, kind: type[TaskRequest[Any]]) -> list[float]:
+    """The units of each task that was made."""
+    async with Client(base_url=emu.url, api_key=emu.api_key) as client:
+        return [float(record.units or 0) for record in await client.list(kind)]
+
+
+def test_every_way_of_use_has_one_block() -> None:
+    """Script, notebook, web backend and batch, and no other block of Python stands in the README."""
+    assert list(BLOCKS) == ["A script", "A notebook", "A web backend", "A batch"]
+    assert README.count("```python") == len(BLOCKS)
+
+
+@pytest.mark.real
 @pytest.mark.anyio
-async def test_the_blocks_run_in_order(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Typed into one notebook after the other, against the emulator, they raise nothing and store a file."""
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    async with emulator(slots={"video": 5, "image": 9}) as emu:
-        for name, value in emu.env().items():
-            monkeypatch.setenv(name, value)
-        for block in BLOCKS:
-            result = eval(compiled(block), names)
-            if inspect.isawaitable(result):
-                await result
-        assert len(emu.ledger.created) == 17
-    said = capsys.readouterr().out
-    assert list((tmp_path / "out").glob("*.mp4"))
-    assert "runs on" in said and "n 12 is too large" in said and "prompt must not be empty" in said
+async def test_the_script_runs_alone(tmp_path: Path) -> None:
+    """It makes one video of the price that the README names, and stores its file."""
+    async with emulator(slots={"video": 5}, speed=500) as emu:
+        said = await output_of("A script", tmp_path, emu)
+        assert await billed(emu, v1.TextToVideo) == [1.5]
+    assert "accepted:" in said and len(list((tmp_path / "out").glob("*.mp4"))) == 1
 
 
-def test_there_are_blocks() -> None:
-    """The pattern above finds the code: one block a section that shows any."""
-    assert len(BLOCKS) == 7
+@pytest.mark.real
+@pytest.mark.anyio
+async def test_the_notebook_runs_alone(tmp_path: Path) -> None:
+    """Its awaits at the top level work; one image is stored, for the price that the README names."""
+    async with emulator(slots={"image": 9}, speed=500) as emu:
+        await output_of("A notebook", tmp_path, emu, "-c", NOTEBOOK)
+        assert await billed(emu, v1.ImageGeneration) == [8]
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+@pytest.mark.real
+@pytest.mark.anyio
+async def test_the_batch_runs_alone_and_continues(tmp_path: Path) -> None:
+    """Two videos under their keys; the same file run again makes no third."""
+    async with emulator(slots={"video": 5}, speed=500) as emu:
+        first = await output_of("A batch", tmp_path, emu)
+        second = await output_of("A batch", tmp_path, emu)
+        assert await billed(emu, v1.TextToVideo) == [1.5, 1.5]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"harbour.mp4", "market.mp4"}
+    assert "2 jobs" in first and "2 jobs" in second
+
+
+@pytest.mark.real
+@pytest.mark.anyio
+async def test_the_web_backend_runs_alone(tmp_path: Path) -> None:
+    """It answers a POST at once, shows the work, then the video's address; an unknown id is a 404."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with (
+        emulator(slots={"video": 5}, speed=500) as emu,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as browser,
+        running("A web backend", tmp_path, emu, PORT=str(port)) as process,
+    ):
+        assert process.stdout is not None
+        assert b"Running on" in await asyncio.wait_for(process.stdout.readline(), 30)
+        async with browser.post("/videos", json={"prompt": "A paper boat"}) as answer:
+            assert answer.status == 202
+            order = (await answer.json())["id"]
+        shown: dict[str, Any] = {"status": "working"}
+        async with asyncio.timeout(30):
+            while shown["status"] == "working":
+                async with browser.get(f"/videos/{order}") as answer:
+                    shown = await answer.json()
+        assert shown["status"] == "done" and shown["url"].startswith("http")
+        async with browser.get("/videos/unknown") as answer:
+            assert answer.status == 404
+        assert [row.external_task_id for row in emu.ledger.created] == [order]
+
+
+def test_the_readme_is_short() -> None:
+    """At most 220 lines: measurements and inner workings stand in the READMEs of the folders."""
+    assert len(README.splitlines()) <= 220
+
+
+def test_its_links_lead_somewhere() -> None:
+    """Each relative link names a file or folder of the project."""
+    links = re.findall(r"\]\(((?!https?:)[^)]+)\)", README)
+    assert links and all((ROOT / link).exists() for link in links)
 
 
 def test_errors_named_exist() -> None:
@@ -61,6 +161,6 @@ def test_errors_named_exist() -> None:
 def test_the_commands_shown_parse() -> None:
     """What the README types after ``kling`` is accepted by its parser."""
     commands = re.findall(r"`kling ((?:demo|emulator)[^`]*)`", README)
-    assert "emulator --port 8080 --slots video=5,image=9 --speed 20" in commands
+    assert {"demo", "emulator"} <= set(commands)
     for command in commands:
         cli._parser().parse_args(command.split())
