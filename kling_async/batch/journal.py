@@ -64,6 +64,8 @@ class Journal:
         self._fresh: dict[str, Entry] = {}
         """Put and not yet committed."""
         self._ahead: Ahead = {}
+        self._outdated: dict[asyncio.Future[Ahead], set[bytes]] = {}
+        """By read under way: whose writing ended since it began, so that it may have missed that."""
         self._window = _AHEAD_MIN
 
     @property
@@ -176,6 +178,8 @@ class Journal:
         for place, (entry, done) in enumerate(batch):
             if self._fresh.get(entry.identity) is entry:
                 del self._fresh[entry.identity]
+            for outdated in self._outdated.values():
+                outdated.add(bytes.fromhex(entry.identity))
             if not is_pending(done):
                 continue
             if self._broken is not None:
@@ -213,28 +217,49 @@ class Journal:
         Raises:
             JournalError: They cannot be read.
         """
-        store = self._opened()
+        self._opened()
         keys = [bytes.fromhex(identity) for identity in identities]
-        away = [
-            key
-            for key, identity in zip(keys, identities, strict=True)
-            if key not in self._ahead and identity not in self._fresh
+        stored: dict[bytes, bytes | None] = {}
+        while True:
+            stored.update((key, self._ahead[key]) for key in keys if key in self._ahead)
+            away = [
+                key
+                for key, identity in zip(keys, identities, strict=True)
+                if key not in stored and identity not in self._fresh
+            ]
+            if not away:
+                break
+            read, outdated = await self._read(away)
+            stored.update((key, read.get(key)) for key in away)
+            # read once more: whoever takes a job for new, whose entry was committed meanwhile, pays twice
+            for key in outdated:
+                stored.pop(key, None)
+        for key in keys:
+            self._ahead.pop(key, None)
+        return [
+            self._current(identity, stored.get(key)) for key, identity in zip(keys, identities, strict=True)
         ]
-        found = self._ahead
-        if away:
-            self._window = _AHEAD_MIN if self._ahead else min(_AHEAD_MAX, self._window * 2)
-            loop = asyncio.get_running_loop()
-            read = await loop.run_in_executor(self._reads, store.find, away, self._window)
-            if read:
-                found = {**{key: found[key] for key in keys if key in found}, **read}
-                self._ahead = found
-        entries: list[Entry | None] = []
-        for key, identity in zip(keys, identities, strict=True):
-            data, fresh = found.pop(key, None), self._fresh.get(identity)
-            entries.append(self._unpacked(data) if fresh is None and data is not None else fresh)
-        for changed in self._fresh:
-            found.pop(bytes.fromhex(changed), None)
-        return entries
+
+    def _current(self, identity: str, stored: bytes | None) -> Entry | None:
+        """Return an entry as it was put, else as it is stored."""
+        fresh = self._fresh.get(identity)
+        return self._unpacked(stored) if fresh is None and stored is not None else fresh
+
+    async def _read(self, keys: Sequence[bytes]) -> tuple[Ahead, set[bytes]]:
+        """Read entries from the file, and ahead those that follow; also return which are outdated by now."""
+        store = self._opened()
+        self._window = _AHEAD_MIN if self._ahead else min(_AHEAD_MAX, self._window * 2)
+        reading = asyncio.get_running_loop().run_in_executor(self._reads, store.find, keys, self._window)
+        outdated = self._outdated[reading] = set()
+        try:
+            read = await reading
+        finally:
+            del self._outdated[reading]
+        if read:
+            self._ahead = read.copy()
+            for key in (*outdated, *map(bytes.fromhex, self._fresh)):
+                self._ahead.pop(key, None)
+        return read, outdated
 
     async def has_position(self, position: int) -> bool:
         """Tell whether any job that is committed was at this place of an input.

@@ -454,12 +454,97 @@ async def test_several_are_found_in_one_trip(tmp_path: Path, monkeypatch: pytest
     async with Journal(tmp_path / "j.sqlite") as journal:
         assert await journal.get(job(0).identity) == job(0)
         created = advance(job(2), JobState.CREATED)
+        commit = Gate(journal)
         put = asyncio.ensure_future(journal.put(created))
-        await asyncio.sleep(0)
-        numbers = (1, 2, 99, 29, 3)
+        await commit.wait()
+        numbers = (1, 2, 99, 29, 3, 1)
         found = await journal.several([job(n).identity for n in numbers])
-        assert found == [job(1), created, None, job(29), job(3)] and len(trips) == 2
+        assert found == [job(1), created, None, job(29), job(3), job(1)] and len(trips) == 2
+        commit.pass_on.set()
         await put
+
+
+class SlowRead:
+    """Holds the answer of the journal's next read up: by then it may be outdated."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.reached, self.pass_on = threading.Event(), threading.Event()
+        store: Any = journal._store
+        find = store.find
+
+        def slow(*args: Any) -> Any:
+            store.find = find
+            found = find(*args)
+            self.reached.set()
+            assert self.pass_on.wait(30)
+            return found
+
+        store.find = slow
+
+    async def wait(self) -> None:
+        assert await asyncio.get_running_loop().run_in_executor(None, self.reached.wait, 30)
+
+
+@virtual
+@pytest.mark.parametrize("asked", ["get", "several"])
+async def test_what_is_committed_during_a_read_is_found_by_it(tmp_path: Path, asked: str) -> None:
+    """A job put meanwhile is not new: whoever is told so buys it again."""
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        read = SlowRead(journal)
+        if asked == "get":
+            answer: asyncio.Future[Any] = asyncio.ensure_future(journal.get(job(0).identity))
+        else:
+            answer = asyncio.ensure_future(journal.several([job(0).identity, job(1).identity]))
+        await read.wait()
+        await journal.put(job(0))
+        read.pass_on.set()
+        assert await answer == (job(0) if asked == "get" else [job(0), None])
+
+
+@virtual
+async def test_what_waits_for_its_commit_as_a_read_begins_is_found_by_it(tmp_path: Path) -> None:
+    """Also when the commit ends before the read does: at its end the entry is in the file alone."""
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        commit, read = Gate(journal), SlowRead(journal)
+        put = asyncio.ensure_future(journal.put(job(0)))
+        await commit.wait()
+        answer = asyncio.ensure_future(journal.several([job(0).identity, job(1).identity]))
+        await read.wait()
+        commit.pass_on.set()
+        await put
+        read.pass_on.set()
+        assert await answer == [job(0), None]
+
+
+@virtual
+async def test_a_read_never_brings_back_what_a_commit_replaced_meanwhile(tmp_path: Path) -> None:
+    """In the answer, from what an earlier read brought along, and in what this one brings along."""
+    created = [advance(job(n), JobState.CREATED) for n in range(80)]
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        await asyncio.gather(*(journal.put(job(n)) for n in range(80)))
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        assert await journal.get(job(0).identity) == job(0)  # brings 1 along, and not 60
+        read = SlowRead(journal)
+        answer = asyncio.ensure_future(journal.several([job(n).identity for n in (1, 60)]))
+        await read.wait()
+        await asyncio.gather(*(journal.put(created[n]) for n in (1, 60, 61)))
+        read.pass_on.set()
+        assert await answer == [created[1], created[60]]
+        assert await journal.get(job(61).identity) == created[61]
+
+
+@virtual
+async def test_a_put_that_is_refused_during_a_read_hides_nothing(tmp_path: Path) -> None:
+    """What is stored is the answer, be it committed in the same breath."""
+    created = advance(job(0), JobState.CREATED)
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        read = SlowRead(journal)
+        answer = asyncio.ensure_future(journal.get(job(0).identity))
+        await read.wait()
+        puts = await asyncio.gather(journal.put(created), journal.put(job(0)), return_exceptions=True)
+        assert puts[0] is None and isinstance(puts[1], ValueError)
+        read.pass_on.set()
+        assert await answer == created
 
 
 @virtual
