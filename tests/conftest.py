@@ -6,10 +6,10 @@ import asyncio
 import gc
 from typing import TYPE_CHECKING, Any
 
-import looptime
 import pytest
 
 from kling_async.wire import checks
+from tests.clock import new_event_loop
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -29,7 +29,7 @@ def pytest_collection() -> Generator[None, object, object]:
 @pytest.fixture
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """Asyncio on a virtual clock; tests marked ``real`` get the real one."""
-    factory = asyncio.new_event_loop if request.node.get_closest_marker("real") else looptime.new_event_loop
+    factory = asyncio.new_event_loop if request.node.get_closest_marker("real") else new_event_loop
     return "asyncio", {"loop_factory": factory}
 
 

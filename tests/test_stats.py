@@ -9,7 +9,6 @@ import inspect
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import looptime
 import msgspec
 import pytest
 
@@ -27,6 +26,7 @@ from kling_async import (
 )
 from kling_async import stats as module
 from kling_async.testing import Emulator, emulator
+from tests.clock import new_event_loop
 from tests.support import Recorder, client_of, clip, pair, settle, still, until
 
 if TYPE_CHECKING:
@@ -301,10 +301,10 @@ def test_counts_outlive_the_event_loop() -> None:
         await client.aclose()
         return stats
 
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         client = runner.run(first())
     between = client.stats()
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         after = runner.run(second(client))
     assert (after.submitted, after.created, after.running, after.queued) == (3, 1, 1, 0)
     assert after.left == between.left == {"CancelledError": 1, "QueueTimeout": 1}

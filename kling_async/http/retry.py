@@ -7,6 +7,7 @@ Retry-After, ignore the loop's clock, and log payloads.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import backoff
@@ -26,12 +27,27 @@ __all__ = ["patiently", "polite_wait", "read_patiently"]
 T = TypeVar("T")
 
 
-class _Repeat(Exception):
-    """Not an error: the word to backoff to go on."""
+class _Tries:
+    """Counts the tries of one call, from the last one that brought a part of what is wanted."""
 
-    def __init__(self, verdict: Again) -> None:
+    def __init__(self, retry: Retry, rng: random.Random) -> None:
+        self.retry = retry
+        self.rng = rng
+        self._made = 0
+
+    def used_up(self, verdict: Again) -> bool:
+        """Count one more; tell whether it was the last."""
+        self._made = 1 if verdict.onward else self._made + 1
+        return self._made >= self.retry.max_tries
+
+
+class _Repeat(Exception):
+    """Tells backoff to go on; no error."""
+
+    def __init__(self, verdict: Again, tries: _Tries) -> None:
         super().__init__()
         self.verdict = verdict
+        self.tries = tries
 
 
 def polite_wait(rng: random.Random, retry: Retry) -> Generator[Any, Any, None]:
@@ -44,6 +60,33 @@ def polite_wait(rng: random.Random, retry: Retry) -> Generator[Any, Any, None]:
         hint = repeat.verdict.after
         repeat = yield hint if hint is not None else rng.uniform(0, ceiling)
         ceiling = min(retry.cap, ceiling * 2)
+
+
+def _pauses() -> Generator[Any, Any, None]:
+    """Yield pauses as the call wants them; backoff makes a generator for each call and tells it nothing."""
+    repeat = yield
+    waits = polite_wait(repeat.tries.rng, repeat.tries.retry)
+    next(waits)
+    while True:
+        repeat = yield waits.send(repeat)
+
+
+def _is_last(repeat: Exception) -> bool:
+    assert isinstance(repeat, _Repeat)  # noqa: S101 - nothing else is repeated
+    return repeat.tries.used_up(repeat.verdict)
+
+
+async def _attempt(attempt: Callable[[], Awaitable[T | Again]], tries: _Tries) -> T:
+    outcome = await attempt()
+    if isinstance(outcome, Again):
+        raise _Repeat(outcome, tries)
+    return outcome
+
+
+with warnings.catch_warnings():
+    # backoff 2.2.1 wraps with the help of a function that Python 3.14 deprecates; so it wraps here, once
+    warnings.filterwarnings("ignore", "'asyncio.iscoroutinefunction' is deprecated", DeprecationWarning)
+    _attempts = backoff.on_exception(_pauses, _Repeat, giveup=_is_last, jitter=None, logger=None)(_attempt)
 
 
 async def patiently(attempt: Callable[[], Awaitable[T | Again]], *, retry: Retry, rng: random.Random) -> T:
@@ -59,27 +102,9 @@ async def patiently(attempt: Callable[[], Awaitable[T | Again]], *, retry: Retry
     Raises:
         KlingError: The last failure, after as many attempts as ``retry`` allows.
     """
-
-    async def once() -> T:
-        outcome = await attempt()
-        if isinstance(outcome, Again):
-            raise _Repeat(outcome)
-        return outcome
-
-    tries = 0
-
-    def used_up(repeat: Exception) -> bool:
-        nonlocal tries
-        assert isinstance(repeat, _Repeat)  # noqa: S101 - nothing else is repeated
-        tries = 1 if repeat.verdict.onward else tries + 1
-        return tries >= retry.max_tries
-
-    repeated = backoff.on_exception(
-        polite_wait, _Repeat, rng=rng, retry=retry, giveup=used_up, jitter=None, logger=None
-    )(once)
     failure: KlingError
     try:
-        return await repeated()
+        return await _attempts(attempt, _Tries(retry, rng))
     except _Repeat as repeat:
         failure = repeat.verdict.error
     raise failure

@@ -10,7 +10,6 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import looptime
 import pytest
 
 from kling_async import media, v1
@@ -18,6 +17,7 @@ from kling_async.batch.entry import JobState, advance, next_attempt
 from kling_async.batch.journal import Journal
 from kling_async.batch.journal_store import Store
 from kling_async.errors import ConfigurationError, JournalError, RequestInvalid
+from tests.clock import new_event_loop
 from tests.support import png, settle
 from tests.victim import job
 
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
     """Run in a new event loop with a clock of its own, and end the loop."""
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(work)
 
 

@@ -185,7 +185,8 @@ def test_code_0_with_a_task_is_accepted() -> None:
             b'{"task_id":"\xff"}',
         ),
         pytest.param(
-            b'{"task_id":"831","x":' + b"[" * 9999 + b"]" * 9999 + b"}",
+            # how deep is too deep is up to the stack from Python 3.14 on
+            b'{"task_id":"831","x":' + b"[" * 999_999 + b"]" * 999_999 + b"}",
         ),
         pytest.param(
             b'{"task_id":""}',

@@ -7,11 +7,11 @@ import random
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import looptime
 import pytest
 
 from kling_async import RequestInvalid, ResultExpired, Retry, TaskFailed
 from kling_async.emulator.http import dispatch as emulator_dispatch
+from tests.clock import new_event_loop
 from tests.e2e.batches import creates, go, rest, told
 from tests.support import client_of, clip, pair, settle, until
 
@@ -53,7 +53,7 @@ def test_creates_of_unknown_fate_are_looked_at_once_a_pause(seed: int) -> None:
             await asyncio.wait_for(asyncio.sleep(3600), 4000)
             return len(emu.ledger.queries)
 
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         assert 10 < runner.run(hour()) < 40
 
 

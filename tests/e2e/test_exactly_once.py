@@ -10,13 +10,13 @@ import asyncio
 import itertools
 from typing import TYPE_CHECKING, Any, Final
 
-import looptime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kling_async import AmbiguousCreate, APIError, Client, KlingError, Retry, Task, TransportError
 from kling_async.testing import Emulator
+from tests.clock import new_event_loop
 from tests.support import client_of, clip, until
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Wall:
 
 def runner() -> asyncio.Runner:
     """A loop of its own, with a virtual clock."""
-    return asyncio.Runner(loop_factory=looptime.new_event_loop)
+    return asyncio.Runner(loop_factory=new_event_loop)
 
 
 async def cut_down(emu: Emulator) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
 from yarl import URL
 
@@ -35,6 +37,10 @@ def test_which_addresses_are_public(host: str, public: bool) -> None:
     assert is_public(host) is public
 
 
+IPV4_WITHIN_IPV6 = str(ipaddress.ip_address("::ffff:7f00:1"))
+"""From Python 3.13 on ``::ffff:127.0.0.1``."""
+
+
 @pytest.mark.parametrize(
     ("host", "used"),
     [
@@ -43,7 +49,7 @@ def test_which_addresses_are_public(host: str, public: bool) -> None:
         pytest.param("\uff10x7f.1", "0x7f.1", id="a full-width digit in a number"),
         pytest.param("\u24db\u24de\u24d2\u24d0\u24dbhost", "localhost", id="circled letters"),
         pytest.param("LOCALHOST", "localhost", id="capitals"),
-        pytest.param("[::ffff:127.0.0.1]", "::ffff:7f00:1", id="IPv4 within IPv6"),
+        pytest.param("[::ffff:127.0.0.1]", IPV4_WITHIN_IPV6, id="IPv4 within IPv6"),
         pytest.param("me:mine@10.0.0.1", "10.0.0.1", id="behind a name and password"),
         pytest.param("127%2E0.0.1", "127%2e0.0.1", id="an escape"),
         pytest.param("127.1", "127.1", id="a short form"),

@@ -6,6 +6,8 @@ import asyncio
 import inspect
 import logging
 import random
+import subprocess
+import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
@@ -214,6 +216,7 @@ async def test_many_reads_repeat_independently() -> None:
 # --- backoff itself ----------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:'asyncio.iscoroutinefunction' is deprecated:DeprecationWarning")
 async def test_backoff_still_works_on_this_python() -> None:
     """It is no longer maintained: if it tries a coroutine once and gives up, or not at all, this says so.
 
@@ -234,6 +237,19 @@ async def test_backoff_still_works_on_this_python() -> None:
     with pytest.raises(TimeoutError):
         await wrapped()
     assert calls == 3, "backoff does not repeat any more: replace it"
+
+
+@pytest.mark.real
+def test_a_program_that_takes_warnings_for_errors_can_use_us() -> None:
+    """What backoff does that a new Python deprecates, it does as it is imported, and nobody is told."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "import kling_async.http.retry"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 async def test_nothing_is_logged_by_backoff(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,11 +10,11 @@ import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import looptime
 import pytest
 
 from kling_async.errors import ClientClosed, ConfigurationError
 from kling_async.runtime.loop import GRACE, LoopScope, Timer
+from tests.clock import new_event_loop
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -37,7 +37,7 @@ class Wall:
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
     """Run in a new event loop with a clock of its own, and end the loop."""
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(work)
 
 
@@ -105,7 +105,7 @@ def test_a_loop_that_pauses_is_still_the_home() -> None:
     """A notebook's loop stops between cells: the same loop again is no move, and its work goes on."""
     scope, moves = LoopScope(Wall()), list[str]()
     scope.on_loop_replaced.append(lambda: moves.append("moved"))
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
 
         async def first() -> asyncio.Task[None]:
             return scope.spawn(asyncio.sleep(5), "cell")
@@ -339,9 +339,9 @@ def test_work_of_a_loop_that_stopped_is_forgotten() -> None:
         await scope.close()
         return scope.time()
 
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         old = runner.run(first())
-        with asyncio.Runner(loop_factory=looptime.new_event_loop) as other:
+        with asyncio.Runner(loop_factory=new_event_loop) as other:
             assert other.run(second()) == 0
         assert not old.done()
 

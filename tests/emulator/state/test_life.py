@@ -6,10 +6,10 @@ import asyncio
 import math
 
 import aiohttp
-import looptime
 import pytest
 
 from kling_async.testing import emulator
+from tests.clock import new_event_loop
 from tests.emulator.support import IMAGE, VIDEO, Caller, calling
 
 pytestmark = pytest.mark.anyio
@@ -266,10 +266,10 @@ def test_the_emulator_goes_on_in_the_next_loop() -> None:
             await asyncio.sleep(31)
             return early, await call.status(task_id)
 
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         task_id = runner.run(first())
     wall[0] += 70
-    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         assert runner.run(second(task_id)) == ("processing", "succeed")
 
 
