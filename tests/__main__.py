@@ -1,6 +1,6 @@
 """Run all checks and the whole suite: ``python3 -m tests``. It sets itself up first.
 
-With arguments, only pytest runs, and gets them: ``python3 -m tests -k slots``.
+With arguments, only pytest runs, in one process, and gets them: ``python3 -m tests -k slots``.
 
 Every step runs, also after one that failed, so that one run shows all there is to see. A step prints
 one line, and its output only if it failed. Pytest prints as it goes; its closing line comes last, after
@@ -39,6 +39,8 @@ CHECKS: dict[str, Module] = {
 }
 CHECK_TIMEOUT = 900.0  # pyright fetches itself when it runs for the first time
 
+SUITE: Module = ["pytest", "-q", "-p", "tests.measure", "--numprocesses", "2", "--dist", "worksteal"]
+
 
 class Outcome(NamedTuple):
     """How a step ended."""
@@ -57,6 +59,19 @@ class Outcome(NamedTuple):
         print(f"{self.name:<12} {verdict:<10} {self.seconds:6.1f} s  {self.note}".rstrip(), flush=True)
 
 
+def environment() -> dict[str, str]:
+    """The environment of all steps.
+
+    Pytest rewrites the tests' asserts, which takes longer than all else before the first test. Who keeps
+    Python from writing byte code beside the sources gets it written to where the set-up is.
+    """
+    variables = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}  # no advice to update
+    if sys.dont_write_bytecode:
+        variables.pop("PYTHONDONTWRITEBYTECODE", None)
+        variables["PYTHONPYCACHEPREFIX"] = str(Path(sys.prefix) / "bytecode")
+    return variables
+
+
 def python_m(module: Module) -> list[str]:
     """The command that runs ``module`` with this interpreter."""
     return [sys.executable, "-m", *module]
@@ -65,12 +80,11 @@ def python_m(module: Module) -> list[str]:
 def captured(name: str, module: Module) -> Outcome:
     """Run a step and keep its output."""
     start = time.perf_counter()
-    environment = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}  # no advice to update
     try:
         done = subprocess.run(
             python_m(module),
             cwd=ROOT,
-            env=environment,
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -85,12 +99,13 @@ def captured(name: str, module: Module) -> Outcome:
 
 
 def suite() -> tuple[Outcome, str]:
-    """Run pytest under coverage, printing as it goes; the outcome, and the closing line held back."""
+    """Run pytest and print as it goes; return the outcome, and the closing line held back."""
     start = time.perf_counter()
     held = ""
     with subprocess.Popen(
-        python_m(["coverage", "run", "-m", "pytest", "-q"]),
+        python_m(SUITE),
         cwd=ROOT,
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         encoding="utf-8",
@@ -139,7 +154,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run everything, or pytest alone with ``arguments``."""
     try:
         if arguments:
-            return subprocess.call(python_m(["pytest", *arguments]))
+            return subprocess.call(python_m(["pytest", *arguments]), env=environment())
         return everything()
     except KeyboardInterrupt:
         return 130
