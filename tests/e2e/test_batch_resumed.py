@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,8 @@ async def test_the_row_is_committed_before_the_first_byte(
         real = client._engine.transport.create
 
         async def spied(*args: Any, **more: Any) -> Any:
-            with sqlite3.connect(f"file:{tmp_path / 'jobs.sqlite'}?mode=ro", uri=True) as db:
+            reader = sqlite3.connect(f"file:{tmp_path / 'jobs.sqlite'}?mode=ro", uri=True)
+            with contextlib.closing(reader) as db:
                 seen.append(db.execute("SELECT count(*) FROM jobs").fetchone()[0])
             return await real(*args, **more)
 
