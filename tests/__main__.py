@@ -39,6 +39,7 @@ CHECKS: dict[str, Module] = {
 }
 CHECK_TIMEOUT = 900.0  # pyright fetches itself when it runs for the first time
 
+PART: Module = ["pytest", "--hypothesis-profile", "part"]
 SUITE: Module = ["pytest", "-q", "-p", "tests.measure", "--numprocesses", "2", "--dist", "worksteal"]
 
 
@@ -154,7 +155,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run everything, or pytest alone with ``arguments``."""
     try:
         if arguments:
-            return subprocess.call(python_m(["pytest", *arguments]), env=environment())
+            return subprocess.call(python_m([*PART, *arguments]), env=environment())
         return everything()
     except KeyboardInterrupt:
         return 130

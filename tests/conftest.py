@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kling_async.wire import checks
+from tests import profiles
 from tests.clock import new_event_loop
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+profiles.register()
 
 
 @pytest.hookimpl(wrapper=True)

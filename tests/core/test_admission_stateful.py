@@ -9,12 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kling_async.core.admission import AdmissionError, Phase, Pool, Ticket
 from kling_async.errors import OutOfUnits
+from tests.profiles import same_draws
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -294,9 +295,7 @@ class AnyOrder(RuleBasedStateMachine):
         raise AssertionError(f"not served: {self.where}")
 
 
-AnyOrder.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, derandomize=True, database=None
-)
+AnyOrder.TestCase.settings = same_draws(120, stateful_step_count=40)
 TestAnyOrder = AnyOrder.TestCase
 
 
@@ -372,7 +371,7 @@ class World:
     ),
     changes=st.lists(st.tuples(st.floats(0, 400), st.integers(0, 12), st.integers(0, 9)), max_size=5),
 )
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@same_draws(150)
 def test_once_the_server_has_room_everything_is_made_in_a_bounded_time(
     source: str,
     belief: int,

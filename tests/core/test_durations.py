@@ -6,10 +6,11 @@ import math
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kling_async.core.durations import KINDS_MAX, KNOWN, Durations, Law
+from tests.profiles import same_draws
 
 
 def taught(*durations: float, prior: float = 90.0) -> Law:
@@ -47,7 +48,7 @@ def test_idle_is_the_integral_of_the_chance_to_have_ended(law: Law, low: float, 
     gaps=st.lists(st.floats(1e-3, 1e4), min_size=1, max_size=8),
     law=st.sampled_from(list(LAWS.values())),
 )
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@same_draws(100)
 def test_idle_never_falls_and_never_passes_the_time_gone_by(low: float, gaps: list[float], law: Law) -> None:
     """Whatever the ages: else due times could be missed or never come."""
     age, before = low, 0.0
@@ -96,7 +97,7 @@ def test_doubt_makes_a_young_task_of_a_new_kind_more_likely_to_end() -> None:
 
 
 @given(share=st.floats(0.01, 0.99), given_age=st.floats(0, 1e4))
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@same_draws(100)
 def test_a_quantile_is_the_age_that_survival_reaches(share: float, given_age: float) -> None:
     """Also of a task that has run for a while."""
     law = LAWS["known"]

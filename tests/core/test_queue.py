@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from itertools import count, cycle, islice, pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kling_async.core.queue import ASIDE, FairQueue, Phase, Ticket
+from tests.profiles import same_draws
 
 _numbers = count(1)
 
@@ -131,7 +132,7 @@ def test_priorities_that_come_and_go_are_forgotten() -> None:
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.integers(0, 40))
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@same_draws(150)
 def test_labels_that_queue_are_served_in_turn_in_any_order_of_arrival(
     arrivals: list[str], early: int
 ) -> None:

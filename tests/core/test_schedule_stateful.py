@@ -6,7 +6,6 @@ import math
 import random
 from typing import TYPE_CHECKING
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -14,6 +13,7 @@ from kling_async.core.durations import Durations
 from kling_async.core.queries import QueryForms, StatusQuery
 from kling_async.core.schedule import PolledTask, Schedule
 from kling_async.options import Polling, Retry
+from tests.profiles import same_draws
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -100,22 +100,22 @@ class AnyOrder(RuleBasedStateMachine):
 
     def ask(self) -> None:
         questions = self.schedule.ask(self.now)
-        taken = [key for question in self.out for key in question.keys if key in self.pools]
+        wanted = self.wanted()
+        taken = {key for question in self.out for key in question.keys if key in self.pools}
         for question in questions:
             assert self.spent <= self.now
             self.spent = self.now + question.requests / self.polling.requests_per_second
             assert question.form != "ids" or len(question.keys) <= 20
             assert question.form != "one" or len(question.keys) == 1
             for key in question.keys:
-                assert self.wanted(key)
+                assert key in wanted
                 assert key not in taken, "asked twice at once"
-                taken.append(key)
+                taken.add(key)
         self.out += questions
 
-    def wanted(self, key: Hashable) -> bool:
-        return key in self.pools and (
-            self.pools[key] in self.crowded or any(owner == key for owner, _ in self.wishes)
-        )
+    def wanted(self) -> set[Hashable]:
+        owners = {owner for owner, _ in self.wishes}
+        return {key for key, pool in self.pools.items() if key in owners or pool in self.crowded}
 
     @precondition(lambda self: self.out)
     @rule(pick=PICKS, how=st.sampled_from(["all", "some", "none", "failed", "refused"]))
@@ -142,10 +142,10 @@ class AnyOrder(RuleBasedStateMachine):
             return
         out = {key for question in self.out for key in question.keys}
         assert len(self.schedule) == len(self.pools)
-        waiting = [key for key in self.pools if self.wanted(key) and key not in out]
+        wanted = self.wanted()
         time = self.schedule.next_time()
-        assert time < math.inf or not waiting
-        assert time == math.inf or any(self.wanted(key) for key in self.pools)
+        assert time < math.inf or wanted <= out
+        assert time == math.inf or wanted
 
     def teardown(self) -> None:
         """Everything is answered from now on: every wanted task is asked about, and nothing spins."""
@@ -153,7 +153,7 @@ class AnyOrder(RuleBasedStateMachine):
             return
         for question in self.out:
             self.schedule.answered(question, question.keys, (), self.now)
-        left = {key for key in self.pools if self.wanted(key)}
+        left = self.wanted()
         for _ in range(20 * len(left) + 20):
             if not left:
                 return
@@ -168,6 +168,4 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, derandomize=True, database=None
-)
+TestAnyOrder.settings = same_draws(120, stateful_step_count=40)
