@@ -61,6 +61,27 @@ class Gate:
         assert await asyncio.get_running_loop().run_in_executor(None, self.reached.wait, 30)
 
 
+class SlowRead:
+    """Holds the answer of the journal's next read up: by then it may be outdated."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.reached, self.pass_on = threading.Event(), threading.Event()
+        store: Any = journal._store
+        find = store.find
+
+        def slow(*args: Any) -> Any:
+            store.find = find
+            found = find(*args)
+            self.reached.set()
+            assert self.pass_on.wait(30)
+            return found
+
+        store.find = slow
+
+    async def wait(self) -> None:
+        assert await asyncio.get_running_loop().run_in_executor(None, self.reached.wait, 30)
+
+
 async def all_of(path: Path) -> list[Any]:
     async with Journal(path) as journal:
         return [entry async for entry in journal.entries()]
@@ -332,14 +353,18 @@ async def test_what_is_read_is_never_older_than_what_was_put(tmp_path: Path) -> 
     async with Journal(tmp_path / "j.sqlite") as journal:
         await asyncio.gather(*(journal.put(job(n)) for n in range(4)))
     async with Journal(tmp_path / "j.sqlite") as journal:
+        read, commit = SlowRead(journal), Gate(journal)
         trip = asyncio.ensure_future(journal.get(job(0).identity))
-        await asyncio.sleep(0)
+        await read.wait()
         puts = [asyncio.ensure_future(journal.put(created[1]))]
+        await commit.wait()
+        read.pass_on.set()
         assert await trip == job(0)
         assert await journal.get(job(1).identity) == created[1]
         puts.append(asyncio.ensure_future(journal.put(created[2])))
         await asyncio.sleep(0)
         assert await journal.get(job(2).identity) == created[2]
+        commit.pass_on.set()
         await asyncio.gather(*puts)
         for number, entry in ((1, created[1]), (2, created[2]), (3, job(3))):
             assert await journal.get(job(number).identity) == entry
@@ -462,27 +487,6 @@ async def test_several_are_found_in_one_trip(tmp_path: Path, monkeypatch: pytest
         assert found == [job(1), created, None, job(29), job(3), job(1)] and len(trips) == 2
         commit.pass_on.set()
         await put
-
-
-class SlowRead:
-    """Holds the answer of the journal's next read up: by then it may be outdated."""
-
-    def __init__(self, journal: Journal) -> None:
-        self.reached, self.pass_on = threading.Event(), threading.Event()
-        store: Any = journal._store
-        find = store.find
-
-        def slow(*args: Any) -> Any:
-            store.find = find
-            found = find(*args)
-            self.reached.set()
-            assert self.pass_on.wait(30)
-            return found
-
-        store.find = slow
-
-    async def wait(self) -> None:
-        assert await asyncio.get_running_loop().run_in_executor(None, self.reached.wait, 30)
 
 
 @virtual

@@ -16,7 +16,7 @@ from kling_async.emulator.footage import tones
 from kling_async.testing import Emulator, emulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 VIDEO = "/v1/videos/text2video"
 IMAGE = "/v1/images/generations"
@@ -116,10 +116,11 @@ def jpeg(width: int, height: int) -> str:
 
 def sound(kind: str, seconds: float, extra: int = 0) -> str:
     """Return a sound in Base64, followed by ``extra`` bytes; of M4A and AAC only the first bytes."""
-    data = {
-        "mp3": b"ID3\x04\x00\x00\x00\x00\x00\x05extra" + tones.mp3("test", seconds),
-        "wav": tones.wav("test", seconds),
-        "m4a": b"\0\0\0\x1cftypM4A ",
-        "aac": b"\xff\xf1\x50\x80\x00\x1f\xfc",
-    }[kind]
+    made: dict[str, Callable[[], bytes]] = {
+        "mp3": lambda: b"ID3\x04\x00\x00\x00\x00\x00\x05extra" + tones.mp3("test", seconds),
+        "wav": lambda: tones.wav("test", seconds),
+        "m4a": lambda: b"\0\0\0\x1cftypM4A ",
+        "aac": lambda: b"\xff\xf1\x50\x80\x00\x1f\xfc",
+    }
+    data = made[kind]()
     return base64.b64encode(data + b"\0" * extra).decode()
