@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,14 +37,12 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return "asyncio", {"loop_factory": factory}
 
 
-@pytest.fixture(autouse=True)
-def _fresh_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test sees the once-per-process warnings anew."""
-    monkeypatch.setattr(checks, "_warned", set[str]())
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key or address of the person who runs the tests reaches them."""
+def pytest_configure() -> None:
+    """Keep the keys and addresses of the person who runs the tests from them."""
     for name in ("KLING_API_KEY", "KLING_ACCESS_KEY", "KLING_SECRET_KEY", "KLING_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
+        os.environ.pop(name, None)
+
+
+def pytest_runtest_setup() -> None:
+    """Let each test see the once-per-process warnings anew."""
+    checks._warned.clear()
