@@ -31,7 +31,7 @@ def register() -> None:
 def same_draws(examples: int, **more: Any) -> settings:
     """Return settings for a test that draws the same whenever it is run: so many examples in the suite."""
     return settings(
-        max_examples=examples * settings.default.max_examples // _EXAMPLES,
+        max_examples=examples * settings().max_examples // _EXAMPLES,
         derandomize=True,
         database=None,
         **more,
