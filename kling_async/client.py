@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from kling_async.account import Account
 from kling_async.batch.batch import Batch
 from kling_async.errors import ConfigurationError, TaskTimeout, TransportError
-from kling_async.http.auth import base_url_from, is_loopback, signer_from
+from kling_async.http.addresses import is_loopback
+from kling_async.http.auth import base_url_from, signer_from
 from kling_async.http.sessions import Sessions
 from kling_async.options import Polling, Retry, Timeouts
 from kling_async.orchestrator import calls

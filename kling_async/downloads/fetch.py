@@ -22,8 +22,9 @@ from kling_async.downloads.ranges import (
 )
 from kling_async.errors import DownloadError
 from kling_async.http.addresses import address_of, wrong_address
-from kling_async.http.retry import patiently
-from kling_async.http.transport import broken_by, retry_after
+from kling_async.http.failures import broken_by
+from kling_async.http.retry import with_retries
+from kling_async.http.transport import retry_after
 from kling_async.runtime.loop import in_thread
 from kling_async.wire.media_formats import HEAD, judge_result
 
@@ -109,7 +110,7 @@ async def fetch(
             most, outcome = attempt.after, outcome._replace(onward=True)
         return outcome
 
-    return await patiently(once, retry=retry, rng=rng)
+    return await with_retries(once, retry=retry, rng=rng)
 
 
 class _Wanted(NamedTuple):
@@ -224,7 +225,7 @@ class _Attempt:
                 where = response.headers.get("Location")
                 if response.status not in (301, 302, 303, 307, 308) or not where:
                     return await self._receive(response, here)
-            url = address_of(where, seen_from=url)
+            url = address_of(where, base=url)
         raise self._error(f"more than {_REDIRECTS_MAX} redirects")
 
     async def _receive(

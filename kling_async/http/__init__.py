@@ -1,8 +1,10 @@
-"""The HTTP side of the API: sessions, authentication, sending, reading, repeating.
+"""HTTP with the API and with file servers: sessions, authentication, one exchange, repeats of reads.
 
-`sessions` holds aiohttp's sessions, `auth` makes tokens, `addresses` tells safe addresses from others,
-`transport` turns every exchange into one of three outcomes and these into verdicts, `retry` repeats what is
-harmless to repeat. No aiohttp exception leaves this package: its repr holds the Authorization header.
+`sessions` opens aiohttp's sessions, `auth` signs tokens, `addresses` judges where files may come from,
+`transport` sends one request and returns a verdict, `failures` turns exceptions of aiohttp into values,
+`retry` repeats what is harmless to repeat.
 
-From outside: `Transport.create`, `Transport.read`, `read_patiently` and `Sessions`.
+From outside: `Transport.create`, `Transport.read`, `read_patiently`, `with_retries` and `Sessions`. Requests
+go in as path and bytes, verdicts of `core.verdict` come out. No aiohttp exception leaves this package: its
+repr holds the Authorization header.
 """

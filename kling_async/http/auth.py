@@ -1,9 +1,8 @@
-"""Who we are: an API key, or an access key and a secret key that sign short-lived tokens."""
+"""Authenticate: an API key, or an access key and a secret key that sign short-lived tokens."""
 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import os
 import warnings
 from typing import TYPE_CHECKING, Final, Protocol
@@ -12,48 +11,50 @@ from urllib.parse import urlsplit
 import jwt
 
 from kling_async.errors import ConfigurationError
+from kling_async.http.addresses import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CHINA", "GLOBAL", "ApiKey", "KeyPair", "Signer", "base_url_from", "is_loopback", "signer_from"]
+__all__ = ["CHINA", "GLOBAL", "ApiKey", "KeyPair", "Signer", "base_url_from", "signer_from"]
 
 GLOBAL: Final = "https://api-singapore.klingai.com"
-"""For accounts outside China; the default."""
+"""Base URL for accounts outside China; the default."""
 CHINA: Final = "https://api-beijing.klingai.com"
-"""For accounts in China. Keys, packs and tasks belong to one region."""
+"""Base URL for accounts in China. Keys, packs and tasks belong to one region."""
 
-_LIFE: Final = 1800
-_EARLY: Final = 300
-_BACK: Final = 5
-_SKEW_MAX: Final = 86400
+# all in seconds; lifetime and margin as the vendor's own sample code signs tokens
+_TOKEN_LIFETIME: Final = 1800
+_NOT_BEFORE_MARGIN: Final = 5
+_RENEW_BEFORE_END: Final = 300
+_CLOCK_SKEW_MAX: Final = 86400
 
 
 class Signer(Protocol):
-    """Gives the bearer token of a request."""
+    """Provide the bearer token of each request."""
 
     renewable: bool
     """Whether a refused token (1003, 1004) can be signed anew."""
     account: str
-    """Tells one key from another without holding it: a hash."""
+    """A hash that distinguishes keys without holding one."""
 
     def token(self, now: float) -> str:
-        """Return the token to send; ``now`` is wall time."""
+        """Return the token to send; ``now`` is wall time, seconds since 1970."""
         ...
 
     def renew(self, now: float, server_time: float | None) -> None:
-        """Forget the token; learn how far the server's clock is from ours."""
+        """Forget the token; note how far the server's clock is from ours."""
         ...
 
 
 class ApiKey:
-    """A static key from the console; works everywhere."""
+    """Authenticate by a static key from the console, which every endpoint accepts."""
 
     renewable = False
 
     def __init__(self, key: str) -> None:
         self._key = key
-        self.account = _named(key)
+        self.account = _account_hash(key)
 
     def token(self, now: float) -> str:  # noqa: ARG002 - as the protocol says
         """Return the key itself."""
@@ -67,13 +68,13 @@ class ApiKey:
 
 
 class KeyPair:
-    """Access key and secret key; signs a token (HS256) for half an hour and renews it 5 minutes early."""
+    """Authenticate by tokens (HS256) signed for half an hour and renewed 5 minutes before their end."""
 
     renewable = True
 
     def __init__(self, access_key: str, secret_key: str) -> None:
         self._access_key = access_key
-        self.account = _named(access_key)
+        self.account = _account_hash(access_key)
         self._secret_key = secret_key
         self._skew = 0.0
         self._token = ""
@@ -81,30 +82,34 @@ class KeyPair:
         self._signed_at = 0.0
 
     def token(self, now: float) -> str:
-        """Return a token that is valid by the server's clock, as far as that is known."""
-        if not self._token or now >= self._renew_at or now < self._signed_at - _EARLY:
+        """Return a token that is valid by the server's clock, as far as its skew is known."""
+        if not self._token or now >= self._renew_at or now < self._signed_at - _RENEW_BEFORE_END:
             self._token = self._sign(now + self._skew)
-            self._signed_at, self._renew_at = now, now + _LIFE - _EARLY
+            self._signed_at, self._renew_at = now, now + _TOKEN_LIFETIME - _RENEW_BEFORE_END
         return self._token
 
     def _sign(self, now: float) -> str:
-        claims = {"iss": self._access_key, "exp": int(now) + _LIFE, "nbf": int(now) - _BACK}
+        claims = {
+            "iss": self._access_key,
+            "exp": int(now) + _TOKEN_LIFETIME,
+            "nbf": int(now) - _NOT_BEFORE_MARGIN,
+        }
         with warnings.catch_warnings():
-            # the vendor, not we, chose how long its secret keys are
+            # PyJWT warns about short HMAC keys, but the vendor chose how long its secret keys are
             warnings.simplefilter("ignore")
             return jwt.encode(claims, self._secret_key, algorithm="HS256", headers={"typ": "JWT"})
 
     def renew(self, now: float, server_time: float | None) -> None:
-        """Sign anew at the next request, by the server's clock if it told it (at most a day off)."""
+        """Sign anew at the next request, by the server's clock if given; a skew counts up to a day."""
         self._token = ""
         if server_time is not None:
-            self._skew = max(-_SKEW_MAX, min(_SKEW_MAX, server_time - now))
+            self._skew = max(-_CLOCK_SKEW_MAX, min(_CLOCK_SKEW_MAX, server_time - now))
 
     def __repr__(self) -> str:
         return "KeyPair(...)"
 
 
-def _named(key: str) -> str:
+def _account_hash(key: str) -> str:
     return hashlib.sha256(f"kling_async account {key}".encode()).hexdigest()[:16]
 
 
@@ -114,10 +119,10 @@ def signer_from(
     secret_key: str | None,
     env: Mapping[str, str] | None = None,
 ) -> Signer:
-    """Return the signer for the given credentials, or those of the environment.
+    """Return the signer for the given credentials, or for those of the environment.
 
     Raises:
-        ConfigurationError: None, half, or both kinds; it says which variable to set.
+        ConfigurationError: There are none, half a pair, or both kinds; it says which variable to set.
     """
     env = os.environ if env is None else env
     if api_key is None and access_key is None and secret_key is None:
@@ -133,9 +138,9 @@ def signer_from(
             "KLING_SECRET_KEY (access_key=, secret_key=), not both"
         )
     if api_key:
-        return ApiKey(_clean(api_key, "KLING_API_KEY"))
+        return ApiKey(_checked(api_key, "KLING_API_KEY"))
     if access_key and secret_key:
-        return KeyPair(_clean(access_key, "KLING_ACCESS_KEY"), _clean(secret_key, "KLING_SECRET_KEY"))
+        return KeyPair(_checked(access_key, "KLING_ACCESS_KEY"), _checked(secret_key, "KLING_SECRET_KEY"))
     if access_key or secret_key:
         missing = "KLING_SECRET_KEY (secret_key=)" if access_key else "KLING_ACCESS_KEY (access_key=)"
         raise ConfigurationError(f"half a key pair: also set {missing}")
@@ -144,7 +149,7 @@ def signer_from(
     )
 
 
-def _clean(value: str, name: str) -> str:
+def _checked(value: str, name: str) -> str:
     value = value.strip()
     if not value.isascii() or not value.isprintable() or " " in value or not value:
         raise ConfigurationError(f"{name} holds characters that no key has; copy it again")
@@ -155,7 +160,7 @@ def base_url_from(base_url: str | None, env: Mapping[str, str] | None = None) ->
     """Return the base URL without a slash at its end; a path prefix is kept.
 
     Raises:
-        ConfigurationError: Not an https URL (http is for this machine only), or more than a URL's base.
+        ConfigurationError: The URL is not https (http is for this machine only), or holds more than a base.
     """
     env = os.environ if env is None else env
     url = (base_url or env.get("KLING_BASE_URL") or GLOBAL).strip()
@@ -173,13 +178,3 @@ def base_url_from(base_url: str | None, env: Mapping[str, str] | None = None) ->
             f"base URL (KLING_BASE_URL): http:// to {host} would send the key in clear; use https://"
         )
     return url.rstrip("/")
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

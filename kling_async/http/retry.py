@@ -1,7 +1,7 @@
-"""Try again what is harmless to repeat. The one module that uses `backoff`, whose limits it knows.
+"""Repeat what is harmless to repeat; the only module that uses `backoff`.
 
-``backoff`` is used for the attempts alone, with a count and a wait generator of ours: they honour progress
-and the server's Retry-After. Its own jitter, clock-based limits and logger stay off: they would scale a
+``backoff`` runs the attempts and sleeps between them; our wait generator and ``giveup`` honour progress and
+the server's Retry-After. Its own jitter, clock-based limits and logger stay off: they would scale a
 Retry-After, ignore the loop's clock, and log payloads.
 """
 
@@ -14,6 +14,7 @@ import backoff
 
 from kling_async.core.verdict import Again, Got, Missing, Refused
 from kling_async.errors import ConcurrencyExceeded, KlingError, RateLimited, TaskNotFound, TransportError
+from kling_async.http.failures import value_or_error
 
 if TYPE_CHECKING:
     import random
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     from kling_async.core.verdict import ReadVerdict
     from kling_async.options import Retry
 
-__all__ = ["patiently", "polite_wait", "read_patiently"]
+__all__ = ["not_found", "polite_wait", "read_patiently", "with_retries"]
 
 T = TypeVar("T")
 
 
 class _Tries:
-    """Counts the tries of one call, from the last one that brought a part of what is wanted."""
+    """Count the attempts of one call since the last one that made progress, that one included."""
 
     def __init__(self, retry: Retry, rng: random.Random) -> None:
         self.retry = retry
@@ -36,13 +37,13 @@ class _Tries:
         self._made = 0
 
     def used_up(self, verdict: Again) -> bool:
-        """Count one more; tell whether it was the last."""
+        """Count one more attempt; tell whether it was the last."""
         self._made = 1 if verdict.onward else self._made + 1
         return self._made >= self.retry.max_tries
 
 
 class _Repeat(Exception):
-    """Tells backoff to go on; no error."""
+    """Tell backoff to make another attempt."""
 
     def __init__(self, verdict: Again, tries: _Tries) -> None:
         super().__init__()
@@ -51,7 +52,10 @@ class _Repeat(Exception):
 
 
 def polite_wait(rng: random.Random, retry: Retry) -> Generator[Any, Any, None]:
-    """Yield pauses: what the server asked for, else a random part of a ceiling that doubles up to a cap."""
+    """Yield pauses in seconds: the server's Retry-After, else a random part of a ceiling doubling to a cap.
+
+    Progress sets the ceiling back to ``retry.base``.
+    """
     repeat = yield  # backoff primes a generator with one empty send
     ceiling = retry.base
     while True:
@@ -63,7 +67,7 @@ def polite_wait(rng: random.Random, retry: Retry) -> Generator[Any, Any, None]:
 
 
 def _pauses() -> Generator[Any, Any, None]:
-    """Yield pauses as the call wants them; backoff makes a generator for each call and tells it nothing."""
+    """Yield the pauses of one call; its settings come with the first exception, as backoff passes none."""
     repeat = yield
     waits = polite_wait(repeat.tries.rng, repeat.tries.retry)
     next(waits)
@@ -84,30 +88,28 @@ async def _attempt(attempt: Callable[[], Awaitable[T | Again]], tries: _Tries) -
 
 
 with warnings.catch_warnings():
-    # backoff 2.2.1 wraps with the help of a function that Python 3.14 deprecates; so it wraps here, once
+    # backoff 2.2.1 wraps with a function that Python 3.14 deprecates: wrap once, at import, and keep it quiet
     warnings.filterwarnings("ignore", "'asyncio.iscoroutinefunction' is deprecated", DeprecationWarning)
     _attempts = backoff.on_exception(_pauses, _Repeat, giveup=_is_last, jitter=None, logger=None)(_attempt)
 
 
-async def patiently(attempt: Callable[[], Awaitable[T | Again]], *, retry: Retry, rng: random.Random) -> T:
-    """Attempt something until it brings more than an `Again`; raise the last one's error.
+async def with_retries(attempt: Callable[[], Awaitable[T | Again]], *, retry: Retry, rng: random.Random) -> T:
+    """Repeat an attempt while it returns `Again`; return its value.
 
-    Tries are counted from the last one that brought a part of what is wanted, that one included.
+    Attempts are counted from the last one that made progress, that one included.
 
     Args:
-        attempt: Does it once.
-        retry: How often.
+        attempt: Makes one attempt.
+        retry: Number of attempts and length of pauses.
         rng: Source of jitter.
 
     Raises:
-        KlingError: The last failure, after as many attempts as ``retry`` allows.
+        KlingError: The error of the last `Again`, after as many attempts as ``retry`` allows.
     """
-    failure: KlingError
-    try:
-        return await _attempts(attempt, _Tries(retry, rng))
-    except _Repeat as repeat:
-        failure = repeat.verdict.error
-    raise failure
+    outcome = await value_or_error(_attempts(attempt, _Tries(retry, rng)), _Repeat)
+    if isinstance(outcome, _Repeat):
+        raise outcome.verdict.error
+    return outcome
 
 
 async def read_patiently(
@@ -118,14 +120,14 @@ async def read_patiently(
     what: str = "",
     repeatable: bool = True,
 ) -> Got:
-    """Read until an answer comes or the tries are used up; raise what stood in the way.
+    """Repeat a read until an answer comes or the attempts are used up.
 
     Args:
-        read: Sends it once.
-        retry: How often.
+        read: Sends the request once.
+        retry: Number of attempts and length of pauses.
         rng: Source of jitter.
-        what: Its path, for the error.
-        repeatable: False: it costs or changes something, so only what was surely not done is repeated.
+        what: Path or id, for the error.
+        repeatable: False for a request that costs or changes something: repeat it only if surely not done.
 
     Raises:
         KlingError: The last failure.
@@ -138,20 +140,20 @@ async def read_patiently(
         assert isinstance(verdict, Got | Missing | Refused | Again)  # noqa: S101 - the transport renews tokens
         return verdict
 
-    verdict: Got | Missing | Refused = await patiently(once, retry=retry, rng=rng)
+    verdict: Got | Missing | Refused = await with_retries(once, retry=retry, rng=rng)
     if isinstance(verdict, Got):
         return verdict
     raise verdict.error if isinstance(verdict, Refused) else not_found(verdict, what)
 
 
 def was_not_done(error: KlingError) -> bool:
-    """Tell whether what failed so was surely not done: it never arrived, or was put off."""
+    """Tell whether a request that failed so had no effect: it never arrived, or was put off by a limit."""
     if isinstance(error, TransportError):
         return not error.sent
     return isinstance(error, RateLimited | ConcurrencyExceeded)
 
 
 def not_found(verdict: Missing, what: str) -> TaskNotFound:
-    """Return the error for a task the vendor does not know."""
+    """Return the error for a task that the vendor does not know; ``what`` is its id or path."""
     text = f"no task {what}: {verdict.message}" if what else verdict.message
     return TaskNotFound(text, id=what, request_id=verdict.request_id)

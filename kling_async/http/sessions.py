@@ -1,50 +1,80 @@
-"""The HTTP sessions of a client: made when first needed, per event loop, and closed with it."""
+"""Open the HTTP sessions of a client when first needed, one set per event loop, and close them with it."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import urllib.request
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from kling_async.errors import ConfigurationError
-from kling_async.http.addresses import is_public
-from kling_async.http.auth import is_loopback
+from kling_async.http.addresses import is_loopback, is_public
 
 if TYPE_CHECKING:
     import ssl as ssl_module
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from yarl import URL
 
-    from kling_async.runtime.loop import LoopScope
+__all__ = ["PublicResolver", "Scope", "SessionKind", "Sessions"]
 
-__all__ = ["Kind", "PublicResolver", "Sessions"]
+SessionKind = Literal["reads", "creates", "files", "proxied files"]
 
-Kind = Literal["reads", "creates", "files", "proxied files"]
-
+# aiohttp repeats a GET on a connection that the server is just closing, a POST never. Measured: a gap between
+# polls equal to the server's keep-alive broke 100 of 200 POSTs sent over the connections of the polls.
 _CREATE_KEEP_ALIVE: Final = 5.0
-# A generator that its loop finalises closes the sessions when the loop ends; it must not be collected before.
-_keepers: dict[int, AsyncGenerator[None]] = {}
+_READ_KEEP_ALIVE: Final = 30.0
+"""Seconds that an idle connection stays open."""
+
+_closers: dict[int, AsyncGenerator[None]] = {}
+"""Keeps every `_close_with_loop` generator alive until its loop finalises it (``shutdown_asyncgens``)."""
+
+
+class Scope(Protocol):
+    """The event loop that a client lives in, and its clocks (`kling_async.runtime.loop.LoopScope`)."""
+
+    on_loop_replaced: list[Callable[[], None]]
+
+    def enter(self) -> asyncio.AbstractEventLoop:
+        """Make the running loop the client's."""
+        ...
+
+    def time(self) -> float:
+        """Return seconds of a clock that never goes back."""
+        ...
+
+    def now(self) -> float:
+        """Return wall time, seconds since 1970."""
+        ...
 
 
 class Sessions:
-    """The sessions of one client.
+    """Hold the sessions of one client, one per kind of request.
 
-    Creates have connections of their own with a short keep-alive: a POST on a connection that the server is
-    just closing is lost (GETs are repeated by aiohttp, POSTs never). Files come from addresses that the
-    vendor's answers name, so they get connections to public addresses only, and sessions without headers and
-    cookies of anybody's. Where a proxy is used, and on the connections of an injected session, names are
-    resolved elsewhere and only literal addresses are judged.
+    Creates have connections of their own with a short keep-alive. Files come from addresses that the vendor's
+    answers name, so they get connections to public addresses only, and sessions without headers and cookies.
+    Where a proxy is used, and on the connections of an injected session, names are resolved elsewhere and
+    only literal addresses are judged.
+
+    Args:
+        scope: The event loop that the client lives in.
+        session: A session of the caller's to use for the API; it is not closed.
+        proxy: ``http://`` or ``https://`` address of a proxy for all requests.
+        ssl: An SSL context, or False to skip certificate checks; None checks as usual.
+        trust_env: Take a proxy from the environment if none is given.
+        local_files: Accept result files from this machine: only where the API itself is on it.
+
+    Raises:
+        ConfigurationError: The proxy is of another kind.
     """
 
     def __init__(
         self,
-        scope: LoopScope,
+        scope: Scope,
         *,
         session: aiohttp.ClientSession | None = None,
         proxy: str | None = None,
@@ -54,44 +84,45 @@ class Sessions:
     ) -> None:
         self.scope = scope
         self.local_files = local_files
-        """Whether result files may come from this machine: only where the API does."""
         if proxy is not None and not proxy.startswith(("http://", "https://")):
             raise ConfigurationError("proxy: use http://host:port; other kinds need a session of your own")
         self._proxy = proxy
         self._ssl = True if ssl is None else ssl
         self._injected = session
         self._trust_env = trust_env
-        self._open: dict[Kind, aiohttp.ClientSession] = {}
-        self._keeper: AsyncGenerator[None] | None = None
-        scope.on_loop_replaced.append(self._forget)
+        self._open: dict[SessionKind, aiohttp.ClientSession] = {}
+        self._closer: AsyncGenerator[None] | None = None
+        scope.on_loop_replaced.append(self._forget_sessions)
 
     def per_request(self, url: str) -> dict[str, Any]:
-        """Return what to pass with a request to that address: proxy and certificate checks.
-
-        The environment's proxies are read here, not by aiohttp's trust_env: that would also take a .netrc,
-        which does not go with a header of ours.
-        """
+        """Return the options of a request to that address: proxy and certificate checks."""
         proxy = self._proxy
+        # not by aiohttp's own trust_env: that reads .netrc too and refuses an Authorization header beside it
         if proxy is None and self._trust_env:
             proxy = _proxy_of_environment(url)
         return {"proxy": proxy, "ssl": self._ssl}
 
     async def for_file(self, url: URL) -> tuple[aiohttp.ClientSession, dict[str, Any]]:
-        """Return the session for a result file, and what to pass with the request.
+        """Return the session for a result file, and the options of the request.
 
-        An injected session's own proxy is used as it would use it itself.
+        The proxy of an injected session is used as that session would use it itself.
         """
-        settings, mine = self.per_request(str(url)), self._injected
-        if mine is not None and settings["proxy"] is None:
-            settings["proxy"] = getattr(mine, "_default_proxy", None)
-            if (login := getattr(mine, "_default_proxy_auth", None)) is not None:
-                settings["proxy_auth"] = login
-            if settings["proxy"] is None and mine.trust_env:
-                settings["proxy"] = _proxy_of_environment(str(url))
-        return await self.get("files" if settings["proxy"] is None else "proxied files"), settings
+        options, injected = self.per_request(str(url)), self._injected
+        if injected is not None and options["proxy"] is None:
+            # files do not go through the injected session, and aiohttp has no public way to its proxy
+            options["proxy"] = getattr(injected, "_default_proxy", None)
+            if (login := getattr(injected, "_default_proxy_auth", None)) is not None:
+                options["proxy_auth"] = login
+            if options["proxy"] is None and injected.trust_env:
+                options["proxy"] = _proxy_of_environment(str(url))
+        return await self.get("files" if options["proxy"] is None else "proxied files"), options
 
-    async def get(self, kind: Kind) -> aiohttp.ClientSession:
-        """Return the session for that kind of request, in the running loop."""
+    async def get(self, kind: SessionKind) -> aiohttp.ClientSession:
+        """Return the session for that kind of request, in the running loop.
+
+        Raises:
+            ConfigurationError: The injected session is closed or belongs to another loop.
+        """
         loop = self.scope.enter()
         if self._injected is not None:
             if getattr(self._injected, "_loop", loop) is not loop:
@@ -103,31 +134,31 @@ class Sessions:
         session = self._open.get(kind)
         if session is None or session.closed:
             session = self._open[kind] = self._make(kind)
-            if self._keeper is None:
-                self._keeper = _keep(self._open)
-                _keepers[id(self._open)] = self._keeper
-                await anext(self._keeper)
+            if self._closer is None:
+                self._closer = _closers[id(self._open)] = _close_with_loop(self._open)
+                await anext(self._closer)  # started in this loop, which then finalises it
         return session
 
-    def _make(self, kind: Kind) -> aiohttp.ClientSession:
+    def _make(self, kind: SessionKind) -> aiohttp.ClientSession:
         jar = aiohttp.DummyCookieJar()
         if self._injected is not None:
             connector: aiohttp.BaseConnector | None = self._injected.connector
             return aiohttp.ClientSession(connector=connector, connector_owner=False, cookie_jar=jar)
-        # who resolves names for a proxy is the proxy; its own name may well lead to a private address
+        # a proxy resolves the names of files itself, and its own name may lead to a private address
         resolver = PublicResolver(local=self.local_files) if kind == "files" else None
-        keep_alive = _CREATE_KEEP_ALIVE if kind == "creates" else 30.0
+        keep_alive = _CREATE_KEEP_ALIVE if kind == "creates" else _READ_KEEP_ALIVE
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keep_alive, resolver=resolver)
         return aiohttp.ClientSession(connector=connector, cookie_jar=jar)
 
     async def close(self) -> None:
-        """Close what this client opened; an injected session is its owner's."""
-        keeper, self._keeper, self._open = self._keeper, None, {}
-        if keeper is not None:
-            await keeper.aclose()
+        """Close the sessions that this client opened; an injected session is its owner's to close."""
+        closer, self._closer, self._open = self._closer, None, {}
+        if closer is not None:
+            await closer.aclose()
 
-    def _forget(self) -> None:
-        self._keeper, self._open = None, {}
+    def _forget_sessions(self) -> None:
+        """Start without sessions in a new loop; the old loop closed its own when it ended."""
+        self._closer, self._open = None, {}
 
 
 def _proxy_of_environment(url: str) -> str | None:
@@ -135,25 +166,26 @@ def _proxy_of_environment(url: str) -> str | None:
     if urllib.request.proxy_bypass(parts.hostname or ""):
         return None
     proxy = urllib.request.getproxies().get(parts.scheme)
-    # everybody's HTTPS_PROXY may leave out the scheme
+    # curl and others take an HTTPS_PROXY without scheme, aiohttp does not
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
-async def _keep(sessions: dict[Kind, aiohttp.ClientSession]) -> AsyncGenerator[None]:
+async def _close_with_loop(sessions: dict[SessionKind, aiohttp.ClientSession]) -> AsyncGenerator[None]:
+    """Close the sessions on ``aclose()``, or at the latest when the event loop ends."""
     try:
         yield
     finally:
         for session in sessions.values():
             await session.close()
-        _keepers.pop(id(sessions), None)
-        await asyncio.sleep(0)  # lets the closed connections end
+        _closers.pop(id(sessions), None)
+        await asyncio.sleep(0)  # the transports of closed connections end in the loop's next turn
 
 
 class PublicResolver(AbstractResolver):
-    """Resolves names, but only to public addresses: result addresses are not ours to trust.
+    """Resolve names to public addresses only: a name in a result may lead into this network.
 
     Args:
-        local: This machine's addresses will do too.
+        local: Accept this machine's addresses too.
     """
 
     def __init__(self, *, local: bool = False) -> None:
@@ -163,14 +195,18 @@ class PublicResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Resolve, and leave out what is not public."""
+        """Resolve a name; leave out addresses that are not public.
+
+        Raises:
+            OSError: No address is left.
+        """
         found = await self._inner.resolve(host, port, family)
-        public = [item for item in found if self._may(item["host"])]
+        public = [item for item in found if self._is_allowed(item["host"])]
         if not public:
             raise OSError(None, f"{host} has no public address")
         return public
 
-    def _may(self, host: str) -> bool:
+    def _is_allowed(self, host: str) -> bool:
         return is_public(host) or (self._local and is_loopback(host))
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
-"""One request out, one outcome in: the only place that speaks HTTP with the API.
+"""Send one request to the API and return one outcome; nothing else speaks HTTP with the API.
 
-Nothing here decides what an answer means (`core.verdict` does) or raises what the wire did: no exception of
-aiohttp leaves this module, since its repr holds the Authorization header.
+`core.verdict` decides what an answer means. Failures of the wire become values (`failures`), so no exception
+of aiohttp leaves this module.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from kling_async.core.verdict import (
 )
 from kling_async.errors import ConfigurationError
 from kling_async.events import facts
+from kling_async.http.failures import WIRE_ERRORS, broken_by
 from kling_async.records import decode_envelope
 from kling_async.redaction import redact
 
@@ -43,19 +44,32 @@ if TYPE_CHECKING:
     from kling_async.http.sessions import Sessions
     from kling_async.options import Timeouts
 
-__all__ = ["Transport", "broken_by", "retry_after"]
+__all__ = ["Transport", "retry_after"]
 
 log = logging.getLogger("kling_async.http")
 
 _ANSWER_MAX: Final = 32 * 1024 * 1024
+"""Bytes after decompression; the API's longest answer, a list page of 500 tasks, is far below."""
 _STREAM_FROM: Final = 512 * 1024
+"""Bytes from which a body is written piece by piece, so that other work gets its turn meanwhile."""
 _RETRY_AFTER_MAX: Final = 3600.0
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_AGENT: Final = f"kling-async/{__version__}"
+_USER_AGENT: Final = f"kling-async/{__version__}"
 
 
 class Transport:
-    """Sends requests of one account to one base URL."""
+    """Send requests of one account to one base URL.
+
+    Args:
+        sessions: Connections to send over.
+        signer: Provides the bearer token.
+        base_url: Without a slash at its end.
+        headers: Sent with every request beside ours, in place of ours of the same name.
+        hooks: Counts requests and bytes.
+
+    Raises:
+        ConfigurationError: A header cannot be sent.
+    """
 
     def __init__(
         self,
@@ -73,11 +87,11 @@ class Transport:
         for name, value in (headers or {}).items():
             if not _HEADER_NAME.fullmatch(name) or any(c in value for c in "\r\n\0"):
                 raise ConfigurationError(f"headers[{name!r}]: one line, and a name of letters, digits and -")
-        self._headers = {"User-Agent": _AGENT, "Accept": "application/json", **(headers or {})}
+        self._headers = {"User-Agent": _USER_AGENT, "Accept": "application/json", **(headers or {})}
 
     @property
     def unified(self) -> bool:
-        """Whether ``/tasks`` may be asked: it takes an API key, no signed token."""
+        """Whether the unified ``/tasks`` may be queried: it accepts an API key, no signed token."""
         return not self._signer.renewable
 
     async def create(
@@ -90,7 +104,16 @@ class Transport:
         timeouts: Timeouts,
         about: Sequence[Subject] = (),
     ) -> CreateVerdict:
-        """Send a create; a refused token is signed anew and sent once more."""
+        """Send a create; after a refused token (1003, 1004) sign anew and send once more.
+
+        Args:
+            path: Below the base URL.
+            body: JSON.
+            endpoint: Name of the endpoint, for the record of the task.
+            external_task_id: The id in the body, for errors.
+            timeouts: Bounds of the exchange.
+            about: The create, for the log.
+        """
         renewable = self._signer.renewable
         while True:
             outcome = await self.exchange(
@@ -101,7 +124,7 @@ class Transport:
             )
             if not isinstance(verdict, NewToken):
                 return verdict
-            self._renew(verdict)
+            self._renew_token(verdict)
             renewable = False
 
     async def read(
@@ -115,16 +138,16 @@ class Transport:
         kind: RequestKind = "other",
         about: Sequence[Subject] = (),
     ) -> ReadVerdict:
-        """Send what may be repeated freely; a refused token is signed anew and sent once more.
+        """Send a request that is harmless to repeat; after a refused token sign anew and send once more.
 
         Args:
             method: GET, as a rule.
             path: Below the base URL.
-            timeouts: How long it may take.
+            timeouts: Bounds of the exchange.
             params: The query.
             body: JSON.
-            kind: What it is for, to be counted by.
-            about: The tasks it is about, for the log.
+            kind: Purpose of the request, by which it is counted.
+            about: The tasks it concerns, for the log.
         """
         renewable = self._signer.renewable
         while True:
@@ -136,10 +159,10 @@ class Transport:
                 self._hooks.retried()
             if not isinstance(verdict, NewToken):
                 return verdict
-            self._renew(verdict)
+            self._renew_token(verdict)
             renewable = False
 
-    def _renew(self, verdict: NewToken) -> None:
+    def _renew_token(self, verdict: NewToken) -> None:
         self._signer.renew(self.sessions.scope.now(), verdict.date)
 
     async def exchange(
@@ -153,11 +176,8 @@ class Transport:
         kind: RequestKind = "other",
         about: Sequence[Subject] = (),
     ) -> ExchangeOutcome:
-        """Send one request; return what came of it, whatever it was.
-
-        What is no GET goes over connections that are never old: the HTTP library repeats a GET on a dying
-        one, but nothing else.
-        """
+        """Send one request; return its outcome and never raise what the wire did."""
+        # all but GETs go over connections with a short keep-alive: aiohttp repeats only GETs on a dying one
         session = await self.sessions.get("reads" if method == "GET" else "creates")
         self._hooks.sending(kind, len(body or b""))
         begun = self.sessions.scope.time()
@@ -165,9 +185,10 @@ class Transport:
         if not isinstance(outcome, Answer):
             self._hooks.unanswered()
         if log.isEnabledFor(logging.DEBUG):
-            known = facts(*about) | {"request_id": getattr(outcome, "request_id", "")}
-            words = method, path.partition("?")[0], _word(outcome), self.sessions.scope.time() - begun
-            log.debug("%s %s: %s in %.3f s", *words, extra=known)
+            seconds = self.sessions.scope.time() - begun
+            extra = facts(*about) | {"request_id": getattr(outcome, "request_id", "")}
+            parts = method, path.partition("?")[0], _summary(outcome), seconds
+            log.debug("%s %s: %s in %.3f s", *parts, extra=extra)
         return outcome
 
     async def _send(
@@ -185,7 +206,7 @@ class Transport:
         data: Any = body
         if body is not None:
             headers["Content-Type"] = "application/json"
-            if len(body) > _STREAM_FROM:  # written piece by piece, so the loop goes on
+            if len(body) > _STREAM_FROM:
                 data = io.BytesIO(body)
         read, total = timeouts.grown(len(body or b""))
         try:
@@ -200,16 +221,15 @@ class Transport:
                 timeout=aiohttp.ClientTimeout(total=total, connect=timeouts.connect, sock_read=read),
                 **self.sessions.per_request(self.base_url),
             ) as response:
-                answer = await _body(response)
+                answer = await _read_body(response)
                 self._hooks.received(len(answer or b""))
                 return _outcome(response, answer, token)
-        except (TimeoutError, aiohttp.ClientError, OSError, RuntimeError) as error:
-            broken = broken_by(error)  # a RuntimeError: the session or stream was closed under it
-        return broken
+        except WIRE_ERRORS as error:
+            return broken_by(error)
 
 
-def _word(outcome: ExchangeOutcome) -> str:
-    """Say in a few words what came, and nothing of its contents."""
+def _summary(outcome: ExchangeOutcome) -> str:
+    """Describe an outcome for the log without its contents."""
     match outcome:
         case Answer(status, code):
             return f"HTTP {status}, code {code}"
@@ -219,8 +239,8 @@ def _word(outcome: ExchangeOutcome) -> str:
             return reason
 
 
-async def _body(response: aiohttp.ClientResponse) -> bytes | None:
-    """Read a whole answer; None if it is larger than any the API gives."""
+async def _read_body(response: aiohttp.ClientResponse) -> bytes | None:
+    """Read a whole answer; None if it is larger than `_ANSWER_MAX`."""
     body = bytearray()
     while chunk := await response.content.readany():
         body += chunk
@@ -231,42 +251,46 @@ async def _body(response: aiohttp.ClientResponse) -> bytes | None:
 
 def _outcome(response: aiohttp.ClientResponse, body: bytes | None, token: str) -> ExchangeOutcome:
     status, headers = response.status, response.headers
-    wait = retry_after(headers.get("Retry-After"))
+    pause = retry_after(headers.get("Retry-After"))
     if body is None:
-        return Garbled(status, "the answer is larger than 32 MiB", "", "", wait)
+        return Garbled(status, "the answer is larger than 32 MiB", "", "", pause)
     if not body.strip():
-        return Garbled(status, "the answer is empty", "", "", wait)
+        return Garbled(status, "the answer is empty", "", "", pause)
     try:
         envelope = decode_envelope(body)
     except msgspec.DecodeError:
         found = _REQUEST_ID.search(body[:4096])
         request_id = "" if found is None else found[1].decode("ascii")
-        return Garbled(status, "the answer is not of the API's form", _excerpt(body, token), request_id, wait)
+        return Garbled(
+            status, "the answer is not of the API's form", _excerpt(body, token), request_id, pause
+        )
     return Answer(
         http_status=status,
         code=envelope.code,
-        message=_words(envelope.message or "", token),
+        message=_safe_message(envelope.message or "", token),
         request_id=(envelope.request_id or "")[:100],
         data=bytes(envelope.data),
-        date=_date(headers.get("Date")),
-        retry_after=wait,
+        date=_timestamp(headers.get("Date")),
+        retry_after=pause,
     )
 
 
 _REQUEST_ID: Final = re.compile(rb'"request_id"\s*:\s*"([A-Za-z0-9._:-]{1,100})"')
-_USUAL: Final = ("SUCCEED", "")
+_SUCCESS_MESSAGES: Final = ("SUCCEED", "")
 
 
-def _words(message: str, token: str) -> str:
-    return message if message in _USUAL else redact(message.replace(token, "..."))[:500]
+def _safe_message(message: str, token: str) -> str:
+    """Return the server's message without secrets that it may echo; that of a success needs no search."""
+    return message if message in _SUCCESS_MESSAGES else redact(message.replace(token, "..."))[:500]
 
 
 def _excerpt(body: bytes, token: str) -> str:
+    """Return the beginning of an unreadable answer without secrets."""
     return redact(body[:2000].decode("utf-8", "replace").replace(token, "..."))[:200]
 
 
-@functools.lru_cache(maxsize=8)  # all answers of one second have the same
-def _date(header: str | None) -> float | None:
+@functools.lru_cache(maxsize=8)  # all answers of one second have the same Date, which is slow to parse
+def _timestamp(header: str | None) -> float | None:
     if not header:
         return None
     try:
@@ -276,7 +300,10 @@ def _date(header: str | None) -> float | None:
 
 
 def retry_after(header: str | None) -> float | None:
-    """Return the seconds of a Retry-After header; a date is not used by this API and counts as absent."""
+    """Return the seconds of a Retry-After header, at most 3600; None if it is absent or a date.
+
+    This API sends no dates there.
+    """
     try:
         seconds = float(header or "nan")
     except ValueError:
@@ -284,29 +311,3 @@ def retry_after(header: str | None) -> float | None:
     if not math.isfinite(seconds) or seconds < 0:
         return None
     return min(seconds, _RETRY_AFTER_MAX)
-
-
-def broken_by(error: BaseException) -> Broken:  # noqa: PLR0911 - a table
-    """Say in our words what an exception of the HTTP library means, and whether anything was sent."""
-    match error:
-        case aiohttp.ClientConnectorDNSError():
-            return Broken(False, f"cannot find the host {error.host}")
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return Broken(False, f"no TLS connection to {error.host}; is its certificate to be trusted?")
-        case aiohttp.ClientConnectorError():
-            reason = error.os_error.strerror or type(error.os_error).__name__
-            return Broken(False, f"cannot connect to {error.host}:{error.port}: {reason}")
-        case aiohttp.ConnectionTimeoutError():
-            return Broken(False, "no connection in time")
-        case aiohttp.ClientHttpProxyError():
-            return Broken(False, f"the proxy refused (HTTP {error.status})")
-        case aiohttp.InvalidURL():
-            return Broken(False, "the address of the API or of its proxy is not a URL")
-        case aiohttp.ServerTimeoutError() | TimeoutError():
-            return Broken(True, "no answer in time")
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | aiohttp.ClientOSError():
-            return Broken(True, "the connection was cut before the whole answer came")
-        case aiohttp.ClientResponseError():
-            return Broken(True, "what came is not HTTP")
-        case _:
-            return Broken(True, "the exchange failed")

@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 from yarl import URL
 
-from kling_async.http.addresses import address_of, is_public, wrong_address
+from kling_async.http.addresses import address_of, is_loopback, is_public, wrong_address
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_which_addresses_files_may_come_from(text: str, local: bool, good: bool)
 )
 def test_a_reference_is_relative_to_where_it_was_seen(where: str, leads_to: str) -> None:
     """As redirects hold them."""
-    assert address_of(where, seen_from=URL("https://a.example:81/b/c?d=e")) == URL(leads_to)
+    assert address_of(where, base=URL("https://a.example:81/b/c?d=e")) == URL(leads_to)
 
 
 @pytest.mark.parametrize(
@@ -103,3 +103,16 @@ def test_a_reference_is_relative_to_where_it_was_seen(where: str, leads_to: str)
 def test_what_is_no_address(text: str) -> None:
     """Nothing is made of it, and it is called what it is."""
     assert wrong_address(address_of(text), local=True) == "the result's address is not a URL"
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        *(("localhost", True), ("a.localhost", True), ("127.0.0.1", True), ("127.255.255.254", True)),
+        *(("::1", True), ("0.0.0.0", False), ("::", False), ("192.168.0.1", False)),
+        *(("localhost.example", False), ("", False)),
+    ],
+)  # fmt: skip
+def test_loopback_is_this_machine_only(host: str, local: bool) -> None:
+    """The names and addresses that never leave the machine."""
+    assert is_loopback(host) is local

@@ -19,7 +19,6 @@ from kling_async.http.auth import (
     KeyPair,
     Signer,
     base_url_from,
-    is_loopback,
     signer_from,
 )
 
@@ -362,16 +361,3 @@ def test_the_argument_wins_over_the_variable() -> None:
     assert base_url_from(None, env) == base_url_from("", env) == "https://env.example"
     with pytest.raises(ConfigurationError):
         base_url_from(None, {"KLING_BASE_URL": "http://env.example"})
-
-
-@pytest.mark.parametrize(
-    ("host", "local"),
-    [
-        *(("localhost", True), ("a.localhost", True), ("127.0.0.1", True), ("127.255.255.254", True)),
-        *(("::1", True), ("0.0.0.0", False), ("::", False), ("192.168.0.1", False)),
-        *(("localhost.example", False), ("", False)),
-    ],
-)  # fmt: skip
-def test_loopback_is_this_machine_only(host: str, local: bool) -> None:
-    """The names and addresses that never leave the machine."""
-    assert is_loopback(host) is local

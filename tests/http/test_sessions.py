@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from aiohttp.abc import ResolveResult
 
-    from kling_async.http.sessions import Kind
+    from kling_async.http.sessions import SessionKind
 
-KINDS: tuple[Kind, ...] = ("reads", "creates", "files", "proxied files")
+KINDS: tuple[SessionKind, ...] = ("reads", "creates", "files", "proxied files")
 
 
 @contextlib.asynccontextmanager
@@ -57,11 +57,11 @@ def connector_of(session: aiohttp.ClientSession) -> aiohttp.TCPConnector:
 async def test_sessions_are_made_when_first_needed_one_a_kind() -> None:
     """Nothing is opened by making a client; each kind of request has one session and one connector."""
     async with opened() as sessions:
-        assert sessions._open == {} and not module._keepers
+        assert sessions._open == {} and not module._closers
         first = [await sessions.get(kind) for kind in KINDS]
         assert [await sessions.get(kind) for kind in KINDS] == first
         assert len({id(connector_of(session)) for session in first}) == len(KINDS)
-        assert len(module._keepers) == 1
+        assert len(module._closers) == 1
 
 
 @pytest.mark.anyio
@@ -70,7 +70,7 @@ async def test_closing_closes_all_and_forgets_them() -> None:
     async with opened() as sessions:
         first = [await sessions.get(kind) for kind in KINDS]
     assert all(session.closed for session in first)
-    assert not module._keepers
+    assert not module._closers
     await sessions.close()
 
 
@@ -82,7 +82,7 @@ async def test_a_session_that_somebody_closed_is_replaced() -> None:
         await first.close()
         second = await sessions.get("reads")
         assert second is not first and not second.closed
-        assert len(module._keepers) == 1
+        assert len(module._closers) == 1
     assert second.closed
 
 
@@ -184,7 +184,7 @@ async def test_an_injected_session_is_used_for_the_api_and_not_closed() -> None:
         async with pair(client={"session": mine}) as (emu, client):
             await client.submit(clip())
             assert len(emu.ledger.creates) == 1
-        assert not mine.closed and not module._keepers
+        assert not mine.closed and not module._closers
 
 
 @pytest.mark.anyio
@@ -262,7 +262,7 @@ def test_a_loop_that_ends_closes_its_sessions_and_the_next_gets_its_own() -> Non
     sessions = Sessions(LoopScope(lambda: 0.0))
     first, second = (asyncio.run(sessions.get("reads")) for _ in range(2))
     assert first is not second
-    assert first.closed and second.closed and not module._keepers
+    assert first.closed and second.closed and not module._closers
 
 
 PROGRAM = """
@@ -292,7 +292,7 @@ async def main(number):
 
 for number in range(2):
     asyncio.run(main(number))
-    assert not sessions._keepers
+    assert not sessions._closers
 del client
 gc.collect()
 print("done")

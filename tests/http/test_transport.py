@@ -39,8 +39,9 @@ from kling_async.errors import (
 )
 from kling_async.events import Hooks
 from kling_async.http.auth import ApiKey, KeyPair
+from kling_async.http.failures import broken_by
 from kling_async.http.sessions import Sessions
-from kling_async.http.transport import Transport, broken_by
+from kling_async.http.transport import Transport
 from kling_async.runtime.loop import LoopScope
 from tests.wiretap import CERTIFICATE, CUT, HANG, code, free_port, raw, server_tls, serving
 
