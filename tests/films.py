@@ -60,7 +60,7 @@ class Fetcher:
         *,
         tries: int = 1,
         source: str = "s",
-        places: asyncio.Semaphore | None = None,
+        slots: asyncio.Semaphore | None = None,
     ) -> Fetched:
         return await fetch(
             self._sessions,
@@ -71,7 +71,7 @@ class Fetcher:
             retry=Retry(max_tries=tries),
             rng=random.Random(7),
             task_id="77",
-            places=places,
+            slots=slots,
         )
 
     async def fails(self, folder: Path, url: str = "", *, tries: int = 1) -> DownloadError:

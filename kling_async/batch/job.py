@@ -280,7 +280,7 @@ class JobRun:
             values,
             watermarked=wishes.watermarked,
             sidecar=wishes.sidecar,
-            places=wishes.places,
+            slots=wishes.places,
         )
         return tuple(JournaledFile(str(file.path.relative_to(wishes.folder)), file.size) for file in stored)
 

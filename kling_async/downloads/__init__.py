@@ -1,7 +1,10 @@
-"""The files of a task's result: fetched, resumed, checked and stored under safe names.
+"""Download the files of a task's result: named, resumed, checked, stored whole or not at all.
 
-`result_files` stores all files of one task, `fetch` gets one address, `partial` keeps what broke off,
-`naming` makes file names, `ranges` decides what an answer to a range request means and is pure.
+`result_files` stores all files of one task and renews addresses that have died, `fetch` downloads one file,
+`partial` keeps the part of a file that is still coming, `ranges` decides which bytes to request and what an
+answer means (pure), `naming` makes file names from a template.
 
-From outside: `result_files.fetch_all` and `naming.Template`. A task's record goes in, paths come out.
+From outside: `result_files.fetch_all`, with a `naming.Template`. A task that succeeded goes in, paths and
+sizes come out; on the way down `result_files` calls `fetch`, which calls `partial` in threads. Downloads use
+the client's sessions, clock and slots through the Protocol `DownloadContext`; nothing here knows the engine.
 """

@@ -1,4 +1,4 @@
-"""One result file, from its address to the disk: whole or not at all, gone on with where it broke off."""
+"""Download one result file, from its address to the disk: whole or not at all, resumed where it broke off."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from kling_async.downloads.partial import Partial
 from kling_async.downloads.ranges import (
     NOTHING,
     LocalPart,
+    LocalState,
     Rejected,
     Remainder,
     StartOver,
@@ -22,7 +23,7 @@ from kling_async.downloads.ranges import (
 )
 from kling_async.errors import DownloadError
 from kling_async.http.addresses import address_of, wrong_address
-from kling_async.http.failures import broken_by
+from kling_async.http.failures import broken_by, value_or_error
 from kling_async.http.retry import with_retries
 from kling_async.http.transport import retry_after
 from kling_async.runtime.loop import in_thread
@@ -43,23 +44,24 @@ T = TypeVar("T")
 
 _REDIRECTS_MAX: Final = 3
 _FILE_MAX: Final = 4 * 1024**3
-_CHUNK: Final = 1024**2
-_ONWARD: Final = 64 * 1024
-"""Bytes more than ever before that make the count of tries start anew: fewer would let it go on for ever."""
-_SLOWEST: Final = 1024
-"""Bytes a second, averaged over a minute, below which a connection is given up."""
-_MINUTE: Final = 60.0
+_WRITE_SIZE: Final = 1024**2
+"""Bytes collected before a thread writes them."""
+_PROGRESS_MIN: Final = 64 * 1024
+"""Bytes beyond the furthest attempt that start the count of attempts anew: fewer might never end."""
+_RATE_MIN: Final = 1024
+"""Bytes per second, averaged over `_RATE_PERIOD`, below which a connection is given up."""
+_RATE_PERIOD: Final = 60.0
 _CUT: Final = "the connection was cut before the whole answer came"
 _SLOW: Final = "less than 1 KiB came a second"
 
 
 class Fetched(NamedTuple):
-    """A file that is in its place."""
+    """A file stored under its final name."""
 
     size: int
-    """In bytes."""
+    """Bytes."""
     fresh: bool
-    """False: it was there before, and only compared."""
+    """False: the file was there before and only compared."""
 
 
 async def fetch(
@@ -72,49 +74,49 @@ async def fetch(
     retry: Retry,
     rng: random.Random,
     task_id: str,
-    places: asyncio.Semaphore | None = None,
+    slots: asyncio.Semaphore | None = None,
 ) -> Fetched:
     """Store the file at ``url`` as ``target``, unless it is there already.
 
-    What came before a cut is kept beside it, for this call's next attempt and for later calls. A connection
-    over which less than 1 KiB a second comes, averaged over a minute, counts as cut. A file that is there is
-    the same if its length, its first 64 KiB and its last 4 KiB are.
+    Bytes received before a cut are kept beside it, for the next attempt of this call and for later calls. A
+    connection that brings less than 1 KiB per second, averaged over a minute, counts as cut. A file that is
+    there counts as the same if its length, its first 64 KiB and its last 4 KiB are.
 
     Args:
-        sessions: To fetch with.
-        url: Where it is; not to be trusted.
-        target: Where it shall be; its folder is made.
-        source: Names the file, whatever its address is.
+        sessions: Connections to fetch over.
+        url: Address of the file; not trusted.
+        target: Path of the file; its folder is made.
+        source: Name of the file that stays the same when its address is renewed.
         timeouts: ``connect`` and ``read`` bind.
-        retry: How often to go on after a cut or a server's trouble, counted from the last attempt that
-            brought more of the file. No pause is longer than its ``cap``, whatever the server asks for.
+        retry: Number of attempts after a cut or a server's trouble, counted from the last one that brought
+            more of the file. No pause is longer than its ``cap``, whatever the server asks for.
         rng: Source of jitter.
-        task_id: For errors.
-        places: Bounds how many attempts there are at once; no place is held during a pause.
+        task_id: Id of the task, for errors.
+        slots: Bound on simultaneous attempts; a pause between two attempts holds no slot.
 
     Raises:
         DownloadError: The address is not acceptable, the server refused, something else came, or the file
             could not be written.
     """
-    wanted = _Wanted(sessions, url, target, source, timeouts, retry, task_id)
-    most: int | None = None
+    wanted = _FileRequest(sessions, url, target, source, timeouts, retry, task_id)
+    furthest: int | None = None
 
     async def once() -> Fetched | Again:
-        nonlocal most
-        async with nullcontext() if places is None else places:
+        nonlocal furthest
+        async with nullcontext() if slots is None else slots:
             attempt = _Attempt(wanted)
             outcome = await attempt.run()
-        if most is None:
-            most = attempt.before
-        if isinstance(outcome, Again) and attempt.after >= most + _ONWARD:
-            most, outcome = attempt.after, outcome._replace(onward=True)
+        if furthest is None:
+            furthest = attempt.bytes_before
+        if isinstance(outcome, Again) and attempt.bytes_after >= furthest + _PROGRESS_MIN:
+            furthest, outcome = attempt.bytes_after, outcome._replace(onward=True)
         return outcome
 
     return await with_retries(once, retry=retry, rng=rng)
 
 
-class _Wanted(NamedTuple):
-    """What `fetch` was asked for."""
+class _FileRequest(NamedTuple):
+    """The arguments of `fetch` that every attempt needs."""
 
     sessions: Sessions
     url: str
@@ -126,142 +128,142 @@ class _Wanted(NamedTuple):
 
 
 class _Attempt:
-    """One attempt to get what is missing of a file."""
+    """One attempt to fetch the missing bytes of a file."""
 
-    def __init__(self, wanted: _Wanted) -> None:
+    def __init__(self, wanted: _FileRequest) -> None:
         self._wanted = wanted
         self._part = Partial(wanted.target, wanted.source)
         self._loop = wanted.sessions.scope.enter()
-        self.before = 0
-        """Bytes that were on disk to be gone on with when it began."""
-        self.after = 0
-        """And when it broke off."""
-        self._keep = True
-        self._anew: Whole | None = None
-        """What comes from its first byte on, as long as none of it is on disk."""
-        self._held: list[bytes] = []
-        """What came and is not on disk."""
+        self.bytes_before = 0
+        """Resumable bytes on disk when the attempt began."""
+        self.bytes_after = 0
+        """Resumable bytes on disk when it broke off."""
+        self._keep_part = True
+        self._unwritten_file: Whole | None = None
+        """The file that is being received from its first byte on, as long as none of it is on disk."""
+        self._buffer: list[bytes] = []
+        """Chunks received and not yet on disk."""
 
     def _error(self, text: str, status: int = 0) -> DownloadError:
         return DownloadError(text, task_id=self._wanted.task_id, http_status=status)
 
     async def run(self) -> Fetched | Again:
-        """See what is there, get the rest, and leave nothing behind but what can be gone on with."""
+        """Look at the disk, fetch the missing bytes, and leave nothing behind but a resumable part."""
         try:
-            here = await self._on_disk(self._part.open)
-            self.before = _to_go_on_with(here)
-            outcome: Fetched | Again | LocalPart = here
+            local = await self._in_thread(self._part.open)
+            self.bytes_before = local.resumable
+            outcome: Fetched | Again | LocalPart = local
             while isinstance(outcome, LocalPart):
-                outcome = await self._try(outcome)
+                outcome = await self._request(outcome)
             return outcome
         finally:
             if not self._part.closed:
-                await in_thread(self._loop, partial(self._part.close, keep=self._keep))
+                await in_thread(self._loop, partial(self._part.close, keep=self._keep_part))
 
     # -- on disk
 
-    async def _on_disk(self, work: Callable[..., T], *arguments: Any) -> T:
-        try:
-            return await in_thread(self._loop, work, *arguments)
-        except OSError as error:
-            failure = DownloadError.writing(self._part.target, error, self._wanted.task_id)
-        self._keep = False  # it may be the room that it takes
-        raise failure
+    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        result = await value_or_error(in_thread(self._loop, work, *arguments), OSError)
+        if isinstance(result, OSError):
+            self._keep_part = False  # the disk may be full, and the part gives its room back
+            raise DownloadError.writing(self._part.target, result, self._wanted.task_id)
+        return result
 
-    async def _write(self, step: Callable[[list[bytes]], None], *, last: bool = False) -> None:
-        """Put what came on disk."""
-        chunks, self._held = self._held, []
-        anew, self._anew = self._anew, None
-        if anew is not None and last:
-            anew = Whole(None)  # no note is needed of what is complete
-        await self._on_disk(self._written, step, chunks, anew)
+    async def _write_buffer(self, step: Callable[[list[bytes]], None], *, last: bool = False) -> None:
+        """Hand the buffer to ``step``, which appends or publishes it."""
+        chunks, self._buffer = self._buffer, []
+        begun, self._unwritten_file = self._unwritten_file, None
+        if begun is not None and last:
+            begun = Whole(None)  # a file that is complete at once needs no note to resume it by
+        await self._in_thread(self._write, step, chunks, begun)
 
-    def _written(self, step: Callable[[list[bytes]], None], chunks: list[bytes], anew: Whole | None) -> None:
-        if anew is not None:
-            self._part.begin(anew)
+    def _write(self, step: Callable[[list[bytes]], None], chunks: list[bytes], begun: Whole | None) -> None:
+        if begun is not None:
+            self._part.begin(begun)
         step(chunks)
 
     # -- on the wire
 
-    async def _try(self, here: LocalPart) -> Fetched | Again | LocalPart:
-        """Ask for what is not here; return what came of it, or what to ask for instead."""
-        unusable = False
-        try:
-            return await self._get(here)
-        except aiohttp.InvalidURL:
-            unusable, reason = True, "the result's address, or the proxy's, is not one to connect to"
-        except _TooSlow:
-            reason = _SLOW
-        except (TimeoutError, aiohttp.ClientError) as error:
-            reason = broken_by(error).reason
-        except RuntimeError:  # aiohttp's word for a connection that closes between two chunks
-            reason = _CUT
-        if unusable:
-            raise self._error(reason)
-        return await self._broken(reason)
+    async def _request(self, local: LocalPart) -> Fetched | Again | LocalPart:
+        """Request the bytes that are not on disk; return the outcome, or what to request instead."""
+        kinds = (aiohttp.ClientError, TimeoutError, RuntimeError, _TooSlow)
+        outcome = await value_or_error(self._follow_redirects(local), kinds)
+        match outcome:
+            case aiohttp.InvalidURL():
+                raise self._error("the result's address, or the proxy's, is not one to connect to")
+            case aiohttp.ClientError() | TimeoutError():
+                return await self._broke_off(broken_by(outcome).reason)
+            case _TooSlow():
+                return await self._broke_off(_SLOW)
+            case Exception():  # RuntimeError: aiohttp's word for a connection that closes between two chunks
+                return await self._broke_off(_CUT)
+            case _:
+                return outcome
 
-    async def _broken(self, reason: str) -> Again:
-        if self._held:
-            await self._write(self._part.append)
-        self.after = _to_go_on_with(await self._on_disk(self._part.here))
+    async def _broke_off(self, reason: str) -> Again:
+        """Write the bytes received so far and have the attempt repeated."""
+        if self._buffer:
+            await self._write_buffer(self._part.append)
+        self.bytes_after = (await self._in_thread(self._part.local_part)).resumable
         return Again(self._error(f"the download broke off: {reason}"))
 
-    async def _get(self, here: LocalPart) -> Fetched | Again | LocalPart:
+    async def _follow_redirects(self, local: LocalPart) -> Fetched | Again | LocalPart:
         sessions, timeouts = self._wanted.sessions, self._wanted.timeouts
         limits = aiohttp.ClientTimeout(total=None, connect=timeouts.connect, sock_read=timeouts.read)
         url = address_of(self._wanted.url)
         for _ in range(_REDIRECTS_MAX + 1):
             if wrong := wrong_address(url, local=sessions.local_files):
                 raise self._error(wrong)
-            session, settings = await sessions.for_file(url)
+            session, options = await sessions.for_file(url)
             async with session.get(
                 url,
-                headers=range_headers(here),
+                headers=range_headers(local),
                 timeout=limits,
-                allow_redirects=False,
+                allow_redirects=False,  # every hop is judged before it is connected to
                 raise_for_status=False,
-                **settings,
+                **options,
             ) as response:
-                where = response.headers.get("Location")
-                if response.status not in (301, 302, 303, 307, 308) or not where:
-                    return await self._receive(response, here)
-            url = address_of(where, base=url)
+                location = response.headers.get("Location")
+                if response.status not in (301, 302, 303, 307, 308) or not location:
+                    return await self._receive(response, local)
+            url = address_of(location, base=url)
         raise self._error(f"more than {_REDIRECTS_MAX} redirects")
 
     async def _receive(
-        self, response: aiohttp.ClientResponse, here: LocalPart
+        self, response: aiohttp.ClientResponse, local: LocalPart
     ) -> Fetched | Again | LocalPart:
         body = _Body(response.content, self._loop.time)
-        match judge_file(response.status, response.headers, here):
-            case Rejected(reason, passing):
+        match judge_file(response.status, response.headers, local):
+            case Rejected(reason, temporary):
                 error = self._error(reason, response.status)
-                if not passing:
+                if not temporary:
                     raise error
                 pause = retry_after(response.headers.get("Retry-After"))
                 return Again(error, None if pause is None else min(pause, self._wanted.retry.cap))
             case StartOver():
                 return NOTHING
             case Remainder():
-                return await self._go_on(body, here)
+                return await self._compare(body, local)
             case Whole(total) as whole:
                 self._check_size(total or 0)
-                self._held = [await self._begun(body)]
-                self._anew = whole
-                return await self._stream(body, 0, total)
+                self._buffer = [await self._read_head(body)]
+                self._unwritten_file = whole
+                return await self._store(body, 0, total)
 
-    async def _go_on(self, body: _Body, here: LocalPart) -> Fetched | Again | LocalPart:
-        """Compare what is here, and take what is behind it."""
-        overlap = await body.first(len(here.tail))
-        if overlap[: len(here.tail)] != here.tail:
+    async def _compare(self, body: _Body, local: LocalPart) -> Fetched | Again | LocalPart:
+        """Compare the overlap; then store the bytes behind a part, or compare the head of a complete file."""
+        overlap = len(local.tail)
+        received = await body.read_at_least(overlap)
+        if received[:overlap] != local.tail:
             return NOTHING
-        if here.etag:
-            self._held = [overlap[len(here.tail) :]]
-            return await self._stream(body, here.size, here.total)
-        return here.beginning if here.head else Fetched(here.total, fresh=False)
+        if local.state is LocalState.PARTIAL:
+            self._buffer = [received[overlap:]]
+            return await self._store(body, local.size, local.total)
+        return local.beginning if local.head else Fetched(local.total, fresh=False)
 
-    async def _begun(self, body: _Body) -> bytes:
-        """Return the first bytes of a file, after a look at them."""
-        head = await body.first(HEAD)
+    async def _read_head(self, body: _Body) -> bytes:
+        """Return the first bytes of a file, after judging its format by them."""
+        head = await body.read_at_least(HEAD)
         if not head:
             raise self._error("the file is empty", 200)
         suffix = self._wanted.target.suffix
@@ -269,68 +271,66 @@ class _Attempt:
             raise self._error(f"the file's server sent {wrong}, not a {suffix} file", 200)
         return head
 
-    async def _stream(self, body: _Body, have: int, total: int | None) -> Fetched | Again:
-        """Take the bytes behind the first ``have``, some of which are held already."""
-        held = sum(map(len, self._held))
-        size = have + held
-        while chunk := await body.some():
-            self._held.append(chunk)
-            held += len(chunk)
+    async def _store(self, body: _Body, offset: int, total: int | None) -> Fetched | Again:
+        """Write the body behind the first ``offset`` bytes; its first bytes are in the buffer already."""
+        buffered = sum(map(len, self._buffer))
+        size = offset + buffered
+        while chunk := await body.read():
+            self._buffer.append(chunk)
+            buffered += len(chunk)
             size += len(chunk)
             self._check_size(size)
-            if held >= _CHUNK:
-                await self._write(self._part.append)
-                held = 0
+            if buffered >= _WRITE_SIZE:
+                await self._write_buffer(self._part.append)
+                buffered = 0
         if total is not None and size != total:
-            return await self._broken(_CUT)
+            return await self._broke_off(_CUT)
         self._check_size(size)
-        await self._write(self._part.publish, last=True)
+        await self._write_buffer(self._part.publish, last=True)
         return Fetched(size, fresh=True)
 
     def _check_size(self, size: int) -> None:
         if size > _FILE_MAX:
-            self._keep = False
+            self._keep_part = False
             raise self._error("the file is larger than 4 GiB")
 
 
 class _TooSlow(Exception):
-    """Not worth waiting for."""
+    """The body comes more slowly than `_RATE_MIN`."""
 
 
 class _Body:
-    """What comes, as long as it comes fast enough.
+    """Read a body that comes fast enough.
 
-    A server that sends a byte now and then would pass every limit on silence, and hold its place for days.
+    A server that sends a byte now and then keeps within every read timeout, and would hold its download slot
+    for days.
     """
 
     def __init__(self, content: aiohttp.StreamReader, time: Callable[[], float]) -> None:
         self._content = content
         self._time = time
-        self._since = time()
-        self._came = 0
+        self._period_start = time()
+        self._received = 0
+        """Bytes since the period began."""
 
-    async def some(self) -> bytes:
+    async def read(self) -> bytes:
         """Return the next bytes; none at the end.
 
         Raises:
-            _TooSlow: Too few came before these.
+            _TooSlow: The period that ends now brought too few.
         """
-        passed = self._time() - self._since
-        if passed >= _MINUTE:
-            if self._came < _SLOWEST * passed:
+        elapsed = self._time() - self._period_start
+        if elapsed >= _RATE_PERIOD:
+            if self._received < _RATE_MIN * elapsed:
                 raise _TooSlow
-            self._since, self._came = self._since + passed, 0
+            self._period_start, self._received = self._period_start + elapsed, 0
         chunk = await self._content.readany()
-        self._came += len(chunk)
+        self._received += len(chunk)
         return chunk
 
-    async def first(self, number: int) -> bytes:
-        """Return the first bytes, at least so many unless there are fewer."""
+    async def read_at_least(self, number: int) -> bytes:
+        """Return the next bytes, at least ``number`` unless the body ends before."""
         data = b""
-        while len(data) < number and (chunk := await self.some()):
+        while len(data) < number and (chunk := await self.read()):
             data += chunk
         return data
-
-
-def _to_go_on_with(here: LocalPart) -> int:
-    return here.size if here.etag else 0

@@ -1,11 +1,12 @@
-"""Names of the files of results: from a template, safe on every file system, the same in every run.
+"""Name the files of results: from a template, safe on every file system, the same in every run.
 
-A name is a function of what goes into it and of nothing else, so a later run finds what an earlier one
-stored. What a file system could confuse with something else (capitals, other spellings of a letter,
-characters it does not take, a text that is too long) is told apart by a hash at the end of the name.
+A name is a function of the values that go into it and of nothing else, so a later run finds the files of an
+earlier one. Values that a file system could confuse (capitals, other spellings of a letter, forbidden
+characters, a text that is too long) are distinguished by a hash at the end of the name.
 
-So are values that only look the same once they are joined: the second file of ``a`` and the only one of
-``a.1``. Every text is read back, in one way alone; whoever is read out of it has it, others get a hash.
+So are values that give the same text only when they are joined: the second file of key ``a`` and the only
+file of key ``a.1``. Every text parses back into values in exactly one way; these values own the plain text,
+all others get a hash.
 """
 
 from __future__ import annotations
@@ -29,103 +30,105 @@ if TYPE_CHECKING:
 __all__ = ["FIELDS", "Template"]
 
 FIELDS: Final = ("key", "index", "task_id", "endpoint", "name", "n")
-"""What a template may hold: the caller's name of the task; its position in a batch, else 0; the vendor's
-id; the endpoint's name; the file's name within its result, ``0`` or ``frontal``; its number there, from 0."""
+"""Fields of a template: the caller's name of the task; its position in a batch, else 0; the vendor's id; the
+endpoint's name; the file's name within its result, ``0`` or ``frontal``; its number there, from 0."""
 
-_LOOKS: Final = {
+_FIELD_PATTERNS: Final = {
     "key": ".*",
     "index": "[0-9]+(?:-[0-9a-f]{12})?",
     "task_id": "[0-9]+|[0-9a-z-]+",
+    # longest first: one endpoint's name may be the beginning of another's
     "endpoint": "|".join(re.escape(row.name) for row in sorted(TASKS, key=lambda row: -len(row.name))),
     "name": ".*",
     "n": "[0-9]+",
 }
-"""What the text of a field looks like when a name is read back, as a pattern; the longest that fits is taken.
-Whatever looks otherwise has a hash."""
-_NUMBERS: Final = "[0-9]{1,2}"
-_MARK: Final = "-watermarked"
+"""Patterns by which a text is parsed back into fields, each as long as fits; other values get a hash."""
+_SIBLING_NUMBER: Final = "[0-9]{1,2}"
+_WATERMARK_SUFFIX: Final = "-watermarked"
 _BYTES_MAX: Final = 200
-"""Of a whole name in UTF-8; the usual limit is 255, and parts and sidecars add to it."""
-_HASHED: Final = re.compile(r"\+[a-z2-7]{12}\Z")
+"""Length of a whole name in UTF-8; the usual limit is 255, and parts and sidecars add to a name."""
+_LOOKS_HASHED: Final = re.compile(r"\+[a-z2-7]{12}\Z")
 _FORBIDDEN: Final = frozenset('<>:"/\\|?*')
-_DEVICES: Final = frozenset(
+_WINDOWS_DEVICES: Final = frozenset(
     ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"]
     + [port + digit for port in ("COM", "LPT") for digit in "0123456789¹²³"]
 )
-"""Windows takes these for devices, whatever follows behind a dot."""
+"""Names that Windows takes for devices, whatever follows behind a dot."""
 
 
 class Template:
-    """How to name files: a text with ``FIELDS`` in braces, without suffix.
+    """Make file names from a text with ``FIELDS`` in braces, without suffix.
 
     Raises:
         RequestInvalid: A field is unknown, or the text around the fields cannot be part of a file's name.
     """
 
     def __init__(self, text: str) -> None:
-        self._pieces = tuple(_parsed(text))
+        self._pieces = tuple(_parse_template(text))
         self.fields = frozenset(field for _, field in self._pieces if field)
-        """Those it holds."""
-        self._adds = ""
-        """What comes between a name and the file's own, where several files need that."""
+        """Fields that the text holds."""
+        self._separator = ""
+        """Text between a name and the file's own name, added where a result has several files."""
         if not self.fields & {"name", "n"}:
-            self._adds = "." if self._pieces[-1][1] == "key" else "-"  # keys are often like scene-1
-        self._pattern = _pattern(self._pieces, self._adds)
+            self._separator = "." if self._pieces[-1][1] == "key" else "-"  # keys are often like scene-1
+        self._pattern = _pattern(self._pieces, self._separator)
 
     def names(
-        self, values: Mapping[str, str | int], files: Sequence[File], *, marked: bool = False
+        self, values: Mapping[str, str | int], files: Sequence[File], *, watermarked: bool = False
     ) -> list[str]:
         """Return the names of the files of one result, suffixes included.
 
-        No two are alike, and none is like that of a file that has other values in a field of the template.
+        All differ from each other, and from the names of files with other values in a field of the template.
 
         Args:
-            values: Of all fields but ``name`` and ``n``.
+            values: Values of all fields but ``name`` and ``n``.
             files: The files of the result.
-            marked: Whether they are the watermarked copies, which are named so.
+            watermarked: Whether they are the watermarked copies; their names say so.
         """
-        told = {(file.name.casefold(), file.suffix) for file in files}
-        apart = len(told) == len(files)
+        own_names = {(file.name.casefold(), file.suffix) for file in files}
+        distinct = len(own_names) == len(files)  # the vendor may leave out an index, or repeat one
         names: list[str] = []
         for n, file in enumerate(files):
-            own: dict[str, str | int] = {**values, "name": file.name if apart else str(n), "n": n}
+            own: dict[str, str | int] = {**values, "name": file.name if distinct else str(n), "n": n}
             texts: dict[str, str | None] = {field: str(own[field]) for field in self.fields}
-            if self._adds:
+            if self._separator:
                 texts["name"] = str(own["name"]) if len(files) > 1 else None
-            names.append(self._name(texts, file.suffix, marked=marked))
+            names.append(self._name(texts, file.suffix, watermarked=watermarked))
         return names
 
-    def _name(self, texts: Mapping[str, str | None], suffix: str, *, marked: bool) -> str:
-        """Put a name together; hash it if that lost anything, or if others have the same text."""
+    def _name(self, texts: Mapping[str, str | None], suffix: str, *, watermarked: bool) -> str:
+        """Join the fields; add a hash if cleaning lost anything, or if other values own the same text."""
         text = "".join(literal + (texts[field] or "" if field else "") for literal, field in self._pieces)
-        if self._adds and texts["name"] is not None:
-            text += f"{self._adds}{texts['name']}"
-        text += _MARK if marked else ""
+        if self._separator and texts["name"] is not None:
+            text += f"{self._separator}{texts['name']}"
+        text += _WATERMARK_SUFFIX if watermarked else ""
         room = _BYTES_MAX - len(suffix.encode())
         name = _clean(text, room)
-        own = self._is_read_from(text, texts, suffix, marked=marked)
+        owned = self._parses_back(text, texts, suffix, watermarked=watermarked)
         lossless = name == text and all(_is_plain(t) for t in texts.values() if t is not None)
-        if own and lossless and not _HASHED.search(_seen(text)):
+        if owned and lossless and not _LOOKS_HASHED.search(_fold(text)):
             return name + suffix
-        hashed = text.encode("utf-8", "surrogatepass") if own else _told(texts, marked=marked)
+        hashed = text.encode("utf-8", "surrogatepass") if owned else _encode(texts, watermarked=watermarked)
         mark = "+" + base64.b32encode(hashlib.sha256(hashed).digest()).decode().lower()[:12]
         return _clean(text, room - len(mark)) + mark + suffix
 
-    def _is_read_from(self, text: str, texts: Mapping[str, str | None], suffix: str, *, marked: bool) -> bool:
-        """Whether these are the texts of the fields that are found in a name's text, suffix left out."""
-        if len(text) > _BYTES_MAX or (not suffix and "." in text):  # that may be a suffix
+    def _parses_back(
+        self, text: str, texts: Mapping[str, str | None], suffix: str, *, watermarked: bool
+    ) -> bool:
+        """Tell whether a name's text, suffix left out, parses back into these fields."""
+        if len(text) > _BYTES_MAX or (not suffix and "." in text):  # a dot may begin what reads as a suffix
             return False
-        seen = _seen(text)
-        found = self._pattern.fullmatch(seen.removesuffix(_MARK))
+        folded = _fold(text)
+        found = self._pattern.fullmatch(folded.removesuffix(_WATERMARK_SUFFIX))
         return (
-            seen.endswith(_MARK) is marked
+            folded.endswith(_WATERMARK_SUFFIX) is watermarked
             and found is not None
-            and found.groupdict() == {field: t if t is None else _seen(t) for field, t in texts.items()}
+            and found.groupdict() == {field: t if t is None else _fold(t) for field, t in texts.items()}
         )
 
 
-def _parsed(text: str) -> Iterable[tuple[str, str]]:
-    """Yield pairs of text and the field behind it; at the end the field is empty."""
+def _parse_template(text: str) -> Iterable[tuple[str, str]]:
+    """Yield pairs of literal text and the field behind it; the last field may be empty."""
     try:
         parts = list(string.Formatter().parse(text))
     except ValueError as error:
@@ -144,35 +147,35 @@ def _invalid(text: str) -> RequestInvalid:
     return RequestInvalid("download", [Problem("name", text)])
 
 
-def _pattern(pieces: Iterable[tuple[str, str]], adds: str) -> re.Pattern[str]:
-    """Return what reads the fields out of a text as `_seen`; the name of one file of several comes last."""
+def _pattern(pieces: Iterable[tuple[str, str]], separator: str) -> re.Pattern[str]:
+    """Return the pattern that parses a folded text into fields; a sibling's name comes last."""
     parts: list[str] = []
     known: set[str] = set()
     for literal, field in pieces:
-        parts.append(re.escape(_seen(literal)))
+        parts.append(re.escape(_fold(literal)))
         if field:
-            parts.append(f"(?P={field})" if field in known else f"(?P<{field}>{_LOOKS[field]})")
+            parts.append(f"(?P={field})" if field in known else f"(?P<{field}>{_FIELD_PATTERNS[field]})")
             known.add(field)
-    if adds == ".":
-        parts[-1] = parts[-1].replace(".*", ".*?")  # a key that ends like the second of several has a hash
-        parts.append(f"(?:\\.(?P<name>{_NUMBERS}))?")
-    elif adds:
-        parts.append(f"(?:-(?P<name>{_LOOKS['name']}))??")  # rather not: scene-1 is a key
+    if separator == ".":
+        parts[-1] = parts[-1].replace(".*", ".*?")  # a.1 is the second file of a, so the key a.1 gets a hash
+        parts.append(f"(?:\\.(?P<name>{_SIBLING_NUMBER}))?")
+    elif separator:
+        parts.append(f"(?:-(?P<name>{_FIELD_PATTERNS['name']}))??")  # lazy: scene-1 is a key, not a sibling
     return re.compile("".join(parts), re.DOTALL)
 
 
-def _told(texts: Mapping[str, str | None], *, marked: bool) -> bytes:
-    """Return what only these texts of the fields give, and no text in UTF-8 does."""
-    return b"\xff" + json.dumps([marked, texts], sort_keys=True).encode()
+def _encode(texts: Mapping[str, str | None], *, watermarked: bool) -> bytes:
+    """Return bytes that only these fields give; no text in UTF-8 begins with 0xff."""
+    return b"\xff" + json.dumps([watermarked, texts], sort_keys=True).encode()
 
 
 def _clean(text: str, room: int) -> str:
-    """Return what of a text can stand in a file's name of so many bytes."""
+    """Return as much of a text as can stand in a file name of ``room`` bytes."""
     text = "".join("_" if _is_unsafe(char) else char for char in unicodedata.normalize("NFC", text))
     text = text.lstrip(" ")
     if text.startswith("."):
-        text = f"_{text[1:]}"  # else hidden, and like the name of a part
-    if text.partition(".")[0].rstrip().upper() in _DEVICES:
+        text = f"_{text[1:]}"  # a leading dot would hide the file and look like a part's name
+    if text.partition(".")[0].rstrip().upper() in _WINDOWS_DEVICES:
         text = f"_{text}"
     text = text.encode()[:room].decode(errors="ignore")
     return text.rstrip(" .") or "_"
@@ -182,13 +185,13 @@ def _is_unsafe(char: str) -> bool:
     return char in _FORBIDDEN or not char.isprintable()
 
 
-def _seen(text: str) -> str:
-    """Return what is left of a text where neither case nor spelling counts."""
+def _fold(text: str) -> str:
+    """Return a text as a file system sees it that ignores case and spelling."""
     return unicodedata.normalize("NFD", unicodedata.normalize("NFC", text).upper().casefold())
 
 
 def _is_plain(text: str) -> bool:
-    """Whether no other text looks the same to a file system that ignores case and spelling."""
+    """Tell whether no other text looks the same to a file system that ignores case and spelling."""
     return all(
         text == unicodedata.normalize("NFC", other)
         for other in (text, text.casefold(), text.upper().casefold())

@@ -1,6 +1,6 @@
-"""Files that are still coming: private parts that survive a crash and are gone on with by the next attempt.
+"""Keep the part of a file that is still coming: private, locked, and resumable after a crash.
 
-All in here is plain file work, done in threads by `kling_async.downloads.result_files`.
+Blocking file work only; `kling_async.downloads.fetch` runs all of it in threads.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ __all__ = ["Partial", "write_private"]
 
 _UMASK: Final = os.umask(0o077)  # it can only be read by setting it
 os.umask(_UMASK)
-_THERE: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-_OPEN: Final = _THERE | os.O_CREAT
-_WINDOWS: Final = sys.platform == "win32"
-_CHASES: Final = 10
-_OTHERS: Final = 8
-"""How many more parts of one file have names that are known beforehand, and so are found after a crash."""
+# O_NOFOLLOW, where the system has it: a link in the place of a part must not lead us elsewhere
+_OPEN_EXISTING: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_OPEN_OR_CREATE: Final = _OPEN_EXISTING | os.O_CREAT
+_WINDOWS: Final = sys.platform == "win32"  # where an open file can be neither renamed nor removed
+_LOCK_TRIES: Final = 10
+_EXTRA_PARTS: Final = 8
+"""Further parts of one file whose names are fixed, so that those left by a crash are found and removed."""
 
 
 class _Note(msgspec.Struct, frozen=True):
-    """What a part is the beginning of; lies beside it."""
+    """Stored beside a part: the content that the part is the beginning of."""
 
     source: str
     etag: str
@@ -44,83 +45,85 @@ class _Note(msgspec.Struct, frozen=True):
 
 
 class Partial:
-    """One file on its way to ``target``, by way of ``.<name>.part`` beside it, which only this user can read.
+    """Write one file by way of ``.<name>.part`` beside it, which only this user can read.
 
-    The part has a lock as long as somebody works on it; who comes second gets ``.<name>.1.part``, and so on.
-    What a crash left of those is not gone on with; whoever opens a part of the same file removes it. Methods
-    run one at a time; each may raise OSError.
+    The part is locked while somebody writes to it. A second writer gets ``.<name>.1.part``, and so on; what a
+    crash left of these is not resumed, and whoever opens a part of the same file removes it. Methods run one
+    at a time, in a thread; each may raise OSError.
 
     Args:
-        target: Where the whole file will be.
-        source: What it is the file of: a part of another source is not gone on with.
+        target: Path of the whole file.
+        source: Name of the file's origin: a part of another source is not resumed.
     """
 
     def __init__(self, target: Path, source: str) -> None:
         self.target = target
         self._source = source
-        self._path = self._named("")
+        self._path = self._part_path("")
         self._file: BinaryIO | None = None
         self._note: _Note | None = None
-        self._shared = True
-        """Whether others would use the same part, were it not locked."""
-        self._noted = False
-        """Whether a note may lie beside it."""
+        self._resumable = True
+        """Whether later writers look for this part: not for one with an extra or a random name."""
+        self._note_exists = False
+        """Whether a note may lie beside the part."""
 
-    def _named(self, which: str) -> Path:
-        return self.target.with_name(f".{self.target.name}{which}.part")
+    def _part_path(self, suffix: str) -> Path:
+        return self.target.with_name(f".{self.target.name}{suffix}.part")
 
     @property
     def _note_path(self) -> Path:
         return self._path.with_name(f"{self._path.name}.json")
 
     @property
-    def _open(self) -> BinaryIO:
+    def _opened(self) -> BinaryIO:
         assert self._file is not None  # noqa: S101 - open() came first
         return self._file
 
     def open(self) -> LocalPart:
-        """Open and lock the part; return what is here of the file."""
+        """Open and lock the part; return the bytes of the file that are on disk."""
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._locked()
-        self._note = self._read_note() if self._shared else None
-        return self.here()
+        self._file = self._open_locked_part()
+        self._note = self._read_note() if self._resumable else None
+        return self.local_part()
 
-    def here(self) -> LocalPart:
-        """Return what is here of the file: what came so far, else what lies in its place."""
-        size = os.fstat(self._open.fileno()).st_size
+    def local_part(self) -> LocalPart:
+        """Return the bytes on disk: those of the part, else the complete file under the final name."""
+        size = os.fstat(self._opened.fileno()).st_size
         if self._note is None or not 0 < size <= self._note.total:
-            return self._placed()
-        return LocalPart(size, _tail(self._open, size), self._note.total, self._note.etag)
+            return self._complete_file()
+        return LocalPart(size, _tail(self._opened, size), self._note.total, self._note.etag)
 
-    def _locked(self) -> BinaryIO:
-        others = [self._named(f".{number}") for number in range(1, _OTHERS + 1)]
+    def _open_locked_part(self) -> BinaryIO:
+        extra = [self._part_path(f".{number}") for number in range(1, _EXTRA_PARTS + 1)]
         try:
-            for path in others:
-                _sweep(path)
-            for path in (self._path, *others):
-                if (file := _take(path)) is not None:
-                    self._shared = path == self._path
+            for path in extra:
+                _remove_unlocked(path)
+            for path in (self._path, *extra):
+                if (file := _open_locked(path)) is not None:
+                    self._resumable = path == self._path
                     self._path = path
                     return file
-        except _NoLocks:
-            pass
-        self._shared = False
-        self._path = self._named(f".{secrets.token_hex(4)}")
-        return os.fdopen(os.open(self._path, _OPEN | os.O_EXCL, 0o600), "r+b")
+        except _LocksUnsupported:
+            pass  # every writer gets a part with a random name
+        self._resumable = False
+        self._path = self._part_path(f".{secrets.token_hex(4)}")
+        return os.fdopen(os.open(self._path, _OPEN_OR_CREATE | os.O_EXCL, 0o600), "r+b")
 
     def _read_note(self) -> _Note | None:
+        """Return the note of a part; None if it is missing, torn, or of another source."""
         try:
             data = self._note_path.read_bytes()
         except FileNotFoundError:
             return None
-        self._noted = True
+        self._note_exists = True
         try:
             note = msgspec.json.decode(data, type=_Note)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         return note if note.source == self._source and note.etag else None
 
-    def _placed(self) -> LocalPart:
+    def _complete_file(self) -> LocalPart:
+        """Return the file under the final name, if its first bytes are of its kind."""
         with contextlib.suppress(OSError), self.target.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(BEGINNING)
@@ -130,52 +133,55 @@ class Partial:
                 return LocalPart(size, _tail(file, size), size, head=head)
         return NOTHING
 
-    def give_up(self) -> int | None:
-        """Remove what came of a file that is to be had no more; return the size of the one in its place.
+    def discard(self) -> int | None:
+        """Remove the part of a file that its server no longer has; return the size of the complete file.
 
-        That one can only be judged by its first bytes and by the length that was noted of a part: a file gets
-        its name when it is whole. None if it is not there, not of its kind, or not of that length.
+        Only its first bytes and the length in the part's note can vouch for that file: a file gets its final
+        name when it is whole.
+
+        Returns:
+            None if there is no such file, or it is not of its kind or of the noted length.
         """
         self.open()
-        note, size = self._note, self._placed().size
+        note, size = self._note, self._complete_file().size
         self.close(keep=False)
         return size if size and (note is None or note.total == size) else None
 
     def begin(self, coming: Whole) -> None:
-        """Forget what is here: the file comes anew, from its first byte on."""
+        """Empty the part: the file comes from its first byte on."""
         self._note = None
-        self._drop_note()
-        self._open.seek(0)
-        self._open.truncate()
-        if self._shared and coming.etag and coming.total:
-            self._note, self._noted = _Note(self._source, coming.etag, coming.total), True
-            write_private(self._note_path, msgspec.json.encode(self._note), lasting=False)
+        self._remove_note()
+        self._opened.seek(0)
+        self._opened.truncate()
+        if self._resumable and coming.etag and coming.total:
+            self._note, self._note_exists = _Note(self._source, coming.etag, coming.total), True
+            write_private(self._note_path, msgspec.json.encode(self._note), durable=False)
 
     def append(self, chunks: Iterable[bytes]) -> None:
-        """Put bytes behind what is here."""
-        self._open.seek(0, os.SEEK_END)
-        self._open.writelines(chunks)
-        self._open.flush()
+        """Write bytes at the end of the part."""
+        self._opened.seek(0, os.SEEK_END)
+        self._opened.writelines(chunks)
+        self._opened.flush()
 
     def publish(self, chunks: Iterable[bytes]) -> None:
-        """Add the last bytes; give the whole file its name, and the rights of any new file."""
+        """Write the last bytes; give the whole file its final name and the permissions of any new file."""
         self.append(chunks)
-        os.fsync(self._open.fileno())
+        os.fsync(self._opened.fileno())  # bytes before name: after a power cut a named file is whole
         self._path.chmod(0o666 & ~_UMASK)
         if _WINDOWS:
-            self._open.close()
+            self._opened.close()
         self._path.replace(self.target)
-        self._drop_note()
-        self._open.close()
+        self._remove_note()
+        self._opened.close()
         _sync_folder(self.target.parent)
 
     @property
     def closed(self) -> bool:
-        """Whether there is nothing to end."""
+        """Whether the part is not open."""
         return self._file is None or self._file.closed
 
     def close(self, *, keep: bool) -> None:
-        """End the work on it. What cannot be gone on with, or is not to be kept, is removed."""
+        """Close the part; remove it unless it is to be kept and can be resumed."""
         file, self._file = self._file, None
         if file is None or file.closed:
             return
@@ -185,40 +191,40 @@ class Partial:
             if _WINDOWS:
                 file.close()
             self._path.unlink(missing_ok=True)
-            self._drop_note()
+            self._remove_note()
 
-    def _drop_note(self) -> None:
-        if self._noted:
+    def _remove_note(self) -> None:
+        if self._note_exists:
             self._note_path.unlink(missing_ok=True)
-            self._noted = False
+            self._note_exists = False
 
 
-class _NoLocks(Exception):
-    """This file system has none."""
+class _LocksUnsupported(Exception):
+    """The file system has no locks."""
 
 
-def _take(path: Path, flags: int = _OPEN) -> BinaryIO | None:
-    """Open and lock a part; None if somebody else has it."""
-    for _ in range(_CHASES):
+def _open_locked(path: Path, flags: int = _OPEN_OR_CREATE) -> BinaryIO | None:
+    """Open and lock a part; return None if somebody else holds its lock."""
+    for _ in range(_LOCK_TRIES):
         file = os.fdopen(os.open(path, flags, 0o600), "r+b")
         try:
             lock(file.fileno())
         except OSError as error:
             file.close()
             if error.errno not in TAKEN:
-                raise _NoLocks from None
+                raise _LocksUnsupported from None
             return None
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
-        file.close()  # it got its name, or was removed, before we had the lock
+        file.close()  # its holder published or removed it between our open and our lock: open the new one
     return None
 
 
-def _sweep(path: Path) -> None:
-    """Remove a part that nobody works on."""
+def _remove_unlocked(path: Path) -> None:
+    """Remove a part that nobody writes to."""
     with contextlib.suppress(OSError):
-        file = _take(path, _THERE)
+        file = _open_locked(path, _OPEN_EXISTING)
         if file is not None:
             with file:
                 if _WINDOWS:
@@ -231,32 +237,32 @@ def _tail(file: BinaryIO, size: int) -> bytes:
     return file.read(OVERLAP)
 
 
-def write_private(path: Path, data: bytes, *, lasting: bool = True) -> None:
-    """Write a small file in one step that only this user can read; ``lasting``: it survives a power cut."""
+def write_private(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a small file in one step that only this user can read; a ``durable`` one survives a power cut."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(os.open(part, _OPEN | os.O_EXCL, 0o600), "wb") as file:
+        with os.fdopen(os.open(part, _OPEN_OR_CREATE | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)
             file.flush()
-            if lasting:
+            if durable:
                 os.fsync(file.fileno())
         part.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
-    if lasting:
+    if durable:
         _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder last, where the system can do that."""
+    """Flush the names in a folder to the disk, where the system can do that."""
     if _WINDOWS:
         return
     try:
         file = os.open(folder, os.O_RDONLY)
     except OSError:
-        return  # one may write to it, but not read it
+        return  # a folder may be writable without being readable
     with contextlib.suppress(OSError):
         os.fsync(file)
     os.close(file)

@@ -1,13 +1,14 @@
-"""Resuming a download: what to ask for, and what the answer means for the bytes that are here already.
+"""Resume a download: which bytes to request, and how an answer relates to the bytes on disk. Pure.
 
-The rest of a file is asked for with an overlap: the server sends the last bytes of what is here once more,
-and only if they are the same is the rest put behind them. The overlap also tells whether a file that is
-complete here is the one that would come; its first bytes are compared too, for files of one length may end
-alike, in silence or in padding.
+The remainder of a file is requested with an overlap: the server sends the last bytes on disk once more, and
+only if they are equal is the remainder appended. The overlap also tells whether a complete file on disk is
+the one that would come; its first bytes are compared too, because files of one length may end alike, in
+silence or in padding.
 """
 
 from __future__ import annotations
 
+import enum
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -19,6 +20,7 @@ __all__ = [
     "NOTHING",
     "OVERLAP",
     "LocalPart",
+    "LocalState",
     "Rejected",
     "Remainder",
     "StartOver",
@@ -28,32 +30,55 @@ __all__ = [
 ]
 
 OVERLAP: Final = 4096
-"""Bytes asked for once more."""
+"""Bytes requested a second time, to be compared."""
 BEGINNING: Final = 64 * 1024
-"""First bytes of a whole file that are compared; of a file no longer than that, all are."""
+"""First bytes of a complete file that are compared; a file no longer than that is compared as a whole."""
+
+
+class LocalState(enum.Enum):
+    """How much of a file is on disk."""
+
+    MISSING = "missing"
+    """Nothing: fetch the whole file."""
+    PARTIAL = "partial"
+    """The first bytes, with the ETag under which the remainder can be requested."""
+    COMPLETE = "complete"
+    """A file under its final name, fetched earlier: only compare it."""
 
 
 class LocalPart(NamedTuple):
-    """What is here of a file: its beginning, or what may be all of it."""
+    """The bytes of a file that are on disk, as far as a request and its answer need them."""
 
     size: int
     tail: bytes
-    """The last of them, `OVERLAP` or all there are; never empty unless nothing is here."""
+    """The last `OVERLAP` bytes, or all if there are fewer; empty only if nothing is on disk."""
     total: int
-    """Length of the whole."""
+    """Length of the whole file."""
     etag: str = ""
-    """The server's name for this very content. Empty: it lies under its final name, only to be compared."""
+    """The server's strong ETag of this content; empty for a complete file, which has no note of it."""
     head: bytes = b""
-    """What is compared after the last bytes are found to be the same: the first of a whole file."""
+    """The first `BEGINNING` bytes of a complete file, compared after its tail was found equal."""
+
+    @property
+    def state(self) -> LocalState:
+        """How much of the file is on disk."""
+        if not self.size:
+            return LocalState.MISSING
+        return LocalState.PARTIAL if self.etag else LocalState.COMPLETE
+
+    @property
+    def resumable(self) -> int:
+        """Number of bytes that a download can continue behind."""
+        return self.size if self.state is LocalState.PARTIAL else 0
 
     @property
     def start(self) -> int:
-        """Where the overlap begins."""
+        """Position of the first byte of the overlap."""
         return self.size - len(self.tail)
 
     @property
     def beginning(self) -> LocalPart:
-        """The first bytes, in their turn to be compared."""
+        """The first bytes of a complete file, as the tail of a second comparison."""
         return LocalPart(len(self.head), self.head, self.total)
 
 
@@ -61,99 +86,103 @@ NOTHING: Final = LocalPart(0, b"", 0)
 
 
 class Whole(NamedTuple):
-    """The file comes, from its first byte on."""
+    """The answer brings the file from its first byte on."""
 
     total: int | None
-    """Its length; None if it was not told."""
+    """Length of the file; None if the answer does not tell."""
     etag: str = ""
-    """A name for this very content, under which the rest can be asked for later; empty if there is none."""
+    """The strong ETag under which the remainder can be requested later; empty if there is none."""
 
 
 class Remainder(NamedTuple):
-    """What was asked for comes: the overlap and what is behind it, of a file of the same length and name."""
+    """The answer brings the requested range of a file of the same length and ETag."""
 
 
 class StartOver(NamedTuple):
-    """What is here is no beginning of what is there: ask for the whole."""
+    """The bytes on disk are not the beginning of the server's file: request the whole file."""
 
 
 class Rejected(NamedTuple):
-    """No file comes."""
+    """The answer brings no file."""
 
     reason: str
-    passing: bool
-    """Whether it may come later."""
+    temporary: bool
+    """Whether a later request may bring it."""
 
 
 FileVerdict: TypeAlias = Whole | Remainder | StartOver | Rejected
 
 _RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
-_STRONG: Final = re.compile(r'"[\x21\x23-\x7e]{1,256}"')
-_NO_FILES: Final = ("text/html", "application/json", "application/xml", "text/xml")
-_PASSING: Final = frozenset({408, 425, 429})
+_STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]{1,256}"')
+_ERROR_PAGES: Final = ("text/html", "application/json", "application/xml", "text/xml")
+_TEMPORARY: Final = frozenset({408, 425, 429})
 
 
-def range_headers(here: LocalPart) -> dict[str, str]:
-    """Return the headers of a request for what is not here (RFC 9110, 13.1.5 and 14.2).
-
-    Plain bytes are asked for: positions in a compressed body are not positions in the file.
-    """
-    headers = {"Accept-Encoding": "identity"}
-    if here.size:
-        headers["Range"] = f"bytes={here.start}-" if here.etag else f"bytes={here.start}-{here.size - 1}"
-        if here.etag:
-            headers["If-Range"] = here.etag
+def range_headers(local: LocalPart) -> dict[str, str]:
+    """Return the headers of a request for the bytes that are not on disk (RFC 9110, 13.1.5 and 14.2)."""
+    headers = {"Accept-Encoding": "identity"}  # positions in a compressed body are not positions in the file
+    match local.state:
+        case LocalState.PARTIAL:
+            headers["Range"] = f"bytes={local.start}-"
+            headers["If-Range"] = local.etag
+        case LocalState.COMPLETE:
+            headers["Range"] = f"bytes={local.start}-{local.size - 1}"
+        case LocalState.MISSING:
+            pass
     return headers
 
 
-def judge_file(status: int, headers: Mapping[str, str], here: LocalPart) -> FileVerdict:
-    """Say what an answer to a request for a file means.
+def judge_file(status: int, headers: Mapping[str, str], local: LocalPart) -> FileVerdict:
+    """Decide what an answer to a request for a file means.
 
     Args:
-        status: Of HTTP; redirects are followed before.
-        headers: Of the answer; names are looked up as they are spelt here.
-        here: What was told in the request.
+        status: HTTP status, after redirects.
+        headers: Headers of the answer; names are looked up as they are spelt here.
+        local: The bytes on disk that the request was made for.
     """
-    if status == 206 and here.size:
-        return _judge_rest(headers, here)
-    if status == 416 and here.size:
+    if status == 206 and local.size:
+        return _judge_range(headers, local)
+    if status == 416 and local.size:
         return StartOver()
     if status != 200:
-        passing = status >= 500 or status in _PASSING
-        return Rejected(f"the file's server answered HTTP {status}", passing)
+        temporary = status >= 500 or status in _TEMPORARY
+        return Rejected(f"the file's server answered HTTP {status}", temporary)
     return _judge_whole(headers)
 
 
 def _judge_whole(headers: Mapping[str, str]) -> Whole | Rejected:
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind in _NO_FILES:
-        return Rejected(f"the file's server sent {kind}, not a file", passing=False)
+    if kind in _ERROR_PAGES:
+        return Rejected(f"the file's server sent {kind}, not a file", temporary=False)
     if _is_encoded(headers):
-        return Rejected("the file's server sent it compressed, which was not asked for", passing=True)
+        return Rejected("the file's server sent it compressed, which was not asked for", temporary=True)
     if headers.get("Transfer-Encoding", "").lower() == "chunked":
-        return Whole(None, _strong(headers))
+        return Whole(None, _strong_etag(headers))
     length = headers.get("Content-Length", "")
     if "Transfer-Encoding" in headers or not _LENGTH.fullmatch(length):
-        return Rejected("the file's server does not tell where the file ends", passing=True)
-    return Whole(int(length), _strong(headers))
+        # such a body ends with its connection, and a cut connection looks the same
+        return Rejected("the file's server does not tell where the file ends", temporary=True)
+    return Whole(int(length), _strong_etag(headers))
 
 
-def _judge_rest(headers: Mapping[str, str], here: LocalPart) -> FileVerdict:
+def _judge_range(headers: Mapping[str, str], local: LocalPart) -> FileVerdict:
     found = _RANGE.fullmatch(headers.get("Content-Range", ""))
     if found is None or _is_encoded(headers):
         return StartOver()
-    same = not here.etag or _strong(headers) == here.etag
-    last = (here.total if here.etag else here.size) - 1
-    fits = [int(number) for number in found.groups()] == [here.start, last, here.total]
-    return Remainder() if same and fits else StartOver()
+    partial = local.state is LocalState.PARTIAL
+    same_content = not partial or _strong_etag(headers) == local.etag
+    last = (local.total if partial else local.size) - 1
+    as_requested = [int(number) for number in found.groups()] == [local.start, last, local.total]
+    return Remainder() if same_content and as_requested else StartOver()
 
 
 def _is_encoded(headers: Mapping[str, str]) -> bool:
-    """Whether what comes is not the file's own bytes: a torn one may unpack to something that looks whole."""
+    """Tell whether the body is not the file's own bytes: a torn one may unpack to what looks whole."""
     return headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
 
 
-def _strong(headers: Mapping[str, str]) -> str:
+def _strong_etag(headers: Mapping[str, str]) -> str:
+    """Return the ETag if it is a strong one: a weak one does not vouch for equal bytes."""
     etag = headers.get("ETag", "")
-    return etag if _STRONG.fullmatch(etag) else ""
+    return etag if _STRONG_ETAG.fullmatch(etag) else ""

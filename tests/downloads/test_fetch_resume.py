@@ -204,9 +204,9 @@ async def test_a_pause_holds_no_place(tmp_path: Path) -> None:
     place = asyncio.Semaphore(1)
     async with fetching_from(raw(b"", 503, Retry_After="15"), film()) as get:
         start = loop.time()
-        first = asyncio.create_task(get(tmp_path / "77.mp4", tries=2, places=place))
+        first = asyncio.create_task(get(tmp_path / "77.mp4", tries=2, slots=place))
         await until(lambda: get.wire.seen and not place.locked())
-        await get(tmp_path / "78.mp4", places=place)
+        await get(tmp_path / "78.mp4", slots=place)
         assert loop.time() - start < 5 and not first.done()
         async with place:
             await asyncio.sleep(20)

@@ -22,7 +22,7 @@ FILE: Final = File("https://a.example/x", ".mp4", "0")
 def named(text: str, *files: File, marked: bool = False, **values: Any) -> list[str]:
     """The names of a result's files."""
     known = {"key": "fox", "index": 7, "task_id": "88", "endpoint": "text_to_video", **values}
-    return Template(text).names(known, files or (FILE,), marked=marked)
+    return Template(text).names(known, files or (FILE,), watermarked=marked)
 
 
 def of_key(key: str) -> str:
@@ -236,7 +236,7 @@ class One(NamedTuple):
             )
             for n, file in enumerate(files)
         ]
-        return dict(zip(keys, template.names(values, files, marked=self.marked), strict=True))
+        return dict(zip(keys, template.names(values, files, watermarked=self.marked), strict=True))
 
 
 def meeting(text: str, tasks: list[One]) -> list[tuple[Any, Any]]:

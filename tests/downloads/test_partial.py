@@ -241,7 +241,7 @@ def test_a_file_that_is_to_be_had_no_more(
         (tmp_path / "a.mp4").write_bytes(placed)
     if total is not None:
         left(tmp_path, coming=Whole(total, '"v1"'))
-    assert Partial(tmp_path / "a.mp4", "s").give_up() == size
+    assert Partial(tmp_path / "a.mp4", "s").discard() == size
     assert names(tmp_path) == ([] if placed is None else ["a.mp4"])
 
 

@@ -76,7 +76,7 @@ def test_a_whole_file(headers: dict[str, str], verdict: Whole | Rejected, here: 
 def test_a_file_whose_end_nothing_marks_is_none(headers: dict[str, str], here: LocalPart) -> None:
     """It ends where the connection does, be that after half of it."""
     reason = "the file's server does not tell where the file ends"
-    assert judge_file(200, headers, here) == Rejected(reason, passing=True)
+    assert judge_file(200, headers, here) == Rejected(reason, temporary=True)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "x-new", "identity, gzip"])
@@ -85,7 +85,7 @@ def test_a_compressed_file_is_none(encoding: str, here: LocalPart) -> None:
     """Nobody asked for it, and a torn one may unpack to something that looks whole."""
     headers = {"Content-Length": "12", "ETag": '"a"', "Content-Encoding": encoding}
     reason = "the file's server sent it compressed, which was not asked for"
-    assert judge_file(200, headers, here) == Rejected(reason, passing=True)
+    assert judge_file(200, headers, here) == Rejected(reason, temporary=True)
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ async def test_so_many_at_once_and_no_more(tmp_path: Path) -> None:
         assert loop.time() - start == pytest.approx(10 * -(-9 // DOWNLOADS_AT_ONCE), abs=1)
         start, folder, alone = loop.time(), tmp_path / "other", asyncio.Semaphore(1)
         stored = await fetch_all(
-            client._engine, live_of(tasks[1]), folder, Template("x"), {"key": "", "index": 0}, places=alone
+            client._engine, live_of(tasks[1]), folder, Template("x"), {"key": "", "index": 0}, slots=alone
         )
         assert loop.time() - start == pytest.approx(40, abs=1)
         assert stored == [
