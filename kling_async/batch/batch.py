@@ -102,7 +102,7 @@ class Batch(Generic[R]):
         self._most_ahead = ahead
         self._purse = Purse(max_units, price)
         self._accounts = Accounts()
-        self._interrupts = SignalWatcher(self._heard, anybody=signals)
+        self._interrupts = SignalWatcher(self._heard, enabled=signals)
         self._feeding: asyncio.Task[None] | None = None
         self._workers: dict[asyncio.Task[None], JobRun] = {}
         self._ready: deque[Outcome[R]] = deque()
@@ -136,14 +136,14 @@ class Batch(Generic[R]):
                 self._old = await journal.extent()
                 stack.pop_all()
         self._accounts.begin(self._engine.scope.time())
-        self._interrupts.listen()
+        self._interrupts.start()
         with pointing_here():
             self._feeding = asyncio.create_task(self._feed(), name="kling_async batch")
         self._feeding.add_done_callback(self._fed)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._interrupts.deafen()
+        self._interrupts.stop()
         self._stop("closed")
         tasks = [*self._workers, *([self._feeding] if self._feeding is not None else [])]
         for task in tasks:
@@ -374,7 +374,7 @@ class Batch(Generic[R]):
         self._news.set()
         self._room.set()
         if self._is_over:
-            self._interrupts.deafen()  # there is nothing left that a signal could end in good order
+            self._interrupts.stop()  # there is nothing left that a signal could end in good order
 
     # -- the book of its runs
 
@@ -414,7 +414,7 @@ class Batch(Generic[R]):
     def _heard(self, signal: str) -> None:
         """A signal came: the first ends the batch in good order, the next at once."""
         if self._interrupted:
-            self._interrupts.deafen()  # who comes a third time means somebody else
+            self._interrupts.stop()  # who comes a third time means somebody else
             for task in self._workers:
                 task.cancel()
             return

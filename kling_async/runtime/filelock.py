@@ -1,4 +1,4 @@
-"""A file that one process holds. The system takes the lock back when that process ends, however it ends."""
+"""Lock a file for one process; the system releases the lock when that process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -17,22 +17,26 @@ __all__ = ["TAKEN", "FileLock", "Held", "lock"]
 
 
 class Held(Exception):
-    """Somebody else holds it."""
+    """The lock is held by somebody else.
+
+    Args:
+        holder: Process id of the holder; empty if unknown.
+    """
 
     def __init__(self, holder: str) -> None:
         self.holder = holder
-        """Their process id, if they left it."""
         super().__init__(holder)
 
 
 class FileLock:
-    """A lock on a file of its own, which stays behind when released: to remove it would invite a race.
+    """Hold a lock on a file of its own, until `release` or the end of the process.
 
-    Of two in one process the second is refused too. A child made by ``fork`` does not inherit it.
+    The file stays when the lock is released: removing it would race with others who open it. A second lock in
+    the same process is refused too. A child made by ``fork`` does not inherit the lock.
 
     Raises:
-        Held: Somebody holds it.
-        OSError: The file cannot be made.
+        Held: Somebody else holds the lock.
+        OSError: The file cannot be made, or its file system has no locks.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,15 +49,13 @@ class FileLock:
                 raise
             holder = self._file.read(20).decode("ascii", "replace").strip()
             self.release()
-        else:
-            self._file.truncate(0)
-            self._file.write(f"{os.getpid()}\n".encode())
-            _held.add(self)
-            return
-        raise Held(holder)
+            raise Held(holder) from None
+        self._file.truncate(0)
+        self._file.write(f"{os.getpid()}\n".encode())
+        _held.add(self)
 
     def release(self) -> None:
-        """Let others have it. Again: does nothing."""
+        """Release the lock; a second call does nothing."""
         file, self._file = self._file, None
         if file is not None:
             _held.discard(self)
@@ -61,25 +63,26 @@ class FileLock:
 
 
 TAKEN: Final = {errno.EAGAIN, errno.EACCES, errno.EDEADLK}
-"""What `lock` raises where somebody else holds it."""
+"""Error numbers by which `lock` says that somebody else holds the lock."""
 _held: Final[weakref.WeakSet[FileLock]] = weakref.WeakSet()
 
 
-def _forget() -> None:
-    """Close a child's copies: the lock would outlive its holder in them."""
-    for lock in tuple(_held):
+def _release_in_child() -> None:
+    """Close the copies that ``fork`` made: a lock of ``flock`` lives until the last copy is closed."""
+    for held in tuple(_held):
         with contextlib.suppress(OSError):
-            lock.release()
+            held.release()
 
 
 if sys.platform == "win32":
     import msvcrt
 
-    _FAR: Final = 1 << 30  # a locked byte cannot be read by others, and the holder's id should be
+    # Windows keeps others from reading a locked byte; this one lies far behind the holder's process id
+    _LOCKED_BYTE: Final = 1 << 30
 
     def lock(fd: int) -> None:
-        """Lock an open file until it is closed; OSError if that cannot be had now."""
-        os.lseek(fd, _FAR, os.SEEK_SET)
+        """Lock an open file until it is closed; raise OSError if the lock is not to be had now."""
+        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         os.lseek(fd, 0, os.SEEK_SET)
 
@@ -87,7 +90,7 @@ else:
     import fcntl
 
     def lock(fd: int) -> None:
-        """Lock an open file until it is closed; OSError if that cannot be had now."""
+        """Lock an open file until it is closed; raise OSError if the lock is not to be had now."""
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_release_in_child)

@@ -1,6 +1,6 @@
-"""Ctrl-C and a polite kill while a batch runs: heard once to end in good order, twice to end at once.
+"""Listen to SIGINT and SIGTERM while a batch runs, where nobody else handles them.
 
-Only where nobody else listens: a web server that has handlers of its own keeps them.
+A web server that has handlers of its own keeps them.
 """
 
 from __future__ import annotations
@@ -20,77 +20,86 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class SignalWatcher:
-    """Calls ``heard`` with a signal's name, between `listen` and `deafen`; unless nobody is to be heard."""
+    """Call ``on_signal`` with the name of each signal between `start` and `stop`.
 
-    def __init__(self, heard: Callable[[str], None], *, anybody: bool = True) -> None:
-        self._heard = heard
-        self._anybody = anybody
-        self._desk: _Desk | None = None
+    Args:
+        on_signal: Called in the event loop.
+        enabled: False: `start` does nothing.
+    """
 
-    def listen(self) -> None:
-        """Take over those signals that nobody else handles."""
-        if not self._anybody or threading.current_thread() is not threading.main_thread():
+    def __init__(self, on_signal: Callable[[str], None], *, enabled: bool = True) -> None:
+        self._on_signal = on_signal
+        self._enabled = enabled
+        self._handlers: _LoopHandlers | None = None
+
+    def start(self) -> None:
+        """Take over the signals that nobody else handles; in a thread other than the main one, none."""
+        # Python lets only the main thread set signal handlers
+        if not self._enabled or threading.current_thread() is not threading.main_thread():
             return
         loop = asyncio.get_running_loop()
-        self._desk = desk = _desks.setdefault(loop, _Desk(loop))
-        desk.join(self._heard)
+        self._handlers = handlers = _by_loop.setdefault(loop, _LoopHandlers(loop))
+        handlers.add(self._on_signal)
 
-    def deafen(self) -> None:
-        """Give them back, if nobody else listens."""
-        desk, self._desk = self._desk, None
-        if desk is not None:
-            desk.leave(self._heard)
+    def stop(self) -> None:
+        """Stop listening; the last watcher of a loop restores the handlers that were there before."""
+        handlers, self._handlers = self._handlers, None
+        if handlers is not None:
+            handlers.remove(self._on_signal)
 
 
-class _Desk:
-    """Takes the signals of one loop for all who listen there."""
+class _LoopHandlers:
+    """The signal handlers of one event loop, shared by all watchers in it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._listeners: list[Callable[[str], None]] = []
-        self._before: dict[signal.Signals, tuple[Any, Any]] = {}
+        self._replaced: dict[signal.Signals, tuple[Any, Any]] = {}
+        """Signal: the handler before ours, and ours as `_current` sees it."""
 
-    def join(self, heard: Callable[[str], None]) -> None:
-        self._listeners.append(heard)
+    def add(self, listener: Callable[[str], None]) -> None:
+        """Call a listener on signals; install the handlers for the first one."""
+        self._listeners.append(listener)
         if len(self._listeners) > 1:
             return
         for number in _SIGNALS:
             handler = signal.getsignal(number)
-            if not _is_free(handler):
+            if not _is_default(handler):
                 continue
             try:
-                self._loop.add_signal_handler(number, self._tell, number.name)
+                self._loop.add_signal_handler(number, self._notify, number.name)
             except (NotImplementedError, RuntimeError):  # Windows, or a loop without signals
                 continue
-            self._before[number] = handler, self._present(number)
+            self._replaced[number] = handler, self._current(number)
 
-    def _present(self, number: signal.Signals) -> tuple[Any, Any]:
-        """What handles a signal now: of the process, and within the loop where that can be seen."""
+    def _current(self, number: signal.Signals) -> tuple[Any, Any]:
+        """Return the present handler of the process, and that of the loop where it can be seen."""
         return signal.getsignal(number), getattr(self._loop, "_signal_handlers", {}).get(number)
 
-    def _tell(self, name: str) -> None:
-        for heard in tuple(self._listeners):
-            heard(name)
+    def _notify(self, name: str) -> None:
+        for listener in tuple(self._listeners):
+            listener(name)
 
-    def leave(self, heard: Callable[[str], None]) -> None:
-        self._listeners.remove(heard)
+    def remove(self, listener: Callable[[str], None]) -> None:
+        """Stop calling a listener; restore the handlers after the last one."""
+        self._listeners.remove(listener)
         if self._listeners:
             return
-        for number, (before, ours) in self._before.items():
-            if self._present(number) != ours:
-                continue  # somebody else took it meanwhile
+        for number, (before, ours) in self._replaced.items():
+            if self._current(number) != ours:
+                continue  # somebody else took over the signal meanwhile
             if not self._loop.is_closed():
                 self._loop.remove_signal_handler(number)
             signal.signal(number, before)
-        self._before.clear()
-        _desks.pop(self._loop, None)
+        self._replaced.clear()
+        _by_loop.pop(self._loop, None)
 
 
-_desks: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Desk]] = WeakKeyDictionary()
+_by_loop: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopHandlers]] = WeakKeyDictionary()
 
 
-def _is_free(handler: Any) -> bool:
-    """Whether a handler is Python's own: its default, or what ``asyncio.run`` puts in its place."""
+def _is_default(handler: Any) -> bool:
+    """Tell whether a handler is Python's own: its default, or the one that ``asyncio.run`` installs."""
     if handler in (signal.SIG_DFL, signal.default_int_handler):
         return True
     inner = getattr(handler, "func", None)  # asyncio.Runner installs a partial of a method of its own

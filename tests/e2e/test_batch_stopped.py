@@ -60,7 +60,7 @@ async def test_the_third_signal_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> 
     """Who neither takes outcomes nor leaves can still be ended: the handlers are given back."""
     async with pair(seconds=100) as (emu, client), client.batch([clip("a")]) as results:
         deaf: list[bool] = []
-        monkeypatch.setattr(results._interrupts, "deafen", lambda: deaf.append(True))
+        monkeypatch.setattr(results._interrupts, "stop", lambda: deaf.append(True))
         await until(lambda: emu.tasks)
         results._heard("SIGINT")
         assert deaf == []

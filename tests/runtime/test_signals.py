@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from kling_async.runtime.signals import SignalWatcher, _desks
+from kling_async.runtime.signals import SignalWatcher, _by_loop
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -29,13 +29,13 @@ async def test_a_signal_is_heard_by_name_and_the_handlers_are_given_back(number:
         heard.append(name)
         done.set()
 
-    interrupts = SignalWatcher(hear)
-    interrupts.listen()
+    watcher = SignalWatcher(hear)
+    watcher.start()
     for _ in range(2):
         done.clear()
         os.kill(os.getpid(), number)
         await asyncio.wait_for(done.wait(), 5)
-    interrupts.deafen()
+    watcher.stop()
     assert heard == [number.name] * 2
     assert handlers() == before
 
@@ -51,14 +51,14 @@ async def test_two_who_listen_both_hear() -> None:
         done.set()
 
     first, second = SignalWatcher(lambda _: hear("first")), SignalWatcher(lambda _: hear("second"))
-    first.listen()
-    second.listen()
+    first.start()
+    second.start()
     for leaving in (first, second):
         done.clear()
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait_for(done.wait(), 5)
-        leaving.deafen()
-        leaving.deafen()
+        leaving.stop()
+        leaving.stop()
     assert heard == ["first", "second", "second"]
     assert handlers() == before
 
@@ -71,10 +71,10 @@ async def test_somebody_else_s_handler_is_left_alone() -> None:
 
     before = signal.signal(signal.SIGTERM, own)
     try:
-        interrupts = SignalWatcher(lambda _: None)
-        interrupts.listen()
+        watcher = SignalWatcher(lambda _: None)
+        watcher.start()
         assert signal.getsignal(signal.SIGTERM) is own
-        interrupts.deafen()
+        watcher.stop()
         assert signal.getsignal(signal.SIGTERM) is own
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -84,17 +84,17 @@ async def test_a_handler_that_came_meanwhile_stays() -> None:
     """A server that takes SIGTERM while the batch runs keeps it; a loop that is gone is not remembered."""
     before = handlers()
     loop = asyncio.get_running_loop()
-    interrupts = SignalWatcher(lambda _: None)
-    interrupts.listen()
+    watcher = SignalWatcher(lambda _: None)
+    watcher.start()
     heard = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, heard.set)
     try:
-        interrupts.deafen()
+        watcher.stop()
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait_for(heard.wait(), 5)
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
-    assert handlers() == before and loop not in _desks
+    assert handlers() == before and loop not in _by_loop
 
 
 def test_in_another_thread_nothing_is_touched() -> None:
@@ -102,9 +102,9 @@ def test_in_another_thread_nothing_is_touched() -> None:
     before = handlers()
 
     async def elsewhere() -> None:
-        interrupts = SignalWatcher(lambda _: None)
-        interrupts.listen()
-        interrupts.deafen()
+        watcher = SignalWatcher(lambda _: None)
+        watcher.start()
+        watcher.stop()
 
     thread = threading.Thread(target=lambda: asyncio.run(elsewhere()))
     thread.start()
@@ -117,10 +117,10 @@ def test_under_asyncio_run_its_own_handler_counts_as_free() -> None:
 
     async def main() -> tuple[object, object, object]:
         first = signal.getsignal(signal.SIGINT)
-        interrupts = SignalWatcher(lambda _: None)
-        interrupts.listen()
+        watcher = SignalWatcher(lambda _: None)
+        watcher.start()
         between = signal.getsignal(signal.SIGINT)
-        interrupts.deafen()
+        watcher.stop()
         return first, between, signal.getsignal(signal.SIGINT)
 
     first, between, last = asyncio.run(main())
