@@ -1,8 +1,16 @@
-"""The command ``kling``. Nothing heavy is imported before it is known what is to be done."""
+"""Run the command ``kling``: parse the arguments, then load the command that was asked for.
+
+`demo` runs a batch through the whole client, `progress` draws its progress, `serve` serves the emulator.
+
+From outside: `main`, the entry point of the console script. Commands are loaded by name from the table
+`_COMMANDS`, so that ``kling --help`` answers without loading aiohttp or msgspec. Arguments go in, an exit
+status comes out.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -10,32 +18,44 @@ from typing import TYPE_CHECKING, Any, Final
 from kling_async._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["main"]
 
 POOLS: Final = {"video": 5, "image": 9, "virtual_try_on": 1}
+"""The emulator's pools and their default sizes."""
+
+_COMMANDS: Final = {
+    "demo": ("kling_async.cli.demo", "run_demo"),
+    "emulator": ("kling_async.cli.serve", "run_emulator"),
+}
+"""Command: the module and function that run it, loaded only when it is asked for."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status. Ctrl-C ends it without a traceback."""
+    """Run the command; return its exit status. Ctrl-C ends it without a traceback.
+
+    Args:
+        argv: Arguments; None for those of the process.
+    """
     options = _parser().parse_args(argv)
     try:
-        if options.command == "demo":
-            from kling_async.cli.demo import run_demo  # noqa: PLC0415 - loads aiohttp
-
-            return run_demo(options)
-        from kling_async.cli.serve import run_emulator  # noqa: PLC0415 - loads aiohttp
-
-        return run_emulator(options)
+        return _load(options.command)(options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except (BrokenPipeError, BaseExceptionGroup) as error:
         if isinstance(error, BaseExceptionGroup) and error.split(BrokenPipeError)[1] is not None:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at the end fails too
-        return 1  # whoever read our lines has gone
+        # the reader of our output has gone; Python flushes stdout at exit and would fail once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _load(command: str) -> Callable[[argparse.Namespace], int]:
+    module, function = _COMMANDS[command]
+    run: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(module), function)
+    return run
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""``python -m kling_async.cli`` is ``kling``."""
+"""Run ``kling`` as ``python -m kling_async.cli``."""
 
 import sys
 

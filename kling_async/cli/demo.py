@@ -1,4 +1,4 @@
-"""``kling demo``: a batch of prompts, more than there are slots, from request to file.
+"""Run ``kling demo``: a batch of prompts, more than there are slots, from request to file.
 
 The same code runs against the emulator and, with ``--live``, against the account of the environment.
 """
@@ -85,18 +85,19 @@ def run_demo(options: argparse.Namespace) -> int:
     requests = PROMPTS[: options.count]
     try:
         if options.live:
-            signer_from(None, None, None)  # nobody is asked to pay without a key
-            if not _agreed(requests, assume_yes=options.yes):
+            signer_from(None, None, None)  # raises without credentials, before anybody is asked to pay
+            if not _confirmed(requests, assume_yes=options.yes):
                 return 1
-        return asyncio.run(_demo(requests, options))
+        return asyncio.run(_run_batch(requests, options))
     except KlingError as error:
         print(f"kling: {error}", file=sys.stderr)
         return 1
 
 
-def _agreed(requests: Sequence[TaskRequest[Any]], *, assume_yes: bool) -> bool:
+def _confirmed(requests: Sequence[TaskRequest[Any]], *, assume_yes: bool) -> bool:
+    """Say what the requests cost at most, and ask whether to go on."""
     videos = sum(isinstance(r, v1.TextToVideo) for r in requests)
-    cost = _units(requests)
+    cost = _cost(requests)
     print(
         f"This makes up to {videos} videos and {len(requests) - videos} sets of images"
         f" for {cost} of your account."
@@ -110,36 +111,37 @@ def _agreed(requests: Sequence[TaskRequest[Any]], *, assume_yes: bool) -> bool:
         return False
 
 
-def _units(requests: Sequence[TaskRequest[Any]]) -> str:
+def _cost(requests: Sequence[TaskRequest[Any]]) -> str:
+    """Return the most that the requests can cost, by pool."""
     most: dict[str, float] = {}
     for price in map(estimate, requests):
         most[price.pool] = most.get(price.pool, 0.0) + (price.most or 0.0)
-    return _by_pool(most)
+    return _format_units(most)
 
 
-def _by_pool(units: Mapping[str, float]) -> str:
+def _format_units(units: Mapping[str, float]) -> str:
     return " and ".join(f"{spent:g} {pool} units" for pool, spent in sorted(units.items())) or "no units"
 
 
-async def _demo(requests: Sequence[TaskRequest[Any]], options: argparse.Namespace) -> int:
+async def _run_batch(requests: Sequence[TaskRequest[Any]], options: argparse.Namespace) -> int:
     folder = Path(options.out)
     progress = Progress(len(requests))
     started = time.monotonic()
     keyed = [(_key(n, request), request) for n, request in enumerate(requests, 1)]
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(progress.close)
-        client = await stack.enter_async_context(_client(options, progress))
+        client = await stack.enter_async_context(_open_client(options, progress))
         batch = client.batch(
             keyed,
             download_to=folder,
             name="{key}",
             journal=folder / "demo.sqlite" if options.live else None,
-            signals=options.live,  # in the emulator nothing is lost that would be worth waiting for
+            signals=options.live,  # an interrupted run on the emulator loses nothing worth an orderly end
         )
         results = await stack.enter_async_context(batch)
         files = 0
         async for outcome in results:
-            _tell(progress, outcome)
+            _show(progress, outcome)
             files += len(outcome.files)
     report = results.report
     where = f"{files} files in {folder}/"
@@ -155,20 +157,21 @@ def _key(number: int, request: TaskRequest[Any]) -> str:
     return "-".join([f"{number:02}", *words[:5]])
 
 
-def _tell(progress: Progress, outcome: Outcome[Any]) -> None:
+def _show(progress: Progress, outcome: Outcome[Any]) -> None:
+    """Print how one request ended."""
     title = _title(outcome.request)
     if outcome.error is not None:
         progress.ended(f"  failed  {title}: {outcome.error}", failed=True)
         return
     first, *others = [file.name for file in outcome.files]
     more = f" and {len(others)} more" if others else ""
-    known = "  (from an earlier run)" if outcome.resumed else ""
-    progress.ended(f"  {first}{more}  {title}{known}")
+    resumed = "  (from an earlier run)" if outcome.resumed else ""
+    progress.ended(f"  {first}{more}  {title}{resumed}")
 
 
 @contextlib.asynccontextmanager
-async def _client(options: argparse.Namespace, progress: Progress) -> AsyncIterator[Client]:
-    """Give a client of the real account, or of an emulator where others hold two slots for a while."""
+async def _open_client(options: argparse.Namespace, progress: Progress) -> AsyncIterator[Client]:
+    """Open a client of the real account, or of an emulator where others hold two slots for a while."""
     if options.live:
         async with Client(on_event=progress) as client:
             yield client
@@ -178,13 +181,13 @@ async def _client(options: argparse.Namespace, progress: Progress) -> AsyncItera
         asyncio.get_running_loop().call_later(120 / options.speed, emulator.set_foreign, "video", 0)
         print(f"An emulator plays the vendor, {options.speed:g} times as fast: 5 video and 9 image slots,")
         print("two of the video slots taken by somebody else for a while. Nothing is paid.\n")
-        pace = max(0.05, 5 / options.speed)
+        max_interval = max(0.05, 5 / options.speed)
         async with Client(
             api_key=emulator.api_key,
             base_url=emulator.url,
             polling=Polling(
                 min_interval=0.05,
-                max_interval=pace,
+                max_interval=max_interval,
                 request_cost=0.2 / options.speed,
                 requests_per_second=100,
             ),
@@ -194,17 +197,19 @@ async def _client(options: argparse.Namespace, progress: Progress) -> AsyncItera
 
 
 def _title(request: TaskRequest[Any]) -> str:
+    """Return the prompt of a request, or of its first shot."""
     if isinstance(request, v1.TextToVideo) and request.multi_prompt:
         return request.multi_prompt[0].prompt + " ..."
     return getattr(request, "prompt", None) or ""
 
 
 def _summary(counts: Counts, report: Report, seconds: float, where: str, *, live: bool) -> str:
+    """Return the lines that end the demo."""
     text = f"""
 {counts.succeeded} of {counts.total} tasks succeeded in {seconds:.0f} s; {where}
   {counts.waited} submits waited for a slot
   {counts.refused} refusals (1303, account full) became waiting, none became an error
-  {counts.asked} status questions, {_by_pool(report.units)}"""
+  {counts.asked} status questions, {_format_units(report.units)}"""
     if live:
         return f"{text}\n{report.advice}" if report.advice else text
     return f"""{text}

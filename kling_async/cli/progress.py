@@ -1,23 +1,24 @@
-"""One live line of progress, from a client's events. Drawing is a pure function of the counts."""
+"""Show the progress of a batch from a client's events; drawing the line is a pure function of counts."""
 
 from __future__ import annotations
 
 import shutil
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 import msgspec
 
 if TYPE_CHECKING:
     from kling_async.events import Event
 
-__all__ = ["Counts", "Progress", "line"]
+__all__ = ["Counts", "Progress", "progress_line"]
 
-_AT_ONCE = 0.05
+_IMMEDIATE: Final = 0.05
+"""Seconds in a queue that do not count as waiting: a submit passes through it in any case."""
 
 
 class Counts(msgspec.Struct):
-    """How far a batch is."""
+    """Count the requests of a batch by their state, and what happened on the way."""
 
     total: int
     queued: int = 0
@@ -25,21 +26,23 @@ class Counts(msgspec.Struct):
     succeeded: int = 0
     failed: int = 0
     refused: int = 0
-    """Creates that met a full account (1303) and went back to their place."""
+    """Creates refused by a full account (1303), which kept their place in the queue."""
     waited: int = 0
     """Submits that were not sent at once."""
     asked: int = 0
+    """Status queries."""
     files: int = 0
 
 
-def line(counts: Counts, width: int = 16) -> str:
-    """Draw the counts.
+def progress_line(counts: Counts, width: int = 16) -> str:
+    """Draw the counts as one line, with a bar of ``width`` characters.
 
-    >>> line(Counts(total=4, running=1, succeeded=2), width=4)
+    >>> progress_line(Counts(total=4, running=1, succeeded=2), width=4)
     '##-.  2/4 done, 1 running, 0 queued'
     """
     ended = counts.succeeded + counts.failed
     done = width * ended // max(1, counts.total)
+    # rounded up, so that one running task of many is seen
     running = -(-width * min(counts.running, counts.total - ended) // max(1, counts.total))
     running = min(running, width - done)
     bar = "#" * done + "-" * running + "." * (width - done - running)
@@ -50,29 +53,35 @@ def line(counts: Counts, width: int = 16) -> str:
 
 
 class Progress:
-    """Counts events and shows them: one line that renews itself on a terminal, else a line per ended task."""
+    """Count events and show them: one line redrawn in place on a terminal, else a line per ended task.
+
+    Args:
+        total: Number of requests.
+        stream: Written to; None for stdout.
+    """
 
     def __init__(self, total: int, stream: TextIO | None = None) -> None:
         self.counts = Counts(total)
         self._stream = sys.stdout if stream is None else stream
-        self._live = self._stream.isatty()
+        self._redraws = self._stream.isatty()
+        # by external_task_id
         self._queued: dict[str | None, float] = {}
         self._sent: set[str | None] = set()
         self._waited: set[str | None] = set()
-        self._length = 0
+        self._shown_length = 0
 
     def __call__(self, event: Event) -> None:
-        """Take one event of the client's."""
+        """Count one event of the client and redraw."""
         counts, name = self.counts, event.external_task_id
         match event.kind:
             case "queued" | "refused":
                 counts.refused += event.kind == "refused"
-                if event.kind == "queued" or name in self._sent:  # else its submitter has left
+                if event.kind == "queued" or name in self._sent:  # else its submitter gave up meanwhile
                     self._queued.setdefault(name, event.at)
                 self._sent.discard(name)
             case "admitted":
                 self._sent.add(name)
-                if event.at - self._queued.pop(name, event.at) > _AT_ONCE:
+                if event.at - self._queued.pop(name, event.at) > _IMMEDIATE:
                     self._waited.add(name)
             case "left":
                 self._sent.discard(name)
@@ -89,31 +98,32 @@ class Progress:
             case _:
                 pass
         counts.queued, counts.waited = len(self._queued), len(self._waited)
-        self._show()
+        self._redraw()
 
     def ended(self, text: str, *, failed: bool = False) -> None:
-        """Say how one job ended, above the live line."""
+        """Print how one request ended, above the redrawn line."""
         if failed:
             self.counts.failed += 1
         else:
             self.counts.succeeded += 1
-        self.say(text)
+        self._print(text)
 
-    def say(self, text: str) -> None:
-        """Print a line of its own."""
-        blank = "\r" + " " * self._length + "\r" if self._live else ""
+    def _print(self, text: str) -> None:
+        """Print a line that stays."""
+        blank = "\r" + " " * self._shown_length + "\r" if self._redraws else ""
         print(f"{blank}{text}", file=self._stream, flush=True)
-        self._length = 0
-        self._show()
+        self._shown_length = 0
+        self._redraw()
 
     def close(self) -> None:
-        """Leave the terminal in order."""
-        if self._live and self._length:
+        """End the redrawn line, so that the cursor is on a line of its own."""
+        if self._redraws and self._shown_length:
             print(file=self._stream, flush=True)
-        self._length = 0
+        self._shown_length = 0
 
-    def _show(self) -> None:
-        if self._live:
-            text = line(self.counts)[: shutil.get_terminal_size().columns - 1]  # a line that wraps stays
-            print("\r" + text.ljust(self._length), end="", file=self._stream, flush=True)
-            self._length = len(text)
+    def _redraw(self) -> None:
+        if self._redraws:
+            # "\r" goes back to the start of one row only, so the line must not wrap
+            text = progress_line(self.counts)[: shutil.get_terminal_size().columns - 1]
+            print("\r" + text.ljust(self._shown_length), end="", file=self._stream, flush=True)
+            self._shown_length = len(text)

@@ -1,4 +1,4 @@
-"""``kling emulator``: the emulator, until somebody stops it."""
+"""Run ``kling emulator``: serve the emulator until interrupted."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["run_emulator"]
 
 
 def run_emulator(options: argparse.Namespace) -> int:
-    """Serve until interrupted."""
+    """Serve until interrupted; return the exit status."""
     try:
         asyncio.run(_serve(options))
-    except BrokenPipeError:  # whoever read our lines has gone
+    except BrokenPipeError:  # the reader of our output has gone; an OSError, but not one of the port
         return 1
     except OSError as error:
         print(f"kling: cannot serve on port {options.port}: {error.strerror}", file=sys.stderr)

@@ -8,7 +8,7 @@ import io
 import pytest
 
 from kling_async import Event, OutOfUnits, PolicyViolation
-from kling_async.cli.progress import Counts, Progress, line
+from kling_async.cli.progress import Counts, Progress, progress_line
 from tests.support import Recorder, clip, pair
 
 
@@ -51,7 +51,7 @@ def screen(text: str) -> list[str]:
 )
 def test_the_line_says_it_all(counts: Counts, text: str) -> None:
     """What ended is never shown as less, what runs is always seen, and only all is all."""
-    assert line(counts, width=8) == text
+    assert progress_line(counts, width=8) == text
 
 
 def test_the_bar_is_always_as_wide_as_asked_for() -> None:
@@ -59,7 +59,7 @@ def test_the_bar_is_always_as_wide_as_asked_for() -> None:
     for total in range(1, 12):
         for done in range(total + 1):
             for running in range(total + 2):
-                bar = line(Counts(total, running=running, succeeded=done), width=7).split("  ")[0]
+                bar = progress_line(Counts(total, running=running, succeeded=done), width=7).split("  ")[0]
                 assert len(bar) == 7
                 assert (bar == "#" * 7) == (done == total)
                 assert ("-" in bar) == (running > 0 and done < total) or "#" * 6 in bar
@@ -177,10 +177,10 @@ def test_on_a_terminal_one_line_renews_itself_below_what_is_said() -> None:
     progress.counts.refused = 0
     progress(Event(kind="changed", at=0.0))
     progress.ended("a.mp4")
-    assert screen(stream.getvalue()) == ["a.mp4", line(progress.counts)]
+    assert screen(stream.getvalue()) == ["a.mp4", progress_line(progress.counts)]
     progress.close()
     progress.close()
-    assert screen(stream.getvalue()) == ["a.mp4", line(progress.counts), ""]
+    assert screen(stream.getvalue()) == ["a.mp4", progress_line(progress.counts), ""]
 
 
 def test_what_was_never_shown_needs_no_end(capsys: pytest.CaptureFixture[str]) -> None:
