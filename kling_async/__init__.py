@@ -7,7 +7,18 @@
         video = await task.wait()
         paths = await task.download("out/")
 
-Importing this package loads nothing heavy; each name is loaded when first used.
+The names below are all that programs need; importing the package loads nothing heavy, each name is loaded
+when it is first used. The rooms behind them, from the top down (imports go downwards only):
+
+- ``cli`` is the command ``kling``; ``client``, with ``tasks``, ``account`` and ``stats``, is the client;
+- ``batch`` runs many requests, with a journal; ``downloads`` stores the files of results;
+- ``orchestrator`` queues and creates tasks, recovers lost answers, and asks for their status;
+- ``http`` sends requests; ``runtime`` holds event loop, file locks and signals; ``events`` counts and tells;
+- ``core`` decides, without clock, I/O or await: admission, schedule of queries, meaning of answers;
+- ``catalog`` has one row per endpoint, ``prices`` its price; ``v1`` holds requests and results;
+- ``wire`` checks and encodes requests; ``records`` decodes answers; ``options`` holds settings;
+- ``errors`` is the tree of errors; ``redaction`` keeps secrets out of everything that is shown;
+- ``emulator`` (``testing``) is a local server of the API, for tests and demos; it imports none of the above.
 """
 
 from __future__ import annotations
@@ -125,7 +136,7 @@ __all__ = [
     "v1",
 ]
 
-_HOMES: Final = {
+_MODULES: Final = {
     "account": ("Account", "PoolState"),
     "batch.batch": ("Batch",),
     "batch.outcomes": ("Outcome", "Plan", "Report", "Spent"),
@@ -143,17 +154,17 @@ _HOMES: Final = {
     "wire.media": ("Media", "media"),
     "wire.requests": ("CallRequest", "TaskRequest"),
 }
-"""Where names live; those of the error tree are all in ``errors``."""
+"""Module: names that it provides; all others are in ``errors``."""
 
-if not TYPE_CHECKING:  # hidden from type checkers, which would let any misspelt name pass
+if not TYPE_CHECKING:  # with a visible __getattr__ type checkers would let any misspelt name pass
 
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name == "v1":
             return importlib.import_module("kling_async.v1")
-        home = next((home for home, names in _HOMES.items() if name in names), "errors")
-        value = getattr(importlib.import_module(f"kling_async.{home}"), name)
+        module = next((module for module, names in _MODULES.items() if name in names), "errors")
+        value = getattr(importlib.import_module(f"kling_async.{module}"), name)
         globals()[name] = value
         return value
 

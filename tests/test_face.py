@@ -108,7 +108,7 @@ def test_every_error_is_in_the_face() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Clinet", "CODES", "api_error", "submit", "_HOMES_", "__path", "TextToVideo"]
+    "name", ["Clinet", "CODES", "api_error", "submit", "_MODULES_", "__path", "TextToVideo"]
 )
 def test_a_misspelt_name_is_an_attribute_error(name: str) -> None:
     """And says so as Python does; what is in a module but not in the face is not there either."""
