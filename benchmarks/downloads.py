@@ -1,8 +1,8 @@
-"""What does it cost to store files whole? Time and CPU of downloads, against a loop of bare aiohttp.
+"""Measure the cost of storing files whole: time and CPU of downloads, against a loop of bare aiohttp.
 
-Many small files and few large ones, four at a time, from the emulator in another process. The rival writes
-what comes into files of the final names and leaves the rest to luck; a second one also makes each file last
-as ours does (fsync, rename, fsync of the folder). CPU is that of this process, threads included.
+Many small files and few large ones, four at a time, from the emulator in another process. The first rival
+writes the chunks into files of the final names; the second one also makes each file durable as ours does
+(fsync, rename, fsync of the folder). CPU is that of this process, threads included.
 """
 
 from __future__ import annotations
@@ -37,41 +37,41 @@ SLOTS = 50
 
 
 class Case(NamedTuple):
-    """So many files of such a size."""
+    """A number of files of one size."""
 
     name: str
     files: int
     size: int
-    """Bytes at least."""
+    """Bytes, at least."""
 
 
 CASES = (Case("many small", 400, 0), Case("few large", 8, 64 * 1024**2))
 
 
 class Run(NamedTuple):
-    """What one way takes, in seconds."""
+    """Seconds that one way takes."""
 
     time: float
     cpu: float
 
 
 class Row(NamedTuple):
-    """Ours and the rivals, in the same repetitions."""
+    """Measurements of ours and the rivals, in the same repetitions."""
 
     case: Case
     megabytes: float
     ours: list[Run]
     bare: list[Run]
-    safe: list[Run]
+    durable: list[Run]
 
     def ratios(self, what: str, rival: list[Run]) -> list[float]:
-        """Ours over a rival's, sorted."""
+        """Return the ratios of ours to a rival's, sorted."""
         pairs = zip(self.ours, rival, strict=True)
         return sorted(getattr(mine, what) / getattr(other, what) for mine, other in pairs)
 
 
 def serve(pipe: Connection, size: int) -> None:
-    """Run an emulator with files of that size, in a process of its own, until told to end."""
+    """Run an emulator with files of that size, in a process of its own, until the pipe says to end."""
 
     async def run() -> None:
         async with emulator(slots={"video": 2 * SLOTS}) as emu:
@@ -104,12 +104,12 @@ async def finished(case: Case) -> AsyncIterator[list[Task[v1.Videos]]]:
 
 
 async def ours(tasks: list[Task[v1.Videos]], folder: Path) -> None:
-    """As one would write it."""
+    """Download with this package."""
     await asyncio.gather(*(task.download(folder) for task in tasks))
 
 
-async def bare(tasks: list[Task[v1.Videos]], folder: Path, *, safe: bool = False) -> None:
-    """The least that does it on a good day."""
+async def bare(tasks: list[Task[v1.Videos]], folder: Path, *, durable: bool = False) -> None:
+    """Download with bare aiohttp, without any check."""
     loop = asyncio.get_running_loop()
     todo = iter(tasks)
 
@@ -119,23 +119,23 @@ async def bare(tasks: list[Task[v1.Videos]], folder: Path, *, safe: bool = False
             assert task.result is not None
             async with session.get(task.result.videos[0].url) as response:
                 response.raise_for_status()
-                with path.with_suffix(".part").open("wb") if safe else path.open("wb") as file:
+                with path.with_suffix(".part").open("wb") if durable else path.open("wb") as file:
                     async for chunk in response.content.iter_chunked(256 * 1024):
                         file.write(chunk)
-                    if safe:
-                        await loop.run_in_executor(None, last, file.fileno(), path)
+                    if durable:
+                        await loop.run_in_executor(None, publish, file.fileno(), path)
 
     async with aiohttp.ClientSession() as session:
         await asyncio.gather(*(worker(session) for _ in range(DOWNLOADS_AT_ONCE)))
 
 
-async def safe(tasks: list[Task[v1.Videos]], folder: Path) -> None:
-    """The same, and no power cut undoes it."""
-    await bare(tasks, folder, safe=True)
+async def durable(tasks: list[Task[v1.Videos]], folder: Path) -> None:
+    """Download with bare aiohttp into files that survive a power cut."""
+    await bare(tasks, folder, durable=True)
 
 
-def last(file: int, path: Path) -> None:
-    """Make a file last."""
+def publish(file: int, path: Path) -> None:
+    """Flush a part to the disk and give it its final name."""
     os.fsync(file)
     path.with_suffix(".part").replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
@@ -144,13 +144,13 @@ def last(file: int, path: Path) -> None:
 
 
 def cpu() -> float:
-    """Seconds of this process so far, all threads, kernel included."""
+    """Return the CPU seconds of this process so far, all threads and the kernel included."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 async def run(way: Way, tasks: list[Task[v1.Videos]]) -> tuple[Run, int]:
-    """Fetch all once; return what it took, and the bytes."""
+    """Fetch all files once; return the measurement and the bytes."""
     with tempfile.TemporaryDirectory() as name:
         start, used = time.perf_counter(), cpu()
         await way(tasks, Path(name))
@@ -161,11 +161,11 @@ async def run(way: Way, tasks: list[Task[v1.Videos]]) -> tuple[Run, int]:
 
 
 async def measure(case: Case, repeats: int = REPEATS) -> Row:
-    """Let each way fetch the same files, in turns."""
+    """Let each way fetch the same files, in turn."""
     row = Row(case, 0.0, [], [], [])
     async with finished(case) as tasks:
         for repeat in range(-1, repeats):  # the first is for warming up
-            for way, runs in ((ours, row.ours), (bare, row.bare), (safe, row.safe)):
+            for way, runs in ((ours, row.ours), (bare, row.bare), (durable, row.durable)):
                 took, size = await run(way, tasks)
                 row = row._replace(megabytes=size / 1e6)
                 if repeat >= 0:
@@ -182,11 +182,11 @@ def main() -> None:
     for case in CASES:
         row = asyncio.run(measure(case))
         seconds = statistics.median(run.time for run in row.ours)
-        for name, rival in (("bare", row.bare), ("bare, lasting", row.safe)):
-            told = f"{case.name:<12}{case.files:6}{row.megabytes:7.0f}{seconds:8.2f}{name:>18}"
+        for name, rival in (("bare", row.bare), ("bare, durable", row.durable)):
+            line = f"{case.name:<12}{case.files:6}{row.megabytes:7.0f}{seconds:8.2f}{name:>18}"
             for found in (row.ratios("time", rival), row.ratios("cpu", rival)):
-                told += f"{statistics.median(found):8.2f} {f'({found[0]:.2f}..{found[-1]:.2f})':>12}"
-            print(told, flush=True)
+                line += f"{statistics.median(found):8.2f} {f'({found[0]:.2f}..{found[-1]:.2f})':>12}"
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Short programs, each run by the tests against the emulator; ``python3 -m examples`` runs the main job."""
+"""Show the client in short programs, each run by the tests; ``python3 -m examples`` runs the main job."""

@@ -1,6 +1,6 @@
-"""Many prompts at once, more than the account runs at a time.
+"""Submit many prompts at once, more than the account runs at a time.
 
-Nothing here counts slots or catches "too many tasks": submitting is queueing. Needs KLING_API_KEY; costs
+Nothing here counts slots or catches "too many tasks": a submit waits for its slot. Needs KLING_API_KEY; costs
 units. ``kling emulator`` prints what to export to try it for nothing.
 """
 
@@ -15,7 +15,7 @@ PROMPTS = [
 
 
 async def one(client: Client, prompt: str) -> str:
-    """Take one prompt from queue to file; one failure must not end the others."""
+    """Take one prompt from queue to file; return a failure as text, so that it does not end the others."""
     try:
         task = await client.submit(v1.TextToVideo(prompt=prompt, mode="pro"))
         paths = await task.download("out")

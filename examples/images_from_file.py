@@ -1,4 +1,4 @@
-"""New pictures of the subject of a picture: ``python3 -m examples.images_from_file cat.jpg``.
+"""Make new pictures of the subject of a picture: ``python3 -m examples.images_from_file cat.jpg``.
 
 Needs KLING_API_KEY; costs units. ``kling emulator`` prints what to export to try it for nothing.
 """
@@ -11,7 +11,7 @@ from kling_async import Client, RequestInvalid, v1
 
 
 async def main(picture: Path, folder: str = "out") -> None:
-    """Send a file, get three images; a file that cannot work is refused before anything is paid."""
+    """Send a picture and store three images; a file that cannot work is refused before anything is paid."""
     request = v1.ImageGeneration(
         model_name="kling-v2-1",
         prompt="The same character on a beach at sunset, watercolour",

@@ -9,7 +9,7 @@ from kling_async import Client, v1
 
 
 async def main(folder: str = "out") -> None:
-    """Make a video and a speech, find the faces, choose one and what it says, make the new video."""
+    """Make a video and a speech, identify the faces, choose one for the speech, make the new video."""
     async with Client() as client:
         portrait = v1.TextToVideo(prompt="A pilot looks into the camera", model_name="kling-v2-6", duration=5)
         video = await client.run(portrait)
@@ -18,9 +18,9 @@ async def main(folder: str = "out") -> None:
 
         faces = await client.call(v1.IdentifyFace(video_id=video.videos[0].id))
         if not faces.face_data:
-            print("nobody's face is seen")
+            print("no face was found")
             return
-        # its first three seconds, from the moment that the face is seen
+        # the first three seconds of the speech, from the moment that the face appears
         choice = v1.FaceChoice.of(faces.face_data[0], audio_id=speech.audios[0].id, sound_end_time=3000)
         request = v1.AdvancedLipSync(session_id=faces.session_id, face_choose=(choice,))
 

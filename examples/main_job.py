@@ -1,4 +1,4 @@
-"""The main job: a batch of prompts from queue to file. It is ``kling demo``; ``--help`` shows its options."""
+"""Run the main job, a batch of prompts from queue to file: ``kling demo``; ``--help`` shows its options."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Swap something in a video for what is in a picture: ``python3 -m examples.multi_elements swan.jpg``.
+"""Swap an object in a video for the one in a picture: ``python3 -m examples.multi_elements swan.jpg``.
 
 Needs KLING_API_KEY; costs units. ``kling emulator`` prints what to export to try it for nothing.
 """
@@ -11,7 +11,7 @@ from kling_async import Client, v1
 
 
 async def main(picture: Path, folder: str = "out") -> None:
-    """Make a video, mark what is in the middle of its first frame, look at the marks, swap it."""
+    """Make a video, mark the object in the middle of its first frame, preview the mark, swap the object."""
     async with Client() as client:
         meadow = v1.TextToVideo(
             prompt="A chick stands on a meadow, close up", model_name="kling-v2-6", duration=5

@@ -1,4 +1,4 @@
-"""One video from one prompt.
+"""Make one video from one prompt.
 
 Needs KLING_API_KEY; costs units. ``kling emulator`` prints what to export to try it for nothing.
 """
@@ -9,7 +9,7 @@ from kling_async import Client, v1
 
 
 async def main(folder: str = "out") -> None:
-    """Make it, wait for it, store it."""
+    """Submit a request, print the status of its task until it ends, store the video."""
     async with Client() as client:
         request = v1.TextToVideo(prompt="A rabbit reads the newspaper", model_name="kling-v2-6", duration=5)
         task = await client.submit(request)

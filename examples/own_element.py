@@ -1,4 +1,4 @@
-"""A character of your own with a voice of its own, in a video.
+"""Make a character with a voice of its own, and a video of it.
 
 ``python3 -m examples.own_element FRONT SIDE VOICE``: two pictures of the character and the address of a
 recording, 5 to 30 s of one clear voice. Needs KLING_API_KEY; costs units. ``kling emulator`` prints what to
@@ -13,7 +13,7 @@ from kling_async import Client, v1
 
 
 async def main(front: Path, side: Path, recording: str, folder: str = "out") -> None:
-    """Clone the voice, make the character that has it, let it speak; both can be used again."""
+    """Clone a voice, make a character with it, let it speak; voice and character can be used again."""
     async with Client() as client:
         voices = await client.run(v1.CustomVoice(voice_name="Ann", voice_url=recording))
         voice = voices.voices[0]

@@ -1,4 +1,4 @@
-"""A film, servers that have it, and what fetches it from there: for the tests of downloads."""
+"""Provide a film, servers that have it, and a client that fetches it, for the tests of downloads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def mode_of(path: Path) -> int:
 
 
 class Fetcher:
-    """Downloads from a server that answers as told."""
+    """Download from a server with scripted answers."""
 
     def __init__(self, wire: Wire, sessions: Sessions) -> None:
         self.wire = wire
@@ -50,7 +50,7 @@ class Fetcher:
 
     @property
     def ranges(self) -> list[tuple[str | None, str | None]]:
-        """What part was asked for, and of which body, in each request."""
+        """The Range and If-Range headers of each request."""
         return [(seen.headers.get("range"), seen.headers.get("if-range")) for seen in self.wire.seen]
 
     async def __call__(
@@ -75,7 +75,7 @@ class Fetcher:
         )
 
     async def fails(self, folder: Path, url: str = "", *, tries: int = 1) -> DownloadError:
-        """Return the error, after making sure that nothing was left behind and no secret shows."""
+        """Return the error of a download that must fail, leave nothing on disk, and show no secret."""
         before = names(folder)
         with pytest.raises(DownloadError) as caught:
             await self(folder / "77.mp4", url, tries=tries)
@@ -97,30 +97,30 @@ async def fetching_from(*answers: bytes, local: bool = True) -> AsyncIterator[Fe
 
 
 def film() -> bytes:
-    """The whole of it, under a name."""
+    """Return an answer with the whole film and its ETag."""
     return raw(FILM, ETag=TAG)
 
 
 def cut(answer: bytes, after: int) -> bytes:
-    """That many bytes of an answer's body; `Wire` leaves after what has no Content-Length in capitals."""
+    """Cut an answer's body; `Wire` closes the connection after one without Content-Length in capitals."""
     head, _, body = answer.partition(b"\r\n\r\n")
     return head.replace(b"Content-Length", b"content-length") + b"\r\n\r\n" + body[:after]
 
 
-def begun(body: bytes = FILM, total: int = SIZE) -> bytes:
-    """The first 64 KiB."""
+def beginning(body: bytes = FILM, total: int = SIZE) -> bytes:
+    """Return an answer with the first 64 KiB."""
     return raw(body[:65536], 206, Content_Range=f"bytes 0-65535/{total}")
 
 
-def rest(start: int, *, body: bytes = FILM, tag: str = TAG, total: int = SIZE) -> bytes:
-    """What is left from a byte on."""
+def remainder(start: int, *, body: bytes = FILM, tag: str = TAG, total: int = SIZE) -> bytes:
+    """Return an answer with the remainder from a byte on."""
     where = f"bytes {start}-{total - 1}/{total}"
-    named = {"ETag": tag} if tag else {}
-    return raw(body[start:], 206, Content_Range=where, **named)
+    etag = {"ETag": tag} if tag else {}
+    return raw(body[start:], 206, Content_Range=where, **etag)
 
 
 def leave(folder: Path, size: int = 300_000, name: str = "77.mp4") -> None:
-    """Leave a part of that size, as a call does that was killed."""
+    """Leave a part of that size on disk, as a killed process does."""
     part = Partial(folder / name, "s")
     part.open()
     part.begin(Whole(SIZE, TAG))
@@ -129,18 +129,19 @@ def leave(folder: Path, size: int = 300_000, name: str = "77.mp4") -> None:
 
 
 def pieces(*ends: int) -> list[bytes]:
-    """The file in answers that are cut after so many bytes of it."""
+    """Return answers that are cut at these positions of the film, each one resuming the one before."""
     starts = [0, *(max(0, end - 4096) for end in ends)]
     return [
-        cut(rest(start) if start else film(), end - start) for start, end in zip(starts, ends, strict=False)
+        cut(remainder(start) if start else film(), end - start)
+        for start, end in zip(starts, ends, strict=False)
     ]
 
 
 @asynccontextmanager
 async def dripping(rate: int, *, first: int, to_begin_with: int = 1) -> AsyncIterator[str]:
-    """A server of the film that sends so many bytes at once, then ``rate`` of them every 20 seconds.
+    """Serve the film slowly: ``first`` bytes at once, then ``rate`` bytes every 20 seconds.
 
-    After as many such answers as ``to_begin_with`` it sends all that is asked for at once.
+    The first ``to_begin_with`` answers are slow, later ones are sent at once.
     """
     talks: list[asyncio.Task[Any]] = []
 
@@ -148,9 +149,9 @@ async def dripping(rate: int, *, first: int, to_begin_with: int = 1) -> AsyncIte
         task = asyncio.current_task()
         assert task is not None
         talks.append(task)
-        asked = (await reader.readuntil(b"\r\n\r\n")).decode()
-        found = re.search(r"bytes=(\d+)-", asked)
-        answer = rest(int(found[1])) if found else film()
+        request = (await reader.readuntil(b"\r\n\r\n")).decode()
+        found = re.search(r"bytes=(\d+)-", request)
+        answer = remainder(int(found[1])) if found else film()
         at_once = first if len(talks) <= to_begin_with else SIZE
         head, body = answer.split(b"\r\n\r\n", 1)
         writer.write(head + b"\r\n\r\n" + body[:at_once])

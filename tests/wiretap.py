@@ -1,4 +1,4 @@
-"""A server that answers with the bytes it is told, well-formed or not, and notes what it was sent."""
+"""Serve scripted bytes, well-formed HTTP or not, and record the requests."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CUT: Final = b"CUT"
-"""The server closes the connection."""
+"""Answer: close the connection."""
 HANG: Final = b"HANG"
-"""The server says nothing until the client has left."""
+"""Answer: stay silent until the client has left."""
 
 
 class Seen(NamedTuple):
-    """One request as the server got it."""
+    """One request as the server received it."""
 
     method: str
     target: str
@@ -31,7 +31,7 @@ class Seen(NamedTuple):
 
 
 class Wire:
-    """A server that answers with the bytes it was given, one entry a request, the last one for all others."""
+    """Answer each request with the next of the given bytes, and all further ones with the last."""
 
     def __init__(self, *answers: bytes) -> None:
         self.seen: list[Seen] = []
@@ -83,7 +83,7 @@ async def serving(*answers: bytes, tls: ssl.SSLContext | None = None) -> AsyncIt
 
 
 def raw(body: object = b"", status: int = 200, **headers: str) -> bytes:
-    """A whole HTTP answer; a body that is not bytes goes as JSON."""
+    """Return a whole HTTP answer; a body that is not bytes is sent as JSON."""
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(sent)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -95,7 +95,7 @@ def code(number: int, status: int = 200, message: str = "as scripted", **headers
 
 
 def free_port() -> int:
-    """A port where nobody listens."""
+    """Return a port where nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -118,7 +118,7 @@ goC1zhswCgYIKoZIzj0EAwIDRgAwQwIfY/i3j6QvtCq3WK9XJE08Ki5kK0n4iWZR
 osWM4JpaCAIgCd6pZfYRsfQ5/6w0VZ/qGE2btS7JN+sNPU3A/edYBCQ=
 -----END CERTIFICATE-----
 """
-"""Made for these tests, good for localhost, trusted by nobody."""
+"""Made for these tests and valid for localhost; no authority signed it."""
 
 
 def server_tls(folder: Path) -> ssl.SSLContext:

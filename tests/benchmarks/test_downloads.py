@@ -1,4 +1,4 @@
-"""The benchmark of downloads runs, at a tiny size."""
+"""Run the benchmark of downloads at a tiny size."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from benchmarks import downloads
 @pytest.mark.real
 @pytest.mark.anyio
 async def test_downloads_runs() -> None:
-    """All three ways store all files; each has its runs."""
+    """Each of the three ways stores all files and has its runs."""
     row = await downloads.measure(downloads.Case("tiny", 3, 200_000), repeats=1)
-    assert [len(runs) for runs in (row.ours, row.bare, row.safe)] == [1, 1, 1]
+    assert [len(runs) for runs in (row.ours, row.bare, row.durable)] == [1, 1, 1]
     assert row.megabytes == pytest.approx(0.6)
-    assert all(row.ratios(what, rival)[0] > 0.0 for what in ("time", "cpu") for rival in (row.bare, row.safe))
+    assert all(
+        row.ratios(what, rival)[0] > 0.0 for what in ("time", "cpu") for rival in (row.bare, row.durable)
+    )

@@ -1,4 +1,4 @@
-"""downloads/fetch.py: one file, whole or not at all."""
+"""Test downloads/fetch.py: one file is stored whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.films import (
     NO_ANSWER,
     SIZE,
     TAG,
-    begun,
+    beginning,
     cut,
     fetching_from,
     film,
     mode_of,
     names,
-    rest,
+    remainder,
 )
 from tests.support import pair, settle, still, until
 from tests.wiretap import CUT, HANG, raw
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_file_is_stored_whole_and_readable_as_any_other(tmp_path: Path) -> None:
-    """Its folder is made; its rights are those of any new file; nothing else is left there."""
+    """The folder is made, the permissions are those of any new file, nothing else is left."""
     target = tmp_path / "new" / "folder" / "77.mp4"
     async with fetching_from(raw(FILM)) as get:
         assert await get(target) == Fetched(SIZE, fresh=True)
@@ -51,8 +51,8 @@ async def test_a_file_is_stored_whole_and_readable_as_any_other(tmp_path: Path) 
     assert names(target.parent) == ["77.mp4"]
 
 
-async def test_a_file_without_a_length_is_stored_too(tmp_path: Path) -> None:
-    """Sent in chunks; the last one tells that it was all."""
+async def test_a_chunked_file_is_stored(tmp_path: Path) -> None:
+    """A body without a length is complete when its last chunk has come."""
     body = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (SIZE, FILM)
     async with fetching_from(body) as get:
         assert (await get(tmp_path / "77.mp4")).size == SIZE
@@ -60,8 +60,8 @@ async def test_a_file_without_a_length_is_stored_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("head", ["HTTP/1.1 200 OK\r\nConnection: close", "HTTP/1.0 200 OK"])
-async def test_a_file_whose_end_nothing_marks_is_not_taken_for_whole(head: str, tmp_path: Path) -> None:
-    """It ends with its connection, be that cut or not: it is asked for again, and never gets its name."""
+async def test_a_body_without_a_marked_end_never_gets_its_name(head: str, tmp_path: Path) -> None:
+    """Such a body may end in the middle of the file, so it is requested again."""
     half = f"{head}\r\nContent-Type: video/mp4\r\n\r\n".encode() + FILM[: SIZE // 2]
     async with fetching_from(half) as get:
         error = await get.fails(tmp_path, tries=3)
@@ -71,8 +71,8 @@ async def test_a_file_whose_end_nothing_marks_is_not_taken_for_whole(head: str, 
         assert (await get(tmp_path / "77.mp4", tries=2)).size == SIZE
 
 
-async def test_a_compressed_file_is_not_taken(tmp_path: Path) -> None:
-    """A torn one of the length that was told unpacks to the beginning of the file, without any error."""
+async def test_a_compressed_body_is_rejected(tmp_path: Path) -> None:
+    """A torn compressed body of the announced length would unpack without any error."""
     whole = gzip.compress(FILM)
     for body in (whole, whole[: len(whole) // 2]):
         async with fetching_from(raw(body, Content_Encoding="gzip", ETag=TAG)) as get:
@@ -82,7 +82,7 @@ async def test_a_compressed_file_is_not_taken(tmp_path: Path) -> None:
 
 
 async def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
-    """Until then its bytes are in a hidden, private one beside it, and an older file of that name stays."""
+    """While a file comes its bytes are in a private part, and an older file of that name stays."""
     target = tmp_path / "77.mp4"
     target.write_bytes(b"older")
     part = tmp_path / ".77.mp4.part"
@@ -99,7 +99,7 @@ async def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
 
 
 async def test_an_older_file_is_replaced_in_one_step(tmp_path: Path) -> None:
-    """Who reads it meanwhile reads all of the older one, never a mixture."""
+    """A reader that has the older file open reads all of it, never a mixture."""
     target = tmp_path / "77.mp4"
     target.write_bytes(b"older")
     with target.open("rb") as reader:
@@ -108,8 +108,8 @@ async def test_an_older_file_is_replaced_in_one_step(tmp_path: Path) -> None:
         assert reader.read() == b"older" and target.read_bytes() == FILM
 
 
-async def test_the_files_server_learns_nothing_about_us(tmp_path: Path) -> None:
-    """No key, no header of the client's: the address alone is what opens it."""
+async def test_file_servers_get_no_key_and_no_headers_of_ours(tmp_path: Path) -> None:
+    """The signed address alone opens a file."""
     async with pair(client={"headers": {"X-Team": "mine"}}) as (emu, client):
         task = await client.submit(still())
         await task.wait()
@@ -165,10 +165,10 @@ async def test_the_files_server_learns_nothing_about_us(tmp_path: Path) -> None:
         ),
     ],
 )  # fmt: skip
-async def test_what_is_no_file_and_cannot_be_gone_on_with_leaves_nothing(
+async def test_an_answer_without_a_usable_file_leaves_nothing(
     answer: bytes, reason: str, status: int, tmp_path: Path
 ) -> None:
-    """Every failure says why, with the HTTP status where there was one."""
+    """The error tells the reason and the HTTP status, and nothing is left on disk."""
     async with fetching_from(answer) as get:
         error = await get.fails(tmp_path)
     assert (str(error), error.http_status) == (reason, status)
@@ -176,7 +176,7 @@ async def test_what_is_no_file_and_cannot_be_gone_on_with_leaves_nothing(
 
 @pytest.mark.parametrize("form", ["plain", "unannounced"])
 async def test_a_file_has_a_largest_size(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """4 GiB, announced or not; the test makes it a thousand bytes."""
+    """A file beyond the bound (4 GiB, here 1000 bytes) is refused, announced or not."""
     monkeypatch.setattr(fetch, "_FILE_MAX", 1000)
 
     def answer(size: int) -> bytes:
@@ -197,10 +197,10 @@ async def test_a_file_has_a_largest_size(form: str, tmp_path: Path, monkeypatch:
                 assert str(await get.fails(tmp_path)) == "the file is larger than 4 GiB"
 
 
-async def test_a_file_that_is_told_to_be_too_large_is_refused_unread(
+async def test_a_file_announced_as_too_large_is_refused_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing of it is awaited or written; no byte of it ever comes here."""
+    """The Content-Length is enough: no byte of the body is awaited."""
     monkeypatch.setattr(fetch, "_FILE_MAX", SIZE - 1)
     loop = asyncio.get_running_loop()
     start = loop.time()
@@ -214,11 +214,11 @@ async def test_a_file_that_is_told_to_be_too_large_is_refused_unread(
 
 
 async def test_a_whole_file_is_not_fetched_again(tmp_path: Path) -> None:
-    """Its length, its last and its first bytes are compared with what would come."""
+    """Its length, its last 4 KiB and its first 64 KiB are compared with the server's file."""
     target = tmp_path / "77.mp4"
     target.write_bytes(FILM)
     made = target.stat().st_mtime_ns
-    async with fetching_from(rest(SIZE - 4096), begun()) as get:
+    async with fetching_from(remainder(SIZE - 4096), beginning()) as get:
         assert await get(target) == Fetched(SIZE, fresh=False)
         assert get.ranges == [(f"bytes={SIZE - 4096}-{SIZE - 1}", None), ("bytes=0-65535", None)]
     assert target.stat().st_mtime_ns == made and names(tmp_path) == ["77.mp4"]
@@ -226,14 +226,14 @@ async def test_a_whole_file_is_not_fetched_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [100, 4096, 65536])
 async def test_a_small_file_is_compared_as_a_whole(size: int, tmp_path: Path) -> None:
-    """By one request; a byte that differs is seen, wherever it is."""
+    """One request compares a file of up to 64 KiB; any byte that differs is noticed."""
     target = tmp_path / "77.mp4"
     target.write_bytes(FILM[:size])
-    async with fetching_from(rest(0, body=FILM[:size], total=size)) as get:
+    async with fetching_from(remainder(0, body=FILM[:size], total=size)) as get:
         assert await get(target) == Fetched(size, fresh=False)
         assert get.ranges == [(f"bytes=0-{size - 1}", None)]
     other = FILM[: size // 2] + b"?" + FILM[size // 2 + 1 : size]
-    async with fetching_from(rest(0, body=other, total=size), raw(other)) as get:
+    async with fetching_from(remainder(0, body=other, total=size), raw(other)) as get:
         assert await get(target) == Fetched(size, fresh=True)
     assert target.read_bytes() == other
 
@@ -251,8 +251,8 @@ async def test_a_file_with_another_beginning_is_replaced(second: list[int], tmp_
     target = tmp_path / "77.wav"
     old, new = (b"RIFF....WAVEfmt " + mark * 20_000 + bytes(100_000) for mark in (b"a", b"b"))
     target.write_bytes(old)
-    beginnings = [begun(new, len(new) + more) for more in second]
-    tail = rest(len(new) - 4096, body=new, total=len(new))
+    beginnings = [beginning(new, len(new) + more) for more in second]
+    tail = remainder(len(new) - 4096, body=new, total=len(new))
     async with fetching_from(tail, *beginnings, raw(new)) as get:
         assert await get(target) == Fetched(len(new), fresh=True)
     assert target.read_bytes() == new and names(tmp_path) == ["77.wav"]
@@ -262,21 +262,21 @@ async def test_a_comparison_that_breaks_off_is_begun_anew(tmp_path: Path) -> Non
     """A file that is there is neither replaced nor believed because the server is in trouble."""
     target = tmp_path / "77.mp4"
     target.write_bytes(FILM)
-    tail = rest(SIZE - 4096)
-    async with fetching_from(tail, raw(b"", 503), tail, begun()) as get:
+    tail = remainder(SIZE - 4096)
+    async with fetching_from(tail, raw(b"", 503), tail, beginning()) as get:
         assert await get(target, tries=2) == Fetched(SIZE, fresh=False)
 
 
 @pytest.mark.parametrize(
     ("there", "answer"),
     [
-        pytest.param(FILM[:-1], rest(SIZE - 4097), id="cut"),
-        pytest.param(FILM[:-1] + b"x", rest(SIZE - 4096), id="another end"),
+        pytest.param(FILM[:-1], remainder(SIZE - 4097), id="cut"),
+        pytest.param(FILM[:-1] + b"x", remainder(SIZE - 4096), id="another end"),
         pytest.param(FILM + b"x", raw(b"", 416), id="longer"),
     ],
 )
 async def test_a_file_that_is_not_the_same_is_replaced(there: bytes, answer: bytes, tmp_path: Path) -> None:
-    """In one step, after a second request."""
+    """A file that is shorter, longer or different is fetched anew by a second request."""
     target = tmp_path / "77.mp4"
     target.write_bytes(there)
     async with fetching_from(answer, film()) as get:
@@ -285,8 +285,8 @@ async def test_a_file_that_is_not_the_same_is_replaced(there: bytes, answer: byt
     assert target.read_bytes() == FILM
 
 
-async def test_a_server_without_ranges_sends_it_again(tmp_path: Path) -> None:
-    """It cannot be asked what the file would be."""
+async def test_without_ranges_a_complete_file_is_fetched_again(tmp_path: Path) -> None:
+    """A server that ignores Range cannot be asked for the pieces to compare."""
     target = tmp_path / "77.mp4"
     target.write_bytes(FILM)
     async with fetching_from(raw(FILM)) as get:
@@ -297,10 +297,8 @@ async def test_a_server_without_ranges_sends_it_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [100, SIZE], ids=["seen at the end", "seen on the way"])
-async def test_a_full_disk_is_the_reason_given(
-    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In the system's words; what was written gives its room back."""
+async def test_a_full_disk_is_reported(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error holds the system's words, and the part is removed to free its room."""
     append = Partial.append
 
     def full(part: Partial, chunks: list[bytes]) -> None:
@@ -314,10 +312,10 @@ async def test_a_full_disk_is_the_reason_given(
     assert str(error) == f"cannot write {str(tmp_path / '77.mp4')!r}: No space left on device"
 
 
-async def test_a_folder_that_may_not_be_written_is_the_reason_given(
+async def test_a_folder_without_permission_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing was fetched for it."""
+    """The error comes before anything is requested."""
 
     def forbid(*_: object) -> int:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -330,8 +328,8 @@ async def test_a_folder_that_may_not_be_written_is_the_reason_given(
 
 
 @pytest.mark.parametrize("folder", ["taken", "taken/below"])
-async def test_a_file_in_the_place_of_the_folder_is_the_reason_given(folder: str, tmp_path: Path) -> None:
-    """A common slip, said plainly."""
+async def test_a_file_in_the_place_of_the_folder_is_reported(folder: str, tmp_path: Path) -> None:
+    """The error names the path that cannot be written."""
     (tmp_path / "taken").touch()
     async with fetching_from(raw(FILM)) as get:
         with pytest.raises(DownloadError, match=r"cannot write .*taken"):
@@ -343,7 +341,7 @@ async def test_a_file_in_the_place_of_the_folder_is_the_reason_given(folder: str
 async def test_cancelled_while_a_thread_works_on_the_file(
     moment: str, fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread's work cannot be cancelled, so the end waits for it; twice is no different from once."""
+    """A thread's work cannot be cancelled, so cancelling once or twice waits for its end."""
     inside, go_on = threading.Event(), threading.Event()
     real = getattr(Partial, moment)
 

@@ -1,4 +1,4 @@
-"""downloads/fetch.py: where files may come from, and what their servers learn about us."""
+"""Test downloads/fetch.py: addresses that files may come from, and requests to file servers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_three_redirects_are_followed(status: int, tmp_path: Path) -> None:
-    """Whole addresses and paths, as file servers send them."""
+    """Absolute and relative locations are followed, with every redirecting status."""
     hops = [raw(b"", status, Location=where) for where in ("/1", "2?a=b", "./3")]
     async with fetching_from(*hops, raw(FILM)) as get:
         assert (await get(tmp_path / "77.mp4")).size == SIZE
@@ -29,7 +29,7 @@ async def test_three_redirects_are_followed(status: int, tmp_path: Path) -> None
 
 
 async def test_the_fourth_redirect_is_not_followed(tmp_path: Path) -> None:
-    """Else a file server could lead us round for ever."""
+    """A file server cannot redirect for ever."""
     async with fetching_from(raw(b"", 302, Location="/again")) as get:
         assert str(await get.fails(tmp_path)) == "more than 3 redirects"
         assert len(get.wire.seen) == 4
@@ -46,7 +46,7 @@ NOT_OURS: Final = [
     "url", [*NOT_OURS, "https://127.0.0.1/", "http://localhost/", "https://\uff11\uff12\uff17.0.0.1/"]
 )
 async def test_addresses_that_are_not_public_https_are_refused(url: str, tmp_path: Path) -> None:
-    """The vendor's answers name them, so they are not to be trusted: nothing is connected to."""
+    """Addresses in answers are not trusted: nothing is connected to."""
     async with fetching_from(raw(FILM), local=False) as get:
         error = await get.fails(tmp_path, url)
         assert str(error).startswith("the result's address (") and str(error).endswith("is not public https")
@@ -54,15 +54,15 @@ async def test_addresses_that_are_not_public_https_are_refused(url: str, tmp_pat
 
 
 @pytest.mark.parametrize("url", ["//[bad", "a.mp4", "https://a.example:99999/a.mp4", "https://a.example:b/"])
-async def test_what_is_no_address_is_called_so(url: str, tmp_path: Path) -> None:
-    """It is the result's, not the API's, and asking again would not help."""
+async def test_an_address_that_is_no_url_is_reported(url: str, tmp_path: Path) -> None:
+    """The error names the result's address, not the API's, and nothing is repeated."""
     async with fetching_from(raw(FILM)) as get:
         assert str(await get.fails(tmp_path, url, tries=3)) == "the result's address is not a URL"
         assert get.wire.seen == []
 
 
-async def test_what_the_http_library_cannot_connect_to_is_called_so(tmp_path: Path) -> None:
-    """Here the proxy's address is none."""
+async def test_an_address_that_aiohttp_rejects_is_reported(tmp_path: Path) -> None:
+    """A proxy address that is no URL ends the download without repeats."""
     sessions = Sessions(LoopScope(lambda: 0.0), local_files=True, proxy="http://[")
     async with serving(raw(FILM)) as wire:
         error = await Fetcher(wire, sessions).fails(tmp_path, tries=3)
@@ -78,20 +78,20 @@ async def test_what_the_http_library_cannot_connect_to_is_called_so(tmp_path: Pa
         ("https://[", "is not a URL"),
     ],
 )
-async def test_a_redirect_is_checked_as_the_first_address_was(where: str, error: str, tmp_path: Path) -> None:
-    """A public server cannot send us to a private one; also where the API itself is on this machine."""
+async def test_a_redirect_is_checked_like_the_first_address(where: str, error: str, tmp_path: Path) -> None:
+    """A public server cannot redirect to a private one, even where the API is on this machine."""
     async with fetching_from(raw(b"", 302, Location=where)) as get:
         assert error in str(await get.fails(tmp_path))
         assert len(get.wire.seen) == 1
 
 
 @pytest.mark.parametrize("options", [{}, {"trust_env": True}, {"local_files": True}], ids=str)
-async def test_a_name_that_leads_inside_is_refused(
+async def test_a_name_that_resolves_to_a_private_address_is_refused(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What counts is where a name leads when it is used: a rebound name opens nothing.
+    """A name is judged by the address that is connected to, so a rebound name opens nothing.
 
-    Nor where proxies would be taken from the environment, which has none, or where the API is here.
+    The same holds with ``trust_env`` and no proxy in the environment, and with the API on this machine.
     """
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -108,7 +108,7 @@ async def test_a_name_that_leads_inside_is_refused(
 
 
 async def test_a_proxy_may_have_a_private_address(tmp_path: Path) -> None:
-    """It is the caller's choice, and resolves the names of files itself."""
+    """A proxy is the caller's choice and resolves the names of files itself."""
     async with serving(raw(b"", 502)) as wire:
         sessions = Sessions(LoopScope(lambda: 0.0), proxy=f"http://localhost:{wire.port}")
         error = await Fetcher(wire, sessions).fails(tmp_path, "https://cdn.example/a.mp4")
@@ -117,8 +117,8 @@ async def test_a_proxy_may_have_a_private_address(tmp_path: Path) -> None:
         assert (wire.seen[0].method, wire.seen[0].target) == ("CONNECT", "cdn.example:443")
 
 
-async def test_what_an_injected_session_sends_does_not_go_to_file_servers(tmp_path: Path) -> None:
-    """Neither its headers nor its cookies, also not after a redirect to another host."""
+async def test_headers_of_an_injected_session_do_not_go_to_file_servers(tmp_path: Path) -> None:
+    """Neither its headers nor its cookies are sent, even after a redirect to another host."""
     jar = aiohttp.CookieJar(unsafe=True)
     jar.update_cookies({"sid": "s3cret"})
     mine = aiohttp.ClientSession(headers={"Authorization": "Bearer s3cret"}, cookie_jar=jar)
@@ -137,7 +137,7 @@ async def test_what_an_injected_session_sends_does_not_go_to_file_servers(tmp_pa
 async def test_a_netrc_password_does_not_go_to_a_file_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """trust_env is about proxies; an address in an answer must not draw a password out of this machine."""
+    """``trust_env`` is for proxies: an address in an answer gets no password out of a .netrc."""
     (tmp_path / "netrc").write_text("default login me password mine\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     sessions = Sessions(LoopScope(lambda: 0.0), local_files=True, trust_env=True)

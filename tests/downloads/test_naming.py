@@ -1,4 +1,4 @@
-"""downloads/naming.py: any text becomes a safe name within its folder, other texts other names."""
+"""Test downloads/naming.py: any text becomes a safe name within its folder, other texts other names."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from kling_async.wire.requests import File
 FILE: Final = File("https://a.example/x", ".mp4", "0")
 
 
-def named(text: str, *files: File, marked: bool = False, **values: Any) -> list[str]:
-    """The names of a result's files."""
+def named(text: str, *files: File, watermarked: bool = False, **values: Any) -> list[str]:
+    """Return the names of a result's files."""
     known = {"key": "fox", "index": 7, "task_id": "88", "endpoint": "text_to_video", **values}
-    return Template(text).names(known, files or (FILE,), watermarked=marked)
+    return Template(text).names(known, files or (FILE,), watermarked=watermarked)
 
 
 def of_key(key: str) -> str:
     return named("{key}", key=key)[0]
 
 
-def seen_by_any_file_system(name: str) -> str:
-    """What is left where neither case nor spelling counts."""
+def folded(name: str) -> str:
+    """Return a name as a file system sees it that ignores case and spelling."""
     return unicodedata.normalize("NFD", unicodedata.normalize("NFC", name).upper().casefold())
 
 
@@ -48,7 +48,7 @@ def seen_by_any_file_system(name: str) -> str:
     ],
 )
 def test_fields_are_filled_in(text: str, name: str) -> None:
-    """Every field there is; the text around them stays as it is, capitals too; the suffix is the file's."""
+    """Every field is filled in, literal text keeps its capitals, and the suffix is the file's."""
     assert named(text) == [name]
 
 
@@ -69,15 +69,15 @@ def test_fields_are_filled_in(text: str, name: str) -> None:
     ],
 )
 def test_a_wrong_template_is_refused_at_once(text: str, problem: str) -> None:
-    """It names the slip, and what there is."""
+    """The error names the slip and the fields there are."""
     with pytest.raises(RequestInvalid) as caught:
         Template(text)
     (found,) = caught.value.problems
     assert found.field == "name" and problem in found.text
 
 
-def test_a_template_tells_its_fields() -> None:
-    """So that who names many tasks can see whether it tells them apart."""
+def test_a_template_knows_its_fields() -> None:
+    """A batch checks by them whether a template distinguishes its tasks."""
     assert Template("{key}-{n}").fields == {"key", "n"} and Template("boat").fields == set()
     assert Template("".join(f"{{{field}}}" for field in FIELDS)).fields == set(FIELDS)
 
@@ -94,22 +94,25 @@ def test_a_template_tells_its_fields() -> None:
     ],
 )
 def test_files_of_one_result_get_their_own_names(text: str, names: list[str]) -> None:
-    """By the template if it has a field for it, else by what is added."""
+    """A field ``name`` or ``n`` distinguishes them, else the file's own name is added."""
     assert named(text, File("u", ".png", "front"), File("u", ".mp3", "0")) == names
 
 
-def test_names_that_do_not_tell_files_apart_are_replaced_by_numbers() -> None:
-    """The vendor may leave out an index, or spell two alike; one sound in two formats is told apart."""
+def test_equal_names_of_files_are_replaced_by_numbers() -> None:
+    """The vendor may repeat an index or differ in case only; two formats of one sound have suffixes."""
     same = [File("u", ".png", "0"), File("u", ".png", "0")]
     assert named("{task_id}", *same) == ["88-0.png", "88-1.png"]
     assert named("{name}", File("u", ".png", "a"), File("u", ".png", "A")) == ["0.png", "1.png"]
     assert named("{task_id}", File("u", ".mp3"), File("u", ".wav")) == ["88-.mp3", "88-.wav"]
 
 
-def test_watermarked_copies_are_named_so() -> None:
-    """Beside the clean ones, not in their place."""
-    assert named("{task_id}", marked=True) == ["88-watermarked.mp4"]
-    assert named("{task_id}", FILE, FILE, marked=True) == ["88-0-watermarked.mp4", "88-1-watermarked.mp4"]
+def test_watermarked_copies_have_names_of_their_own() -> None:
+    """They are stored beside the clean files, not in their place."""
+    assert named("{task_id}", watermarked=True) == ["88-watermarked.mp4"]
+    assert named("{task_id}", FILE, FILE, watermarked=True) == [
+        "88-0-watermarked.mp4",
+        "88-1-watermarked.mp4",
+    ]
 
 
 # --- values that are joined --------------------------------------------------------------------
@@ -138,7 +141,7 @@ STILLS: Final = (File("u", ".png", "0"), File("u", ".png", "1"))
     ],
 )
 def test_ordinary_values_are_joined_as_they_are(text: str, values: Any, names: list[str]) -> None:
-    """No hash in the names that templates are made for, though other values could give some of them too."""
+    """Ordinary values give names without a hash, though unusual values could give the same text."""
     assert named(text, **values) == names
 
 
@@ -156,7 +159,7 @@ def test_ordinary_values_are_joined_as_they_are(text: str, values: Any, names: l
     ],
 )
 def test_ordinary_files_of_one_result_are_joined_as_they_are(text: str, names: list[str]) -> None:
-    """Where what comes before the file's own name cannot hold it."""
+    """Several files of one result need no hash if the text before their own names cannot contain them."""
     assert named(text, *STILLS) == names
 
 
@@ -176,21 +179,19 @@ def test_ordinary_files_of_one_result_are_joined_as_they_are(text: str, names: l
         ("{key}", {"key": "a.mp4"}, (File("u", ""),), r"a\.mp4"),
     ],
 )
-def test_what_reads_like_other_values_is_told_apart_by_a_hash(
-    text: str, values: Any, files: Any, start: str
-) -> None:
-    """The text is the same as that of a more ordinary task or file, which has it as it is."""
+def test_values_that_read_like_others_get_a_hash(text: str, values: Any, files: Any, start: str) -> None:
+    """The plain text belongs to a more ordinary task or file; these get a hash behind it."""
     for name in named(text, *files, **values):
         assert re.fullmatch(start + HASH + r"(\.\w+)?", name), name
 
 
-def test_tasks_that_are_joined_to_the_same_text_do_not_meet() -> None:
-    """The files of one and the files of others; one position and another; the marked copies."""
+def test_tasks_that_join_to_the_same_text_get_different_names() -> None:
+    """Siblings, positions and watermarked copies never take the name of another task's file."""
     several = named("{key}", *STILLS, key="a")
     alone = [named("{key}", STILLS[0], key=key)[0] for key in ("a-0", "a.0", "a.1")]
     assert alone[0] == "a-0.png" and len({*several, *alone}) == 5
     assert named("{index}{key}", index=1, key="1x") != named("{index}{key}", index=11, key="x")
-    assert named("{key}", key="a", marked=True) == ["a-watermarked.mp4"]
+    assert named("{key}", key="a", watermarked=True) == ["a-watermarked.mp4"]
     assert named("{key}", key="a-watermarked") != ["a-watermarked.mp4"]
 
 
@@ -204,7 +205,7 @@ TEMPLATES: Final = (
 
 
 class One(NamedTuple):
-    """One file of a task, and all that its name may tell of it."""
+    """A task's files, and all values that their names may hold."""
 
     key: str
     at: int | str
@@ -212,10 +213,10 @@ class One(NamedTuple):
     endpoint: str
     names: tuple[str, ...]
     suffix: str
-    marked: bool
+    watermarked: bool
 
     def named(self, text: str) -> dict[tuple[Any, ...], str]:
-        """Names by what tells the files apart under a template."""
+        """Return the names by the values that distinguish the files under a template."""
         files = [File("u", self.suffix, name) for name in self.names]
         template = Template(text)
         values: dict[str, str | int] = {
@@ -232,22 +233,22 @@ class One(NamedTuple):
                 file.name if several or "name" in template.fields else None,
                 n if "n" in template.fields else None,
                 self.suffix,
-                self.marked,
+                self.watermarked,
             )
             for n, file in enumerate(files)
         ]
-        return dict(zip(keys, template.names(values, files, watermarked=self.marked), strict=True))
+        return dict(zip(keys, template.names(values, files, watermarked=self.watermarked), strict=True))
 
 
-def meeting(text: str, tasks: list[One]) -> list[tuple[Any, Any]]:
-    """Pairs of different values that have one name where neither case nor spelling counts."""
+def collisions(text: str, tasks: list[One]) -> list[tuple[Any, Any]]:
+    """Return pairs of different values with names that a file system could confuse."""
     owners: dict[str, tuple[Any, ...]] = {}
     found: list[tuple[Any, Any]] = []
     for task in tasks:
         for own, name in task.named(text).items():
-            seen = seen_by_any_file_system(name)
-            if owners.setdefault(seen, own) != own:
-                found.append((owners[seen], own))
+            same = folded(name)
+            if owners.setdefault(same, own) != own:
+                found.append((owners[same], own))
     return found
 
 
@@ -265,7 +266,7 @@ ones = st.builds(
     endpoint=st.sampled_from(["avatar", "lip_sync", "advanced_lip_sync", "/v1/x"]) | few,
     names=st.lists(sibling, min_size=1, max_size=3, unique_by=str.casefold).map(tuple),
     suffix=st.sampled_from([".png", ".mp4", ""]),
-    marked=st.booleans(),
+    watermarked=st.booleans(),
 )
 texts = st.sampled_from(TEMPLATES) | st.lists(
     st.sampled_from([*(f"{{{field}}}" for field in FIELDS), "-", "1", "A", "_", "é"]), min_size=1, max_size=5
@@ -277,16 +278,16 @@ ALONE: Final = One("a-0", 0, "1", "avatar", ("0",), ".png", False)
 @given(texts, st.lists(ones, min_size=2, max_size=6))
 @example("{key}", [One("a", 0, "1", "avatar", ("0", "1"), ".png", False), ALONE])
 @example("{index}{key}", [ALONE._replace(at=1, key="1x"), ALONE._replace(at=11, key="x")])
-@example("{key}", [ALONE._replace(key="a", marked=True), ALONE._replace(key="a-watermarked")])
+@example("{key}", [ALONE._replace(key="a", watermarked=True), ALONE._replace(key="a-watermarked")])
 @example("{key}A{name}", [ALONE._replace(key="a", names=("ab",)), ALONE._replace(key="aa", names=("b",))])
-def test_other_values_get_other_names(text: str, tasks: list[One]) -> None:
-    """Under one template no two files share a name unless all that it holds of them is the same."""
-    assert meeting(text, tasks) == []
+def test_different_values_get_different_names(text: str, tasks: list[One]) -> None:
+    """Under one template two files share a name only if all fields of the template are equal."""
+    assert collisions(text, tasks) == []
 
 
 @pytest.mark.parametrize("text", TEMPLATES)
-def test_all_short_values_get_other_names(text: str) -> None:
-    """Every key of up to three characters with every small position, alone and beside a sibling."""
+def test_all_short_values_get_different_names(text: str) -> None:
+    """No two keys of up to three characters collide, at any position, alone or beside a sibling."""
     keys = ["".join(chars) for size in range(4) for chars in itertools.product("a1-", repeat=size)]
     tasks = [
         One(key, index, str(index), endpoint, names, ".png", False)
@@ -294,7 +295,7 @@ def test_all_short_values_get_other_names(text: str) -> None:
         for index, endpoint in ((1, "avatar"), (11, "lip_sync"), (111, "advanced_lip_sync"))
         for names in (("1",), ("a",), ("1", "11"), ("-1", "a-1"))
     ]
-    assert meeting(text, tasks) == []
+    assert collisions(text, tasks) == []
 
 
 # --- any text ----------------------------------------------------------------------------------
@@ -302,7 +303,7 @@ def test_all_short_values_get_other_names(text: str) -> None:
 
 @pytest.mark.parametrize("key", ["fox", "fox-1.b_c", "red fox, 2", "é", "日本語", "😀", "007", "x" * 196])
 def test_a_harmless_key_is_the_name(key: str) -> None:
-    """Nothing is added to what every file system takes and tells apart."""
+    """A key that every file system takes and distinguishes gets no hash."""
     assert of_key(key) == f"{key}.mp4"
 
 
@@ -332,13 +333,13 @@ def test_a_harmless_key_is_the_name(key: str) -> None:
         ("fox+abcdefghij23", "fox+abcdefghij23"),
     ],
 )  # fmt: skip
-def test_what_is_lost_on_the_way_is_made_up_for_by_a_hash(key: str, start: str) -> None:
-    """Separators, control characters, devices, ends, length, case, spelling, and what looks hashed."""
+def test_a_key_that_cleaning_changes_gets_a_hash(key: str, start: str) -> None:
+    """Separators, controls, devices, ends, length, case, spelling, and texts that look hashed get one."""
     assert re.fullmatch(re.escape(start) + r"\+[a-z2-7]{12}\.mp4", of_key(key))
 
 
 def test_the_hashes_are_pinned() -> None:
-    """Another hash in a later version would fetch everything again under other names."""
+    """A later version with other hashes would fetch everything again under other names."""
     assert of_key("Fox") == "Fox+6vn5ftp246ls.mp4"
     assert named("{key}-{index}", key="a/b") == ["a_b-7+ylltcaitsl2v.mp4"]
 
@@ -351,7 +352,7 @@ anything = st.text(st.characters(), max_size=250) | st.text("aA./\\ éſ+\u0301"
 @example("COM¹")
 @example(" .0")
 def test_any_text_becomes_a_safe_name_within_its_folder(key: str) -> None:
-    """On Linux, macOS and Windows, with room for what is added to parts and sidecars."""
+    """The name is valid on Linux, macOS and Windows, with room for the suffixes of parts and sidecars."""
     name = of_key(key)
     folder = Path("/out/here")
     assert (folder / name).resolve().parent == folder and Path(name).name == name
@@ -368,7 +369,7 @@ def test_any_text_becomes_a_safe_name_within_its_folder(key: str) -> None:
 @example("\u0131", "I")
 @example("a/b", "a_b")
 @example("é", "e\u0301")
-def test_other_texts_get_other_names(key: str, other: str) -> None:
-    """Also where a file system knows neither case nor spelling."""
-    names = {seen_by_any_file_system(of_key(text)) for text in (key, other)}
+def test_different_texts_get_different_names(key: str, other: str) -> None:
+    """Two texts have two names even for a file system that ignores case and spelling."""
+    names = {folded(of_key(text)) for text in (key, other)}
     assert len(names) == len({key, other})

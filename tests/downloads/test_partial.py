@@ -1,4 +1,4 @@
-"""downloads/partial.py: parts are private, locked, gone on with only if they are of the same body."""
+"""Test downloads/partial.py: parts are private, locked, and resumed only for the same content."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _all_closed() -> Iterator[None]:
 
 
 def left(folder: Path, data: bytes = MP4[:6000], coming: Whole = COMING) -> None:
-    """Leave a part, as a process does that is killed."""
+    """Leave a part on disk, as a killed process does."""
     part, _ = opened(folder)
     part.begin(coming)
     part.append([data])
@@ -62,10 +62,10 @@ def left(folder: Path, data: bytes = MP4[:6000], coming: Whole = COMING) -> None
 
 
 def test_a_part_becomes_the_file(tmp_path: Path) -> None:
-    """Its folder is made; until then it is hidden and private; it gets the rights of any new file."""
+    """A part is hidden and private in a folder made for it; the file has the permissions of any new one."""
     folder = tmp_path / "new" / "folder"
-    part, here = opened(folder)
-    assert here == NOTHING
+    part, local = opened(folder)
+    assert local == NOTHING
     part.begin(COMING)
     part.append([MP4[:100]])
     assert names(folder) == [PART, NOTE]
@@ -78,17 +78,17 @@ def test_a_part_becomes_the_file(tmp_path: Path) -> None:
 
 
 def test_the_next_attempt_finds_what_a_crash_left(tmp_path: Path) -> None:
-    """Its length, its last bytes, and under which name the rest is to be had."""
+    """Opening returns the part's length, last bytes, total and ETag; the file can be completed from there."""
     left(tmp_path)
-    part, here = opened(tmp_path)
-    assert here == LocalPart(6000, MP4[6000 - OVERLAP : 6000], len(MP4), '"v1"')
+    part, local = opened(tmp_path)
+    assert local == LocalPart(6000, MP4[6000 - OVERLAP : 6000], len(MP4), '"v1"')
     part.publish([MP4[6000:]])
     assert names(tmp_path) == ["a.mp4"] and (tmp_path / "a.mp4").read_bytes() == MP4
 
 
-def test_a_kept_part_is_found_and_what_is_not_kept_is_gone(tmp_path: Path) -> None:
-    """Kept if there is something to go on with: bytes, and a name for them."""
-    for coming, data, kept in (
+def test_close_keeps_only_a_resumable_part(tmp_path: Path) -> None:
+    """A part stays if it has bytes, a length and an ETag, and is to be kept; else nothing stays."""
+    for coming, data, left_on_disk in (
         (COMING, MP4[:10], [PART, NOTE]),
         (COMING, b"", []),
         (Whole(len(MP4)), MP4[:10], []),
@@ -98,7 +98,7 @@ def test_a_kept_part_is_found_and_what_is_not_kept_is_gone(tmp_path: Path) -> No
         part.begin(coming)
         part.append([data])
         part.close(keep=True)
-        assert names(tmp_path) == kept
+        assert names(tmp_path) == left_on_disk
     left(tmp_path)
     part, _ = opened(tmp_path)
     part.close(keep=False)
@@ -118,50 +118,50 @@ def test_a_kept_part_is_found_and_what_is_not_kept_is_gone(tmp_path: Path) -> No
         b'{"source": "s", "etag": "\\"v1\\"", "total": 5999}',
     ],
 )
-def test_a_part_without_its_own_note_is_not_gone_on_with(note: bytes | None, tmp_path: Path) -> None:
-    """Lost, torn, of another file, or of another length."""
+def test_a_part_without_its_own_note_is_not_resumed(note: bytes | None, tmp_path: Path) -> None:
+    """The note is lost, torn, of another source, without ETag, or of a shorter file."""
     left(tmp_path)
     if note is None:
         (tmp_path / NOTE).unlink()
     else:
         (tmp_path / NOTE).write_bytes(note)
-    part, here = opened(tmp_path)
-    assert here == NOTHING
+    part, local = opened(tmp_path)
+    assert local == NOTHING
     part.begin(COMING)
     part.publish([MP4])
     assert names(tmp_path) == ["a.mp4"] and (tmp_path / "a.mp4").read_bytes() == MP4
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"older"])
-def test_a_file_that_does_not_look_like_one_is_not_compared(data: bytes, tmp_path: Path) -> None:
-    """It will be replaced."""
+def test_a_file_of_another_format_is_not_compared(data: bytes, tmp_path: Path) -> None:
+    """A file whose first bytes are not of its kind counts as missing."""
     (tmp_path / "a.mp4").write_bytes(data)
-    part, here = opened(tmp_path)
+    part, local = opened(tmp_path)
     part.close(keep=True)
-    assert here == NOTHING and names(tmp_path) == ["a.mp4"]
+    assert local == NOTHING and names(tmp_path) == ["a.mp4"]
 
 
-def test_a_file_in_its_place_is_compared(tmp_path: Path) -> None:
-    """All of a small one, the end and beginning of others; unless a part shows that it was being replaced."""
+def test_a_complete_file_is_compared(tmp_path: Path) -> None:
+    """A small file is compared whole, others by end and beginning; a part beside the file goes first."""
     for more in (0, BEGINNING):
         data = MP4 + bytes(more)
         (tmp_path / "a.mp4").write_bytes(data)
-        part, here = opened(tmp_path)
+        part, local = opened(tmp_path)
         tail, head = (data[-OVERLAP:], data[:BEGINNING]) if more else (data, b"")
-        assert here == LocalPart(len(data), tail, len(data), head=head)
+        assert local == LocalPart(len(data), tail, len(data), head=head)
         part.close(keep=True)
         assert names(tmp_path) == ["a.mp4"]
     left(tmp_path)
     assert opened(tmp_path)[1].size == 6000
 
 
-def test_who_comes_second_gets_a_part_of_its_own(tmp_path: Path) -> None:
-    """Two never write to one file; both end well, and the second leaves nothing to be found."""
+def test_a_second_writer_gets_a_part_of_its_own(tmp_path: Path) -> None:
+    """Writers never share a part: all end well, and only the first one's part can be resumed."""
     first, _ = opened(tmp_path)
     first.begin(COMING)
     first.append([MP4[:6000]])
-    second, here = opened(tmp_path)
-    assert here == NOTHING and len(names(tmp_path)) == 3
+    second, local = opened(tmp_path)
+    assert local == NOTHING and len(names(tmp_path)) == 3
     second.begin(COMING)
     second.append([MP4[:10]])
     third, _ = opened(tmp_path)
@@ -173,32 +173,32 @@ def test_who_comes_second_gets_a_part_of_its_own(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.mp4"] and (tmp_path / "a.mp4").read_bytes() == MP4
 
 
-def killed(part: Partial) -> None:
-    """Let go of a part as a killed process does."""
+def kill(part: Partial) -> None:
+    """Close a part's file, as the end of a killed process does."""
     assert part._file is not None
     part._file.close()
 
 
-def test_what_crashes_left_is_swept(tmp_path: Path) -> None:
-    """Parts of those who came second: all that nobody works on, when the file is opened the next time."""
+def test_extra_parts_that_crashes_left_are_removed(tmp_path: Path) -> None:
+    """Opening a file removes the extra parts that nobody holds, and leaves those in use."""
     parts = [opened(tmp_path)[0] for _ in range(4)]
     assert len(names(tmp_path)) == 4
     for n in (0, 1, 3):
         parts[n].begin(COMING)
         parts[n].append([MP4[:5000]])
-        killed(parts[n])
-    part, here = opened(tmp_path)
-    assert here.size == 5000 and names(tmp_path) == [".a.mp4.2.part", PART, NOTE]
+        kill(parts[n])
+    part, local = opened(tmp_path)
+    assert local.size == 5000 and names(tmp_path) == [".a.mp4.2.part", PART, NOTE]
     part.publish([MP4[5000:]])
     assert names(tmp_path) == [".a.mp4.2.part", "a.mp4"]
-    killed(parts[2])
+    kill(parts[2])
     part, _ = opened(tmp_path)
     part.close(keep=True)
     assert names(tmp_path) == ["a.mp4"] and (tmp_path / "a.mp4").read_bytes() == MP4
 
 
-def test_more_than_have_names_get_one_by_chance(tmp_path: Path) -> None:
-    """Any number may work on one file."""
+def test_further_writers_get_random_names(tmp_path: Path) -> None:
+    """Twelve writers of one file have twelve parts, three of them beyond the fixed names."""
     parts = [opened(tmp_path)[0] for _ in range(12)]
     assert len(names(tmp_path)) == 12
     for part in parts:
@@ -207,8 +207,8 @@ def test_more_than_have_names_get_one_by_chance(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.mp4"]
 
 
-def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everybody has a part of their own then."""
+def test_a_file_system_without_locks_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every writer gets a part with a random name."""
 
     def unable(_: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
@@ -228,15 +228,15 @@ def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest
         pytest.param(None, None, None, id="nothing"),
         pytest.param(None, len(MP4), None, id="a part"),
         pytest.param(MP4, None, len(MP4), id="a file"),
-        pytest.param(MP4, len(MP4), len(MP4), id="a file of the length that a part should have got"),
-        pytest.param(MP4, len(MP4) + 1, None, id="a file that was to be replaced by a longer one"),
+        pytest.param(MP4, len(MP4), len(MP4), id="a file of the length in the part's note"),
+        pytest.param(MP4, len(MP4) + 1, None, id="a file that was being replaced by a longer one"),
         pytest.param(b"<html>" + MP4, None, None, id="something else"),
     ],
 )
-def test_a_file_that_is_to_be_had_no_more(
+def test_discard_removes_the_part_and_judges_the_file(
     placed: bytes | None, total: int | None, size: int | None, tmp_path: Path
 ) -> None:
-    """What came of it is removed; what lies in its place is told of, if it may be the whole."""
+    """The size of a complete file is returned unless its first bytes or the part's note contradict it."""
     if placed is not None:
         (tmp_path / "a.mp4").write_bytes(placed)
     if total is not None:
@@ -247,7 +247,7 @@ def test_a_file_that_is_to_be_had_no_more(
 
 @pytest.mark.real
 def test_another_process_is_kept_out_as_long_as_it_lives(tmp_path: Path) -> None:
-    """A killed one leaves its part to the next."""
+    """A part of a living process is not shared; a killed process leaves it to the next."""
     program = (
         "import sys; from pathlib import Path; from kling_async.downloads.ranges import Whole\n"
         "from kling_async.downloads.partial import Partial\n"
@@ -257,17 +257,15 @@ def test_another_process_is_kept_out_as_long_as_it_lives(tmp_path: Path) -> None
     command = [sys.executable, "-c", program, str(tmp_path / "a.mp4")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None and other.stdout.readline() == b"ready\n"
-        part, here = opened(tmp_path)
+        part, local = opened(tmp_path)
         part.close(keep=False)
-        assert here == NOTHING and names(tmp_path) == [PART, NOTE]
+        assert local == NOTHING and names(tmp_path) == [PART, NOTE]
         other.kill()
     assert opened(tmp_path)[1] == LocalPart(100, b"x" * 100, 9000, '"v1"')
 
 
-def test_a_part_that_gets_its_name_meanwhile_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between opening and locking, another may finish: what is locked then is the whole file, not a part."""
+def test_a_part_published_meanwhile_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part renamed between our open and our lock is a whole file now: a new part is opened."""
     left(tmp_path)
     lock = filelock.lock
 
@@ -277,15 +275,15 @@ def test_a_part_that_gets_its_name_meanwhile_is_left_alone(
         lock(file)
 
     monkeypatch.setattr(partial, "lock", late)
-    part, here = opened(tmp_path)
-    assert here.size == 6000 and here.etag == ""
+    part, local = opened(tmp_path)
+    assert local.size == 6000 and local.etag == ""
     part.begin(COMING)
     part.append([b"new"])
     assert (tmp_path / "a.mp4").read_bytes() == MP4[:6000] and (tmp_path / PART).read_bytes() == b"new"
 
 
 def test_a_link_in_the_place_of_a_part_is_not_followed(tmp_path: Path) -> None:
-    """Who may write to the folder cannot have us write elsewhere."""
+    """Somebody who may write to the folder cannot make us write elsewhere."""
     (tmp_path / "mine").write_text("mine")
     (tmp_path / PART).symlink_to(tmp_path / "mine")
     with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
@@ -294,7 +292,7 @@ def test_a_link_in_the_place_of_a_part_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_small_private_files_are_written_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Private, whole or not at all."""
+    """The file is private, and a failed write leaves the old one and nothing else."""
     path = tmp_path / "a.json"
     write_private(path, json.dumps({"a": 1}).encode())
     assert (rights(path), path.read_text(), names(tmp_path)) == (0o600, '{"a": 1}', ["a.json"])
@@ -308,8 +306,8 @@ def test_small_private_files_are_written_in_one_step(tmp_path: Path, monkeypatch
     assert path.read_text() == '{"a": 1}' and names(tmp_path) == ["a.json"]
 
 
-def test_what_is_published_is_on_the_disk_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bytes, then the name, then the folder that holds it."""
+def test_bytes_are_on_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publishing flushes the bytes, then renames, then flushes the folder."""
     order: list[str] = []
     sync, replace = os.fsync, os.replace
 
@@ -329,8 +327,8 @@ def test_what_is_published_is_on_the_disk_first(tmp_path: Path, monkeypatch: pyt
     assert order == ["file", "name", "folder"]
 
 
-def test_a_folder_that_cannot_be_read_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its names cannot be made to last; the file is there all the same, and so is a sidecar."""
+def test_a_folder_that_cannot_be_read_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its names cannot be flushed; file and sidecar are stored all the same."""
     real = os.open
 
     def forbid(path: Path, flags: int, mode: int = 0o777) -> int:

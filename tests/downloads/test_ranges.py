@@ -1,4 +1,4 @@
-"""downloads/ranges.py: what is asked for, and whether what comes belongs to what is here."""
+"""Test downloads/ranges.py: range requests, and whether an answer belongs to the bytes on disk."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from kling_async.downloads.ranges import (
     NOTHING,
     LocalPart,
+    LocalState,
     Rejected,
     Remainder,
     StartOver,
@@ -19,23 +20,23 @@ from kling_async.downloads.ranges import (
 
 PART: Final = LocalPart(5000, b"t" * 4096, 9000, '"v1"')
 SHORT: Final = LocalPart(10, b"t" * 10, 9000, '"v1"')
-PLACED: Final = LocalPart(9000, b"t" * 4096, 9000, head=b"h" * 1000)
-REST: Final = {"Content-Range": "bytes 904-8999/9000", "ETag": '"v1"'}
+COMPLETE: Final = LocalPart(9000, b"t" * 4096, 9000, head=b"h" * 1000)
+REMAINDER: Final = {"Content-Range": "bytes 904-8999/9000", "ETag": '"v1"'}
 
 
 @pytest.mark.parametrize(
-    ("here", "headers"),
+    ("local", "headers"),
     [
         (NOTHING, {}),
         (PART, {"Range": "bytes=904-", "If-Range": '"v1"'}),
         (SHORT, {"Range": "bytes=0-", "If-Range": '"v1"'}),
-        (PLACED, {"Range": "bytes=4904-8999"}),
-        (PLACED.beginning, {"Range": "bytes=0-999"}),
+        (COMPLETE, {"Range": "bytes=4904-8999"}),
+        (COMPLETE.beginning, {"Range": "bytes=0-999"}),
     ],
 )
-def test_what_is_asked_for(here: LocalPart, headers: dict[str, str]) -> None:
-    """All of it; the rest with an overlap, if it still is the same; a piece to compare; never compressed."""
-    assert range_headers(here) == {"Accept-Encoding": "identity", **headers}
+def test_range_headers(local: LocalPart, headers: dict[str, str]) -> None:
+    """A missing file is requested whole, a part from its overlap on, a complete file by two pieces."""
+    assert range_headers(local) == {"Accept-Encoding": "identity", **headers}
 
 
 @pytest.mark.parametrize(
@@ -55,10 +56,10 @@ def test_what_is_asked_for(here: LocalPart, headers: dict[str, str]) -> None:
         ),
     ],
 )
-@pytest.mark.parametrize("here", [NOTHING, PART, PLACED], ids=["fresh", "part", "placed"])
-def test_a_whole_file(headers: dict[str, str], verdict: Whole | Rejected, here: LocalPart) -> None:
-    """Whatever is here; it can be gone on with later only under a strong name."""
-    assert judge_file(200, headers, here) == verdict
+@pytest.mark.parametrize("local", [NOTHING, PART, COMPLETE], ids=["missing", "partial", "complete"])
+def test_a_whole_file(headers: dict[str, str], verdict: Whole | Rejected, local: LocalPart) -> None:
+    """HTTP 200 brings the whole file whatever is on disk; only a strong ETag lets it be resumed."""
+    assert judge_file(200, headers, local) == verdict
 
 
 @pytest.mark.parametrize(
@@ -72,20 +73,20 @@ def test_a_whole_file(headers: dict[str, str], verdict: Whole | Rejected, here: 
         {"Transfer-Encoding": "gzip", "Content-Length": "12"},
     ],
 )
-@pytest.mark.parametrize("here", [NOTHING, PART, PLACED], ids=["fresh", "part", "placed"])
-def test_a_file_whose_end_nothing_marks_is_none(headers: dict[str, str], here: LocalPart) -> None:
-    """It ends where the connection does, be that after half of it."""
+@pytest.mark.parametrize("local", [NOTHING, PART, COMPLETE], ids=["missing", "partial", "complete"])
+def test_a_body_without_a_marked_end_is_rejected(headers: dict[str, str], local: LocalPart) -> None:
+    """Such a body ends with its connection, possibly after half of the file."""
     reason = "the file's server does not tell where the file ends"
-    assert judge_file(200, headers, here) == Rejected(reason, temporary=True)
+    assert judge_file(200, headers, local) == Rejected(reason, temporary=True)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "x-new", "identity, gzip"])
-@pytest.mark.parametrize("here", [NOTHING, PART, PLACED], ids=["fresh", "part", "placed"])
-def test_a_compressed_file_is_none(encoding: str, here: LocalPart) -> None:
-    """Nobody asked for it, and a torn one may unpack to something that looks whole."""
+@pytest.mark.parametrize("local", [NOTHING, PART, COMPLETE], ids=["missing", "partial", "complete"])
+def test_a_compressed_body_is_rejected(encoding: str, local: LocalPart) -> None:
+    """A torn compressed body may unpack to a file that looks whole."""
     headers = {"Content-Length": "12", "ETag": '"a"', "Content-Encoding": encoding}
     reason = "the file's server sent it compressed, which was not asked for"
-    assert judge_file(200, headers, here) == Rejected(reason, temporary=True)
+    assert judge_file(200, headers, local) == Rejected(reason, temporary=True)
 
 
 @pytest.mark.parametrize(
@@ -105,16 +106,18 @@ def test_a_compressed_file_is_none(encoding: str, here: LocalPart) -> None:
         ({"Content-Encoding": "gzip"}, StartOver()),
     ],
 )
-def test_the_rest_must_be_exactly_what_was_asked_for(change: dict[str, str], verdict: object) -> None:
-    """From the same byte, to the end, of the same length and name; one without a name may be of another."""
-    assert judge_file(206, {**REST, **change}, PART) == verdict
+def test_a_remainder_must_be_the_requested_range(change: dict[str, str], verdict: object) -> None:
+    """Start, end, total length and ETag must be those of the part, or the download starts over."""
+    assert judge_file(206, {**REMAINDER, **change}, PART) == verdict
 
 
-def test_a_file_in_its_place_is_compared_by_length_and_overlap() -> None:
-    """Its name was not kept, so any will do."""
-    assert judge_file(206, {"Content-Range": "bytes 4904-8999/9000", "ETag": '"any"'}, PLACED) == Remainder()
-    assert judge_file(206, {"Content-Range": "bytes 4904-9999/10000"}, PLACED) == StartOver()
-    assert judge_file(416, {"Content-Range": "bytes */20"}, PLACED) == StartOver()
+def test_a_complete_file_is_compared_by_length_and_overlap() -> None:
+    """Its ETag was not kept, so that of the answer does not count."""
+    assert (
+        judge_file(206, {"Content-Range": "bytes 4904-8999/9000", "ETag": '"any"'}, COMPLETE) == Remainder()
+    )
+    assert judge_file(206, {"Content-Range": "bytes 4904-9999/10000"}, COMPLETE) == StartOver()
+    assert judge_file(416, {"Content-Range": "bytes */20"}, COMPLETE) == StartOver()
 
 
 @pytest.mark.parametrize(
@@ -127,18 +130,35 @@ def test_a_file_in_its_place_is_compared_by_length_and_overlap() -> None:
         ("bytes 1-1000/9000", StartOver()),
     ],
 )
-def test_its_beginning_is_compared_too(where: str, verdict: object) -> None:
-    """Just that, of a file of the same length."""
-    assert judge_file(206, {"Content-Range": where}, PLACED.beginning) == verdict
+def test_the_beginning_of_a_complete_file_is_compared_too(where: str, verdict: object) -> None:
+    """The answer must bring exactly the first bytes of a file of the same length."""
+    assert judge_file(206, {"Content-Range": where}, COMPLETE.beginning) == verdict
 
 
 @pytest.mark.parametrize("status", [206, 302, 403, 404, 416])
-def test_no_file(status: int) -> None:
-    """With the status; a part that nobody asked for is none."""
-    assert judge_file(status, REST, NOTHING) == Rejected(f"the file's server answered HTTP {status}", False)
+def test_other_statuses_reject_the_file(status: int) -> None:
+    """The reason names the status; HTTP 206 counts as one where no range was requested."""
+    assert judge_file(status, REMAINDER, NOTHING) == Rejected(
+        f"the file's server answered HTTP {status}", False
+    )
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
-def test_no_file_now(status: int) -> None:
-    """Trouble that passes."""
+def test_some_statuses_are_temporary(status: int) -> None:
+    """Timeouts, limits and server errors may pass."""
     assert judge_file(status, {}, PART) == Rejected(f"the file's server answered HTTP {status}", True)
+
+
+@pytest.mark.parametrize(
+    ("local", "state", "resumable"),
+    [
+        (NOTHING, LocalState.MISSING, 0),
+        (PART, LocalState.PARTIAL, 5000),
+        (SHORT, LocalState.PARTIAL, 10),
+        (COMPLETE, LocalState.COMPLETE, 0),
+        (COMPLETE.beginning, LocalState.COMPLETE, 0),
+    ],
+)
+def test_only_a_part_with_an_etag_is_resumable(local: LocalPart, state: LocalState, resumable: int) -> None:
+    """The state follows from size and ETag; bytes of a complete file are compared, never continued."""
+    assert (local.state, local.resumable) == (state, resumable)

@@ -1,4 +1,4 @@
-"""downloads/result_files.py: the files of results, against the emulator on its good and bad days."""
+"""Test downloads/result_files.py: the files of results, against the emulator and its faults."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def live_of(task: Task[Any]) -> TrackedTask:
+def tracked(task: Task[Any]) -> TrackedTask:
     return task._live
 
 
-def with_dead_addresses(live: TrackedTask) -> TrackedTask:
-    """The same task out of a journal, which keeps no signatures."""
-    assert live.record is not None
-    result = msgspec.json.decode(live.record.result_data)
+def with_dead_addresses(task: TrackedTask) -> TrackedTask:
+    """Return the same task as a journal stores it, with addresses without signatures."""
+    assert task.record is not None
+    result = msgspec.json.decode(task.record.result_data)
     for file in result["images"]:
         file["url"] = without_query(file["url"])
     data = msgspec.Raw(msgspec.json.encode(result))
-    record = msgspec.structs.replace(live.record, result_data=data)
-    return TrackedTask(live.endpoint, record.task_id, record=record)
+    record = msgspec.structs.replace(task.record, result_data=data)
+    return TrackedTask(task.endpoint, record.task_id, record=record)
 
 
 # --- names -------------------------------------------------------------------------------------
 
 
 async def test_files_are_named_by_a_template(tmp_path: Path) -> None:
-    """The key is the external id, the index 0; of several files each gets its own name."""
+    """The key is the external_task_id, the index 0; each of several files gets a name of its own."""
     async with pair() as (_, client):
         video = await client.submit(clip(), external_task_id="fox")
         images = await client.submit(still(n=2), external_task_id="red-fox")
@@ -76,7 +76,7 @@ async def test_files_are_named_by_a_template(tmp_path: Path) -> None:
 
 
 async def test_a_wrong_template_is_refused_before_anything_is_waited_for(tmp_path: Path) -> None:
-    """Not after minutes."""
+    """The error comes before the task has ended and before any query."""
     async with pair() as (emu, client):
         task = await client.submit(clip())
         with pytest.raises(RequestInvalid, match=r"no field \{prompt\}"):
@@ -84,8 +84,8 @@ async def test_a_wrong_template_is_refused_before_anything_is_waited_for(tmp_pat
         assert not task.done and not emu.ledger.queries
 
 
-async def test_an_attached_task_is_named_by_what_it_was_attached_by(tmp_path: Path) -> None:
-    """Its ids become known with its first answer, before names are made."""
+async def test_files_of_an_attached_task_are_named_by_its_id(tmp_path: Path) -> None:
+    """A task attached by its external_task_id learns the vendor's id before names are made."""
     async with pair() as (emu, client):
         made = await client.submit(clip(), external_task_id="fox")
         async with client_of(emu) as other:
@@ -97,8 +97,8 @@ async def test_an_attached_task_is_named_by_what_it_was_attached_by(tmp_path: Pa
 # --- several at once ---------------------------------------------------------------------------
 
 
-async def test_so_many_at_once_and_no_more(tmp_path: Path) -> None:
-    """Over all tasks of the client; a batch may bring a bound of its own."""
+async def test_simultaneous_downloads_are_bounded(tmp_path: Path) -> None:
+    """The bound holds over all tasks of a client; ``slots`` replaces it."""
     loop = asyncio.get_running_loop()
     async with pair() as (emu, client):
         tasks = [await client.submit(still(n=n)) for n in (5, 4)]
@@ -109,7 +109,7 @@ async def test_so_many_at_once_and_no_more(tmp_path: Path) -> None:
         assert loop.time() - start == pytest.approx(10 * -(-9 // DOWNLOADS_AT_ONCE), abs=1)
         start, folder, alone = loop.time(), tmp_path / "other", asyncio.Semaphore(1)
         stored = await fetch_all(
-            client._engine, live_of(tasks[1]), folder, Template("x"), {"key": "", "index": 0}, slots=alone
+            client._engine, tracked(tasks[1]), folder, Template("x"), {"key": "", "index": 0}, slots=alone
         )
         assert loop.time() - start == pytest.approx(40, abs=1)
         assert stored == [
@@ -118,7 +118,7 @@ async def test_so_many_at_once_and_no_more(tmp_path: Path) -> None:
 
 
 async def test_files_in_trouble_do_not_hold_up_others(tmp_path: Path) -> None:
-    """While they pause, their places are free; and no server makes them pause longer than is usual here."""
+    """A pausing download leaves its slot, and pauses at most ``Retry.cap`` whatever the server says."""
     loop = asyncio.get_running_loop()
     async with pair() as (emu, client):
         images, video = await client.submit(still(n=5)), await client.submit(clip())
@@ -135,13 +135,13 @@ async def test_files_in_trouble_do_not_hold_up_others(tmp_path: Path) -> None:
 
 
 def test_the_bound_goes_with_the_client_to_another_loop(tmp_path: Path) -> None:
-    """A semaphore belongs to one loop; what held it there is gone."""
-    places = DownloadSlots(scope := LoopScope(lambda: 0.0), 1)
+    """A new loop gets a new semaphore: holders of the old one are gone."""
+    slots = DownloadSlots(scope := LoopScope(lambda: 0.0), 1)
 
     async def contend() -> None:
         scope.enter()
-        async with places.semaphore:
-            waiting = asyncio.create_task(places.semaphore.acquire())
+        async with slots.semaphore:
+            waiting = asyncio.create_task(slots.semaphore.acquire())
             await settle()
             assert not waiting.done()
         await waiting  # never released: it ends with its loop
@@ -151,7 +151,7 @@ def test_the_bound_goes_with_the_client_to_another_loop(tmp_path: Path) -> None:
 
 
 async def test_one_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
-    """Its error is raised when all are done; the next call fetches what is missing."""
+    """Its error is raised when all are done; the next call fetches the missing file."""
     heard = Recorder()
     async with pair(client={"on_event": heard}) as (emu, client):
         task = await client.submit(still(n=5))
@@ -168,8 +168,8 @@ async def test_one_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
         assert all(event.size > 1000 and event.task_id == task.id for event in events)
 
 
-async def test_a_result_without_files_says_so(tmp_path: Path) -> None:
-    """Before anything is asked for."""
+async def test_a_result_without_files_is_an_error(tmp_path: Path) -> None:
+    """The error comes before any request and leaves no file."""
     async with pair() as (emu, client):
         task = await client.submit(clip())
         await task.wait()
@@ -184,7 +184,7 @@ LARGE = 3_000_000
 
 
 async def large(emu: Emulator, client: Any) -> tuple[Task[Any], bytes]:
-    """A video of three megabytes, and its bytes."""
+    """Return a task with a video of three megabytes, and its bytes."""
     emu.pad_files(LARGE)
     task = await client.submit(clip())
     videos = await task.wait()
@@ -211,7 +211,7 @@ async def large(emu: Emulator, client: Any) -> tuple[Task[Any], bytes]:
 async def test_the_file_is_whole_in_the_end(
     faults: list[dict[str, Any]], requests: int, tmp_path: Path
 ) -> None:
-    """Within one call, whatever happens on the way; nothing else is left in the folder."""
+    """One call ends with the whole file, whatever fault it meets, and leaves nothing else."""
     async with pair() as (emu, client):
         task, body = await large(emu, client)
         for fault in faults:
@@ -221,8 +221,8 @@ async def test_the_file_is_whole_in_the_end(
         assert len(emu.ledger.media) == requests
 
 
-async def test_what_gave_up_is_gone_on_with(tmp_path: Path) -> None:
-    """By the next call: what came before is not sent again."""
+async def test_a_download_that_gave_up_is_resumed(tmp_path: Path) -> None:
+    """The next call requests only the bytes that are missing."""
     async with pair(client={"retry": Retry(max_tries=1)}) as (emu, client):
         task, body = await large(emu, client)
         emu.fault("media", kind="half_body", value=2_500_000)
@@ -236,8 +236,8 @@ async def test_what_gave_up_is_gone_on_with(tmp_path: Path) -> None:
         assert path.read_bytes() == body and names(tmp_path) == [path.name]
 
 
-async def test_cancelled_and_gone_on_with(tmp_path: Path) -> None:
-    """An interrupt in a notebook costs nothing."""
+async def test_a_cancelled_download_is_resumed(tmp_path: Path) -> None:
+    """An interrupt leaves the part for the next call."""
     async with pair() as (emu, client):
         task, body = await large(emu, client)
         emu.fault("media", kind="half_body", value=2_500_000)
@@ -253,7 +253,7 @@ async def test_cancelled_and_gone_on_with(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_is_there_is_not_fetched_again(tmp_path: Path) -> None:
-    """Nor told as downloaded; one that was cut or changed is."""
+    """An equal file gives no event ``downloaded``; a shorter or changed one is fetched."""
     heard = Recorder()
     async with pair(client={"on_event": heard}) as (emu, client):
         task, body = await large(emu, client)
@@ -268,7 +268,7 @@ async def test_a_file_that_is_there_is_not_fetched_again(tmp_path: Path) -> None
 
 
 async def test_two_calls_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
-    """Each has a part of its own; the file is whole, and nothing is left beside it."""
+    """Each writes to a part of its own; the file is whole and nothing is left beside it."""
     async with pair() as (emu, client):
         task, body = await large(emu, client)
         emu.fault("media", kind="half_body")
@@ -280,7 +280,7 @@ async def test_two_calls_at_once_do_not_disturb_each_other(tmp_path: Path) -> No
 
 
 async def test_addresses_that_died_are_renewed_by_one_query(tmp_path: Path) -> None:
-    """One for all the files of a result, which then has the new addresses."""
+    """One query serves all files of a result, and the task has the new addresses."""
     async with pair() as (emu, client):
         task = await client.submit(still(n=6))
         before = (await task.wait()).images[0].url
@@ -294,8 +294,8 @@ async def test_addresses_that_died_are_renewed_by_one_query(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-async def test_what_counts_as_a_dead_address(status: int, tmp_path: Path) -> None:
-    """Whatever a server of files may say to an address that has run out."""
+async def test_statuses_of_a_dead_address(status: int, tmp_path: Path) -> None:
+    """Each status by which file servers refuse an expired signature leads to one renewing query."""
     async with pair() as (emu, client):
         task = await client.submit(clip())
         await task.wait()
@@ -306,15 +306,15 @@ async def test_what_counts_as_a_dead_address(status: int, tmp_path: Path) -> Non
 
 
 async def test_a_record_without_signatures_is_enough(tmp_path: Path) -> None:
-    """As a journal keeps it: one query brings the addresses, however many files there are."""
+    """A record from a journal needs one query for the addresses of all its files."""
     async with pair() as (emu, client):
         task = await client.submit(still(n=3))
         await task.wait()
         async with client_of(emu) as other:
             asked = len(emu.ledger.queries)
-            live = with_dead_addresses(live_of(task))
+            from_journal = with_dead_addresses(tracked(task))
             values: dict[str, str | int] = {"key": "fox", "index": 4}
-            stored = await fetch_all(other._engine, live, tmp_path, Template("{index}-{key}"), values)
+            stored = await fetch_all(other._engine, from_journal, tmp_path, Template("{index}-{key}"), values)
             assert [file.path.name for file in stored] == [f"4-fox.{n}.png" for n in range(3)]
             assert all(file.size == file.path.stat().st_size for file in stored)
             assert len(emu.ledger.queries) == asked + 1
@@ -324,7 +324,7 @@ async def test_a_record_without_signatures_is_enough(tmp_path: Path) -> None:
 async def test_an_address_that_stays_dead_is_an_error(
     days: int, kind: type[DownloadError], tmp_path: Path
 ) -> None:
-    """After one query, not more; 30 days after its end it is known to be gone for good."""
+    """One query is made, not more; 30 days after the task's end the error is `ResultExpired`."""
     wall = [1_790_000_000.0]
     async with pair(client={"now": lambda: wall[0]}, now=lambda: wall[0]) as (emu, client):
         task = await client.submit(still(n=6))
@@ -340,21 +340,21 @@ async def test_an_address_that_stays_dead_is_an_error(
 
 
 def a_month_later(emu: Emulator, wall: list[float]) -> None:
-    """Let 31 days pass, after which no address leads anywhere."""
+    """Let 31 days pass, after which every address is dead."""
     wall[0] += 31 * 86400
     emu.fault("media", status=403, times=None)
 
 
 @asynccontextmanager
 async def with_a_calendar(**client: Any) -> AsyncIterator[tuple[Emulator, Client, list[float]]]:
-    """An emulator and a client that go by a wall clock of the test's."""
+    """Provide an emulator and a client with a wall clock that the test sets."""
     wall = [1_790_000_000.0]
     async with pair(client={"now": lambda: wall[0], **client}, now=lambda: wall[0]) as (emu, user):
         yield emu, user, wall
 
 
-async def test_what_is_there_outlives_what_the_vendor_keeps(tmp_path: Path) -> None:
-    """A file that got its name was whole: later it is returned as it is, and not told as downloaded."""
+async def test_stored_files_outlive_the_vendors_copies(tmp_path: Path) -> None:
+    """A complete file is returned after the vendor deleted its own; a missing or other one has expired."""
     heard = Recorder()
     async with with_a_calendar(on_event=heard) as (emu, client, wall):
         task = await client.submit(still(n=5))
@@ -374,8 +374,8 @@ async def test_what_is_there_outlives_what_the_vendor_keeps(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["nothing there", "a shorter one there"])
-async def test_what_came_of_a_file_that_expired_is_removed(there: bool, tmp_path: Path) -> None:
-    """It can never be whole; the one in its place is known by the part not to be the vendor's."""
+async def test_the_part_of_an_expired_file_is_removed(there: bool, tmp_path: Path) -> None:
+    """The part can never be completed; a file of another length than its note does not count."""
     async with with_a_calendar(retry=Retry(max_tries=1)) as (emu, client, wall):
         task, body = await large(emu, client)
         if there:
@@ -391,8 +391,8 @@ async def test_what_came_of_a_file_that_expired_is_removed(there: bool, tmp_path
         assert names(tmp_path) == before
 
 
-async def test_a_renewal_that_fails_fails_all_who_wait_for_it(tmp_path: Path) -> None:
-    """With what stood in its way, and after one patient query."""
+async def test_a_failed_renewal_fails_all_files(tmp_path: Path) -> None:
+    """Every file gets the error of the one query, which was repeated ``max_tries`` times."""
     async with pair(client={"retry": Retry(max_tries=2)}) as (emu, client):
         task = await client.submit(still(n=3))
         await task.wait()
@@ -406,7 +406,7 @@ async def test_a_renewal_that_fails_fails_all_who_wait_for_it(tmp_path: Path) ->
 
 @pytest.mark.parametrize("others", [[0], [0, 1, 2], [0, 2], [0, 0]], ids=str)
 async def test_a_result_that_names_other_files_is_not_mixed_up(others: list[int], tmp_path: Path) -> None:
-    """Names were given to those of before."""
+    """A renewed result that names other files is an error, for names were given to the former ones."""
     async with pair() as (emu, client):
         task = await client.submit(still(n=2))
         await task.wait()
@@ -420,13 +420,13 @@ async def test_a_result_that_names_other_files_is_not_mixed_up(others: list[int]
 
 
 async def test_a_result_in_another_order_is_not_mixed_up(tmp_path: Path) -> None:
-    """A file is known by its own index, wherever an answer lists it."""
+    """Files are matched by their own index, wherever an answer lists them."""
     async with pair() as (emu, client):
         task = await client.submit(still(n=4))
         right = [path.read_bytes() for path in await task.download(tmp_path / "right")]
         assert len(set(right)) == 4
         emu.expire_links()
-        task_of_before = with_dead_addresses(live_of(task))
+        task_of_before = with_dead_addresses(tracked(task))
         await task.refresh()
         images = task.raw["task_result"]["images"]
         answer = {**task.raw, "task_result": {"images": [images[n] for n in (2, 0, 3, 1)]}}
@@ -439,8 +439,8 @@ async def test_a_result_in_another_order_is_not_mixed_up(tmp_path: Path) -> None
 # --- sidecars ----------------------------------------------------------------------------------
 
 
-async def test_a_sidecar_tells_what_the_file_is(tmp_path: Path) -> None:
-    """On demand, also for a file that is there already; private, and without the signed part of addresses."""
+async def test_a_sidecar_describes_the_file(tmp_path: Path) -> None:
+    """On demand a private JSON file holds size and record, without the signed part of addresses."""
     async with pair() as (_, client):
         task = await client.submit(clip(), external_task_id="fox")
         (path,) = await task.download(tmp_path)
@@ -449,21 +449,21 @@ async def test_a_sidecar_tells_what_the_file_is(tmp_path: Path) -> None:
         sidecar = tmp_path / f"{path.name}.json"
         assert names(tmp_path) == [path.name, sidecar.name]
         assert stat.S_IMODE(sidecar.stat().st_mode) == 0o600
-        told = json.loads(sidecar.read_text())
-        assert (told["file"], told["size"]) == (path.name, path.stat().st_size)
-        about = told["task"]
-        assert (about["task_id"], about["external_task_id"]) == (task.id, "fox")
-        assert (about["endpoint"], about["status"], about["units"]) == (
+        content = json.loads(sidecar.read_text())
+        assert (content["file"], content["size"]) == (path.name, path.stat().st_size)
+        record = content["task"]
+        assert (record["task_id"], record["external_task_id"]) == (task.id, "fox")
+        assert (record["endpoint"], record["status"], record["units"]) == (
             "text_to_video",
             "succeed",
             task.raw["final_unit_deduction"],
         )
-        assert about["data"]["task_result"]["videos"][0]["url"].endswith("/0.mp4")
+        assert record["data"]["task_result"]["videos"][0]["url"].endswith("/0.mp4")
         assert "sign" not in sidecar.read_text()
 
 
 async def test_a_sidecar_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """The file itself is stored."""
+    """The error names the sidecar; the file itself is stored."""
     async with pair() as (_, client):
         task = await client.submit(clip())
         (tmp_path / f"{task.id}.mp4.json").mkdir()

@@ -1,4 +1,4 @@
-"""Every example runs, and does what it says."""
+"""Run every example against the emulator."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def emu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[
 
 @pytest.mark.anyio
 async def test_one_video(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """It shows the task's life and stores a file that begins like an MP4."""
+    """The example prints the statuses of its task and stores a file that begins like an MP4."""
     await one_video.main()
     said = capsys.readouterr().out
     assert "accepted: " in said and "now: succeed" in said
@@ -51,7 +51,7 @@ async def test_one_video(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_
 
 @pytest.mark.anyio
 async def test_images_from_file(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """A picture goes out as Base64 and three come back; one that is too small is explained."""
+    """A picture gives three images; one that is too small is refused with the reason, unsent."""
     (tmp_path / "cat.png").write_bytes(png(400, 300))
     await images_from_file.main(tmp_path / "cat.png")
     assert len(list((tmp_path / "out").glob("*.png"))) == 3
@@ -63,7 +63,7 @@ async def test_images_from_file(emu: Emulator, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.anyio
 async def test_fan_out(emu: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
-    """Seven prompts through two slots: all end as files, never more than two at once."""
+    """Seven prompts go through two slots: all end as files, never more than two run at once."""
     await fan_out.main()
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 7 and all(line.endswith(".mp4") for line in lines)
@@ -72,7 +72,7 @@ async def test_fan_out(emu: Emulator, capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.anyio
 async def test_lip_sync(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """A video, a speech, its faces, and the video that speaks; the last one is stored."""
+    """The example makes a video, a speech and the video that speaks; it stores the last one."""
     await lip_sync.main()
     _, synced = emu.tasks
     said = capsys.readouterr().out
@@ -83,7 +83,7 @@ async def test_lip_sync(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_p
 
 @pytest.mark.anyio
 async def test_multi_elements(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """One object is marked and swapped for the picture, which goes out as Base64."""
+    """One object is marked and swapped for the one in the picture."""
     (tmp_path / "swan.png").write_bytes(png(400, 300))
     await multi_elements.main(tmp_path / "swan.png")
     _, edited = emu.tasks
@@ -96,7 +96,7 @@ async def test_multi_elements(emu: Emulator, capsys: pytest.CaptureFixture[str],
 @pytest.mark.anyio
 @pytest.mark.filterwarnings("ignore::kling_async.errors.KlingWarning")
 async def test_extend_twice(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Each extension is of what came before it, and longer."""
+    """Each extension starts from the one before and is longer."""
     emu.know(Clip(id="743211632612511839", seconds=5))
     await extend_twice.main("743211632612511839")
     lengths = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines()]
@@ -106,7 +106,7 @@ async def test_extend_twice(emu: Emulator, capsys: pytest.CaptureFixture[str], t
 
 @pytest.mark.anyio
 async def test_own_element(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """A voice, a character that has it, and a stored video that names the character."""
+    """The example makes a voice, a character that has it, and stores a video that names the character."""
     picture = tmp_path / "ann.png"
     picture.write_bytes(png(400, 300))
     await own_element.main(picture, picture, "https://example.com/voice.mp3")
@@ -119,7 +119,7 @@ async def test_own_element(emu: Emulator, capsys: pytest.CaptureFixture[str], tm
 
 @pytest.mark.anyio
 async def test_many_prompts(emu: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Stopped by its budget, it goes on with more; a third run has nothing left to make."""
+    """A run stopped by its budget is continued by a second; a third has nothing left to make."""
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a fox\n\na crow\na hare\n", encoding="utf-8")
     await many_prompts.main(prompts, 6)
@@ -136,7 +136,7 @@ async def test_many_prompts(emu: Emulator, capsys: pytest.CaptureFixture[str], t
 
 
 def test_every_example_has_a_test() -> None:
-    """A program in examples/ that no test runs would rot."""
+    """Each program in examples/ is named here, so that none is without a test."""
     programs = {path.stem for path in (ROOT / "examples").glob("*.py") if not path.stem.startswith("__")}
     assert programs == {
         *("one_video", "images_from_file", "fan_out", "main_job"),
@@ -147,7 +147,7 @@ def test_every_example_has_a_test() -> None:
 
 @pytest.mark.real
 def test_the_main_job(tmp_path: Path) -> None:
-    """As a user starts it, cut to its first four prompts and sped up: files, a summary, exit status 0."""
+    """The first four prompts, sped up, end in files, a summary and exit status 0."""
     done = subprocess.run(
         [
             sys.executable,
