@@ -1,4 +1,4 @@
-"""The face of the package: the same for readers, type checkers and the running program, and light."""
+"""Test the face of the package: equal for readers, type checkers and the running program, and light."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SOURCE = Path(kling_async.__file__).read_text(encoding="utf-8")
 
 
 def sorted_as_ruff_does(names: list[str]) -> list[str]:
-    """Constants, then classes, then the rest, each by name (RUF022)."""
+    """Sort names as RUF022 does: constants, then classes, then the rest, each by name."""
     return sorted(names, key=lambda name: (not name.isupper(), name[0].islower() or name[0] == "_", name))
 
 
 def promised() -> dict[str, str]:
-    """The names imported for readers and type checkers, and the modules they come from."""
+    """Return the names imported for readers and type checkers, with their modules."""
     found: dict[str, str] = {}
     for node in ast.parse(SOURCE).body:
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name):
@@ -36,7 +36,7 @@ def promised() -> dict[str, str]:
 
 
 def fresh(code: str) -> Any:
-    """What a fresh interpreter prints, as JSON."""
+    """Return the JSON that a fresh interpreter prints."""
     done = subprocess.run(
         [sys.executable, "-I", "-W", "error", "-c", f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{code}"],
         capture_output=True,
@@ -53,18 +53,18 @@ def fresh(code: str) -> Any:
 
 @pytest.mark.parametrize("module", [kling_async, v1], ids=["face", "v1"])
 def test_all_is_sorted_and_without_doubles(module: Any) -> None:
-    """In ruff's order, each name once."""
+    """``__all__`` is in ruff's order and holds each name once."""
     assert list(module.__all__) == sorted_as_ruff_does(module.__all__)
     assert len(set(module.__all__)) == len(module.__all__)
 
 
 def test_readers_checkers_and_the_program_see_the_same_names() -> None:
-    """``__all__`` is what is imported under TYPE_CHECKING, and the version."""
+    """``__all__`` holds the names imported under TYPE_CHECKING, and the version."""
     assert set(kling_async.__all__) == set(promised()) | {"__version__"}
 
 
 @pytest.mark.parametrize("name", sorted(promised()))
-def test_a_name_is_what_the_type_checker_thinks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_the_object_that_type_checkers_see(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At run time a name is the object of the module from which it is imported for type checkers."""
     home = importlib.import_module(promised()[name])
     expected = v1 if name == "v1" else getattr(home, name)
@@ -79,8 +79,8 @@ def test_a_name_is_what_the_type_checker_thinks(name: str, monkeypatch: pytest.M
     ["", "import kling_async.v1", "import kling_async.client"],
     ids=["one after another", "v1", "client"],
 )
-def test_a_name_does_not_depend_on_what_was_imported_before(first: str) -> None:
-    """Whatever is loaded already, ``from kling_async import name`` gives the promised object."""
+def test_a_name_does_not_depend_on_earlier_imports(first: str) -> None:
+    """``from kling_async import name`` gives the promised object, whatever is loaded already."""
     code = f"""
 {first}
 import importlib, json, kling_async
@@ -95,14 +95,14 @@ print(json.dumps(wrong))
 
 
 def test_the_pinned_names_are_there() -> None:
-    """What the documentation, and so users' programs, rely on."""
+    """The names that documentation and users' programs rely on are in the face."""
     pinned = {"Client", "v1", "Task", "TaskRequest", "CallRequest", "RawTask", "Polling", "Retry", "Timeouts"}
     assert pinned | {"media", "Media", "TaskRecord", "KlingError", "KlingWarning"} <= set(kling_async.__all__)
     assert {"TextToVideo", "ImageGeneration", "AccountCosts"} <= set(v1.__all__)
 
 
 def test_every_error_is_in_the_face() -> None:
-    """Who catches an error needs no second import."""
+    """Every class of the error tree can be imported from the face."""
     tree = {n for n, v in vars(errors).items() if isinstance(v, type) and issubclass(v, errors.KlingError)}
     assert tree <= set(kling_async.__all__)
 
@@ -111,20 +111,20 @@ def test_every_error_is_in_the_face() -> None:
     "name", ["Clinet", "CODES", "api_error", "submit", "_MODULES_", "__path", "TextToVideo"]
 )
 def test_a_misspelt_name_is_an_attribute_error(name: str) -> None:
-    """And says so as Python does; what is in a module but not in the face is not there either."""
+    """An unknown name raises Python's usual message, also for names of modules that are not in the face."""
     with pytest.raises(AttributeError) as caught:
         getattr(kling_async, name)
     assert str(caught.value) == f"module 'kling_async' has no attribute {name!r}"
 
 
 def test_a_misspelt_import_is_an_import_error() -> None:
-    """``from kling_async import Clinet`` fails as everywhere."""
+    """``from kling_async import Clinet`` raises ImportError as for any module."""
     with pytest.raises(ImportError, match="cannot import name 'Clinet'"):
         exec("from kling_async import Clinet", {})
 
 
 def test_dir_shows_the_face() -> None:
-    """Completion in a shell offers every name, loaded or not, sorted."""
+    """``dir()`` offers every name, loaded or not, sorted."""
     shown = dir(kling_async)
     assert set(kling_async.__all__) <= set(shown)
     assert shown == sorted(shown)
@@ -147,14 +147,14 @@ def test_dir_shows_the_face() -> None:
     ids=["face", "dir", "errors", "v1", "requests", "core"],
 )
 def test_an_import_loads_only_what_it_needs(statement: str, never: list[str]) -> None:
-    """Requests can be made and stored without the time and memory that the transport takes."""
+    """Requests can be made and stored without loading the transport."""
     loaded = fresh(f"{statement}\nimport json\nprint(json.dumps(sorted(sys.modules)))")
     assert [name for name in never if name in loaded] == []
 
 
 @pytest.mark.real
 def test_names_are_loaded_when_first_used_and_then_kept() -> None:
-    """The first use imports the home of a name; the second finds it in place."""
+    """The first use of a name imports its module; the second finds it in place."""
     code = """
 import json, kling_async
 before = "kling_async.options" in sys.modules, "Polling" in vars(kling_async)

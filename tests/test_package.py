@@ -1,4 +1,4 @@
-"""What is installed: a typed wheel with the command, the emulator's data, and no tests."""
+"""Test the wheel: the typed package with its command and data, and no tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel that ``pip install .`` would install, built without any network."""
+    """Build the wheel that ``pip install .`` would install, without any network."""
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
@@ -31,7 +31,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 @pytest.mark.real
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
-    """No tests, examples or bootstrap; all that the emulator needs; the marker of a typed package."""
+    """The wheel holds the typed package with the emulator's data, no tests, examples or bootstrap."""
     names = set(wheel.namelist())
     tops = {name.split("/")[0] for name in names}
     assert tops == {"kling_async", f"kling_async-{__version__}.dist-info"}
@@ -48,7 +48,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) ->
 
 @pytest.mark.real
 def test_the_wheel_gives_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:
-    """``kling`` runs kling_async.cli:main; version and licence are stated."""
+    """``kling`` runs kling_async.cli:main; version, Python and licence are stated."""
     info = f"kling_async-{__version__}.dist-info"
     assert "kling = kling_async.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()
     metadata = wheel.read(f"{info}/METADATA").decode()
@@ -57,8 +57,8 @@ def test_the_wheel_gives_the_command_and_the_licence(wheel: zipfile.ZipFile) -> 
     assert any(name.endswith("LICENSE") for name in wheel.namelist())
 
 
-def test_it_needs_the_five_packages_alone() -> None:
-    """The run-time dependencies are fixed; extras do not slip in."""
+def test_the_run_time_dependencies_are_fixed() -> None:
+    """The package needs five others; extras do not slip in."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {need.split(">")[0].split("[")[0] for need in project["dependencies"]}
     assert names == {"aiohttp", "anyio", "backoff", "msgspec", "pyjwt"}

@@ -1,1 +1,1 @@
-"""Tests of the command line, one file a source file."""
+"""Test the command line, one file per module."""

@@ -1,4 +1,4 @@
-"""cli/demo.py: a whole batch from prompts to files, against the emulator unless told."""
+"""Test cli/demo.py: a whole batch from prompts to files, against the emulator by default."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An account in the environment, at an address where nobody listens."""
+    """Put credentials into the environment, and an address where nobody listens."""
     monkeypatch.setenv("KLING_API_KEY", "sk-live")
     monkeypatch.setenv("KLING_BASE_URL", "http://127.0.0.1:9")
 
 
 def answering(text: str | None) -> Callable[[str], str]:
-    """A person at the keyboard; None for nobody."""
+    """Return an ``input`` that gives this text; None for nobody at the keyboard."""
 
     def answer(prompt: str) -> str:
         if text is None:
@@ -49,8 +49,8 @@ def answering(text: str | None) -> Callable[[str], str]:
 # --- what it runs ------------------------------------------------------------------------------
 
 
-def test_every_prompt_is_a_right_request() -> None:
-    """None warns and none is refused before it is sent; videos and images, with more slots asked than are."""
+def test_every_prompt_is_a_valid_request() -> None:
+    """No prompt warns or is refused; there are videos and images, more than the emulator's slots."""
     for request in PROMPTS:
         check(request)
     videos = [request for request in PROMPTS if isinstance(request, v1.TextToVideo)]
@@ -61,7 +61,7 @@ def test_every_prompt_is_a_right_request() -> None:
 def test_the_demo_makes_files_and_says_what_it_did(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first three prompts: two films and a picture, in a folder that is made."""
+    """The first three prompts give two videos and an image in a new folder, and a summary."""
     folder = tmp_path / "new" / "out"
     assert main(["demo", "--count", "3", "--speed", "5000", "--out", str(folder)]) == 0
     out, err = capsys.readouterr()
@@ -80,10 +80,10 @@ def test_the_demo_makes_files_and_says_what_it_did(
 def test_the_whole_demo_meets_a_full_account_and_shows_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """More than there are slots, two of them taken by others to the end: refusals become waiting."""
+    """With two slots held by others to the end, refusals become waiting and no error shows."""
 
     class Shared(Emulator):
-        """Never gets back the slots that others took."""
+        """Never give back the slots that others hold."""
 
         def set_foreign(self, pool: str, slots: int) -> None:
             super().set_foreign(pool, slots or 2)
@@ -110,10 +110,10 @@ def test_the_whole_demo_meets_a_full_account_and_shows_no_error(
     assert "none became an error" in out and "failed" not in out
 
 
-def test_a_task_that_fails_is_told_and_makes_the_status_1(
+def test_a_failed_task_is_printed_and_makes_the_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The others go on; refused or failed in the end, each says why in one line."""
+    """Each failure is one line with its reason; the other tasks go on."""
     requests = (demo._still("emulator:fail late"), demo._still("emulator:refuse"), demo._still("a boat", n=2))
     monkeypatch.setattr(demo, "PROMPTS", requests)
     assert main(["demo", "--speed", "5000", "--out", str(tmp_path)]) == 1
@@ -124,8 +124,8 @@ def test_a_task_that_fails_is_told_and_makes_the_status_1(
     assert "1 of 3 tasks succeeded" in out and len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_video_of_several_shots_is_called_by_its_first() -> None:
-    """It has no prompt of its own."""
+def test_the_title_of_a_multi_shot_video_is_its_first_prompt() -> None:
+    """A multi-shot request has no prompt of its own, so its title is that of the first shot."""
     titles = [demo._title(request) for request in PROMPTS]
     assert all(titles) and "A child finds a key under a root ..." in titles
 
@@ -133,10 +133,10 @@ def test_a_video_of_several_shots_is_called_by_its_first() -> None:
 # --- with a real account -----------------------------------------------------------------------
 
 
-def test_without_credentials_the_line_names_what_to_set(
+def test_without_credentials_the_error_names_the_variable(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One line, status 1, no traceback."""
+    """Missing credentials are one line on stderr and status 1, without a traceback."""
     assert main(["demo", "--live", "--yes", "--out", str(tmp_path)]) == 1
     err = capsys.readouterr().err
     assert err.startswith("kling: no credentials: set KLING_API_KEY") and err.count("\n") == 1
@@ -145,7 +145,7 @@ def test_without_credentials_the_line_names_what_to_set(
 def test_nobody_is_asked_to_pay_without_credentials(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What cannot work is said before a question is put."""
+    """Missing credentials are reported before the question about units."""
     monkeypatch.setattr("builtins.input", answering("no"))
     assert main(["demo", "--live"]) == 1
     assert "KLING_API_KEY" in capsys.readouterr().err
@@ -156,7 +156,7 @@ def test_nobody_is_asked_to_pay_without_credentials(
 def test_only_yes_goes_on(
     text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Anything else stops before a client is made; nobody to ask is told how."""
+    """Any other answer stops before a client is made; without a keyboard ``--yes`` is suggested."""
     monkeypatch.setattr("builtins.input", answering(text))
     monkeypatch.setattr(demo, "Client", None)
     assert main(["demo", "--live", "--count", "4", "--out", str(tmp_path / "out")]) == 1
@@ -171,12 +171,12 @@ def test_only_yes_goes_on(
 def test_a_live_run_uses_the_account_of_the_environment(
     text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After a yes, or with --yes; an emulator stands in for the vendor. Its summary advertises nothing."""
+    """After a yes, or with --yes, the environment's account is used and its summary advertises nothing."""
     monkeypatch.setattr("builtins.input", answering(text))
     monkeypatch.setenv("KLING_API_KEY", "emulator-key")
 
     class Live(Client):
-        """Finds the emulator where the vendor would be, started in the demo's own loop."""
+        """Connect to an emulator in the demo's own loop instead of the vendor."""
 
         def __init__(self, **options: Any) -> None:
             super().__init__(polling=Polling(min_interval=0, max_interval=0.05), **options)
@@ -212,7 +212,7 @@ def test_a_live_run_uses_the_account_of_the_environment(
 
 
 def test_ctrl_c_leaves_no_traceback_and_nothing_open(tmp_path: Path) -> None:
-    """In the middle of a batch, in a program of its own where every warning is an error."""
+    """SIGINT in the middle of a batch gives status 130, without traceback or warning."""
     arguments = ["-W", "error", "-u", "-m", "kling_async.cli"]
     arguments += ["demo", "--speed", "1", "--out", str(tmp_path)]
     with subprocess.Popen(
@@ -231,7 +231,7 @@ def test_ctrl_c_leaves_no_traceback_and_nothing_open(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves_gets_no_traceback(tmp_path: Path) -> None:
-    """``kling demo | head -1``."""
+    """``kling demo | head -1`` ends with status 1 and prints nothing on stderr."""
     arguments = ["-m", "kling_async.cli", "demo", "--count", "4", "--speed", "500", "--out", str(tmp_path)]
     with subprocess.Popen(
         [sys.executable, *arguments],
@@ -248,12 +248,12 @@ def test_a_reader_that_leaves_gets_no_traceback(tmp_path: Path) -> None:
 
 @contextmanager
 def vendor(speed: float) -> Iterator[tuple[dict[str, str], Callable[[], int]]]:
-    """An emulator in a process of its own: the environment of its users, and how many tasks it made."""
+    """Run an emulator in another process; yield its users' environment and a count of its tasks."""
     command = [sys.executable, "-u", "-m", "kling_async.cli", "emulator", "--speed", str(speed)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
-        told = "".join(running.stdout.readline() for _ in range(4))
-        env = {**os.environ, **dict(re.findall(r"export (\w+)=(\S+)", told))}
+        printed = "".join(running.stdout.readline() for _ in range(4))
+        env = {**os.environ, **dict(re.findall(r"export (\w+)=(\S+)", printed))}
         ledger = f"{env['KLING_BASE_URL']}/_emulator/ledger"
 
         def made() -> int:
@@ -266,8 +266,8 @@ def vendor(speed: float) -> Iterator[tuple[dict[str, str], Callable[[], int]]]:
             running.terminate()
 
 
-def test_a_live_run_that_was_interrupted_goes_on_where_it_stood(tmp_path: Path) -> None:
-    """It says how, twice if need be; the same command makes no task twice."""
+def test_an_interrupted_live_run_is_resumed(tmp_path: Path) -> None:
+    """Two signals end a run with advice; the same command resumes it and makes no task twice."""
     command = [sys.executable, "-u", "-m", "kling_async.cli", "demo", "--live", "--yes", "--count", "1"]
     command += ["--out", str(tmp_path)]
     with vendor(speed=30) as (env, made):

@@ -1,4 +1,4 @@
-"""cli/__init__.py and __main__.py: what is asked for is found out before anything is loaded."""
+"""Test cli/__init__.py and __main__.py: arguments are parsed before anything heavy is loaded."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def asked(monkeypatch: pytest.MonkeyPatch, arguments: str, status: int = 0) -> argparse.Namespace:
-    """Return what the command would be run with."""
+def parsed(monkeypatch: pytest.MonkeyPatch, arguments: str, status: int = 0) -> argparse.Namespace:
+    """Return the options that the command would be run with."""
     taken: list[argparse.Namespace] = []
 
     def take(options: argparse.Namespace) -> int:
@@ -34,11 +34,11 @@ def asked(monkeypatch: pytest.MonkeyPatch, arguments: str, status: int = 0) -> a
 
 @pytest.mark.parametrize("status", [0, 1])
 @pytest.mark.parametrize("command", ["demo", "emulator"])
-def test_a_command_runs_and_its_status_is_ours(
+def test_the_status_of_a_command_is_returned(
     command: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of the two, and what it returns is what the shell sees."""
-    assert asked(monkeypatch, command, status).command == command
+    """Both commands run with their options, and their exit status is returned."""
+    assert parsed(monkeypatch, command, status).command == command
 
 
 @pytest.mark.parametrize(
@@ -54,15 +54,15 @@ def test_a_command_runs_and_its_status_is_ours(
     ],
 )
 def test_options(arguments: str, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Defaults are those of the help; what is given is read as what it means."""
-    options = vars(asked(monkeypatch, arguments))
+    """Defaults are those of the help, and given values are parsed."""
+    options = vars(parsed(monkeypatch, arguments))
     assert {name: options[name] for name in expected} == expected
 
 
 def test_naming_a_pool_does_not_change_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table of pools is copied, not filled in."""
-    asked(monkeypatch, "emulator --slots video=2")
-    assert asked(monkeypatch, "emulator").slots["video"] == 5 == cli.POOLS["video"]
+    """``--slots`` copies the table of pools instead of filling it in."""
+    parsed(monkeypatch, "emulator --slots video=2")
+    assert parsed(monkeypatch, "emulator").slots["video"] == 5 == cli.POOLS["video"]
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_naming_a_pool_does_not_change_the_defaults(monkeypatch: pytest.MonkeyPa
         ),
     ],
 )  # fmt: skip
-def test_a_wrong_option_is_one_clear_line(
+def test_a_wrong_option_is_explained_in_one_line(
     arguments: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Usage, then the line that says what would be right; status 2, and nothing on stdout."""
+    """A wrong option prints usage and one line with the valid form on stderr, status 2."""
     with pytest.raises(SystemExit) as caught:
         main(arguments.split())
     out, err = capsys.readouterr()
@@ -107,7 +107,7 @@ def test_a_wrong_option_is_one_clear_line(
 def test_ctrl_c_ends_a_command_with_one_word(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Status 130, as shells expect."""
+    """KeyboardInterrupt gives status 130, as shells expect, and no traceback."""
 
     def interrupt(_: object) -> int:
         raise KeyboardInterrupt
@@ -125,10 +125,10 @@ def version(capsys: pytest.CaptureFixture[str], run: Callable[[], object]) -> st
     return capsys.readouterr().out
 
 
-def test_version_says_name_and_number(
+def test_version_prints_name_and_number(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also by way of ``python -m kling_async.cli``, and from the command line of the process."""
+    """The version is printed for given arguments, those of the process, and ``python -m``."""
     monkeypatch.setattr(sys, "argv", ["kling", "--version"])
     expected = f"kling-async {__version__}\n"
     assert version(capsys, lambda: main(["--version"])) == expected
@@ -136,15 +136,15 @@ def test_version_says_name_and_number(
     assert version(capsys, lambda: runpy.run_module("kling_async.cli", run_name="__main__")) == expected
 
 
-def test_importing_the_module_of_the_command_runs_nothing() -> None:
-    """Only as a program it does."""
+def test_importing_main_runs_nothing() -> None:
+    """``kling_async.cli.__main__`` runs the command only as a program."""
     assert "main" in runpy.run_module("kling_async.cli.__main__", run_name="kling_async.cli.__main__")
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["demo", "--help"], ["emulator", "--help"]])
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
-    """Neither aiohttp nor msgspec: a command that only explains itself answers at once."""
+    """Help and version load neither aiohttp nor msgspec, so they answer at once."""
     program = (
         "import sys\n"
         "from kling_async.cli import main\n"
@@ -165,6 +165,13 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """With what it does and that nothing is paid by default."""
+    """The help describes every command and says that nothing is paid by default."""
     text = version(capsys, lambda: main(["--help"])) + version(capsys, lambda: main(["demo", "--help"]))
     assert all(word in text for word in ("demo", "emulator", "--live", "nothing is paid"))
+
+
+def test_every_command_of_the_parser_is_in_the_table() -> None:
+    """The table names an existing function for each command, and no other command."""
+    (commands,) = (action.choices for action in cli._parser()._actions if action.dest == "command")
+    assert commands is not None and set(commands) == set(cli._COMMANDS)
+    assert cli._load("demo") is demo.run_demo and cli._load("emulator") is serve.run_emulator

@@ -1,4 +1,4 @@
-"""cli/progress.py: how far a batch is, in one line that fits."""
+"""Test cli/progress.py: the progress of a batch in one line that fits."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.support import Recorder, clip, pair
 
 
 class Terminal(io.StringIO):
-    """Says it is one."""
+    """Imitate a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 def screen(text: str) -> list[str]:
-    """What a terminal shows in the end: a carriage return goes back to the start of the line."""
+    """Return the rows that a terminal shows after a text with carriage returns."""
     rows: list[str] = []
     for row in text.split("\n"):
         shown = ""
@@ -49,13 +49,13 @@ def screen(text: str) -> list[str]:
         (Counts(0), "........  0/0 done, 0 running, 0 queued"),
     ],
 )
-def test_the_line_says_it_all(counts: Counts, text: str) -> None:
-    """What ended is never shown as less, what runs is always seen, and only all is all."""
+def test_the_line_shows_all_counts(counts: Counts, text: str) -> None:
+    """Bar and text show ended, running and queued requests; a full bar means that all have ended."""
     assert progress_line(counts, width=8) == text
 
 
-def test_the_bar_is_always_as_wide_as_asked_for() -> None:
-    """Whatever the counts, also those that cannot be."""
+def test_the_bar_has_the_given_width() -> None:
+    """The bar has its width for all counts, even impossible ones."""
     for total in range(1, 12):
         for done in range(total + 1):
             for running in range(total + 2):
@@ -79,10 +79,8 @@ WIDEST = Counts(22, queued=12, running=5, refused=19, failed=5, succeeded=0)
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("columns", [80, 50])
-def test_the_live_line_fits_the_terminal(
-    counts: Counts, columns: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A line that wraps cannot be renewed in place."""
+def test_the_line_fits_the_terminal(counts: Counts, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that wraps could not be redrawn in place, so it is cut."""
     monkeypatch.setenv("COLUMNS", str(columns))
     stream = Terminal()
     progress = Progress(22, stream)
@@ -94,7 +92,7 @@ def test_the_live_line_fits_the_terminal(
 # --- counting ----------------------------------------------------------------------------------
 
 
-def told(*story: tuple[str, float]) -> Counts:
+def counts_after(*story: tuple[str, float]) -> Counts:
     progress = Progress(1, io.StringIO())
     for kind, at in story:
         progress(Event(kind=kind, at=at, external_task_id="a"))  # type: ignore[arg-type]
@@ -117,13 +115,13 @@ def told(*story: tuple[str, float]) -> Counts:
     ids=lambda value: "-".join(kind for kind, _ in value) if isinstance(value, list) else "",
 )
 def test_events_are_counted(story: list[tuple[str, float]], counts: Counts) -> None:
-    """Each stage once: what queues, what runs, what had to wait."""
-    assert told(*story) == counts
+    """Each event changes the counts of queued, running and waiting requests once."""
+    assert counts_after(*story) == counts
 
 
-def test_a_submit_that_is_refused_and_then_waits_counts_as_having_waited_once() -> None:
-    """However often it is refused."""
-    counts = told(*[("queued", 0.0), *[("admitted", 0.0), ("refused", 1.0)] * 3, ("admitted", 60.0)])
+def test_a_submit_refused_several_times_counts_as_waiting_once() -> None:
+    """Three refusals of one submit are three refusals and one wait."""
+    counts = counts_after(*[("queued", 0.0), *[("admitted", 0.0), ("refused", 1.0)] * 3, ("admitted", 60.0)])
     assert (counts.waited, counts.refused, counts.queued) == (1, 3, 0)
 
 
@@ -138,8 +136,8 @@ def test_a_submit_that_is_refused_and_then_waits_counts_as_having_waited_once() 
         pytest.param(1102, id="pool closed"),
     ],
 )
-async def test_in_the_end_nothing_queues_and_nothing_runs(code: int | None) -> None:
-    """Whatever becomes of submits, the counts come out even."""
+async def test_no_request_stays_queued_or_running(code: int | None) -> None:
+    """The counts return to zero whatever becomes of the submits."""
     progress = Progress(6, io.StringIO())
     async with pair({"video": 2}, client={"on_event": progress}) as (emu, client):
         if code is not None:
@@ -153,8 +151,8 @@ async def test_in_the_end_nothing_queues_and_nothing_runs(code: int | None) -> N
 # --- showing -----------------------------------------------------------------------------------
 
 
-def test_without_a_terminal_there_is_one_line_for_each_task() -> None:
-    """No carriage returns in logs and pipes, and nothing between two ends."""
+def test_without_a_terminal_each_ended_task_is_one_line() -> None:
+    """Logs and pipes get no carriage returns and nothing between two ends."""
     stream = io.StringIO()
     progress = Progress(2, stream)
     progress(Event(kind="queued", at=0.0))
@@ -166,8 +164,8 @@ def test_without_a_terminal_there_is_one_line_for_each_task() -> None:
     assert (progress.counts.succeeded, progress.counts.failed) == (1, 1)
 
 
-def test_on_a_terminal_one_line_renews_itself_below_what_is_said() -> None:
-    """What was longer before leaves no rest, and the cursor ends on a line of its own."""
+def test_on_a_terminal_one_line_is_redrawn_below_the_others() -> None:
+    """A shorter line leaves no rest of a longer one, and the cursor ends on a line of its own."""
     stream = Terminal()
     progress = Progress(2, stream)
     for _ in range(2):
@@ -183,15 +181,15 @@ def test_on_a_terminal_one_line_renews_itself_below_what_is_said() -> None:
     assert screen(stream.getvalue()) == ["a.mp4", progress_line(progress.counts), ""]
 
 
-def test_what_was_never_shown_needs_no_end(capsys: pytest.CaptureFixture[str]) -> None:
-    """Closing at once prints nothing; by default it is stdout that is written to."""
+def test_closing_without_a_line_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Closing at once prints nothing; the default stream is stdout."""
     Progress(1, Terminal()).close()
     Progress(1).ended("a.mp4")
     assert capsys.readouterr().out == "a.mp4\n"
 
 
-def test_any_listener_of_events_may_stand_in_its_place() -> None:
-    """It takes events and nothing else."""
+def test_progress_is_a_listener_like_others() -> None:
+    """`Progress` takes events like any ``on_event`` listener."""
     heard, progress = Recorder(), Progress(1, io.StringIO())
     for listener in (heard, progress):
         listener(Event(kind="asked", at=0.0))

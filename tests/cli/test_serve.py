@@ -1,4 +1,4 @@
-"""cli/serve.py: an emulator on the command line, until somebody stops it."""
+"""Test cli/serve.py: the emulator on the command line, until it is interrupted."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ pytestmark = pytest.mark.real
 
 @contextmanager
 def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The command as a program of its own, and what it says before it serves."""
+    """Run the command as a program; yield it and the lines it printed before serving."""
     program = [sys.executable, "-W", "error", "-m", "kling_async.cli", "emulator", *arguments]
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with subprocess.Popen(
         program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
     ) as running:
         assert running.stdout is not None
-        said = ""
+        printed = ""
         try:
-            while "Ctrl-C ends it" not in said:
+            while "Ctrl-C ends it" not in printed:
                 line = running.stdout.readline()
-                assert line, said
-                said += line
-            yield running, said
+                assert line, printed
+                printed += line
+            yield running, printed
         finally:
             if running.poll() is None:
                 running.kill()
 
 
-def test_it_says_how_to_reach_it_and_answers_until_ctrl_c() -> None:
-    """The lines it prints are all a client needs; an interrupt ends it without a traceback, status 130."""
-    with serving("--port", "0", "--speed", "5000", "--slots", "video=2") as (running, said):
-        assert "slots: video 2, image 9, virtual_try_on 1" in said
-        env = dict(re.findall(r"^export (\w+)=(\S+)$", said, re.MULTILINE))
+def test_the_emulator_prints_its_address_and_serves_until_ctrl_c() -> None:
+    """The printed variables are enough for a client; SIGINT gives status 130 without a traceback."""
+    with serving("--port", "0", "--speed", "5000", "--slots", "video=2") as (running, printed):
+        assert "slots: video 2, image 9, virtual_try_on 1" in printed
+        env = dict(re.findall(r"^export (\w+)=(\S+)$", printed, re.MULTILINE))
         assert set(env) == {"KLING_BASE_URL", "KLING_API_KEY"}
 
         async def use() -> v1.Videos:
@@ -61,7 +61,7 @@ def test_it_says_how_to_reach_it_and_answers_until_ctrl_c() -> None:
                 return await client.run(v1.TextToVideo(prompt="a paper boat"))
 
         assert asyncio.run(use()).videos[0].url.startswith(env["KLING_BASE_URL"])
-        ledger = re.search(r"ledger: (\S+)", said)
+        ledger = re.search(r"ledger: (\S+)", printed)
         assert ledger is not None
         with urllib.request.urlopen(ledger[1], timeout=10) as answer:
             assert "a paper boat" in json.dumps(json.load(answer))
@@ -70,14 +70,14 @@ def test_it_says_how_to_reach_it_and_answers_until_ctrl_c() -> None:
     assert (running.returncode, err) == (130, "interrupted\n")
 
 
-def test_it_listens_on_this_machine_only() -> None:
-    """Nobody else can reach it."""
-    with serving() as (_, said):
-        assert re.search(r"export KLING_BASE_URL=http://127\.0\.0\.1:\d+$", said, re.MULTILINE)
+def test_the_emulator_listens_on_loopback_only() -> None:
+    """The address is 127.0.0.1."""
+    with serving() as (_, printed):
+        assert re.search(r"export KLING_BASE_URL=http://127\.0\.0\.1:\d+$", printed, re.MULTILINE)
 
 
-def test_a_port_in_use_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """With its number, status 1."""
+def test_a_port_in_use_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """The line names the port and the reason; the status is 1."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -88,13 +88,13 @@ def test_a_port_in_use_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> 
     assert err.startswith(f"kling: cannot serve on port {port}: ") and "address already in use" in err.lower()
 
 
-def test_ctrl_c_in_process_ends_it_after_its_lines_were_printed(
+def test_all_lines_are_printed_before_the_emulator_waits(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All lines are out before it waits, so whoever reads them can connect."""
+    """A reader of the lines can connect as soon as the last one has come."""
 
     class Interrupted(Emulator):
-        """Gets a Ctrl-C as soon as its command waits."""
+        """Raise SIGINT as soon as the command waits."""
 
         async def __aenter__(self) -> Self:
             await super().__aenter__()
@@ -108,11 +108,11 @@ def test_ctrl_c_in_process_ends_it_after_its_lines_were_printed(
     assert out.endswith("Ctrl-C ends it\n") and err == "interrupted\n"
 
 
-def test_an_end_without_an_interrupt_is_a_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Status 0."""
+def test_an_end_without_an_interrupt_has_status_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that ends by itself returns 0."""
 
     async def ended(_: object) -> None:
-        """As if it had been told to stop."""
+        """End as if told to stop."""
 
     monkeypatch.setattr(serve, "_serve", ended)
     assert main(["emulator"]) == 0

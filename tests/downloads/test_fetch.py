@@ -87,12 +87,12 @@ async def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     target.write_bytes(b"older")
     part = tmp_path / ".77.mp4.part"
     async with fetching_from(film()[:-1000]) as get:
-        job = asyncio.create_task(get(target))
+        running = asyncio.create_task(get(target))
         await until(lambda: part.exists() and part.stat().st_size > 0)
         assert mode_of(part) == 0o600 and target.read_bytes() == b"older"
-        job.cancel()
+        running.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await job
+            await running
     assert names(tmp_path) == [part.name, f"{part.name}.json", "77.mp4"]
     assert target.read_bytes() == b"older" and FILM.startswith(part.read_bytes())
     assert "5ecre7" not in (tmp_path / f"{part.name}.json").read_text()
@@ -356,13 +356,13 @@ async def test_cancelled_while_a_thread_works_on_the_file(
     monkeypatch.setattr(Partial, moment, slow)
     loop = asyncio.get_running_loop()
     async with fetching_from(raw(b"", 403) if moment == "close" else raw(FILM)) as get:
-        job = asyncio.create_task(get(tmp_path / "77.mp4"))
+        running = asyncio.create_task(get(tmp_path / "77.mp4"))
         await loop.run_in_executor(None, inside.wait, 10)
         for _ in range(2):
-            job.cancel()
+            running.cancel()
             await settle()
-            assert not job.done()
+            assert not running.done()
         go_on.set()
         with pytest.raises(asyncio.CancelledError):
-            await job
+            await running
     assert names(tmp_path) == (["77.mp4"] if moment == "publish" else [])

@@ -242,11 +242,11 @@ async def test_a_cancelled_download_is_resumed(tmp_path: Path) -> None:
         task, body = await large(emu, client)
         emu.fault("media", kind="half_body", value=2_500_000)
         emu.fault("media", kind="hang")
-        job = asyncio.create_task(task.download(tmp_path))
+        running = asyncio.create_task(task.download(tmp_path))
         await asyncio.sleep(10)
-        job.cancel()
+        running.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await job
+            await running
         assert f".{task.id}.mp4.part" in names(tmp_path)
         (path,) = await task.download(tmp_path)
         assert path.read_bytes() == body and names(tmp_path) == [path.name]

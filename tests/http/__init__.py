@@ -1,1 +1,1 @@
-"""Tests of the HTTP side, against small servers on loopback."""
+"""Test the HTTP package against small servers on loopback."""

@@ -1,4 +1,4 @@
-"""http/addresses.py: judged is the host that will be connected to, however it is spelt."""
+"""Test http/addresses.py: hosts are judged as they are connected to, however they are spelt."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from kling_async.http.addresses import address_of, is_loopback, is_public, wrong
     ],
 )  # fmt: skip
 def test_which_addresses_are_public(host: str, public: bool) -> None:
-    """Nothing of this machine, this network or this cloud's insides is, in whatever notation."""
+    """Hosts of this machine, this network or a cloud's inside are not public, in any notation."""
     assert is_public(host) is public
 
 
@@ -55,8 +55,8 @@ IPV4_WITHIN_IPV6 = str(ipaddress.ip_address("::ffff:7f00:1"))
         pytest.param("127.1", "127.1", id="a short form"),
     ],
 )
-def test_what_is_judged_is_the_host_that_is_used(host: str, used: str) -> None:
-    """The HTTP library folds spellings together, so a check of the text would be of another host."""
+def test_the_judged_host_is_the_one_connected_to(host: str, used: str) -> None:
+    """The parsed URL is judged, not the text, for aiohttp folds spellings of a host together."""
     url = address_of(f"https://{host}:8443/a.mp4")
     assert (url.raw_host, url.port) == (used, 8443)
     text = f"the result's address (https://{used}) is not public https"
@@ -79,7 +79,7 @@ def test_what_is_judged_is_the_host_that_is_used(host: str, used: str) -> None:
     ],
 )
 def test_which_addresses_files_may_come_from(text: str, local: bool, good: bool) -> None:
-    """Public ones by https, and this machine where the API is on it."""
+    """Files may come from public hosts by https, and from this machine where the API is on it."""
     assert (wrong_address(address_of(text), local=local) is None) is good
 
 
@@ -92,16 +92,16 @@ def test_which_addresses_files_may_come_from(text: str, local: bool, good: bool)
         ("http://d.example", "http://d.example"),
     ],
 )
-def test_a_reference_is_relative_to_where_it_was_seen(where: str, leads_to: str) -> None:
-    """As redirects hold them."""
+def test_a_redirect_is_relative_to_its_address(where: str, leads_to: str) -> None:
+    """Relative locations of redirects are joined to the address that sent them."""
     assert address_of(where, base=URL("https://a.example:81/b/c?d=e")) == URL(leads_to)
 
 
 @pytest.mark.parametrize(
     "text", ["", "a.mp4", "//[bad", "https://[", "https://a.ex:99999/", "https://a.ex\\@b.ex/"]
 )
-def test_what_is_no_address(text: str) -> None:
-    """Nothing is made of it, and it is called what it is."""
+def test_a_text_that_is_no_address_has_no_scheme(text: str) -> None:
+    """A text that is no absolute address gives a URL without scheme, which is reported."""
     assert wrong_address(address_of(text), local=True) == "the result's address is not a URL"
 
 
@@ -114,5 +114,5 @@ def test_what_is_no_address(text: str) -> None:
     ],
 )  # fmt: skip
 def test_loopback_is_this_machine_only(host: str, local: bool) -> None:
-    """The names and addresses that never leave the machine."""
+    """Loopback names and addresses are recognised, and no others."""
     assert is_loopback(host) is local

@@ -1,4 +1,4 @@
-"""Who we are and where the API is: every combination, and never a secret in what is shown."""
+"""Test http/auth.py: every combination of credentials, tokens, base URLs, and no secret shown."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def part(encoded: str) -> Any:
 
 
 def claims(token: str, secret: str = SECRET) -> dict[str, Any]:
-    """What a token claims, read by hand; header and signature are checked."""
+    """Return a token's claims, decoded by hand; check its header and signature."""
     header, payload, signature = token.split(".")
     assert part(header) == HEADER
     digest = hmac.digest(secret.encode(), f"{header}.{payload}".encode(), "sha256")
@@ -47,7 +47,7 @@ NAMES = ("KLING_API_KEY", "KLING_ACCESS_KEY", "KLING_SECRET_KEY")
 FROM_ARGUMENTS = ("arg-key", "arg-access", "arg-secret")
 FROM_ENVIRONMENT = ("env-key", "env-access", "env-secret")
 
-# arguments (api, access, secret), environment (the same) -> what comes of it
+# arguments (api, access, secret), environment (the same) -> token or error
 TABLE = """
 ---  ---  no credentials
 k--  ---  arg-key
@@ -114,15 +114,15 @@ def test_the_table_is_complete() -> None:
 
 
 def signer(arguments: str, environment: str) -> Signer:
-    """What comes of a row of the table."""
+    """Return the signer for a row of the table."""
     values = zip(NAMES, given(environment, FROM_ENVIRONMENT), strict=True)
     api_key, access_key, secret_key = given(arguments, FROM_ARGUMENTS)
     return signer_from(api_key, access_key, secret_key, {n: v for n, v in values if v is not None})
 
 
 @pytest.mark.parametrize(("arguments", "environment", "outcome"), REFUSED, ids=lambda part: part)
-def test_what_cannot_sign_is_refused(arguments: str, environment: str, outcome: str) -> None:
-    """None, half, or both kinds: the error says which, what to set, and none of the values."""
+def test_incomplete_credentials_are_refused(arguments: str, environment: str, outcome: str) -> None:
+    """The error tells what is missing or double and which variable to set, and shows no value."""
     with pytest.raises(ConfigurationError, match=f"^{outcome}") as caught:
         signer(arguments, environment)
     assert_silent(caught.value, *FROM_ARGUMENTS, *FROM_ENVIRONMENT)
@@ -130,7 +130,7 @@ def test_what_cannot_sign_is_refused(arguments: str, environment: str, outcome: 
 
 @pytest.mark.parametrize(("arguments", "environment", "outcome"), TAKEN, ids=lambda part: part)
 def test_arguments_win_over_the_environment(arguments: str, environment: str, outcome: str) -> None:
-    """A kind of credentials comes from the arguments if any is given, and its missing half from outside."""
+    """Arguments choose the kind of credentials; only a missing half comes from the environment."""
     token = signer(arguments, environment).token(NOW)
     if " " in outcome:
         access, secret = outcome.split()
@@ -142,33 +142,33 @@ def test_arguments_win_over_the_environment(arguments: str, environment: str, ou
 @pytest.mark.parametrize("other", ["k--", "-as", "kas"])
 @pytest.mark.parametrize("arguments", ["ka-", "k-s", "kas"])
 def test_contradictory_arguments_are_refused_whatever_the_environment(arguments: str, other: str) -> None:
-    """Two kinds as arguments cannot be meant."""
+    """An API key and half a pair as arguments are refused, whatever the environment holds."""
     with pytest.raises(ConfigurationError, match="two kinds"):
         signer(arguments, other)
 
 
 @pytest.mark.parametrize("arguments", [("", None, None), ("", "", ""), (None, "", "")])
-def test_an_empty_argument_means_what_it_says(arguments: tuple[str | None, str | None, str | None]) -> None:
-    """A variable that was read elsewhere and was empty must not fall back on another key in silence."""
+def test_an_empty_argument_does_not_fall_back(arguments: tuple[str | None, str | None, str | None]) -> None:
+    """An empty argument, read from an empty variable elsewhere, does not select another key."""
     with pytest.raises(ConfigurationError, match="no credentials"):
         signer_from(*arguments, {"KLING_API_KEY": "other"})
 
 
-def test_an_empty_variable_is_unset() -> None:
-    """``KLING_API_KEY=`` beside a pair is no second kind."""
+def test_an_empty_variable_counts_as_unset() -> None:
+    """``KLING_API_KEY=`` beside a key pair is no second kind of credentials."""
     env = {"KLING_API_KEY": "", "KLING_ACCESS_KEY": "a", "KLING_SECRET_KEY": SECRET}
     assert claims(signer_from(None, None, None, env).token(NOW))["iss"] == "a"
 
 
 def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ``env`` the process's own variables are read, for key and address."""
+    """Without ``env`` key and base URL come from the variables of the process."""
     monkeypatch.setenv("KLING_API_KEY", "from-outside")
     monkeypatch.setenv("KLING_BASE_URL", "https://outside.example")
     assert signer_from(None, None, None).token(NOW) == "from-outside"
     assert base_url_from(None) == "https://outside.example"
 
 
-def test_blanks_around_a_key_are_taken_off() -> None:
+def test_blanks_around_a_key_are_stripped() -> None:
     """A key pasted with a newline works."""
     assert signer_from(" key\n", None, None, {}).token(NOW) == "key"
     token = signer_from(None, "\taccess ", f" {SECRET}\n", {}).token(NOW)
@@ -179,8 +179,8 @@ def test_blanks_around_a_key_are_taken_off() -> None:
     "value", [" ", "SECRET key", "SECRET\nkey", "SECRET\x00", "SECRET\u00e9", "SECRET\u200b"]
 )
 @pytest.mark.parametrize("place", range(3))
-def test_what_no_key_holds_is_refused_by_its_name(place: int, value: str) -> None:
-    """A key with blanks, controls or letters beyond ASCII would break the header; its value is not shown."""
+def test_characters_that_no_key_has_are_refused(place: int, value: str) -> None:
+    """Blanks, controls and letters beyond ASCII would break the header; the error names the variable only."""
     values: tuple[str | None, str | None, str | None] = (value, None, None)
     if place:
         values = (None, "good", value) if place == 2 else (None, value, "good")
@@ -193,15 +193,15 @@ def test_what_no_key_holds_is_refused_by_its_name(place: int, value: str) -> Non
 
 
 def test_an_api_key_is_sent_as_it_is() -> None:
-    """No signing, no time, nothing to renew."""
+    """An API key is the token at any time; renewing does nothing."""
     signer: Signer = ApiKey("key")
     signer.renew(NOW, NOW + 1000)
     assert signer.token(NOW) == signer.token(NOW + 10**9) == "key"
     assert not signer.renewable
 
 
-def test_a_pair_signs_what_the_vendor_asks_for() -> None:
-    """HS256, typ JWT, and exactly the claims iss, exp = now + 1800 and nbf = now - 5, in whole seconds."""
+def test_a_pair_signs_the_claims_of_the_vendor() -> None:
+    """Tokens are HS256 JWTs with iss, exp = now + 1800 and nbf = now - 5, in whole seconds."""
     signer: Signer = KeyPair("access", SECRET)
     assert claims(signer.token(NOW)) == {"iss": "access", "exp": int(NOW) + 1800, "nbf": int(NOW) - 5}
     assert signer.renewable
@@ -213,7 +213,7 @@ def test_a_pair_signs_what_the_vendor_asks_for() -> None:
      (-1, True), (-300, True), (-301, False), (-(10**6), False)],
 )  # fmt: skip
 def test_a_token_is_kept_until_five_minutes_before_its_end(later: float, same: bool) -> None:
-    """Signed once and sent again; renewed early, and when the clock went back by more than five minutes."""
+    """A token is reused for 25 minutes, unless the clock went back by more than 5 minutes."""
     signer = KeyPair("access", SECRET)
     token = signer.token(NOW)
     again = signer.token(NOW + later)
@@ -222,7 +222,7 @@ def test_a_token_is_kept_until_five_minutes_before_its_end(later: float, same: b
 
 
 def test_a_renewed_token_is_kept_in_turn() -> None:
-    """After the first renewal the next half hour begins."""
+    """A renewed token is reused for 25 minutes of its own."""
     signer = KeyPair("access", SECRET)
     signer.token(NOW)
     token = signer.token(NOW + 1500)
@@ -235,7 +235,7 @@ def test_a_renewed_token_is_kept_in_turn() -> None:
     [(600, 600), (-600, -600), (0, 0), (86400, 86400), (86401, 86400), (10**9, 86400), (-(10**9), -86400)],
 )
 def test_a_refused_token_is_signed_by_the_server_s_clock(server: float, skew: float) -> None:
-    """The server's clock is believed up to a day, either way; the next token follows it at once."""
+    """The next token follows the server's clock, at most a day off either way."""
     signer = KeyPair("access", SECRET)
     signer.token(NOW)
     signer.renew(NOW, NOW + server)
@@ -247,7 +247,7 @@ def test_a_refused_token_is_signed_by_the_server_s_clock(server: float, skew: fl
 
 
 def test_the_skew_stays_and_is_not_summed() -> None:
-    """It holds for later tokens; a renewal without a Date keeps it; another Date replaces it."""
+    """The skew holds for later tokens; a renewal without Date keeps it, another Date replaces it."""
     signer = KeyPair("access", SECRET)
     signer.renew(NOW, NOW + 600)
     assert claims(signer.token(NOW + 2000))["nbf"] == int(NOW + 2600) - 5
@@ -258,7 +258,7 @@ def test_the_skew_stays_and_is_not_summed() -> None:
 
 
 def test_a_token_is_timed_by_our_clock_whatever_the_skew() -> None:
-    """With a clock an hour behind the server's a token is kept for 25 minutes all the same."""
+    """A token is reused for 25 minutes of our clock, even if the server's is an hour ahead."""
     signer = KeyPair("access", SECRET)
     signer.renew(NOW, NOW + 3600)
     assert signer.token(NOW) == signer.token(NOW + 1499)
@@ -269,14 +269,14 @@ def test_a_token_is_timed_by_our_clock_whatever_the_skew() -> None:
 
 
 def assert_silent(error: Exception, *secrets: str) -> None:
-    """Neither text, repr, stored form nor context of an error holds any of these."""
+    """Check that text, repr, pickle and cause of an error hold no secret."""
     told = f"{error!s} {error!r} {pickle.dumps(error)!r} {error.__cause__!r}"
     assert not [secret for secret in secrets if secret in told]
 
 
 @pytest.mark.parametrize("signer", [ApiKey("hush"), KeyPair("hush", "hush")])
 def test_a_signer_shows_nothing(signer: Signer) -> None:
-    """Not when printed, formatted or logged."""
+    """A signer prints, formats and logs as its type with dots."""
     signer.token(NOW)
     assert repr(signer) == str(signer) == f"{signer}" == f"{type(signer).__name__}(...)"
 
@@ -306,8 +306,8 @@ def test_a_signer_shows_nothing(signer: Signer) -> None:
         ("http://[::1]:8080/", "http://[::1]:8080"),
     ],
 )
-def test_a_base_url_is_taken(given_url: str | None, base: str) -> None:
-    """Https anywhere, http on this machine; a path prefix is kept, slashes at the end are not."""
+def test_valid_base_urls(given_url: str | None, base: str) -> None:
+    """A base URL is https, or http on this machine; path prefixes are kept, slashes at the end are not."""
     assert base_url_from(given_url, {}) == base
 
 
@@ -345,8 +345,8 @@ def test_a_base_url_is_taken(given_url: str | None, base: str) -> None:
         ("https://a.example/a b", "use https://host"),
     ],
 )
-def test_a_base_url_that_is_more_or_less_is_refused(given_url: str, text: str) -> None:
-    """No scheme, no host, http to others, user, query, fragment, junk: refused, nothing secret repeated."""
+def test_invalid_base_urls_are_refused(given_url: str, text: str) -> None:
+    """The error tells the reason and repeats nothing secret of the URL."""
     with pytest.raises(ConfigurationError, match=r"base URL") as caught:
         base_url_from(given_url, {})
     assert text in str(caught.value)
@@ -355,7 +355,7 @@ def test_a_base_url_that_is_more_or_less_is_refused(given_url: str, text: str) -
 
 
 def test_the_argument_wins_over_the_variable() -> None:
-    """As with keys; an empty argument leaves it to the variable, and a bad variable is refused too."""
+    """A base URL argument wins unless it is empty; a bad variable is refused like a bad argument."""
     env = {"KLING_BASE_URL": "https://env.example/"}
     assert base_url_from("https://arg.example", env) == "https://arg.example"
     assert base_url_from(None, env) == base_url_from("", env) == "https://env.example"

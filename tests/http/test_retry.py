@@ -1,4 +1,4 @@
-"""http/retry.py: what is harmless to repeat is repeated politely, and the last failure is told."""
+"""Test http/retry.py: harmless requests are repeated with polite pauses; the last failure is raised."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GOT: Final = Got(b"{}", Answer(200, 0, "SUCCEED", "r-1", b"{}"))
 
 
 class Ceilings(random.Random):
-    """Draws the upper end and notes the range."""
+    """Draw the upper end of every range and record the range."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -43,7 +43,7 @@ class Ceilings(random.Random):
 
 
 class Reader:
-    """Answers one verdict after the other, the last one for ever, and notes when it was asked."""
+    """Return one verdict after the other, the last one for ever, and record when each was requested."""
 
     def __init__(self, *verdicts: ReadVerdict) -> None:
         self._verdicts: Sequence[ReadVerdict] = verdicts
@@ -75,21 +75,21 @@ async def patiently(reader: Reader, rng: random.Random | None = None, what: str 
     ],
 )
 async def test_pauses(hints: list[float | None], pauses: list[float]) -> None:
-    """A Retry-After is kept to the letter, also above our cap; else a pause is drawn below a ceiling."""
+    """A pause is the server's Retry-After, even above our cap; else it is drawn below a doubling ceiling."""
     reader = Reader(*[Again(DOWN, hint) for hint in hints], GOT)
     assert await patiently(reader, base=0.5, cap=5) is GOT
     assert reader.pauses == pytest.approx(pauses, abs=0.01)
 
 
 async def test_pauses_are_drawn_from_all_of_the_range() -> None:
-    """From nothing to the ceiling, by the generator passed in: many clients do not come back together."""
+    """Pauses are drawn from zero to the ceiling, so that many clients do not come back together."""
     rng = Ceilings()
     await patiently(Reader(*[Again(DOWN)] * 4, GOT), rng, base=0.5, cap=2)
     assert rng.drawn == [(0, 0.5), (0, 1.0), (0, 2.0), (0, 2.0)]
 
 
 async def test_the_same_seed_gives_the_same_pauses() -> None:
-    """Nothing else is random in here."""
+    """The generator that is passed in is the only source of chance."""
     first, second = (Reader(*[Again(DOWN)] * 5, GOT) for _ in range(2))
     for reader in (first, second):
         await patiently(reader, random.Random(7))
@@ -97,8 +97,8 @@ async def test_the_same_seed_gives_the_same_pauses() -> None:
     assert len(set(first.pauses)) == 5
 
 
-def test_a_pause_of_nothing_is_allowed() -> None:
-    """Retry(base=0) repeats at once; it never grows."""
+def test_a_base_of_zero_never_pauses() -> None:
+    """``Retry(base=0)`` repeats at once, every time."""
     waits = polite_wait(random.Random(1), Retry(base=0, cap=0))
     next(waits)
     repeat = type("Repeat", (), {"verdict": Again(DOWN)})()
@@ -110,7 +110,7 @@ def test_a_pause_of_nothing_is_allowed() -> None:
 
 @pytest.mark.parametrize("tries", [1, 2, 5])
 async def test_max_tries_counts_the_first(tries: int) -> None:
-    """So many questions in all; the last failure is the error."""
+    """``max_tries`` counts all attempts; the last failure is the error."""
     last = api_error(1302, "too fast", request_id="r-9", http_status=429)
     reader = Reader(*[Again(DOWN)] * (tries - 1), Again(last))
     with pytest.raises(KlingError) as caught:
@@ -128,8 +128,8 @@ async def test_max_tries_counts_the_first(tries: int) -> None:
         pytest.param("oooo", 1, 1, id="one try is one try"),
     ],
 )
-async def test_what_brought_something_starts_the_count_anew(onward: str, tries: int, asked: int) -> None:
-    """It counts as the first of the new count, and the pauses begin at the smallest again."""
+async def test_progress_starts_the_count_anew(onward: str, tries: int, asked: int) -> None:
+    """An attempt with progress is the first of a new count, and pauses start at the base again."""
     reader = Reader(*[Again(DOWN, onward=mark == "o") for mark in onward])
     with pytest.raises(TransportError):
         await patiently(reader, base=1, cap=8, max_tries=tries)
@@ -147,16 +147,16 @@ async def test_what_brought_something_starts_the_count_anew(onward: str, tries: 
         pytest.param(Missing("Task not found", "r-1"), TaskNotFound, id="missing"),
     ],
 )
-async def test_what_is_final_is_not_repeated(verdict: ReadVerdict, error: type[KlingError]) -> None:
-    """Asking again would give the same."""
+async def test_a_final_verdict_is_not_repeated(verdict: ReadVerdict, error: type[KlingError]) -> None:
+    """A refusal or a missing task ends the read at once."""
     reader = Reader(verdict, GOT)
     with pytest.raises(error):
         await patiently(reader)
     assert len(reader.asked) == 1
 
 
-async def test_what_is_final_ends_the_repeating() -> None:
-    """Also in the middle of it."""
+async def test_a_final_verdict_ends_the_repeats() -> None:
+    """A refusal after a repeat ends the read too."""
     reader = Reader(Again(DOWN), Refused(api_error(1100, "frozen")), GOT)
     with pytest.raises(APIError, match="frozen"):
         await patiently(reader)
@@ -168,7 +168,7 @@ async def test_what_is_final_ends_the_repeating() -> None:
     [("task-7", "no task task-7: Task not found"), ("", "Task not found")],
 )
 async def test_a_missing_task_is_named(what: str, text: str) -> None:
-    """By what it was asked by, with the vendor's words and their name of the exchange."""
+    """The error holds the id that was asked for, the vendor's message and its request id."""
     error = not_found(Missing("Task not found", "r-1"), what)
     assert (str(error), error.id, error.request_id) == (text, what, "r-1")
     with pytest.raises(TaskNotFound) as caught:
@@ -186,8 +186,8 @@ async def test_a_missing_task_is_named(what: str, text: str) -> None:
     ],
     ids=["transport", "rate", "refused", "missing"],
 )
-async def test_the_error_stands_alone(verdicts: list[ReadVerdict]) -> None:
-    """No cause and no context: what stood behind a failure never reaches a log by way of it."""
+async def test_the_error_has_no_context(verdicts: list[ReadVerdict]) -> None:
+    """The error has no cause and no context that a log could show."""
     with pytest.raises(KlingError) as caught:
         await patiently(Reader(*verdicts), max_tries=3)
     error = caught.value
@@ -195,19 +195,19 @@ async def test_the_error_stands_alone(verdicts: list[ReadVerdict]) -> None:
     assert "_Repeat" not in "".join(traceback.format_exception(error))
 
 
-async def test_cancelling_ends_the_pause_and_the_repeating() -> None:
-    """A cancelled read neither waits out its pause nor asks again."""
+async def test_cancelling_ends_the_pause() -> None:
+    """A cancelled read ends within its pause and makes no further attempt."""
     reader = Reader(Again(DOWN, 3600))
-    job = asyncio.create_task(patiently(reader))
+    running = asyncio.create_task(patiently(reader))
     await asyncio.sleep(1)
-    job.cancel()
+    running.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await job
+        await running
     assert len(reader.asked) == 1
 
 
 async def test_many_reads_repeat_independently() -> None:
-    """One's failures do not use up another's tries."""
+    """Failures of one read do not use up the attempts of another."""
     readers = [Reader(*[Again(DOWN, 1)] * n, GOT) for n in range(8)]
     assert await asyncio.gather(*(patiently(r, max_tries=8) for r in readers)) == [GOT] * 8
     assert [len(r.asked) for r in readers] == list(range(1, 9))
@@ -240,8 +240,8 @@ async def test_backoff_still_works_on_this_python() -> None:
 
 
 @pytest.mark.real
-def test_a_program_that_takes_warnings_for_errors_can_use_us() -> None:
-    """What backoff does that a new Python deprecates, it does as it is imported, and nobody is told."""
+def test_importing_warns_of_nothing() -> None:
+    """Importing under ``-W error`` succeeds although backoff uses what Python 3.14 deprecates."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", "import kling_async.http.retry"],
         capture_output=True,
@@ -253,7 +253,7 @@ def test_a_program_that_takes_warnings_for_errors_can_use_us() -> None:
 
 
 async def test_nothing_is_logged_by_backoff(caplog: pytest.LogCaptureFixture) -> None:
-    """Its logger would show texts of the server's."""
+    """The logger of backoff would show texts of the server, so it stays silent."""
     caplog.set_level(logging.DEBUG, logger="backoff")
     await patiently(Reader(*[Again(DOWN)] * 3, GOT))
     with pytest.raises(TransportError):

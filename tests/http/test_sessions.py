@@ -1,4 +1,4 @@
-"""http/sessions.py: sessions are made when needed, live with their loop, and leave nothing behind."""
+"""Test http/sessions.py: sessions are opened when needed, live with their loop, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def connector_of(session: aiohttp.ClientSession) -> aiohttp.TCPConnector:
 
 @pytest.mark.anyio
 async def test_sessions_are_made_when_first_needed_one_a_kind() -> None:
-    """Nothing is opened by making a client; each kind of request has one session and one connector."""
+    """Making a client opens nothing; each kind of request gets one session and one connector."""
     async with opened() as sessions:
         assert sessions._open == {} and not module._closers
         first = [await sessions.get(kind) for kind in KINDS]
@@ -65,8 +65,8 @@ async def test_sessions_are_made_when_first_needed_one_a_kind() -> None:
 
 
 @pytest.mark.anyio
-async def test_closing_closes_all_and_forgets_them() -> None:
-    """No session stays open and nothing stays in the set that keeps the keepers."""
+async def test_closing_closes_all_sessions() -> None:
+    """All sessions are closed, and nothing is left in the module's registry; closing twice is harmless."""
     async with opened() as sessions:
         first = [await sessions.get(kind) for kind in KINDS]
     assert all(session.closed for session in first)
@@ -76,7 +76,7 @@ async def test_closing_closes_all_and_forgets_them() -> None:
 
 @pytest.mark.anyio
 async def test_a_session_that_somebody_closed_is_replaced() -> None:
-    """Which is closed in the end as the first would have been."""
+    """A closed session is replaced by a new one, which is closed in the end."""
     async with opened() as sessions:
         first = await sessions.get("reads")
         await first.close()
@@ -88,7 +88,7 @@ async def test_a_session_that_somebody_closed_is_replaced() -> None:
 
 @pytest.mark.anyio
 async def test_creates_keep_connections_for_five_seconds_only() -> None:
-    """Rule 17: a POST on a connection that the server is just closing is lost, so old ones are not used."""
+    """Creates use short-lived connections: a POST on one that the server is closing is lost."""
     async with opened() as sessions:
         ages = {kind: connector_of(await sessions.get(kind))._keepalive_timeout for kind in KINDS}
     assert ages == {"creates": 5.0, "reads": 30.0, "files": 30.0, "proxied files": 30.0}
@@ -96,7 +96,7 @@ async def test_creates_keep_connections_for_five_seconds_only() -> None:
 
 @pytest.mark.anyio
 async def test_connections_are_not_limited_by_the_connector() -> None:
-    """What may run at once is decided by slots and polling, never by aiohttp's hundred."""
+    """Slots and polling bound the requests, not aiohttp's default of a hundred connections."""
     async with opened() as sessions:
         assert {connector_of(await sessions.get(kind)).limit for kind in KINDS} == {0}
 
@@ -114,7 +114,7 @@ async def test_connections_are_not_limited_by_the_connector() -> None:
 async def test_files_come_from_public_addresses_only(
     options: dict[str, Any], guarded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever names are resolved here, as they are where the environment names no proxy for this host."""
+    """Names of file servers resolve to public addresses only, unless a proxy resolves them."""
     monkeypatch.setenv("https_proxy", ENV)
     monkeypatch.setenv("no_proxy", "inside.example")
     async with opened(**options) as sessions:
@@ -149,7 +149,7 @@ MINE, ENV = "http://mine.example:1", "http://env.example:2"
 def test_which_proxy_a_request_takes(
     options: dict[str, Any], url: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The caller's, else the environment's if it is trusted, by the kind of address and its exceptions."""
+    """The given proxy wins; else that of the environment, if trusted, by scheme and exceptions."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -160,7 +160,7 @@ def test_which_proxy_a_request_takes(
 
 
 def test_a_proxy_of_the_environment_may_leave_out_its_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As curl takes it; passed on as it is, every create would be of unknown fate."""
+    """A proxy without scheme means http://, as for curl; otherwise every create would be ambiguous."""
     monkeypatch.setenv("https_proxy", "env.example:2")
     monkeypatch.delenv("no_proxy", raising=False)
     sessions = Sessions(LoopScope(lambda: 0.0), trust_env=True)
@@ -172,7 +172,7 @@ def test_a_proxy_of_the_environment_may_leave_out_its_scheme(monkeypatch: pytest
 
 @pytest.mark.anyio
 async def test_an_injected_session_is_used_for_the_api_and_not_closed() -> None:
-    """It is its owner's, before and after; files get another one over its connections."""
+    """An injected session serves the API and stays open; files get another one over its connections."""
     async with aiohttp.ClientSession(headers={"A": "b"}) as mine:
         async with opened(session=mine) as sessions:
             reads, creates, *files = [await sessions.get(kind) for kind in KINDS]
@@ -189,7 +189,7 @@ async def test_an_injected_session_is_used_for_the_api_and_not_closed() -> None:
 
 @pytest.mark.anyio
 async def test_files_take_the_proxy_of_an_injected_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own, or its environment's; the client's wins as it does for the API."""
+    """Files use the injected session's proxy, or its environment's, unless the client has one."""
     monkeypatch.setenv("https_proxy", ENV)
     monkeypatch.delenv("no_proxy", raising=False)
     url, login = URL("https://a.example/x"), object()
@@ -210,7 +210,7 @@ async def test_files_take_the_proxy_of_an_injected_session(monkeypatch: pytest.M
 
 @pytest.mark.anyio
 async def test_a_closed_injected_session_is_refused() -> None:
-    """With words, before anything is sent."""
+    """A closed injected session is a ConfigurationError, before anything is sent."""
     async with aiohttp.ClientSession() as mine:
         pass
     async with Client(api_key="k", base_url="http://127.0.0.1:1", session=mine) as client:
@@ -220,7 +220,7 @@ async def test_a_closed_injected_session_is_refused() -> None:
 
 @pytest.mark.real
 def test_an_injected_session_of_another_loop_is_refused() -> None:
-    """Its connections belong to that loop."""
+    """A session whose connections belong to another loop is a ConfigurationError."""
     with asyncio.Runner() as other:
 
         async def make() -> aiohttp.ClientSession:
@@ -239,7 +239,7 @@ def test_an_injected_session_of_another_loop_is_refused() -> None:
 
 @pytest.mark.anyio
 async def test_an_injected_session_that_raises_for_status_changes_nothing() -> None:
-    """The API's refusals come with 4xx; how a caller's session treats those is not ours to inherit."""
+    """``raise_for_status`` of an injected session does not hide the API's 4xx answers."""
     async with (
         serving(code(1303, 429)) as wire,
         aiohttp.ClientSession(raise_for_status=True) as mine,
@@ -258,7 +258,7 @@ async def test_an_injected_session_that_raises_for_status_changes_nothing() -> N
 
 @pytest.mark.real
 def test_a_loop_that_ends_closes_its_sessions_and_the_next_gets_its_own() -> None:
-    """Two asyncio.run in a row with the same sessions, none of them closed by hand."""
+    """Two asyncio.run in a row use sessions of their own, closed with their loop."""
     sessions = Sessions(LoopScope(lambda: 0.0))
     first, second = (asyncio.run(sessions.get("reads")) for _ in range(2))
     assert first is not second
@@ -303,7 +303,7 @@ print("done")
 @pytest.mark.parametrize("closes", [True, False], ids=["with aclose", "without"])
 @pytest.mark.parametrize("ends", [True, False], ids=["task ended", "task still runs"])
 def test_two_runs_with_one_client_leave_no_warning(closes: bool, ends: bool) -> None:
-    """In a program of its own, where every warning is an error and asyncio's debug mode is on."""
+    """A client used in two runs leaves nothing unclosed, under -W error and in asyncio's debug mode."""
     program = textwrap.dedent(PROGRAM).format(ends=ends, closes=closes)
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-c", program],
@@ -330,8 +330,8 @@ def found(*hosts: str) -> Callable[..., Any]:
 
 
 @pytest.mark.anyio
-async def test_the_resolver_leaves_out_what_is_not_public(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name of the vendor's that resolves to several addresses keeps those that are public."""
+async def test_the_resolver_keeps_public_addresses_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with public and private addresses resolves to the public ones."""
     resolver = PublicResolver()
     monkeypatch.setattr(resolver._inner, "resolve", found("10.0.0.1", "8.8.8.8", "::1", "8.8.4.4"))
     assert [item["host"] for item in await resolver.resolve("cdn.example", 443)] == ["8.8.8.8", "8.8.4.4"]
@@ -339,8 +339,8 @@ async def test_the_resolver_leaves_out_what_is_not_public(monkeypatch: pytest.Mo
 
 
 @pytest.mark.anyio
-async def test_where_the_api_is_here_this_machine_will_do_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """But no other private address: the network is as foreign as ever."""
+async def test_local_files_may_come_from_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``local`` loopback addresses are kept too, but no others of this network."""
     resolver = PublicResolver(local=True)
     monkeypatch.setattr(resolver._inner, "resolve", found("10.0.0.1", "127.0.0.1", "8.8.8.8", "::1"))
     public = [item["host"] for item in await resolver.resolve("cdn.example", 443)]
@@ -352,7 +352,7 @@ async def test_where_the_api_is_here_this_machine_will_do_too(monkeypatch: pytes
 async def test_a_name_without_a_public_address_does_not_resolve(
     hosts: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So a name that leads inside is as good as none."""
+    """A name with private addresses only fails to resolve."""
     resolver = PublicResolver()
     monkeypatch.setattr(resolver._inner, "resolve", found(*hosts))
     with pytest.raises(OSError, match=r"inside\.example has no public address"):

@@ -1,4 +1,4 @@
-"""http/transport.py: whatever the wire does, one outcome comes of it, and no secret shows."""
+"""Test http/transport.py: every exchange gives one outcome, whatever the wire does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 import jwt
 import pytest
 
@@ -39,7 +38,6 @@ from kling_async.errors import (
 )
 from kling_async.events import Hooks
 from kling_async.http.auth import ApiKey, KeyPair
-from kling_async.http.failures import broken_by
 from kling_async.http.sessions import Sessions
 from kling_async.http.transport import Transport
 from kling_async.runtime.loop import LoopScope
@@ -77,7 +75,7 @@ async def sending(
 
 
 async def outcome_of(answer: bytes, method: str = "GET", **options: Any) -> ExchangeOutcome:
-    """Send one request to a server that answers so."""
+    """Send one request to a server with that answer; return the outcome."""
     async with serving(answer) as wire, sending(wire.port) as transport:
         return await transport.exchange(method, "/x", timeouts=LIMITS, **options)
 
@@ -118,7 +116,7 @@ CUT_OFF: Final = "the connection was cut before the whole answer came"
     ],
 )  # fmt: skip
 async def test_every_answer_has_its_outcome(answer: bytes, expected: ExchangeOutcome) -> None:
-    """Status, code, message, request id and data are read; what is not of the API's form is kept short."""
+    """Status, code, message, request id and data are read; an unreadable answer keeps a short excerpt."""
     assert await outcome_of(answer) == expected
 
 
@@ -130,14 +128,14 @@ async def test_every_answer_has_its_outcome(answer: bytes, expected: ExchangeOut
     ],
 )
 async def test_a_garbled_answer_keeps_its_request_id(body: bytes) -> None:
-    """The vendor's support asks for it, so it is read where it can be."""
+    """The request id is read from an unreadable answer too: the vendor's support asks for it."""
     outcome = await outcome_of(raw(body))
     assert isinstance(outcome, Garbled) and outcome.request_id == "r-9"
 
 
 @pytest.mark.parametrize("size", [32 * 1024**2, 32 * 1024**2 + 1], ids=["32 MiB", "one byte more"])
 async def test_an_answer_of_more_than_32_mib_is_refused_even_compressed(size: int) -> None:
-    """The bound counts after decompression, so a few kilobytes cannot fill the memory."""
+    """The bound counts decompressed bytes, so a few kilobytes cannot fill the memory."""
     body = gzip.compress(b'{"code": 0}' + b" " * (size - 11), 6)
     assert len(body) < 100_000
     outcome = await outcome_of(raw(body, Content_Encoding="gzip"))
@@ -161,7 +159,7 @@ async def test_an_answer_of_more_than_32_mib_is_refused_even_compressed(size: in
     ],
 )
 async def test_retry_after_is_a_number_of_seconds_an_hour_at_most(header: str, seconds: float | None) -> None:
-    """It is read from answers with and without a code; what is no time to wait counts as absent."""
+    """Retry-After is read from any answer; dates and other texts count as absent."""
     for answer in (code(1302, 429, Retry_After=header), raw(HTML, 429, Retry_After=header)):
         outcome = await outcome_of(answer)
         assert isinstance(outcome, Answer | Garbled) and outcome.retry_after == seconds
@@ -176,7 +174,7 @@ async def test_retry_after_is_a_number_of_seconds_an_hour_at_most(header: str, s
     ],
 )
 async def test_the_servers_clock_is_its_date_header(header: str, time: float | None) -> None:
-    """Seconds since 1970; a date that is none counts as absent."""
+    """The Date header gives seconds since 1970; an invalid date counts as absent."""
     outcome = await outcome_of(code(0, Date=header))
     assert isinstance(outcome, Answer) and outcome.date == time
 
@@ -212,10 +210,10 @@ BadKey: Final = AuthenticationError
         pytest.param(b"no HTTP\r\n\r\n", Lost, TransportError, Again, TransportError, id="not HTTP"),
     ],
 )  # fmt: skip
-async def test_what_becomes_of_a_create_and_of_a_read(
+async def test_verdicts_of_creates_and_reads(
     answer: bytes, created: type, of_create: type | None, read: type, of_read: type | None
 ) -> None:
-    """Only what surely made no task is repeated or final for a create; a read may always be repeated."""
+    """A create is repeated or final only if it surely made no task; a read may always be repeated."""
     async with serving(answer) as wire, sending(wire.port) as transport:
         made = await transport.create("/x", b"{}", endpoint="e", external_task_id="mine", timeouts=LIMITS)
         got = await transport.read("GET", "/x", timeouts=LIMITS)
@@ -230,8 +228,8 @@ async def test_what_becomes_of_a_create_and_of_a_read(
 # --- where nothing whole comes -----------------------------------------------------------------
 
 
-async def test_a_refused_connection_was_surely_not_sent() -> None:
-    """The create can be repeated without asking whether it exists."""
+async def test_a_refused_connection_counts_as_not_sent() -> None:
+    """A create whose connection was refused can be repeated without a lookup."""
     port = free_port()
     async with sending(port) as transport:
         outcome = await transport.exchange("POST", "/x", body=b"{}", timeouts=LIMITS)
@@ -239,8 +237,8 @@ async def test_a_refused_connection_was_surely_not_sent() -> None:
     assert outcome.reason.startswith(f"cannot connect to 127.0.0.1:{port}: Connect call failed")
 
 
-async def test_an_unknown_host_was_surely_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reason names the host, not what the resolver said."""
+async def test_an_unknown_host_counts_as_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason names the host, without the resolver's words."""
 
     def nobody(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "no such name")
@@ -252,7 +250,7 @@ async def test_an_unknown_host_was_surely_not_sent(monkeypatch: pytest.MonkeyPat
     assert outcome == Broken(False, "cannot find the host api.example")
 
 
-async def test_a_connection_that_is_not_made_in_time_was_surely_not_sent() -> None:
+async def test_a_connect_timeout_counts_as_not_sent() -> None:
     """The TLS handshake counts as connecting: 10 s, not the 60 s of an exchange."""
     loop = asyncio.get_running_loop()
     async with serving(HANG) as wire, sending(wire.port, scheme="https") as transport:
@@ -263,7 +261,7 @@ async def test_a_connection_that_is_not_made_in_time_was_surely_not_sent() -> No
 
 
 async def test_tls_is_checked_unless_told_otherwise(tmp_path: Path) -> None:
-    """A certificate that nobody vouches for is refused before anything is sent; ssl= says whom to trust."""
+    """An untrusted certificate is refused before anything is sent; ``ssl=`` decides what is trusted."""
     trusting = ssl.create_default_context(cadata=CERTIFICATE[CERTIFICATE.index("-----BEGIN C") :])
     outcomes: list[ExchangeOutcome] = []
     async with serving(OK, tls=server_tls(tmp_path)) as wire:
@@ -291,10 +289,8 @@ async def test_tls_is_checked_unless_told_otherwise(tmp_path: Path) -> None:
         ),
     ],
 )  # fmt: skip
-async def test_after_the_request_was_sent_everything_counts_as_sent(
-    answer: bytes, after: float, reason: str
-) -> None:
-    """A create that ended so may have made its task."""
+async def test_failures_after_sending_count_as_sent(answer: bytes, after: float, reason: str) -> None:
+    """A create that fails after it was sent may have made its task."""
     loop = asyncio.get_running_loop()
     start = loop.time()
     assert await outcome_of(answer, "POST", body=b"{}") == Broken(True, reason)
@@ -302,7 +298,7 @@ async def test_after_the_request_was_sent_everything_counts_as_sent(
 
 
 async def test_an_answer_that_dribbles_in_ends_at_the_total_time() -> None:
-    """Each byte comes within the read timeout; the whole exchange still has an end."""
+    """An answer with bytes within every read timeout still ends at the total timeout."""
 
     async def dribble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -322,7 +318,7 @@ async def test_an_answer_that_dribbles_in_ends_at_the_total_time() -> None:
 
 
 async def test_a_larger_body_gets_more_time() -> None:
-    """6 s for each MiB, on top of the 30 s of silence that are allowed."""
+    """A body gets 6 s per MiB on top of the read timeout of 30 s."""
     loop = asyncio.get_running_loop()
     start = loop.time()
     outcome = await outcome_of(HANG, "POST", body=b" " * (3 * 1024**2))
@@ -330,25 +326,11 @@ async def test_a_larger_body_gets_more_time() -> None:
     assert loop.time() - start == pytest.approx(30 + 3 * 6, abs=1.1)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        aiohttp.ClientConnectionResetError(),
-        aiohttp.ClientConnectionError(),
-        OSError(),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_what_nobody_foresaw_counts_as_sent(error: Exception) -> None:
-    """Better looked up once too often than paid for twice; the reason holds no words of the library's."""
-    assert broken_by(error) == Broken(True, "the exchange failed")
-
-
 # --- what is sent ------------------------------------------------------------------------------
 
 
-async def test_a_request_says_who_we_are_and_what_we_take() -> None:
-    """The key, our name and version, JSON; a content type only where there is a body."""
+async def test_headers_of_a_request() -> None:
+    """Requests carry key, name and version, and accept JSON; a body has its content type."""
     async with serving(OK) as wire, sending(wire.port) as transport:
         await transport.exchange("GET", "/x", params={"pageNum": "1"}, timeouts=LIMITS)
         await transport.exchange("POST", "/y", body=b'{"a":1}', timeouts=LIMITS)
@@ -373,7 +355,7 @@ async def test_a_request_says_who_we_are_and_what_we_take() -> None:
     ],
 )
 async def test_own_headers_go_with_every_request(name: str, kept: str) -> None:
-    """They replace ours whatever their case, but never the Authorization, and each is sent once."""
+    """The caller's headers replace ours in any case, never the Authorization, and are sent once."""
     async with serving(OK) as wire, sending(wire.port, headers={name: "mine/1"}) as transport:
         await transport.exchange("GET", "/x", timeouts=LIMITS)
     seen = wire.seen[0]
@@ -381,15 +363,15 @@ async def test_own_headers_go_with_every_request(name: str, kept: str) -> None:
 
 
 @pytest.mark.parametrize("header", [("X-A", "1\r\nX-B: 2"), ("X-A\n", "1")], ids=["value", "name"])
-async def test_a_header_that_would_be_two_is_refused_at_once(header: tuple[str, str]) -> None:
-    """Better when the client is made than in the middle of a create."""
+async def test_a_header_with_line_breaks_is_refused(header: tuple[str, str]) -> None:
+    """A name or value with a line break fails when the client is made, not in the middle of a create."""
     with pytest.raises(ConfigurationError):
         async with sending(1, headers=dict([header])):
             pass
 
 
 async def test_connections_are_kept_and_creates_have_their_own() -> None:
-    """Reads share one connection, creates another: a POST never meets a connection that polls kept alive."""
+    """Reads share one connection and creates another, so no POST uses one that polls kept alive."""
     async with serving(OK) as wire, sending(wire.port) as transport:
         for method in ("GET", "POST", "GET", "POST"):
             await transport.exchange(method, "/x", timeouts=LIMITS)
@@ -397,7 +379,7 @@ async def test_connections_are_kept_and_creates_have_their_own() -> None:
 
 
 async def test_cookies_are_not_kept() -> None:
-    """An account is known by its key alone."""
+    """Cookies of an answer are not sent back: the key alone identifies the account."""
     async with serving(raw({"code": 0}, Set_Cookie="a=1; Path=/")) as wire, sending(wire.port) as transport:
         for _ in range(2):
             await transport.exchange("GET", "/x", timeouts=LIMITS)
@@ -406,7 +388,7 @@ async def test_cookies_are_not_kept() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirects_are_never_followed(status: int) -> None:
-    """The key goes to the base URL and to nobody else."""
+    """The key is sent to the base URL only."""
     async with serving(OK) as thief:
         answer = raw(b"", status, Location=f"http://127.0.0.1:{thief.port}/x")
         assert isinstance(await outcome_of(answer), Garbled)
@@ -415,7 +397,7 @@ async def test_redirects_are_never_followed(status: int) -> None:
 
 
 async def test_a_proxy_is_used() -> None:
-    """Requests reach it with the whole address as their target."""
+    """Requests through a proxy carry the whole address as their target."""
     async with serving(OK) as proxy, sending(1, proxy=f"http://127.0.0.1:{proxy.port}") as transport:
         assert isinstance(await transport.exchange("GET", "/x", timeouts=LIMITS), Answer)
     assert proxy.seen[0].target == "http://127.0.0.1:1/x"
@@ -431,8 +413,8 @@ async def test_a_proxy_is_used() -> None:
         ),
     ],
 )  # fmt: skip
-async def test_what_a_proxy_did_not_let_through(answer: bytes, expected: ExchangeOutcome) -> None:
-    """Refused, the vendor surely saw nothing; cut, nobody knows."""
+async def test_failures_of_a_proxy(answer: bytes, expected: ExchangeOutcome) -> None:
+    """A request that the proxy refused was not sent; after a cut it counts as sent."""
     async with serving(answer) as proxy:
         address = f"http://127.0.0.1:{proxy.port}"
         async with sending(1, scheme="https", proxy=address) as transport:
@@ -441,7 +423,7 @@ async def test_what_a_proxy_did_not_let_through(answer: bytes, expected: Exchang
 
 
 async def test_the_environments_proxy_is_used_only_if_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """trust_env is off by default, as aiohttp's is."""
+    """``trust_env`` is off by default, as in aiohttp."""
     async with serving(OK) as proxy, serving(OK) as server:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.delenv("no_proxy", raising=False)
@@ -451,8 +433,8 @@ async def test_the_environments_proxy_is_used_only_if_asked_for(monkeypatch: pyt
     assert (len(server.seen), len(proxy.seen)) == (1, 1)
 
 
-async def test_a_netrc_does_not_get_in_the_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """trust_env is about proxies; a password of the same host, or of any, is not our key."""
+async def test_a_netrc_does_not_replace_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """``trust_env`` is for proxies: a password in .netrc does not replace the key."""
     (tmp_path / "netrc").write_text("default login me password mine\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     async with serving(OK) as wire, sending(wire.port, trust_env=True) as transport:
@@ -460,8 +442,8 @@ async def test_a_netrc_does_not_get_in_the_way(monkeypatch: pytest.MonkeyPatch, 
     assert wire.seen[0].headers["authorization"] == f"Bearer {KEY}"
 
 
-async def test_a_large_body_goes_out_piece_by_piece() -> None:
-    """8 MiB are sent without a warning of aiohttp's, and others get their turn meanwhile."""
+async def test_a_large_body_is_sent_in_pieces() -> None:
+    """Sending 8 MiB causes no warning of aiohttp and lets other tasks run meanwhile."""
     turns = 0
 
     async def tick() -> None:
@@ -497,7 +479,7 @@ def claims(authorization: str) -> dict[str, Any]:
 @pytest.mark.parametrize("create", [True, False], ids=["create", "read"])
 @pytest.mark.parametrize(("refusals", "good"), [(1, True), (2, False)], ids=["once", "twice"])
 async def test_a_refused_token_is_signed_anew_once(refusals: int, good: bool, create: bool) -> None:
-    """By the server's clock, over the same bytes; a second refusal is final and closes the account."""
+    """The second send has the same body and the server's clock; a second refusal closes the account."""
     answers = (*[EXPIRED] * refusals, OK)
     async with serving(*answers) as wire, sending(wire.port, signer=KeyPair("access", "s" * 32)) as transport:
         verdict: object
@@ -518,7 +500,7 @@ async def test_a_refused_token_is_signed_anew_once(refusals: int, good: bool, cr
 
 @pytest.mark.parametrize("number", [1003, 1004])
 async def test_an_api_key_cannot_be_renewed(number: int) -> None:
-    """The same key would be refused again: one request, and the answer is final."""
+    """A refused API key is final after one request."""
     async with serving(code(number, 401), OK) as wire, sending(wire.port) as transport:
         verdicts = [
             await transport.create("/x", b"{}", endpoint="e", external_task_id="m", timeouts=LIMITS),

@@ -1,4 +1,4 @@
-"""http/transport.py: what the wire does never carries a secret into an error or its traceback."""
+"""Test http/transport.py: no failure of the wire carries a secret into an error or its traceback."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ SIGNED: Final = "https://cdn.example/a.mp4?x-sign=5ecre7&expires=9"
         ),
     ],
 )  # fmt: skip
-def test_signed_queries_tokens_and_base64_are_taken_out(text: str, secret: str, kept: str) -> None:
-    """What stays is enough to recognise the text by."""
+def test_signed_queries_tokens_and_base64_are_removed(text: str, secret: str, kept: str) -> None:
+    """Redaction keeps enough of a text to recognise it."""
     assert secret not in kept
     assert redact(text) == kept
 
 
 async def error_of(answer: bytes, **options: Any) -> KlingError:
-    """Ask a server that answers so, once."""
+    """Send one request to a server with that answer; return the error."""
     async with serving(answer) as wire:
         options = {"base_url": f"http://127.0.0.1:{wire.port}", "api_key": KEY, **options}
         async with Client(retry=Retry(max_tries=1), **options) as client:
@@ -80,8 +80,8 @@ async def error_of(answer: bytes, **options: Any) -> KlingError:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["page", "message"])
-async def test_what_a_server_echoes_is_short_and_without_secrets(body: str, secret: str, form: str) -> None:
-    """Neither an odd page nor the API's own message brings back what was sent, and neither is long."""
+async def test_echoed_texts_are_short_and_without_secrets(body: str, secret: str, form: str) -> None:
+    """Unreadable pages and messages of the API are cut short and show nothing that was sent."""
     filler = "lorem ipsum " * 100
     if form == "page":
         error = await error_of(raw(f"{body} {filler}".encode(), 400))
@@ -94,7 +94,7 @@ async def test_what_a_server_echoes_is_short_and_without_secrets(body: str, secr
 
 
 async def test_the_key_of_a_pair_never_shows() -> None:
-    """A token that is refused leaves an error without it, and without the keys it was made of."""
+    """The error of a refused token shows neither the token nor the keys of the pair."""
     secret_key = "k3y-" * 8
     error = await error_of(code(1002, 401), api_key=None, access_key="acce55", secret_key=secret_key)
     text = everything(error)
@@ -114,7 +114,7 @@ AIOHTTP_NAMES: Final = re.compile(
 
 
 def family(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, its causes, its contexts, and the members of groups."""
+    """Yield an error, its causes, its contexts, and the members of groups."""
     if error is not None:
         yield error
         yield from family(error.__cause__)
@@ -124,7 +124,7 @@ def family(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def everything(error: BaseException) -> str:
-    """All that a logger, a crash reporter or a pickle could show of an error."""
+    """Return all texts of an error that a logger, a crash reporter or a pickle could show."""
     related = [f"{e!r} {e} {vars(e)}" for e in family(error)]
     return "\n".join([*traceback.format_exception(error), *related])
 
@@ -171,7 +171,7 @@ def check(error: KlingError) -> None:
 async def test_no_error_shows_the_key_or_the_http_library(
     answer: bytes, call: Callable[[Client], Awaitable[object]]
 ) -> None:
-    """Formatted whole, with causes and contexts: no key, no header, no exception of aiohttp's."""
+    """A full traceback shows no key, no header and no exception of aiohttp."""
     async with serving(answer) as wire:
         client = Client(
             base_url=f"http://127.0.0.1:{wire.port}",
@@ -201,7 +201,7 @@ async def test_no_error_before_the_request_shows_them_either(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The same where no connection came about."""
+    """Errors of failed connections show no key and no exception of aiohttp either."""
     proxies = {"proxy refuses": raw(b"", 407), "proxy is none": b"this is not HTTP\r\n\r\n"}
     tls = server_tls(tmp_path) if situation == "untrusted certificate" else None
     async with serving(proxies.get(situation, HANG), tls=tls) as wire:

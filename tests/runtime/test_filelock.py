@@ -1,4 +1,4 @@
-"""The lock on a file: one holder, none after its end, whatever children it has."""
+"""Test runtime/filelock.py: one holder, none after its end, whatever children it has."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ sys.stdin.read()
 
 
 def test_a_second_holder_is_refused(tmp_path: Path) -> None:
-    """Also in one process; it learns who holds it, and may have it afterwards."""
+    """A second lock in one process is refused, names the holder, and succeeds after the release."""
     lock = FileLock(tmp_path / "lock")
     with pytest.raises(Held) as held:
         FileLock(tmp_path / "lock")
@@ -44,13 +44,13 @@ def test_a_second_holder_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_file_is_private_and_stays(tmp_path: Path) -> None:
-    """Nobody else reads it; it is not removed, for another may wait for it."""
+    """The file has mode 0600 and is not removed, for somebody else may be opening it."""
     FileLock(tmp_path / "lock").release()
     assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_longer_id_of_an_earlier_holder_is_overwritten(tmp_path: Path) -> None:
-    """The file says one id, the present one."""
+    """The file holds the present holder's process id only."""
     (tmp_path / "lock").write_text("99999999999999\n")
     lock = FileLock(tmp_path / "lock")
     assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
@@ -58,7 +58,7 @@ def test_a_longer_id_of_an_earlier_holder_is_overwritten(tmp_path: Path) -> None
 
 
 def test_a_file_system_without_locks_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It does not pass for somebody else's lock."""
+    """Missing support for locks is an OSError, not `Held`."""
 
     def none(fd: int, how: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
@@ -69,7 +69,7 @@ def test_a_file_system_without_locks_is_an_error(tmp_path: Path, monkeypatch: py
 
 
 def forked(path: Path, then: str) -> tuple[subprocess.Popen[str], int]:
-    """A holder with a child made by fork, and the child's id."""
+    """Start a holder that forks; return it and its child's process id."""
     holder = subprocess.Popen([sys.executable, "-c", FORKS, str(path), then], stdin=-1, stdout=-1, text=True)
     assert holder.stdout is not None
     return holder, int(holder.stdout.readline())
@@ -77,7 +77,7 @@ def forked(path: Path, then: str) -> tuple[subprocess.Popen[str], int]:
 
 @pytest.mark.real
 def test_a_child_does_not_keep_the_lock_of_a_killed_parent(tmp_path: Path) -> None:
-    """A worker that outlives its parent would block the resume."""
+    """A forked child that outlives its killed parent does not block the next holder."""
     holder, child = forked(tmp_path / "lock", "die")
     try:
         with holder:
@@ -91,7 +91,7 @@ def test_a_child_does_not_keep_the_lock_of_a_killed_parent(tmp_path: Path) -> No
 
 @pytest.mark.real
 def test_a_child_s_end_does_not_free_the_lock(tmp_path: Path) -> None:
-    """The parent still holds it."""
+    """The parent keeps the lock after its forked child was killed."""
     holder, child = forked(tmp_path / "lock", "stay")
     try:
         with holder:

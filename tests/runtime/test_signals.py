@@ -1,4 +1,4 @@
-"""runtime/signals.py: signals are heard where nobody else listens, and given back."""
+"""Test runtime/signals.py: signals are heard where nobody else handles them; handlers are restored."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def handlers() -> list[object]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_is_heard_by_name_and_the_handlers_are_given_back(number: signal.Signals) -> None:
-    """Ctrl-C and kill, as often as they come; afterwards everything is as before."""
+async def test_signals_are_reported_and_handlers_restored(number: signal.Signals) -> None:
+    """SIGINT and SIGTERM are reported each time; afterwards the former handlers are back."""
     before = handlers()
     heard: list[str] = []
     done = asyncio.Event()
@@ -40,8 +40,8 @@ async def test_a_signal_is_heard_by_name_and_the_handlers_are_given_back(number:
     assert handlers() == before
 
 
-async def test_two_who_listen_both_hear() -> None:
-    """Whoever leaves first takes nothing from the other; the last one gives the handlers back."""
+async def test_two_watchers_both_get_the_signal() -> None:
+    """A watcher that stops leaves the other one listening; the last one restores the handlers."""
     before = handlers()
     heard: list[str] = []
     done = asyncio.Event()
@@ -64,10 +64,10 @@ async def test_two_who_listen_both_hear() -> None:
 
 
 async def test_somebody_else_s_handler_is_left_alone() -> None:
-    """A web server that ends by itself on SIGTERM goes on doing so."""
+    """A web server with a SIGTERM handler of its own keeps it."""
 
     def own(*_: object) -> None:
-        """The server's."""
+        """Handle SIGTERM as a server would."""
 
     before = signal.signal(signal.SIGTERM, own)
     try:
@@ -80,8 +80,8 @@ async def test_somebody_else_s_handler_is_left_alone() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-async def test_a_handler_that_came_meanwhile_stays() -> None:
-    """A server that takes SIGTERM while the batch runs keeps it; a loop that is gone is not remembered."""
+async def test_a_handler_installed_meanwhile_stays() -> None:
+    """A handler that replaced ours stays after the stop, and the loop is forgotten."""
     before = handlers()
     loop = asyncio.get_running_loop()
     watcher = SignalWatcher(lambda _: None)
@@ -98,7 +98,7 @@ async def test_a_handler_that_came_meanwhile_stays() -> None:
 
 
 def test_in_another_thread_nothing_is_touched() -> None:
-    """Only the main thread can hear signals."""
+    """Only the main thread can set handlers, so a watcher elsewhere sets none."""
     before = handlers()
 
     async def elsewhere() -> None:
@@ -112,8 +112,8 @@ def test_in_another_thread_nothing_is_touched() -> None:
     assert handlers() == before
 
 
-def test_under_asyncio_run_its_own_handler_counts_as_free() -> None:
-    """The one that `asyncio.run` installs for Ctrl-C is replaced meanwhile, and back afterwards."""
+def test_the_handler_of_asyncio_run_counts_as_default() -> None:
+    """The SIGINT handler that ``asyncio.run`` installs is replaced meanwhile and restored."""
 
     async def main() -> tuple[object, object, object]:
         first = signal.getsignal(signal.SIGINT)
