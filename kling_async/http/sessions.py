@@ -92,7 +92,7 @@ class Sessions:
         self._trust_env = trust_env
         self._open: dict[SessionKind, aiohttp.ClientSession] = {}
         self._closer: AsyncGenerator[None] | None = None
-        scope.on_loop_replaced.append(self._forget_sessions)
+        scope.on_loop_replaced.append(self.on_loop_replaced)
 
     def per_request(self, url: str) -> dict[str, Any]:
         """Return the options of a request to that address: proxy and certificate checks."""
@@ -156,8 +156,8 @@ class Sessions:
         if closer is not None:
             await closer.aclose()
 
-    def _forget_sessions(self) -> None:
-        """Start without sessions in a new loop; the old loop closed its own when it ended."""
+    def on_loop_replaced(self) -> None:
+        """Forget the sessions of the loop that ended: it closed them itself."""
         self._closer, self._open = None, {}
 
 

@@ -88,7 +88,7 @@ async def test_a_session_that_somebody_closed_is_replaced() -> None:
 
 @pytest.mark.anyio
 async def test_creates_keep_connections_for_five_seconds_only() -> None:
-    """Creates use short-lived connections: a POST on one that the server is closing is lost."""
+    """Rule 17: creates use short-lived connections, for a POST on one that the server closes is lost."""
     async with opened() as sessions:
         ages = {kind: connector_of(await sessions.get(kind))._keepalive_timeout for kind in KINDS}
     assert ages == {"creates": 5.0, "reads": 30.0, "files": 30.0, "proxied files": 30.0}
