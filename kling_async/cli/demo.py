@@ -107,7 +107,7 @@ def _confirmed(requests: Sequence[TaskRequest[Any]], *, assume_yes: bool) -> boo
     try:
         return input("Type yes to go on: ").strip().lower() == "yes"
     except EOFError:
-        print("kling: nobody to ask; add --yes", file=sys.stderr)
+        print("kling: no keyboard to confirm with; add --yes", file=sys.stderr)
         return False
 
 
@@ -209,7 +209,7 @@ def _summary(counts: Counts, report: Report, seconds: float, where: str, *, live
 {counts.succeeded} of {counts.total} tasks succeeded in {seconds:.0f} s; {where}
   {counts.waited} submits waited for a slot
   {counts.refused} refusals (1303, account full) became waiting, none became an error
-  {counts.asked} status questions, {_format_units(report.units)}"""
+  {counts.asked} status queries, {_format_units(report.units)}"""
     if live:
         return f"{text}\n{report.advice}" if report.advice else text
     return f"""{text}

@@ -31,5 +31,5 @@ async def _serve(options: argparse.Namespace) -> None:
         slots=options.slots, foreign=options.foreign, speed=options.speed, port=options.port
     ) as emulator:
         print(emulator.banner())
-        print(f"its ledger: {emulator.url}/_emulator/ledger", "Ctrl-C ends it", sep="\n", flush=True)
+        print(f"ledger: {emulator.url}/_emulator/ledger", "Ctrl-C ends it", sep="\n", flush=True)
         await asyncio.Event().wait()

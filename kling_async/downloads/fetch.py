@@ -52,7 +52,7 @@ _RATE_MIN: Final = 1024
 """Bytes per second, averaged over `_RATE_PERIOD`, below which a connection is given up."""
 _RATE_PERIOD: Final = 60.0
 _CUT: Final = "the connection was cut before the whole answer came"
-_SLOW: Final = "less than 1 KiB came a second"
+_SLOW: Final = "less than 1 KiB per second"
 
 
 class Fetched(NamedTuple):
@@ -190,7 +190,7 @@ class _Attempt:
         outcome = await value_or_error(self._follow_redirects(local), kinds)
         match outcome:
             case aiohttp.InvalidURL():
-                raise self._error("the result's address, or the proxy's, is not one to connect to")
+                raise self._error("the result's address, or the proxy's, is not a valid URL")
             case aiohttp.ClientError() | TimeoutError():
                 return await self._broke_off(broken_by(outcome).reason)
             case _TooSlow():

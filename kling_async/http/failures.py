@@ -55,7 +55,7 @@ def broken_by(error: Exception) -> Broken:  # noqa: PLR0911 - a table
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | aiohttp.ClientOSError():
             return Broken(True, "the connection was cut before the whole answer came")
         case aiohttp.ClientResponseError():
-            return Broken(True, "what came is not HTTP")
+            return Broken(True, "the answer is not HTTP")
         case _:
             # counted as sent: to look a create up once too often is cheaper than to pay for it twice
             return Broken(True, "the exchange failed")

@@ -102,7 +102,7 @@ def test_the_whole_demo_meets_a_full_account_and_shows_no_error(
         for pattern in (
             r"(\d+) submits waited",
             r"(\d+) refusals \(1303",
-            r"(\d+) status questions",
+            r"(\d+) status queries",
             r" ([\d.]+) image units and [\d.]+ video units",
         )
     )
@@ -163,7 +163,7 @@ def test_only_yes_goes_on(
     out, err = capsys.readouterr()
     cost = "40 image units and 3 video units"
     assert out == f"This makes up to 2 videos and 2 sets of images for {cost} of your account.\n"
-    assert err == ("kling: nobody to ask; add --yes\n" if text is None else "")
+    assert err == ("kling: no keyboard to confirm with; add --yes\n" if text is None else "")
     assert not (tmp_path / "out").exists()
 
 

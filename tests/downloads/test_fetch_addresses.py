@@ -67,7 +67,7 @@ async def test_an_address_that_aiohttp_rejects_is_reported(tmp_path: Path) -> No
     async with serving(raw(FILM)) as wire:
         error = await Fetcher(wire, sessions).fails(tmp_path, tries=3)
         await sessions.close()
-    assert str(error) == "the result's address, or the proxy's, is not one to connect to"
+    assert str(error) == "the result's address, or the proxy's, is not a valid URL"
 
 
 @pytest.mark.parametrize(

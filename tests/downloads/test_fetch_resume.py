@@ -170,7 +170,7 @@ async def test_a_slow_download_breaks_off_and_is_resumed(first: int, tmp_path: P
     loop = asyncio.get_running_loop()
     start = loop.time()
     async with fetching_from(HANG) as get, dripping(1, first=first) as url:
-        with pytest.raises(DownloadError, match="broke off: less than 1 KiB came a second"):
+        with pytest.raises(DownloadError, match="broke off: less than 1 KiB per second"):
             await get(tmp_path / "77.mp4", url)
         assert loop.time() - start < 145
         part = tmp_path / ".77.mp4.part"
