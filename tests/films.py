@@ -51,7 +51,9 @@ class Fetcher:
     @property
     def ranges(self) -> list[tuple[str | None, str | None]]:
         """The Range and If-Range headers of each request."""
-        return [(seen.headers.get("range"), seen.headers.get("if-range")) for seen in self.wire.seen]
+        return [
+            (request.headers.get("range"), request.headers.get("if-range")) for request in self.wire.requests
+        ]
 
     async def __call__(
         self,

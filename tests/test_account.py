@@ -87,7 +87,7 @@ async def test_a_ledger_that_leads_round_or_nowhere_is_an_error(
         for _ in range(2):
             with pytest.raises(BadResponse, match=says):
                 await anext(ledger)
-        assert len(wire.seen) == min(len(pages), 3)
+        assert len(wire.requests) == min(len(pages), 3)
 
 
 async def test_a_ledger_ends_where_the_vendor_says_so() -> None:
@@ -99,4 +99,4 @@ async def test_a_ledger_ends_where_the_vendor_says_so() -> None:
         Client(api_key="k" * 20, base_url=f"http://127.0.0.1:{wire.port}") as client,
     ):
         found = [e.task_id async for e in client.account.ledger(start, start + dt.timedelta(days=1))]
-        assert found == ["1", "2"] and len(wire.seen) == 3
+        assert found == ["1", "2"] and len(wire.requests) == 3

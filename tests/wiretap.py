@@ -19,7 +19,7 @@ HANG: Final = b"HANG"
 """Answer: stay silent until the client has left."""
 
 
-class Seen(NamedTuple):
+class ReceivedRequest(NamedTuple):
     """One request as the server received it."""
 
     method: str
@@ -34,7 +34,7 @@ class Wire:
     """Answer each request with the next of the given bytes, and all further ones with the last."""
 
     def __init__(self, *answers: bytes) -> None:
-        self.seen: list[Seen] = []
+        self.requests: list[ReceivedRequest] = []
         self.port = 0
         self._answers = answers
         self._connections = 0
@@ -58,8 +58,10 @@ class Wire:
         headers = {name.lower(): value for name, value in pairs}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         method, target, _ = first.split(" ")
-        self.seen.append(Seen(method, target, headers, [p[0].lower() for p in pairs], body, number))
-        answer = self._answers[min(len(self.seen), len(self._answers)) - 1]
+        self.requests.append(
+            ReceivedRequest(method, target, headers, [p[0].lower() for p in pairs], body, number)
+        )
+        answer = self._answers[min(len(self.requests), len(self._answers)) - 1]
         if answer == CUT:
             return False
         if answer == HANG:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kling_async.batch.entry import JobState, follows, pack
 from kling_async.errors import JournalError
-from kling_async.runtime.filelock import FileLock, Held
+from kling_async.runtime.filelock import FileLock, LockHeld
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -132,7 +132,7 @@ class Store:
     def _take(self, lock_file: Path) -> FileLock:
         try:
             return FileLock(lock_file)
-        except Held as held:
+        except LockHeld as held:
             failure = self.error(
                 f"another process holds it ({held.holder or 'unknown'}); wait for it, or end it"
             )

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-__all__ = ["TAKEN", "FileLock", "Held", "lock"]
+__all__ = ["TAKEN", "FileLock", "LockHeld", "lock"]
 
 
-class Held(Exception):
-    """The lock is held by somebody else.
+class LockHeld(Exception):
+    """Raised where somebody else holds the lock.
 
     Args:
         holder: Process id of the holder; empty if unknown.
@@ -35,7 +35,7 @@ class FileLock:
     the same process is refused too. A child made by ``fork`` does not inherit the lock.
 
     Raises:
-        Held: Somebody else holds the lock.
+        LockHeld: Somebody else holds the lock.
         OSError: The file cannot be made, or its file system has no locks.
     """
 
@@ -49,7 +49,7 @@ class FileLock:
                 raise
             holder = self._file.read(20).decode("ascii", "replace").strip()
             self.release()
-            raise Held(holder) from None
+            raise LockHeld(holder) from None
         self._file.truncate(0)
         self._file.write(f"{os.getpid()}\n".encode())
         _held.add(self)

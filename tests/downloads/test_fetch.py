@@ -66,7 +66,7 @@ async def test_a_body_without_a_marked_end_never_gets_its_name(head: str, tmp_pa
     async with fetching_from(half) as get:
         error = await get.fails(tmp_path, tries=3)
         assert str(error) == "the file's server does not tell where the file ends"
-        assert len(get.wire.seen) == 3
+        assert len(get.wire.requests) == 3
     async with fetching_from(half, film()) as get:
         assert (await get(tmp_path / "77.mp4", tries=2)).size == SIZE
 
@@ -78,7 +78,7 @@ async def test_a_compressed_body_is_rejected(tmp_path: Path) -> None:
         async with fetching_from(raw(body, Content_Encoding="gzip", ETag=TAG)) as get:
             error = await get.fails(tmp_path, tries=2)
             assert str(error) == "the file's server sent it compressed, which was not asked for"
-            assert len(get.wire.seen) == 2
+            assert len(get.wire.requests) == 2
 
 
 async def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ async def test_file_servers_get_no_key_and_no_headers_of_ours(tmp_path: Path) ->
         assert [row.authorized for row in emu.ledger.of("media")] == [False]
     async with fetching_from(raw(FILM)) as get:
         await get(tmp_path / "77.mp4")
-    headers = get.wire.seen[0].headers
+    headers = get.wire.requests[0].headers
     assert set(headers) == {"host", "accept", "accept-encoding", "user-agent"}
     assert "kling" not in str(headers)
 
@@ -206,7 +206,7 @@ async def test_a_file_announced_as_too_large_is_refused_unread(
     start = loop.time()
     async with fetching_from(cut(film(), 0)) as get:
         assert str(await get.fails(tmp_path, tries=3)) == "the file is larger than 4 GiB"
-        assert len(get.wire.seen) == 1
+        assert len(get.wire.requests) == 1
     assert loop.time() - start < 1
 
 
@@ -296,7 +296,7 @@ async def test_without_ranges_a_complete_file_is_fetched_again(tmp_path: Path) -
 # --- where it goes to --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [100, SIZE], ids=["seen at the end", "seen on the way"])
+@pytest.mark.parametrize("size", [100, SIZE], ids=["at the end", "on the way"])
 async def test_a_full_disk_is_reported(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error holds the system's words, and the part is removed to free its room."""
     append = Partial.append
@@ -308,7 +308,7 @@ async def test_a_full_disk_is_reported(size: int, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Partial, "append", full)
     async with fetching_from(raw(FILM[:size], ETag=TAG)) as get:
         error = await get.fails(tmp_path, tries=3)
-        assert len(get.wire.seen) == 1
+        assert len(get.wire.requests) == 1
     assert str(error) == f"cannot write {str(tmp_path / '77.mp4')!r}: No space left on device"
 
 
@@ -324,7 +324,7 @@ async def test_a_folder_without_permission_is_reported(
         monkeypatch.setattr(os, "open", forbid)
         error = await get.fails(tmp_path)
         assert str(error) == f"cannot write {str(tmp_path / '77.mp4')!r}: Permission denied"
-        assert get.wire.seen == []
+        assert get.wire.requests == []
 
 
 @pytest.mark.parametrize("folder", ["taken", "taken/below"])

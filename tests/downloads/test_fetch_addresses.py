@@ -25,14 +25,19 @@ async def test_three_redirects_are_followed(status: int, tmp_path: Path) -> None
     hops = [raw(b"", status, Location=where) for where in ("/1", "2?a=b", "./3")]
     async with fetching_from(*hops, raw(FILM)) as get:
         assert (await get(tmp_path / "77.mp4")).size == SIZE
-        assert [seen.target for seen in get.wire.seen] == ["/a.mp4?x-sign=5ecre7", "/1", "/2?a=b", "/3"]
+        assert [request.target for request in get.wire.requests] == [
+            "/a.mp4?x-sign=5ecre7",
+            "/1",
+            "/2?a=b",
+            "/3",
+        ]
 
 
 async def test_the_fourth_redirect_is_not_followed(tmp_path: Path) -> None:
     """A file server cannot redirect for ever."""
     async with fetching_from(raw(b"", 302, Location="/again")) as get:
         assert str(await get.fails(tmp_path)) == "more than 3 redirects"
-        assert len(get.wire.seen) == 4
+        assert len(get.wire.requests) == 4
 
 
 NOT_OURS: Final = [
@@ -50,7 +55,7 @@ async def test_addresses_that_are_not_public_https_are_refused(url: str, tmp_pat
     async with fetching_from(raw(FILM), local=False) as get:
         error = await get.fails(tmp_path, url)
         assert str(error).startswith("the result's address (") and str(error).endswith("is not public https")
-        assert get.wire.seen == []
+        assert get.wire.requests == []
 
 
 @pytest.mark.parametrize("url", ["//[bad", "a.mp4", "https://a.example:99999/a.mp4", "https://a.example:b/"])
@@ -58,7 +63,7 @@ async def test_an_address_that_is_no_url_is_reported(url: str, tmp_path: Path) -
     """The error names the result's address, not the API's, and nothing is repeated."""
     async with fetching_from(raw(FILM)) as get:
         assert str(await get.fails(tmp_path, url, tries=3)) == "the result's address is not a URL"
-        assert get.wire.seen == []
+        assert get.wire.requests == []
 
 
 async def test_an_address_that_aiohttp_rejects_is_reported(tmp_path: Path) -> None:
@@ -82,7 +87,7 @@ async def test_a_redirect_is_checked_like_the_first_address(where: str, error: s
     """A public server cannot redirect to a private one, even where the API is on this machine."""
     async with fetching_from(raw(b"", 302, Location=where)) as get:
         assert error in str(await get.fails(tmp_path))
-        assert len(get.wire.seen) == 1
+        assert len(get.wire.requests) == 1
 
 
 @pytest.mark.parametrize("options", [{}, {"trust_env": True}, {"local_files": True}], ids=str)
@@ -114,7 +119,7 @@ async def test_a_proxy_may_have_a_private_address(tmp_path: Path) -> None:
         error = await Fetcher(wire, sessions).fails(tmp_path, "https://cdn.example/a.mp4")
         await sessions.close()
         assert str(error) == "the download broke off: the proxy refused (HTTP 502)"
-        assert (wire.seen[0].method, wire.seen[0].target) == ("CONNECT", "cdn.example:443")
+        assert (wire.requests[0].method, wire.requests[0].target) == ("CONNECT", "cdn.example:443")
 
 
 async def test_headers_of_an_injected_session_do_not_go_to_file_servers(tmp_path: Path) -> None:
@@ -130,8 +135,8 @@ async def test_headers_of_an_injected_session_do_not_go_to_file_servers(tmp_path
             await sessions.close()
             assert not mine.closed
             for wire in (first, last):
-                (seen,) = wire.seen
-                assert set(seen.headers) == {"host", "accept", "accept-encoding", "user-agent"}
+                (request,) = wire.requests
+                assert set(request.headers) == {"host", "accept", "accept-encoding", "user-agent"}
 
 
 async def test_a_netrc_password_does_not_go_to_a_file_server(
@@ -144,4 +149,4 @@ async def test_a_netrc_password_does_not_go_to_a_file_server(
     async with serving(raw(FILM)) as wire:
         await Fetcher(wire, sessions)(tmp_path / "77.mp4")
         await sessions.close()
-    assert "authorization" not in wire.seen[0].headers
+    assert "authorization" not in wire.requests[0].headers

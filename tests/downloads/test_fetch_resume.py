@@ -93,7 +93,7 @@ async def test_two_contents_are_never_joined(second: list[bytes], tmp_path: Path
     leave(tmp_path)
     async with fetching_from(*second) as get:
         assert (await get(tmp_path / "77.mp4", tries=2)).size == SIZE
-        assert len(get.wire.seen) == len(second)
+        assert len(get.wire.requests) == len(second)
     assert (tmp_path / "77.mp4").read_bytes() == OTHER and names(tmp_path) == ["77.mp4"]
 
 
@@ -157,11 +157,11 @@ async def test_too_little_progress_is_given_up(tmp_path: Path) -> None:
     async with fetching_from(*pieces(*range(400_000, 400_010))) as get:
         with pytest.raises(DownloadError, match=CUT_OFF):
             await get(tmp_path / "77.mp4", tries=3)
-        assert len(get.wire.seen) == 3
+        assert len(get.wire.requests) == 3
     async with fetching_from(*[cut(raw(FILM, ETag=f'"{n}"'), 900_000) for n in range(9)]) as get:
         with pytest.raises(DownloadError, match=CUT_OFF):
             await get(tmp_path / "78.mp4", tries=3)
-        assert len(get.wire.seen) == 3
+        assert len(get.wire.requests) == 3
 
 
 @pytest.mark.parametrize("first", [1, 300_000], ids=["from the first byte on", "after a while"])
@@ -200,7 +200,7 @@ async def test_temporary_refusals_are_repeated(status: int, tmp_path: Path) -> N
         assert waited <= loop.time() - start < waited + 1
     async with fetching_from(raw(b"", 403)) as get:
         await get.fails(tmp_path, tries=5)
-        assert len(get.wire.seen) == 1
+        assert len(get.wire.requests) == 1
 
 
 async def test_a_pause_holds_no_slot(tmp_path: Path) -> None:
@@ -210,10 +210,10 @@ async def test_a_pause_holds_no_slot(tmp_path: Path) -> None:
     async with fetching_from(raw(b"", 503, Retry_After="15"), film()) as get:
         start = loop.time()
         first = asyncio.create_task(get(tmp_path / "77.mp4", tries=2, slots=slot))
-        await until(lambda: get.wire.seen and not slot.locked())
+        await until(lambda: get.wire.requests and not slot.locked())
         await get(tmp_path / "78.mp4", slots=slot)
         assert loop.time() - start < 5 and not first.done()
         async with slot:
             await asyncio.sleep(20)
-            assert not first.done() and len(get.wire.seen) == 2
+            assert not first.done() and len(get.wire.requests) == 2
         await first

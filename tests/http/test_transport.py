@@ -268,7 +268,7 @@ async def test_tls_is_checked_unless_told_otherwise(tmp_path: Path) -> None:
         for option in (None, trusting, False):
             async with sending(wire.port, scheme="https", ssl=option) as transport:
                 outcomes.append(await transport.exchange("GET", "/x", timeouts=LIMITS))
-        assert len(wire.seen) == 2
+        assert len(wire.requests) == 2
     assert isinstance(outcomes[0], Broken) and not outcomes[0].sent
     assert outcomes[0].reason.startswith("no TLS connection to 127.0.0.1")
     assert [type(outcome) for outcome in outcomes[1:]] == [Answer, Answer]
@@ -334,13 +334,13 @@ async def test_headers_of_a_request() -> None:
     async with serving(OK) as wire, sending(wire.port) as transport:
         await transport.exchange("GET", "/x", params={"pageNum": "1"}, timeouts=LIMITS)
         await transport.exchange("POST", "/y", body=b'{"a":1}', timeouts=LIMITS)
-    get, post = wire.seen
+    get, post = wire.requests
     assert (get.method, get.target, get.body) == ("GET", "/x?pageNum=1", b"")
     assert (post.method, post.target, post.body) == ("POST", "/y", b'{"a":1}')
-    for seen in wire.seen:
-        assert seen.headers["authorization"] == f"Bearer {KEY}"
-        assert seen.headers["user-agent"] == f"kling-async/{__version__}"
-        assert seen.headers["accept"] == "application/json"
+    for request in wire.requests:
+        assert request.headers["authorization"] == f"Bearer {KEY}"
+        assert request.headers["user-agent"] == f"kling-async/{__version__}"
+        assert request.headers["accept"] == "application/json"
     assert post.headers["content-type"] == "application/json" and "content-type" not in get.headers
 
 
@@ -358,8 +358,8 @@ async def test_own_headers_go_with_every_request(name: str, kept: str) -> None:
     """The caller's headers replace ours in any case, never the Authorization, and are sent once."""
     async with serving(OK) as wire, sending(wire.port, headers={name: "mine/1"}) as transport:
         await transport.exchange("GET", "/x", timeouts=LIMITS)
-    seen = wire.seen[0]
-    assert (seen.headers[name.lower()], seen.names.count(name.lower())) == (kept, 1)
+    request = wire.requests[0]
+    assert (request.headers[name.lower()], request.names.count(name.lower())) == (kept, 1)
 
 
 @pytest.mark.parametrize("header", [("X-A", "1\r\nX-B: 2"), ("X-A\n", "1")], ids=["value", "name"])
@@ -375,7 +375,7 @@ async def test_connections_are_kept_and_creates_have_their_own() -> None:
     async with serving(OK) as wire, sending(wire.port) as transport:
         for method in ("GET", "POST", "GET", "POST"):
             await transport.exchange(method, "/x", timeouts=LIMITS)
-    assert [seen.connection for seen in wire.seen] == [1, 2, 1, 2]
+    assert [request.connection for request in wire.requests] == [1, 2, 1, 2]
 
 
 async def test_cookies_are_not_kept() -> None:
@@ -383,7 +383,7 @@ async def test_cookies_are_not_kept() -> None:
     async with serving(raw({"code": 0}, Set_Cookie="a=1; Path=/")) as wire, sending(wire.port) as transport:
         for _ in range(2):
             await transport.exchange("GET", "/x", timeouts=LIMITS)
-    assert "cookie" not in wire.seen[1].headers
+    assert "cookie" not in wire.requests[1].headers
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -393,14 +393,14 @@ async def test_redirects_are_never_followed(status: int) -> None:
         answer = raw(b"", status, Location=f"http://127.0.0.1:{thief.port}/x")
         assert isinstance(await outcome_of(answer), Garbled)
         assert isinstance(await outcome_of(answer, "POST", body=b"{}"), Garbled)
-    assert thief.seen == []
+    assert thief.requests == []
 
 
 async def test_a_proxy_is_used() -> None:
     """Requests through a proxy carry the whole address as their target."""
     async with serving(OK) as proxy, sending(1, proxy=f"http://127.0.0.1:{proxy.port}") as transport:
         assert isinstance(await transport.exchange("GET", "/x", timeouts=LIMITS), Answer)
-    assert proxy.seen[0].target == "http://127.0.0.1:1/x"
+    assert proxy.requests[0].target == "http://127.0.0.1:1/x"
 
 
 @pytest.mark.parametrize(
@@ -419,7 +419,7 @@ async def test_failures_of_a_proxy(answer: bytes, expected: ExchangeOutcome) -> 
         address = f"http://127.0.0.1:{proxy.port}"
         async with sending(1, scheme="https", proxy=address) as transport:
             assert await transport.exchange("POST", "/x", body=b"{}", timeouts=LIMITS) == expected
-    assert proxy.seen[0].method == "CONNECT" and KEY not in str(proxy.seen)
+    assert proxy.requests[0].method == "CONNECT" and KEY not in str(proxy.requests)
 
 
 async def test_the_environments_proxy_is_used_only_if_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -430,7 +430,7 @@ async def test_the_environments_proxy_is_used_only_if_asked_for(monkeypatch: pyt
         for trust in (False, True):
             async with sending(server.port, trust_env=trust) as transport:
                 await transport.exchange("GET", "/x", timeouts=LIMITS)
-    assert (len(server.seen), len(proxy.seen)) == (1, 1)
+    assert (len(server.requests), len(proxy.requests)) == (1, 1)
 
 
 async def test_a_netrc_does_not_replace_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -439,7 +439,7 @@ async def test_a_netrc_does_not_replace_the_key(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     async with serving(OK) as wire, sending(wire.port, trust_env=True) as transport:
         assert isinstance(await transport.exchange("GET", "/x", timeouts=LIMITS), Answer)
-    assert wire.seen[0].headers["authorization"] == f"Bearer {KEY}"
+    assert wire.requests[0].headers["authorization"] == f"Bearer {KEY}"
 
 
 async def test_a_large_body_is_sent_in_pieces() -> None:
@@ -458,7 +458,7 @@ async def test_a_large_body_is_sent_in_pieces() -> None:
         outcome = await transport.exchange("POST", "/x", body=body, timeouts=LIMITS)
         ticker.cancel()
     assert isinstance(outcome, Answer)
-    assert wire.seen[0].body == body and wire.seen[0].headers["content-length"] == str(len(body))
+    assert wire.requests[0].body == body and wire.requests[0].headers["content-length"] == str(len(body))
     assert turns > 20
 
 
@@ -487,7 +487,7 @@ async def test_a_refused_token_is_signed_anew_once(refusals: int, good: bool, cr
             verdict = await transport.create("/x", b"{}", endpoint="e", external_task_id="m", timeouts=LIMITS)
         else:
             verdict = await transport.read("GET", "/x", timeouts=LIMITS, body=b"{}")
-    first, second = wire.seen
+    first, second = wire.requests
     assert claims(first.headers["authorization"])["exp"] == 1_790_000_000 + 1800
     assert claims(second.headers["authorization"])["exp"] == SERVER_TIME + 1800
     assert first.body == second.body == b"{}"
@@ -505,5 +505,5 @@ async def test_an_api_key_cannot_be_renewed(number: int) -> None:
         verdicts = [
             await transport.create("/x", b"{}", endpoint="e", external_task_id="m", timeouts=LIMITS),
         ]
-        assert len(wire.seen) == 1
+        assert len(wire.requests) == 1
     assert isinstance(verdicts[0], Refused) and verdicts[0].closes == "all"

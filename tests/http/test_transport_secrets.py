@@ -182,7 +182,7 @@ async def test_no_error_shows_the_key_or_the_http_library(
         async with client:
             with pytest.raises(KlingError) as caught:
                 await call(client)
-        assert wire.seen
+        assert wire.requests
     check(caught.value)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kling_async.runtime.filelock import FileLock, Held
+from kling_async.runtime.filelock import FileLock, LockHeld
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ sys.stdin.read()
 def test_a_second_holder_is_refused(tmp_path: Path) -> None:
     """A second lock in one process is refused, names the holder, and succeeds after the release."""
     lock = FileLock(tmp_path / "lock")
-    with pytest.raises(Held) as held:
+    with pytest.raises(LockHeld) as held:
         FileLock(tmp_path / "lock")
     assert held.value.holder == str(os.getpid())
     lock.release()
@@ -58,7 +58,7 @@ def test_a_longer_id_of_an_earlier_holder_is_overwritten(tmp_path: Path) -> None
 
 
 def test_a_file_system_without_locks_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Missing support for locks is an OSError, not `Held`."""
+    """Missing support for locks is an OSError, not `LockHeld`."""
 
     def none(fd: int, how: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
@@ -96,7 +96,7 @@ def test_a_child_s_end_does_not_free_the_lock(tmp_path: Path) -> None:
     try:
         with holder:
             os.kill(child, signal.SIGKILL)
-            with pytest.raises(Held) as held:
+            with pytest.raises(LockHeld) as held:
                 FileLock(tmp_path / "lock")
             assert held.value.holder == str(holder.pid)
             holder.kill()
