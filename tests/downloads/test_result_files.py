@@ -4,55 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import stat
 import traceback
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 
-from kling_async import DownloadError, RequestInvalid, ResultExpired, Retry, TransportError, v1
+from kling_async import (
+    DownloadError,
+    RequestInvalid,
+    ResultExpired,
+    Retry,
+    TaskNotFound,
+    Timeouts,
+    v1,
+)
+from kling_async.catalog import endpoint_of
 from kling_async.downloads.naming import Template
 from kling_async.downloads.result_files import StoredFile, fetch_all
+from kling_async.events import Hooks
+from kling_async.http.sessions import Sessions
 from kling_async.orchestrator.tracked import TrackedTask
-from kling_async.redaction import without_query
+from kling_async.records import decode_task
 from kling_async.runtime.loop import DOWNLOADS_AT_ONCE, DownloadSlots, LoopScope
+from tests.downloads.tasks import large, names, tracked
+from tests.films import FILM, SIZE
 from tests.support import Recorder, client_of, clip, pair, settle, still, until
+from tests.wiretap import raw, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from kling_async import Client
-    from kling_async.tasks import Task
-    from kling_async.testing import Emulator
+    from kling_async.downloads.result_files import StatusRefresher
 
 pytestmark = pytest.mark.anyio
-
-MP4 = b"ftyp"
-PNG = b"\x89PNG"
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def tracked(task: Task[Any]) -> TrackedTask:
-    return task._live
-
-
-def with_dead_addresses(task: TrackedTask) -> TrackedTask:
-    """Return the same task as a journal stores it, with addresses without signatures."""
-    assert task.record is not None
-    result = msgspec.json.decode(task.record.result_data)
-    for file in result["images"]:
-        file["url"] = without_query(file["url"])
-    data = msgspec.Raw(msgspec.json.encode(result))
-    record = msgspec.structs.replace(task.record, result_data=data)
-    return TrackedTask(task.endpoint, record.task_id, record=record)
-
 
 # --- names -------------------------------------------------------------------------------------
 
@@ -180,20 +168,6 @@ async def test_a_result_without_files_is_an_error(tmp_path: Path) -> None:
 
 # --- bad days ----------------------------------------------------------------------------------
 
-LARGE = 3_000_000
-
-
-async def large(emu: Emulator, client: Any) -> tuple[Task[Any], bytes]:
-    """Return a task with a video of three megabytes, and its bytes."""
-    emu.pad_files(LARGE)
-    task = await client.submit(clip())
-    videos = await task.wait()
-    session = await client._engine.sessions.get("files")
-    async with session.get(videos.videos[0].url) as response:
-        body = await response.read()
-    emu.ledger.rows.clear()
-    return task, body
-
 
 @pytest.mark.parametrize(
     ("faults", "requests"),
@@ -276,164 +250,48 @@ async def test_two_calls_at_once_do_not_disturb_each_other(tmp_path: Path) -> No
         assert first == second and first[0].read_bytes() == body and names(tmp_path) == [first[0].name]
 
 
-# --- addresses that died -----------------------------------------------------------------------
+# --- without an engine -------------------------------------------------------------------------
 
 
-async def test_addresses_that_died_are_renewed_by_one_query(tmp_path: Path) -> None:
-    """One query serves all files of a result, and the task has the new addresses."""
-    async with pair() as (emu, client):
-        task = await client.submit(still(n=6))
-        before = (await task.wait()).images[0].url
-        emu.expire_links()
-        asked = len(emu.ledger.queries)
-        paths = await task.download(tmp_path)
-        assert len(emu.ledger.queries) == asked + 1
-        assert sorted(path.name for path in paths) == names(tmp_path) and len(paths) == 6
-        assert task.result is not None and task.result.images[0].url != before
-        assert await task.wait() is task.result
+class Context(NamedTuple):
+    """A `DownloadContext` of its parts alone."""
+
+    scope: LoopScope
+    sessions: Sessions
+    download_slots: DownloadSlots
+    hooks: Hooks
+    poller: StatusRefresher
+    retry: Retry = Retry()
+    timeouts: Timeouts = Timeouts()
+    rng: random.Random = random.Random(7)
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 410])
-async def test_statuses_of_a_dead_address(status: int, tmp_path: Path) -> None:
-    """Each status by which file servers refuse an expired signature leads to one renewing query."""
-    async with pair() as (emu, client):
-        task = await client.submit(clip())
-        await task.wait()
-        emu.fault("media", status=status)
-        asked = len(emu.ledger.queries)
-        assert len(await task.download(tmp_path)) == 1
-        assert len(emu.ledger.queries) == asked + 1
+class Gone:
+    """Answer every query that the task is unknown."""
+
+    async def refresh(self, task: TrackedTask, retry: Retry, timeouts: Timeouts, /) -> None:
+        raise TaskNotFound(f"no task {task.id}", id=task.id)
 
 
-async def test_a_record_without_signatures_is_enough(tmp_path: Path) -> None:
-    """A record from a journal needs one query for the addresses of all its files."""
-    async with pair() as (emu, client):
-        task = await client.submit(still(n=3))
-        await task.wait()
-        async with client_of(emu) as other:
-            asked = len(emu.ledger.queries)
-            from_journal = with_dead_addresses(tracked(task))
-            values: dict[str, str | int] = {"key": "fox", "index": 4}
-            stored = await fetch_all(other._engine, from_journal, tmp_path, Template("{index}-{key}"), values)
-            assert [file.path.name for file in stored] == [f"4-fox.{n}.png" for n in range(3)]
-            assert all(file.size == file.path.stat().st_size for file in stored)
-            assert len(emu.ledger.queries) == asked + 1
-
-
-@pytest.mark.parametrize(("days", "kind"), [(0, DownloadError), (31, ResultExpired)], ids=["new", "old"])
-async def test_an_address_that_stays_dead_is_an_error(
-    days: int, kind: type[DownloadError], tmp_path: Path
-) -> None:
-    """One query is made, not more; 30 days after the task's end the error is `ResultExpired`."""
-    wall = [1_790_000_000.0]
-    async with pair(client={"now": lambda: wall[0]}, now=lambda: wall[0]) as (emu, client):
-        task = await client.submit(still(n=6))
-        await task.wait()
-        wall[0] += days * 86400
-        emu.fault("media", status=403, times=None)
-        asked = len(emu.ledger.queries)
-        with pytest.raises(DownloadError) as caught:
-            await task.download(tmp_path)
-        assert type(caught.value) is kind and caught.value.task_id == task.id
-        assert len(emu.ledger.queries) == asked + 1
-    assert names(tmp_path) == []
-
-
-def a_month_later(emu: Emulator, wall: list[float]) -> None:
-    """Let 31 days pass, after which every address is dead."""
-    wall[0] += 31 * 86400
-    emu.fault("media", status=403, times=None)
-
-
-@asynccontextmanager
-async def with_a_calendar(**client: Any) -> AsyncIterator[tuple[Emulator, Client, list[float]]]:
-    """Provide an emulator and a client with a wall clock that the test sets."""
-    wall = [1_790_000_000.0]
-    async with pair(client={"now": lambda: wall[0], **client}, now=lambda: wall[0]) as (emu, user):
-        yield emu, user, wall
-
-
-async def test_stored_files_outlive_the_vendors_copies(tmp_path: Path) -> None:
-    """A complete file is returned after the vendor deleted its own; a missing or other one has expired."""
-    heard = Recorder()
-    async with with_a_calendar(on_event=heard) as (emu, client, wall):
-        task = await client.submit(still(n=5))
-        paths = await task.download(tmp_path)
-        bodies = [path.read_bytes() for path in paths]
-        a_month_later(emu, wall)
-        assert await task.download(tmp_path, sidecar=True) == paths
-        assert [path.read_bytes() for path in paths] == bodies
-        assert len(heard.of("downloaded")) == 5 and len(names(tmp_path)) == 10
-        paths[3].unlink()
-        with pytest.raises(ResultExpired) as caught:
-            await task.download(tmp_path)
-        assert caught.value.__context__ is None
-        paths[3].write_bytes(b"<html>")
+async def test_downloads_need_no_engine(tmp_path: Path) -> None:
+    """Sessions, slots, clock, settings and a way to renew addresses are enough."""
+    scope = LoopScope(lambda: 1_790_000_000.0)
+    sessions = Sessions(scope, local_files=True)
+    context = Context(scope, sessions, DownloadSlots(scope), Hooks(None, scope.time), Gone())
+    async with serving(raw(FILM), raw(b"", 404)) as wire:
+        url = f"http://127.0.0.1:{wire.port}/a.mp4"
+        answer = {
+            "task_id": "77",
+            "task_status": "succeed",
+            "task_result": {"videos": [{"id": "1", "url": url}]},
+        }
+        record = decode_task("text_to_video", msgspec.json.encode(answer))
+        task = TrackedTask(endpoint_of(v1.TextToVideo), "77", record=record)
+        (stored,) = await fetch_all(context, task, tmp_path, Template("{task_id}"), {})
+        assert stored == StoredFile(tmp_path / "77.mp4", SIZE)
         with pytest.raises(ResultExpired):
-            await task.download(tmp_path)
-
-
-@pytest.mark.parametrize("there", [False, True], ids=["nothing there", "a shorter one there"])
-async def test_the_part_of_an_expired_file_is_removed(there: bool, tmp_path: Path) -> None:
-    """The part can never be completed; a file of another length than its note does not count."""
-    async with with_a_calendar(retry=Retry(max_tries=1)) as (emu, client, wall):
-        task, body = await large(emu, client)
-        if there:
-            (tmp_path / f"{task.id}.mp4").write_bytes(body[:-1])
-        before = names(tmp_path)
-        emu.fault("media", kind="half_body", value=2_500_000, skip=int(there))
-        with pytest.raises(DownloadError, match="broke off"):
-            await task.download(tmp_path)
-        assert names(tmp_path) == [f".{task.id}.mp4.part", f".{task.id}.mp4.part.json", *before]
-        a_month_later(emu, wall)
-        with pytest.raises(ResultExpired):
-            await task.download(tmp_path)
-        assert names(tmp_path) == before
-
-
-async def test_a_failed_renewal_fails_all_files(tmp_path: Path) -> None:
-    """Every file gets the error of the one query, which was repeated ``max_tries`` times."""
-    async with pair(client={"retry": Retry(max_tries=2)}) as (emu, client):
-        task = await client.submit(still(n=3))
-        await task.wait()
-        emu.expire_links()
-        emu.fault("query", kind="lost_before", times=None)
-        asked = len(emu.ledger.queries)
-        with pytest.raises(TransportError):
-            await task.download(tmp_path)
-        assert len(emu.ledger.queries) - asked in (2, 4)  # aiohttp repeats a GET on a connection it had
-
-
-@pytest.mark.parametrize("others", [[0], [0, 1, 2], [0, 2], [0, 0]], ids=str)
-async def test_a_result_that_names_other_files_is_not_mixed_up(others: list[int], tmp_path: Path) -> None:
-    """A renewed result that names other files is an error, for names were given to the former ones."""
-    async with pair() as (emu, client):
-        task = await client.submit(still(n=2))
-        await task.wait()
-        first = task.raw["task_result"]["images"][0]
-        answer = {**task.raw, "task_result": {"images": [{**first, "index": n} for n in others]}}
-        emu.expire_links()
-        emu.fault("query", kind="wrong_types", value=answer)
-        with pytest.raises(DownloadError, match="names other files now"):
-            await task.download(tmp_path)
-        assert names(tmp_path) == []
-
-
-async def test_a_result_in_another_order_is_not_mixed_up(tmp_path: Path) -> None:
-    """Files are matched by their own index, wherever an answer lists them."""
-    async with pair() as (emu, client):
-        task = await client.submit(still(n=4))
-        right = [path.read_bytes() for path in await task.download(tmp_path / "right")]
-        assert len(set(right)) == 4
-        emu.expire_links()
-        task_of_before = with_dead_addresses(tracked(task))
-        await task.refresh()
-        images = task.raw["task_result"]["images"]
-        answer = {**task.raw, "task_result": {"images": [images[n] for n in (2, 0, 3, 1)]}}
-        emu.fault("query", kind="wrong_types", value=answer)
-        stored = await fetch_all(client._engine, task_of_before, tmp_path, Template("x"), {})
-        assert [file.path.read_bytes() for file in stored] == right
-        assert [file.path.name for file in stored] == [f"x-{n}.png" for n in range(4)]
+            await fetch_all(context, task, tmp_path, Template("other"), {})
+        await sessions.close()
 
 
 # --- sidecars ----------------------------------------------------------------------------------
