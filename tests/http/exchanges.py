@@ -1,4 +1,4 @@
-"""Provide a transport to small servers, and the answers of a good and a bad day."""
+"""Provide a transport to small servers, and the answers that most tests send."""
 
 from __future__ import annotations
 
