@@ -13,7 +13,7 @@ when it is first used. The rooms behind them, from the top down (imports go down
 - ``cli`` is the command ``kling``; ``client``, with ``tasks``, ``account`` and ``stats``, is the client;
 - ``batch`` runs many requests, with a journal; ``downloads`` stores the files of results;
 - ``orchestrator`` queues and creates tasks, recovers lost answers, and asks for their status;
-- ``http`` sends requests; ``runtime`` holds event loop, file locks and signals; ``events`` counts and tells;
+- ``http`` sends requests; ``runtime`` has event loop, file locks, signals; ``events`` counts and reports;
 - ``core`` decides, without clock, I/O or await: admission, schedule of queries, meaning of answers;
 - ``catalog`` has one row per endpoint, ``prices`` its price; ``v1`` holds requests and results;
 - ``wire`` checks and encodes requests; ``records`` decodes answers; ``options`` holds settings;

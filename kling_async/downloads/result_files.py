@@ -15,6 +15,7 @@ from kling_async.errors import DownloadError, KlingError, ResultExpired, TaskNot
 from kling_async.http.failures import value_or_error
 from kling_async.orchestrator.results import result_of
 from kling_async.runtime.loop import in_thread
+from kling_async.wire.requests import Result
 
 if TYPE_CHECKING:
     import random
@@ -253,7 +254,7 @@ class _Addresses:
     def _read(self) -> tuple[File, ...]:
         record = self._task.record
         result = None if record is None else result_of(self._task.endpoint, record)
-        files: tuple[File, ...] = getattr(result, "files", lambda **_: ())(watermarked=self._watermarked)
+        files = result.files(watermarked=self._watermarked) if isinstance(result, Result) else ()
         if not files:
             raise DownloadError(
                 f"the result of task {self._task.id} names no files", task_id=self._task.task_id or ""
