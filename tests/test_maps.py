@@ -69,8 +69,8 @@ def test_all_that_a_map_names_exists(name: str) -> None:
 
 def test_what_does_not_exist_is_found() -> None:
     """A wrong file, a wrong function, a wrong method and a dead link are each named."""
-    text = "`client.py` `nowhere.py` `core/nothing/` `client.py::Client.nothing` `client.py::nothing` [x](gone.md)"
-    missing = ["nowhere.py", "core/nothing/", "client.py::Client.nothing", "client.py::nothing", "gone.md"]
+    text = "`client.py` `nowhere.py` `core/no/` `client.py::Client.nothing` `client.py::nothing` [x](gone.md)"
+    missing = ["nowhere.py", "core/no/", "client.py::Client.nothing", "client.py::nothing", "gone.md"]
     assert wrong(text, ROOT) == missing
 
 
