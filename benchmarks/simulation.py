@@ -109,6 +109,7 @@ class Simulation:
         self.reads = self.creates = self.bytes = 0
         self.lags: list[float] = []
         self.weighted = 0.0
+        self._queued: dict[Ticket, Job] = {}
         self._lists: dict[str, list[_Task]] = {}
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
@@ -117,7 +118,9 @@ class Simulation:
     def run(self) -> Result:
         """Run to the end."""
         for job in self.jobs:
-            self.pool.enter(Ticket(job.weight, owner=job), 0.0)
+            ticket = Ticket(job.weight)
+            self._queued[ticket] = job
+            self.pool.enter(ticket, 0.0)
         if self.foreign:
             self._visit()
         self._pump()
@@ -192,7 +195,7 @@ class Simulation:
         if self.used + ticket.weight > self.slots:
             self._at(self.now + half, self._refused, ticket)
             return
-        self._at(self.now + half, self._created, self._begin(ticket.owner, ticket))
+        self._at(self.now + half, self._created, self._begin(self._queued[ticket], ticket))
 
     def _begin(self, job: Job, ticket: Ticket | None) -> _Task:
         task = _Task(job, ticket, self.now + job.duration)

@@ -1,23 +1,41 @@
-"""One request's claim on slots, and whose turn it is: see `kling_async.core.admission`."""
+"""Tickets, one request's claim on slots each, and the order in which those that wait are served."""
 
 from __future__ import annotations
 
 import bisect
 import enum
 import heapq
-from typing import TYPE_CHECKING, Any, Final
+import math
+from typing import TYPE_CHECKING, Final
+
+from kling_async.core.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ASIDE", "AdmissionError", "FairQueue", "Phase", "Ticket"]
+    from kling_async.core.lifecycle import Moves
+
+__all__ = [
+    "ASIDE",
+    "ASIDE_MAX",
+    "PHASE_MOVES",
+    "AdmissionError",
+    "FairQueue",
+    "Phase",
+    "Ticket",
+    "WaitingLine",
+]
 
 ASIDE: Final = 30.0
-"""Seconds for which a heavy ticket first lets those behind it pass."""
+"""Seconds for which a heavy ticket first steps aside: one generation of short tasks may pass meanwhile."""
+ASIDE_MAX: Final = 600.0
+"""Longest such pause; each doubles. Ten minutes are more than nearly all tasks last, so the slot that keeps
+the heavy ticket out is likely to be another by then."""
 
-
-IDLE_LANES: Final = 64
-"""Priorities that are remembered, with whose turn it is, though nobody queues with them."""
+_IDLE_MAX: Final = 64
+"""Priorities, and labels, that are remembered although nobody queues with them; more are swept out."""
+_GONE_MAX: Final = 64
+"""Tickets that left but still stand in a heap; with fewer than this a sweep is not worth it."""
 
 
 class AdmissionError(RuntimeError):
@@ -27,22 +45,40 @@ class AdmissionError(RuntimeError):
 class Phase(enum.Enum):
     """Where a ticket is."""
 
-    QUEUED = "queued"
-    ASIDE = "aside"
-    SENT = "sent"
-    HELD = "held"
-    GONE = "gone"
+    NEW = "new"  # made; neither queues nor holds slots
+    QUEUED = "queued"  # waits its turn
+    ASIDE = "aside"  # waits, and lets those behind it pass for a pause
+    SENT = "sent"  # has its slots; its create is on its way
+    HELD = "held"  # has its slots; its task runs, or may run
+    GONE = "gone"  # waits for nothing and holds nothing, for good
+
+
+PHASE_MOVES: Final[Moves[Phase]] = {
+    Phase.NEW: frozenset({Phase.QUEUED, Phase.HELD}),
+    Phase.QUEUED: frozenset({Phase.SENT, Phase.GONE}),
+    Phase.ASIDE: frozenset({Phase.QUEUED, Phase.GONE}),
+    Phase.SENT: frozenset({Phase.QUEUED, Phase.ASIDE, Phase.HELD, Phase.GONE}),
+    Phase.HELD: frozenset({Phase.SENT, Phase.GONE}),
+    Phase.GONE: frozenset(),
+}
 
 
 class Ticket:
-    """One request's claim on slots: its place in the queue, then its hold on them."""
+    """One request's claim on slots: its place in the queue, then its hold on them.
+
+    Args:
+        weight: Slots it takes.
+        priority: Higher is served first.
+        label: Within one priority, labels take turns.
+    """
 
     __slots__ = (
+        "__weakref__",
         "aside",
+        "entered",
         "epoch",
         "label",
-        "owner",
-        "phase",
+        "life",
         "pool",
         "priority",
         "probe",
@@ -52,31 +88,102 @@ class Ticket:
         "weight",
     )
 
-    def __init__(self, weight: int, *, priority: int = 0, label: str = "", owner: Any = None) -> None:
+    def __init__(self, weight: int, *, priority: int = 0, label: str = "") -> None:
         self.weight = weight
         self.priority = priority
         self.label = label
-        self.owner = owner
-        """Whatever the driver wants to find again."""
-        self.phase = Phase.GONE
-        self.pool: object = None
+        self.life = Lifecycle(PHASE_MOVES, Phase.NEW)
+        self.pool = ""
+        """Name of the pool it queues for or holds slots of; empty while it is new."""
+        self.entered = 0.0
+        """When it entered the queue."""
         self.sequence = 0
-        """Order of arrival; 0: not entered yet."""
+        """Order of arrival in the queue; 0: not entered."""
         self.turn = 0
         """Its label's turn, taken when it is first sent and kept through refusals; 0: not taken yet."""
         self.epoch = -1
+        """Refusals of its pool before it was sent, those of creates in flight together counted as one."""
         self.probe = False
+        """Whether it was sent although the pool was believed to be full."""
         self.since = 0.0
         """When it was sent, then when it began to hold."""
         self.aside = ASIDE
+        """Seconds for which it would step aside next."""
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is."""
+        return self.life.state
 
     @property
     def queued(self) -> bool:
         """Whether it waits for slots."""
-        return self.phase in (Phase.QUEUED, Phase.ASIDE)
+        return self.life.state in (Phase.QUEUED, Phase.ASIDE)
 
     def __repr__(self) -> str:
         return f"Ticket({self.sequence} {self.phase.value} weight={self.weight})"
+
+
+class WaitingLine:
+    """All tickets that wait for the slots of one pool: in turn, or stepped aside for a while."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        """How many wait."""
+        self._queue = FairQueue()
+        self._aside: list[tuple[float, int, Ticket]] = []
+        """(when it comes back, arrival, ticket), a heap; tickets that left meanwhile are passed over."""
+
+    def __iter__(self) -> Iterator[Ticket]:
+        """All that wait, in no particular order."""
+        yield from self._queue
+        yield from self._stepped_aside()
+
+    def _stepped_aside(self) -> Iterator[Ticket]:
+        return (ticket for _, _, ticket in self._aside if ticket.phase is Phase.ASIDE)
+
+    def put(self, ticket: Ticket) -> None:
+        """Add a ticket: a new one behind those of its label, one that was sent in its old place."""
+        self._queue.put(ticket)
+        self.count += 1
+
+    def step_aside(self, ticket: Ticket, now: float) -> None:
+        """Add a ticket that was sent and lets those behind it pass for a pause."""
+        ticket.life.move(Phase.ASIDE)
+        heapq.heappush(self._aside, (now + ticket.aside, ticket.sequence, ticket))
+        ticket.aside = min(ASIDE_MAX, ticket.aside * 2)
+        self.count += 1
+
+    def bring_back(self, now: float) -> None:
+        """Put those whose pause is over back in their places."""
+        while self._aside and (self._aside[0][0] <= now or self._aside[0][2].phase is Phase.GONE):
+            ticket = heapq.heappop(self._aside)[2]
+            if ticket.phase is Phase.ASIDE:
+                self._queue.put(ticket)
+
+    def next_return(self) -> float:
+        """Return when the next pause is over; inf: nobody stepped aside."""
+        return self._aside[0][0] if self._aside else math.inf
+
+    def head(self) -> Ticket | None:
+        """Return the ticket whose turn it is."""
+        return self._queue.head()
+
+    def serve(self, ticket: Ticket) -> None:
+        """Take out the head: it is sent."""
+        self._queue.serve(ticket)
+        self.count -= 1
+
+    def leave(self, ticket: Ticket) -> None:
+        """Take out any ticket for good."""
+        ticket.life.move(Phase.GONE)
+        self.count -= 1
+        self._queue.dropped(ticket)
+
+    def oldest(self) -> Ticket | None:
+        """Return the ticket that arrived first of all that wait, whoever's turn it is."""
+        waiting = (*self._queue.heads(), *self._stepped_aside())
+        return min(waiting, key=lambda ticket: ticket.sequence, default=None)
 
 
 class FairQueue:
@@ -86,57 +193,57 @@ class FairQueue:
     """
 
     def __init__(self) -> None:
-        self._lanes: dict[int, _Priority] = {}
+        self._priorities: dict[int, _Priority] = {}
         self._order: list[int] = []
-        """The lanes' priorities, lowest first."""
+        """The keys of ``_priorities``, lowest first."""
 
     def __iter__(self) -> Iterator[Ticket]:
         """All that queue, in no particular order."""
-        for lane in self._lanes.values():
-            for line in lane.lines.values():
-                yield from (ticket for _, ticket in line.tickets if ticket.phase is Phase.QUEUED)
+        for priority in self._priorities.values():
+            for label in priority.labels.values():
+                yield from (ticket for _, ticket in label.tickets if ticket.phase is Phase.QUEUED)
 
     def heads(self) -> Iterator[Ticket]:
-        """Of each label in each priority, the one that came first."""
-        for lane in self._lanes.values():
-            for line in lane.lines.values():
-                if (ticket := line.head()) is not None:
+        """For each label in each priority, the ticket that arrived first."""
+        for priority in self._priorities.values():
+            for label in priority.labels.values():
+                if (ticket := label.head()) is not None:
                     yield ticket
 
     def put(self, ticket: Ticket) -> None:
         """Queue a ticket: a new one behind those of its label, one that was sent in its old place."""
-        ticket.phase = Phase.QUEUED
-        if ticket.priority not in self._lanes:
-            self._lanes[ticket.priority] = _Priority()
+        ticket.life.move(Phase.QUEUED)
+        if ticket.priority not in self._priorities:
+            self._priorities[ticket.priority] = _Priority()
             bisect.insort(self._order, ticket.priority)
-        self._lanes[ticket.priority].put(ticket)
+        self._priorities[ticket.priority].put(ticket)
 
     def head(self) -> Ticket | None:
-        """Return whose turn it is."""
+        """Return the ticket whose turn it is."""
         for passed, priority in enumerate(reversed(self._order)):
-            ticket = self._lanes[priority].head()
+            ticket = self._priorities[priority].head()
             if ticket is not None:
-                if passed > IDLE_LANES:
-                    self._tidy()
+                if passed > _IDLE_MAX:
+                    self._sweep()
                 return ticket
-        if len(self._order) > IDLE_LANES:
-            self._tidy()
+        if len(self._order) > _IDLE_MAX:
+            self._sweep()
         return None
 
-    def _tidy(self) -> None:
+    def _sweep(self) -> None:
         """Forget priorities that nobody queues with: a caller may use a new one each time."""
-        self._lanes = {priority: lane for priority, lane in self._lanes.items() if lane.lines}
-        self._order = sorted(self._lanes)
+        self._priorities = {number: found for number, found in self._priorities.items() if found.labels}
+        self._order = sorted(self._priorities)
 
     def serve(self, ticket: Ticket) -> None:
-        """Take the head out: it is sent."""
-        self._lanes[ticket.priority].serve(ticket)
+        """Take out the head: it is sent."""
+        self._priorities[ticket.priority].serve(ticket)
 
     def dropped(self, ticket: Ticket) -> None:
-        """A ticket left: see that the gone do not outnumber those who queue."""
-        lane = self._lanes.get(ticket.priority)
-        if lane is not None and ticket.label in lane.lines:
-            lane.lines[ticket.label].dropped()
+        """Note that a ticket left, so that the gone never outnumber those who queue for long."""
+        priority = self._priorities.get(ticket.priority)
+        if priority is not None and ticket.label in priority.labels:
+            priority.labels[ticket.label].dropped()
 
 
 class _Label:
@@ -148,7 +255,9 @@ class _Label:
         self.turn = turn
         """The turn of its next ticket that never had one."""
         self.tickets: list[tuple[int, Ticket]] = []
+        """(arrival, ticket), a heap; tickets that left are passed over."""
         self.gone = 0
+        """How many of these left."""
         self.shown: tuple[int, int, str] | None = None
         """Its entry in the ring; any other is out of date."""
 
@@ -163,7 +272,7 @@ class _Label:
 
     def dropped(self) -> None:
         self.gone += 1
-        if self.gone > 64 and 2 * self.gone > len(self.tickets):
+        if self.gone > _GONE_MAX and 2 * self.gone > len(self.tickets):
             self.tickets = [item for item in self.tickets if item[1].phase is Phase.QUEUED]
             heapq.heapify(self.tickets)
             self.gone = 0
@@ -172,64 +281,65 @@ class _Label:
 class _Priority:
     """The labels of one priority, and whose turn it is among them."""
 
-    __slots__ = ("left", "lines", "ring", "room", "turn")
+    __slots__ = ("idle", "idle_max", "labels", "ring", "turn")
 
     def __init__(self) -> None:
         self.turn = 0
         """The last turn that was served."""
-        self.lines: dict[str, _Label] = {}
-        self.left: dict[str, int] = {}
+        self.labels: dict[str, _Label] = {}
+        """Those that have somebody queued."""
+        self.idle: dict[str, int] = {}
         """Next turn of labels that have nobody queued but were served lately: they must not push in."""
-        self.room = 64
+        self.idle_max = _IDLE_MAX
         self.ring: list[tuple[int, int, str]] = []
-        """(turn, arrival, label) of the heads of the lines; out of date ones are passed over."""
+        """(turn, arrival, label) of the head of each label, a heap; out of date ones are passed over."""
 
     def put(self, ticket: Ticket) -> None:
-        line = self.lines.get(ticket.label)
-        if line is None:
-            line = self.lines[ticket.label] = _Label(max(self.turn, self.left.pop(ticket.label, 1)))
-        heapq.heappush(line.tickets, (ticket.sequence, ticket))
-        self._show(line, ticket.label)
+        label = self.labels.get(ticket.label)
+        if label is None:
+            label = self.labels[ticket.label] = _Label(max(self.turn, self.idle.pop(ticket.label, 1)))
+        heapq.heappush(label.tickets, (ticket.sequence, ticket))
+        self._show(label, ticket.label)
 
     def head(self) -> Ticket | None:
         while self.ring:
             entry = self.ring[0]
-            line = self.lines.get(entry[2])
-            current = line is not None and line.shown == entry
-            ticket = line.head() if line is not None and current else None
+            label = self.labels.get(entry[2])
+            current = label is not None and label.shown == entry
+            ticket = label.head() if label is not None and current else None
             if ticket is not None and ticket.sequence == entry[1]:
                 return ticket
             heapq.heappop(self.ring)
-            if line is not None and current:  # its head left: show the next one
-                self._show(line, entry[2])
+            if label is not None and current:  # its head left: show the next one
+                self._show(label, entry[2])
         return None
 
     def serve(self, ticket: Ticket) -> None:
-        line = self.lines[ticket.label]
-        heapq.heappop(line.tickets)
+        label = self.labels[ticket.label]
+        heapq.heappop(label.tickets)
         heapq.heappop(self.ring)
-        line.shown = None
+        label.shown = None
         if not ticket.turn:
-            ticket.turn = line.turn
-            line.turn += 1
+            ticket.turn = label.turn
+            label.turn += 1
         self.turn = max(self.turn, ticket.turn)
-        self._show(line, ticket.label)
+        self._show(label, ticket.label)
 
-    def _show(self, line: _Label, label: str) -> None:
-        ticket = line.head()
+    def _show(self, label: _Label, name: str) -> None:
+        ticket = label.head()
         if ticket is None:
-            self._part(label)
+            self._remove(name)
             return
-        entry = (ticket.turn or line.turn, ticket.sequence, label)
-        if entry != line.shown:
-            line.shown = entry
+        entry = (ticket.turn or label.turn, ticket.sequence, name)
+        if entry != label.shown:
+            label.shown = entry
             heapq.heappush(self.ring, entry)
 
-    def _part(self, label: str) -> None:
-        """A line is empty: remember its turn as long as that says anything."""
-        line = self.lines.pop(label, None)
-        if line is not None and line.turn > self.turn:
-            self.left[label] = line.turn
-        if len(self.left) > self.room:
-            self.left = {name: turn for name, turn in self.left.items() if turn > self.turn}
-            self.room = max(64, 2 * len(self.left))
+    def _remove(self, name: str) -> None:
+        """Nobody queues with this label: remember its turn as long as that says anything."""
+        label = self.labels.pop(name, None)
+        if label is not None and label.turn > self.turn:
+            self.idle[name] = label.turn
+        if len(self.idle) > self.idle_max:
+            self.idle = {name: turn for name, turn in self.idle.items() if turn > self.turn}
+            self.idle_max = max(_IDLE_MAX, 2 * len(self.idle))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import sys
 import weakref
@@ -12,6 +11,7 @@ import pytest
 
 from kling_async.core.admission import AdmissionError, Phase, Pool, Ticket, View
 from kling_async.errors import OutOfUnits
+from tests.core.pools import copy_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,15 +136,11 @@ def test_1_an_attached_task_takes_slots_even_beyond_the_limit() -> None:
 
 def test_1_an_ended_task_is_forgotten_although_an_older_one_runs() -> None:
     """The memory of a pool is bounded by what it holds, not by all that ended within a life."""
-
-    class Owner:
-        pass
-
-    pool, alive = told(5, life=7200.0), weakref.WeakSet[Owner]()
+    pool, alive = told(5, life=7200.0), weakref.WeakSet[Ticket]()
     running(pool, 1)
     for _ in range(500):
-        ticket = Ticket(1, owner=Owner())
-        alive.add(ticket.owner)
+        ticket = Ticket(1)
+        alive.add(ticket)
         pool.enter(ticket, 0.0)
         pool.admit(0.0)
         pool.accepted(ticket, 0.0)
@@ -749,16 +745,12 @@ def test_without_a_gate_everything_goes_at_once_and_is_counted() -> None:
 
 def test_leaving_in_numbers_leaves_nothing_behind() -> None:
     """Those who gave up are forgotten before their turn comes, and those who stay keep their order."""
-
-    class Owner:
-        pass
-
-    pool, alive = told(1), weakref.WeakSet[Owner]()
+    pool, alive = told(1), weakref.WeakSet[Ticket]()
     running(pool, 1)
 
     def come(number: int) -> None:
-        ticket = Ticket(1, priority=number % 2, owner=Owner())
-        alive.add(ticket.owner)
+        ticket = Ticket(1, priority=number % 2)
+        alive.add(ticket)
         pool.enter(ticket, 0.0)
         if number < 600:
             pool.leave(ticket)
@@ -809,18 +801,13 @@ LEGAL = {
     Phase.ASIDE: {"leave"},
     Phase.SENT: {"accepted", "refused", "requeue", "withdrawn", "unknown"},
     Phase.HELD: set[str](),
-    Phase.GONE: {"enter", "occupy"},
+    Phase.NEW: {"enter", "occupy"},
+    Phase.GONE: set[str](),
 }
 
 
-def copy_of(pool: Pool) -> dict[str, object]:
-    """All of a pool's state, to be compared; of the queue, what is in it."""
-    state = {k: copy.copy(v) for k, v in vars(pool).items() if isinstance(v, list | dict | set | int | float)}
-    return {**state, "view": pool.view(), "tickets": [(t, t.phase) for t in pool.tickets()]}
-
-
 def pool_with_all_phases() -> tuple[Pool, dict[Phase, Ticket]]:
-    """A pool that has a ticket of each phase; the gone one is new."""
+    """A pool that has a ticket of each phase."""
     pool = told(9)
     aside, held = enter(pool, 9, 1)
     pool.admit(0.0)
@@ -829,9 +816,9 @@ def pool_with_all_phases() -> tuple[Pool, dict[Phase, Ticket]]:
     pool.accepted(held, 0.0)
     (sent,) = enter(pool, 1)
     pool.admit(0.0)
-    (queued,) = enter(pool, 1)
-    tickets = [queued, aside, sent, held, Ticket(1)]
-    return pool, dict(zip(Phase, tickets, strict=True))
+    queued, gone = enter(pool, 1, 1)
+    pool.leave(gone)
+    return pool, {ticket.phase: ticket for ticket in (Ticket(1), queued, aside, sent, held, gone)}
 
 
 @pytest.mark.parametrize("phase", Phase, ids=lambda phase: phase.value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import heapq
 import math
 from functools import partial
@@ -15,23 +14,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from kling_async.core.admission import AdmissionError, Phase, Pool, Ticket
 from kling_async.errors import OutOfUnits
+from tests.core.pools import copy_of
 from tests.profiles import same_draws
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kling_async.core.admission import LimitSource
+
 QUEUES = (Phase.QUEUED, Phase.ASIDE)
 WEIGHTS = st.integers(1, 9)
 PICKS = st.integers(0, 1 << 16)
-SOURCES = st.sampled_from(["caller", "packs", "default"])
+SOURCES: st.SearchStrategy[LimitSource] = st.sampled_from(["caller", "packs", "default"])
 PAUSES = st.sampled_from([0.0, 0.3, 2.0, 20.0, 61.0])
 JITTERS = st.sampled_from([0.0, 0.5, 0.99])
-
-
-def copy_of(pool: Pool) -> dict[str, object]:
-    """All of a pool's state, to be compared; of the queue, what is in it."""
-    state = {k: copy.copy(v) for k, v in vars(pool).items() if isinstance(v, list | dict | set | int | float)}
-    return {**state, "view": pool.view(), "tickets": [(t, t.phase) for t in pool.tickets()]}
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -54,7 +50,7 @@ class AnyOrder(RuleBasedStateMachine):
         life=st.sampled_from([math.inf, 40.0]),
         gate=st.sampled_from([True, True, True, False]),
     )
-    def begin(self, limit: int, source: str, life: float, gate: bool) -> None:
+    def begin(self, limit: int, source: LimitSource, life: float, gate: bool) -> None:
         self.pool = Pool("video", limit, source=source, life=life, gate=gate)
 
     def those(self, *phases: Phase) -> list[Ticket]:
@@ -94,7 +90,7 @@ class AnyOrder(RuleBasedStateMachine):
         expired = self.pool.expire(self.now)
         for ticket in expired:
             assert self.where.pop(ticket) is Phase.HELD
-            assert self.now >= ticket.since + self.pool.life
+            assert self.now >= ticket.since + self.pool.slots.life
         return expired
 
     def admit_only(self) -> list[Ticket]:
@@ -205,7 +201,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.where[ticket] = Phase.HELD
 
     @rule(limit=WEIGHTS, source=SOURCES)
-    def resize(self, limit: int, source: str) -> None:
+    def resize(self, limit: int, source: LimitSource) -> None:
         belief, lowered = self.pool.belief, self.pool.belief < self.pool.limit
         purged = self.pool.resize(limit, source)
         assert self.pool.belief == (min(belief, limit) if lowered else limit)
@@ -247,7 +243,7 @@ class AnyOrder(RuleBasedStateMachine):
         if early < when:
             assert (self.pool.expire(early), self.pool.admit(early)) == ([], [])
         self.now = when
-        aside = any(item[0] == when for item in self.pool._aside)
+        aside = self.pool.waiting.next_return() == when
         assert self.expire() + self.admit_only() or aside
 
     @precondition(lambda self: self.where)
@@ -311,6 +307,8 @@ class World:
         self.limit = limit
         self.foreign = foreign
         self.load = 0
+        self.seconds: dict[Ticket, float] = {}
+        """How long each task runs."""
         self.made: dict[Ticket, float] = {}
         self.refused: list[float] = []
         self._events: list[tuple[float, int, Callable[[], object]]] = []
@@ -321,7 +319,8 @@ class World:
         heapq.heappush(self._events, (when, self._steps, action))
 
     def submit(self, when: float, weight: int, seconds: float, label: str = "") -> Ticket:
-        ticket = Ticket(weight, label=label, owner=seconds)
+        ticket = Ticket(weight, label=label)
+        self.seconds[ticket] = seconds
         self.at(when, lambda: self.pool.enter(ticket, self.now))
         return ticket
 
@@ -357,8 +356,9 @@ class World:
             return
         self.made[ticket] = self.now
         self.pool.accepted(ticket, self.now)
-        self.at(self.now + ticket.owner, lambda: vars(self).update(load=self.load - ticket.weight))
-        self.at(self.now + ticket.owner + 1.0, lambda: self.pool.release(ticket, self.now))
+        end = self.now + self.seconds[ticket]
+        self.at(end, lambda: vars(self).update(load=self.load - ticket.weight))
+        self.at(end + 1.0, lambda: self.pool.release(ticket, self.now))
 
 
 @given(
@@ -373,7 +373,7 @@ class World:
 )
 @same_draws(150)
 def test_once_the_server_has_room_everything_is_made_in_a_bounded_time(
-    source: str,
+    source: LimitSource,
     belief: int,
     arrivals: list[tuple[float, int, float, str]],
     changes: list[tuple[float, int, int]],

@@ -27,30 +27,30 @@ def serve(queue: FairQueue) -> Ticket:
     ticket = queue.head()
     assert ticket is not None
     queue.serve(ticket)
-    ticket.phase = Phase.SENT
+    ticket.life.move(Phase.SENT)
     return ticket
 
 
 def leave(queue: FairQueue, ticket: Ticket) -> None:
     """Take a ticket out, as its pool does."""
-    ticket.phase = Phase.GONE
+    ticket.life.move(Phase.GONE)
     queue.dropped(ticket)
 
 
 def test_a_new_ticket_is_nowhere_yet() -> None:
-    """It has a weight and an owner, no place, and steps aside for 30 s when it first has to."""
-    owner = object()
-    ticket = Ticket(3, priority=2, label="a", owner=owner)
-    assert (ticket.phase, ticket.sequence, ticket.probe, ticket.aside) == (Phase.GONE, 0, False, ASIDE)
-    assert (ticket.weight, ticket.priority, ticket.label, ticket.owner) == (3, 2, "a", owner)
+    """A new ticket has a weight and no place, and will step aside for 30 s when it first has to."""
+    ticket = Ticket(3, priority=2, label="a")
+    assert (ticket.phase, ticket.sequence, ticket.probe, ticket.aside) == (Phase.NEW, 0, False, ASIDE)
+    assert (ticket.weight, ticket.priority, ticket.label, ticket.pool) == (3, 2, "a", "")
     assert ASIDE == 30.0
 
 
-def test_its_repr_says_which_and_where_and_nothing_of_its_owner() -> None:
-    """The owner may hold a payload."""
-    ticket = Ticket(3, owner="a secret")
-    ticket.sequence, ticket.phase = 7, Phase.SENT
-    assert repr(ticket) == "Ticket(7 sent weight=3)"
+def test_the_repr_of_a_ticket_says_which_and_where() -> None:
+    """Order of arrival, phase and weight; a ticket knows nothing of its request that could be secret."""
+    ticket = put(FairQueue(), "label")
+    ticket.sequence = 7
+    ticket.life.move(Phase.SENT)
+    assert repr(ticket) == "Ticket(7 sent weight=1)"
 
 
 def test_an_empty_queue_has_no_head() -> None:
@@ -66,9 +66,9 @@ def test_an_empty_queue_has_no_head() -> None:
 def test_a_ticket_that_left_from_elsewhere_needs_nothing_of_the_queue() -> None:
     """One aside was served long ago; its label or priority may not queue any more."""
     queue = FairQueue()
-    leave(queue, Ticket(1))
+    queue.dropped(Ticket(1))
     put(queue, "a")
-    leave(queue, Ticket(1, label="b"))
+    queue.dropped(Ticket(1, label="b"))
     assert len(list(queue)) == 1
 
 
@@ -113,8 +113,8 @@ def test_labels_that_come_and_go_are_forgotten() -> None:
         put(queue, str(number))
         serve(queue)
         serve(queue)
-    (lane,) = queue._lanes.values()
-    assert len(lane.lines) + len(lane.ring) < 200
+    (priority,) = queue._priorities.values()
+    assert len(priority.labels) + len(priority.ring) < 200
 
 
 def test_priorities_that_come_and_go_are_forgotten() -> None:
@@ -123,7 +123,7 @@ def test_priorities_that_come_and_go_are_forgotten() -> None:
     for number in range(1000):
         put(queue, priority=-number)
     assert [serve(queue).priority for _ in range(990)] == [-number for number in range(990)]
-    assert len(queue._lanes) < 200
+    assert len(queue._priorities) < 200
     put(queue, priority=5)
     assert [serve(queue).priority for _ in range(11)] == [5, *range(-990, -1000, -1)]
     assert queue.head() is None

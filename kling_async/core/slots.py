@@ -1,0 +1,105 @@
+"""The slots of one pool that are taken: by creates on their way, and by tasks that run or may run."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import TYPE_CHECKING, Final
+
+from kling_async.core.queue import AdmissionError, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kling_async.core.queue import Ticket
+
+__all__ = ["SlotLedger"]
+
+_STALE_MAX: Final = 64
+"""Expiry times of slots that are free already; with fewer than this a sweep is not worth it."""
+
+
+class SlotLedger:
+    """Which tickets hold slots, and since when.
+
+    Args:
+        life: Seconds after which the slots of a task stop counting, seen ended or not.
+    """
+
+    def __init__(self, life: float = math.inf) -> None:
+        self.life = life
+        self.held = 0
+        """Slots of all tasks that run or may run, creates in flight included."""
+        self.in_flight = 0
+        """Slots of creates that are sent and not answered."""
+        self._sent: set[Ticket] = set()
+        self._holding: set[Ticket] = set()
+        self._expiries: list[tuple[float, int, Ticket]] = []
+        """(when its slots expire, order, ticket), a heap; tickets that hold no more are passed over."""
+        self._order = 0
+
+    def __iter__(self) -> Iterator[Ticket]:
+        """All tickets that hold slots."""
+        yield from self._sent
+        yield from self._holding
+
+    @property
+    def busy(self) -> bool:
+        """Whether a create is on its way."""
+        return bool(self._sent)
+
+    def send(self, ticket: Ticket) -> None:
+        """Take slots for a create that is sent now; one that holds them already keeps them."""
+        if ticket.phase is Phase.HELD:
+            self._holding.discard(ticket)
+            self.held -= ticket.weight
+        ticket.life.move(Phase.SENT)
+        self._sent.add(ticket)
+        self.in_flight += ticket.weight
+        self.held += ticket.weight
+
+    def answered(self, ticket: Ticket) -> None:
+        """Free the slots of a create in flight; the caller says where its ticket moves.
+
+        Raises:
+            AdmissionError: It is not in flight here; nothing has changed.
+        """
+        if ticket not in self._sent:
+            raise AdmissionError(f"{ticket} is not in flight here")
+        self._sent.discard(ticket)
+        self.in_flight -= ticket.weight
+        self.held -= ticket.weight
+
+    def hold(self, ticket: Ticket, since: float) -> None:
+        """Take slots for a task that has run, or may have run, since then."""
+        ticket.life.move(Phase.HELD)
+        ticket.since = since
+        self.held += ticket.weight
+        self._holding.add(ticket)
+        if self.life < math.inf:
+            self._order += 1
+            heapq.heappush(self._expiries, (since + self.life, self._order, ticket))
+
+    def release(self, ticket: Ticket) -> None:
+        """Free the slots of a task."""
+        ticket.life.move(Phase.GONE)
+        self._holding.discard(ticket)
+        self.held -= ticket.weight
+        if len(self._expiries) > _STALE_MAX and len(self._expiries) > 2 * len(self._holding):
+            self._expiries = [item for item in self._expiries if item[2] in self._holding]
+            heapq.heapify(self._expiries)
+
+    def expired(self, now: float) -> list[Ticket]:
+        """Return the tickets whose slots were held longer than ``life``, each once."""
+        due: list[Ticket] = []
+        while self._expiries and self._expiries[0][0] <= now:
+            ticket = heapq.heappop(self._expiries)[2]
+            if ticket in self._holding:
+                due.append(ticket)
+        return due
+
+    def next_expiry(self) -> float:
+        """Return when the next slots expire; inf: none do."""
+        while self._expiries and self._expiries[0][2] not in self._holding:
+            heapq.heappop(self._expiries)
+        return self._expiries[0][0] if self._expiries else math.inf
