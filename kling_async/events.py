@@ -1,4 +1,4 @@
-"""What happens inside a client: counted, logged, and told to whoever listens (``Client(on_event=...)``).
+"""Events: what happens inside a client is counted, logged, and told to a listener (``Client(on_event=...)``).
 
 All three hang on the same call, so that they cannot disagree. An event is made, and a line of the log put
 together, only if somebody takes it.
@@ -7,7 +7,6 @@ together, only if somebody takes it.
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, get_args
 
 import msgspec
@@ -17,41 +16,54 @@ from kling_async.core.status import TaskState, state_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kling_async.wire.endpoints import Endpoint
-
-__all__ = ["Event", "EventKind", "Hooks", "RequestKind", "Subject", "facts"]
+__all__ = ["Counts", "Event", "EventKind", "Hooks", "RequestKind", "Subject", "facts"]
 
 logging.getLogger("kling_async").addHandler(logging.NullHandler())  # silent unless logging is set up
 
 log = logging.getLogger("kling_async")
 
 EventKind: TypeAlias = Literal[
-    "queued",  # waits for slots: first of all, or (with error) after an attempt that surely made nothing
-    "admitted",  # has its slots and is sent
-    "refused",  # by a full account (1303); it waits again, unless its submitter left or does not queue
-    "left",  # the submit ended without a task: refused for good, given up, or of unknown fate; error says why
-    "created",
-    "adopted",  # its answer was lost, its task was found
-    "asked",  # one question, be it about one task or many; detail: its form and how many
-    "changed",
-    "ended",  # seen ended; with error: the vendor no longer knows it
-    "slot_expired",  # held for max_task_life: its slots count no longer
-    "downloaded",  # one file; detail: its name
+    "queued",  # a submit waits for slots: first of all, or (with error) after an attempt that made nothing
+    "admitted",  # a submit has its slots, and its create is sent
+    "refused",  # by a full account (1303): it waits again, unless its submitter left or does not queue
+    "left",  # a submit ended without a task: refused for good, given up, or of unknown fate; error says why
+    "created",  # a create made its task
+    "adopted",  # a create's answer was lost, and its task was found
+    "asked",  # a status query is sent, about one task or many; detail: its form and how many
+    "changed",  # a task was seen in another status
+    "ended",  # a task was seen ended; with error: the vendor no longer knows it
+    "slot_expired",  # slots were held for max_task_life and count no longer
+    "downloaded",  # one file was stored; detail: its name
 ]
 
 RequestKind: TypeAlias = Literal["create", "one", "ids", "list", "lookup", "other"]
-"""What a request is for: a create; a question about one task, about some ids, about the newest of a list; a
-look for a create whose answer was lost; anything else (packs, calls, ``client.list``, ``client.request``)."""
+"""What a request is for: a create; a status query about one task, about some ids, about the newest of a list;
+a look for a create whose answer was lost; anything else (packs, calls, ``client.list``, ``client.request``).
+"""
 
 _LEVELS: Final = {"adopted": logging.INFO, "slot_expired": logging.WARNING}
-"""Of the log; all others are DEBUG."""
+"""Level in the log of each kind of event; all others are DEBUG."""
+
+
+class Place(Protocol):
+    """The endpoint of a subject, as far as events name it."""
+
+    @property
+    def name(self) -> str:
+        """Name of its row in the catalog."""
+        ...
+
+    @property
+    def pool(self) -> str:
+        """The pool whose slots its tasks take."""
+        ...
 
 
 class Subject(Protocol):
-    """What an event is about: a create on its way, or a task."""
+    """A create on its way, or a task: what an event is about."""
 
     @property
-    def endpoint(self) -> Endpoint[Any]:
+    def endpoint(self) -> Place:
         """Where it was, or is to be, made."""
         ...
 
@@ -67,9 +79,9 @@ class Subject(Protocol):
 
 
 def facts(*about: Subject, pool: str = "") -> dict[str, Any]:
-    """Return the endpoint, pool and ids that these have in common; "" and None where they have none.
+    """Return the endpoint, pool and ids that all subjects share; "" and None where they differ.
 
-    Every event tells them, and every log record carries them as ``extra``.
+    Every event has these facts, and every log record carries them as ``extra``.
     """
     alone = about[0] if len(about) == 1 else None
     endpoints = {subject.endpoint.name for subject in about}
@@ -83,7 +95,7 @@ def facts(*about: Subject, pool: str = "") -> dict[str, Any]:
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened. Ids, endpoint and pool are there wherever they are known and it has one."""
+    """One thing that happened, with the ids, endpoint and pool of what it is about, as far as known."""
 
     kind: EventKind
     at: float
@@ -95,25 +107,85 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     status: str = ""
     """The vendor's word, on ``created``, ``adopted``, ``changed`` and ``ended``."""
     detail: str = ""
-    """For people."""
+    """More, for people to read."""
     error: str = ""
-    """Name of the error that led to it, on ``queued``, ``refused``, ``left`` and ``ended``; on ``left`` also
-    ``CancelledError``."""
+    """Name of the error that led to it, on ``queued``, ``refused``, ``left`` and ``ended``; on ``left``
+    also ``CancelledError``."""
     waited: float = 0.0
     """Seconds from the submit to its latest admission, on ``admitted``, ``created`` and ``adopted``."""
     size: int = 0
     """Bytes, on ``downloaded``."""
 
 
+class Counts(msgspec.Struct, kw_only=True):
+    """What a client has done since it was made; the counts only grow."""
+
+    # -- submits and creates
+    submitted: int = 0
+    """Submits that passed the checks and began to wait for slots."""
+    admitted: int = 0
+    """Times that a submit got its slots and was sent; again after each refusal."""
+    refused: int = 0
+    """Creates refused by a full account (1303)."""
+    requeued: int = 0
+    """Times that a submit went back to the queue for another reason: too fast (1302), or never sent."""
+    created: int = 0
+    """Tasks made, by the answer of their create."""
+    adopted: int = 0
+    """Tasks made by creates whose answer was lost, and found."""
+    left: dict[str, int] = {}
+    """Submits that ended without a task, by the name of the error they raised: ``PolicyViolation``,
+    ``QueueTimeout``, ``AmbiguousCreate``; ``CancelledError`` where the caller was cancelled, which the
+    ``timeout`` of ``run()`` does too. A create that was on its way then may still make its task."""
+    waited: float = 0.0
+    """Seconds from submit to latest admission, summed over ``created`` and ``adopted``."""
+    waited_max: float = 0.0
+    """The longest of these waits, in seconds."""
+
+    # -- tasks
+    succeeded: int = 0
+    """Tasks seen to succeed, attached ones included; one attached again is seen again."""
+    failed: int = 0
+    """Tasks seen to fail, likewise."""
+    gone: int = 0
+    """Tasks seen once that the vendor then no longer knew."""
+    changed: int = 0
+    """Changes seen of a task, its end included."""
+    slot_expired: int = 0
+    """Tasks and unresolved creates whose slots stopped counting after ``max_task_life``."""
+    downloaded: int = 0
+    """Files stored."""
+    downloaded_bytes: int = 0
+    """Their size."""
+
+    # -- requests to the API; downloads are not among them
+    asked: int = 0
+    """Status queries, each about one task or many; the pages of one list are one query."""
+    requests: dict[str, int] = {}
+    """Requests by what they are for: ``create``; ``one``, ``ids`` and ``list``, the forms of status queries;
+    ``lookup``, the search for a create whose answer was lost; ``other``. All are always there."""
+    retried: int = 0
+    """Requests other than creates that brought nothing to go on with (no answer, 5xx, too fast); most are
+    repeated, as `Retry` says."""
+    unanswered: int = 0
+    """Requests of any kind without an answer of the API's form: unsent, cut, timed out, a gateway's page."""
+    bytes_sent: int = 0
+    """Size of the bodies of requests; headers are not counted."""
+    bytes_received: int = 0
+    """Size of the bodies of whole answers, uncompressed."""
+
+    def copied(self) -> dict[str, Any]:
+        """Return all counts by name, as they are now."""
+        return {**msgspec.structs.asdict(self), "left": dict(self.left), "requests": dict(self.requests)}
+
+
 class Hooks:
-    """Counts what happens, logs it, passes it on; a listener that raises harms nobody."""
+    """Count what happens, log it, and pass it on; a listener that raises harms nobody."""
 
     def __init__(self, listener: Callable[[Event], object] | None, clock: Callable[[], float]) -> None:
         self._listener = listener
         self._clock = clock
-        self._counts: defaultdict[str, Any] = defaultdict(int)
-        self._left = Counter[str]()
-        self._requests: dict[str, int] = dict.fromkeys(get_args(RequestKind), 0)
+        self.counts = Counts(requests=dict.fromkeys(get_args(RequestKind), 0))
 
     def emit(
         self,
@@ -125,7 +197,7 @@ class Hooks:
         waited: float = 0.0,
         size: int = 0,
     ) -> None:
-        """Something happened: count it, log it, tell the listener if there is one."""
+        """Count an event, log it, and tell the listener if there is one."""
         self._count(kind, status, error, waited, size)
         level = _LEVELS.get(kind, logging.DEBUG)
         logged = log.isEnabledFor(level)
@@ -143,41 +215,62 @@ class Hooks:
         except Exception:
             log.exception("on_event raised at %r", kind, extra=known)
 
-    def _count(self, kind: EventKind, status: str, error: str, waited: float, size: int) -> None:
-        counts = self._counts
+    def _count(self, kind: EventKind, status: str, error: str, waited: float, size: int) -> None:  # noqa: C901 - one line a kind
+        counts = self.counts
         match kind:
+            case "queued" if error:
+                counts.requeued += 1
             case "queued":
-                counts["requeued" if error else "submitted"] += 1
+                counts.submitted += 1
+            case "admitted":
+                counts.admitted += 1
+            case "refused":
+                counts.refused += 1
             case "left":
-                self._left[error] += 1
+                counts.left[error] = counts.left.get(error, 0) + 1
+            case "created":
+                counts.created += 1
+                self._count_wait(waited)
+            case "adopted":
+                counts.adopted += 1
+                self._count_wait(waited)
+            case "asked":
+                counts.asked += 1
+            case "changed":
+                counts.changed += 1
             case "ended":
-                good = state_of(status) is TaskState.SUCCEEDED
-                counts["gone" if error else "succeeded" if good else "failed"] += 1
-            case _:
-                counts[kind] += 1
-        if kind in ("created", "adopted"):
-            counts["waited"] += waited
-            counts["waited_max"] = max(counts["waited_max"], waited)
-        elif kind == "downloaded":
-            counts["downloaded_bytes"] += size
+                self._count_end(status, error)
+            case "slot_expired":
+                counts.slot_expired += 1
+            case "downloaded":
+                counts.downloaded += 1
+                counts.downloaded_bytes += size
+
+    def _count_wait(self, waited: float) -> None:
+        self.counts.waited += waited
+        self.counts.waited_max = max(self.counts.waited_max, waited)
+
+    def _count_end(self, status: str, error: str) -> None:
+        if error:
+            self.counts.gone += 1
+        elif state_of(status) is TaskState.SUCCEEDED:
+            self.counts.succeeded += 1
+        else:
+            self.counts.failed += 1
 
     def sending(self, kind: RequestKind, size: int) -> None:
-        """A request goes out, with a body of so many bytes."""
-        self._requests[kind] += 1
-        self._counts["bytes_sent"] += size
+        """Count a request that goes out, with a body of so many bytes."""
+        self.counts.requests[kind] += 1
+        self.counts.bytes_sent += size
 
     def received(self, size: int) -> None:
-        """A body of so many bytes came."""
-        self._counts["bytes_received"] += size
+        """Count the body of a whole answer, of so many bytes."""
+        self.counts.bytes_received += size
 
     def unanswered(self) -> None:
-        """A request brought no answer of the API's form."""
-        self._counts["unanswered"] += 1
+        """Count a request that brought no answer of the API's form."""
+        self.counts.unanswered += 1
 
     def retried(self) -> None:
-        """A read brought nothing to go on with."""
-        self._counts["retried"] += 1
-
-    def counted(self) -> dict[str, Any]:
-        """Return all counts since the client was made, by the names of the fields of `Stats`."""
-        return {**self._counts, "left": dict(self._left), "requests": dict(self._requests)}
+        """Count a read that brought nothing to go on with."""
+        self.counts.retried += 1

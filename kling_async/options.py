@@ -1,14 +1,15 @@
-"""Frozen settings of a client: how to poll, how to try again, how long to wait for the wire."""
+"""Settings of a client (polling, retries, time limits of the wire) and options of one submit."""
 
 from __future__ import annotations
 
 import math
+from typing import TypedDict
 
 import msgspec
 
 from kling_async.errors import ConfigurationError
 
-__all__ = ["Polling", "Retry", "Timeouts"]
+__all__ = ["Polling", "Retry", "Settings", "SubmitOptions", "Timeouts"]
 
 
 def _need(condition: bool, message: str) -> None:
@@ -17,16 +18,16 @@ def _need(condition: bool, message: str) -> None:
 
 
 class Polling(msgspec.Struct, frozen=True, kw_only=True):
-    """How often to ask about tasks. Seconds, unless said otherwise."""
+    """Pace of status queries. Seconds, unless said otherwise."""
 
     min_interval: float = 1.0
     """Rounds of a client are at least this far apart; 0 is allowed."""
     max_interval: float = 15.0
-    """Upper bound of the pause between two looks at a task whose usual duration is not known yet."""
+    """Longest pause between two queries about a task whose usual duration is not known yet."""
     request_cost: float = 0.2
     """Slot-seconds that one request is worth: lower asks more often."""
     requests_per_second: float = 10
-    """Upper bound of status questions, always kept; clients that share these settings and slots share it."""
+    """Most status queries a second, always kept; clients that share these settings and slots share it."""
 
     def __post_init__(self) -> None:
         _need(self.min_interval >= 0, "Polling(min_interval=...) must not be negative")
@@ -37,9 +38,9 @@ class Polling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """How often to try again what is harmless to repeat: reads, and creates that surely were not sent.
+    """Retries of what is harmless to repeat: reads, and creates that surely made nothing.
 
-    Being told to queue (1303) is no failure and not counted. The status questions of a waiting task are not
+    Being told to queue (1303) is no failure and not counted. The status queries of a waiting task are not
     bounded by this either: they go on until the waiter's own deadline.
     """
 
@@ -60,14 +61,14 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """How long one exchange with the server may take, in seconds."""
+    """Limits of one exchange with the server, in seconds."""
 
     connect: float = 10.0
     """To connect, the TLS handshake included."""
     read: float = 30.0
-    """Longest silence while an answer is awaited or a file is downloaded."""
+    """Longest silence of the server while an answer is awaited or a file is downloaded."""
     total: float = 60.0
-    """One whole exchange. Downloads have none."""
+    """One whole exchange. Downloads have no such limit."""
     per_megabyte: float = 6.0
     """Added to read and total for each MiB sent: Base64 images make bodies of 10 MB and more."""
 
@@ -80,3 +81,26 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
         """Return (read, total) for a request of that many bytes."""
         more = self.per_megabyte * (body_bytes / 1024 / 1024)
         return self.read + more, self.total + more
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings in which clients that share slots may differ."""
+
+    polling: Polling = Polling()
+    retry: Retry = Retry()
+    timeouts: Timeouts = Timeouts()
+
+
+class SubmitOptions(TypedDict, total=False):
+    """Options of one submit: they belong to the call, not to the reusable request."""
+
+    external_task_id: str | None
+    """Your own id, unique in the account; default: a random one."""
+    callback_url: str | None
+    """Where the vendor posts every change of status."""
+    priority: int
+    """Higher goes first; default 0."""
+    label: str
+    """Within one priority, labels take turns; default ""."""
+    queue_timeout: float | None
+    """Seconds to wait for slots; default: as long as it takes."""

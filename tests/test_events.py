@@ -36,7 +36,7 @@ def test_without_a_listener_no_event_is_made(
     hooks = Hooks(None, lambda: pytest.fail("nobody wants to know the time"))
     caplog.set_level(logging.INFO, "kling_async")
     hooks.emit("asked", TASK)
-    assert hooks.counted()["asked"] == 1
+    assert hooks.counts.asked == 1
     assert caplog.records == []
 
 

@@ -1,4 +1,4 @@
-"""When a pool may send its next create: pauses between probes, pauses asked for by the vendor, closed pools."""
+"""When a pool may send its next create: pauses between probes, pauses the vendor asks for, closed pools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an account's resource packs say about the size of its pools.
+"""Sizes of an account's pools, worked out from its resource packs.
 
 No endpoint states the concurrency. The names of packs sold in 2026 carry it; older ones are known by kind and
 units. The vendor's rule: the highest among the active packs of one type counts, not their sum.
@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kling_async.v1 import Pack
-
-__all__ = ["DEFAULTS", "POOLS", "Sizes", "pool_sizes"]
+__all__ = ["DEFAULTS", "POOLS", "Pack", "Sizes", "pool_sizes"]
 
 POOLS: Final = ("video", "image", "virtual_try_on")
 DEFAULTS: Final = {"video": 5, "image": 9, "virtual_try_on": 1}
-"""Where to start when nobody tells: the smallest packs on sale."""
+"""Sizes to start with when nobody tells: those of the smallest packs on sale, so that no account is asked for
+more than it has."""
 
+# the names of packs sold in 2026: "Standard-Video-5000Units-20Con-6Months"
 _CONCURRENCY: Final = re.compile(r"(?<![A-Za-z0-9])(\d+)Con(?![A-Za-z])")
+# in this order: a try-on pack's name may also say "image"
 _WORDS: Final = (
     ("virtual_try_on", ("try-on", "tryon", "try on", "试穿", "试衣")),
     ("video", ("video", "视频")),
@@ -39,20 +40,49 @@ _BY_UNITS: Final = {
     ("image", 100000): 9,
 }
 
-
 _CLOCKS: Final = 60.0
 """Seconds after which to look again at a pack that should have begun by our clock but not by the vendor's."""
 
 
+class Pack(Protocol):
+    """A resource pack, as ``/account/costs`` lists it."""
+
+    @property
+    def resource_pack_name(self) -> str:
+        """Its name on sale."""
+        ...
+
+    @property
+    def total_quantity(self) -> float:
+        """Units it had when it was bought."""
+        ...
+
+    @property
+    def effective_time(self) -> int:
+        """When it begins, milliseconds since 1970."""
+        ...
+
+    @property
+    def invalid_time(self) -> int:
+        """When it ends, likewise; 0: never."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """The vendor's word: ``online``, ``toBeOnline``, ``expired``, ``runOut``."""
+        ...
+
+
 class Sizes(NamedTuple):
-    """What the packs say now."""
+    """Sizes of the pools at one moment."""
 
     limits: dict[str, int]
-    """Size of each pool that an active pack tells for sure."""
+    """The size of each pool whose active packs tell it."""
     guesses: dict[str, int]
-    """Where to start in the others: a pack whose size nobody knows, or none of that type at all."""
+    """Sizes to start with in the other pools: those with a pack of unknown size, or with none at all."""
     until: float
-    """When this may change by itself, seconds since 1970: a pack that counts ends, a bought one begins."""
+    """When the sizes may change by themselves (a pack that counts ends, a bought one begins), seconds since
+    1970."""
 
 
 def pool_of(name: str) -> str | None:

@@ -92,7 +92,7 @@ class Sessions:
         self._trust_env = trust_env
         self._open: dict[SessionKind, aiohttp.ClientSession] = {}
         self._closer: AsyncGenerator[None] | None = None
-        scope.on_loop_replaced.append(self.on_loop_replaced)
+        scope.subscribe(self)
 
     def per_request(self, url: str) -> dict[str, Any]:
         """Return the options of a request to that address: proxy and certificate checks."""

@@ -1,7 +1,7 @@
-"""The event loop a client lives in: its clock, its background work, and what happens when it ends.
+"""The event loop a client lives in: its clock, its timers, and its background work.
 
 A client may outlive its loop (two ``asyncio.run`` in a row, a restarted notebook). Its clock then goes on
-from where it stood, by wall time; work of the old loop is gone, and ``on_loop_replaced`` tells whoever asks.
+from where it stood, by wall time; work of the old loop is gone, and subscribers are told.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 import logging
 import math
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import anyio
 
@@ -21,33 +21,55 @@ from kling_async.events import facts
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["LoopScope", "Timer", "in_thread", "is_pending", "within"]
+__all__ = ["LoopListener", "LoopScope", "Timer", "in_thread", "is_pending", "within"]
 
 T = TypeVar("T")
 
 log = logging.getLogger("kling_async")
 
 DOWNLOADS_AT_ONCE: Final = 4
-"""Files that a client fetches at once, unless told."""
+"""Files that a client fetches at once by default."""
 
 GRACE: Final = 5.0
 """Seconds that creates in flight get when the client is closed."""
 
 
+_WALL_CHECK: Final = 1.0
+"""Seconds for which a reading of the wall clock serves: it costs a system call, and is only needed to tell
+how much time passed between two loops."""
+
+
+class LoopListener(Protocol):
+    """A part of the client that keeps state of the loop it works in."""
+
+    def on_loop_replaced(self) -> None:
+        """Drop what belonged to the loop that ended; a new one runs."""
+
+
 class LoopScope:
-    """Where a client's work runs. Times are seconds of a clock that never goes back."""
+    """The loop in which a client's work runs. Times are seconds of a clock that never goes back.
+
+    Args:
+        now: The wall clock, seconds since 1970.
+    """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
-        """The wall clock, seconds since 1970; for the wire only."""
+        """The wall clock; for the wire only."""
         self.closed = False
-        self.on_loop_replaced: list[Callable[[], None]] = []
-        """Called when a new loop replaces one that ended."""
+        self._listeners: list[LoopListener] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._offset = 0.0
-        self._seen = (0.0, 0.0)
-        self._told = self._look = -math.inf
+        """What the client's clock shows when the loop's shows 0."""
+        self._wall = (0.0, 0.0)
+        """(client's time, wall time) at the last reading of the wall clock."""
+        self._latest = self._next_reading = -math.inf
         self._work: dict[asyncio.Task[None], bool] = {}
+        """Tasks that run, and whether they get `GRACE` seconds at the end."""
+
+    def subscribe(self, listener: LoopListener) -> None:
+        """Tell this listener whenever a new loop has replaced one that ended, in order of subscription."""
+        self._listeners.append(listener)
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """Make the running loop this client's scope.
@@ -69,39 +91,39 @@ class LoopScope:
         first = self._loop is None
         self._settle(loop)
         if not first:
-            for callback in self.on_loop_replaced:
-                callback()
+            for listener in self._listeners:
+                listener.on_loop_replaced()
         return loop
 
     def refresh(self) -> None:
-        """Notice that the loop was replaced, if this is called in one; for what is asked without waiting."""
+        """Notice that the loop was replaced, if one runs; for methods that are called without ``await``."""
         if not self.closed:
             with contextlib.suppress(RuntimeError):  # no loop runs: nothing to notice
                 self.enter()
 
     def _settle(self, loop: asyncio.AbstractEventLoop) -> None:
-        stood, wall = self._seen
-        if self._loop is not None:
-            stood = max(self._told, stood + self.now() - wall)
+        stood, wall = self._wall
+        if self._loop is not None:  # a wall clock that was set back must not set the client's back
+            stood = max(self._latest, stood + self.now() - wall)
         self._loop, self._offset = loop, stood - loop.time()
         self._work = {}
         self.time()
 
     def time(self) -> float:
-        """Return the client's time. It is the loop's, moved so that it goes on over the loops."""
+        """Return the client's time: the loop's, moved so that it goes on from one loop to the next."""
         if self._loop is None:
             return 0.0
         time = self._loop.time() + self._offset
-        if time > self._told:
-            self._told = time
-            if time > self._look:  # the wall clock costs a system call
-                self._seen, self._look = (time, self.now()), time + 1.0
+        if time > self._latest:
+            self._latest = time
+            if time > self._next_reading:
+                self._wall, self._next_reading = (time, self.now()), time + _WALL_CHECK
         return time
 
     def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle | None:
-        """Call back at a client time; None where the loop has ended (see `on_loop_replaced`).
+        """Call back at a client time; return None where the loop has ended (see `LoopListener`).
 
-        Called between two runs of the loop it counts in the next; ``client.abandon()`` needs no running loop.
+        Between two runs of the same loop this works too: ``client.abandon()`` needs no running loop.
         """
         loop = self._loop
         if asyncio._get_running_loop() is not None or loop is None or loop.is_running():  # noqa: SLF001
@@ -113,9 +135,15 @@ class LoopScope:
     def spawn(
         self, work: Coroutine[Any, Any, None], name: str, *, lasting: bool = False
     ) -> asyncio.Task[None]:
-        """Run work that belongs to the client, not to the caller, whose context it does not inherit.
+        """Start work that belongs to the client, not to the caller, whose context it does not inherit.
 
-        ``lasting`` work gets a few seconds to end when the client is closed.
+        Args:
+            work: What to run.
+            name: Of its task, for logs.
+            lasting: Whether it gets `GRACE` seconds to end when the client is closed.
+
+        Raises:
+            ClientClosed: The client was closed; the work was not started.
         """
         try:
             loop = self.enter()
@@ -130,11 +158,11 @@ class LoopScope:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._work.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            text = "background work of the client broke: %s"
+            text = "background work of the client failed: %s"
             log.error(text, task.get_name(), exc_info=error, extra=facts())
 
     async def close(self) -> None:
-        """End all work: what lasts gets `GRACE` seconds, the rest none."""
+        """End all work: lasting work gets `GRACE` seconds, the rest is cancelled at once."""
         self.closed = True
         if self._loop is not asyncio.get_running_loop():
             return
@@ -150,30 +178,32 @@ class LoopScope:
 
 
 def is_pending(future: asyncio.Future[Any] | None) -> bool:
-    """Tell whether somebody may still wait for a future: not if its loop was closed under it."""
+    """Tell whether somebody may still wait for a future: not if its loop was closed meanwhile."""
     return future is not None and not future.done() and not future.get_loop().is_closed()
 
 
 def within(timeout: float | None) -> contextlib.AbstractContextManager[object]:
-    """Leave the block after that many seconds; None costs nothing."""
+    """Return a context manager that leaves its block after that many seconds; None: never, at no cost."""
     return contextlib.nullcontext() if timeout is None else anyio.move_on_after(timeout)
 
 
 class Timer:
-    """One timer of a driver: it rings at the earliest time asked for, and tells the time it was set to.
+    """One timer of a driver, set to one time at most, by the client's clock.
 
-    Timers may fire a rounding error early; the driver is then told the time it asked for, or it would ask
-    again for ever.
+    Args:
+        scope: The client's loop and clock.
+        callback: Called with the time when the timer fires. A loop may fire a rounding error early; the time
+            is then the one that was asked for, or the driver would find nothing due and ask again for ever.
     """
 
-    def __init__(self, scope: LoopScope, ring: Callable[[float], None]) -> None:
+    def __init__(self, scope: LoopScope, callback: Callable[[float], None]) -> None:
         self._scope = scope
-        self._ring = ring
+        self._callback = callback
         self._when = math.inf
         self._handle: asyncio.TimerHandle | None = None
 
     def set(self, when: float) -> None:
-        """Ring at ``when`` and not at the time set before; inf, or a closed client: do not ring."""
+        """Fire at ``when`` and not at the time set before; inf, or a closed client: do not fire."""
         if when == self._when:
             return
         self.clear()
@@ -182,35 +212,39 @@ class Timer:
             self._handle = self._scope.call_at(when, self._fire)
 
     def advance(self, when: float) -> None:
-        """Ring at ``when`` if that is earlier than what is set."""
+        """Fire at ``when`` if that is earlier than the time set before."""
         if when < self._when:
             self.set(when)
 
     def clear(self) -> None:
-        """Do not ring."""
+        """Do not fire."""
         if self._handle is not None:
             self._handle.cancel()
         self._handle, self._when = None, math.inf
 
     def _fire(self) -> None:
         when, self._handle, self._when = self._when, None, math.inf
-        self._ring(max(self._scope.time(), when))
+        self._callback(max(self._scope.time(), when))
 
 
 class DownloadSlots:
-    """So many downloads at once, in whatever loop the client lives."""
+    """A semaphore that bounds downloads, made anew in each loop the client lives in."""
 
     def __init__(self, scope: LoopScope, number: int = DOWNLOADS_AT_ONCE) -> None:
         self._number = number
-        self._forget()
-        scope.on_loop_replaced.append(self._forget)
+        self.on_loop_replaced()
+        scope.subscribe(self)
 
-    def _forget(self) -> None:
+    def on_loop_replaced(self) -> None:
+        """Forget who held a place in the loop that ended."""
         self.semaphore = asyncio.Semaphore(self._number)
 
 
 async def in_thread(loop: asyncio.AbstractEventLoop, work: Callable[..., T], *arguments: Any) -> T:
-    """Do work on files in a thread; cancelled meanwhile, end only after it: nobody else may touch them."""
+    """Do work on files in a thread. When cancelled, return only after the work has ended.
+
+    The caller may then touch the same files without racing the thread.
+    """
     running = loop.run_in_executor(None, work, *arguments)
     try:
         return await asyncio.shield(running)
@@ -225,6 +259,6 @@ async def _ended(running: asyncio.Future[Any]) -> None:
     try:
         await asyncio.wait([running])
     except asyncio.CancelledError:
-        return  # told already
+        return  # the caller raises the first cancellation already
     if not running.cancelled():
-        running.exception()  # nobody is left to be told
+        running.exception()  # marks it as retrieved: nobody is left to raise it to

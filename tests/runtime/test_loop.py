@@ -17,7 +17,7 @@ from kling_async.runtime.loop import GRACE, LoopScope, Timer
 from tests.clock import new_event_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 virtual = pytest.mark.anyio
 WHO: contextvars.ContextVar[str] = contextvars.ContextVar("WHO", default="nobody")
@@ -33,6 +33,16 @@ class Wall:
     def __call__(self) -> float:
         self.calls += 1
         return self.at
+
+
+class Listener:
+    """A subscriber that does as the test says."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act = act
+
+    def on_loop_replaced(self) -> None:
+        self._act()
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -55,8 +65,8 @@ async def forever() -> None:
 # --- which loop --------------------------------------------------------------------------------
 
 
-def test_a_home_is_made_outside_a_loop() -> None:
-    """Its clock then stands at zero, and to enter needs a running loop."""
+def test_a_scope_is_made_outside_a_loop() -> None:
+    """The clock then stands at zero, and to enter needs a running loop."""
     scope = LoopScope(Wall())
     assert scope.time() == 0
     with pytest.raises(RuntimeError, match="no running event loop"):
@@ -65,9 +75,9 @@ def test_a_home_is_made_outside_a_loop() -> None:
 
 @virtual
 async def test_to_enter_again_changes_nothing() -> None:
-    """Every call enters; in the same loop that is free, and nobody is told of a move."""
+    """Every call enters; in the same loop that is free, and no listener is told."""
     scope, moves = LoopScope(Wall()), list[str]()
-    scope.on_loop_replaced.append(lambda: moves.append("moved"))
+    scope.subscribe(Listener(lambda: moves.append("moved")))
     assert scope.enter() is scope.enter() is asyncio.get_running_loop()
     assert moves == []
 
@@ -88,9 +98,10 @@ async def test_a_second_loop_that_runs_is_refused() -> None:
 
 
 def test_a_loop_that_ended_is_replaced_and_told() -> None:
-    """Each new loop calls ``on_loop_replaced`` once, in order, after the scope has settled there."""
+    """Each new loop tells every listener once, in order, after the scope has settled there."""
     scope, moves = LoopScope(Wall()), list[object]()
-    scope.on_loop_replaced += [lambda: moves.append(scope.enter()), lambda: moves.append("second")]
+    scope.subscribe(Listener(lambda: moves.append(scope.enter())))
+    scope.subscribe(Listener(lambda: moves.append("second")))
     run(enter_at(scope))
     assert moves == []
 
@@ -101,10 +112,10 @@ def test_a_loop_that_ended_is_replaced_and_told() -> None:
     assert moves == [run(again()), "second"]
 
 
-def test_a_loop_that_pauses_is_still_the_home() -> None:
-    """A notebook's loop stops between cells: the same loop again is no move, and its work goes on."""
+def test_a_loop_that_pauses_is_still_the_scope() -> None:
+    """A notebook's loop stops between cells: the same loop again is no new one, and its work goes on."""
     scope, moves = LoopScope(Wall()), list[str]()
-    scope.on_loop_replaced.append(lambda: moves.append("moved"))
+    scope.subscribe(Listener(lambda: moves.append("moved")))
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
 
         async def first() -> asyncio.Task[None]:
@@ -117,7 +128,7 @@ def test_a_loop_that_pauses_is_still_the_home() -> None:
 
 
 @virtual
-async def test_a_closed_home_lets_nobody_in() -> None:
+async def test_a_closed_scope_lets_nobody_in() -> None:
     """Whoever asks gets `ClientClosed`."""
     scope = LoopScope(Wall())
     scope.enter()
@@ -188,8 +199,8 @@ def test_the_wall_clock_is_seldom_asked() -> None:
 
 
 @virtual
-async def test_a_timer_rings_at_client_time_in_an_empty_context() -> None:
-    """``call_at`` takes the client's time, whatever the loop's shows, and inherits nothing."""
+async def test_call_at_takes_client_time_and_an_empty_context() -> None:
+    """The time is the client's, whatever the loop's clock shows, and nothing is inherited."""
     await asyncio.sleep(100)
     scope, rung = LoopScope(Wall()), list[tuple[float, str]]()
     scope.enter()
@@ -241,7 +252,7 @@ async def test_work_that_breaks_is_logged(caplog: pytest.LogCaptureFixture) -> N
         await asyncio.wait(tasks)
         await asyncio.sleep(0)
     assert [record.getMessage() for record in caplog.records] == [
-        "background work of the client broke: kling_async round"
+        "background work of the client failed: kling_async round"
     ]
     (record,) = caplog.records
     assert record.exc_info is not None and isinstance(record.exc_info[1], ValueError)
@@ -360,7 +371,7 @@ async def test_work_may_close_its_client() -> None:
     assert len(told) == 1
 
 
-# --- alarms ------------------------------------------------------------------------------------
+# --- timers ------------------------------------------------------------------------------------
 
 
 @virtual
@@ -384,62 +395,62 @@ async def test_work_may_close_its_client() -> None:
         pytest.param("set -3", [0], id="set in the past"),
     ],
 )
-async def test_an_alarm_rings_at_what_it_was_last_told(steps: str, times: list[float]) -> None:
-    """`set` replaces, `advance` only brings forward, `clear` forgets; it rings once."""
-    scope, told = LoopScope(Wall()), list[float]()
+async def test_a_timer_fires_at_the_time_set_last(steps: str, times: list[float]) -> None:
+    """`set` replaces, `advance` only brings forward, `clear` forgets; it fires once."""
+    scope, fired = LoopScope(Wall()), list[float]()
     scope.enter()
-    alarm = Timer(scope, told.append)
+    timer = Timer(scope, fired.append)
     for step in steps.split(", "):
         name, *when = step.split()
-        getattr(alarm, name)(*map(float, when))
+        getattr(timer, name)(*map(float, when))
     await asyncio.sleep(100)
-    assert told == times
+    assert fired == times
 
 
 @virtual
-async def test_an_alarm_may_be_set_while_it_rings() -> None:
+async def test_a_timer_may_be_set_while_it_fires() -> None:
     """A driver sets it anew from what it is told, also to the same distance."""
-    scope, told = LoopScope(Wall()), list[float]()
+    scope, fired = LoopScope(Wall()), list[float]()
     scope.enter()
 
-    def ring(now: float) -> None:
-        told.append(now)
-        alarm.set(now + 5 if len(told) < 3 else math.inf)
+    def fire(now: float) -> None:
+        fired.append(now)
+        timer.set(now + 5 if len(fired) < 3 else math.inf)
 
-    alarm = Timer(scope, ring)
-    alarm.set(5)
+    timer = Timer(scope, fire)
+    timer.set(5)
     await asyncio.sleep(100)
-    assert told == [5, 10, 15]
+    assert fired == [5, 10, 15]
 
 
 @virtual
-async def test_an_alarm_is_not_fooled_by_a_timer_that_fires_early(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_timer_is_not_fooled_by_a_loop_that_fires_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loops fire timers within their resolution: the driver is told the time it asked for, not one before.
 
     It would otherwise find nothing due, ask again for the same time, and spin.
     """
-    scope, told = LoopScope(Wall()), list[float]()
+    scope, fired = LoopScope(Wall()), list[float]()
     scope.enter()
-    alarm = Timer(scope, told.append)
+    timer = Timer(scope, fired.append)
     monkeypatch.setattr(scope, "time", lambda: 4.999999999)
-    alarm.set(5)
+    timer.set(5)
     await asyncio.sleep(6)
-    assert told == [5]
+    assert fired == [5]
     monkeypatch.setattr(scope, "time", lambda: 7.5)
-    alarm.set(7)
+    timer.set(7)
     await asyncio.sleep(6)
-    assert told == [5, 7.5]
+    assert fired == [5, 7.5]
 
 
 @virtual
-async def test_an_alarm_of_a_closed_client_is_silent() -> None:
-    """Set after the end it neither rings nor raises."""
-    scope, told = LoopScope(Wall()), list[float]()
+async def test_a_timer_of_a_closed_client_is_silent() -> None:
+    """Set after the end it neither fires nor raises."""
+    scope, fired = LoopScope(Wall()), list[float]()
     scope.enter()
-    alarm = Timer(scope, told.append)
+    timer = Timer(scope, fired.append)
     await scope.close()
-    alarm.set(5)
-    alarm.advance(3)
-    alarm.clear()
+    timer.set(5)
+    timer.advance(3)
+    timer.clear()
     await asyncio.sleep(10)
-    assert told == []
+    assert fired == []
