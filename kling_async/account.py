@@ -134,7 +134,7 @@ class Account:
     def reopen(self, pool: str | None = None) -> None:
         """Let creates through again at once: units were bought, the key was mended. None: all pools."""
         self._engine.limiter.reopen(pool)
-        self._engine.packs.again()
+        self._engine.packs.units_changed()
 
 
 class _Ledger(AsyncIterator[Any]):

@@ -13,9 +13,9 @@ from kling_async.errors import ConfigurationError, TaskTimeout, TransportError
 from kling_async.http.addresses import is_loopback
 from kling_async.http.auth import base_url_from, signer_from
 from kling_async.http.sessions import Sessions
-from kling_async.options import Polling, Retry, Timeouts
+from kling_async.options import Polling, Retry, Settings, Timeouts
 from kling_async.orchestrator import calls
-from kling_async.orchestrator.engine import Engine
+from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.prices import Estimate, estimate
 from kling_async.runtime.loop import within
 from kling_async.stats import Stats, stats_of
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     import ssl as ssl_module
     from collections.abc import Callable, Mapping
     from pathlib import Path
+    from typing import Unpack
 
     import aiohttp
 
     from kling_async.batch.options import OnError, Order
     from kling_async.batch.source import Requests
     from kling_async.events import Event
+    from kling_async.options import SubmitOptions
     from kling_async.orchestrator.submission import Submission, Unresolved
     from kling_async.records import TaskRecord
 
@@ -97,26 +99,30 @@ class Client:
     ) -> None:
         if not 0 < max_task_life < math.inf:
             raise ConfigurationError("max_task_life must be above 0 and finite, in seconds")
-        self.base_url = base_url_from(base_url)
-        local = is_loopback(urlsplit(self.base_url).hostname or "")
-        self._engine = Engine(
+        address = base_url_from(base_url)
+        local = is_loopback(urlsplit(address).hostname or "")
+        settings = Settings(polling=polling, retry=retry, timeouts=timeouts)
+        drivers = Drivers(
             signer_from(api_key, access_key, secret_key),
-            self.base_url,
+            address,
+            settings,
             sessions=lambda scope: Sessions(
                 scope, session=session, proxy=proxy, ssl=ssl, trust_env=trust_env, local_files=local
             ),
             headers=headers,
             limits=limits,
-            polling=polling,
-            retry=retry,
-            timeouts=timeouts,
             queueing=queueing,
             max_task_life=max_task_life,
             now=now,
             rng=rng,
             on_event=on_event,
         )
-        self.account = Account(self._engine)
+        self._use(address, Engine(drivers, settings))
+
+    def _use(self, base_url: str, engine: Engine) -> None:
+        self.base_url = base_url
+        self._engine = engine
+        self.account = Account(engine)
 
     def with_options(
         self,
@@ -126,11 +132,11 @@ class Client:
         retry: Retry | None = None,
     ) -> Client:
         """Return a client with other settings that shares this one's session, slots and life."""
-        other = object.__new__(Client)
-        other.base_url = self.base_url
-        other._engine = self._engine.derived(polling, retry, timeouts)
-        other.account = Account(other._engine)
-        return other
+        mine = self._engine.settings
+        settings = Settings(
+            polling=polling or mine.polling, retry=retry or mine.retry, timeouts=timeouts or mine.timeouts
+        )
+        return _DerivedClient(self.base_url, self._engine.with_settings(settings))
 
     async def __aenter__(self) -> Self:
         self._engine.scope.enter()
@@ -158,16 +164,7 @@ class Client:
 
     # -- tasks
 
-    async def submit(
-        self,
-        request: TaskRequest[R],
-        *,
-        external_task_id: str | None = None,
-        callback_url: str | None = None,
-        priority: int = 0,
-        label: str = "",
-        queue_timeout: float | None = None,
-    ) -> Task[R]:
+    async def submit(self, request: TaskRequest[R], **options: Unpack[SubmitOptions]) -> Task[R]:
         """Check a request, wait its turn for slots, create its task; return when the vendor has accepted it.
 
         This await is the queue: a full account is waited for, never an error. A create that was sent is not
@@ -175,12 +172,12 @@ class Client:
 
         Args:
             request: What to make.
-            external_task_id: Your own id, unique in the account; the task can be found by it, and it keeps a
-                repeated create from being paid twice. Default: a random one.
-            callback_url: Where the vendor posts every change of status.
-            priority: Higher goes first.
-            label: Within one priority, labels take turns.
-            queue_timeout: Seconds to wait for slots; a create on its way is not cut short.
+            **options: ``external_task_id``: your own id, unique in the account; the task can be found by it,
+                and it keeps a repeated create from being paid twice (default: a random one).
+                ``callback_url``: where the vendor posts every change of status.
+                ``priority``: higher goes first (default: 0).
+                ``label``: within one priority, labels take turns (default: "").
+                ``queue_timeout``: seconds to wait for slots; a create on its way is not cut short.
 
         Raises:
             RequestInvalid: The request cannot be right; nothing was sent.
@@ -188,15 +185,8 @@ class Client:
             APIError: The vendor refused it.
             AmbiguousCreate: The create's answer was lost and it could not be looked up; see `unresolved`.
         """
-        job = await self._engine.new_submission(
-            request,
-            external_task_id=external_task_id,
-            callback_url=callback_url,
-            priority=priority,
-            label=label,
-            queue_timeout=queue_timeout,
-        )
-        return Task(self._engine, await self._engine.creates.submit(job))
+        submission = await self._engine.new_submission(request, **options)
+        return Task(self._engine, await self._engine.submitter.submit(submission))
 
     @overload
     async def run(
@@ -205,11 +195,7 @@ class Client:
         *,
         timeout: float | None = None,
         on_task: Callable[[Task[R]], object] | None = None,
-        external_task_id: str | None = None,
-        callback_url: str | None = None,
-        priority: int = 0,
-        label: str = "",
-        queue_timeout: float | None = None,
+        **options: Unpack[SubmitOptions],
     ) -> R: ...
 
     @overload
@@ -221,7 +207,7 @@ class Client:
         *,
         timeout: float | None = None,
         on_task: Callable[[Task[R]], object] | None = None,
-        **submit: Any,
+        **options: Unpack[SubmitOptions],
     ) -> R:
         """Submit and wait, or call: one request in, its result out.
 
@@ -229,7 +215,7 @@ class Client:
             request: What to make.
             timeout: Seconds for everything, the queue included.
             on_task: Called with the task once it exists.
-            **submit: As for `submit`.
+            **options: As for `submit`.
 
         Raises:
             TaskTimeout: The task exists and runs on.
@@ -237,19 +223,19 @@ class Client:
             KlingError: As for `submit` and `Task.wait`.
         """
         task: Task[R] | None = None
-        job: Submission | None = None
+        submission: Submission | None = None
         with within(timeout):
             if isinstance(request, CallRequest):
                 return await self.call(request)
-            job = await self._engine.new_submission(request, **submit)
-            task = Task(self._engine, await self._engine.creates.submit(job))
+            submission = await self._engine.new_submission(request, **options)
+            task = Task(self._engine, await self._engine.submitter.submit(submission))
             if on_task is not None:
                 on_task(task)
             return await task.wait()
         if task is not None:
             raise TaskTimeout(task.id, task.external_task_id, timeout or 0.0)
-        if job is not None:
-            raise job.out_of_time(timeout or 0.0)
+        if submission is not None:
+            raise submission.out_of_time(timeout or 0.0)
         raise TransportError(f"no answer within {timeout or 0.0:g} s", sent=True)
 
     @overload
@@ -280,7 +266,7 @@ class Client:
         engine.scope.refresh()
         return [
             Task(engine.looking_after(poller), live)
-            for poller in engine.pollers.values()
+            for poller in engine.pollers
             for live in poller
             if live.record is not None and poller.known.is_holder(live)
         ]
@@ -296,7 +282,7 @@ class Client:
         self._engine.scope.refresh()
         found = [
             (poller, live)
-            for poller in self._engine.pollers.values()
+            for poller in self._engine.pollers
             for live in poller
             if id in (live.id, live.external_task_id)
         ]
@@ -311,14 +297,14 @@ class Client:
     def unresolved(self) -> list[Unresolved]:
         """Return the creates whose answer was lost: their tasks may exist, and their slots are held."""
         self._engine.scope.refresh()
-        return self._engine.creates.unresolved()
+        return self._engine.recovery.entries()
 
     def abandon(self, external_task_id: str) -> bool:
         """Give up a create of unknown fate: its slots are free. False if there is none of that id.
 
         Its task, if there is one, runs on and is billed; the account may refuse a create until it ends.
         """
-        return self._engine.creates.abandon(external_task_id)
+        return self._engine.recovery.abandon(external_task_id)
 
     async def list(
         self, kind: type[TaskRequest[Any]], *, page: int = 1, page_size: int = 30
@@ -432,3 +418,10 @@ class Client:
         would cost. Takes no slots; for tasks, `RawTask` is the better way.
         """
         return await calls.request(self._engine, method.upper(), path, json=json, params=params)
+
+
+class _DerivedClient(Client):
+    """A client of `Client.with_options`: settings of its own, everything else shared."""
+
+    def __init__(self, base_url: str, engine: Engine) -> None:
+        self._use(base_url, engine)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Stats", "stats_of"]
 
 
-class Stats(Counts, frozen=True, kw_only=True):
+class Stats(Counts, frozen=True, kw_only=True):  # type: ignore[misc] # a copy of the counts may be frozen
     """Numbers of a client: what it has done since it was made, and what it is doing now.
 
     Clients that share slots (``with_options``) are counted together. Counts only grow, over event loops too,
@@ -49,9 +49,9 @@ def stats_of(engine: Engine, pools: Mapping[str, PoolState]) -> Stats:
     return Stats(
         **engine.hooks.counts.copied(),
         queued=sum(pool.queued for pool in pools.values()),
-        oldest_wait=engine.creates.oldest_wait(),
-        in_flight=engine.creates.in_flight,
-        running=sum(poller.running for poller in engine.pollers.values()),
-        unresolved=len(engine.creates.unresolved()),
+        oldest_wait=engine.limiter.oldest_wait(),
+        in_flight=engine.submitter.in_flight,
+        running=sum(poller.running for poller in engine.pollers),
+        unresolved=len(engine.recovery.entries()),
         pools=dict(pools),
     )

@@ -254,7 +254,7 @@ def attach(
         raise RequestInvalid("attach", [Problem("task_id", "give task_id or external_task_id, one of them")])
     name, value = ("task_id", task_id) if external_task_id is None else ("external_task_id", external_task_id)
     known = check_id(value or "", name)
-    for poller in engine.pollers.values():
+    for poller in engine.pollers:
         if (live := poller.find(endpoint, known)) is not None:
             return Task(engine.looking_after(poller), live)
     request = None if isinstance(kind, type) else kind

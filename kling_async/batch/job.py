@@ -22,7 +22,6 @@ from kling_async.batch.entry import (
 from kling_async.batch.failures import FailureAction, action_for
 from kling_async.batch.outcomes import Outcome
 from kling_async.catalog import endpoint_of
-from kling_async.core.admission import Phase
 from kling_async.downloads.result_files import fetch_all
 from kling_async.errors import (
     AmbiguousCreate,
@@ -33,7 +32,7 @@ from kling_async.errors import (
     TaskNotFound,
 )
 from kling_async.orchestrator.results import result_of
-from kling_async.orchestrator.submission import Withdrawn
+from kling_async.orchestrator.submission import EarlierAttempt, SubmissionHooks, Withdrawn
 from kling_async.tasks import Task, attach
 from kling_async.wire.requests import Result
 
@@ -122,7 +121,7 @@ class JobRun:
         """Whether nothing was sent that is not answered: to stop it now costs nothing."""
         if self._task is not None or self.entry.state is not JobState.PLANNED:
             return False
-        return self.job is None or self.job.ticket.phase in (Phase.QUEUED, Phase.ASIDE, Phase.GONE)
+        return self.job is None or not self.job.holds_slots
 
     @property
     def running(self) -> bool:
@@ -203,17 +202,15 @@ class JobRun:
             self.item.request,
             external_task_id=self.entry.external_task_id,
             generated=True,
+            hooks=_Hooks(self),
+            earlier=EarlierAttempt(self.entry.times.planned or 0.0, self._strange) if self._sent else None,
             priority=self._wishes.priority,
             label=self.entry.label,
         )
-        job.doubt, job.first_sent = self._sent, self.entry.times.planned or 0.0
-        job.elsewhere, job.digests = self._strange, self._digests
-        job.allowed = lambda: self._book.may_send(self)
-        job.before, job.put_off = self._before, self._put_off
         try:
-            live = await self._engine.creates.submit(job)
+            live = await self._engine.submitter.submit(job)
         except BaseException as error:
-            if self._sent and not (job.in_doubt or isinstance(error, AmbiguousCreate)):
+            if self._sent and not (job.may_exist or isinstance(error, AmbiguousCreate)):
                 self._unsay()
             raise
         task: Task[Any] = Task(self._engine, live)
@@ -320,6 +317,23 @@ class JobRun:
     def _outcome(self, **facts: Any) -> Outcome[Any]:
         ended = self.entry.times.done or self._engine.scope.now()
         return outcome_of(self.item, self.entry, self._wishes.folder, ended=ended, **facts)
+
+
+class _Hooks(SubmissionHooks):
+    """What one attempt of a run decides and writes down about its create."""
+
+    def __init__(self, run: JobRun) -> None:
+        self._run = run
+        self.digests = run._digests  # noqa: SLF001 - of this module
+
+    def may_send(self) -> bool:
+        return self._run._book.may_send(self._run)  # noqa: SLF001 - of this module
+
+    async def before_send(self) -> None:
+        await self._run._before()  # noqa: SLF001 - of this module
+
+    def on_refused(self) -> None:
+        self._run._put_off()  # noqa: SLF001 - of this module
 
 
 def remembered(known: PlannedJob, folder: Path | None) -> Outcome[Any]:

@@ -7,7 +7,6 @@ import hashlib
 import os
 import uuid
 from contextlib import aclosing
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -15,7 +14,6 @@ import msgspec
 from kling_async.batch.counter import SpillCounter
 from kling_async.batch.entry import Entry, ResumeAction, next_attempt, resume
 from kling_async.batch.identity import defaults_of, external_id, fingerprint, identity
-from kling_async.batch.report import expected_seconds
 from kling_async.catalog import endpoint_of
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.runtime.loop import in_thread
@@ -92,7 +90,7 @@ class Planner:
         """
         self._keys, self._names, self.known = SpillCounter(), SpillCounter(), 0
         intake.familiar(all_of_it=in_a_hurry())
-        seconds = partial(expected_seconds, self._engine)
+        seconds = self._engine.expected_seconds
         try:
             async with aclosing(intake.longest(seconds) if order == "longest" else intake.chunks()) as chunks:
                 async for chunk in chunks:

@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from kling_async.prices import Estimate
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Accounts", "expected_seconds", "plan_of"]
+__all__ = ["Accounts", "plan_of"]
 
-_USUAL_CLIP: Final = 5
 _PROBLEMS_MAX: Final = 20
 
 
@@ -145,15 +144,6 @@ class Accounts:
         return f"{state}. There is no journal: run what is missing again, or next time give journal=.{runs}"
 
 
-def expected_seconds(engine: Engine, request: TaskRequest[Any]) -> float:
-    """Return how long its task may take: as learned, else by the endpoint's usual time and its length."""
-    endpoint = endpoint_of(request)
-    law = engine.durations.law((endpoint.name, endpoint.kind(request)), endpoint.median)
-    length = getattr(request, "duration", None)
-    longer = length / _USUAL_CLIP if isinstance(length, int) and length > 0 and not law.known else 1.0
-    return law.quantile(0.5) * longer
-
-
 _COUNTED: Final = {
     RecordPlan.NOTHING: "done",
     RecordPlan.FETCH: "fetched",
@@ -185,7 +175,7 @@ class _Sum:
     def takes(self, request: TaskRequest[Any]) -> None:
         """Its task takes slots for a while."""
         endpoint = endpoint_of(request)
-        seconds = expected_seconds(self._engine, request)
+        seconds = self._engine.expected_seconds(request)
         load = seconds * max(1, endpoint.weight(request))
         self.work[endpoint.pool] = self.work.get(endpoint.pool, 0.0) + load
         self.longest[endpoint.pool] = max(self.longest.get(endpoint.pool, 0.0), seconds)

@@ -1,4 +1,4 @@
-"""Files that go to the API: checked before anything is queued, read and encoded off the loop."""
+"""Bodies of requests and the files in them: checked before anything is queued, encoded off the loop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["check_media", "encode"]
 
 
 async def check_media(request: Request, scope: LoopScope) -> None:
-    """Look at the files and bytes of a request, off the loop, before anything is queued or paid.
+    """Check the files and bytes of a request, off the loop, before anything is queued or paid.
 
     Raises:
         RequestInvalid: A file is missing, of another form, too small or too large.
@@ -41,8 +41,8 @@ async def check_media(request: Request, scope: LoopScope) -> None:
 
 
 def _judge_all(items: list[tuple[str, Media, Limits]]) -> list[Problem]:
-    found = ((path, _judge(media, limits)) for path, media, limits in items)
-    return [Problem(path, text) for path, text in found if text is not None]
+    judged = ((path, _judge(media, limits)) for path, media, limits in items)
+    return [Problem(path, wrong) for path, wrong in judged if wrong is not None]
 
 
 def _judge(media: Media, limits: Limits) -> str | None:
@@ -62,40 +62,47 @@ def _reason(error: Exception) -> str:
 
 
 async def encode(
-    request: Request, more: Mapping[str, Any], scope: LoopScope, digests: Mapping[Media, str] | None = None
+    request: Request, extra: Mapping[str, Any], scope: LoopScope, digests: Mapping[Media, str] | None = None
 ) -> bytes:
     """Return the body of a create: the request, its files in Base64, and what the call adds.
 
     Args:
         request: What to make.
-        more: What the call adds.
-        scope: Whose loop to keep free.
-        digests: SHA-256 in hexadecimal of files that must still be what they were.
+        extra: Fields that the call adds to the request's own.
+        scope: The loop to keep free.
+        digests: SHA-256, in hexadecimal, of files that must still have the same content.
 
     Raises:
         RequestInvalid: A file cannot be read any more, or has changed.
     """
     if not has_files(request):
-        return _encode(request, more, {})
-    return await scope.enter().run_in_executor(None, _encode, request, more, digests or {})
+        return _encode(request, extra, {})
+    return await scope.enter().run_in_executor(None, _encode, request, extra, digests or {})
 
 
-def _encode(request: Request, more: Mapping[str, Any], digests: Mapping[Media, str]) -> bytes:
-    body = getattr(request, "body", None)  # a RawTask carries its own
-
-    def text(media: Media) -> str:
+def _encode(request: Request, extra: Mapping[str, Any], digests: Mapping[Media, str]) -> bytes:
+    def wire_text(media: Media) -> str:
         if media.url is not None:
             return media.url
-        try:
-            data = (media.data or b"") if media.path is None else Path(media.path).read_bytes()
-        except OSError as error:
-            wrong = f"cannot read {media.path!r}: {_reason(error)}"
-        else:
-            if media not in digests or hashlib.sha256(data).hexdigest() == digests[media]:
-                return base64.b64encode(data).decode()
-            wrong = f"{media.path!r} has changed since it was read; as it is now it is another request"
-        name = next(path for path, other, _ in media_fields(request) if other is media)
-        raise RequestInvalid(type(request).__name__, [Problem(name, wrong)])
+        content = _content(media, digests.get(media))
+        if isinstance(content, bytes):
+            return base64.b64encode(content).decode()
+        field = next(path for path, other, _ in media_fields(request) if other is media)
+        raise RequestInvalid(type(request).__name__, [Problem(field, content)])
 
-    fields = {**body, **request.extra} if isinstance(body, dict) else to_wire(request, text)
-    return msgspec.json.encode({**fields, **more})
+    body = getattr(request, "body", None)  # a RawTask carries its own
+    fields = {**body, **request.extra} if isinstance(body, dict) else to_wire(request, wire_text)
+    return msgspec.json.encode({**fields, **extra})
+
+
+def _content(media: Media, digest: str | None) -> bytes | str:
+    """Return the bytes of a file, or in words why they cannot be sent."""
+    if media.path is None:
+        return media.data or b""
+    try:
+        data = Path(media.path).read_bytes()
+    except OSError as error:
+        return f"cannot read {media.path!r}: {_reason(error)}"
+    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+        return f"{media.path!r} has changed since it was read; as it is now it is another request"
+    return data

@@ -1,123 +1,274 @@
-"""Puts the drivers of one account together, and takes them down."""
+"""Engine: put the drivers of one account together, and take them down."""
 
 from __future__ import annotations
 
-import copy
 import random
 import uuid
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from kling_async.catalog import endpoint_of
+from kling_async.catalog import ACCOUNT_COSTS, endpoint_of
 from kling_async.core.durations import Durations
 from kling_async.core.queries import QueryForms
 from kling_async.core.schedule import Schedule
+from kling_async.core.verdict import Got, Missing
 from kling_async.errors import ClientClosed
 from kling_async.events import Hooks
+from kling_async.http.retry import not_found
 from kling_async.http.transport import Transport
 from kling_async.orchestrator.bodies import check_media
 from kling_async.orchestrator.limiter import Limiter
+from kling_async.orchestrator.lookup import Lookup
 from kling_async.orchestrator.packs import PackReader
 from kling_async.orchestrator.poller import Poller
 from kling_async.orchestrator.recovery import Recovery
-from kling_async.orchestrator.submission import Submission, check_order
+from kling_async.orchestrator.results import answer_of
+from kling_async.orchestrator.submission import CreateSpec, Submission, check_options
 from kling_async.orchestrator.submitter import Submitter
 from kling_async.runtime.loop import GRACE, DownloadSlots, LoopScope
 from kling_async.wire.checks import check
 from kling_async.wire.endpoints import check_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Unpack
 
+    from kling_async.core.pool_sizes import Pack
     from kling_async.events import Event
     from kling_async.http.auth import Signer
     from kling_async.http.sessions import Sessions
-    from kling_async.options import Polling, Retry, Timeouts
+    from kling_async.options import Polling, Retry, Settings, SubmitOptions, Timeouts
+    from kling_async.orchestrator.submission import EarlierAttempt, SubmissionHooks
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Engine"]
+__all__ = ["Drivers", "Engine", "Pollers"]
+
+_USUAL_LENGTH: Final = 5
+"""Seconds of video that the usual time of an endpoint, its ``median``, is about."""
 
 
-class Engine:
-    """What clients that share slots share; `derived` ones differ in how they ask, retry and time out."""
+class Drivers:
+    """The drivers of one account: made once, and shared by all clients that share its slots."""
 
     def __init__(
         self,
         signer: Signer,
         base_url: str,
+        settings: Settings,
         *,
         sessions: Callable[[LoopScope], Sessions],
         headers: Mapping[str, str] | None,
         limits: Mapping[str, int] | None,
-        polling: Polling,
-        retry: Retry,
-        timeouts: Timeouts,
         queueing: bool,
         max_task_life: float,
         now: Callable[[], float],
         rng: random.Random | None,
         on_event: Callable[[Event], object] | None,
     ) -> None:
-        self.polling, self.retry, self.timeouts = polling, retry, timeouts
         self.account = signer.account
         """Names the key, for what is written down."""
         self.rng = random.Random() if rng is None else rng  # noqa: S311 - jitter, not secrets
-        self.scope = LoopScope(now)
-        self.hooks = Hooks(on_event, self.scope.time)
-        self.sessions = sessions(self.scope)
-        self.download_slots = DownloadSlots(self.scope)
+        self.scope = scope = LoopScope(now)
+        self.hooks = Hooks(on_event, scope.time)
+        self.sessions = sessions(scope)
+        self.download_slots = DownloadSlots(scope)
         self.transport = Transport(self.sessions, signer, base_url, headers, hooks=self.hooks)
-        self.limiter = Limiter(
-            self.scope, self.hooks, self.rng, limits=limits, life=max_task_life, gate=queueing
-        )
-        self.recovery = Recovery(self.scope, self.transport, self.limiter, self.rng)
-        self.creates = Submitter(
-            self.scope,
+        self.limiter = Limiter(scope, self.hooks, self.rng, limits=limits, life=max_task_life, gate=queueing)
+        self.recovery = Recovery(scope, self.limiter, Lookup(self.transport, self.rng))
+        self.packs = PackReader(scope, self.limiter, partial(_read_packs, self.transport, settings.timeouts))
+        self.submitter = Submitter(
+            scope,
             self.hooks,
             self.transport,
             self.limiter,
             self.recovery,
+            self.packs,
             self.rng,
             queueing=queueing,
         )
-        self.packs = PackReader(self.scope, self.transport, self.limiter, timeouts)
-        self.creates.on_out_of_units = self.packs.again
         self.durations = Durations()
-        self.forms = QueryForms(batch_ids=not signer.renewable)  # /tasks wants an API key
-        self.pollers: dict[Polling, Poller] = {}
-        self.poller = self._poller_for(polling)
+        self.pollers = Pollers(self, settings.timeouts)
 
-    def _poller_for(self, polling: Polling) -> Poller:
-        """Return the poller of these settings: one each, however many clients use them."""
-        poller = self.pollers.get(polling)
+    async def close(self) -> None:
+        """End everything; what waits gets `ClientClosed`, creates in flight get a few seconds."""
+        if self.scope.closed:
+            return
+        self.scope.closed = True
+        for driver in (self.limiter, self.packs, self.recovery):
+            driver.stop_timers()
+        self.limiter.fail_queued(ClientClosed("the client was closed while this queued; nothing was sent"))
+        for poller in self.pollers:
+            poller.silence()
+            poller.fail_all(ClientClosed("the client was closed; the task runs on, attach() to it later"))
+        with anyio.move_on_after(GRACE + 1, shield=True):
+            await self.scope.close()
+            await self.sessions.close()
+
+
+class Pollers:
+    """The pollers of one account: one for each `Polling` in use, however many clients use it."""
+
+    def __init__(self, drivers: Drivers, timeouts: Timeouts) -> None:
+        self._drivers = drivers
+        self._timeouts = timeouts
+        self._forms = QueryForms(batch_ids=drivers.transport.unified)  # /tasks wants an API key
+        self._pollers: dict[Polling, Poller] = {}
+
+    def __iter__(self) -> Iterator[Poller]:
+        """All pollers in use."""
+        return iter(self._pollers.values())
+
+    def obtain(self, polling: Polling, retry: Retry) -> Poller:
+        """Return the poller of these settings, made when first asked for."""
+        poller = self._pollers.get(polling)
         if poller is None:
-            schedule = partial(Schedule, polling, self.retry, self.durations, self.forms, self.rng)
-            poller = Poller(
-                self.scope, self.hooks, self.transport, self.limiter, schedule, self.rng, self.timeouts
+            drivers = self._drivers
+            schedule = partial(Schedule, polling, retry, drivers.durations, self._forms, drivers.rng)
+            poller = self._pollers[polling] = Poller(
+                drivers.scope,
+                drivers.hooks,
+                drivers.transport,
+                drivers.limiter,
+                schedule,
+                drivers.rng,
+                self._timeouts,
+                drivers.recovery,
             )
-            poller.find_ticket = self.recovery.claim
-            self.pollers[polling] = poller
         return poller
+
+
+class Engine:
+    """The drivers of an account as one client uses them, with its own settings. Cheap to make.
+
+    Args:
+        drivers: Shared with other clients.
+        settings: Of this client.
+        poller: Looks after its tasks.
+    """
+
+    __slots__ = ("_drivers", "poller", "settings")
+
+    def __init__(self, drivers: Drivers, settings: Settings, poller: Poller | None = None) -> None:
+        self._drivers = drivers
+        self.settings = settings
+        self.poller = drivers.pollers.obtain(settings.polling, settings.retry) if poller is None else poller
+
+    def with_settings(self, settings: Settings) -> Engine:
+        """Return an engine over the same drivers with other settings."""
+        poller = self._drivers.pollers.obtain(settings.polling, self.settings.retry)
+        return Engine(self._drivers, settings, poller)
+
+    def looking_after(self, poller: Poller) -> Engine:
+        """Return this engine with the poller that looks after a task already: it must have only one."""
+        return self if poller is self.poller else Engine(self._drivers, self.settings, poller)
+
+    async def close(self) -> None:
+        """End everything, for all clients that share the drivers."""
+        await self._drivers.close()
+
+    # -- its parts
+
+    @property
+    def retry(self) -> Retry:
+        """How often to repeat what is harmless to repeat."""
+        return self.settings.retry
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long one exchange may take."""
+        return self.settings.timeouts
+
+    @property
+    def account(self) -> str:
+        """Names the key, for what is written down."""
+        return self._drivers.account
+
+    @property
+    def rng(self) -> random.Random:
+        """Source of jitter."""
+        return self._drivers.rng
+
+    @property
+    def scope(self) -> LoopScope:
+        """The loop and the clocks."""
+        return self._drivers.scope
+
+    @property
+    def hooks(self) -> Hooks:
+        """Takes events and counts."""
+        return self._drivers.hooks
+
+    @property
+    def sessions(self) -> Sessions:
+        """The HTTP sessions."""
+        return self._drivers.sessions
+
+    @property
+    def download_slots(self) -> DownloadSlots:
+        """The bound on simultaneous downloads."""
+        return self._drivers.download_slots
+
+    @property
+    def transport(self) -> Transport:
+        """Sends requests to the API."""
+        return self._drivers.transport
+
+    @property
+    def limiter(self) -> Limiter:
+        """The slots."""
+        return self._drivers.limiter
+
+    @property
+    def packs(self) -> PackReader:
+        """Keeps the sizes of the pools in step with the account's packs."""
+        return self._drivers.packs
+
+    @property
+    def submitter(self) -> Submitter:
+        """Runs creates."""
+        return self._drivers.submitter
+
+    @property
+    def recovery(self) -> Recovery:
+        """Creates of unknown fate."""
+        return self._drivers.recovery
+
+    @property
+    def pollers(self) -> Pollers:
+        """All pollers of the account."""
+        return self._drivers.pollers
+
+    # -- submits
+
+    def expected_seconds(self, request: TaskRequest[Any]) -> float:
+        """Return how long the task of a request may take: as learned, else by its endpoint and length."""
+        endpoint = endpoint_of(request)
+        law = self._drivers.durations.law((endpoint.name, endpoint.kind(request)), endpoint.median)
+        length = getattr(request, "duration", None)
+        longer = length / _USUAL_LENGTH if isinstance(length, int) and length > 0 and not law.known else 1.0
+        return law.quantile(0.5) * longer
 
     async def new_submission(
         self,
         request: TaskRequest[Any],
         *,
-        external_task_id: str | None = None,
-        callback_url: str | None = None,
         generated: bool | None = None,
-        **order: Any,
+        checked: bool = False,
+        hooks: SubmissionHooks | None = None,
+        earlier: EarlierAttempt | None = None,
+        **options: Unpack[SubmitOptions],
     ) -> Submission:
         """Check a request and make the submission that waits for its slots.
 
         Args:
             request: What to make.
-            external_task_id: The id its create carries; None: a random one.
-            callback_url: Where the vendor posts changes.
-            generated: Whether nobody else can have used that id; None: if it is a random one.
-            **order: ``priority``, ``label``, ``queue_timeout``.
+            generated: Whether nobody else can have used its external id; None: if it is a random one.
+            checked: Whether the request has passed `check` already.
+            hooks: Decisions and notes of a batch.
+            earlier: An attempt of an earlier run, after which to look before anything is sent.
+            **options: As for ``client.submit``.
 
         Raises:
             RequestInvalid: The request cannot be right; nothing was sent.
@@ -125,56 +276,35 @@ class Engine:
         self.scope.enter()
         if isinstance(request, type):
             raise TypeError(f"submit() takes a request, not its type: {request.__name__}(...)")
-        check_order(**order)
+        check_options(options)
         endpoint = endpoint_of(request)
-        check(request)
+        if not checked:
+            check(request)
         await check_media(request, self.scope)
-        if external_task_id is None:
-            name, ours = str(uuid.uuid4()), True
-        else:
-            name, ours = check_id(external_task_id, "external_task_id"), False
+        given = options.get("external_task_id")
+        name = str(uuid.uuid4()) if given is None else check_id(given, "external_task_id")
         self.packs.start(endpoint.pool)
         return Submission(
-            request,
-            endpoint,
-            name,
+            CreateSpec(
+                request,
+                endpoint,
+                name,
+                generated=given is None if generated is None else generated,
+                callback_url=options.get("callback_url"),
+            ),
             self.poller,
-            callback_url=callback_url,
-            generated=ours if generated is None else generated,
-            retry=self.retry,
-            timeouts=self.timeouts,
-            **order,
+            self.settings,
+            hooks=hooks,
+            earlier=earlier,
+            priority=options.get("priority", 0),
+            label=options.get("label", ""),
+            queue_timeout=options.get("queue_timeout"),
         )
 
-    def derived(self, polling: Polling | None, retry: Retry | None, timeouts: Timeouts | None) -> Engine:
-        """Return an engine over the same slots and sessions with other settings."""
-        other = copy.copy(self)
-        other.retry = retry or self.retry
-        other.timeouts = timeouts or self.timeouts
-        other.polling = polling or self.polling
-        other.poller = self._poller_for(other.polling)
-        return other
 
-    def looking_after(self, poller: Poller) -> Engine:
-        """Return this engine with the poller that already looks after a task: it must have only one."""
-        if poller is self.poller:
-            return self
-        other = copy.copy(self)
-        other.poller = poller
-        return other
-
-    async def close(self) -> None:
-        """End everything; what waits gets `ClientClosed`, creates in flight get a few seconds."""
-        if self.scope.closed:
-            return
-        self.scope.closed = True
-        self.limiter.silence()
-        self.packs.silence()
-        self.recovery.silence()
-        self.creates.fail_queued(ClientClosed("the client was closed while this queued; nothing was sent"))
-        for poller in self.pollers.values():
-            poller.silence()
-            poller.fail_all(ClientClosed("the client was closed; the task runs on, attach() to it later"))
-        with anyio.move_on_after(GRACE + 1, shield=True):
-            await self.scope.close()
-            await self.sessions.close()
+async def _read_packs(transport: Transport, timeouts: Timeouts, query: Mapping[str, str]) -> Iterable[Pack]:
+    """Ask for the account's packs once: the next reading comes soon enough by itself."""
+    verdict = await transport.read("GET", ACCOUNT_COSTS.path, params=query, timeouts=timeouts)
+    if isinstance(verdict, Got):
+        return answer_of(ACCOUNT_COSTS, verdict).packs
+    raise not_found(verdict, "") if isinstance(verdict, Missing) else verdict.error

@@ -1,37 +1,104 @@
-"""Drives the pools: admits what `core.admission` says, keeps its timers, tells who queues.
+"""Limiter: drive the pools. Admit what `core.admission` decides, keep its timers, log what changes.
 
-This is the ledger of slots as the rest sees it, and all calls go through these few methods, so that a ledger
+All that the rest of the client does with slots goes through these few methods, so that a ledger of slots
 shared between processes can stand in their place later.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from kling_async.core.admission import Pool, Ticket
 from kling_async.core.pool_sizes import DEFAULTS, POOLS
-from kling_async.errors import ConfigurationError, KlingError, Problem, RequestInvalid
+from kling_async.core.queue import Phase
+from kling_async.errors import ClientClosed, ConfigurationError, KlingError, Problem, RequestInvalid
 from kling_async.events import facts
 from kling_async.runtime.loop import Timer
 from kling_async.wire.checks import warn_once
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from kling_async.events import Hooks
+    from kling_async.core.admission import LimitSource
+    from kling_async.events import Hooks, Subject
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["Limiter"]
+__all__ = ["ContentionListener", "Limiter", "SlotClaimant"]
 
 log = logging.getLogger("kling_async.orchestrator")
 
 _MOMENT: Final = 0.05
+"""Seconds until others move up after a ticket left. When a loop ends it cancels every submit in turn; without
+this pause each of them would start the next create in a loop that is about to close."""
+
+
+class SlotClaimant(Protocol):
+    """Whoever entered the queue with a ticket, and is told what becomes of it."""
+
+    @property
+    def subject(self) -> Subject:
+        """The create that the ticket is for."""
+        ...
+
+    def admitted(self) -> None:
+        """Send the create: its slots are taken."""
+
+    def purged(self, error: KlingError) -> None:
+        """Fail with that error: the ticket was taken out of the queue for good."""
+
+
+class ContentionListener(Protocol):
+    """A part of the client that acts on submits waiting for the slots of a pool."""
+
+    def on_contention(self, pool: str, contended: bool) -> None:
+        """Note that submits began to wait for slots of this pool, or that none does any more."""
+
+
+class _DrivenPool:
+    """A pool, its timer, and what was last said about it."""
+
+    def __init__(self, pool: Pool, timer: Timer) -> None:
+        self.pool = pool
+        self.timer = timer
+        self.contended = False
+        """What listeners were last told."""
+        self._logged = self._state
+
+    @property
+    def _state(self) -> tuple[int, LimitSource, bool]:
+        return self.pool.limit, self.pool.source, self.pool.closed is not None
+
+    def log_changes(self) -> None:
+        """Log what has changed of the pool as such since the last call, whatever changed it."""
+        if self._state == self._logged:
+            return
+        (limit, source, closed), self._logged = self._logged, self._state
+        pool, known = self.pool, facts(pool=self.pool.name)
+        if pool.closed is not None and not closed:
+            log.info("pool %s is closed: %s", pool.name, pool.closed, extra=known)
+        elif pool.closed is None and closed:
+            log.info("pool %s is open again", pool.name, extra=known)
+        if self._state[:2] != (limit, source):
+            text = "the limit of pool %s is %d (%s), it was %d (%s)"
+            log.info(text, pool.name, pool.limit, pool.source, limit, source, extra=known)
 
 
 class Limiter:
-    """The slots of one account, as this process sees them."""
+    """The slots of one account, as this process sees them.
+
+    Args:
+        scope: The client's loop and clock.
+        hooks: Takes the event ``slot_expired``.
+        rng: Source of jitter.
+        limits: Sizes of pools that the caller knows.
+        life: Seconds after which a held slot stops counting.
+        gate: False: count only, let every create through at once.
+
+    Raises:
+        ConfigurationError: A limit is not a whole number above 0.
+    """
 
     def __init__(
         self,
@@ -46,135 +113,180 @@ class Limiter:
         self._scope = scope
         self._hooks = hooks
         self._rng = rng
+        self._limits = _checked(limits or {})
         self._life = life
         self._gate = gate
-        self._limits = dict(limits or {})
-        for name in self._limits.keys() - POOLS:  # a `RawTask` may name a pool of its own
-            warn_once(f"limits[{name!r}] is none of the pools known here: {', '.join(POOLS)}")
-        for name, limit in self._limits.items():
-            if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-                raise ConfigurationError(f"limits[{name!r}] is {limit!r}; use a whole number above 0")
-        self._pools: dict[str, Pool] = {}
-        self._alarms: dict[str, Timer] = {}
-        self._noted: dict[str, tuple[int, str, bool]] = {}
-        """What the log last said of each pool: limit, source, whether it is closed."""
-        self.on_admit: Callable[[Ticket], None] = lambda _: None
-        self.on_purged: Callable[[Ticket, KlingError], None] = lambda _, __: None
-        self.on_crowd: list[Callable[[str, bool], None]] = []
-        """Told whether anybody queues for a pool, whenever that may have changed."""
-        scope.on_loop_replaced.append(self._moved)
+        self._driven: dict[str, _DrivenPool] = {}
+        self._claimants: dict[Ticket, SlotClaimant] = {}
+        """Of the tickets that queue or whose create is not settled."""
+        self._holders: dict[Ticket, Subject] = {}
+        """The tasks that hold slots: whom the event of an expired slot is about."""
+        self._listeners: list[ContentionListener] = []
+        scope.subscribe(self)
 
-    def pool(self, name: str) -> Pool:
-        """Return a pool, made when first asked for."""
-        pool = self._pools.get(name)
-        if pool is None:
-            limit, source = self._limits.get(name), "caller"
-            if limit is None:
-                limit, source = DEFAULTS.get(name, 1), "default"
-            pool = Pool(name, limit, source=source, life=self._life, gate=self._gate)
-            self._pools[name] = pool
-            self._noted[name] = limit, source, False
-            self._alarms[name] = Timer(self._scope, lambda now: self._pump(pool, now))
-        return pool
+    def subscribe(self, listener: ContentionListener) -> None:
+        """Tell a listener whenever submits begin or cease to wait for a pool; of those that do, at once."""
+        self._listeners.append(listener)
+        for name, driven in self._driven.items():
+            if driven.contended:
+                listener.on_contention(name, True)
 
     @property
     def pools(self) -> Mapping[str, Pool]:
         """All pools used so far."""
-        return self._pools
+        return {name: driven.pool for name, driven in self._driven.items()}
 
-    def enter(self, name: str, ticket: Ticket) -> None:
-        """Queue for slots; ``on_admit`` is called when they are taken, perhaps at once.
+    def pool(self, name: str) -> Pool:
+        """Return a pool, made when first asked for."""
+        return self._drive(name).pool
+
+    def _drive(self, name: str) -> _DrivenPool:
+        driven = self._driven.get(name)
+        if driven is None:
+            source: LimitSource = "caller" if name in self._limits else "default"
+            limit = self._limits.get(name, DEFAULTS.get(name, 1))
+            pool = Pool(name, limit, source=source, life=self._life, gate=self._gate)
+            timer = Timer(self._scope, lambda now: self._admit_due(self._driven[name], now))
+            driven = self._driven[name] = _DrivenPool(pool, timer)
+        return driven
+
+    # -- the queue
+
+    def enter(self, name: str, ticket: Ticket, claimant: SlotClaimant) -> None:
+        """Queue for slots of a pool; the claimant is told when they are taken, perhaps at once.
 
         Raises:
             KlingError: The pool is closed: the error that closed it.
             RequestInvalid: The pool can never hold that many.
         """
-        pool = self.pool(name)
+        driven = self._drive(name)
+        pool = driven.pool
         if not pool.fits_ever(ticket.weight):
             raise too_heavy(pool, ticket)
         error = pool.enter(ticket, self._scope.time())
         if error is not None:
             raise error.again()
+        self._claimants[ticket] = claimant
         if pool.queued == 1 or pool.is_next(ticket):  # else it changes nothing for anybody
-            self._pump(pool)
+            self._admit_due(driven)
 
-    def leave(self, name: str, ticket: Ticket) -> None:
-        """Queue no longer.
+    def leave(self, ticket: Ticket) -> None:
+        """Leave the queue; those behind move up a moment later."""
+        driven = self._driven[ticket.pool]
+        driven.pool.leave(ticket)
+        self._forget(ticket)
+        driven.timer.advance(self._scope.time() + _MOMENT)
 
-        Those behind are let forward a moment later: if everybody is being cancelled because the loop ends,
-        nothing new must be started in it.
+    def fail_queued(self, error: KlingError) -> None:
+        """Purge all that queues, in all pools."""
+        for driven in self._driven.values():
+            waiting = sorted(driven.pool.waiting, key=lambda ticket: ticket.sequence)
+            for ticket in waiting:
+                driven.pool.leave(ticket)
+            self._purge(waiting, error)
+
+    def oldest_wait(self) -> float:
+        """Return the seconds since the ticket entered that waits longest; 0 if none does."""
+        oldest = [ticket for pool in self.pools.values() if (ticket := pool.oldest()) is not None]
+        now = self._scope.time()
+        return max((now - ticket.entered for ticket in oldest), default=0.0)
+
+    # -- answers to creates
+
+    def accepted(self, ticket: Ticket, holder: Subject) -> None:
+        """Note that a create made a task, which holds its slots from now on."""
+        driven = self._driven[ticket.pool]
+        driven.pool.accepted(ticket, self._scope.time())
+        self.held_by(ticket, holder)
+        self._admit_due(driven)
+
+    def refused(self, ticket: Ticket, *, drop: bool) -> None:
+        """Put a create that the full account refused (1303) back in its place, or drop it."""
+        driven = self._driven[ticket.pool]
+        returned = driven.pool.refused(ticket, self._scope.time(), self._rng.random(), drop=drop)
+        self._returned(driven, ticket, returned=returned, drop=drop)
+
+    def requeue(self, ticket: Ticket, after: float, *, drop: bool, opens: bool) -> None:
+        """Put a create that surely made nothing back in its place; its pool waits ``after`` seconds."""
+        driven = self._driven[ticket.pool]
+        returned = driven.pool.requeue(ticket, self._scope.time(), after, drop=drop, opens=opens)
+        self._returned(driven, ticket, returned=returned, drop=drop)
+
+    def _returned(self, driven: _DrivenPool, ticket: Ticket, *, returned: bool, drop: bool) -> None:
+        """Let go of a ticket that did not return to the queue: dropped, or its pool has closed or shrunk."""
+        pool = driven.pool
+        if drop:
+            self._forget(ticket)
+        elif not returned:
+            self._purge([ticket], too_heavy(pool, ticket) if pool.closed is None else pool.closed)
+        self._admit_due(driven)
+
+    def free(self, ticket: Ticket, *, opens: bool = True) -> None:
+        """Free the slots of a create that surely made nothing and is not sent again.
+
+        Args:
+            ticket: Its ticket.
+            opens: The vendor did answer, so a half-open pool opens.
         """
-        self.pool(name).leave(ticket)
-        self._alarms[name].advance(self._scope.time() + _MOMENT)
+        if ticket.phase is not Phase.SENT:
+            self.release(ticket)
+            return
+        driven = self._driven[ticket.pool]
+        driven.pool.withdrawn(ticket, opens=opens)
+        self._forget(ticket)
+        self._admit_due(driven)
 
-    def accepted(self, name: str, ticket: Ticket) -> None:
-        """The create made a task, which now holds the slots."""
-        pool = self.pool(name)
-        pool.accepted(ticket, self._scope.time())
-        self._pump(pool)
+    def unknown(self, ticket: Ticket) -> None:
+        """Keep the slots of a create whose fate is unknown."""
+        driven = self._driven[ticket.pool]
+        driven.pool.unknown(ticket, self._scope.time())
+        driven.timer.advance(self._scope.time() + _MOMENT)
 
-    def refused(self, name: str, ticket: Ticket, *, drop: bool) -> None:
-        """1303: the ticket is back in its place, unless dropped or the pool no longer takes it."""
-        pool = self.pool(name)
-        returned = pool.refused(ticket, self._scope.time(), self._rng.random(), drop=drop)
-        self._returned(pool, ticket, returned or drop)
+    def resume(self, ticket: Ticket) -> bool:
+        """Send a create again in the slots it holds: it was looked up; False if it holds none any more."""
+        return self._driven[ticket.pool].pool.resume(ticket, self._scope.time())
 
-    def requeue(self, name: str, ticket: Ticket, after: float, *, drop: bool, opens: bool) -> None:
-        """The create was surely not made: back in its place, the pool waits ``after`` seconds."""
-        pool = self.pool(name)
-        returned = pool.requeue(ticket, self._scope.time(), after, drop=drop, opens=opens)
-        self._returned(pool, ticket, returned or drop)
+    # -- tasks that run
 
-    def _returned(self, pool: Pool, ticket: Ticket, returned: bool) -> None:
-        """Fail what came back to a pool that has closed or shrunk meanwhile; go on."""
-        if not returned:
-            self.on_purged(ticket, too_heavy(pool, ticket) if pool.closed is None else pool.closed.again())
-        self._pump(pool)
-
-    def withdrawn(self, name: str, ticket: Ticket, *, opens: bool = True) -> None:
-        """The create was refused for its own sake."""
-        pool = self.pool(name)
-        pool.withdrawn(ticket, opens=opens)
-        self._pump(pool)
-
-    def unknown(self, name: str, ticket: Ticket) -> None:
-        """The create's fate is unknown: its slots stay held."""
-        self.pool(name).unknown(ticket, self._scope.time())
-        self._alarms[name].advance(self._scope.time() + _MOMENT)
-
-    def resume(self, name: str, ticket: Ticket) -> bool:
-        """A create whose fate was looked up is sent again in the slots it holds; False if it has none."""
-        return self.pool(name).resume(ticket, self._scope.time())
-
-    def occupy(self, name: str, weight: int, age: float, owner: object) -> Ticket:
-        """A running task that was not created here holds slots too."""
-        ticket = Ticket(weight, owner=owner)
-        pool = self.pool(name)
-        pool.occupy(ticket, self._scope.time(), age)
-        self._pump(pool)
+    def occupy(self, name: str, weight: int, age: float, holder: Subject) -> Ticket:
+        """Take slots for a running task that was not created here."""
+        driven = self._drive(name)
+        ticket = Ticket(weight)
+        driven.pool.occupy(ticket, self._scope.time(), age)
+        self.held_by(ticket, holder)
+        self._admit_due(driven)
         return ticket
 
-    def release(self, name: str, ticket: Ticket) -> None:
-        """The task was seen ended, or given up: its slots are free."""
-        pool = self.pool(name)
-        if pool.release(ticket, self._scope.time()):
-            self._pump(pool)
+    def held_by(self, ticket: Ticket, holder: Subject) -> None:
+        """Note whose slots a ticket holds, should they expire; its create is settled."""
+        self._claimants.pop(ticket, None)
+        if ticket.phase is Phase.HELD:
+            self._holders[ticket] = holder
 
-    def resize(self, name: str, limit: int, source: str) -> None:
+    def release(self, ticket: Ticket) -> None:
+        """Free the slots of a task that was seen ended, or is given up; harmless to repeat."""
+        driven = self._driven[ticket.pool]
+        self._forget(ticket)
+        if driven.pool.release(ticket, self._scope.time()):
+            self._admit_due(driven)
+
+    # -- the pools themselves
+
+    def resize(self, name: str, limit: int, source: LimitSource) -> None:
         """Take what the packs say; a caller's limit stays, a guess does not undo what was learned."""
-        pool = self.pool(name)
+        driven = self._drive(name)
+        pool = driven.pool
         if pool.source == "caller" or (source == "default" and pool.source == "learned"):
             return
         for ticket in pool.resize(limit, source):
-            self.on_purged(ticket, too_heavy(pool, ticket))
-        self._pump(pool)
+            self._purge([ticket], too_heavy(pool, ticket))
+        self._admit_due(driven)
 
     def close(self, error: KlingError, name: str | None = None) -> None:
         """Close one pool, or all: what queues there fails with that error."""
-        for pool in [self.pool(name)] if name else list(self._pools.values()):
-            for ticket in pool.close(error, self._scope.time()):
-                self.on_purged(ticket, error.again())
-            self._pump(pool)
+        for driven in [self._drive(name)] if name else list(self._driven.values()):
+            self._purge(driven.pool.close(error, self._scope.time()), error)
+            self._admit_due(driven)
 
     def reopen(self, name: str | None = None) -> None:
         """Let creates through again at once.
@@ -182,55 +294,70 @@ class Limiter:
         Raises:
             ConfigurationError: No such pool was used.
         """
-        if name is not None and name not in self._pools:
-            raise ConfigurationError(f"no pool {name!r} in use; there are {', '.join(self._pools) or 'none'}")
-        for pool in [self.pool(name)] if name else list(self._pools.values()):
-            pool.reopen()
-            self._pump(pool)
+        if name is not None and name not in self._driven:
+            in_use = ", ".join(self._driven) or "none"
+            raise ConfigurationError(f"no pool {name!r} in use; there are {in_use}")
+        for driven in [self._drive(name)] if name else list(self._driven.values()):
+            driven.pool.reopen()
+            self._admit_due(driven)
 
-    def silence(self) -> None:
+    def stop_timers(self) -> None:
         """Set no more timers: the client is closed."""
-        for alarm in self._alarms.values():
-            alarm.clear()
+        for driven in self._driven.values():
+            driven.timer.clear()
 
-    def _pump(self, pool: Pool, now: float | None = None) -> None:
+    def on_loop_replaced(self) -> None:
+        """Purge what queued in the loop that ended; what is held stays held."""
+        for driven in self._driven.values():
+            driven.timer.clear()
+        self.fail_queued(ClientClosed("the event loop ended while this queued; nothing was sent"))
+        for driven in self._driven.values():
+            self._admit_due(driven)
+
+    # -- driving
+
+    def _admit_due(self, driven: _DrivenPool, now: float | None = None) -> None:
+        """Do all that is due in a pool, and set its timer for what is next."""
         if self._scope.closed:
             return
         now = self._scope.time() if now is None else now
-        self._note(pool)
+        pool = driven.pool
+        driven.log_changes()
         for ticket in pool.expire(now):
-            detail = f"not seen ended in {pool.life:g} s, its slots count no longer"
-            self._hooks.emit("slot_expired", ticket.owner, detail=detail)
+            self._expired(pool, ticket)
         for ticket in pool.admit(now):
-            self.on_admit(ticket)
-        self._alarms[pool.name].set(pool.next_time())
-        for listener in self.on_crowd:
-            listener(pool.name, pool.queued > 0)
+            self._claimants[ticket].admitted()
+        driven.timer.set(pool.next_time())
+        contended = pool.queued > 0
+        if contended != driven.contended:
+            driven.contended = contended
+            for listener in self._listeners:
+                listener.on_contention(pool.name, contended)
 
-    def _note(self, pool: Pool) -> None:
-        """Log what has changed of the pool as such, whatever changed it."""
-        limit, source, closed = self._noted[pool.name]
-        state = pool.limit, pool.source, pool.closed is not None
-        if state == (limit, source, closed):
-            return
-        self._noted[pool.name] = state
-        known = facts(pool=pool.name)
-        if pool.closed is not None and not closed:
-            log.info("pool %s is closed: %s", pool.name, pool.closed, extra=known)
-        elif pool.closed is None and closed:
-            log.info("pool %s is open again", pool.name, extra=known)
-        if state[:2] != (limit, source):
-            text = "the limit of pool %s is %d (%s), it was %d (%s)"
-            log.info(text, pool.name, pool.limit, pool.source, limit, source, extra=known)
+    def _expired(self, pool: Pool, ticket: Ticket) -> None:
+        holder = self._holders.get(ticket)
+        about = self._claimants[ticket].subject if holder is None else holder
+        self._forget(ticket)
+        detail = f"not seen ended in {pool.slots.life:g} s, its slots count no longer"
+        self._hooks.emit("slot_expired", about, detail=detail)
 
-    def _moved(self) -> None:
-        """The loop was replaced: its timers are gone, and so are those who queued in it."""
-        for name, pool in self._pools.items():
-            self._alarms[name].clear()
-            for ticket in pool.tickets():
-                if ticket.queued:
-                    pool.leave(ticket)
-            self._pump(pool)
+    def _purge(self, tickets: Iterable[Ticket], error: KlingError) -> None:
+        """Tell those who were taken out of the queue; each gets an error of its own."""
+        for ticket in tickets:
+            self._claimants.pop(ticket).purged(error.again())
+
+    def _forget(self, ticket: Ticket) -> None:
+        self._claimants.pop(ticket, None)
+        self._holders.pop(ticket, None)
+
+
+def _checked(limits: Mapping[str, int]) -> dict[str, int]:
+    for name in limits.keys() - POOLS:  # a `RawTask` may name a pool of its own
+        warn_once(f"limits[{name!r}] is none of the pools known here: {', '.join(POOLS)}")
+    for name, limit in limits.items():
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+            raise ConfigurationError(f"limits[{name!r}] is {limit!r}; use a whole number above 0")
+    return dict(limits)
 
 
 def too_heavy(pool: Pool, ticket: Ticket) -> RequestInvalid:

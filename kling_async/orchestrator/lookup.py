@@ -1,4 +1,4 @@
-"""Looks a task up by the external id its create carried: the three ways an endpoint may give."""
+"""Lookup: find a task by the external id its create carried, in the way its endpoint gives."""
 
 from __future__ import annotations
 
@@ -22,51 +22,55 @@ if TYPE_CHECKING:
 __all__ = ["Lookup"]
 
 _MARGIN: Final = 24 * 3600.0
-"""Seconds that a task in the list must be older than the create to end the search: clocks differ, at most
-by a day."""
+"""Seconds by which a task in the list must be older than the create to end the search: the vendor's clock and
+ours may differ, by a day at most."""
 _PAGES_MAX: Final = 20
-"""Pages of a list to look through: more tasks than an account makes while one create is in doubt."""
+"""Pages of a list to look through: 10,000 tasks, more than an account makes while one create is in doubt."""
 
 
 class Lookup:
-    """One look for one task."""
+    """Looks for the tasks of creates whose answer was lost."""
 
-    def __init__(
-        self,
-        transport: Transport,
-        create: Submission,
-        rng: random.Random,
-    ) -> None:
+    def __init__(self, transport: Transport, rng: random.Random) -> None:
         self._transport = transport
-        self._create = create
-        self._endpoint = create.endpoint
-        self._name = create.external_task_id
         self._rng = rng
 
-    async def run(self, *, since: float) -> tuple[TaskRecord, Answer] | None:
+    async def find(self, submission: Submission) -> tuple[TaskRecord, Answer] | None:
         """Look once, until there is an answer; None: there is no such task.
-
-        Args:
-            since: When its create was first sent, seconds since 1970.
 
         Raises:
             KlingError: No answer came.
         """
+        return await _Look(self._transport, submission, self._rng).run()
+
+
+class _Look:
+    """One look for one task."""
+
+    def __init__(self, transport: Transport, submission: Submission, rng: random.Random) -> None:
+        self._transport = transport
+        self._submission = submission
+        self._endpoint = submission.endpoint
+        self._name = submission.external_task_id
+        self._rng = rng
+
+    async def run(self) -> tuple[TaskRecord, Answer] | None:
         if self._endpoint.lookup == "path":
             return await self._by_path()
         if self._transport.unified and (got := await self._by_id()) is not None:
             found, answer = got
             return None if found is None else (found, answer)
-        return await self._by_list(since)
+        return await self._by_list()
 
     async def _read(self, path: str, params: Mapping[str, str] | None = None) -> Got:
         async def once() -> ReadVerdict:
-            create, timeouts = self._create, self._create.timeouts
+            timeouts = settings.timeouts
             return await self._transport.read(
-                "GET", path, params=params, timeouts=timeouts, kind="lookup", about=(create,)
+                "GET", path, params=params, timeouts=timeouts, kind="lookup", about=(self._submission,)
             )
 
-        return await read_patiently(once, retry=self._create.retry, rng=self._rng)
+        settings = self._submission.settings
+        return await read_patiently(once, retry=settings.retry, rng=self._rng)
 
     async def _by_path(self) -> tuple[TaskRecord, Answer] | None:
         try:
@@ -76,7 +80,7 @@ class Lookup:
         return record_of(self._endpoint, got), got.answer
 
     async def _by_id(self) -> tuple[TaskRecord | None, Answer] | None:
-        """Ask ``/tasks``, which leaves out what it does not know; None: it does not work here."""
+        """Ask ``/tasks``, which leaves out what it does not know; None: this account has no use of it."""
         try:
             got = await self._read("/tasks", {"external_task_ids": self._name})
             records = decode_unified(got.data).values()
@@ -84,8 +88,9 @@ class Lookup:
             return None
         return self._pick(records), got.answer
 
-    async def _by_list(self, since: float) -> tuple[TaskRecord, Answer] | None:
-        """Leaf through the list, newest first, down to tasks that are surely older."""
+    async def _by_list(self) -> tuple[TaskRecord, Answer] | None:
+        """Go through the list, newest first, down to tasks that are surely older than the create."""
+        since = self._submission.attempts.first_sent
         for page in range(1, _PAGES_MAX + 1):
             query = {"pageNum": str(page), "pageSize": str(PAGE_SIZE_MAX)}
             got = await self._read(self._endpoint.path, query)
@@ -102,7 +107,8 @@ class Lookup:
             return decode_list(self._endpoint.name, got.data)
         except msgspec.DecodeError as error:
             reason = f"the list cannot be read: {error}"
-        raise BadResponse(reason, http_status=got.answer.http_status, request_id=got.answer.request_id)
+            answer = got.answer
+            raise BadResponse(reason, http_status=answer.http_status, request_id=answer.request_id) from None
 
     def _pick(self, records: Iterable[TaskRecord]) -> TaskRecord | None:
         found = next((r for r in records if r.external_task_id == self._name), None)

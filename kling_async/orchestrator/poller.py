@@ -8,7 +8,7 @@ gives up cancels nothing, and without any waiter no new question is asked. What 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -53,6 +53,14 @@ _LATE: Final = 0.99
 """Share of tasks of a kind that end before one counts as late."""
 
 
+class UnresolvedCreates(Protocol):
+    """Creates of unknown fate, which hold slots (`kling_async.orchestrator.recovery.Recovery`)."""
+
+    def claim(self, external_task_id: str | None, /) -> Ticket | None:
+        """Give up the ticket of the create whose task was found; None: there is no such create."""
+        ...
+
+
 class Poller:
     """All tasks that a client looks after."""
 
@@ -65,6 +73,7 @@ class Poller:
         schedule: Callable[[], Schedule],
         rng: random.Random,
         timeouts: Timeouts,
+        unresolved: UnresolvedCreates,
     ) -> None:
         self._scope = scope
         self._hooks = hooks
@@ -79,10 +88,9 @@ class Poller:
         self._alarm = Timer(scope, self._pump)
         self._reported: set[str] = set()
         self._strikes: dict[tuple[str, str], int] = {}
-        self.find_ticket: Callable[[str | None], Ticket | None] = lambda _: None
-        """Gives up the slots of a create of unknown fate whose task was found."""
-        limiter.on_crowd.append(self._crowd)
-        scope.on_loop_replaced.append(self._moved)
+        self._unresolved = unresolved
+        limiter.subscribe(self)
+        scope.subscribe(self)
 
     def __iter__(self) -> Iterator[TrackedTask]:
         """All tasks not seen ended."""
@@ -332,9 +340,9 @@ class Poller:
     def _found(self, live: TrackedTask, record: TaskRecord, state: TaskState) -> None:
         """An attached task was seen for the first time: if it runs, it holds slots."""
         if live.ticket is None:
-            live.ticket = self.find_ticket(record.external_task_id)
+            live.ticket = self._unresolved.claim(record.external_task_id)
             if live.ticket is not None:
-                live.ticket.owner = live
+                self._limiter.held_by(live.ticket, live)
         if self.known.seen(live) and live.ticket is None and state is TaskState.RUNNING:
             weight = live.endpoint.weight(live.request) if live.request is not None else 1
             live.ticket = self._limiter.occupy(live.endpoint.pool, weight, self._age(record), live)
@@ -352,11 +360,12 @@ class Poller:
         self._schedule.remove(live)
         self.known.over(live)
 
-    def _crowd(self, pool: str, crowded: bool) -> None:
+    def on_contention(self, pool: str, crowded: bool) -> None:
+        """Ask about the tasks of a pool that submits wait for."""
         if self._schedule.crowd(pool, crowded):
             self._pump(self._scope.time())
 
-    def _moved(self) -> None:
+    def on_loop_replaced(self) -> None:
         """The loop was replaced: those who waited in it are gone, the tasks are not."""
         self._alarm.clear()
         self._schedule = self._new_schedule()

@@ -1,12 +1,14 @@
-"""One submit on its way from the queue to the vendor, as plain state that the drivers share."""
+"""Submission: one submit on its way from the queue to the vendor, as plain state that the drivers share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import enum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from kling_async.core.admission import Phase, Ticket
+from kling_async.core.lifecycle import Lifecycle
+from kling_async.core.queue import Ticket
 from kling_async.errors import (
     APIError,
     KlingError,
@@ -16,41 +18,196 @@ from kling_async.errors import (
     TaskTimeout,
     TransportError,
 )
+from kling_async.options import SubmitOptions
 from kling_async.runtime.loop import is_pending
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
-    from kling_async.options import Retry, Timeouts
-    from kling_async.orchestrator.poller import Poller
+    from kling_async.core.lifecycle import Moves
+    from kling_async.options import Settings
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.wire.endpoints import Endpoint
     from kling_async.wire.media import Media
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Submission", "Unresolved", "Withdrawn", "check_order"]
+__all__ = [
+    "EVIDENCE_MOVES",
+    "SUBMISSION_MOVES",
+    "CreateSpec",
+    "EarlierAttempt",
+    "Evidence",
+    "Submission",
+    "SubmissionHooks",
+    "SubmissionState",
+    "TaskWatcher",
+    "Unresolved",
+    "Withdrawn",
+    "check_options",
+]
 
 
-class Withdrawn(KlingError):
-    """`Submission.allowed` says that it is not to be sent after all."""
+# -- where a submission stands
 
 
-def check_order(priority: object = 0, label: object = "", queue_timeout: object = None) -> None:
-    """Refuse what cannot be ordered with the rest: one odd priority would stop the queue for everybody.
+class SubmissionState(enum.Enum):
+    """Where one submit is on its way."""
 
-    Raises:
-        RequestInvalid: With every wrong argument.
-    """
-    wrong: list[Problem] = []
-    if not isinstance(priority, int):
-        wrong.append(Problem("priority", f"must be a whole number, not {type(priority).__name__}"))
-    if not isinstance(label, str):
-        wrong.append(Problem("label", f"must be a text, not {type(label).__name__}"))
-    if queue_timeout is not None and not (isinstance(queue_timeout, int | float) and queue_timeout >= 0):
-        wrong.append(Problem("queue_timeout", f"must be a number of seconds, not {queue_timeout!r:.40}"))
-    if wrong:
-        raise RequestInvalid("submit", wrong)
+    NEW = "new"  # checked, and not in the queue yet
+    QUEUED = "queued"  # waits for slots; not on its way
+    PREPARING = "preparing"  # has its slots; its body is made, its sending written down
+    SENDING = "sending"  # its bytes may be on the wire
+    LOOKING_UP = "looking up"  # an answer was lost; its task is looked for, its slots stay held
+    UNRESOLVED = "unresolved"  # nobody knows; its caller was told, and later looks go on
+    ACCEPTED = "accepted"  # its task exists
+    REFUSED = "refused"  # ended without a task, with an error
+    WITHDRAWN = "withdrawn"  # taken back by its own side: its caller left, or its time in the queue was over
+
+
+_S: Final = SubmissionState
+_ENDS: Final = frozenset({_S.REFUSED, _S.WITHDRAWN})
+
+SUBMISSION_MOVES: Final[Moves[SubmissionState]] = {
+    _S.NEW: frozenset({_S.QUEUED}),
+    _S.QUEUED: _ENDS | {_S.PREPARING},
+    _S.PREPARING: _ENDS | {_S.SENDING, _S.LOOKING_UP, _S.UNRESOLVED},
+    _S.SENDING: _ENDS | {_S.ACCEPTED, _S.QUEUED, _S.LOOKING_UP, _S.UNRESOLVED},
+    _S.LOOKING_UP: _ENDS | {_S.ACCEPTED, _S.QUEUED, _S.PREPARING, _S.UNRESOLVED},
+    _S.UNRESOLVED: _ENDS | {_S.ACCEPTED},
+    _S.ACCEPTED: frozenset(),
+    _S.REFUSED: frozenset(),
+    _S.WITHDRAWN: frozenset(),
+}
+
+_IN_FLIGHT: Final = frozenset({_S.PREPARING, _S.SENDING, _S.LOOKING_UP})
+_HOLD_SLOTS: Final = _IN_FLIGHT | {_S.UNRESOLVED, _S.ACCEPTED}
+
+
+class Evidence(enum.Enum):
+    """What speaks for a task of this submission that nobody has seen."""
+
+    NONE = "none"  # nothing was sent, or all that was sent was surely refused
+    SENT = "sent"  # bytes were sent, and their answer is awaited
+    LOST = "lost"  # an answer was lost: whatever follows, a first task may exist
+    EARLIER = "earlier"  # an earlier run of the program may have sent it
+    ELSEWHERE = "elsewhere"  # an earlier run may have sent it under another key, maybe of another account
+
+
+EVIDENCE_MOVES: Final[Moves[Evidence]] = {
+    Evidence.NONE: frozenset({Evidence.SENT}),
+    Evidence.SENT: frozenset({Evidence.NONE, Evidence.LOST}),
+    Evidence.LOST: frozenset(),
+    Evidence.EARLIER: frozenset({Evidence.LOST}),  # not found, and sent again
+    Evidence.ELSEWHERE: frozenset(),  # to send it here may be to pay for it on two accounts
+}
+
+
+class EarlierAttempt(NamedTuple):
+    """A create that an earlier run of the program may have sent."""
+
+    first_sent: float
+    """When, seconds since 1970."""
+    elsewhere: bool = False
+    """Whether that was under another key."""
+
+
+class Attempts:
+    """What was sent of one create so far, and what may have come of it."""
+
+    __slots__ = ("_life", "body", "count", "first_sent")
+
+    def __init__(self, earlier: EarlierAttempt | None) -> None:
+        start = Evidence.NONE
+        if earlier is not None:
+            start = Evidence.ELSEWHERE if earlier.elsewhere else Evidence.EARLIER
+        self._life = Lifecycle(EVIDENCE_MOVES, start)
+        self.body: bytes | None = None
+        """Encoded once: a repetition sends the same bytes."""
+        self.count = 0
+        """How many are used up, of those that `Retry` allows."""
+        self.first_sent = 0.0 if earlier is None else earlier.first_sent
+        """Wall time of the first attempt that may have made a task."""
+
+    @property
+    def evidence(self) -> Evidence:
+        """What speaks for a task that nobody has seen."""
+        return self._life.state
+
+    @property
+    def sent(self) -> bool:
+        """Whether this run has sent something that was not surely refused."""
+        return self._life.state in (Evidence.SENT, Evidence.LOST)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a refusal may be about a task that this submission made already."""
+        return self._life.state in (Evidence.LOST, Evidence.EARLIER, Evidence.ELSEWHERE)
+
+    def begin(self, now: float) -> None:
+        """Note, before the first byte, that it is sent at that wall time."""
+        self._life.move(Evidence.LOST if self.doubtful else Evidence.SENT)
+        self.first_sent = now
+
+    def lost(self) -> None:
+        """Note that an answer was lost."""
+        if not self.doubtful:
+            self._life.move(Evidence.LOST)
+
+    def refused(self) -> None:
+        """Note that all that was sent was surely refused."""
+        self._life.move(Evidence.NONE)
+
+
+# -- what a submission is made of
+
+
+class CreateSpec(NamedTuple):
+    """What is to be created, where, and under which id."""
+
+    request: TaskRequest[Any]
+    endpoint: Endpoint[Any]
+    external_task_id: str
+    generated: bool
+    """Whether nobody else can have used that id: then whatever carries it is ours."""
+    callback_url: str | None = None
+
+    @property
+    def extra_fields(self) -> dict[str, str]:
+        """What the call adds to the request's own fields."""
+        extra = {"external_task_id": self.external_task_id} if self.endpoint.takes_external_id else {}
+        return {**extra, "callback_url": self.callback_url} if self.callback_url else extra
+
+
+class SubmissionHooks:
+    """Decisions and notes of whoever runs many submissions, as a batch does; these suit a single submit."""
+
+    digests: Mapping[Media, str] | None = None
+    """SHA-256 of files whose content must still be that one when they are read."""
+
+    def may_send(self) -> bool:
+        """Tell, before each attempt, whether it is to be sent at all."""
+        return True
+
+    async def before_send(self) -> None:
+        """Write down that a task may exist from now on; what this raises ends the create unsent.
+
+        Awaited before the first byte, and anew after each `on_refused`.
+        """
+
+    def on_refused(self) -> None:
+        """Note that what was sent was surely refused, and that it queues again."""
+
+
+_NO_HOOKS: Final = SubmissionHooks()
+
+
+class TaskWatcher(Protocol):
+    """Whoever looks after tasks that exist."""
+
+    def watch(self, live: TrackedTask, /) -> TrackedTask:
+        """Look after a task; return the one already looked after, if it is the same."""
+        ...
 
 
 class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,129 +218,183 @@ class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Withdrawn(KlingError):
+    """`SubmissionHooks.may_send` says that the submission is not to be sent after all."""
+
+
+class QueueWait:
+    """How long a submission has waited for slots, may wait, and why it waits still."""
+
+    __slots__ = ("deadline", "reason", "since", "timeout", "timer", "waited")
+
+    def __init__(self, timeout: float | None) -> None:
+        self.timeout = timeout
+        """Seconds that its caller allows; None: as long as it takes."""
+        self.since = 0.0
+        """When it was submitted, by the client's clock."""
+        self.deadline: float | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.waited = 0.0
+        """Seconds from the submit to its latest admission."""
+        self.reason = ""
+        """The last refusal that sent it back to the queue."""
+
+    def start(self, now: float) -> None:
+        """Note the time of the submit."""
+        self.since = now
+        if self.timeout is not None:
+            self.deadline = now + self.timeout
+
+
 class Submission:
-    """One submit on its way from the queue to the vendor."""
+    """One submit on its way from the queue to the vendor.
+
+    Args:
+        create: What is to be created.
+        watcher: Looks after the task, once made.
+        settings: How to retry, and how long to wait for the wire.
+        hooks: Decisions and notes of a batch.
+        earlier: An attempt of an earlier run, after which to look before anything is sent.
+        priority: Higher goes first.
+        label: Within one priority, labels take turns.
+        queue_timeout: Seconds to wait for slots.
+    """
 
     __slots__ = (
-        "allowed",
-        "before",
-        "body",
-        "callback_url",
-        "deadline",
-        "digests",
-        "doubt",
-        "elsewhere",
-        "endpoint",
-        "external_task_id",
-        "first_sent",
+        "_life",
+        "attempts",
+        "create",
         "future",
-        "generated",
-        "poller",
-        "put_off",
-        "queue_timeout",
-        "reason",
-        "request",
-        "retry",
-        "sent",
-        "since",
+        "hooks",
+        "settings",
         "task_id",
         "ticket",
-        "timeouts",
-        "timer",
-        "tries",
-        "waited",
+        "wait",
+        "watcher",
     )
 
     def __init__(
         self,
-        request: TaskRequest[Any],
-        endpoint: Endpoint[Any],
-        external_task_id: str,
-        poller: Poller,
+        create: CreateSpec,
+        watcher: TaskWatcher,
+        settings: Settings,
         *,
-        callback_url: str | None,
-        generated: bool,
-        retry: Retry,
-        timeouts: Timeouts,
+        hooks: SubmissionHooks | None = None,
+        earlier: EarlierAttempt | None = None,
         priority: int = 0,
         label: str = "",
         queue_timeout: float | None = None,
     ) -> None:
-        self.request = request
-        self.endpoint = endpoint
-        self.external_task_id = external_task_id
-        self.generated = generated
-        """Whether the id is ours: then whatever carries it is ours too."""
-        self.callback_url = callback_url
-        self.poller = poller
-        self.queue_timeout = queue_timeout
-        self.retry = retry
-        self.timeouts = timeouts
-        self.ticket = Ticket(endpoint.weight(request), priority=priority, label=label, owner=self)
+        self.create = create
+        self.watcher = watcher
+        self.settings = settings
+        self.hooks = _NO_HOOKS if hooks is None else hooks
+        self.attempts = Attempts(earlier)
+        self.wait = QueueWait(queue_timeout)
+        self.ticket = Ticket(create.endpoint.weight(create.request), priority=priority, label=label)
         self.future: asyncio.Future[TrackedTask] | None = None
+        """What its caller awaits."""
         self.task_id: str | None = None
-        """The vendor's, once made."""
-        self.since = 0.0
-        """When it was submitted, by the client's clock."""
-        self.waited = 0.0
-        """Seconds from then to its latest admission."""
-        self.deadline: float | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.allowed: Callable[[], bool] | None = None
-        """Asked before each attempt; False: it is not to be sent after all."""
-        self.before: Callable[[], Awaitable[None]] | None = None
-        """Awaited before the first byte, anew after each `put_off`; what it raises ends the create unsent."""
-        self.put_off: Callable[[], None] | None = None
-        """Called when what was sent was surely refused, and it queues again."""
-        self.digests: Mapping[Media, str] | None = None
-        """SHA-256 of files whose content must still be that one when they are read."""
-        self.body: bytes | None = None
-        self.sent = False
-        self.first_sent = 0.0
-        """Wall time of the first attempt."""
-        self.doubt = False
-        """An answer was lost: refusals may be about our own task."""
-        self.elsewhere = False
-        """What may have been sent was sent under another key, maybe of another account."""
-        self.tries = 0
-        self.reason = ""
+        """The vendor's id, once made."""
+        self._life = Lifecycle(SUBMISSION_MOVES, SubmissionState.NEW)
 
     @property
-    def more(self) -> dict[str, str]:
-        """What the call adds to the request's own fields."""
-        more = {"external_task_id": self.external_task_id} if self.endpoint.takes_external_id else {}
-        return {**more, "callback_url": self.callback_url} if self.callback_url else more
+    def endpoint(self) -> Endpoint[Any]:
+        """Where it is to be made."""
+        return self.create.endpoint
 
     @property
-    def left(self) -> bool:
-        """Whether the submitter is gone."""
-        return not is_pending(self.future)
+    def external_task_id(self) -> str:
+        """The id that its create carries."""
+        return self.create.external_task_id
+
+    @property
+    def state(self) -> SubmissionState:
+        """Where it is on its way."""
+        return self._life.state
 
     @property
     def queued(self) -> bool:
         """Whether it waits for slots."""
-        return self.ticket.queued
+        return self._life.state is SubmissionState.QUEUED
 
     @property
-    def in_doubt(self) -> bool:
-        """Whether a task of it may exist that nobody has seen."""
-        return self.doubt or self.task_id is not None or self.ticket.phase in (Phase.SENT, Phase.HELD)
+    def in_flight(self) -> bool:
+        """Whether it has its slots and is not settled."""
+        return self._life.state in _IN_FLIGHT
 
-    def fail(self, error: KlingError) -> None:
-        """Raise to the submitter, if it is still there."""
+    @property
+    def holds_slots(self) -> bool:
+        """Whether it was admitted, and has not ended without a task."""
+        return self._life.state in _HOLD_SLOTS
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether its caller has left."""
+        return not is_pending(self.future)
+
+    @property
+    def may_exist(self) -> bool:
+        """Whether a task of it may exist, seen or not."""
+        return self.holds_slots or self.attempts.doubtful
+
+    def move(self, to: SubmissionState) -> None:
+        """Go on to another state.
+
+        Raises:
+            IllegalMove: It cannot follow this one; nothing has changed.
+        """
+        self._life.move(to)
+
+    def accept(self, tracked: TrackedTask) -> None:
+        """Hand the task to the caller, if still there."""
+        if self.future is not None and is_pending(self.future):
+            self.future.set_result(tracked)
+
+    def refuse(self, error: KlingError) -> None:
+        """End without a task, with this error."""
+        self.move(SubmissionState.REFUSED)
+        self.tell(error)
+
+    def withdraw(self, error: KlingError | None = None) -> None:
+        """End without a task, taken back by its own side; None: nobody is there to be told."""
+        self.move(SubmissionState.WITHDRAWN)
+        if error is not None:
+            self.tell(error)
+
+    def tell(self, error: KlingError) -> None:
+        """Raise an error to the caller, if still there."""
         if self.future is not None and is_pending(self.future):
             if isinstance(error, TransportError | APIError):
                 error.external_task_id = self.external_task_id
             self.future.set_exception(error)
-            self.future.exception()  # seen: a submitter that is being cancelled will not look
+            self.future.exception()  # marks it as retrieved: a caller that is being cancelled will not look
 
     def out_of_time(self, timeout: float) -> TaskTimeout | QueueTimeout:
         """Return the error for a caller who waited long enough, by how far this has come."""
-        if self.ticket.phase in (Phase.SENT, Phase.HELD):
+        if self.holds_slots:
             return TaskTimeout("", self.external_task_id, timeout)
-        return QueueTimeout(self.external_task_id, timeout, self.reason)
+        return QueueTimeout(self.external_task_id, timeout, self.wait.reason)
 
-    def succeed(self, live: TrackedTask) -> None:
-        """Hand the task to the submitter, if it is still there."""
-        if self.future is not None and is_pending(self.future):
-            self.future.set_result(live)
+
+def check_options(options: SubmitOptions) -> None:
+    """Check the options that order a submit among the rest: one odd priority would stop the whole queue.
+
+    Raises:
+        RequestInvalid: With every wrong option.
+        TypeError: There is no such option.
+    """
+    for name in options.keys() - SubmitOptions.__annotations__.keys():
+        raise TypeError(f"submit() got an unexpected keyword argument {name!r}")
+    priority: object = options.get("priority", 0)
+    label: object = options.get("label", "")
+    timeout: object = options.get("queue_timeout")
+    wrong: list[Problem] = []
+    if not isinstance(priority, int):
+        wrong.append(Problem("priority", f"must be a whole number, not {type(priority).__name__}"))
+    if not isinstance(label, str):
+        wrong.append(Problem("label", f"must be a text, not {type(label).__name__}"))
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
+        wrong.append(Problem("queue_timeout", f"must be a number of seconds, not {timeout!r:.40}"))
+    if wrong:
+        raise RequestInvalid("submit", wrong)

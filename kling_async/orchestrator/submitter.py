@@ -1,17 +1,17 @@
-"""Runs creates: each waits its turn for slots, is sent by the client, and is never lost from sight.
+"""Submitter: run creates. Each waits its turn for slots, is sent by the client, and is never lost from sight.
 
-The submitter awaits a future and nothing else, so cancelling it cancels no request on its way: a create that
+The caller awaits a future and nothing else, so cancelling it cancels no request on its way: a create that
 was sent runs to its own end in the client's care. What an answer means is decided by `core.verdict`, whose
-turn it is by `core.admission`; an answer that was lost is `recovery`'s business.
+turn it is by `core.admission`; an answer that was lost is the business of `recovery`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from kling_async.core.admission import Phase
+from kling_async.core.queue import Phase
 from kling_async.core.verdict import Accepted, Again, Full, Lost, Refused, Unknown
 from kling_async.errors import (
     APIError,
@@ -23,25 +23,49 @@ from kling_async.errors import (
     TransportError,
 )
 from kling_async.orchestrator.bodies import encode
-from kling_async.orchestrator.submission import Submission, Unresolved, Withdrawn
+from kling_async.orchestrator.submission import SubmissionState, Withdrawn
 from kling_async.orchestrator.tracked import TrackedTask
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
 
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.events import EventKind, Hooks
     from kling_async.http.transport import Transport
     from kling_async.orchestrator.limiter import Limiter
     from kling_async.orchestrator.recovery import Recovery
+    from kling_async.orchestrator.submission import Submission
+    from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["Submission", "Submitter", "Unresolved"]
+__all__ = ["Submitter", "UnitsListener"]
+
+
+class UnitsListener(Protocol):
+    """Act on a change of the account's units (`kling_async.orchestrator.packs.PackReader`)."""
+
+    def units_changed(self) -> None:
+        """Find out soon what the account has now."""
+
+
+class _Claim:
+    """One submission's claim on slots: what the limiter decides about it comes here."""
+
+    __slots__ = ("_submitter", "subject")
+
+    def __init__(self, submitter: Submitter, submission: Submission) -> None:
+        self._submitter = submitter
+        self.subject = submission
+
+    def admitted(self) -> None:
+        self._submitter.start(self.subject)
+
+    def purged(self, error: KlingError) -> None:
+        self.subject.refuse(error)
 
 
 class Submitter:
-    """All submits of a client that have not become tasks yet."""
+    """All submissions of a client that have not become tasks yet."""
 
     def __init__(
         self,
@@ -50,6 +74,7 @@ class Submitter:
         transport: Transport,
         limiter: Limiter,
         recovery: Recovery,
+        units: UnitsListener,
         rng: random.Random,
         *,
         queueing: bool,
@@ -58,230 +83,222 @@ class Submitter:
         self._hooks = hooks
         self._transport = transport
         self._limiter = limiter
+        self._recovery = recovery
+        self._units = units
         self._rng = rng
         self._queueing = queueing
-        self._flying: set[Submission] = set()
-        self._recovery = recovery
-        self.on_out_of_units: Callable[[], None] = lambda: None
-        limiter.on_admit = lambda ticket: self._send(ticket.owner)
-        limiter.on_purged = lambda ticket, error: ticket.owner.fail(error)
-        recovery.on_found = lambda job, found: self._made(job, found.record)
-        scope.on_loop_replaced.append(self._moved)
+        self._in_flight: set[Submission] = set()
+        scope.subscribe(self)
 
-    async def submit(self, job: Submission) -> TrackedTask:
+    @property
+    def in_flight(self) -> int:
+        """How many creates are on their way, or looked for after their answer was lost."""
+        return len(self._in_flight)
+
+    async def submit(self, submission: Submission) -> TrackedTask:
         """Wait for slots, create, and return the task.
 
         Raises:
             KlingError: It was refused, or its fate is unknown.
         """
-        job.future = self._scope.enter().create_future()
-        if job.queue_timeout is not None:
-            job.deadline = self._scope.time() + job.queue_timeout
-            job.timer = self._scope.call_at(job.deadline, lambda: self._overdue(job))
-        job.since = self._scope.time()
+        submission.future = self._scope.enter().create_future()
+        wait = submission.wait
+        wait.start(self._scope.time())
+        if wait.deadline is not None:
+            wait.timer = self._scope.call_at(wait.deadline, lambda: self._overdue(submission))
+        submission.move(SubmissionState.QUEUED)
         try:
-            self._hooks.emit("queued", job)
+            self._hooks.emit("queued", submission)
             try:
-                self._limiter.enter(job.endpoint.pool, job.ticket)
+                self._limiter.enter(submission.endpoint.pool, submission.ticket, _Claim(self, submission))
             except KlingError as error:  # of a closed pool: it names the create that closed it, not this one
-                job.fail(error)
-            live = await job.future
+                submission.refuse(error)
+            tracked = await submission.future
         except BaseException as error:
             message = error.message if isinstance(error, KlingError) else ""
-            self._hooks.emit("left", job, error=type(error).__name__, detail=message)
+            self._hooks.emit("left", submission, error=type(error).__name__, detail=message)
             raise
         finally:
-            if job.timer is not None:
-                job.timer.cancel()
-            if job.queued:
-                self._limiter.leave(job.endpoint.pool, job.ticket)
-        return live
+            if wait.timer is not None:
+                wait.timer.cancel()
+            if submission.queued:
+                self._limiter.leave(submission.ticket)
+                submission.withdraw()
+        return tracked
 
-    @property
-    def in_flight(self) -> int:
-        """How many are on their way, or being looked for after their answer was lost."""
-        return len(self._flying)
-
-    def oldest_wait(self) -> float:
-        """Return the seconds since the submit of the one that queues longest; 0 if none does."""
-        heads = [ticket for pool in self._limiter.pools.values() if (ticket := pool.oldest()) is not None]
-        now = self._scope.time()
-        return max((now - ticket.owner.since for ticket in heads), default=0.0)
-
-    def unresolved(self) -> list[Unresolved]:
-        """Return the creates whose fate is unknown."""
-        return self._recovery.entries()
-
-    def abandon(self, external_task_id: str) -> bool:
-        """Give one up: its slots are free. False if there is none of that id."""
-        ticket = self._recovery.claim(external_task_id)
-        if ticket is None:
-            return False
-        self._limiter.release(ticket.owner.endpoint.pool, ticket)
-        return True
-
-    def fail_queued(self, error: KlingError) -> None:
-        """Let everybody who queues fail."""
-        for pool in self._limiter.pools.values():
-            for ticket in pool.tickets():
-                if ticket.queued:
-                    ticket.owner.fail(error)
+    def adopt(self, submission: Submission, record: TaskRecord) -> None:
+        """Look after the task of an unresolved create that was found after all."""
+        self._made(submission, record)
 
     # -- one create
 
-    def _send(self, job: Submission) -> None:
-        job.waited = self._scope.time() - job.since
-        self._hooks.emit("admitted", job, waited=job.waited)
-        self._flying.add(job)
-        self._scope.spawn(self._run(job), f"create {job.external_task_id}", lasting=True)
+    def start(self, submission: Submission) -> None:
+        """Send a create whose slots are taken."""
+        wait = submission.wait
+        wait.waited = self._scope.time() - wait.since
+        submission.move(SubmissionState.PREPARING)
+        self._hooks.emit("admitted", submission, waited=wait.waited)
+        self._in_flight.add(submission)
+        self._scope.spawn(self._run(submission), f"create {submission.external_task_id}", lasting=True)
 
-    async def _run(self, job: Submission) -> None:
+    async def _run(self, submission: Submission) -> None:
         try:
-            verdict = await self._recovery.resolve(job, await self._first(job), self._post)
+            first = await self._first(submission)
+            verdict = await self._recovery.resolve(submission, first, self._send)
         except (Withdrawn, JournalError) as error:
-            verdict = Refused(error)  # the caller's own word; what was in doubt before stays so with him
+            verdict = Refused(error)  # the batch's own decision; a doubt of before stays written down there
         except KlingError as error:  # the input files changed, or the loop is gone
-            verdict = Unknown(error) if job.doubt else Refused(error)
+            verdict = Unknown(error) if submission.attempts.doubtful else Refused(error)
         except BaseException as error:
             # cancelled with its loop, or a bug: if anything was sent, the task may exist
-            self._interrupted(job, f"{type(error).__name__} while it was on its way")
+            self._interrupted(submission, f"{type(error).__name__} while it was on its way")
             raise
         finally:
-            self._flying.discard(job)
-        self._conclude(job, verdict)
+            self._in_flight.discard(submission)
+        self._conclude(submission, verdict)
 
-    async def _first(self, job: Submission) -> CreateVerdict:
-        """Send it, unless another run of the program may have: then it is looked for before."""
-        if job.doubt and not job.sent:
+    async def _first(self, submission: Submission) -> CreateVerdict:
+        """Send a create, unless another run of the program may have: then it is looked for before."""
+        attempts = submission.attempts
+        if attempts.doubtful and not attempts.sent:
             return Lost(TransportError("an earlier run may have sent it", sent=True))
-        return await self._post(job)
+        return await self._send(submission)
 
-    async def _post(self, job: Submission) -> CreateVerdict:
-        """Send a create; its body is made once, and a repetition sends the same bytes."""
-        if job.allowed is not None and not job.allowed():
+    async def _send(self, submission: Submission) -> CreateVerdict:
+        """Send a create; its body is encoded once, and a repetition sends the same bytes."""
+        if submission.state is SubmissionState.LOOKING_UP:
+            submission.move(SubmissionState.PREPARING)
+        create, hooks, attempts = submission.create, submission.hooks, submission.attempts
+        if not hooks.may_send():
             raise Withdrawn
-        if job.body is None:
-            job.body = await encode(job.request, job.more, self._scope, job.digests)
-        if not job.sent:
-            if job.before is not None:
-                await job.before()
-            job.sent, job.first_sent = True, self._scope.now()
+        if attempts.body is None:
+            attempts.body = await encode(create.request, create.extra_fields, self._scope, hooks.digests)
+        if not attempts.sent:
+            await hooks.before_send()
+            attempts.begin(self._scope.now())
+        submission.move(SubmissionState.SENDING)
         return await self._transport.create(
-            job.endpoint.path,
-            job.body,
-            endpoint=job.endpoint.name,
-            external_task_id=job.external_task_id,
-            timeouts=job.timeouts,
-            about=(job,),
+            create.endpoint.path,
+            attempts.body,
+            endpoint=create.endpoint.name,
+            external_task_id=create.external_task_id,
+            timeouts=submission.settings.timeouts,
+            about=(submission,),
         )
 
-    def _conclude(self, job: Submission, verdict: Resolved) -> None:
-        pool = job.endpoint.pool
+    # -- its end
+
+    def _conclude(self, submission: Submission, verdict: Resolved) -> None:
         match verdict:
             case Accepted(record):
-                self._made(job, record)
+                self._made(submission, record)
             case Full(error):
-                self._full(job, error)
+                self._refused_by_full(submission, error)
             case Again(error, after):
-                self._again(job, error, after)
+                self._put_off(submission, error, after)
             case Unknown(error):
-                self._unknown(job, str(error))
+                self._unresolved(submission, str(error))
             case Refused(error, closes):
                 if closes:  # first, or what queues next would still be sent
-                    self._limiter.close(error, pool if closes == "pool" else None)
-                self._free(job, opens=job.sent and not closes)
-                job.fail(error)
+                    self._limiter.close(error, submission.endpoint.pool if closes == "pool" else None)
+                self._limiter.free(submission.ticket, opens=submission.attempts.sent and not closes)
+                submission.refuse(error)
                 if isinstance(error, OutOfUnits):
-                    self.on_out_of_units()
+                    self._units.units_changed()
 
-    def _full(self, job: Submission, error: KlingError) -> None:
-        """The account was full (1303): the submit waits again, and nobody sees the error."""
-        self._hooks.emit("refused", job, error=type(error).__name__, detail=error.message)
-        if not self._queueing:
-            self._free(job)
-            job.fail(error)
-            return
-        job.reason = error.message
-        _unsent(job)
-        self._limiter.refused(job.endpoint.pool, job.ticket, drop=job.left)
-        self._requeued(job)
-
-    def _made(self, job: Submission, record: Any) -> None:
-        """Its task exists: by its answer, or found after the answer was lost."""
-        if record.external_task_id is None and job.endpoint.takes_external_id:
-            record = msgspec.structs.replace(record, external_task_id=job.external_task_id)
-        live = TrackedTask(
-            job.endpoint, record.task_id, request=job.request, record=record, ticket=job.ticket
+    def _made(self, submission: Submission, record: TaskRecord) -> None:
+        """Hand over a task that exists: by its answer, or found after the answer was lost."""
+        create = submission.create
+        if record.external_task_id is None and create.endpoint.takes_external_id:
+            record = msgspec.structs.replace(record, external_task_id=create.external_task_id)
+        tracked = TrackedTask(
+            create.endpoint,
+            record.task_id,
+            request=create.request,
+            record=record,
+            ticket=submission.ticket,
         )
-        adopted = job.ticket.phase is not Phase.SENT
-        if not adopted:
-            self._limiter.accepted(job.endpoint.pool, job.ticket)
-        job.task_id = record.task_id
-        kind: EventKind = "adopted" if adopted else "created"
-        self._hooks.emit(kind, job, status=record.status, waited=job.waited)
-        job.ticket.owner = live
-        live = job.poller.watch(live)
-        job.body = None
-        job.succeed(live)
-
-    def _free(self, job: Submission, *, opens: bool = True) -> None:
-        """It made nothing: its slots are free."""
-        if job.ticket.phase is Phase.SENT:
-            self._limiter.withdrawn(job.endpoint.pool, job.ticket, opens=opens)
+        kind: EventKind = "created" if submission.state is SubmissionState.SENDING else "adopted"
+        submission.move(SubmissionState.ACCEPTED)
+        if kind == "created":
+            self._limiter.accepted(submission.ticket, tracked)
         else:
-            self._limiter.release(job.endpoint.pool, job.ticket)
+            self._limiter.held_by(submission.ticket, tracked)
+        submission.task_id = record.task_id
+        self._hooks.emit(kind, submission, status=record.status, waited=submission.wait.waited)
+        submission.attempts.body = None
+        submission.accept(submission.watcher.watch(tracked))
 
-    def _unknown(self, job: Submission, reason: str) -> None:
-        if job.ticket.phase is Phase.SENT:
-            self._limiter.unknown(job.endpoint.pool, job.ticket)
-        self._recovery.keep(job, reason)
+    def _unresolved(self, submission: Submission, reason: str) -> None:
+        if submission.ticket.phase is Phase.SENT:
+            self._limiter.unknown(submission.ticket)
+        self._recovery.keep(submission, reason, self)
 
-    def _again(self, job: Submission, error: KlingError, after: float | None) -> None:
-        job.tries += 1
+    def _refused_by_full(self, submission: Submission, error: KlingError) -> None:
+        """Queue again after the account was full (1303): the caller sees nothing of it."""
+        self._hooks.emit("refused", submission, error=type(error).__name__, detail=error.message)
+        if not self._queueing:
+            self._limiter.free(submission.ticket)
+            submission.refuse(error)
+            return
+        drop = _back_to_queue(submission, error)
+        self._limiter.refused(submission.ticket, drop=drop)
+        self._after_requeue(submission)
+
+    def _put_off(self, submission: Submission, error: KlingError, after: float | None) -> None:
+        """Queue again after an attempt that surely made nothing, as often as `Retry` allows."""
+        attempts, retry = submission.attempts, submission.settings.retry
+        attempts.count += 1
         answered = isinstance(error, APIError)
-        if job.tries >= job.retry.max_tries:
-            self._free(job, opens=answered)
-            job.fail(error)
+        if attempts.count >= retry.max_tries:
+            self._limiter.free(submission.ticket, opens=answered)
+            submission.refuse(error)
             return
-        pause = job.retry.pause(job.tries - 1, self._rng.random()) if after is None else after
-        job.reason = error.message
-        _unsent(job)
-        left = job.left
-        if not left:
+        pause = retry.pause(attempts.count - 1, self._rng.random()) if after is None else after
+        drop = _back_to_queue(submission, error)
+        if not drop:
             detail = f"again in {pause:.1f} s: {error.message}"
-            self._hooks.emit("queued", job, error=type(error).__name__, detail=detail)
-        self._limiter.requeue(job.endpoint.pool, job.ticket, pause, drop=left, opens=answered)
-        self._requeued(job)
+            self._hooks.emit("queued", submission, error=type(error).__name__, detail=detail)
+        self._limiter.requeue(submission.ticket, pause, drop=drop, opens=answered)
+        self._after_requeue(submission)
 
-    def _requeued(self, job: Submission) -> None:
-        """Back in the queue; its time there may be over by now."""
-        if job.deadline is not None and self._scope.time() >= job.deadline:
-            self._overdue(job)
+    def _after_requeue(self, submission: Submission) -> None:
+        """End a submission whose time in the queue was over while its create was on its way."""
+        deadline = submission.wait.deadline
+        if deadline is not None and self._scope.time() >= deadline:
+            self._overdue(submission)
 
-    def _overdue(self, job: Submission) -> None:
-        """The queue timeout ends what queues, never what is on its way."""
-        if not job.queued:
+    def _overdue(self, submission: Submission) -> None:
+        """End what queues after its queue timeout, never what is on its way."""
+        if not submission.queued:
             return
-        self._limiter.leave(job.endpoint.pool, job.ticket)
-        job.fail(QueueTimeout(job.external_task_id, job.queue_timeout or 0.0, job.reason))
+        wait = submission.wait
+        self._limiter.leave(submission.ticket)
+        submission.withdraw(QueueTimeout(submission.external_task_id, wait.timeout or 0.0, wait.reason))
 
-    def _interrupted(self, job: Submission, reason: str) -> None:
-        if job.sent and job.ticket.phase in (Phase.SENT, Phase.HELD):
-            self._unknown(job, reason)
-        elif job.ticket.phase is Phase.SENT:
-            self._limiter.withdrawn(job.endpoint.pool, job.ticket, opens=False)
-            job.fail(ClientClosed("the client or its event loop ended before this was sent"))
+    def _interrupted(self, submission: Submission, reason: str) -> None:
+        """Settle a create whose loop ended, or whose work failed, as far as that can be known."""
+        if not submission.in_flight:
+            return
+        if submission.attempts.sent or submission.state is SubmissionState.LOOKING_UP:
+            self._unresolved(submission, reason)
+        else:
+            self._limiter.free(submission.ticket, opens=False)
+            submission.refuse(ClientClosed("the client or its event loop ended before this was sent"))
 
-    def _moved(self) -> None:
-        """The loop was replaced: what was on its way in it cannot be known any more."""
-        for job in list(self._flying):
-            self._flying.discard(job)
-            self._interrupted(job, "its event loop ended while it was on its way")
+    def on_loop_replaced(self) -> None:
+        """Settle what was on its way in the loop that ended."""
+        for submission in list(self._in_flight):
+            self._in_flight.discard(submission)
+            self._interrupted(submission, "its event loop ended while it was on its way")
 
 
-def _unsent(job: Submission) -> None:
-    """All that was sent was surely refused: until the next attempt nothing of it can exist."""
-    if not job.doubt:
-        job.sent = False
-        if job.put_off is not None:
-            job.put_off()
+def _back_to_queue(submission: Submission, error: KlingError) -> bool:
+    """Note that a refused create is to queue again; return whether to drop it: its caller has left."""
+    submission.wait.reason = error.message
+    if not submission.attempts.doubtful:
+        submission.attempts.refused()
+        submission.hooks.on_refused()
+    abandoned = submission.abandoned  # a batch that is stopped cancels its submit in `on_refused`
+    submission.move(SubmissionState.WITHDRAWN if abandoned else SubmissionState.QUEUED)
+    return abandoned

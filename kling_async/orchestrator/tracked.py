@@ -158,14 +158,14 @@ class TaskRegistry:
         self._release(old)
         old.ticket, new.ticket = new.ticket, None
         if old.ticket is not None:
-            old.ticket.owner = old
+            self._limiter.held_by(old.ticket, old)
         for name in (new.task_id, new.external_task_id):
             if name:
                 self._watched[new.endpoint.path, name] = old
 
     def _release(self, live: TrackedTask) -> None:
         if live.ticket is not None:
-            self._limiter.release(live.endpoint.pool, live.ticket)
+            self._limiter.release(live.ticket)
             live.ticket = None
 
 

@@ -38,16 +38,37 @@ class Desk:
         )
         self.admitted: list[Ticket] = []
         self.purged: list[tuple[Ticket, KlingError]] = []
-        self.crowds: list[tuple[str, bool]] = []
-        self.limiter.on_admit = self.admitted.append
-        self.limiter.on_purged = lambda ticket, error: self.purged.append((ticket, error))
-        self.limiter.on_crowd.append(lambda pool, crowded: self.crowds.append((pool, crowded)))
+        self.contention: list[tuple[str, bool]] = []
+        self.limiter.subscribe(self)
         self.scope.enter()
+
+    def on_contention(self, pool: str, contended: bool) -> None:
+        self.contention.append((pool, contended))
 
     def enter(self, weight: int = 1, pool: str = "video") -> Ticket:
         ticket = Ticket(weight)
-        self.limiter.enter(pool, ticket)
+        self.limiter.enter(pool, ticket, Claim(self, ticket))
         return ticket
+
+    def accepted(self, ticket: Ticket, name: str = "mine") -> None:
+        """The create of a ticket made a task."""
+        task = TrackedTask(endpoint_of(v1.TextToVideo), name, named=True)
+        self.limiter.accepted(ticket, task)
+
+
+class Claim:
+    """Writes down what the limiter says of a ticket."""
+
+    def __init__(self, desk: Desk, ticket: Ticket) -> None:
+        self._desk = desk
+        self._ticket = ticket
+        self.subject = TrackedTask(endpoint_of(v1.TextToVideo), "create", named=True)
+
+    def admitted(self) -> None:
+        self._desk.admitted.append(self._ticket)
+
+    def purged(self, error: KlingError) -> None:
+        self._desk.purged.append((self._ticket, error))
 
 
 async def test_defaults_until_somebody_tells() -> None:
@@ -75,9 +96,9 @@ async def test_a_guess_does_not_undo_what_was_learned() -> None:
     desk = Desk()
     tickets = [desk.enter() for _ in range(6)]
     for ticket in tickets[:5]:
-        desk.limiter.accepted("video", ticket)
+        desk.accepted(ticket)
     assert desk.admitted == tickets  # the sixth is a probe beyond the default
-    desk.limiter.accepted("video", tickets[5])
+    desk.accepted(tickets[5])
     desk.limiter.resize("video", 1, "default")
     pool = desk.limiter.pool("video")
     assert (pool.limit, pool.source) == (6, "learned")
@@ -88,17 +109,17 @@ async def test_admitted_as_soon_as_there_is_room() -> None:
     desk = Desk({"video": 1})
     first, second = desk.enter(), desk.enter()
     assert desk.admitted == [first]
-    desk.limiter.accepted("video", first)
-    desk.limiter.release("video", first)
+    desk.accepted(first)
+    desk.limiter.release(first)
     assert desk.admitted == [first, second]
-    desk.limiter.release("video", first)  # a second time it is nothing
+    desk.limiter.release(first)  # a second time it is nothing
 
 
 async def test_a_refused_ticket_is_sent_again_by_the_clock() -> None:
     """Nobody has to call: the timer probes after the pause."""
     desk = Desk({"video": 1})
     ticket = desk.enter()
-    desk.limiter.refused("video", ticket, drop=False)
+    desk.limiter.refused(ticket, drop=False)
     assert desk.admitted == [ticket]
     await asyncio.sleep(0.9)
     assert desk.admitted == [ticket]
@@ -111,7 +132,7 @@ async def test_leaving_lets_the_next_one_forward_a_moment_later() -> None:
     desk = Desk({"image": 9})
     held = desk.enter(5, "image")
     heavy, light = desk.enter(9, "image"), desk.enter(2, "image")
-    desk.limiter.leave("image", heavy)
+    desk.limiter.leave(heavy)
     await settle()
     assert desk.admitted == [held]
     await asyncio.sleep(0.1)
@@ -122,16 +143,16 @@ async def test_requeue_withdrawn_unknown_occupy() -> None:
     """Each frees or keeps what it should, and the queue moves on."""
     desk = Desk({"video": 2})
     tickets = [desk.enter() for _ in range(4)]
-    desk.limiter.requeue("video", tickets[0], 3.0, drop=False, opens=True)
+    desk.limiter.requeue(tickets[0], 3.0, drop=False, opens=True)
     assert desk.admitted == tickets[:2]
     await asyncio.sleep(3.1)
     assert desk.admitted == [*tickets[:2], tickets[0]]
-    desk.limiter.withdrawn("video", tickets[0])
+    desk.limiter.free(tickets[0])
     assert desk.admitted[-1] is tickets[2]
-    desk.limiter.unknown("video", tickets[2])
+    desk.limiter.unknown(tickets[2])
     await asyncio.sleep(1)
     assert desk.limiter.pool("video").held == 2 and tickets[3].phase is Phase.QUEUED
-    found = desk.limiter.occupy("video", 1, 10.0, None)
+    found = desk.limiter.occupy("video", 1, 10.0, Claim(desk, tickets[0]).subject)
     assert desk.limiter.pool("video").held == 3 and found.phase is Phase.HELD
 
 
@@ -144,7 +165,7 @@ async def test_a_limit_that_shrinks_fails_what_can_never_fit() -> None:
     assert [t for t, _ in desk.purged] == [heavy] and isinstance(desk.purged[0][1], RequestInvalid)
     with pytest.raises(RequestInvalid, match="has 4 in all"):
         desk.enter(5, "image")
-    desk.limiter.withdrawn("image", held)
+    desk.limiter.free(held)
     assert desk.admitted == [held, light]
 
 
@@ -171,34 +192,36 @@ async def test_expired_slots_are_told() -> None:
     """Rule 1: after max_task_life, by the timer, with an event that names the create."""
     desk = Desk(life=50)
     ticket = desk.enter()
-    ticket.owner = TrackedTask(endpoint_of(v1.TextToVideo), "mine", named=True)
-    desk.limiter.accepted("video", ticket)
+    desk.accepted(ticket, "mine")
     await asyncio.sleep(51)
     (event,) = desk.events.events
     assert (event.kind, event.external_task_id, event.pool) == ("slot_expired", "mine", "video")
     assert desk.limiter.pool("video").held == 0
 
 
-async def test_crowds_are_told() -> None:
-    """Who asks about tasks learns whether somebody queues for their slots."""
+async def test_contention_is_told_when_it_changes() -> None:
+    """Whoever asks about tasks learns whether submits wait for their slots; a late listener learns it too."""
     desk = Desk({"video": 1})
     desk.enter()
-    assert desk.crowds[-1] == ("video", False)
-    ticket = desk.enter()
-    assert desk.crowds[-1] == ("video", True)
-    desk.limiter.leave("video", ticket)
+    assert desk.contention == []
+    waiting = desk.enter(), desk.enter()
+    assert desk.contention == [("video", True)]
+    desk.limiter.subscribe(desk)
+    assert desk.contention == [("video", True)] * 2
+    for ticket in waiting:
+        desk.limiter.leave(ticket)
     await asyncio.sleep(0.1)
-    assert desk.crowds[-1] == ("video", False)
+    assert desk.contention[2:] == [("video", False)] * 2, "once for each subscription"
 
 
 async def test_silent_once_the_client_is_closed() -> None:
     """No timer, nothing admitted."""
     desk = Desk({"video": 1})
     ticket = desk.enter()
-    desk.limiter.refused("video", ticket, drop=False)
-    desk.limiter.silence()
+    desk.limiter.refused(ticket, drop=False)
+    desk.limiter.stop_timers()
     desk.scope.closed = True
-    desk.limiter.release("video", ticket)
+    desk.limiter.release(ticket)
     await asyncio.sleep(100)
     assert desk.admitted == [ticket]
     with pytest.raises(ClientClosed):
@@ -220,7 +243,7 @@ def test_a_new_loop_finds_the_slots_but_not_the_queue() -> None:
         desk = Desk({"video": 1}, life=100)
         desks.append(desk)
         held = desk.enter()
-        desk.limiter.accepted("video", held)
+        desk.accepted(held)
         desk.enter()
 
     async def second() -> None:

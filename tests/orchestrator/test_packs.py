@@ -138,7 +138,7 @@ async def test_closing_ends_the_reading() -> None:
         await client.submit(clip())
         await settle()
         await client.aclose()
-        client._engine.packs.again()
+        client._engine.packs.units_changed()
         asked = len(emu.ledger.costs)
         await asyncio.sleep(3000)
         assert len(emu.ledger.costs) == asked

@@ -1,34 +1,58 @@
-"""orchestrator/submits.py: jobs and handles out of what callers ask for; what a batch needs of a job."""
+"""Submissions of a batch: hooks, attempts of earlier runs; and handles made from requests."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kling_async import Client, ConfigurationError, v1
+from kling_async.orchestrator.submission import EarlierAttempt, SubmissionHooks
 from kling_async.tasks import attach
 from tests.support import clip, pair, still, until
+
+if TYPE_CHECKING:
+    from kling_async.testing import Emulator
 
 pytestmark = pytest.mark.anyio
 
 
-async def submit(client: Client, request: Any, name: str, **job: Any) -> str:
+async def submit(client: Client, request: Any, name: str, **more: Any) -> str:
     """Submit as another run of the same program would; the task's id."""
-    made = await client._engine.new_submission(request, external_task_id=name, generated=True)
-    for field, value in job.items():
-        setattr(made, field, value)
-    return (await client._engine.creates.submit(made)).id
+    submission = await client._engine.new_submission(request, external_task_id=name, generated=True, **more)
+    return (await client._engine.submitter.submit(submission)).id
+
+
+class Notes(SubmissionHooks):
+    """Hooks that write down when they were called."""
+
+    def __init__(self, emu: Emulator) -> None:
+        self._emu = emu
+        self.before: list[int] = []
+        """Creates that the server had seen."""
+        self.refused: list[int] = []
+
+    async def before_send(self) -> None:
+        self.before.append(len(self._emu.ledger.creates))
+
+    def on_refused(self) -> None:
+        self.refused.append(1)
+
+
+class FullDisk(SubmissionHooks):
+    """Hooks that cannot write anything down."""
+
+    async def before_send(self) -> None:
+        raise ConfigurationError("the disk is full")
 
 
 async def test_what_an_earlier_run_may_have_sent_is_looked_for_first() -> None:
     """Found, it is adopted without a create; not found, it is created, once."""
     async with pair(seconds=500) as (emu, client):
         before = await client.submit(clip(), external_task_id="job-1")
-        assert await submit(client, clip(), "job-1", doubt=True) == before.id
+        assert await submit(client, clip(), "job-1", earlier=EarlierAttempt(0.0)) == before.id
         assert len(emu.ledger.creates) == 1
-        assert await submit(client, clip(), "job-2", doubt=True) in emu.tasks
+        assert await submit(client, clip(), "job-2", earlier=EarlierAttempt(0.0)) in emu.tasks
         assert [row.external_task_id for row in emu.ledger.creates] == ["job-1", "job-2"]
         assert client.account.limits()["video"].held == 2
 
@@ -36,24 +60,15 @@ async def test_what_an_earlier_run_may_have_sent_is_looked_for_first() -> None:
 async def test_something_can_be_written_down_before_the_first_byte() -> None:
     """Once while what was sent may exist, anew after it was surely refused; if it fails nothing is sent."""
     async with pair(seconds=500) as (emu, client):
-        heard: list[int] = []
-
-        async def write() -> None:
-            heard.append(len(emu.ledger.creates))
-
-        async def fail() -> None:
-            raise ConfigurationError("the disk is full")
-
+        notes = Notes(emu)
         emu.fault("create", code=1302)
-        put_off: list[int] = []
-        refused = partial(put_off.append, 1)
-        await submit(client, clip(), "job-1", before=write, put_off=refused)
-        assert (heard, put_off, len(emu.ledger.creates)) == ([0, 1], [1], 2)
+        await submit(client, clip(), "job-1", hooks=notes)
+        assert (notes.before, notes.refused, len(emu.ledger.creates)) == ([0, 1], [1], 2)
         emu.fault("create", kind="lost_before")
-        await submit(client, clip(), "job-1b", before=write, put_off=refused)
-        assert (heard, put_off, len(emu.ledger.creates)) == ([0, 1, 2], [1], 4)
+        await submit(client, clip(), "job-1b", hooks=notes)
+        assert (notes.before, notes.refused, len(emu.ledger.creates)) == ([0, 1, 2], [1], 4)
         with pytest.raises(ConfigurationError, match="disk is full"):
-            await submit(client, clip(), "job-2", before=fail)
+            await submit(client, clip(), "job-2", hooks=FullDisk())
         assert len(emu.ledger.creates) == 4
         await until(lambda: client.account.limits()["video"].held == 2)
 
