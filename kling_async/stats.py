@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kling_async.account import PoolState
-from kling_async.events import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,14 +16,68 @@ if TYPE_CHECKING:
 __all__ = ["Stats", "stats_of"]
 
 
-class Stats(Counts, frozen=True, kw_only=True):  # type: ignore[misc] # a copy of the counts may be frozen
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers of a client: what it has done since it was made, and what it is doing now.
 
     Clients that share slots (``with_options``) are counted together. Counts only grow, over event loops too,
     so the difference of two is what happened in between. An `Event` is counted when it is told.
     """
 
-    # -- now, besides the counts
+    # -- submits and creates, since the client was made
+    submitted: int = 0
+    """Submits that passed the checks and began to wait for slots."""
+    admitted: int = 0
+    """Times that a submit got its slots and was sent; again after each refusal."""
+    refused: int = 0
+    """Creates refused by a full account (1303)."""
+    requeued: int = 0
+    """Times that a submit went back to the queue for another reason: too fast (1302), or never sent."""
+    created: int = 0
+    """Tasks made, by the answer of their create."""
+    adopted: int = 0
+    """Tasks made by creates whose answer was lost, and found."""
+    left: dict[str, int] = {}
+    """Submits that ended without a task, by the name of the error they raised: ``PolicyViolation``,
+    ``QueueTimeout``, ``AmbiguousCreate``; ``CancelledError`` where the caller was cancelled, which the
+    ``timeout`` of ``run()`` does too. A create that was on its way then may still make its task."""
+    waited: float = 0.0
+    """Seconds from submit to latest admission, summed over ``created`` and ``adopted``."""
+    waited_max: float = 0.0
+    """The longest of these waits, in seconds."""
+
+    # -- tasks, since the client was made
+    succeeded: int = 0
+    """Tasks seen to succeed, attached ones included; one attached again is seen again."""
+    failed: int = 0
+    """Tasks seen to fail, likewise."""
+    gone: int = 0
+    """Tasks seen once that the vendor then no longer knew."""
+    changed: int = 0
+    """Changes seen of a task, its end included."""
+    slot_expired: int = 0
+    """Tasks and unresolved creates whose slots stopped counting after ``max_task_life``."""
+    downloaded: int = 0
+    """Files stored."""
+    downloaded_bytes: int = 0
+    """Their size."""
+
+    # -- requests to the API, since the client was made; downloads are not among them
+    asked: int = 0
+    """Status queries, each about one task or many; the pages of one list are one query."""
+    requests: dict[str, int] = {}
+    """Requests by what they are for: ``create``; ``one``, ``ids`` and ``list``, the forms of status queries;
+    ``lookup``, the search for a create whose answer was lost; ``other``. All are always there."""
+    retried: int = 0
+    """Requests other than creates that brought nothing to go on with (no answer, 5xx, too fast); most are
+    repeated, as `Retry` says."""
+    unanswered: int = 0
+    """Requests of any kind without an answer of the API's form: unsent, cut, timed out, a gateway's page."""
+    bytes_sent: int = 0
+    """Size of the bodies of requests; headers are not counted."""
+    bytes_received: int = 0
+    """Size of the bodies of whole answers, uncompressed."""
+
+    # -- now
     queued: int = 0
     """Submits that wait for slots, in all pools."""
     oldest_wait: float = 0.0
@@ -35,7 +88,7 @@ class Stats(Counts, frozen=True, kw_only=True):  # type: ignore[misc] # a copy o
     """Tasks looked after and not yet seen ended, attached ones included."""
     unresolved: int = 0
     """Creates of unknown fate; see ``client.unresolved()``."""
-    pools: dict[str, PoolState] = msgspec.field(default_factory=dict)
+    pools: dict[str, PoolState] = {}
     """The slots, as ``client.account.limits()`` shows them."""
 
     @property

@@ -31,8 +31,9 @@ from kling_async.errors import (
     ResultExpired,
     TaskNotFound,
 )
+from kling_async.orchestrator.attempts import EarlierAttempt
 from kling_async.orchestrator.results import result_of
-from kling_async.orchestrator.submission import EarlierAttempt, SubmissionHooks, Withdrawn
+from kling_async.orchestrator.submission import SubmissionHooks, Withdrawn
 from kling_async.tasks import Task, attach
 from kling_async.wire.requests import Result
 

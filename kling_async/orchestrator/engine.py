@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from kling_async.http.auth import Signer
     from kling_async.http.sessions import Sessions
     from kling_async.options import Polling, Retry, Settings, SubmitOptions, Timeouts
-    from kling_async.orchestrator.submission import EarlierAttempt, SubmissionHooks
+    from kling_async.orchestrator.attempts import EarlierAttempt
+    from kling_async.orchestrator.submission import SubmissionHooks
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Drivers", "Engine", "Pollers"]

@@ -360,9 +360,9 @@ class Poller:
         self._schedule.remove(live)
         self.known.over(live)
 
-    def on_contention(self, pool: str, crowded: bool) -> None:
+    def on_contention(self, pool: str, contended: bool) -> None:
         """Ask about the tasks of a pool that submits wait for."""
-        if self._schedule.crowd(pool, crowded):
+        if self._schedule.crowd(pool, contended):
             self._pump(self._scope.time())
 
     def on_loop_replaced(self) -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from kling_async.core.verdict import Accepted, Lost, Refused, Unknown, is_ours
 from kling_async.errors import AmbiguousCreate, ExternalIdTaken, KlingError, TransportError
 from kling_async.events import facts
-from kling_async.orchestrator.submission import Evidence, Submission, SubmissionState, Unresolved
+from kling_async.orchestrator.attempts import Evidence
+from kling_async.orchestrator.submission import Submission, SubmissionState, Unresolved
 from kling_async.runtime.loop import Timer
 
 if TYPE_CHECKING:

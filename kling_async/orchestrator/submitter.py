@@ -227,7 +227,7 @@ class Submitter:
         submission.task_id = record.task_id
         self._hooks.emit(kind, submission, status=record.status, waited=submission.wait.waited)
         submission.attempts.body = None
-        submission.accept(submission.watcher.watch(tracked))
+        submission.hand_over(submission.watcher.watch(tracked))
 
     def _unresolved(self, submission: Submission, reason: str) -> None:
         if submission.ticket.phase is Phase.SENT:

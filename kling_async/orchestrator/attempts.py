@@ -1,0 +1,88 @@
+"""Attempts: what was sent of one create so far, and what that says about a task nobody has seen."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kling_async.core.lifecycle import Lifecycle
+
+if TYPE_CHECKING:
+    from kling_async.core.lifecycle import Moves
+
+__all__ = ["EVIDENCE_MOVES", "Attempts", "EarlierAttempt", "Evidence"]
+
+
+class Evidence(enum.Enum):
+    """What speaks for a task of this submission that nobody has seen."""
+
+    NONE = "none"  # nothing was sent, or all that was sent was surely refused
+    SENT = "sent"  # bytes were sent, and their answer is awaited
+    LOST = "lost"  # an answer was lost: whatever follows, a first task may exist
+    EARLIER = "earlier"  # an earlier run of the program may have sent it
+    ELSEWHERE = "elsewhere"  # an earlier run may have sent it under another key, maybe of another account
+
+
+EVIDENCE_MOVES: Final[Moves[Evidence]] = {
+    Evidence.NONE: frozenset({Evidence.SENT}),
+    Evidence.SENT: frozenset({Evidence.NONE, Evidence.LOST}),
+    Evidence.LOST: frozenset(),
+    Evidence.EARLIER: frozenset({Evidence.LOST}),  # not found, and sent again
+    Evidence.ELSEWHERE: frozenset(),  # to send it here may be to pay for it on two accounts
+}
+
+
+class EarlierAttempt(NamedTuple):
+    """A create that an earlier run of the program may have sent."""
+
+    first_sent: float
+    """When, seconds since 1970."""
+    elsewhere: bool = False
+    """Whether that was under another key."""
+
+
+class Attempts:
+    """What was sent of one create so far, and what may have come of it."""
+
+    __slots__ = ("_life", "body", "count", "first_sent")
+
+    def __init__(self, earlier: EarlierAttempt | None) -> None:
+        start = Evidence.NONE
+        if earlier is not None:
+            start = Evidence.ELSEWHERE if earlier.elsewhere else Evidence.EARLIER
+        self._life = Lifecycle(EVIDENCE_MOVES, start)
+        self.body: bytes | None = None
+        """Encoded once: a repetition sends the same bytes."""
+        self.count = 0
+        """How many are used up, of those that `Retry` allows."""
+        self.first_sent = 0.0 if earlier is None else earlier.first_sent
+        """Wall time of the first attempt that may have made a task."""
+
+    @property
+    def evidence(self) -> Evidence:
+        """What speaks for a task that nobody has seen."""
+        return self._life.state
+
+    @property
+    def sent(self) -> bool:
+        """Whether this run has sent something that was not surely refused."""
+        return self._life.state in (Evidence.SENT, Evidence.LOST)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a refusal may be about a task that this submission made already."""
+        return self._life.state in (Evidence.LOST, Evidence.EARLIER, Evidence.ELSEWHERE)
+
+    def begin(self, now: float) -> None:
+        """Note, before the first byte, that it is sent at that wall time."""
+        self._life.move(Evidence.LOST if self.doubtful else Evidence.SENT)
+        self.first_sent = now
+
+    def lost(self) -> None:
+        """Note that an answer was lost."""
+        if not self.doubtful:
+            self._life.move(Evidence.LOST)
+
+    def refused(self) -> None:
+        """Note that all that was sent was surely refused."""
+        self._life.move(Evidence.NONE)
