@@ -1,4 +1,4 @@
-"""The account behind a client: its packs, its slots, its closed pools."""
+"""Account: packs, slots, closed pools and ledgers of the account behind a client."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Account", "PoolState"]
 
 _PAGE: Final = 500
+"""Entries of a ledger to ask for at a time: the most that the vendor gives."""
 
 
 class PoolState(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,17 +42,17 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     """Who said so: ``caller``, ``packs``, ``learned`` (from 1303) or ``default``."""
     held: int
-    """Slots of our tasks, creates on their way included."""
+    """Slots of this client's tasks, creates on their way included."""
     queued: int
-    """Submits that wait."""
+    """Submits that wait for slots."""
     foreign: int
-    """Slots we believe others hold; only refusals tell, so it may be out of date."""
+    """Slots that others are believed to hold; only refusals (1303) tell, so this may be out of date."""
     closed: KlingError | None
     """Why creates fail at once; None if they do not."""
 
 
 class Account:
-    """``client.account``."""
+    """The account behind a client, as ``client.account``."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -62,7 +63,7 @@ class Account:
         return answer_of(ACCOUNT_COSTS, await read(self._engine, "GET", ACCOUNT_COSTS.path, query))
 
     def limits(self) -> dict[str, PoolState]:
-        """Return the state of every pool used so far, without asking anybody."""
+        """Return the state of every pool used so far; nothing is sent."""
         self._engine.scope.refresh()
         return {
             name: PoolState(
@@ -104,19 +105,19 @@ class Account:
         of: Literal["packs", "balance"] = "packs",
         filters: Sequence[BillingFilter] = (),
     ) -> AsyncIterator[Any]:
-        """Iterate over what tasks have cost, one by one, as the vendor's ledgers have it. Free.
+        """Iterate over the costs of tasks, one by one, as the vendor's ledgers list them. Free.
 
         Args:
-            since: Tasks made from here on; an aware datetime.
-            until: Up to here; default: now.
+            since: Begin with tasks made at this time; an aware datetime.
+            until: End with tasks made at this time; default: now.
             of: ``packs``: units taken from resource packs; ``balance``: money taken from the balance.
             filters: Only those that match all of these.
 
         Raises:
             RequestInvalid: A time without zone, or not in order.
             APIError: The vendor refused it.
-            BadResponse: The vendor said there is more, but not where, or where it had been already; all that
-                was read until then came before.
+            BadResponse: The vendor says that there is more, but names no next page, or one that came before.
+                All entries read until then have been yielded.
         """
         moments = {
             "since": since,
@@ -132,13 +133,20 @@ class Account:
         )
 
     def reopen(self, pool: str | None = None) -> None:
-        """Let creates through again at once: units were bought, the key was mended. None: all pools."""
+        """Let creates through again at once, after units were bought or the key was mended.
+
+        Args:
+            pool: Its name; None: all pools.
+
+        Raises:
+            ConfigurationError: No such pool was used.
+        """
         self._engine.limiter.reopen(pool)
         self._engine.packs.units_changed()
 
 
 class _Ledger(AsyncIterator[Any]):
-    """The entries of a ledger, page after page."""
+    """Iterates over the entries of a ledger, page after page."""
 
     def __init__(self, engine: Engine, first: AccountBillingPackage | AccountBillingBalance) -> None:
         self._engine = engine
@@ -146,7 +154,7 @@ class _Ledger(AsyncIterator[Any]):
         self._page: list[Any] = []
         self._cursors: set[str] = set()
         self._broken = ""
-        """Why there is no next page though there should be."""
+        """Why the next page cannot be asked for, although the vendor says that there is one."""
 
     async def __anext__(self) -> Any:
         while not self._page:
@@ -164,12 +172,12 @@ class _Ledger(AsyncIterator[Any]):
         page: PackageDeductionPage | BalanceDeductionPage,
         kind: type[AccountBillingPackage | AccountBillingBalance],
     ) -> AccountBillingPackage | AccountBillingBalance | None:
-        """Return what asks for the next page; a cursor that came before would lead round for ever."""
+        """Return the request for the next page; a cursor that came before would lead in a circle."""
         cursor = page.next_cursor.strip()
         if not page.has_more:
             return None
         if not cursor:
-            self._broken = "there is more, but no cursor came"
+            self._broken = "the vendor says that there is more, but sent no cursor"
         elif cursor in self._cursors:
             self._broken = f"the cursor {cursor!r:.60} came a second time"
         self._cursors.add(cursor)

@@ -1,4 +1,4 @@
-"""The client: what users hold."""
+"""Client: the face of one account, thin over `kling_async.orchestrator`."""
 
 from __future__ import annotations
 
@@ -44,32 +44,32 @@ R = TypeVar("R")
 
 
 class Client:
-    """A client of one Kling account. One for the life of the process is right; it is cheap to make.
+    """A client of one Kling account. Make one for the life of the process; it is cheap.
 
-    Use it by ``async with``, or bare with ``await client.aclose()`` at the end (notebooks). It may be made
-    outside an event loop and outlive one, but lives in one running loop at a time.
+    Enter it with ``async with``, or use it bare and ``await client.aclose()`` at the end (notebooks). A client
+    may be made outside an event loop and outlive one, but lives in one running loop at a time.
 
     Args:
         api_key: The key from the console. Default: ``KLING_API_KEY``.
-        access_key: With secret_key, the older kind. Default: ``KLING_ACCESS_KEY``.
-        secret_key: Default: ``KLING_SECRET_KEY``.
-        base_url: Where the API is; a path prefix is fine. Default: ``KLING_BASE_URL``, else the host for
+        access_key: The first half of a key pair, the older kind of key. Default: ``KLING_ACCESS_KEY``.
+        secret_key: The other half. Default: ``KLING_SECRET_KEY``.
+        base_url: Address of the API; a path prefix is fine. Default: ``KLING_BASE_URL``, else the host for
             accounts outside China (`kling_async.GLOBAL`; the other one is `kling_async.CHINA`).
-        limits: Slots of a pool, ``{"video": 20}``, where you know better than the account's packs.
+        limits: Slots of each pool, ``{"video": 20}``, where you know better than the account's packs.
         polling: How often to ask about running tasks.
         retry: How often to repeat what is harmless to repeat.
         timeouts: How long one exchange with the server may take.
         queueing: False raises `ConcurrencyExceeded` where the account is full, instead of waiting.
-        session: Your own aiohttp session, for the API; files go over its connections, without its headers and
-            cookies. You close it.
+        session: Your own aiohttp session, which you close. Requests to the API use it; downloads use its
+            connections, without its headers and cookies.
         proxy: Address of an HTTP proxy.
-        ssl: As aiohttp's: an SSL context, or False to trust any certificate.
+        ssl: An SSL context, or False to trust any certificate, as in aiohttp.
         trust_env: Let aiohttp take proxies from the environment.
         headers: Sent with every request to the API, not with downloads.
-        max_task_life: Seconds after which a task's slots stop counting, seen ended or not.
+        max_task_life: Seconds after which the slots of a task stop counting, seen ended or not.
         now: The wall clock, seconds since 1970.
         rng: Source of jitter.
-        on_event: Called with every `Event`; must be quick, may raise.
+        on_event: Called with every `Event`. Must be quick; what it raises is logged.
 
     Raises:
         ConfigurationError: Credentials, base URL or limits cannot work; the message says what to set.
@@ -165,25 +165,26 @@ class Client:
     # -- tasks
 
     async def submit(self, request: TaskRequest[R], **options: Unpack[SubmitOptions]) -> Task[R]:
-        """Check a request, wait its turn for slots, create its task; return when the vendor has accepted it.
+        """Check a request, wait for slots, create the task; return when the vendor has accepted it.
 
-        This await is the queue: a full account is waited for, never an error. A create that was sent is not
-        cancelled with its caller; its task then appears in `tasks()`.
+        This await is the queue: a full account makes it wait, never fail. Cancelling it does not cancel a
+        create that was sent; the task then appears in `tasks()`.
 
         Args:
             request: What to make.
             **options: ``external_task_id``: your own id, unique in the account; the task can be found by it,
                 and it keeps a repeated create from being paid twice (default: a random one).
-                ``callback_url``: where the vendor posts every change of status.
+                ``callback_url``: address to which the vendor posts every change of status.
                 ``priority``: higher goes first (default: 0).
                 ``label``: within one priority, labels take turns (default: "").
-                ``queue_timeout``: seconds to wait for slots; a create on its way is not cut short.
+                ``queue_timeout``: seconds to wait for slots; it never cuts short a create on its way.
 
         Raises:
             RequestInvalid: The request cannot be right; nothing was sent.
-            QueueTimeout: No slot in time; nothing was created.
-            APIError: The vendor refused it.
-            AmbiguousCreate: The create's answer was lost and it could not be looked up; see `unresolved`.
+            QueueTimeout: No slot was free in time; nothing was created.
+            APIError: The vendor refused the request.
+            AmbiguousCreate: The create's answer was lost and the task could not be looked up; see
+                `unresolved`.
         """
         submission = await self._engine.new_submission(request, **options)
         return Task(self._engine, await self._engine.submitter.submit(submission))
@@ -209,7 +210,7 @@ class Client:
         on_task: Callable[[Task[R]], object] | None = None,
         **options: Unpack[SubmitOptions],
     ) -> R:
-        """Submit and wait, or call: one request in, its result out.
+        """Submit a request and wait for its result; or, for a `CallRequest`, call.
 
         Args:
             request: What to make.
@@ -219,7 +220,7 @@ class Client:
 
         Raises:
             TaskTimeout: The task exists and runs on.
-            QueueTimeout: It was not created.
+            QueueTimeout: The task was not created.
             KlingError: As for `submit` and `Task.wait`.
         """
         task: Task[R] | None = None
@@ -251,9 +252,15 @@ class Client:
         task_id: str | None = None,
         external_task_id: str | None = None,
     ) -> Task[R]:
-        """Return a handle on a task made elsewhere or earlier, by either id. Nothing is asked yet.
+        """Return a handle on a task made elsewhere or earlier, by either id. Nothing is sent yet.
 
-        Found running, it holds its slots here too. An id from a user of yours proves nothing: check first.
+        A task that is then found running holds its slots here too. An id from a user of yours does not prove
+        that the task is that user's: check first.
+
+        Args:
+            kind: The endpoint's request type, ``v1.TextToVideo``, or the request that the task was made from.
+            task_id: The vendor's id.
+            external_task_id: The id that the create carried.
 
         Raises:
             RequestInvalid: Not exactly one id, or one that could name another path.
@@ -265,33 +272,37 @@ class Client:
         engine = self._engine
         engine.scope.refresh()
         return [
-            Task(engine.looking_after(poller), live)
+            Task(engine.looking_after(poller), tracked)
             for poller in engine.pollers
-            for live in poller
-            if live.record is not None and poller.known.is_holder(live)
+            for tracked in poller
+            if tracked.record is not None and poller.known.is_holder(tracked)
         ]
 
     def nudge(self, id: str) -> bool:  # noqa: A002 - either of a task's ids
-        """Say that a task may have changed: it is asked about at once, if anybody waits.
+        """Ask about a task at once, if anybody waits for it: something says that it may have changed.
 
-        For callbacks, which are hints unless their signature was checked. Doubles and late ones are harmless.
+        Made for callbacks, which are hints unless their signature was checked. Repeated and late calls are
+        harmless.
 
         Args:
-            id: Its task_id or external_task_id. False comes back if no such task is looked after.
+            id: The task_id or external_task_id.
+
+        Returns:
+            Whether this client looks after such a task.
         """
         self._engine.scope.refresh()
         found = [
-            (poller, live)
+            (poller, tracked)
             for poller in self._engine.pollers
-            for live in poller
-            if id in (live.id, live.external_task_id)
+            for tracked in poller
+            if id in (tracked.id, tracked.external_task_id)
         ]
-        for poller, live in found:
-            poller.nudge(live)
+        for poller, tracked in found:
+            poller.nudge(tracked)
         return bool(found)
 
     def stats(self) -> Stats:
-        """Return what this client has done and is doing, in numbers, without asking anybody. Cheap."""
+        """Return numbers of what this client has done and is doing. Cheap; nothing is sent."""
         return stats_of(self._engine, self.account.limits())
 
     def unresolved(self) -> list[Unresolved]:
@@ -300,9 +311,9 @@ class Client:
         return self._engine.recovery.entries()
 
     def abandon(self, external_task_id: str) -> bool:
-        """Give up a create of unknown fate: its slots are free. False if there is none of that id.
+        """Give up a create of unknown fate and free its slots; return False if there is none of that id.
 
-        Its task, if there is one, runs on and is billed; the account may refuse a create until it ends.
+        If its task exists, it runs on and is billed, and the account may refuse another create until it ends.
         """
         return self._engine.recovery.abandon(external_task_id)
 
@@ -390,7 +401,7 @@ class Client:
         )
 
     def estimate(self, request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:
-        """Return what a request will cost, by the vendor's price pages; nothing is asked or paid."""
+        """Return what a request will cost by the vendor's price pages; nothing is sent or paid."""
         return estimate(request)
 
     # -- calls
@@ -414,8 +425,8 @@ class Client:
     ) -> Any:
         """Send anything to the API, signed; return the answer's ``data`` as plain objects.
 
-        A GET is repeated as `Retry` says, anything else is sent once: nothing here knows what a repetition
-        would cost. Takes no slots; for tasks, `RawTask` is the better way.
+        A GET is repeated as `Retry` says; anything else is sent once, since a repetition might be paid twice.
+        This takes no slots: for tasks of an endpoint without types, use `RawTask`.
         """
         return await calls.request(self._engine, method.upper(), path, json=json, params=params)
 

@@ -1,4 +1,4 @@
-"""orchestrator/submission.py and attempts.py: every state against every event, and the options of a submit."""
+"""orchestrator/submission.py, attempts.py: every state against every event; the options of a submit."""
 
 from __future__ import annotations
 
