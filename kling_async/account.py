@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 import msgspec
 
 from kling_async.catalog import ACCOUNT_COSTS
+from kling_async.core.admission import LimitSource
 from kling_async.errors import BadResponse, KlingError, Problem, RequestInvalid
 from kling_async.orchestrator.calls import call, read
 from kling_async.orchestrator.packs import costs_query
@@ -39,7 +40,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
 
     limit: int
     """Size of the pool, as far as known."""
-    source: str
+    source: LimitSource
     """Who said so: ``caller``, ``packs``, ``learned`` (from 1303) or ``default``."""
     held: int
     """Slots of this client's tasks, creates on their way included."""

@@ -46,8 +46,8 @@ R = TypeVar("R")
 class Client:
     """A client of one Kling account. Make one for the life of the process; it is cheap.
 
-    Enter it with ``async with``, or use it bare and ``await client.aclose()`` at the end (notebooks). A client
-    may be made outside an event loop and outlive one, but lives in one running loop at a time.
+    Enter it with ``async with``, or use it bare and ``await client.aclose()`` at the end (notebooks). It may
+    be made outside an event loop and outlive one, but lives in one running loop at a time.
 
     Args:
         api_key: The key from the console. Default: ``KLING_API_KEY``.

@@ -69,8 +69,8 @@ def page(cursor: str, *entries: str, more: bool = True) -> bytes:
         ([page("c", "1", "2"), page("c", "3")], "123", "'c' came a second time"),
         ([page("c"), page("c")], "", "'c' came a second time"),
         ([page("a", "1"), page("b", "2"), page("a", "3", "4"), page("b", "5")], "1234", "'a' came a second"),
-        ([page("a", "1"), page("", "2")], "12", "there is more, but no cursor came"),
-        ([page(" ", "1")], "1", "there is more, but no cursor came"),
+        ([page("a", "1"), page("", "2")], "12", "the vendor says that there is more, but sent no cursor"),
+        ([page(" ", "1")], "1", "the vendor says that there is more, but sent no cursor"),
     ],
 )
 async def test_a_ledger_that_leads_round_or_nowhere_is_an_error(

@@ -1,4 +1,4 @@
-"""Who may create now: each rule of a pool, by the number it has among the rules of the orchestrator."""
+"""Rules of a pool, each test named by its number among the rules of the orchestrator."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def enter(pool: Pool, *weights: int, now: float = 0.0, priority: int = 0, label:
 
 
 def running(pool: Pool, *weights: int, now: float = 0.0) -> list[Ticket]:
-    """Tasks that were made and hold their slots."""
+    """Enter tickets whose tasks were made and hold their slots."""
     tickets = enter(pool, *weights, now=now)
     assert pool.admit(now) == tickets
     for ticket in tickets:
@@ -40,14 +40,14 @@ def running(pool: Pool, *weights: int, now: float = 0.0) -> list[Ticket]:
 
 
 def refused_probe(pool: Pool, now: float, jitter: float = 0.0) -> float:
-    """Let the head be refused; return how long the pool then waits."""
+    """Refuse the head; return how long the pool then waits."""
     (probe,) = pool.admit(now)
     pool.refused(probe, now, jitter)
     return pool.next_time() - now
 
 
 def half_open(pool: Pool, *weights: int) -> list[Ticket]:
-    """Close the pool at 0, queue again at 60."""
+    """Close the pool at 0, and queue again at 60."""
     pool.close(OUT, 0.0)
     return enter(pool, *weights, now=60.0)
 
@@ -56,7 +56,7 @@ def half_open(pool: Pool, *weights: int) -> list[Ticket]:
 
 
 def test_1_slots_are_taken_before_the_create_and_kept_after_it_until_the_end_is_seen() -> None:
-    """The admission itself takes the slots; being accepted frees none; release frees them."""
+    """Admission takes the slots, an acceptance frees none, and the release frees them."""
     pool = told(5)
     (ticket,) = enter(pool, 3)
     assert (pool.held, pool.queued) == (0, 1)
@@ -69,7 +69,7 @@ def test_1_slots_are_taken_before_the_create_and_kept_after_it_until_the_end_is_
 
 
 def test_1_an_end_seen_twice_frees_the_slots_once() -> None:
-    """The second release says so and changes nothing."""
+    """A second release returns False and changes nothing."""
     pool = told(5)
     first, _ = running(pool, 2, 2)
     assert pool.release(first, 1.0)
@@ -78,7 +78,7 @@ def test_1_an_end_seen_twice_frees_the_slots_once() -> None:
 
 
 def test_1_a_create_refused_for_its_own_sake_frees_its_slots() -> None:
-    """Withdrawn: gone at once, and who waited goes."""
+    """The withdrawn ticket is gone at once, and the next one in the queue goes."""
     pool = told(2)
     wrong, behind = enter(pool, 2, 2)
     assert pool.admit(0.0) == [wrong]
@@ -88,7 +88,7 @@ def test_1_a_create_refused_for_its_own_sake_frees_its_slots() -> None:
 
 
 def test_1_a_lost_create_holds_its_slots_for_the_task_may_run() -> None:
-    """Unknown is held like a running task, and released like one."""
+    """A create of unknown fate holds its slots like a running task, and frees them like one."""
     pool = told(2)
     (ticket,) = enter(pool, 2)
     pool.admit(0.0)
@@ -98,7 +98,7 @@ def test_1_a_lost_create_holds_its_slots_for_the_task_may_run() -> None:
 
 
 def test_1_a_slot_stops_counting_when_it_was_held_too_long() -> None:
-    """Counted from the acceptance, or from the age of an attached task; each is returned once."""
+    """The life counts from the acceptance, or from the age of an attached task; each expires once."""
     pool = told(5, life=100.0)
     (made,) = running(pool, 1, now=10.0)
     old, ended = Ticket(2), Ticket(1)
@@ -116,7 +116,7 @@ def test_1_a_slot_stops_counting_when_it_was_held_too_long() -> None:
 
 
 def test_1_the_time_of_a_task_that_ended_passes_without_effect() -> None:
-    """An end noted for a slot that is free already is skipped."""
+    """The expiry time of a slot that is free already is skipped."""
     pool = told(5, life=100.0)
     (ticket,) = running(pool, 1)
     pool.release(ticket, 50.0)
@@ -124,7 +124,7 @@ def test_1_the_time_of_a_task_that_ended_passes_without_effect() -> None:
 
 
 def test_1_an_attached_task_takes_slots_even_beyond_the_limit() -> None:
-    """What runs runs: those who queue wait until there is room below the limit."""
+    """A running task is counted in any case: the queue waits until there is room below the limit."""
     pool = told(2)
     running(pool, 2)
     pool.occupy(attached := Ticket(2), 0.0)
@@ -135,7 +135,7 @@ def test_1_an_attached_task_takes_slots_even_beyond_the_limit() -> None:
 
 
 def test_1_an_ended_task_is_forgotten_although_an_older_one_runs() -> None:
-    """The memory of a pool is bounded by what it holds, not by all that ended within a life."""
+    """Memory is bounded by what a pool holds, not by all that ended within a task's life."""
     pool, alive = told(5, life=7200.0), weakref.WeakSet[Ticket]()
     running(pool, 1)
     for _ in range(500):
@@ -152,7 +152,7 @@ def test_1_an_ended_task_is_forgotten_although_an_older_one_runs() -> None:
 
 
 def test_2_all_or_nothing_a_heavy_head_is_not_overtaken() -> None:
-    """Three free slots, a head of four: those behind it wait although they would fit."""
+    """With three free slots and a head of four, lighter tickets behind it wait although they would fit."""
     pool = told(5)
     light = running(pool, 1, 1)
     heavy, behind = enter(pool, 4, 1)
@@ -164,7 +164,7 @@ def test_2_all_or_nothing_a_heavy_head_is_not_overtaken() -> None:
 
 
 def test_2_higher_priority_goes_first() -> None:
-    """Whatever the order of arrival and the labels."""
+    """Priority decides before arrival and labels."""
     pool = told(9)
     (low,), (high,), (middle,) = (enter(pool, 1, priority=p, label=str(p)) for p in (-1, 7, 0))
     assert pool.admit(0.0) == [high, middle, low]
@@ -187,7 +187,7 @@ def test_2_first_come_first_served_within_a_label_round_robin_between_labels() -
 
 @pytest.mark.parametrize("how", ["left", "closed"])
 def test_2_a_label_is_not_set_back_by_requests_that_left(how: str) -> None:
-    """Who left the queue was not served: the label's next request takes its turn as any other's."""
+    """A ticket that left was not served: its label's next ticket takes its turn as any other's."""
     pool = told(1)
     running(pool, 1)
     for ticket in enter(pool, *[1] * 20, label="a") if how == "left" else ():
@@ -203,7 +203,7 @@ def test_2_a_label_is_not_set_back_by_requests_that_left(how: str) -> None:
 
 
 def test_2_what_is_put_back_after_the_queue_was_empty_has_its_old_place() -> None:
-    """Nobody waited for a moment; that does not put it behind all the turns of who came since."""
+    """An empty queue in between does not put a returned ticket behind later turns."""
     pool = told(1)
     enter(pool, *[1] * 5, label="a")
     for _ in range(4):
@@ -218,7 +218,7 @@ def test_2_what_is_put_back_after_the_queue_was_empty_has_its_old_place() -> Non
 
 @pytest.mark.parametrize("back", ["refused", "requeue"])
 def test_2_what_is_put_back_has_its_old_place(back: str) -> None:
-    """Before those who came later, those of the same turn included."""
+    """A returned ticket goes before all that came later, those of the same turn included."""
     pool = told(1)
     (first,) = enter(pool, 1, label="a")
     enter(pool, 1, label="a")
@@ -232,7 +232,7 @@ def test_2_what_is_put_back_has_its_old_place(back: str) -> None:
 
 
 def test_2_a_heavy_head_refused_by_an_empty_pool_steps_aside_and_has_its_place_again() -> None:
-    """Those behind pass for 30 s, then it is first again; each time the pause doubles, up to 10 min."""
+    """Those behind pass for 30 s, then it is first again; the pause doubles up to 10 min."""
     pool, now = told(9), 0.0
     (heavy,) = enter(pool, 9)
     for pause in (30.0, 60.0, 120.0, 240.0, 480.0, 600.0, 600.0):
@@ -250,7 +250,7 @@ def test_2_a_heavy_head_refused_by_an_empty_pool_steps_aside_and_has_its_place_a
 
 
 def test_2_a_heavy_head_alone_does_not_step_aside() -> None:
-    """There is nobody to let pass: it is tried again at the pace of probes."""
+    """With nobody to let pass, the head is tried again at the pace of probes."""
     pool = told(9)
     (heavy,) = enter(pool, 9)
     pool.admit(0.0)
@@ -260,7 +260,7 @@ def test_2_a_heavy_head_alone_does_not_step_aside() -> None:
 
 @pytest.mark.parametrize("weight", [1, 2], ids=["light", "heavy with ours in the way"])
 def test_2_no_other_head_steps_aside(weight: int) -> None:
-    """Weight 1 has nobody smaller to let pass; with ours in the way, our own end makes room."""
+    """Weight 1 has nobody lighter to let pass; with our own tasks in the way, their end makes room."""
     pool = told(9)
     if weight > 1:
         running(pool, 1)
@@ -271,7 +271,7 @@ def test_2_no_other_head_steps_aside(weight: int) -> None:
 
 
 def test_the_oldest_is_who_came_first_of_those_that_queue() -> None:
-    """Whatever its priority, aside or not; who is sent does not queue, but does again when refused."""
+    """Priority and stepping aside do not matter; a sent ticket does not count until it is refused."""
     pool = told(9)
     assert pool.oldest() is None
     heavy, light = enter(pool, 9, 1)
@@ -287,7 +287,7 @@ def test_the_oldest_is_who_came_first_of_those_that_queue() -> None:
 
 
 def test_2_who_stepped_aside_may_leave_or_be_closed_out() -> None:
-    """An aside ticket queues in every other respect, and its moment passes without it."""
+    """A ticket aside queues in every other respect, and its time passes without effect once it left."""
     pool = told(9)
     leaving, closed = enter(pool, 9, 9)
     for ticket in (leaving, closed):
@@ -309,7 +309,7 @@ def test_2_who_stepped_aside_may_leave_or_be_closed_out() -> None:
     [(0, 1, 0), (3, 1, 3), (3, 4, 6), (5, 4, 8), (0, 9, 8)],
 )
 def test_3_a_refusal_of_w_says_that_fewer_than_w_are_free(ours: int, weight: int, belief: int) -> None:
-    """Belief becomes what is held plus w - 1; the request itself is put back."""
+    """The belief becomes what is held plus w - 1, and the ticket is put back."""
     pool = told(9)
     running(pool, *[1] * ours)
     (ticket,) = enter(pool, weight)
@@ -319,7 +319,7 @@ def test_3_a_refusal_of_w_says_that_fewer_than_w_are_free(ours: int, weight: int
 
 
 def test_3_a_refusal_never_raises_the_belief() -> None:
-    """The smaller of two bounds stays."""
+    """Of two bounds the smaller one stays."""
     pool = told(9)
     (light,) = enter(pool, 1)
     now = after_refusals(pool, 1)
@@ -341,7 +341,7 @@ def test_3_refusals_in_flight_together_count_as_one() -> None:
 
 
 def test_3_then_creates_go_one_at_a_time_until_one_sent_after_the_refusal_is_accepted() -> None:
-    """An acceptance of the refused flight itself does not count, that of a later create does."""
+    """An acceptance from the refused flight does not count; that of a later create does."""
     pool = told(9)
     first, second, third = enter(pool, 1, 9 - 2, 1)
     waiting = enter(pool, 1, 1, 1, 1, 1, 1)
@@ -358,7 +358,7 @@ def test_3_then_creates_go_one_at_a_time_until_one_sent_after_the_refusal_is_acc
 
 
 def test_3_the_pause_doubles_from_1_to_30_s() -> None:
-    """Each refusal after the last one doubles it."""
+    """Each refusal after the last pause doubles it."""
     pool, now, pauses = told(5), 0.0, []
     enter(pool, 1)
     for _ in range(7):
@@ -375,7 +375,7 @@ def test_3_jitter_adds_up_to_a_quarter() -> None:
 
 
 def after_refusals(pool: Pool, count: int) -> float:
-    """Refuse the only one that queues so often; return when the next probe may go."""
+    """Refuse the only ticket that queues so often; return when the next probe may go."""
     now = 0.0
     for _ in range(count):
         refused_probe(pool, now)
@@ -384,7 +384,7 @@ def after_refusals(pool: Pool, count: int) -> float:
 
 
 def test_3_an_accepted_probe_beyond_the_belief_resets_the_pause_and_the_next_follows_at_once() -> None:
-    """Belief grows with it; the refusal that ends the search costs 1 s again."""
+    """The belief grows with the probe; the refusal that ends the search costs 1 s again."""
     pool = told(5)
     enter(pool, 1)
     now = after_refusals(pool, 4)
@@ -398,7 +398,7 @@ def test_3_an_accepted_probe_beyond_the_belief_resets_the_pause_and_the_next_fol
 
 
 def test_3_an_acceptance_within_the_belief_does_not_reset_the_pause() -> None:
-    """It says nothing of more room: the next refusal doubles on."""
+    """Such an acceptance does not tell of more room: the next refusal doubles the pause further."""
     pool = told(5)
     ended, _ = running(pool, 1, 1)
     (ordinary,) = enter(pool, 1)
@@ -415,7 +415,7 @@ def test_3_an_acceptance_within_the_belief_does_not_reset_the_pause() -> None:
 
 @pytest.mark.parametrize("end", ["release", "expire"])
 def test_3_an_emptied_pool_tries_at_once(end: str) -> None:
-    """The last of ours ended: its room is tried now, and only once, for the pause goes on growing."""
+    """The end of the last task makes a probe due now, but only one: the pause goes on growing."""
     pool = told(5, life=10.0)
     enter(pool, 1)
     assert after_refusals(pool, 3) == 7.0
@@ -427,7 +427,7 @@ def test_3_an_emptied_pool_tries_at_once(end: str) -> None:
 
 
 def test_3_attached_tasks_raise_the_belief_with_the_next_acceptance_but_do_not_reset_the_pause() -> None:
-    """So many run for sure, but no probe beyond the belief found it."""
+    """So many slots are ours for sure, but no probe beyond the belief found them."""
     pool = told(9)
     ended, _ = running(pool, 1, 1)
     enter(pool, 1)
@@ -443,7 +443,7 @@ def test_3_attached_tasks_raise_the_belief_with_the_next_acceptance_but_do_not_r
 
 
 def test_3_room_given_back_by_others_is_found_again() -> None:
-    """From belief 0 up to the told limit, one probe at a time, and not beyond."""
+    """The belief climbs from 0 to the told limit, one probe at a time, and not beyond."""
     pool = told(3)
     tickets = enter(pool, 1)
     now = after_refusals(pool, 1)
@@ -456,7 +456,7 @@ def test_3_room_given_back_by_others_is_found_again() -> None:
 
 
 def test_3_a_probe_whose_answer_was_lost_does_not_let_the_next_follow_at_once() -> None:
-    """Else a server that answers every create with 502 draws the whole queue into unknown fates."""
+    """Otherwise a server that answers every create with 502 draws the whole queue into doubt."""
     pool = Pool("video", 5)
     enter(pool, *[1] * 20)
     for ticket in pool.admit(0.0):
@@ -470,7 +470,7 @@ def test_3_a_probe_whose_answer_was_lost_does_not_let_the_next_follow_at_once() 
 
 
 def test_4_a_told_limit_is_never_passed() -> None:
-    """Not even by a probe."""
+    """A probe does not pass it either."""
     pool = told(3)
     running(pool, 1, 1, 1)
     enter(pool, 1)
@@ -478,7 +478,7 @@ def test_4_a_told_limit_is_never_passed() -> None:
 
 
 def test_4_a_told_limit_is_not_raised_by_what_runs() -> None:
-    """Attached tasks beyond it are held and believed only up to it: who told it knows."""
+    """Attached tasks beyond a told limit are held, and believed only up to it."""
     pool = told(3)
     enter(pool, 1)
     now = after_refusals(pool, 1)
@@ -489,7 +489,7 @@ def test_4_a_told_limit_is_not_raised_by_what_runs() -> None:
 
 
 def test_4_a_default_limit_is_found_upward_by_probes_one_at_a_time() -> None:
-    """The first flight fills the default; then one by one, at once after each acceptance."""
+    """The first flight fills the default; then one probe follows each acceptance at once."""
     pool = Pool("video", 2)
     tickets = enter(pool, *[1] * 6)
     first = pool.admit(0.0)
@@ -511,7 +511,7 @@ def test_4_a_default_limit_is_found_upward_by_probes_one_at_a_time() -> None:
 
 
 def test_4_a_raised_limit_raises_the_belief_unless_refusals_lowered_it() -> None:
-    """What was refused stays known; probes find the rest."""
+    """What refusals taught stays known; probes find the rest."""
     pool = told(3)
     assert pool.resize(5, "packs") == []
     assert (pool.limit, pool.belief, pool.source, pool.told) == (5, 5, "packs", True)
@@ -522,7 +522,7 @@ def test_4_a_raised_limit_raises_the_belief_unless_refusals_lowered_it() -> None
 
 
 def test_4_a_lowered_limit_binds_at_once_and_lets_what_runs_end() -> None:
-    """More may be held than the new limit; nobody is admitted until it fits."""
+    """More may be held than the new limit; nobody is admitted until the sum fits."""
     pool = told(5)
     tasks = running(pool, *[1] * 5)
     enter(pool, 1)
@@ -536,7 +536,7 @@ def test_4_a_lowered_limit_binds_at_once_and_lets_what_runs_end() -> None:
 
 
 def test_4_queued_requests_heavier_than_a_newly_told_limit_are_returned() -> None:
-    """In the order of their places, the aside one included; the others stay."""
+    """They come in the order of their places, one aside included; the others stay."""
     pool = Pool("image", 9)
     aside, heavy, fits = enter(pool, 9, 6, 5)
     pool.admit(0.0)
@@ -551,13 +551,13 @@ def test_4_queued_requests_heavier_than_a_newly_told_limit_are_returned() -> Non
     ids=["told", "only guessed", "no gate"],
 )
 def test_4_only_a_told_limit_says_what_never_fits(pool: Pool, fits: bool) -> None:
-    """A guess may be passed by probes; without a gate the vendor judges."""
+    """A guess may be passed by probes; without a gate the vendor decides."""
     assert pool.fits_ever(5)
     assert pool.fits_ever(6) is fits
 
 
 def test_4_a_create_in_flight_that_the_new_limit_excludes_does_not_block_the_queue_when_refused() -> None:
-    """The limit became known while it was on its way: it cannot wait for what never comes."""
+    """A limit that became known meanwhile keeps it from waiting for room that never comes."""
     pool = Pool("image", 9)
     enter(pool, 9, 1)
     pool.occupy(Ticket(1), 0.0)
@@ -571,7 +571,7 @@ def test_4_a_create_in_flight_that_the_new_limit_excludes_does_not_block_the_que
 
 
 def test_5_a_closed_pool_fails_what_queues_and_what_comes() -> None:
-    """What queued is returned in order; who comes gets the error, and may come again later."""
+    """Queued tickets are returned in order; a new one gets the error, and may come again later."""
     pool = told(2)
     queued = enter(pool, 1, 1, 1)
     assert pool.close(OUT, 0.0) == queued
@@ -581,7 +581,7 @@ def test_5_a_closed_pool_fails_what_queues_and_what_comes() -> None:
 
 
 def test_5_half_open_after_60_s_one_goes_and_those_behind_wait() -> None:
-    """The second waits for the first one's answer, not for a time."""
+    """The second ticket waits for the answer to the first, not for a time."""
     pool = told(5)
     probe, behind = half_open(pool, 1, 1)
     assert pool.admit(60.0) == [probe]
@@ -601,7 +601,7 @@ ANSWERS: dict[str, Callable[[Pool, Ticket], object]] = {
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_5_any_answer_but_a_closing_code_opens_a_half_open_pool(answer: str) -> None:
-    """It is open to everybody again."""
+    """The pool is then open to all."""
     pool = told(5)
     (probe,) = half_open(pool, 1)
     pool.admit(60.0)
@@ -611,7 +611,7 @@ def test_5_any_answer_but_a_closing_code_opens_a_half_open_pool(answer: str) -> 
 
 @pytest.mark.parametrize("how", ["closing code", "not sent"])
 def test_5_no_answer_or_a_closing_code_leaves_it_closed(how: str) -> None:
-    """After a closing code the 60 s begin anew; what was not sent tries again."""
+    """A closing code starts the 60 s anew; a create that was not sent is tried again."""
     pool = told(5)
     probe, behind = half_open(pool, 1, 1)
     pool.admit(60.0)
@@ -626,7 +626,7 @@ def test_5_no_answer_or_a_closing_code_leaves_it_closed(how: str) -> None:
 
 
 def test_5_a_lost_answer_does_not_open_a_half_open_pool() -> None:
-    """No answer is no answer other than a closing code."""
+    """Silence is not an answer other than a closing code."""
     pool = told(5)
     (probe,) = half_open(pool, 1)
     pool.admit(60.0)
@@ -636,7 +636,7 @@ def test_5_a_lost_answer_does_not_open_a_half_open_pool() -> None:
 
 @pytest.mark.parametrize("what", ["pause", "limit"])
 def test_5_the_half_open_probe_keeps_the_pause_and_the_told_limit(what: str) -> None:
-    """A connection refused is no reason to try again at once; closed or not, a told limit binds."""
+    """A refused connection does not allow the next try at once; a told limit binds a closed pool too."""
     pool = told(1)
     if what == "limit":
         running(pool, 1)
@@ -649,7 +649,7 @@ def test_5_the_half_open_probe_keeps_the_pause_and_the_told_limit(what: str) -> 
 
 
 def test_5_what_was_not_sent_is_not_put_back_into_a_closed_pool() -> None:
-    """What queues in a closed pool fails at once: this one has to be given back as well."""
+    """All that queues in a closed pool fails at once: this ticket has to be given back as well."""
     pool = told(5)
     closing, other = enter(pool, 1, 1)
     pool.admit(0.0)
@@ -660,7 +660,7 @@ def test_5_what_was_not_sent_is_not_put_back_into_a_closed_pool() -> None:
 
 
 def test_5_reopen_lets_creates_through_at_once() -> None:
-    """No 60 s, no pause of any kind, and not one at a time."""
+    """Neither the 60 s nor any pause remain, and creates go together."""
     pool = told(5)
     pool.close(OUT, 0.0)
     pool.reopen()
@@ -676,7 +676,7 @@ def test_5_reopen_lets_creates_through_at_once() -> None:
 
 
 def test_7_put_back_all_wait_and_the_belief_stays() -> None:
-    """It is no fact about the pool's size: after the pause everything goes as before."""
+    """A create that was not made says nothing of the pool's size: after the pause all goes on as before."""
     pool = told(5)
     both = enter(pool, 1, 1)
     pool.admit(0.0)
@@ -688,7 +688,7 @@ def test_7_put_back_all_wait_and_the_belief_stays() -> None:
 
 
 def test_7_a_pause_holds_probes_too() -> None:
-    """Their own pause is over long before."""
+    """Probes wait although their own pause is over long before."""
     pool = told(5)
     (probe,) = enter(pool, 1)
     now = after_refusals(pool, 1)
@@ -699,7 +699,7 @@ def test_7_a_pause_holds_probes_too() -> None:
 
 @pytest.mark.parametrize("answer", ["accepted", "refused by 1303", "refused for its own sake"])
 def test_7_the_pause_is_not_cut_short_by_creates_sent_before_it(answer: str) -> None:
-    """A whole flight meets 1302: those of it that were let through say nothing of what comes after."""
+    """Where a whole flight meets 1302, those accepted from it say nothing of what comes after."""
     pool = told(9)
     slow, other = enter(pool, 1, 1)
     pool.admit(0.0)
@@ -709,7 +709,7 @@ def test_7_the_pause_is_not_cut_short_by_creates_sent_before_it(answer: str) -> 
 
 
 def test_7_without_a_gate_what_is_put_back_waits_all_the_same() -> None:
-    """Not to queue for slots is no licence to repeat a create that could not be sent in a hot loop."""
+    """A pool that does not queue for slots still does not repeat a create in a hot loop."""
     pool = told(1, gate=False)
     (ticket,) = enter(pool, 1)
     pool.admit(0.0)
@@ -719,7 +719,7 @@ def test_7_without_a_gate_what_is_put_back_waits_all_the_same() -> None:
 
 @pytest.mark.parametrize("how", ["refused", "requeue"])
 def test_8_refused_after_its_caller_left_it_is_dropped(how: str) -> None:
-    """It is not queued again; what its refusal said of the pool counts."""
+    """The ticket is not queued again; what its refusal taught of the pool counts."""
     pool = told(5)
     gone, behind = enter(pool, 1, 1)
     pool.admit(0.0)
@@ -736,7 +736,7 @@ def test_8_refused_after_its_caller_left_it_is_dropped(how: str) -> None:
 
 
 def test_without_a_gate_everything_goes_at_once_and_is_counted() -> None:
-    """``queueing=False``: neither limit nor belief stop anybody."""
+    """With ``queueing=False`` neither limit nor belief hold anything back."""
     pool = told(2, gate=False)
     tickets = enter(pool, 1, 9, 1)
     assert pool.admit(0.0) == tickets
@@ -744,7 +744,7 @@ def test_without_a_gate_everything_goes_at_once_and_is_counted() -> None:
 
 
 def test_leaving_in_numbers_leaves_nothing_behind() -> None:
-    """Those who gave up are forgotten before their turn comes, and those who stay keep their order."""
+    """Tickets that left are forgotten before their turn, and the others keep their order."""
     pool, alive = told(1), weakref.WeakSet[Ticket]()
     running(pool, 1)
 
@@ -766,7 +766,7 @@ def test_leaving_in_numbers_leaves_nothing_behind() -> None:
 
 
 def test_a_place_in_a_long_queue_costs_no_more_than_in_a_short_one() -> None:
-    """The work for one admission, counted in calls, does not grow with those who wait behind."""
+    """The work for one admission, counted in calls, does not grow with the queue."""
     pool, calls = told(1), 0
 
     def count(*_: object) -> None:
@@ -807,7 +807,7 @@ LEGAL = {
 
 
 def pool_with_all_phases() -> tuple[Pool, dict[Phase, Ticket]]:
-    """A pool that has a ticket of each phase."""
+    """Make a pool that has a ticket of each phase."""
     pool = told(9)
     aside, held = enter(pool, 9, 1)
     pool.admit(0.0)
@@ -824,7 +824,7 @@ def pool_with_all_phases() -> tuple[Pool, dict[Phase, Ticket]]:
 @pytest.mark.parametrize("phase", Phase, ids=lambda phase: phase.value)
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_that_the_phase_does_not_allow_raises_and_changes_nothing(step: str, phase: Phase) -> None:
-    """The whole table of phases and steps: legal ones go, all others leave the pool as it was."""
+    """All pairs of phase and step: legal steps go, all others leave the pool as it was."""
     pool, tickets = pool_with_all_phases()
     ticket = tickets[phase]
     assert ticket.phase is phase
@@ -839,7 +839,7 @@ def test_a_step_that_the_phase_does_not_allow_raises_and_changes_nothing(step: s
 
 
 def test_a_ticket_enters_once() -> None:
-    """What left or ended does not come again: its place is gone."""
+    """A ticket that left or ended has lost its place for good."""
     pool = told(5)
     (ticket,) = enter(pool, 1)
     pool.leave(ticket)
@@ -848,7 +848,7 @@ def test_a_ticket_enters_once() -> None:
 
 
 def test_another_pools_ticket_raises_and_changes_nothing() -> None:
-    """Else the slots of both pools are wrong from then on."""
+    """Otherwise the slots of both pools would be wrong from then on."""
     mine, other = told(5), told(5)
     (ticket,) = enter(other, 1)
     other.admit(0.0)
@@ -857,7 +857,7 @@ def test_another_pools_ticket_raises_and_changes_nothing() -> None:
 
 
 def test_a_pool_tells_its_state_in_one_line() -> None:
-    """The repr, and the same as a value."""
+    """The repr and the view show the same."""
     pool = told(5)
     running(pool, 1, 2)
     enter(pool, 4)
@@ -872,7 +872,7 @@ def test_a_pool_tells_its_state_in_one_line() -> None:
 
 
 def test_what_takes_no_slot_passes_a_full_pool() -> None:
-    """A create of weight 0 needs no room: it goes out although the pool is full, and holds nothing."""
+    """A create of weight 0 needs no room: it goes although the pool is full, and holds nothing."""
     pool = told(1)
     running(pool, 1)
     (free,) = enter(pool, 0)
@@ -882,7 +882,7 @@ def test_what_takes_no_slot_passes_a_full_pool() -> None:
 
 
 def test_what_takes_no_slot_and_is_refused_waits_like_any_other() -> None:
-    """1303 says nothing of room then: one at a time, after pauses that double, until one is accepted."""
+    """1303 tells nothing of room then: creates go one at a time, after pauses that double."""
     pool = told(1)
     enter(pool, 0, 0, 0)
     first = pool.admit(0.0)

@@ -1,4 +1,4 @@
-"""A pool under any order of calls, and against a server whose limit and other users change."""
+"""Pools under any order of calls, and against a server whose limit and other users change."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ JITTERS = st.sampled_from([0.0, 0.5, 0.99])
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Every call in every order; the model is where each ticket is and what was refused since."""
+    """Call everything in every order; the model is where each ticket is and what was refused since."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def admit(self) -> None:
-        """What a driver does after every event; the pool has nothing more to do at this time then."""
+        """Do what a driver does after every event; the pool then has nothing more to do at this time."""
         self.expire()
         self.admit_only()
         assert self.pool.next_time() > self.now
@@ -157,11 +157,11 @@ class AnyOrder(RuleBasedStateMachine):
         self.answered()
 
     def answered(self) -> None:
-        """An answer may have opened the pool."""
+        """Note that an answer may have opened the pool."""
         self.reopens = math.inf if self.pool.closed is None else self.reopens
 
     def may_return(self, ticket: Ticket) -> bool:
-        """Not into a pool closed since it was sent, nor above a limit told since."""
+        """Tell whether a ticket may queue again: not if its pool has closed or shrunk since it was sent."""
         closed = self.pool.closed is not None and ticket.since < self.reopens
         return not closed and self.pool.fits_ever(ticket.weight)
 
@@ -231,7 +231,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(fraction=st.floats(0, 0.99))
     def next_time_tells_the_truth(self, fraction: float) -> None:
-        """Before it nothing happens without another call; at it something does."""
+        """Before the next time nothing happens without another call; at that time something does."""
         self.admit()
         when = self.pool.next_time()
         if when == math.inf:
@@ -274,7 +274,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert 0 <= pool.belief <= pool.limit
 
     def teardown(self) -> None:
-        """From wherever it got to, a server with room empties the queue in a bounded time."""
+        """From any state, a server with room empties the queue in a bounded time."""
         deadline = self.now + 600.0 + 60.0 + 40.0 * (len(self.where) + 1)
         for _ in range(6 * (len(self.where) + 1)):
             self.admit()
@@ -328,7 +328,7 @@ class World:
         self.at(when, lambda: vars(self).update(limit=limit, foreign=foreign))
 
     def run(self, until: float) -> None:
-        """Do as the drivers do, up to this time; never at one moment for ever."""
+        """Do as the drivers do, up to this time, and never at one moment for ever."""
         turns = 0
         while True:
             when = max(self.now, min(self.pool.next_time(), self._events[0][0] if self._events else math.inf))
@@ -378,7 +378,7 @@ def test_once_the_server_has_room_everything_is_made_in_a_bounded_time(
     arrivals: list[tuple[float, int, float, str]],
     changes: list[tuple[float, int, int]],
 ) -> None:
-    """Whatever limits and foreign loads came before: nothing is lost, nothing starves, nothing spins."""
+    """After any limits and foreign loads nothing is lost, nothing starves and nothing spins."""
     world = World(Pool("image", 9 if source == "caller" else belief, source=source), 9)
     world.pool.resize(max(world.pool.limit, *(a[1] for a in arrivals), 1), source)
     tickets = [world.submit(*arrival) for arrival in arrivals]
@@ -391,7 +391,7 @@ def test_once_the_server_has_room_everything_is_made_in_a_bounded_time(
 
 
 def test_a_weight_of_9_is_served_among_a_stream_of_weights_of_1() -> None:
-    """It waits for two generations of those before it at most, not for the end of the stream."""
+    """A heavy ticket waits for two generations before it at most, not for the end of the stream."""
     world = World(Pool("image", 9, source="caller"), 9)
     for number in range(300):
         world.submit(float(number), 1, 30.0, label="stream")
@@ -401,7 +401,7 @@ def test_a_weight_of_9_is_served_among_a_stream_of_weights_of_1() -> None:
 
 
 def test_a_lasting_foreign_slot_starves_neither_the_heavy_nor_those_behind_it() -> None:
-    """While it lasts those behind pass most of the time; after it the heavy one has its turn."""
+    """While the slot lasts those behind pass most of the time; after it the heavy one has its turn."""
     world = World(Pool("image", 9, source="caller"), 9, foreign=1)
     heavy = world.submit(0.0, 9, 10.0)
     light = [world.submit(0.01 * n, 1, 20.0) for n in range(1, 1000)]
@@ -415,7 +415,7 @@ def test_a_lasting_foreign_slot_starves_neither_the_heavy_nor_those_behind_it() 
 
 
 def test_an_unknown_limit_of_20_is_found_in_seconds() -> None:
-    """From the careful default, one accepted probe after the other."""
+    """One accepted probe follows the other, from the careful default upwards."""
     world = World(Pool("video", 5), 20)
     for _ in range(50):
         world.submit(0.0, 1, 60.0)
@@ -424,7 +424,7 @@ def test_an_unknown_limit_of_20_is_found_in_seconds() -> None:
 
 
 def test_a_full_account_is_asked_less_and_less() -> None:
-    """An hour with everything held by others: about one probe per half minute, and each room is found."""
+    """In an hour about one probe per half minute is sent, and room is found within one pause."""
     world = World(Pool("video", 5, source="caller"), 5, foreign=5)
     world.submit(0.0, 1, 1.0)
     world.run(3600.0)

@@ -1,4 +1,4 @@
-"""What an account's resource packs say about the size of its pools."""
+"""Sizes of an account's pools, worked out from its resource packs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def pack(
     begins: float = -DAY,
     ends: float | None = DAY,
 ) -> Pack:
-    """A pack; its times in seconds from now, ``ends`` None where the vendor says no end."""
+    """Make a pack; its times are seconds from now, ``ends`` None where the vendor says no end."""
     return Pack(
         resource_pack_name=name,
         total_quantity=units,
@@ -61,7 +61,7 @@ def guesses(*packs: Pack) -> dict[str, int]:
 
 
 def until(*packs: Pack) -> float:
-    """Seconds from now."""
+    """Return when the sizes may change, in seconds from now."""
     return pool_sizes(packs, NOW).until - NOW
 
 
@@ -83,7 +83,7 @@ def test_the_name_says_pool_and_slots(name: str, pool: str, slots: int) -> None:
     ],
 )
 def test_only_a_number_right_before_con_counts(name: str, slots: int | None) -> None:
-    """Part of another word it is none; the loose pattern survives other tiers and terms."""
+    """A number within another word does not; the loose pattern survives other tiers and terms."""
     assert slots_of(pack(name)) == slots
 
 
@@ -113,12 +113,12 @@ def test_older_packs_are_known_by_kind_and_units(pool: str, units: int, slots: i
     ],
 )
 def test_the_pool_is_read_from_the_words_of_the_name(name: str, pool: str | None) -> None:
-    """In English and Chinese, in any case; the narrower kind wins where two are named."""
+    """English and Chinese words count, in any case; of two kinds the narrower one wins."""
     assert pool_of(name) == pool
 
 
 def test_of_several_packs_the_highest_counts_not_the_sum() -> None:
-    """5 and 10 active give 10, in either order; each pool for itself."""
+    """Active packs of 5 and 10 give 10, in either order; each pool is counted for itself."""
     small, large = pack("a-Video-1Units-5Con"), pack("b-Video-1Units-10Con")
     image = pack("Trial-Image-1000Units-9Con-1Months")
     assert limits(small, large, image) == limits(large, image, small) == {"video": 10, "image": 9}
@@ -148,19 +148,19 @@ def test_of_several_packs_the_highest_counts_not_the_sum() -> None:
     ],
 )
 def test_what_is_not_active_does_not_count(idle: Pack) -> None:
-    """Only ``online`` between its times does: the rest leaves the careful 1."""
+    """Packs that are not ``online``, or not in their time, leave the careful 1."""
     assert pool_sizes([idle], NOW)[:2] == ({}, dict.fromkeys(POOLS, 1))
 
 
 def test_a_pack_counts_from_its_first_moment() -> None:
-    """At its effective time it is active, and one without an end never ends."""
+    """A pack is active at its effective time, and one without an end never ends."""
     assert limits(pack(begins=0.0, ends=None)) == {"video": 5}
     assert until(pack(begins=0.0, ends=None)) == math.inf
 
 
 @pytest.mark.parametrize("costs", [Costs(), Costs(resource_pack_subscribe_infos=())], ids=["absent", "empty"])
 def test_an_account_without_packs_starts_with_one_slot_a_pool(costs: Costs) -> None:
-    """Nothing is told: a cash balance may pay, so it is no limit either."""
+    """The 1 is a guess and not a limit, since a cash balance may pay."""
     assert pool_sizes(costs.packs, NOW) == Sizes({}, {"video": 1, "image": 1, "virtual_try_on": 1}, math.inf)
 
 
@@ -169,19 +169,19 @@ def test_an_account_without_packs_starts_with_one_slot_a_pool(costs: Costs) -> N
     [(UNKNOWN, "video", 5), ("Image 2024", "image", 9), ("try-on", "virtual_try_on", 1)],
 )
 def test_a_pack_of_unknown_size_is_a_guess(name: str, pool: str, guess: int) -> None:
-    """It starts where the smallest packs on sale are and may be passed by probes."""
+    """The guess is the size of the smallest packs on sale, and probes may pass it."""
     assert limits(pack(name)) == {}
     assert guesses(pack(name)) == {**dict.fromkeys(POOLS, 1), pool: guess}
     assert DEFAULTS[pool] == guess
 
 
 def test_a_pool_is_told_or_guessed_never_both() -> None:
-    """The other pools keep their guess."""
+    """Pools without a pack of known size keep their guess."""
     assert guesses(pack()) == {"image": 1, "virtual_try_on": 1}
 
 
 def test_a_pack_of_unknown_size_beside_a_known_one_is_a_guess_from_there() -> None:
-    """The highest counts, and how high the unknown one is nobody knows: a trial pack must not bind."""
+    """A small known pack must not bind where a pack of unknown size may be larger."""
     trial, contract = pack(), pack("Video, negotiated", units=123456)
     assert limits(trial, contract) == {}
     assert guesses(trial, contract)["video"] >= 5
@@ -214,5 +214,5 @@ def test_a_pack_of_unknown_size_beside_a_known_one_is_a_guess_from_there() -> No
     ],
 )
 def test_until_is_when_the_sizes_may_change_by_themselves(packs: list[Pack], seconds: float) -> None:
-    """The next end of a pack that counts, the beginning of a bought one, a minute where that is late."""
+    """The next end of a pack that counts, the begin of a bought one, a minute where that is late."""
     assert until(*packs) == seconds

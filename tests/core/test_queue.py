@@ -1,4 +1,4 @@
-"""Whose turn it is: priorities, labels in turn, first come first served."""
+"""The order of the queue: priorities, labels in turn, first come first served."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_repr_of_a_ticket_says_which_and_where() -> None:
 
 
 def test_an_empty_queue_has_no_head() -> None:
-    """Neither a new one nor one whose last ticket left or was served."""
+    """A new queue has none, nor one whose last ticket left or was served."""
     queue = FairQueue()
     assert queue.head() is None
     put(queue)
@@ -64,7 +64,7 @@ def test_an_empty_queue_has_no_head() -> None:
 
 
 def test_a_ticket_that_left_from_elsewhere_needs_nothing_of_the_queue() -> None:
-    """One aside was served long ago; its label or priority may not queue any more."""
+    """A ticket aside was served long ago; its label or priority may not queue any more."""
     queue = FairQueue()
     queue.dropped(Ticket(1))
     put(queue, "a")
@@ -73,7 +73,7 @@ def test_a_ticket_that_left_from_elsewhere_needs_nothing_of_the_queue() -> None:
 
 
 def test_priority_goes_before_turn_and_turn_before_arrival() -> None:
-    """Each decides only where those before it are equal."""
+    """Each decides only between tickets that are equal in what comes before it."""
     queue = FairQueue()
     for label, priority in (("a", 0), ("a", 0), ("b", 0), ("c", 5)):
         put(queue, label, priority=priority)
@@ -81,7 +81,7 @@ def test_priority_goes_before_turn_and_turn_before_arrival() -> None:
 
 
 def test_put_back_it_has_its_old_place() -> None:
-    """Also when others came, and when nobody queued in between."""
+    """A returned ticket goes first, also after others came, and after the queue was empty."""
     queue = FairQueue()
     for _ in range(5):
         put(queue, "a")
@@ -94,7 +94,7 @@ def test_put_back_it_has_its_old_place() -> None:
 
 
 def test_those_who_left_took_no_turns() -> None:
-    """A label whose hundred requests were cancelled stands where any other does."""
+    """A label whose hundred tickets were cancelled stands where any other does."""
     queue = FairQueue()
     for ticket in [put(queue, "a") for _ in range(100)]:
         leave(queue, ticket)
@@ -105,7 +105,7 @@ def test_those_who_left_took_no_turns() -> None:
 
 
 def test_labels_that_come_and_go_are_forgotten() -> None:
-    """A thousand users who came once cost the memory of none, while another label queues on."""
+    """A thousand labels that came once take no memory, while another label queues on."""
     queue = FairQueue()
     for _ in range(1100):
         put(queue, "busy")
@@ -118,7 +118,7 @@ def test_labels_that_come_and_go_are_forgotten() -> None:
 
 
 def test_priorities_that_come_and_go_are_forgotten() -> None:
-    """A caller may use a new one each time, such as minus the time; the order stays that of priority."""
+    """A caller may use a new priority each time, such as minus the time; the order stays right."""
     queue = FairQueue()
     for number in range(1000):
         put(queue, priority=-number)
@@ -136,7 +136,7 @@ def test_priorities_that_come_and_go_are_forgotten() -> None:
 def test_labels_that_queue_are_served_in_turn_in_any_order_of_arrival(
     arrivals: list[str], early: int
 ) -> None:
-    """While two labels both wait each turn has one of each, so never three of one between two of another."""
+    """While two labels wait, never three tickets of one come between two of the other."""
     queue, waiting = FairQueue(), Counter[str]()
     for number, label in enumerate(arrivals):
         put(queue, label)
@@ -154,7 +154,7 @@ def test_labels_that_queue_are_served_in_turn_in_any_order_of_arrival(
 
 
 def test_the_heads_are_the_first_of_each_label_and_priority() -> None:
-    """By arrival, whoever's turn it is; who left is none, and looking changes no turn."""
+    """Arrival decides, not turns; a ticket that left is no head, and looking changes no turn."""
     queue = FairQueue()
     tickets = [put(queue, label, priority=priority) for label in "abab" for priority in (0, 1)]
     leave(queue, tickets[0])
@@ -165,7 +165,7 @@ def test_the_heads_are_the_first_of_each_label_and_priority() -> None:
 
 
 def test_in_a_steady_state_labels_alternate() -> None:
-    """Each label enters its next request when its last was served: a plain cycle."""
+    """Labels that enter their next ticket when the last was served are served in a plain cycle."""
     queue = FairQueue()
     for label in "abc":
         put(queue, label)
