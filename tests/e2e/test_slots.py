@@ -28,7 +28,7 @@ JITTER = 0.25
 
 
 @asynccontextmanager
-async def crowd(
+async def submit_many(
     count: int, slots: int, limit: int | None, *, foreign: int = 0, seconds: float = 20_000
 ) -> AsyncIterator[tuple[Emulator, Client]]:
     """So many submits at once on an account that has ``slots``, told ``limit``."""
@@ -68,7 +68,7 @@ def assert_paced(found: list[float]) -> None:
 
 async def test_a_first_burst_into_a_full_account_costs_one_round_of_refusals() -> None:
     """Told 5, all of them somebody else's: five refusals at once, then one probe a pause, 1 s to 30 s."""
-    async with crowd(20, slots=5, limit=5, foreign=5) as (emu, client):
+    async with submit_many(20, slots=5, limit=5, foreign=5) as (emu, client):
         await asyncio.sleep(100)
         times = refused_at(emu)
         assert times[4] - times[0] < 0.5 < times[5] - times[4]
@@ -79,7 +79,7 @@ async def test_a_first_burst_into_a_full_account_costs_one_round_of_refusals() -
 
 async def test_a_limit_told_too_high_costs_no_more_than_that() -> None:
     """Told 20 where there are 5: fifteen are refused once, all five slots are used, the rest queue."""
-    async with crowd(40, slots=5, limit=20) as (emu, client):
+    async with submit_many(40, slots=5, limit=20) as (emu, client):
         await asyncio.sleep(100)
         times = refused_at(emu)
         assert len([t for t in times if t < 0.5]) == 15
@@ -89,7 +89,7 @@ async def test_a_limit_told_too_high_costs_no_more_than_that() -> None:
 
 async def test_an_unknown_limit_is_found_upward() -> None:
     """Nobody tells (the packs cannot be read), 12 slots: started at 5, all 12 run, then one probe a pause."""
-    async with crowd(40, slots=12, limit=None) as (emu, client):
+    async with submit_many(40, slots=12, limit=None) as (emu, client):
         await until(lambda: emu.ledger.used("video") == 12, 120)
         assert (video(client).limit, video(client).source) == (12, "learned")
         await asyncio.sleep(200)
@@ -98,7 +98,7 @@ async def test_an_unknown_limit_is_found_upward() -> None:
 
 async def test_foreign_room_that_is_given_back_is_taken_within_one_pause() -> None:
     """Three of five slots are another's for ten minutes: when they come free they are ours in 30 s or so."""
-    async with crowd(20, slots=5, limit=5, foreign=3) as (emu, client):
+    async with submit_many(20, slots=5, limit=5, foreign=3) as (emu, client):
         await asyncio.sleep(600)
         assert (emu.ledger.used("video"), video(client).foreign) == (2, 3)
         emu.set_foreign("video", 0)
@@ -108,7 +108,7 @@ async def test_foreign_room_that_is_given_back_is_taken_within_one_pause() -> No
 
 async def test_a_limit_that_shrinks_and_grows_while_running_is_followed() -> None:
     """12 to 4 to 9 behind one told 12: never more than are there, and all that are there in the end."""
-    async with crowd(400, slots=12, limit=12, seconds=60) as (emu, client):
+    async with submit_many(400, slots=12, limit=12, seconds=60) as (emu, client):
         assert emu.ledger.used("video") == 12
         emu.resize("video", 4)
         await asyncio.sleep(300)

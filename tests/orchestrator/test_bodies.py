@@ -1,4 +1,4 @@
-"""orchestrator/bodies.py: input files are looked at before anything is paid, and read off the loop."""
+"""orchestrator/bodies.py: input files are checked before anything is paid, and read off the loop."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def file_with(folder: Path, data: bytes) -> Path:
 async def test_images_are_checked_before_anything_is_paid(
     data: bytes, problem: str | None, form: str, scope: LoopScope, tmp_path: Path
 ) -> None:
-    """Files and bytes alike; the problem names the field and what would be right."""
+    """Files and bytes alike are checked; the problem names the field and what would be right."""
     if form == "bytes" and not data:
         return  # counts as no image
     request = still(image=file_with(tmp_path, data) if form == "file" else data)
@@ -82,7 +82,7 @@ async def test_images_are_checked_before_anything_is_paid(
 async def test_a_file_that_cannot_be_read_is_a_wrong_field(
     name: str, reason: str, scope: LoopScope, tmp_path: Path
 ) -> None:
-    """It is named with the system's reason, as every other wrong field."""
+    """The problem names the field and the system's reason."""
     file_with(tmp_path, png())
     path = tmp_path / name
     with pytest.raises(RequestInvalid) as caught:
@@ -91,7 +91,7 @@ async def test_a_file_that_cannot_be_read_is_a_wrong_field(
 
 
 async def test_a_submit_with_a_wrong_file_sends_nothing(tmp_path: Path) -> None:
-    """Not even a slot is asked for."""
+    """The submit does not even enter the queue."""
     async with pair() as (emu, client):
         with pytest.raises(RequestInvalid, match="cannot read"):
             await client.submit(still(image=tmp_path / "none.png"))
@@ -99,7 +99,7 @@ async def test_a_submit_with_a_wrong_file_sends_nothing(tmp_path: Path) -> None:
 
 
 async def test_an_address_is_not_looked_at(scope: LoopScope, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the vendor can fetch it; nothing runs in a thread for it."""
+    """Only the vendor can fetch an address; no thread is used for it."""
     monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", None)
     await check_media(still(image=URL), scope)
     await check_media(clip(), scope)
@@ -111,7 +111,7 @@ async def test_an_address_is_not_looked_at(scope: LoopScope, monkeypatch: pytest
 
 @pytest.mark.parametrize("form", ["file", "bytes"])
 async def test_images_go_as_bare_base64(form: str, scope: LoopScope, tmp_path: Path) -> None:
-    """What the call adds is merged in last."""
+    """Fields that the call adds are merged in last."""
     request = still(image=file_with(tmp_path, png()) if form == "file" else png(), extra={"new": 1})
     body = json.loads(await encode(request, {"external_task_id": "mine"}, scope))
     assert base64.b64decode(body.pop("image"), validate=True) == png()
@@ -119,7 +119,7 @@ async def test_images_go_as_bare_base64(form: str, scope: LoopScope, tmp_path: P
 
 
 async def test_a_raw_task_carries_its_own_body(scope: LoopScope) -> None:
-    """Its fields are not the body."""
+    """The fields of the request itself are not sent."""
     request = RawTask(path="/v1/x", body={"a": 1, "b": 2}, pool="video", weight=2, extra={"b": 3})
     assert json.loads(await encode(request, {"external_task_id": "m"}, scope)) == {
         "a": 1,
@@ -131,7 +131,7 @@ async def test_a_raw_task_carries_its_own_body(scope: LoopScope) -> None:
 async def test_a_file_is_read_only_for_its_create_and_off_the_loop(
     scope: LoopScope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither making the request nor checking it reads the file; what is sent is what is there then."""
+    """The body holds what the file contains when the create is sent, not when the request is made."""
     readers: list[threading.Thread] = []
     read = Path.read_bytes
 
@@ -153,7 +153,7 @@ async def test_a_file_is_read_only_for_its_create_and_off_the_loop(
 async def test_a_file_that_is_gone_when_its_turn_comes_fails_the_request(
     scope: LoopScope, tmp_path: Path
 ) -> None:
-    """Nothing was sent, and the reason says which file."""
+    """Nothing is sent, and the error names the file."""
     path = file_with(tmp_path, png())
     request = still(image=path)
     path.unlink()
@@ -163,7 +163,7 @@ async def test_a_file_that_is_gone_when_its_turn_comes_fails_the_request(
 
 
 async def test_a_file_that_is_gone_is_named_by_its_field(scope: LoopScope, tmp_path: Path) -> None:
-    """As in every other RequestInvalid: which request, which field."""
+    """The error names request and field, as every RequestInvalid does."""
     with pytest.raises(RequestInvalid) as caught:
         await encode(still(image=tmp_path / "none.png"), {}, scope)
     assert caught.value.problems[0].field == "image"

@@ -1,4 +1,4 @@
-"""orchestrator/lookup.py: a lost create found by `/tasks` or the list, where the path takes no such id."""
+"""orchestrator/lookup.py: find a lost create by `/tasks` or the list, where the path takes no such id."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ KEYS: dict[str, dict[str, Any]] = {"api_key": {}, "jwt": JWT}
 
 @pytest.fixture(params=KEYS)
 def keys(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Credentials: `/tasks` takes only the one kind."""
+    """Both kinds of credentials: `/tasks` takes only an API key."""
     return KEYS[request.param]
 
 
 @pytest.fixture(autouse=True)
 def searched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An endpoint whose path takes no external id, as some lip-sync calls are."""
+    """Use an endpoint whose path takes no external id, as some lip-sync calls are."""
     be(monkeypatch, lookup="search")
 
 
@@ -37,22 +37,22 @@ def be(monkeypatch: pytest.MonkeyPatch, **more: Any) -> None:
 
 
 def signed_pair(slots: dict[str, int] | None = None, **more: Any) -> Any:
-    """An emulator that knows the key pair too."""
+    """Start an emulator that knows the key pair too."""
     return pair(slots, **more, **JWT)
 
 
 def made(emu: Emulator) -> int:
-    """How many tasks there are."""
+    """Return how many tasks there are."""
     return len(emu.tasks)
 
 
 def looks(emu: Emulator) -> list[str]:
-    """How the emulator was asked for the task, in order."""
+    """Return how the emulator was asked for the task, in order."""
     return [row.kind for row in emu.ledger.rows if row.kind in ("query", "tasks", "list")]
 
 
 async def test_a_task_that_was_made_is_adopted_by_the_one_question_that_works(keys: dict[str, Any]) -> None:
-    """Under an API key one `/tasks`, with a signed token one list page; never a second create."""
+    """An API key takes one `/tasks`, a signed token one list page, and no second create is sent."""
     async with signed_pair(seconds=500, client=keys) as (emu, client):
         emu.fault("create", kind="lost_after")
         task = await client.submit(clip(), external_task_id="order-1")
@@ -71,7 +71,7 @@ async def test_a_create_that_made_nothing_is_sent_again(keys: dict[str, Any]) ->
 
 
 async def test_a_gateway_without_tasks_is_searched_by_its_list() -> None:
-    """`/tasks` that answers nothing useful falls back to the list, and loses nothing."""
+    """Where `/tasks` answers nothing useful the list is searched, and nothing is lost."""
     async with signed_pair(seconds=500) as (emu, client):
         emu.fault("create", kind="lost_after")
         emu.fault("tasks", status=404, code=1203)
@@ -105,7 +105,7 @@ async def test_the_list_is_leafed_through_until_tasks_are_surely_older(
 
 
 async def test_a_list_with_too_many_new_tasks_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could not be looked through to its end is of unknown fate, not unused."""
+    """An id counts as unknown, not as unused, if the list cannot be searched to its end."""
     monkeypatch.setattr("kling_async.orchestrator.lookup.PAGE_SIZE_MAX", 1)
     monkeypatch.setattr("kling_async.orchestrator.lookup._PAGES_MAX", 2)
     async with signed_pair(seconds=500, client=JWT) as (emu, client):
@@ -118,7 +118,7 @@ async def test_a_list_with_too_many_new_tasks_proves_nothing(monkeypatch: pytest
 
 
 async def test_a_list_that_cannot_be_read_proves_nothing() -> None:
-    """Nor does one of another form."""
+    """A list of another form leaves the fate unknown."""
     async with signed_pair(seconds=500, client=JWT) as (emu, client):
         emu.fault("create", kind="lost_before")
         emu.fault("list", kind="wrong_types", value={"tasks": []})
@@ -129,7 +129,7 @@ async def test_a_list_that_cannot_be_read_proves_nothing() -> None:
 async def test_where_ids_are_not_sure_to_be_kept_nothing_is_sent_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An endpoint that may ignore the id is searched, but a miss is no proof: its slot stays held."""
+    """A miss is no proof at an endpoint that may ignore the id: the slot stays held."""
     be(monkeypatch, lookup="search", idempotent=False)
     async with signed_pair(seconds=500, client={"retry": Retry(max_tries=2), "max_task_life": 7200}) as (
         emu,
@@ -145,7 +145,7 @@ async def test_where_ids_are_not_sure_to_be_kept_nothing_is_sent_twice(
 
 
 async def test_a_taken_id_that_cannot_be_found_is_of_unknown_fate() -> None:
-    """Answers of lip-sync tasks lack the id: the refusal proves a task, the list does not show whose."""
+    """Lip-sync answers lack the id: the refusal proves a task, but no list shows whose."""
     async with signed_pair(seconds=500, client=JWT) as (emu, client):
         emu.fault("create", kind="lost_after")
         emu.fault("list", kind="wrong_types", value=[], times=6)

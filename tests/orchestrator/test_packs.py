@@ -23,7 +23,7 @@ def told(client: Client) -> dict[str, tuple[int, str]]:
 
 
 async def test_the_first_submit_reads_them_and_does_not_wait() -> None:
-    """Rule 4: one question, in the background; its answer sets the limits."""
+    """Rule 4: one request in the background, whose answer sets the limits."""
     async with pair({"video": 12, "image": 9}) as (emu, client):
         emu.fault("costs", kind="slow", seconds=20)
         await client.submit(clip())
@@ -35,7 +35,7 @@ async def test_the_first_submit_reads_them_and_does_not_wait() -> None:
 
 
 async def test_a_limit_the_caller_gave_is_not_asked_for() -> None:
-    """Rule 4: an explicit limit wins, and saves the question."""
+    """Rule 4: an explicit limit wins, and saves the request."""
     async with pair({"video": 12, "image": 9}, client={"limits": {"video": 2}}) as (emu, client):
         await client.submit(clip())
         await settle()
@@ -57,7 +57,7 @@ async def test_a_limit_the_caller_gave_is_not_asked_for() -> None:
     ],
 )
 async def test_packs_that_cannot_be_read_change_nothing(fault: dict[str, Any]) -> None:
-    """The careful default stays and is searched upward; read again after a minute while somebody queues."""
+    """The careful default stays and is searched upward; the next reading follows after a minute."""
     async with pair({"video": 12}, seconds=200) as (emu, client):
         emu.fault("costs", **fault)
         runs = [asyncio.create_task(client.run(clip())) for _ in range(14)]
@@ -69,7 +69,7 @@ async def test_packs_that_cannot_be_read_change_nothing(fault: dict[str, Any]) -
 
 
 async def test_read_every_ten_minutes_while_somebody_queues() -> None:
-    """Rule 4: and not at all while nobody does."""
+    """Rule 4: packs are not read while nobody queues."""
     async with pair({"video": 1}, seconds=3000) as (emu, client):
         await client.submit(clip())
         queued = asyncio.create_task(client.submit(clip()))
@@ -81,7 +81,7 @@ async def test_read_every_ten_minutes_while_somebody_queues() -> None:
 
 
 async def test_read_when_a_pack_ends_or_begins() -> None:
-    """Rule 4: at the end of the pack that counts, and when a bought one begins; none is 1, by guess."""
+    """Rule 4: read when a pack that counts ends or a bought one begins; without packs 1 is guessed."""
     packs = [
         Pack(name="Trial-Video-100Units-5Con-1Months", effective=-100, invalid=1000),
         Pack(name="Big-Video-100Units-20Con-1Months", effective=500, invalid=1000),
@@ -97,7 +97,7 @@ async def test_read_when_a_pack_ends_or_begins() -> None:
 
 
 async def test_read_after_the_units_ran_out_and_on_reopen() -> None:
-    """Rule 4: after 1102 and when the owner says that something changed, at most once a second."""
+    """Rule 4: read after 1102 and on `reopen`, at most once a second."""
     async with pair({"video": 5}) as (emu, client):
         emu.units["video"] = 0
         for _ in range(2):
@@ -112,7 +112,7 @@ async def test_read_after_the_units_ran_out_and_on_reopen() -> None:
 
 
 async def test_what_queues_and_can_never_fit_fails_when_the_size_is_known() -> None:
-    """Rule 4: a set of 9 queued on an account that turns out to have 4."""
+    """Rule 4: a set of 9 that queues fails when the account turns out to have 4 slots."""
     async with pair({"image": 4}, foreign={"image": 4}) as (_, client):
         with pytest.raises(RequestInvalid, match="has 4 in all"):
             await client.submit(still(n=9))
@@ -133,7 +133,7 @@ async def test_costs_are_shown_and_their_inner_refusal_raised() -> None:
 
 
 async def test_closing_ends_the_reading() -> None:
-    """No timer is left, and nothing is asked afterwards."""
+    """No timer is left, and nothing is sent afterwards."""
     async with pair({"video": 1}, seconds=1000) as (emu, client):
         await client.submit(clip())
         await settle()

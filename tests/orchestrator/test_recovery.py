@@ -1,4 +1,4 @@
-"""orchestrator/recovery.py: what became of a create whose answer was lost. The product is in e2e."""
+"""orchestrator/recovery.py: creates whose answer was lost. All combinations are in e2e/test_exactly_once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def test_looks_are_ten_seconds_apart_and_three() -> None:
 
 
 async def test_a_server_that_loses_every_create_is_given_up_in_the_end() -> None:
-    """Retry.max_tries bounds the repetitions; what stays is of unknown fate, then surely nothing."""
+    """Retry.max_tries bounds the repetitions; the create is then unresolved, and later forgotten."""
     async with pair(client={"retry": Retry(max_tries=3)}) as (emu, client):
         emu.fault("create", kind="lost_before", times=None)
         with pytest.raises(AmbiguousCreate):
@@ -51,7 +51,7 @@ async def test_an_endpoint_without_look_up_stays_ambiguous(monkeypatch: pytest.M
 
 
 async def test_a_slot_that_expired_meanwhile_is_not_sent_into() -> None:
-    """max_task_life passed while it was looked up: it holds nothing any more, so it must not be sent."""
+    """A create whose slots expired during the look-up holds none, so it must not be sent."""
     async with pair(client={"max_task_life": 5}) as (emu, client):
         emu.fault("create", kind="lost_before")
         with pytest.raises(AmbiguousCreate):
@@ -60,7 +60,7 @@ async def test_a_slot_that_expired_meanwhile_is_not_sent_into() -> None:
 
 
 async def test_later_looks_find_a_stranger_and_let_go() -> None:
-    """The id turns out to be somebody else's: ours was surely refused, its slot is free."""
+    """The id turns out to be another task's: ours was surely refused, and its slot is free."""
     async with pair(seconds=5000, client={"retry": Retry(max_tries=1)}) as (emu, client):
         await client.submit(clip("a stranger's"), external_task_id="same")
         await asyncio.sleep(60)
@@ -73,7 +73,7 @@ async def test_later_looks_find_a_stranger_and_let_go() -> None:
 
 
 async def test_later_looks_go_on_through_failures() -> None:
-    """A look that fails is no miss: the pause grows and the next one counts."""
+    """A look that fails counts as no miss; the pause grows and the next look counts."""
     async with pair(seconds=5000, client={"retry": Retry(max_tries=1)}) as (emu, client):
         emu.fault("create", kind="lost_after")
         emu.fault("query", code=5001, times=3)
@@ -85,7 +85,7 @@ async def test_later_looks_go_on_through_failures() -> None:
 
 
 async def test_a_contested_refusal_is_believed_when_nothing_is_there() -> None:
-    """After a lost answer any 1201 is looked up first; not found, it was about the request."""
+    """After a lost answer any 1201 is looked up; if nothing is found it was about the request."""
     async with pair() as (emu, client):
         emu.fault("create", kind="lost_before")
         emu.fault("create", code=1201, message="image_tail is not supported")
@@ -105,7 +105,7 @@ async def test_an_id_that_is_taken_and_yet_not_found_is_of_unknown_fate() -> Non
 
 
 async def test_a_task_attached_to_while_its_create_was_in_doubt_holds_its_slots_once() -> None:
-    """Whoever knows the vendor's id may wait for it meanwhile; in the end no slot is left held."""
+    """Both handles are one task in the end, and no slot is left held."""
     async with pair(seconds=100) as (emu, client):
         emu.fault("create", kind="lost_after")
         emu.fault("query", kind="slow", seconds=20)
@@ -184,7 +184,7 @@ CLOSED = (
     "how", [CANCELLED, DROPPED, CLOSED], ids=["asyncio.run ended", "left behind", "closed"]
 )
 def test_a_create_whose_loop_ended_is_found_in_the_next(how: str) -> None:
-    """Rules 8 and 17: on its way when its loop ended, unresolved, holds its slot, can be attached to."""
+    """Rules 8 and 17: such a create is unresolved, holds its slot, and can be attached to."""
     done = subprocess.run(
         [sys.executable, "-c", LOOP_ENDS.replace("HOW", how)],
         capture_output=True,

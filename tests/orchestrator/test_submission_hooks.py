@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def submit(client: Client, request: Any, name: str, **more: Any) -> str:
-    """Submit as another run of the same program would; the task's id."""
+    """Submit as another run of the same program would; return the task's id."""
     submission = await client._engine.new_submission(request, external_task_id=name, generated=True, **more)
     return (await client._engine.submitter.submit(submission)).id
 
@@ -48,7 +48,7 @@ class FullDisk(SubmissionHooks):
 
 
 async def test_what_an_earlier_run_may_have_sent_is_looked_for_first() -> None:
-    """Found, it is adopted without a create; not found, it is created, once."""
+    """A task that is found is adopted without a create; otherwise one create is sent."""
     async with pair(seconds=500) as (emu, client):
         before = await client.submit(clip(), external_task_id="job-1")
         assert await submit(client, clip(), "job-1", earlier=EarlierAttempt(0.0)) == before.id
@@ -59,7 +59,7 @@ async def test_what_an_earlier_run_may_have_sent_is_looked_for_first() -> None:
 
 
 async def test_something_can_be_written_down_before_the_first_byte() -> None:
-    """Once while what was sent may exist, anew after it was surely refused; if it fails nothing is sent."""
+    """The hook runs once per attempt that may exist, anew after a refusal; its failure ends the submit unsent."""
     async with pair(seconds=500) as (emu, client):
         notes = Notes(emu)
         emu.fault("create", code=1302)
@@ -75,7 +75,7 @@ async def test_something_can_be_written_down_before_the_first_byte() -> None:
 
 
 async def test_a_handle_made_with_the_request_holds_its_weight() -> None:
-    """Of a type alone the weight is unknown and counts as 1."""
+    """A handle made from a type alone does not know the weight, and counts as 1."""
     async with pair(seconds=500) as (emu, client):
         made = await client.submit(still(n=4))
         other = Client(api_key=emu.api_key, base_url=emu.url)

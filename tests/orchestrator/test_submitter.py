@@ -85,7 +85,7 @@ async def test_a_refused_create_sends_the_same_bytes_again() -> None:
 
 
 async def test_queueing_off_raises_at_once() -> None:
-    """With queueing=False a full account is the caller's to handle, and nothing is held for it."""
+    """With queueing=False a full account is an error of the caller's, and no slot is held for it."""
     async with pair({"video": 1}, client={"queueing": False}) as (_, client):
         await client.submit(clip())
         with pytest.raises(ConcurrencyExceeded) as caught:
@@ -95,7 +95,7 @@ async def test_queueing_off_raises_at_once() -> None:
 
 
 async def test_priority_and_labels() -> None:
-    """Rule 2: higher priority first, labels of one priority take turns, each label in order."""
+    """Rule 2: higher priority goes first, labels of one priority take turns, each label keeps its order."""
     async with pair({"video": 1}, client={"limits": {"video": 1}}) as (emu, client):
         jobs = [("a1", 0, "a"), ("a2", 0, "a"), ("a3", 0, "a"), ("b1", 0, "b"), ("b2", 0, "b"), ("x", 9, "")]
         first = asyncio.create_task(client.run(clip("first")))
@@ -151,7 +151,7 @@ async def test_refused_by_1303_after_its_caller_left_is_dropped() -> None:
 
 
 async def test_queue_timeout_ends_what_queues() -> None:
-    """Nothing was created, and the error says so with the id and the last refusal."""
+    """Nothing was created; the error names the id and the last refusal."""
     async with pair({"video": 1}, foreign={"video": 1}) as (emu, client):
         with pytest.raises(QueueTimeout, match=r"nothing was created.*parallel task") as caught:
             await client.submit(clip(), queue_timeout=20, external_task_id="late")
@@ -190,7 +190,7 @@ async def test_queue_timeout_applies_when_a_late_create_comes_back() -> None:
 async def test_a_final_refusal_concerns_its_request_alone(
     fault: dict[str, object], error: type[KlingError]
 ) -> None:
-    """It is raised with what the vendor said, its slot is free, and the next submit goes through."""
+    """The error has the vendor's words, the slot is free, and the next submit goes through."""
     async with pair() as (emu, client):
         emu.fault("create", **fault)
         with pytest.raises(error):
@@ -227,7 +227,7 @@ async def test_a_taken_external_id() -> None:
     ids=lambda f: str(f.get("kind") or f.get("code") or f.get("status")),
 )
 async def test_a_lost_answer_is_looked_up(fault: dict[str, object]) -> None:
-    """Rule 7: it is found and adopted, or surely was not made and is sent again: one submit, one task."""
+    """Rule 7: the task is found and adopted, or the create surely made nothing and is sent again."""
     events = Recorder()
     async with pair(client={"on_event": events}) as (emu, client):
         emu.fault("create", **fault)
@@ -241,7 +241,7 @@ async def test_a_lost_answer_is_looked_up(fault: dict[str, object]) -> None:
 
 
 async def test_what_cannot_be_looked_up_is_ambiguous_and_resolved_later() -> None:
-    """Rule 7: the submitter is told, the slot stays held; later rounds find the task and look after it."""
+    """Rule 7: the caller is told, the slot stays held; later looks find the task and adopt it."""
     async with pair(seconds=2000, client={"retry": Retry(max_tries=2)}) as (emu, client):
         emu.fault("create", kind="lost_after")
         emu.fault("query", code=5000, times=6)
@@ -257,7 +257,7 @@ async def test_what_cannot_be_looked_up_is_ambiguous_and_resolved_later() -> Non
 
 
 async def test_an_unresolved_create_that_made_nothing_is_forgotten() -> None:
-    """Later rounds that miss three times free the slot; nothing is sent again, for the submitter was told."""
+    """Later looks that miss free the slot; nothing is sent again, for the caller was told."""
     async with pair(client={"retry": Retry(max_tries=2)}) as (emu, client):
         emu.fault("create", kind="lost_before")
         emu.fault("query", code=5000, times=2)
@@ -268,7 +268,7 @@ async def test_an_unresolved_create_that_made_nothing_is_forgotten() -> None:
 
 
 async def test_abandon_gives_the_slot_back_at_once() -> None:
-    """Who knows better says so; there is nothing to give up a second time."""
+    """A second call finds nothing to give up."""
     async with pair(client={"retry": Retry(max_tries=1)}) as (emu, client):
         emu.fault("create", kind="lost_before")
         emu.fault("query", code=5000)
@@ -279,7 +279,7 @@ async def test_abandon_gives_the_slot_back_at_once() -> None:
 
 
 async def test_an_id_taken_by_an_earlier_task_is_never_adopted() -> None:
-    """Rule 7: found by our own id, but made before our first send: somebody else's, and named so."""
+    """Rule 7: a task with our id, made before our first send, is somebody else's: the error says so."""
     async with pair(seconds=2000) as (emu, client):
         await client.submit(clip("a stranger's"), external_task_id="same")
         await asyncio.sleep(60)
@@ -290,7 +290,7 @@ async def test_an_id_taken_by_an_earlier_task_is_never_adopted() -> None:
 
 
 async def test_a_task_id_spelled_like_our_external_id_is_not_ours() -> None:
-    """The path takes either id: a task whose own id is what we called ours is somebody else's."""
+    """The path takes either id, so a task whose own id equals our external id is somebody else's."""
     async with pair(seconds=2000) as (emu, client):
         first = await client.submit(clip("a stranger's"))
         emu.fault("create", kind="lost_before")
@@ -299,7 +299,7 @@ async def test_a_task_id_spelled_like_our_external_id_is_not_ours() -> None:
 
 
 async def test_an_ambiguous_create_found_by_attach_gives_its_slot_to_the_task() -> None:
-    """Its task exists: attached by the external id it is one task with one slot, and no longer unresolved."""
+    """Attached by the external id, it is one task with one slot, and no longer unresolved."""
     async with pair(seconds=60, client={"retry": Retry(max_tries=1)}) as (emu, client):
         emu.fault("create", kind="lost_after")
         emu.fault("query", code=5000)
@@ -319,7 +319,7 @@ async def test_an_ambiguous_create_found_by_attach_gives_its_slot_to_the_task() 
     ids=["1302", "retry-after", "bare-429"],
 )
 async def test_too_fast_goes_back_to_its_place(fault: dict[str, object]) -> None:
-    """Rule 7: 1302 and a 429 without a known code wait and are sent again; the belief stays."""
+    """Rule 7: 1302, and a 429 without a known code, wait and are sent again; the belief stays."""
     async with pair() as (emu, client):
         emu.fault("create", times=2, **fault)
         loop = asyncio.get_running_loop()
@@ -332,7 +332,7 @@ async def test_too_fast_goes_back_to_its_place(fault: dict[str, object]) -> None
 
 
 async def test_too_fast_for_too_long_is_raised() -> None:
-    """After Retry.max_tries the vendor's word reaches the caller, and the slot is free."""
+    """After Retry.max_tries the vendor's words reach the caller, and the slot is free."""
     async with pair(client={"retry": Retry(max_tries=3)}) as (emu, client):
         emu.fault("create", code=1302, times=None)
         with pytest.raises(RateLimited):
@@ -342,7 +342,7 @@ async def test_too_fast_for_too_long_is_raised() -> None:
 
 
 async def test_a_server_that_is_down_is_tried_again_then_named() -> None:
-    """Surely not sent: repeated with pauses, then a TransportError that says so; nothing is unresolved."""
+    """Retries with pauses end in a TransportError that says that nothing was sent; nothing is unresolved."""
     async with pair() as (emu, client):
         await emu.stop()
         with pytest.raises(TransportError, match="cannot connect") as caught:
@@ -353,7 +353,7 @@ async def test_a_server_that_is_down_is_tried_again_then_named() -> None:
 
 
 async def test_a_proxy_that_is_no_address_makes_nothing_ambiguous(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It fails before anything is sent, and says so."""
+    """The submit fails before anything is sent, and the error says so."""
     monkeypatch.setenv("http_proxy", "http://[broken")
     monkeypatch.setenv("no_proxy", "")
     async with pair(client={"trust_env": True, "retry": Retry(max_tries=2)}) as (emu, client):
@@ -382,7 +382,7 @@ async def test_1102_closes_its_pool_alone() -> None:
 
 
 async def test_the_error_of_a_closed_pool_names_the_create_that_it_is_raised_to() -> None:
-    """Not the one that closed it: whoever maps ids to orders would strike the wrong one."""
+    """A caller who maps ids to orders would otherwise cancel the order whose create closed the pool."""
     async with pair({"image": 9}) as (emu, client):
         emu.units["image"] = 0
         for name in ("first", "second"):
@@ -410,7 +410,7 @@ async def test_a_closed_pool_is_half_open_after_a_minute() -> None:
 
 
 async def test_reopen_at_once() -> None:
-    """Rule 5: who bought units says so and need not wait a minute."""
+    """Rule 5: after units were bought nobody need wait a minute."""
     async with pair({"image": 9}) as (emu, client):
         emu.units["image"] = 0
         with pytest.raises(OutOfUnits):
@@ -421,7 +421,7 @@ async def test_reopen_at_once() -> None:
 
 
 async def test_a_wrong_key_closes_all_pools() -> None:
-    """Rule 5: nothing more is sent with it."""
+    """Rule 5: no more requests are sent with that key."""
     async with pair(client={"api_key": "wrong"}) as (emu, client):
         with pytest.raises(AuthenticationError):
             await client.submit(clip())
@@ -432,7 +432,7 @@ async def test_a_wrong_key_closes_all_pools() -> None:
 
 
 async def test_an_input_file_that_vanished_in_the_queue(tmp_path: Path) -> None:
-    """The body is read after admission; then a missing file is the named error and nothing was sent."""
+    """The body is read after admission; a missing file is then an error that names it, and nothing is sent."""
     file = tmp_path / "in.png"
     file.write_bytes(png())
     async with pair({"image": 1}, client={"limits": {"image": 1}}) as (emu, client):
@@ -447,7 +447,7 @@ async def test_an_input_file_that_vanished_in_the_queue(tmp_path: Path) -> None:
 
 
 async def test_closing_fails_what_queues_and_waits_for_what_flies() -> None:
-    """Rule 14: aclose gives a create in flight 5 s; who queues gets ClientClosed."""
+    """Rule 14: `aclose` gives a create in flight 5 s; submits that queue get ClientClosed."""
     async with pair({"video": 1}, client={"limits": {"video": 1}}) as (emu, client):
         emu.fault("create", kind="slow", seconds=3)
         flying = asyncio.create_task(client.submit(clip()))
@@ -462,7 +462,7 @@ async def test_closing_fails_what_queues_and_waits_for_what_flies() -> None:
 
 
 async def test_closing_gives_up_what_takes_too_long() -> None:
-    """A create that gets no answer within the grace is ambiguous, not silently gone."""
+    """A create without an answer within the grace is ambiguous, not silently lost."""
     async with pair() as (emu, client):
         emu.fault("create", kind="hang")
         flying = asyncio.create_task(client.submit(clip(), external_task_id="slow"))
@@ -474,7 +474,7 @@ async def test_closing_gives_up_what_takes_too_long() -> None:
 
 
 async def test_a_thousand_in_the_queue_half_of_them_leaving() -> None:
-    """Nobody is lost, nothing is left over."""
+    """The other half gets tasks, and nothing is left behind."""
     async with pair({"video": 20}, seconds=10, client={"limits": {"video": 20}}) as (emu, client):
         runs = [asyncio.create_task(client.run(clip(str(i)))) for i in range(1000)]
         await settle()
@@ -488,7 +488,7 @@ async def test_a_thousand_in_the_queue_half_of_them_leaving() -> None:
 
 
 async def test_client_of_uses_the_emulators_key() -> None:
-    """The helper of these tests makes a working client; its repr shows state and no secret."""
+    """The tests' helper makes a working client, whose repr shows state and no secret."""
     async with pair() as (emu, client):
         await client.submit(clip())
         assert repr(client) == f"<Client {emu.url} video 1/5 held, 0 queued>"
