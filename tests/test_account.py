@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 async def test_the_ledger_has_an_entry_for_each_task_that_cost_something(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Over pages of two, in order; what failed is not in it; sums agree with what the tasks say."""
+    """Entries come in order over several pages; failed tasks have none; sums agree with the tasks' own."""
     monkeypatch.setattr("kling_async.account._PAGE", 2)
     async with pair(seconds=5) as (emu, client):
         start = dt.datetime.fromtimestamp(client._engine.scope.now() - 60, dt.UTC)
@@ -36,7 +36,7 @@ async def test_the_ledger_has_an_entry_for_each_task_that_cost_something(
 
 
 async def test_times_need_a_zone_and_an_order() -> None:
-    """Said before anything is asked."""
+    """Wrong times are refused before anything is sent."""
     async with pair() as (emu, client):
         now = dt.datetime.now(dt.UTC)
         with pytest.raises(RequestInvalid, match="since: needs a time zone"):
@@ -47,7 +47,7 @@ async def test_times_need_a_zone_and_an_order() -> None:
 
 
 async def test_a_lost_page_is_asked_for_again() -> None:
-    """It is a read in spite of its POST: a hiccup is not the caller's affair."""
+    """A ledger is a read in spite of its POST, so a lost page is asked for again."""
     async with pair(seconds=5) as (emu, client):
         start = dt.datetime.fromtimestamp(client._engine.scope.now() - 60, dt.UTC)
         await (await client.submit(clip())).wait()
@@ -56,7 +56,7 @@ async def test_a_lost_page_is_asked_for_again() -> None:
 
 
 def page(cursor: str, *entries: str, more: bool = True) -> bytes:
-    """One page of a ledger as the vendor sends it."""
+    """Return one page of a ledger as the vendor sends it."""
     detail = [{"task_id": entry, "deduction_amount": 1.0} for entry in entries]
     data: dict[str, Any] = {"result": {"detail": detail, "count": len(detail)}}
     data |= {"next_cursor": cursor, "has_more": more}
@@ -76,7 +76,7 @@ def page(cursor: str, *entries: str, more: bool = True) -> bytes:
 async def test_a_ledger_that_leads_round_or_nowhere_is_an_error(
     pages: list[bytes], read: str, says: str
 ) -> None:
-    """Each page is asked for once, its entries come in order, then it is said why no more do, and again."""
+    """Each page is asked for once; after its entries the error says why there are no more."""
     start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     async with (
         serving(*pages, page("", more=False)) as wire,
@@ -91,7 +91,7 @@ async def test_a_ledger_that_leads_round_or_nowhere_is_an_error(
 
 
 async def test_a_ledger_ends_where_the_vendor_says_so() -> None:
-    """Empty pages on the way are no end, and a last cursor is not followed."""
+    """Empty pages do not end it, and a last cursor is not followed."""
     start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     pages = page("a", "1"), page("b"), page("b", "2", more=False)
     async with (

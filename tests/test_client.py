@@ -1,4 +1,4 @@
-"""client.py: what users hold."""
+"""client.py: the methods that users call."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_run_is_submit_and_wait() -> None:
-    """One call, one result; on_task shows the task as soon as it exists."""
+    """One call gives one result; on_task shows the task as soon as it exists."""
     async with pair() as (_, client):
         made: list[Task[v1.Videos]] = []
         videos = await client.run(clip(), on_task=made.append, external_task_id="mine", priority=1, label="x")
@@ -45,7 +45,7 @@ async def test_run_is_submit_and_wait() -> None:
 
 
 async def test_runs_timeout_covers_queue_and_task() -> None:
-    """In the queue it is a QueueTimeout, on its way or running a TaskTimeout."""
+    """In the queue the error is QueueTimeout, later TaskTimeout."""
     async with pair({"video": 1}, seconds=100, client={"limits": {"video": 1}}) as (emu, client):
         with pytest.raises(TaskTimeout):
             await client.run(clip(), timeout=20)
@@ -59,7 +59,7 @@ async def test_runs_timeout_covers_queue_and_task() -> None:
 
 
 async def test_runs_timeout_after_a_refusal_says_that_nothing_was_created() -> None:
-    """Sent, refused by 1303 and queued again: there is no task that could run on, and the reason is told."""
+    """A submit that 1303 sent back to the queue has no task that could run on; the error tells the reason."""
     async with pair(foreign={"video": 5}, client={"limits": {"video": 5}}) as (emu, client):
         with pytest.raises(QueueTimeout, match=r"nothing was created .*parallel task"):
             await client.run(clip(), timeout=20)
@@ -98,7 +98,7 @@ async def test_the_wrong_kind_of_request_is_a_type_error() -> None:
 
 
 async def test_list_pages_newest_first() -> None:
-    """Records as plain data; a page shorter than asked for is the last."""
+    """Records are plain data, and a page shorter than asked for is the last."""
     async with pair() as (_, client):
         made = [await client.submit(clip()) for _ in range(3)]
         page = await client.list(v1.TextToVideo, page_size=2)
@@ -109,7 +109,7 @@ async def test_list_pages_newest_first() -> None:
 
 @pytest.mark.parametrize("bad", [{"page": 0}, {"page": 1001}, {"page_size": 0}, {"page_size": 501}])
 async def test_list_checks_its_bounds(bad: dict[str, int]) -> None:
-    """Before anything is sent."""
+    """Wrong bounds are refused before anything is sent."""
     async with pair() as (emu, client):
         with pytest.raises(RequestInvalid, match=next(iter(bad))):
             await client.list(v1.TextToVideo, **bad)
@@ -125,7 +125,7 @@ async def test_a_list_that_cannot_be_read() -> None:
 
 
 async def test_request_is_the_escape_hatch() -> None:
-    """Any path, signed, plain objects back; a GET is repeated, a POST never."""
+    """Any path is sent signed and gives plain objects; a GET is repeated, a POST never."""
     async with pair() as (emu, client):
         body = {"model_name": "kling-v3", "prompt": "x", "external_task_id": "raw"}
         data = await client.request("post", "/v1/videos/text2video", json=body)
@@ -151,7 +151,7 @@ async def test_request_stays_below_the_base_url(path: str) -> None:
 
 
 async def test_raw_tasks_queue_like_all_others() -> None:
-    """An endpoint without types: its slots, its path, its result as plain data."""
+    """An endpoint without types gives its slots, its path, and its result as plain data."""
     async with pair({"image": 9}) as (emu, client):
         request = RawTask(
             path="/v1/images/generations",
@@ -176,7 +176,7 @@ async def test_raw_tasks_queue_like_all_others() -> None:
     ids=["no JSON", "half a character", "id"],
 )
 async def test_a_raw_body_that_cannot_be_sent_is_refused(body: dict[str, Any], field: str) -> None:
-    """Before it queues; an id in it would be overwritten by ours unseen."""
+    """It is refused before it queues; an id within the body would be overwritten unseen."""
     async with pair() as (emu, client):
         with pytest.raises(RequestInvalid) as caught:
             await client.submit(RawTask(path="/v1/images/generations", body=body))
@@ -187,7 +187,7 @@ async def test_a_raw_body_that_cannot_be_sent_is_refused(body: dict[str, Any], f
 @pytest.mark.parametrize("bad", ["../../account/costs", "..", "a/b", "", "a b", "x" * 129, "ä", "a?b"])
 @pytest.mark.parametrize("which", ["task_id", "external_task_id"])
 async def test_attach_refuses_ids_that_could_name_another_path(bad: str, which: str) -> None:
-    """Before a path is built; the error names the argument."""
+    """The id is refused before a path is built, and the error names the argument."""
     async with pair() as (emu, client):
         ids: Any = {which: bad}
         with pytest.raises(RequestInvalid, match=which):
@@ -197,7 +197,7 @@ async def test_attach_refuses_ids_that_could_name_another_path(bad: str, which: 
 
 @pytest.mark.parametrize("ids", [{}, {"task_id": "1", "external_task_id": "2"}])
 async def test_attach_takes_exactly_one_id(ids: dict[str, str]) -> None:
-    """None or both is refused."""
+    """Neither none nor both are accepted."""
     async with pair() as (_, client):
         wrong: Any = ids
         with pytest.raises(RequestInvalid, match="one of them"):
@@ -228,7 +228,7 @@ async def test_submit_refuses_a_bad_external_id_and_takes_a_callback() -> None:
     ids=str,
 )
 async def test_a_place_in_the_queue_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
-    """Named before it queues: among the others it would break the queue for all of them, for good."""
+    """Priority, label and timeout are checked before they queue, where they would stop all others."""
     async with pair({"video": 1}, client={"limits": {"video": 1}}) as (emu, client):
         await client.submit(clip())
         waiting = asyncio.create_task(client.submit(clip()))
@@ -240,7 +240,7 @@ async def test_a_place_in_the_queue_that_makes_no_sense_is_refused(wrong: dict[s
 
 
 async def test_with_options_shares_slots_and_life() -> None:
-    """Other settings, the same pools; one poller for equal settings; closed together."""
+    """The derived client has other settings and the same pools; equal settings share a poller."""
     async with pair({"video": 2}, client={"limits": {"video": 2}}) as (emu, client):
         quick = client.with_options(
             polling=Polling(min_interval=0.5, max_interval=0.5), timeouts=Timeouts(read=5)
@@ -259,7 +259,7 @@ async def test_with_options_shares_slots_and_life() -> None:
 
 
 async def test_a_misspelt_pool_does_not_go_unseen() -> None:
-    """A limit for it would bind nothing, reopening it would open nothing."""
+    """A limit for such a pool would bind nothing, and reopening it would open nothing."""
     with pytest.warns(KlingWarning, match=r"vidoe.* is none of the pools known here: video, image"):
         Client(api_key="k", limits={"vidoe": 20})
     async with pair() as (_, client):
@@ -270,7 +270,7 @@ async def test_a_misspelt_pool_does_not_go_unseen() -> None:
 
 
 async def test_clients_that_share_slots_know_each_others_tasks() -> None:
-    """Attached through the other, a task has still one place, one set of slots and one schedule."""
+    """A task attached through the other client still has one place, one set of slots and one schedule."""
     async with pair({"video": 5}, client={"limits": {"video": 5}}) as (_, client):
         other = client.with_options(polling=Polling(min_interval=0.5, max_interval=0.5))
         task = await client.submit(clip())
@@ -283,7 +283,7 @@ async def test_clients_that_share_slots_know_each_others_tasks() -> None:
 
 
 async def test_closing_twice_and_without_use() -> None:
-    """Harmless, and it leaves asyncio as it was; a closed client says so."""
+    """Closing is harmless and leaves asyncio as it was; a closed client says so."""
     before = asyncio.all_tasks()
     client = Client(api_key="k", base_url="http://127.0.0.1:9")
     assert repr(client) == "<Client http://127.0.0.1:9 idle>"
@@ -297,7 +297,7 @@ async def test_closing_twice_and_without_use() -> None:
 
 
 async def test_closed_pools_show_in_the_repr() -> None:
-    """State in one line."""
+    """The state stands in one line."""
     async with pair(client={"api_key": "wrong"}) as (emu, client):
         with pytest.raises(Exception, match="api key not found"):
             await client.submit(clip())
@@ -319,7 +319,7 @@ async def test_closed_pools_show_in_the_repr() -> None:
     ],
 )
 def test_bad_settings_are_named(options: dict[str, Any], names: str) -> None:
-    """At construction, with the argument or variable to change."""
+    """Construction fails with the argument or variable to change."""
     settings: dict[str, Any] = {"api_key": "k", **options}
     with pytest.raises(ConfigurationError, match=names):
         Client(**settings)
@@ -397,7 +397,7 @@ print("fine", len(client.tasks()))
 @pytest.mark.real
 @pytest.mark.parametrize("close", ["await client.aclose()", "pass"])
 def test_two_loops_in_a_row_leave_no_warning(close: str) -> None:
-    """Rule 17: a task made in one asyncio.run is waited for in the next; no word on stderr, closed or not."""
+    """Rule 17: a task of one asyncio.run is waited for in the next; stderr stays empty, closed or not."""
     code = textwrap.dedent(RUN_TWICE).replace("CLOSE", close)
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-c", code],
@@ -413,7 +413,7 @@ def test_two_loops_in_a_row_leave_no_warning(close: str) -> None:
 @pytest.mark.real
 @pytest.mark.parametrize("ends", [True, False], ids=["the loop has ended", "between two runs"])
 def test_giving_up_and_reopening_need_no_running_loop(ends: bool) -> None:
-    """They ask nobody, so a script may call them after, or between, its asyncio.run."""
+    """Neither sends anything, so a script may call them after, or between, its asyncio.run."""
 
     async def begin() -> Client:
         async with emulator(slots={"video": 5}) as emu:
@@ -438,7 +438,7 @@ def test_giving_up_and_reopening_need_no_running_loop(ends: bool) -> None:
 
 @pytest.mark.filterwarnings("ignore::kling_async.errors.KlingWarning")
 async def test_a_call_that_names_what_is_not_there_is_refused_as_such() -> None:
-    """It is about a voice, not about a task: the vendor's words, under its own code."""
+    """The error is about a voice, not a task, and has the vendor's words and code."""
     async with pair() as (_, client):
         speech = v1.TextToSpeech(text="Hello", voice_id="oversea_female1", voice_language="en")
         with pytest.raises(RequestRejected, match="not found") as caught:

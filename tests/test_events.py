@@ -1,4 +1,4 @@
-"""events.py: what happens is told to whoever listens, and listening harms nobody."""
+"""events.py: whoever listens is told what happens, and listening harms nobody."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TASK = TrackedTask(endpoint_of(still()), "77")
 def test_without_a_listener_no_event_is_made(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Free when unused: it is counted, and neither an event, nor its facts, nor the time are looked for."""
+    """Without a listener an event is counted, and neither made nor given facts or a time."""
     for name in ("Event", "facts"):
         monkeypatch.setattr(module, name, None)
     hooks = Hooks(None, lambda: pytest.fail("nobody wants to know the time"))
@@ -41,7 +41,7 @@ def test_without_a_listener_no_event_is_made(
 
 
 def test_a_listener_gets_the_facts() -> None:
-    """Kind, time, what it is about and whatever was passed; the rest has harmless defaults."""
+    """Kind, time, subject and whatever was passed arrive; the rest has harmless defaults."""
     heard = Recorder()
     hooks = Hooks(heard, lambda: 2.5)
     hooks.emit("ended", TASK, status="failed", detail="too dark")
@@ -52,7 +52,7 @@ def test_a_listener_gets_the_facts() -> None:
 
 
 def test_an_event_about_many_tells_what_they_have_in_common() -> None:
-    """Ids where it is about one; the endpoint and the pool where they share them."""
+    """Ids are told of one subject only, endpoint and pool where all share them."""
     named = TrackedTask(endpoint_of(still()), "mine", named=True)
     video = TrackedTask(endpoint_of(clip()), "78")
     assert facts(named) == {**facts(TASK), "external_task_id": "mine", "task_id": None}
@@ -71,7 +71,7 @@ def test_events_are_frozen_and_plain() -> None:
 
 
 def test_what_a_listener_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """It is the listener's trouble, never that of who emits."""
+    """The error of a listener does not reach the code that emits."""
 
     def broken(event: Event) -> None:
         raise ValueError("a listener's own trouble")
@@ -85,7 +85,7 @@ def test_what_a_listener_raises_is_logged(caplog: pytest.LogCaptureFixture) -> N
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 def test_who_wants_to_end_the_program_may(kind: type[BaseException]) -> None:
-    """Only exceptions are swallowed."""
+    """Only exceptions are swallowed, not KeyboardInterrupt or SystemExit."""
 
     def leave(event: Event) -> None:
         raise kind
@@ -95,7 +95,7 @@ def test_who_wants_to_end_the_program_may(kind: type[BaseException]) -> None:
 
 
 async def test_a_listener_that_always_raises_harms_no_task() -> None:
-    """Submit, wait, and every event in between."""
+    """Submit, wait and all events in between go on."""
     seen: list[str] = []
 
     def broken(event: Event) -> None:
@@ -108,7 +108,7 @@ async def test_a_listener_that_always_raises_harms_no_task() -> None:
 
 
 async def test_the_events_of_one_task_tell_its_story(tmp_path: Path) -> None:
-    """In order, with the ids that belong to it, at times that never go back."""
+    """Events come in order, with the task's ids, at times that never go back."""
     heard = Recorder()
     async with pair(client={"on_event": heard}) as (_, client):
         task = await client.submit(still(), external_task_id="order-17")
@@ -136,7 +136,7 @@ async def test_the_events_of_one_task_tell_its_story(tmp_path: Path) -> None:
     ],
 )
 async def test_the_events_of_a_create_that_did_not_go_well(code: int, story: list[str]) -> None:
-    """Whoever counts comes out even: what waits again is told, and so is what will never be a task."""
+    """Counts come out even: both what waits again and what will never be a task is told."""
     heard = Recorder()
     async with pair(client={"on_event": heard}) as (emu, client):
         emu.fault("create", code=code, acts=False)
@@ -149,7 +149,7 @@ async def test_the_events_of_a_create_that_did_not_go_well(code: int, story: lis
 
 
 async def test_every_kind_is_one_that_the_type_names(tmp_path: Path) -> None:
-    """So a listener that matches on them all misses none, and there is none in vain; all are named alike."""
+    """A listener that matches on all kinds misses none, and no kind is named in vain."""
     heard = Recorder()
     options = {"on_event": heard, "max_task_life": 50, "timeouts": Timeouts(read=5)}
     async with pair({"video": 2}, seconds=100, foreign={"video": 1}, client=options) as (emu, client):
@@ -167,7 +167,7 @@ async def test_every_kind_is_one_that_the_type_names(tmp_path: Path) -> None:
 
 
 async def test_an_attached_task_is_named_by_what_is_known_of_it() -> None:
-    """By the id it was attached by, before it was ever seen; by both ids from then on."""
+    """Before it is seen it has the id it was attached by, from then on both ids."""
     heard = Recorder()
     async with pair(client={"on_event": heard}) as (emu, client):
         async with client_of(emu) as other:
@@ -181,7 +181,7 @@ async def test_an_attached_task_is_named_by_what_is_known_of_it() -> None:
 
 
 async def test_a_refusal_is_told_before_what_follows_from_it() -> None:
-    """An emptied pool tries again at once; the story still goes refused, admitted."""
+    """An emptied pool tries again at once; the events still come as refused, admitted."""
     heard = Recorder()
     async with pair({"video": 1}, foreign={"video": 1}, client={"on_event": heard}) as (emu, client):
         emu.fault("create", code=1302, retry_after=0, acts=False)
@@ -194,7 +194,7 @@ async def test_a_refusal_is_told_before_what_follows_from_it() -> None:
 
 
 async def test_a_refusal_is_told_though_nobody_waits_any_more() -> None:
-    """The submitter left while its create was on its way: it was refused all the same, and is not queued."""
+    """A create whose caller left is refused all the same, and does not queue."""
     heard = Recorder()
     async with pair(foreign={"video": 5}, client={"on_event": heard}) as (emu, client):
         emu.fault("create", kind="slow", seconds=5)
@@ -208,7 +208,7 @@ async def test_a_refusal_is_told_though_nobody_waits_any_more() -> None:
 
 
 async def test_a_task_that_is_gone_has_ended_for_whoever_counts() -> None:
-    """Three misses in a row: told as an end with an error, not as the vendor's word."""
+    """Three misses in a row are an end with an error, not with a status."""
     heard = Recorder()
     async with pair(client={"on_event": heard}) as (emu, client):
         task = await client.submit(clip())
@@ -221,7 +221,7 @@ async def test_a_task_that_is_gone_has_ended_for_whoever_counts() -> None:
 
 
 async def test_a_listener_may_look_around() -> None:
-    """It may ask the client how it stands, and finds what it is being told counted already."""
+    """A listener may ask the client for statistics, which count the event it is being told."""
     seen: list[tuple[str, int]] = []
 
     def look(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""The log of the package: ids on every record, each thing said once, at the right level, without secrets."""
+"""Log of the package: ids on every record, each thing once, at the right level, without secrets."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Log(logging.Handler):
 
 @contextlib.contextmanager
 def logging_to(handler: logging.Handler) -> Iterator[None]:
-    """Log everything of the package there."""
+    """Log everything of the package to a handler."""
     logger = logging.getLogger("kling_async")
     before = logger.level
     logger.addHandler(handler)
@@ -76,14 +76,14 @@ def logging_to(handler: logging.Handler) -> Iterator[None]:
 
 @pytest.fixture
 def said() -> Iterator[Log]:
-    """All that the package logs, at every level."""
+    """Collect all that the package logs, at every level."""
     log = Log()
     with logging_to(log):
         yield log
 
 
 async def a_bad_day(emu: Emulator, client: Client, folder: Path) -> None:
-    """All that can go wrong and is logged, with a picture, a signed address and keys on their way."""
+    """Play all that can go wrong and is logged, with a picture, a signed address and keys on their way."""
 
     async def one(request: object) -> None:
         with contextlib.suppress(KlingError):
@@ -119,7 +119,7 @@ async def a_bad_day(emu: Emulator, client: Client, folder: Path) -> None:
 
 @pytest.mark.parametrize("key", ["API key", "key pair"])
 async def test_ids_are_on_every_record_and_secrets_on_none(key: str, said: Log, tmp_path: Path) -> None:
-    """A whole bad day at DEBUG: no key, token, signed query, body or Base64; and no name of logging's own."""
+    """A bad day at DEBUG shows no key, token, signed query, body or Base64."""
     heard = Recorder()
     async with emulator(slots={"video": 3, "image": 9}, foreign={"video": 1}) as emu:
         keys = {} if key == "API key" else {"access_key": emu.access_key, "secret_key": emu.secret_key}
@@ -140,7 +140,7 @@ async def test_ids_are_on_every_record_and_secrets_on_none(key: str, said: Log, 
 
 
 async def test_each_event_is_one_record_with_the_same_ids(said: Log, tmp_path: Path) -> None:
-    """The log of ``kling_async`` is what a listener hears, in the same order."""
+    """The log of ``kling_async`` has what a listener hears, in the same order."""
     heard = Recorder()
     async with pair({"video": 3}, foreign={"video": 1}, client={"on_event": heard}) as (emu, client):
         await a_bad_day(emu, client, tmp_path)
@@ -153,7 +153,7 @@ async def test_each_event_is_one_record_with_the_same_ids(said: Log, tmp_path: P
 
 
 async def test_each_request_is_one_record(said: Log) -> None:
-    """Its path without the query, what came, how long it took; the ids of what it was about."""
+    """A record has the path without query, the answer, the time it took, and the ids."""
     async with pair() as (emu, client):
         emu.fault("query", kind="half_body")
         emu.fault("query", kind="html")
@@ -176,7 +176,7 @@ async def test_each_request_is_one_record(said: Log) -> None:
 
 
 async def test_a_good_day_is_quiet(said: Log, tmp_path: Path) -> None:
-    """Above DEBUG nothing is said of what goes as it should, but how many slots there are."""
+    """Above DEBUG nothing is logged but how many slots there are."""
     async with pair() as (_, client):
         await asyncio.gather(*(client.run(clip()) for _ in range(8)))
         await (await client.submit(still())).download(tmp_path)
@@ -184,7 +184,7 @@ async def test_a_good_day_is_quiet(said: Log, tmp_path: Path) -> None:
 
 
 async def test_what_is_learned_of_a_pool_is_said_once(said: Log) -> None:
-    """Its size when it changes; that it is closed, and why, but not each refused probe; that it opens."""
+    """A change of size, a closing with its reason and an opening are logged, refused probes are not."""
     async with pair({"video": 7}, packs=[]) as (emu, client):
         await asyncio.gather(*(client.run(clip()) for _ in range(9)))
         first, *_, last = learned = [line for line in said.lines() if "video" in line]
@@ -204,7 +204,7 @@ async def test_what_is_learned_of_a_pool_is_said_once(said: Log) -> None:
 
 
 async def test_a_create_in_doubt_is_said_once_and_so_is_its_end(said: Log) -> None:
-    """INFO where the client looks further by itself, and when it has found the task."""
+    """Both are INFO where the client looks further by itself."""
     async with pair(seconds=2000, client={"retry": Retry(max_tries=2)}) as (emu, client):
         emu.fault("create", kind="lost_after")
         emu.fault("query", code=5000, times=6)
@@ -221,7 +221,7 @@ async def test_a_create_in_doubt_is_said_once_and_so_is_its_end(said: Log) -> No
 async def test_a_create_that_nobody_can_look_up_is_a_warning(
     said: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only a person can find out."""
+    """Only a person can find out what became of it."""
     hidden = endpoint_of(clip())._replace(lookup="none")
     monkeypatch.setattr(engine, "endpoint_of", lambda _: hidden)
     async with pair() as (emu, client):
@@ -233,7 +233,7 @@ async def test_a_create_that_nobody_can_look_up_is_a_warning(
 
 
 async def test_a_slot_that_stops_counting_is_a_warning(said: Log) -> None:
-    """With both ids, for somebody may want to look for that task."""
+    """The record has both ids, for somebody may want to look for that task."""
     async with pair(seconds=500, client={"max_task_life": 100}) as (_, client):
         task = await client.submit(clip(), external_task_id="order-17")
         await asyncio.sleep(101)
@@ -244,7 +244,7 @@ async def test_a_slot_that_stops_counting_is_a_warning(said: Log) -> None:
 
 
 async def test_an_outage_is_said_once(said: Log) -> None:
-    """When it begins, however many questions bring no answer; again only after there was one."""
+    """One record per outage, however many queries bring no answer."""
     async with pair() as (emu, client):
         task = await client.submit(clip())
         emu.fault("query", kind="html", times=8)
@@ -254,7 +254,7 @@ async def test_an_outage_is_said_once(said: Log) -> None:
 
 
 async def test_a_form_that_is_given_up_is_said_once(said: Log) -> None:
-    """Refused, or answered by a gateway again and again."""
+    """A form of query is given up when it is refused, or answered by a gateway again and again."""
     for fault in ({"code": 1203}, {"kind": "wrong_types", "value": 7}):
         said.records.clear()
         async with pair({"video": 9}, client={"limits": {"video": 9}}) as (emu, client):
@@ -266,7 +266,7 @@ async def test_a_form_that_is_given_up_is_said_once(said: Log) -> None:
 
 
 async def test_a_task_that_is_unknown_is_nobodys_log(said: Log) -> None:
-    """The error goes to who waits; the log has nothing to add."""
+    """The error goes to the waiter; the log has nothing to add."""
     async with pair() as (_, client):
         with pytest.raises(TaskNotFound):
             await client.attach(v1.TextToVideo, task_id="77").wait()
@@ -275,7 +275,7 @@ async def test_a_task_that_is_unknown_is_nobodys_log(said: Log) -> None:
 
 @pytest.mark.real
 def test_a_program_without_logging_sees_nothing() -> None:
-    """As of any library: a handler that does nothing keeps warnings off stderr until logging is set up."""
+    """As for any library, a null handler keeps warnings off stderr until logging is set up."""
     code = """
 import logging, kling_async.orchestrator.engine
 logging.getLogger("kling_async.polling").warning("hush")

@@ -1,4 +1,4 @@
-"""The settings of a client: sound by default, frozen, and refused where they cannot work."""
+"""Settings of a client: sound by default, frozen, and refused where they cannot work."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS: tuple[Any, ...] = (Polling, Retry, Timeouts)
     ids=["polling", "retry", "timeouts"],
 )
 def test_the_defaults(made: msgspec.Struct, defaults: dict[str, float]) -> None:
-    """The documented defaults, all of them; those of polling are pinned."""
+    """All documented defaults are as pinned."""
     assert {name: getattr(made, name) for name in made.__struct_fields__} == defaults
 
 
@@ -84,7 +84,7 @@ def test_what_cannot_work_is_refused(kind: Any, values: dict[str, float], text: 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_settings_are_values(kind: Any) -> None:
-    """Equal settings are equal and share a hash (clients with equal ones share a poller); none changes."""
+    """Equal settings are equal and share a hash, so that clients share pollers; none can be changed."""
     assert kind() == kind() and hash(kind()) == hash(kind())
     with pytest.raises(AttributeError):
         setattr(kind(), kind.__struct_fields__[0], 1)

@@ -1,4 +1,4 @@
-"""stats.py: what a client counts is what happened, and what it shows of now is so."""
+"""stats.py: the counts agree with what happened, and the numbers of now with what is."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NOW = {"queued", "oldest_wait", "in_flight", "running", "unresolved", "pools"}
 
 
 def test_every_field_says_what_it_means() -> None:
-    """Each has a docstring, below it."""
+    """Each field has a docstring below it."""
     (node,) = [n for n in ast.parse(inspect.getsource(module)).body if isinstance(n, ast.ClassDef)]
     documented = set[str]()
     for field, text in zip(node.body, node.body[1:], strict=False):
@@ -59,7 +59,7 @@ def test_all_that_is_counted_is_shown() -> None:
 
 
 def test_a_client_that_did_nothing_has_nothing_to_tell() -> None:
-    """Without an event loop too; every kind of request is there, so that a series begins at 0."""
+    """Without an event loop too, every kind of request is there, so that a series begins at 0."""
     stats = Client(api_key="k").stats()
     kinds = {"create", "one", "ids", "list", "lookup", "other"}
     assert stats == Stats(requests=dict.fromkeys(kinds, 0))
@@ -68,7 +68,7 @@ def test_a_client_that_did_nothing_has_nothing_to_tell() -> None:
 
 @virtual
 async def test_stats_are_frozen_plain_and_of_their_moment() -> None:
-    """They can be sent on as JSON, cannot be changed, and do not change by themselves."""
+    """Statistics can be sent as JSON, cannot be changed, and do not change by themselves."""
     async with pair() as (_, client):
         before = client.stats()
         await client.run(clip())
@@ -83,7 +83,7 @@ async def test_stats_are_frozen_plain_and_of_their_moment() -> None:
 
 
 def tally(events: Iterable[Event]) -> dict[str, Any]:
-    """What a listener counts that takes events and nothing else."""
+    """Count what a listener counts that takes events and nothing else."""
     events = list(events)
     kinds = Counter[str](event.kind for event in events)
     made = [event for event in events if event.kind in ("created", "adopted")]
@@ -105,7 +105,7 @@ def tally(events: Iterable[Event]) -> dict[str, Any]:
 
 
 async def a_bad_day(emu: Emulator, client: Client, folder: Path) -> None:
-    """Refusals, lost answers, failures, time-outs, and in between what goes well."""
+    """Play refusals, lost answers, failures and time-outs, and in between what goes well."""
 
     async def one(request: Any, **more: Any) -> None:
         with contextlib.suppress(KlingError):
@@ -161,7 +161,7 @@ async def test_the_counts_are_the_events_and_the_servers_own(tmp_path: Path) -> 
 
 @virtual
 async def test_counts_only_grow(tmp_path: Path) -> None:
-    """Looked at over and over: rates can be had from any two."""
+    """The difference of any two readings is a rate."""
 
     def numbers(stats: Stats) -> dict[str, float]:
         flat = msgspec.structs.asdict(stats)
@@ -181,7 +181,7 @@ async def test_counts_only_grow(tmp_path: Path) -> None:
 
 @virtual
 async def test_who_waits_and_how_long() -> None:
-    """One slot, tasks of 30 s, four submits 10 s apart: the waits add up, and the oldest is the longest."""
+    """With one slot, tasks of 30 s and four submits 10 s apart, the waits add up."""
     options = {"limits": {"video": 1}, "polling": Polling(min_interval=0.1, max_interval=0.1)}
     async with pair({"video": 1}, client=options) as (_, client):
         jobs = []
@@ -217,7 +217,7 @@ async def test_the_wait_counts_from_the_submit_through_all_refusals() -> None:
 
 @virtual
 async def test_creates_in_doubt_are_seen() -> None:
-    """In flight while they are looked for; unresolved when nobody knows; then adopted, or given up."""
+    """Such a create is in flight, then unresolved, then adopted or given up."""
     async with pair(seconds=2000, client={"retry": Retry(max_tries=2)}) as (emu, client):
         emu.fault("create", kind="lost_after")
         emu.fault("query", code=5000, times=6)
@@ -235,7 +235,7 @@ async def test_creates_in_doubt_are_seen() -> None:
 
 @virtual
 async def test_a_client_that_does_not_queue_counts_refusals_too() -> None:
-    """``queueing=False`` raises 1303: refused, and left for that."""
+    """With ``queueing=False`` 1303 is raised: counted as refused and as left."""
     async with pair({"video": 1}, client={"queueing": False}) as (_, client):
         await client.submit(clip())
         with pytest.raises(KlingError):
@@ -246,7 +246,7 @@ async def test_a_client_that_does_not_queue_counts_refusals_too() -> None:
 
 @virtual
 async def test_slots_that_stop_counting_are_counted() -> None:
-    """After max_task_life; the task itself is still looked after."""
+    """A slot expires after max_task_life; the task itself is still looked after."""
     async with pair(seconds=500, client={"max_task_life": 100}) as (_, client):
         await client.submit(clip())
         await asyncio.sleep(101)
@@ -267,7 +267,7 @@ async def test_clients_that_share_slots_count_together() -> None:
 
 @virtual
 async def test_requests_of_all_sorts_and_what_went_wrong_with_them() -> None:
-    """Calls, lists, refreshes and repetitions are told apart; each that was sent counts."""
+    """Calls, lists, refreshes and repetitions are told apart; each one sent counts."""
     async with pair(client={"retry": Retry(max_tries=2)}) as (emu, client):
         task = await client.submit(clip())
         before = client.stats()
@@ -287,7 +287,7 @@ async def test_requests_of_all_sorts_and_what_went_wrong_with_them() -> None:
 
 
 def test_counts_outlive_the_event_loop() -> None:
-    """A client that meets a second loop goes on counting; who queued in the first one queues no more."""
+    """A client that meets a second loop goes on counting; submits queued in the first are gone."""
 
     async def first() -> Client:
         async with emulator(slots={"video": 1}) as emu:

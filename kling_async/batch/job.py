@@ -111,6 +111,8 @@ class JobRun:
         self._task: Task[Any] | None = None
         self._worker: asyncio.Task[Any] | None = None
         self._digests = known.digests
+        self._checked = known.plan in (ResumeAction.CREATE, ResumeAction.RETRY)
+        """Whether the batch has checked the request already."""
         begun = known.plan in (ResumeAction.CREATE_DOUBTFUL, ResumeAction.WAIT, ResumeAction.FETCH)
         self._sent = begun
         """Whether its create may have been sent."""
@@ -203,11 +205,13 @@ class JobRun:
             self.item.request,
             external_task_id=self.entry.external_task_id,
             generated=True,
+            checked=self._checked,
             hooks=_Hooks(self),
             earlier=EarlierAttempt(self.entry.times.planned or 0.0, self._strange) if self._sent else None,
             priority=self._wishes.priority,
             label=self.entry.label,
         )
+        self._checked = True
         try:
             live = await self._engine.submitter.submit(job)
         except BaseException as error:

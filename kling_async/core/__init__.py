@@ -1,4 +1,5 @@
-"""The decisions, as plain classes and functions: no clock, no I/O, no random of their own, no await.
+"""Decisions as plain classes and functions: no clock, no I/O, no randomness of their own, no await.
 
-Time and chance come in as arguments, what to do goes out as values; the drivers one layer up carry it out.
+Time and random numbers come in as arguments, and what is to be done goes out as values that the drivers in
+`kling_async.orchestrator` carry out. States with a life are a `lifecycle`.
 """

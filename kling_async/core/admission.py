@@ -92,13 +92,13 @@ class Pool:
         return self.closure.error
 
     @property
-    def told(self) -> bool:
-        """Whether somebody who knows set the limit."""
+    def binding(self) -> bool:
+        """Whether the limit is never passed: somebody who knows has set it."""
         return self.source in ("caller", "packs")
 
     def fits_ever(self, weight: int) -> bool:
         """Tell whether the pool could hold this weight at all, as far as known."""
-        return not self.gate or not self.told or weight <= self.limit
+        return not self.gate or not self.binding or weight <= self.limit
 
     # -- in and out of the queue
 
@@ -148,7 +148,7 @@ class Pool:
         after = self.held + ticket.weight
         if after <= self.belief:
             return math.inf if pacing.one_at_a_time and busy else earliest
-        if busy or (self.told and after > self.limit):
+        if busy or (self.binding and after > self.limit):
             return math.inf
         return max(earliest, pacing.next_probe)
 
@@ -173,7 +173,7 @@ class Pool:
         if not ticket.weight and ticket.epoch == self.pacing.epoch:
             self.pacing.reset()
         ours = self.held - self.slots.in_flight
-        if not self.told and ours > self.limit:
+        if not self.binding and ours > self.limit:
             self.limit, self.source = ours, "learned"
         if min(ours, self.limit) > self.belief:
             self.belief = min(ours, self.limit)

@@ -129,7 +129,7 @@ _NO_HOOKS: Final = SubmissionHooks()
 class TaskWatcher(Protocol):
     """Whoever looks after tasks that exist."""
 
-    def watch(self, live: TrackedTask, /) -> TrackedTask:
+    def watch(self, task: TrackedTask, /) -> TrackedTask:
         """Look after a task; return the one already looked after, if it is the same."""
         ...
 

@@ -1,4 +1,4 @@
-"""Wrap what the process provides: the event loop, file locks, signals.
+"""Services of the process: the event loop, file locks, signals.
 
 `loop` is the clock and the background work of a client, over several event loops if need be; `filelock` keeps
 other processes away from a file; `signals` tells a batch that the process is to end.

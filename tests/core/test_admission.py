@@ -514,7 +514,7 @@ def test_4_a_raised_limit_raises_the_belief_unless_refusals_lowered_it() -> None
     """What refusals taught stays known; probes find the rest."""
     pool = told(3)
     assert pool.resize(5, "packs") == []
-    assert (pool.limit, pool.belief, pool.source, pool.told) == (5, 5, "packs", True)
+    assert (pool.limit, pool.belief, pool.source, pool.binding) == (5, 5, "packs", True)
     enter(pool, 1)
     after_refusals(pool, 1)
     pool.resize(20, "packs")

@@ -105,7 +105,7 @@ class AnyOrder(RuleBasedStateMachine):
             if pool.closed is not None:
                 assert flying == 0 and self.now >= self.reopens, "half-open: one at a time"
             if pool.gate:
-                assert not pool.told or held <= pool.limit, "a told limit is never passed"
+                assert not pool.binding or held <= pool.limit, "a told limit is never passed"
                 assert held <= pool.belief or flying == 0, "a probe goes alone"
                 assert flying == 0 or not self.single, "one at a time after a refusal"
             flying += 1

@@ -1,4 +1,4 @@
-"""Bad input and bad days, one row each: the named error, and nothing lost, nothing paid for nothing."""
+"""Bad input and bad days, one row each: a named error, nothing lost, nothing paid in vain."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _shots() -> v1.TextToVideo:
 async def test_bad_input_is_refused_before_anything_is_sent(
     request_of: Callable[[Path], TaskRequest[Any]], says: str, tmp_path: Path
 ) -> None:
-    """The field is named and so is the fix; the server hears nothing; the client goes on."""
+    """The error names field and fix, the server hears nothing, and the client goes on."""
     async with pair() as (emu, client):
         with pytest.raises(RequestInvalid, match=says):
             await client.submit(request_of(tmp_path))
@@ -94,7 +94,7 @@ async def test_all_wrong_fields_at_once() -> None:
 
 
 async def test_weight_over_the_limit() -> None:
-    """A set of 9 on an account of 4: refused at once when the limit is known."""
+    """A set of 9 on an account of 4 is refused as soon as the limit is known."""
     async with pair({"image": 4}, client={"limits": {"image": 4}}) as (emu, client):
         with pytest.raises(RequestInvalid, match="takes 9 image slots; this account has 4 in all"):
             await client.submit(still(n=9))
@@ -105,7 +105,7 @@ async def test_weight_over_the_limit() -> None:
     "environment", [{}, {"KLING_ACCESS_KEY": "a"}, {"KLING_API_KEY": "k", "KLING_SECRET_KEY": "s"}]
 )
 async def test_no_half_or_doubled_key(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Said when the client is made, with the variable to set."""
+    """Construction fails and names the variable to set."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match="KLING_"):
@@ -122,7 +122,7 @@ async def test_no_half_or_doubled_key(environment: dict[str, str], monkeypatch: 
     ids=["wrong or of the other region", "wrong access key", "wrong secret key"],
 )
 async def test_a_wrong_key(options: dict[str, Any], code: int | None) -> None:
-    """Named, with what it looks like; nothing is created and nothing more is sent."""
+    """The error says what it looks like; nothing is created and nothing more is sent."""
     async with emulator(slots={"video": 5}) as emu, client_of(emu, **options) as client:
         with pytest.raises(AuthenticationError) as caught:
             await client.run(clip())
@@ -133,7 +133,7 @@ async def test_a_wrong_key(options: dict[str, Any], code: int | None) -> None:
 
 
 async def test_a_server_that_is_down_at_the_start_and_comes_back() -> None:
-    """Submits wait for it a while; when it is back in time, they go through as if nothing had been."""
+    """Submits wait for the server a while and go through when it is back in time."""
     async with pair() as (emu, client):
         await emu.stop()
         run = asyncio.create_task(client.run(clip()))
@@ -143,7 +143,7 @@ async def test_a_server_that_is_down_at_the_start_and_comes_back() -> None:
 
 
 async def test_a_server_that_stays_down() -> None:
-    """About a minute, then TransportError: surely nothing was sent."""
+    """After about a minute a TransportError says that nothing was sent."""
     async with pair() as (emu, client):
         await emu.stop()
         started = asyncio.get_running_loop().time()
@@ -154,7 +154,7 @@ async def test_a_server_that_stays_down() -> None:
 
 
 async def test_an_outage_while_tasks_run() -> None:
-    """The server is gone for minutes while ten wait: every wait goes on and ends with its result."""
+    """The server is gone for minutes while ten wait: every wait ends with its result."""
     async with pair({"video": 10}, seconds=60, client={"limits": {"video": 10}}) as (emu, client):
         runs = [asyncio.create_task(client.run(clip())) for _ in range(10)]
         await until(lambda: len(emu.ledger.created) == 10)
@@ -166,7 +166,7 @@ async def test_an_outage_while_tasks_run() -> None:
 
 
 async def test_moderation_in_the_end() -> None:
-    """The task fails with the vendor's reason; the next one is not touched."""
+    """The task fails with the vendor's reason, and the next one is not affected."""
     async with pair() as (_, client):
         with pytest.raises(TaskFailed, match="failed"):
             await client.run(clip("emulator:fail"))
@@ -174,7 +174,7 @@ async def test_moderation_in_the_end() -> None:
 
 
 async def test_an_account_without_units_topped_up_later() -> None:
-    """Fails at once and named; after a minute, or reopen(), the same client goes on."""
+    """Submits fail at once; after a minute, or reopen(), the same client goes on."""
     async with pair() as (emu, client):
         emu.units["video"] = 0
         with pytest.raises(OutOfUnits, match="Account balance not enough"):
@@ -188,7 +188,7 @@ async def test_an_account_without_units_topped_up_later() -> None:
     "url", ["http://api-singapore.klingai.com", "http://192.168.1.5:8080", "http://example.com/v1"]
 )
 async def test_plain_http_to_another_host(url: str) -> None:
-    """It would send the key in clear: refused when the client is made."""
+    """Construction fails, since the key would be sent in clear."""
     with pytest.raises(ConfigurationError, match="https://"):
         Client(api_key="k", base_url=url)
 
@@ -202,7 +202,7 @@ async def test_attach_with_a_path() -> None:
 
 
 async def test_no_traceback_shows_a_secret() -> None:
-    """The whole chain of every error above, formatted: no key, no header, no class of the HTTP library."""
+    """The formatted chain of every error above has no key, no header and no class of the HTTP library."""
     async with pair(client={"retry": Retry(max_tries=1)}) as (emu, client):
         secret = str(emu.api_key)
         faults: list[dict[str, Any]] = [

@@ -1,8 +1,4 @@
-"""Exactly once: whatever befalls a create, one submit is one task, no stranger's, and no slot is lost.
-
-The product {what befalls the create} x {what befalls its look-ups} x {what the caller does} is gone through
-whole; hypothesis then draws sequences. After each case the emulator, which cannot be fooled, is the judge.
-"""
+"""Exactly once: whatever befalls a create, one submit is one task, no stranger's, and no slot is lost."""
 
 from __future__ import annotations
 
@@ -90,12 +86,12 @@ class Wall:
 
 
 def runner() -> asyncio.Runner:
-    """A loop of its own, with a virtual clock."""
+    """Return a runner of a loop of its own, with a virtual clock."""
     return asyncio.Runner(loop_factory=new_event_loop)
 
 
 async def cut_down(emu: Emulator) -> None:
-    """What `asyncio.run` does to all that runs when its loop ends; the emulator lives on."""
+    """Cancel all that runs when a loop ends, as `asyncio.run` does; the emulator lives on."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
@@ -104,7 +100,7 @@ async def cut_down(emu: Emulator) -> None:
 
 
 class World:
-    """One emulator and one client that uses a key pair, so tokens expire too; several loops in a row."""
+    """An emulator and a client that uses a key pair, so that tokens expire too; several loops in a row."""
 
     def __init__(
         self, creates: Sequence[dict[str, Any]], looks: Sequence[dict[str, Any]], caller: str
@@ -113,7 +109,7 @@ class World:
         self.outcome: object = None
 
     def play(self) -> None:
-        """Run it; where the loop ends, in two loops one after the other, as two `asyncio.run` would."""
+        """Run a story; where the loop ends, run it in two loops, as two `asyncio.run` would."""
         wall = Wall()
         emu = Emulator(slots={"video": 5}, now=wall)
         with runner() as first:
@@ -160,7 +156,7 @@ class World:
         self.outcome = None if submit.cancelled() else submit.exception() or submit.result()
 
     def judge(self, emu: Emulator, client: Client) -> None:
-        """One submit, at most one task; known if it exists; slots as the emulator holds them."""
+        """Check that one submit made at most one task, known if it exists, and that the slots agree."""
         made = [row.task_id for row in emu.ledger.created]
         assert len(set(made)) == len(emu.tasks) <= 1, "paid twice"
         assert len({row.body_sha256 for row in emu.ledger.creates}) <= 1, "other bytes"
@@ -188,13 +184,13 @@ def play(creates: Sequence[dict[str, Any]], looks: Sequence[dict[str, Any]], cal
 @pytest.mark.parametrize("caller", CALLER)
 @pytest.mark.parametrize("create", CREATE)
 def test_the_whole_product(create: str, caller: str) -> None:
-    """Each fault of a create with each fault of its look-ups, whatever the caller does."""
+    """Play each fault of a create with each fault of its look-ups, whatever the caller does."""
     for look in LOOK:
         play(CREATE[create], LOOK[look], caller)
 
 
 def test_who_waits_gets_its_task() -> None:
-    """Where every fault passes within the patience, the submitter never hears of it."""
+    """Where every fault passes in time, the caller never hears of it."""
     for create, look in itertools.product(CREATE, ("seen", "not seen yet")):
         if create.startswith("1201") or create == "lost, then 1201":
             continue
@@ -206,7 +202,7 @@ SINGLE: Final = [faults[0] for faults in CREATE.values() if faults]
 
 @pytest.mark.parametrize("caller", CALLER)
 def test_any_sequence_of_faults(caller: str) -> None:
-    """One to five in a row, on creates and on look-ups: 250 sequences for each of four callers."""
+    """Play one to five faults in a row, on creates and look-ups: 250 sequences for each of four callers."""
 
     @settings(max_examples=250, deadline=None, derandomize=True)
     @given(
@@ -220,7 +216,7 @@ def test_any_sequence_of_faults(caller: str) -> None:
 
 
 def test_it_says_how_much_was_covered(capsys: pytest.CaptureFixture[str]) -> None:
-    """The product is whole: every cell of it is played above."""
+    """Every cell of the product is played above."""
     cells = len(CREATE) * len(LOOK) * len(CALLER)
     with capsys.disabled():
         print(  # noqa: T201 - the figure is what this test is for

@@ -59,7 +59,7 @@ async def test_what_an_earlier_run_may_have_sent_is_looked_for_first() -> None:
 
 
 async def test_something_can_be_written_down_before_the_first_byte() -> None:
-    """The hook runs once per attempt that may exist, anew after a refusal; its failure ends the submit unsent."""
+    """The hook runs once per attempt that may exist, anew after a refusal; if it fails nothing is sent."""
     async with pair(seconds=500) as (emu, client):
         notes = Notes(emu)
         emu.fault("create", code=1302)

@@ -432,7 +432,7 @@ async def test_a_wrong_key_closes_all_pools() -> None:
 
 
 async def test_an_input_file_that_vanished_in_the_queue(tmp_path: Path) -> None:
-    """The body is read after admission; a missing file is then an error that names it, and nothing is sent."""
+    """The body is read after admission; an error then names the missing file, and nothing is sent."""
     file = tmp_path / "in.png"
     file.write_bytes(png())
     async with pair({"image": 1}, client={"limits": {"image": 1}}) as (emu, client):

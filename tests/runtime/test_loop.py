@@ -52,7 +52,7 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def enter_at(scope: LoopScope, wait: float = 0.0) -> float:
-    """Enter, let time pass, and say what the client's clock shows."""
+    """Enter, let time pass, and return what the client's clock shows."""
     scope.enter()
     await asyncio.sleep(wait)
     return scope.time()
@@ -85,7 +85,7 @@ async def test_to_enter_again_changes_nothing() -> None:
 @pytest.mark.real
 @virtual
 async def test_a_second_loop_that_runs_is_refused() -> None:
-    """In another thread while the first loop runs: an error that says what to do, and no harm done."""
+    """The error in another thread says what to do, and the first loop goes on."""
     scope = LoopScope(Wall())
     loop = scope.enter()
 
@@ -129,7 +129,7 @@ def test_a_loop_that_pauses_is_still_the_scope() -> None:
 
 @virtual
 async def test_a_closed_scope_lets_nobody_in() -> None:
-    """Whoever asks gets `ClientClosed`."""
+    """Every caller gets `ClientClosed`."""
     scope = LoopScope(Wall())
     scope.enter()
     await scope.close()
@@ -142,7 +142,7 @@ async def test_a_closed_scope_lets_nobody_in() -> None:
 
 
 def test_the_clock_begins_at_zero_and_follows_the_loop() -> None:
-    """Whatever the loop's own clock shows."""
+    """The value of the loop's own clock does not matter."""
     scope = LoopScope(Wall())
 
     async def story() -> list[float]:
@@ -171,7 +171,7 @@ def test_over_loops_the_clock_goes_on_by_wall_time(passed: float, expected: floa
 
 
 def test_the_clock_never_goes_back_by_a_fraction() -> None:
-    """Nor by the last second of a loop whose wall clock stood still or was set back."""
+    """A wall clock that stood still or was set back does not cost the last second of a loop."""
     scope = LoopScope(Wall())
 
     async def count() -> float:
@@ -183,7 +183,7 @@ def test_the_clock_never_goes_back_by_a_fraction() -> None:
 
 
 def test_the_wall_clock_is_seldom_asked() -> None:
-    """The clock is read at every step of the client: the wall's once a second at most."""
+    """The client's clock is read at every step, the wall clock once a second at most."""
     wall = Wall()
     scope = LoopScope(wall)
 
@@ -235,7 +235,7 @@ async def test_work_does_not_inherit_its_caller_s_context() -> None:
 
 @virtual
 async def test_work_that_breaks_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody awaits it, so its error is told with its name; cancelled and finished work is not told."""
+    """The record names the task, which nobody awaits; cancelled and finished work is not logged."""
 
     async def broken() -> None:
         raise ValueError("bad luck")
@@ -277,7 +277,7 @@ async def test_work_that_comes_too_late_is_closed() -> None:
 
 @virtual
 async def test_what_lasts_may_finish_and_the_rest_is_cancelled_at_once() -> None:
-    """A create on its way ends as it would; a round is cut; nothing is left running."""
+    """A create on its way ends as it would, a status query is cut, and nothing is left running."""
     scope, told = LoopScope(Wall()), list[tuple[str, float]]()
     before = asyncio.all_tasks()
 
@@ -300,7 +300,7 @@ async def test_what_lasts_may_finish_and_the_rest_is_cancelled_at_once() -> None
 
 @virtual
 async def test_what_lasts_too_long_is_cancelled_after_its_grace() -> None:
-    """`GRACE` seconds, then it is cut as well."""
+    """Lasting work is cut after `GRACE` seconds as well."""
     scope = LoopScope(Wall())
     task = scope.spawn(forever(), "create", lasting=True)
     await scope.close()
@@ -310,7 +310,7 @@ async def test_what_lasts_too_long_is_cancelled_after_its_grace() -> None:
 
 @virtual
 async def test_closing_waits_for_work_to_clean_up() -> None:
-    """Cancelled work may still put things away; its error there does not come out of ``close``."""
+    """Cancelled work may still clean up; its error does not come out of ``close``."""
     scope, cleaned = LoopScope(Wall()), list[str]()
 
     async def tidy() -> None:
@@ -329,7 +329,7 @@ async def test_closing_waits_for_work_to_clean_up() -> None:
 
 @pytest.mark.parametrize("entered", [False, True], ids=["never entered", "its loop ended"])
 def test_closing_is_harmless_whatever_became_of_the_loop(entered: bool) -> None:
-    """Unused, or from another loop, or twice: nobody is let in any more, and that is all."""
+    """Closing an unused scope, or from another loop, or twice, only shuts the scope."""
     scope = LoopScope(Wall())
     if entered:
         run(enter_at(scope))
@@ -339,7 +339,7 @@ def test_closing_is_harmless_whatever_became_of_the_loop(entered: bool) -> None:
 
 
 def test_work_of_a_loop_that_stopped_is_forgotten() -> None:
-    """A new loop neither waits for nor cancels what went with the old one, were it left undone there."""
+    """A new loop neither waits for nor cancels work that was left undone in the old one."""
     scope = LoopScope(Wall())
 
     async def first() -> asyncio.Task[None]:
@@ -359,7 +359,7 @@ def test_work_of_a_loop_that_stopped_is_forgotten() -> None:
 
 @virtual
 async def test_work_may_close_its_client() -> None:
-    """Closing from lasting work that is last of all does not wait for itself for ever."""
+    """Lasting work that closes its own client does not wait for itself."""
     scope, told = LoopScope(Wall()), list[float]()
 
     async def end() -> None:
@@ -444,7 +444,7 @@ async def test_a_timer_is_not_fooled_by_a_loop_that_fires_early(monkeypatch: pyt
 
 @virtual
 async def test_a_timer_of_a_closed_client_is_silent() -> None:
-    """Set after the end it neither fires nor raises."""
+    """A timer set after the end neither fires nor raises."""
     scope, fired = LoopScope(Wall()), list[float]()
     scope.enter()
     timer = Timer(scope, fired.append)
