@@ -16,7 +16,7 @@ from kling_async.core.status import TaskState, state_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Counts", "Event", "EventKind", "Hooks", "RequestKind", "Subject", "facts"]
+__all__ = ["ClientCounts", "Event", "EventKind", "Hooks", "RequestKind", "Subject", "facts"]
 
 logging.getLogger("kling_async").addHandler(logging.NullHandler())  # silent unless logging is set up
 
@@ -117,8 +117,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes, on ``downloaded``."""
 
 
-class Counts(msgspec.Struct, kw_only=True):
-    """Counts since the client was made; they only grow. `Stats` describes each field, under the same name."""
+class ClientCounts(msgspec.Struct, kw_only=True):
+    """Counts since the client was made; they only grow. `Stats` describes each field."""
 
     submitted: int = 0
     admitted: int = 0
@@ -154,7 +154,7 @@ class Hooks:
     def __init__(self, listener: Callable[[Event], object] | None, clock: Callable[[], float]) -> None:
         self._listener = listener
         self._clock = clock
-        self.counts = Counts(requests=dict.fromkeys(get_args(RequestKind), 0))
+        self.counts = ClientCounts(requests=dict.fromkeys(get_args(RequestKind), 0))
 
     def emit(
         self,

@@ -39,7 +39,7 @@ class Allowances(NamedTuple):
 
 ALLOWED: Final = Allowances(
     levels=30,
-    circles=(frozenset({"batch.job", "batch.planner", "batch.report"}),),
+    circles=(),
 )
 """To be removed. A test fails as soon as one of these is no longer needed."""
 

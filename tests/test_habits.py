@@ -27,22 +27,18 @@ LONG_FUNCTIONS: Final[dict[str, str]] = {}
 LARGE_CLASSES: Final = {
     "batch.batch:Batch": "to be divided: feeder, lifecycle, budget",
     "batch.job:JobRun": "to get a lifecycle",
-    "core.admission:Pool": "to be divided",
     "core.poll_groups:PolledTask": "to be divided",
     "core.schedule:Schedule": "to be divided",
-    "orchestrator.engine:Engine": "to be divided",
-    "orchestrator.submission:Submission": "to get a lifecycle and its hooks as one value",
+    "events:ClientCounts": "one field for each counter, as Stats shows them",
 }
 """Each above its limit, with the reason. A test fails when one is no longer needed."""
 
 BAD_FIRST_LINES: Final = {
     "batch": 21,
-    "core": 11,
+    "core": 5,
     "errors": 1,
-    "events": 2,
-    "orchestrator": 10,
+    "orchestrator": 6,
     "prices": 5,
-    "stats": 2,
 }
 """How many docstrings of a room still begin with a riddle. Only ever lower a number; the aim is none."""
 

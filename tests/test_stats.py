@@ -25,7 +25,7 @@ from kling_async import (
     v1,
 )
 from kling_async import stats as module
-from kling_async.events import Counts
+from kling_async.events import ClientCounts
 from kling_async.testing import Emulator, emulator
 from tests.clock import new_event_loop
 from tests.support import Recorder, client_of, clip, pair, settle, still, until
@@ -55,7 +55,7 @@ def test_every_field_says_what_it_means() -> None:
 
 def test_all_that_is_counted_is_shown() -> None:
     """The counts are those fields of the statistics that do not tell of the moment, by the same names."""
-    assert set(Counts.__struct_fields__) == set(Stats.__struct_fields__) - NOW
+    assert set(ClientCounts.__struct_fields__) == set(Stats.__struct_fields__) - NOW
 
 
 def test_a_client_that_did_nothing_has_nothing_to_tell() -> None:

@@ -325,7 +325,7 @@ class JobRun:
 
 
 class _Hooks(SubmissionHooks):
-    """What one attempt of a run decides and writes down about its create."""
+    """Hooks of one attempt of a run."""
 
     def __init__(self, run: JobRun) -> None:
         self._run = run

@@ -14,7 +14,7 @@ __all__ = ["EVIDENCE_MOVES", "Attempts", "EarlierAttempt", "Evidence"]
 
 
 class Evidence(enum.Enum):
-    """What speaks for a task of this submission that nobody has seen."""
+    """Evidence of a task that this submission made and nobody has seen."""
 
     NONE = "none"  # nothing was sent, or all that was sent was surely refused
     SENT = "sent"  # bytes were sent, and their answer is awaited
@@ -42,7 +42,7 @@ class EarlierAttempt(NamedTuple):
 
 
 class Attempts:
-    """What was sent of one create so far, and what may have come of it."""
+    """Attempts to send one create so far, and the evidence that they left."""
 
     __slots__ = ("_life", "body", "count", "first_sent")
 
@@ -60,7 +60,7 @@ class Attempts:
 
     @property
     def evidence(self) -> Evidence:
-        """What speaks for a task that nobody has seen."""
+        """Evidence of a task that nobody has seen."""
         return self._life.state
 
     @property

@@ -25,7 +25,7 @@ from kling_async.orchestrator.packs import PackReader
 from kling_async.orchestrator.poller import Poller
 from kling_async.orchestrator.recovery import Recovery
 from kling_async.orchestrator.results import answer_of
-from kling_async.orchestrator.submission import CreateSpec, Submission, check_options
+from kling_async.orchestrator.submission import CreateSpec, Submission, check_order
 from kling_async.orchestrator.submitter import Submitter
 from kling_async.runtime.loop import GRACE, DownloadSlots, LoopScope
 from kling_async.wire.checks import check
@@ -277,7 +277,7 @@ class Engine:
         self.scope.enter()
         if isinstance(request, type):
             raise TypeError(f"submit() takes a request, not its type: {request.__name__}(...)")
-        check_options(options)
+        check_order(options)
         endpoint = endpoint_of(request)
         if not checked:
             check(request)

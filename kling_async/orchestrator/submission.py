@@ -43,7 +43,7 @@ __all__ = [
     "TaskWatcher",
     "Unresolved",
     "Withdrawn",
-    "check_options",
+    "check_order",
 ]
 
 
@@ -87,7 +87,7 @@ _HOLD_SLOTS: Final = _IN_FLIGHT | {_S.UNRESOLVED, _S.ACCEPTED}
 
 
 class CreateSpec(NamedTuple):
-    """What is to be created, where, and under which id."""
+    """A task to be created: from which request, where, and under which id."""
 
     request: TaskRequest[Any]
     endpoint: Endpoint[Any]
@@ -98,7 +98,7 @@ class CreateSpec(NamedTuple):
 
     @property
     def extra_fields(self) -> dict[str, str]:
-        """What the call adds to the request's own fields."""
+        """Fields that the call adds to the request's own."""
         extra = {"external_task_id": self.external_task_id} if self.endpoint.takes_external_id else {}
         return {**extra, "callback_url": self.callback_url} if self.callback_url else extra
 
@@ -301,7 +301,7 @@ class Submission:
         return QueueTimeout(self.external_task_id, timeout, self.wait.reason)
 
 
-def check_options(options: SubmitOptions) -> None:
+def check_order(options: SubmitOptions) -> None:
     """Check the options that order a submit among the rest: one odd priority would stop the whole queue.
 
     Raises:

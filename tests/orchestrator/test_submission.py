@@ -18,7 +18,7 @@ from kling_async.orchestrator.submission import (
     CreateSpec,
     Submission,
     SubmissionState,
-    check_options,
+    check_order,
 )
 from tests.core.lifecycles import walk_table
 from tests.support import clip, still
@@ -186,7 +186,7 @@ def test_a_create_carries_what_the_call_adds() -> None:
 def test_options_that_cannot_be_ordered_are_refused(options: Any, text: str) -> None:
     """Each is named with what is wrong."""
     with pytest.raises(RequestInvalid) as caught:
-        check_options(options)
+        check_order(options)
     assert text in str(caught.value)
 
 
@@ -194,4 +194,4 @@ def test_an_option_that_there_is_not_is_a_type_error() -> None:
     """As for any keyword argument."""
     options: Any = {"prioritty": 1}
     with pytest.raises(TypeError, match=r"^submit\(\) got an unexpected keyword argument 'prioritty'$"):
-        check_options(options)
+        check_order(options)
