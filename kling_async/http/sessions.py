@@ -16,7 +16,7 @@ from kling_async.http.addresses import is_loopback, is_public
 
 if TYPE_CHECKING:
     import ssl as ssl_module
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator
 
     from yarl import URL
 
@@ -37,7 +37,8 @@ _closers: dict[int, AsyncGenerator[None]] = {}
 class Scope(Protocol):
     """The event loop that a client lives in, and its clocks (`kling_async.runtime.loop.LoopScope`)."""
 
-    on_loop_replaced: list[Callable[[], None]]
+    def subscribe(self, listener: Sessions, /) -> None:
+        """Call the listener's ``on_loop_replaced`` whenever a new loop replaces one that ended."""
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """Make the running loop the client's."""
