@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import weakref
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +19,9 @@ from kling_async.orchestrator.limiter import Limiter
 from kling_async.orchestrator.tracked import TrackedTask
 from kling_async.runtime.loop import LoopScope
 from tests.support import Recorder, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.anyio
 
@@ -226,6 +232,90 @@ async def test_silent_once_the_client_is_closed() -> None:
     assert setup.admitted == [ticket]
     with pytest.raises(ClientClosed):
         setup.scope.enter()
+
+
+def unknown(setup: Setup, ticket: Ticket) -> None:
+    """The create's answer is lost."""
+    setup.limiter.unknown(ticket)
+
+
+def found(setup: Setup, ticket: Ticket) -> None:
+    """The task of a lost create is found."""
+    setup.limiter.held_by(ticket, Claim(setup, ticket).subject)
+
+
+def released(setup: Setup, ticket: Ticket) -> None:
+    """The task has ended."""
+    setup.limiter.release(ticket)
+
+
+def freed(setup: Setup, ticket: Ticket) -> None:
+    """The create surely made nothing."""
+    setup.limiter.free(ticket)
+
+
+def refused(setup: Setup, ticket: Ticket) -> None:
+    """The account was full."""
+    setup.limiter.refused(ticket, drop=False)
+
+
+def left(setup: Setup, ticket: Ticket) -> None:
+    """The caller left the queue."""
+    setup.limiter.leave(ticket)
+
+
+def refused_and_dropped(setup: Setup, ticket: Ticket) -> None:
+    """The account was full, and the caller has left."""
+    setup.limiter.refused(ticket, drop=True)
+
+
+def put_off_and_dropped(setup: Setup, ticket: Ticket) -> None:
+    """The create was too fast, and the caller has left."""
+    setup.limiter.requeue(ticket, 1.0, drop=True, opens=True)
+
+
+def pool_closed(setup: Setup, _: Ticket) -> None:
+    """Another create closed the pool."""
+    setup.limiter.close(KlingError("no"))
+
+
+def client_closed(setup: Setup, _: Ticket) -> None:
+    """The client fails all that queues."""
+    setup.limiter.fail_queued(KlingError("closed"))
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [Setup.accepted, released],
+        [Setup.accepted],  # its slots expire
+        [unknown],  # likewise
+        [unknown, found, released],
+        [unknown, freed],
+        [freed],
+        [refused_and_dropped],
+        [put_off_and_dropped],
+        [refused, left],
+        [pool_closed, refused],
+        [refused, client_closed],
+    ],
+    ids=lambda steps: ", ".join(step.__name__ for step in steps),
+)
+async def test_a_ticket_that_is_gone_is_forgotten(steps: list[Callable[[Setup, Ticket], None]]) -> None:
+    """Whatever became of it: a client that lives for months keeps nothing of the tasks of its first day."""
+    setup = Setup({"video": 1}, life=50)
+    ticket = setup.enter()
+    assert setup.admitted == [ticket]
+    for step in steps:
+        step(setup, ticket)
+    await asyncio.sleep(60)
+    assert ticket.phase is Phase.GONE
+    gone = weakref.ref(ticket)
+    setup.admitted.clear()
+    setup.purged.clear()
+    del ticket
+    gc.collect()
+    assert gone() is None
 
 
 @pytest.mark.parametrize("limits", [{"video": 0}, {"video": -1}, {"video": True}, {"video": "5"}])
