@@ -1,16 +1,16 @@
-"""Answer the benchmarks' questions: ``python3 -m benchmarks [question ...]``. It sets itself up."""
+"""Run benchmarks: ``python3 -m benchmarks [name ...]``. Sets itself up."""
 
 import runpy
 import sys
 from pathlib import Path
 
-QUESTIONS = ("saturated", "alone", "cost", "waiting", "codec", "journal", "downloads", "batch")
+NAMES = ("saturated", "alone", "cost", "waiting", "codec", "journal", "downloads", "batch")
 
 if __name__ == "__main__":
     root = Path(__file__).resolve().parent.parent
     runpy.run_path(str(root / ".ci" / "bootstrap.py"))["enter"]()
-    asked = sys.argv[1:] or QUESTIONS
-    if not set(asked) <= set(QUESTIONS):
-        sys.exit(f"usage: python3 -m benchmarks [{'|'.join(QUESTIONS)}]")
-    for question in asked:
-        runpy.run_module(f"benchmarks.{question}", run_name="__main__", alter_sys=True)
+    chosen = sys.argv[1:] or NAMES
+    if not set(chosen) <= set(NAMES):
+        sys.exit(f"usage: python3 -m benchmarks [{'|'.join(NAMES)}]")
+    for name in chosen:
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=True)

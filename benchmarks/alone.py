@@ -1,7 +1,7 @@
-"""One task alone: how near to the optimum is the schedule, with what it knows?
+"""One task alone: how close the schedule comes to the optimum, given what it knows.
 
-The cost of a list of poll times is exact: the lag expected under the true law, plus the price of the polls
-expected to be made. The optimum knows the law and is found by dynamic programming.
+The cost of a list of poll times is exact: the lag expected under the true distribution, plus the price of the
+polls expected. The optimum knows the distribution and is found by dynamic programming.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 MEDIAN, SIGMA = 90.0, 0.35
 END = 900.0
-"""By then the task has ended, but for one in ten thousand million."""
+"""Age by which the task has ended; one in ten thousand million has not."""
 STEP = 0.1
 
 
 class LogNormal:
-    """The true law; can stand in for a learned one that is known exactly."""
+    """The true distribution; can stand in for a learned one that is known exactly."""
 
     known = 1000
     early = 20.0
-    """Before this age next to none ends."""
+    """Age before which practically no task ends."""
 
     def __init__(self, median: float = MEDIAN, sigma: float = SIGMA) -> None:
         self.mu, self.sigma = math.log(median), sigma
 
     def ended(self, age: float) -> float:
-        """Return the chance to have ended by that age."""
+        """Return the probability of having ended by that age."""
         return _phi((math.log(age) - self.mu) / self.sigma) if age > 0 else 0.0
 
     def area(self, age: float) -> float:
@@ -47,17 +47,17 @@ class LogNormal:
         return age * self.ended(age) - mean * _phi((math.log(age) - self.mu) / self.sigma - self.sigma)
 
     def idle(self, given: float, age: float) -> tuple[float, float]:
-        """As `Law.idle`."""
+        """Return the idle seconds expected and their growth, as `Law.idle` does."""
         alive = max(1 - self.ended(given), 1e-15)
         lag = self.area(age) - self.area(given) - self.ended(given) * (age - given)
         return max(lag, 0.0) / alive, (self.ended(age) - self.ended(given)) / alive
 
     def learn(self, low: float, high: float) -> None:
-        """There is nothing to learn."""
+        """Learn nothing: the distribution is exact."""
 
 
 class Cost(NamedTuple):
-    """What a way of polling costs."""
+    """The cost of one way of polling."""
 
     total: float
     lag: float
@@ -124,22 +124,22 @@ def best_fixed(law: LogNormal) -> tuple[float, Cost]:
     return min(((d / 20, cost(fixed(d / 20), law)) for d in range(20, 300)), key=lambda found: found[1])
 
 
-# -- ours
+# -- our schedule
 
 
 class Known:
-    """As `Durations`, where the law needs no learning."""
+    """Stands in for `Durations` where the distribution needs no learning."""
 
     def __init__(self, law: LogNormal) -> None:
         self._law = law
 
     def law(self, *_: object) -> LogNormal:
-        """Return the law."""
+        """Return the distribution, whatever the kind."""
         return self._law
 
 
 class Alone:
-    """The schedule with one task after the other."""
+    """Our schedule, with one task after the other."""
 
     def __init__(self, seed: int, prior: float = MEDIAN, law: LogNormal | None = None) -> None:
         self.durations: Any = Durations() if law is None else Known(law)
@@ -147,27 +147,27 @@ class Alone:
         self.rng = random.Random(seed)
 
     def polls(self, end: float = math.inf) -> Iterator[float]:
-        """Yield when it asks about a task that ends at ``end``, up to the poll that sees it."""
+        """Yield the ages at which it polls a task that ends at ``end``, up to the poll that sees the end."""
         schedule = Schedule(Polling(), Retry(), self.durations, QueryForms(batch_ids=True), self.rng)
         schedule.add("task", pool="video", path="/v1", kind="kind", median=self.prior, now=0.0)
-        schedule.want("task")
+        schedule.add_waiter("task")
         now = 0.0
         while now < end:
             now = schedule.next_time()
-            for question in schedule.ask(now):
+            for query in schedule.ask(now):
                 over = now >= end
-                schedule.answered(question, () if over else ("task",), ("task",) if over else (), now)
+                schedule.answered(query, () if over else ("task",), ("task",) if over else (), now)
                 yield now
 
     def learn(self, tasks: int, median: float = MEDIAN, sigma: float = SIGMA) -> Alone:
-        """Let it see that many tasks to their ends."""
+        """Poll that many tasks to their ends, and learn from them."""
         for _ in range(tasks):
             for _ in self.polls(self.rng.lognormvariate(math.log(median), sigma)):
                 pass
         return self
 
     def cost(self, law: LogNormal) -> Cost:
-        """Return what the next task costs with what is known now."""
+        """Return the cost of the next task, given what is known now."""
         return cost(self.polls(), law)
 
 
@@ -176,7 +176,7 @@ class Row(NamedTuple):
 
     name: str
     ratio: float
-    """To the optimum, in the mean."""
+    """Cost relative to the optimum, in the mean."""
     ratio90: float | None = None
     target: str = ""
     detail: str = ""

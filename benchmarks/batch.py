@@ -30,7 +30,7 @@ TARGET = 30.0
 
 
 class Instant:
-    """The API's answers without the API: every task has ended by the first time it is asked about."""
+    """Answers in the API's place: every task has ended by the first time it is asked about."""
 
     def __init__(self) -> None:
         self._made: dict[str, str] = {}
@@ -50,14 +50,14 @@ class Instant:
     async def create(
         self, _path: str, _body: bytes, *, endpoint: str, external_task_id: str, **_: Any
     ) -> Any:
-        """Accept."""
+        """Accept every create."""
         self._number += 1
         self._made[str(self._number)] = external_task_id
         task = self._task(str(self._number), "submitted")
         return Accepted(decode_task(endpoint, json.dumps(task).encode()))
 
     async def read(self, _method: str, path: str, *, params: Any = None, **_: Any) -> Any:
-        """Say that what was asked about has succeeded."""
+        """Answer that every task asked about has succeeded."""
         found: Any
         if path == "/tasks":
             names = params["task_ids"].split(",")
@@ -75,14 +75,14 @@ class Instant:
 
 
 def rss() -> float:
-    """What this process holds, in MB."""
+    """Return the memory that this process holds, in MB."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 async def held(jobs: int, journal: str | None) -> tuple[list[float], float]:
-    """Memory at each tenth of the way, and jobs a second."""
+    """Run a batch; return the memory at each tenth of the way, and jobs per second."""
     polling = Polling(min_interval=0, requests_per_second=1000, request_cost=0.01)
     client = Client(api_key="x", base_url="http://127.0.0.1:1", limits={"video": 50}, polling=polling)
     instant = Instant()
@@ -113,7 +113,7 @@ def measure(jobs: int, *, journal: bool) -> tuple[list[float], float]:
 
 
 def one(jobs: int, journal: bool) -> None:
-    """The process's own part."""
+    """Measure in this process; runs in the one that `measure` started."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "jobs.sqlite") if journal else None
         print(json.dumps(asyncio.run(held(jobs, path))))

@@ -1,6 +1,6 @@
-"""Decode and encode: a long list page and a large image, against json and dataclasses.
+"""Decoding and encoding: a long list page and a large image, against json and dataclasses.
 
-The rival is what careful hand-written code does: `json.loads`, then typed records with typed results;
+The rival does what careful hand-written code does: `json.loads`, then typed records with typed results;
 `base64` and `json.dumps`. Peak memory is tracemalloc's, of one more run.
 """
 
@@ -31,7 +31,7 @@ MORE = {"external_task_id": "order-17"}
 
 @dataclass(frozen=True)
 class Video:
-    """One video, as the rival has it."""
+    """A video, in the rival's form."""
 
     id: str
     url: str
@@ -40,7 +40,7 @@ class Video:
 
 @dataclass(frozen=True)
 class Record:
-    """One task, as the rival has it."""
+    """A task, in the rival's form."""
 
     task_id: str
     external_task_id: str | None
@@ -54,7 +54,7 @@ class Record:
 
 
 class Row(NamedTuple):
-    """Ours over the rival's."""
+    """Our time and memory, relative to the rival's."""
 
     name: str
     time: list[float]
@@ -65,7 +65,7 @@ class Row(NamedTuple):
 
 
 def page(tasks: int) -> bytes:
-    """Return an answer with that many tasks that succeeded."""
+    """Return the answer for a page of that many tasks that succeeded."""
     data = [
         {
             "task_id": str(847_570_360_000_000_000 + place),
@@ -85,7 +85,7 @@ def page(tasks: int) -> bytes:
 
 
 def decode_ours(body: bytes) -> list[Any]:
-    """Return the typed results of all tasks of a page, its records on the way."""
+    """Return the typed results of all tasks of a page, decoded by way of their records."""
     endpoint = endpoint_of(v1.TextToVideo)
     return [
         result_of(endpoint, record) for record in decode_list("text_to_video", decode_envelope(body).data)
@@ -93,12 +93,12 @@ def decode_ours(body: bytes) -> list[Any]:
 
 
 def records_ours(body: bytes) -> list[Any]:
-    """Return the records of a page: what a round of questions reads, results left for whoever waits."""
+    """Return the records of a page, as a status query does; results are decoded for waiters only."""
     return list(decode_list("text_to_video", decode_envelope(body).data))
 
 
 def decode_rival(body: bytes) -> list[Record]:
-    """Return the records of a page, results and all."""
+    """Return the records of a page, their results included."""
     return [_record(item) for item in json.loads(body)["data"]]
 
 
@@ -118,12 +118,12 @@ def _record(item: dict[str, Any]) -> Record:
 
 
 def encode_ours(image: bytes) -> bytes:
-    """Return the body of a create."""
+    """Return the body of a create, by our encoder."""
     return _encode(v1.ImageGeneration(prompt="A fox", image=image), MORE, {})
 
 
 def encode_rival(image: bytes) -> bytes:
-    """Return the same body."""
+    """Return the same body, by the rival."""
     body = {
         "model_name": v1.DEFAULT_IMAGE_MODEL,
         "prompt": "A fox",
@@ -135,7 +135,7 @@ def encode_rival(image: bytes) -> bytes:
 def compare(
     name: str, ours: Callable[[bytes], object], rival: Callable[[bytes], object], given: bytes, repeats: int
 ) -> Row:
-    """Run both in turn; return how they compare."""
+    """Run both in turn; return their ratios."""
     pairs = [(_seconds(ours, given), _seconds(rival, given)) for _ in range(repeats + 1)][1:]
     ratios = sorted(mine / other for mine, other in pairs)
     return Row(name, ratios, _peak(ours, given) / _peak(rival, given), statistics.median(p[0] for p in pairs))

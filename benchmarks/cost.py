@@ -1,9 +1,9 @@
-"""What does the client itself cost? Its CPU time and pace, against a loop of bare aiohttp and json.
+"""Cost of the client itself: CPU time and pace, against a loop of bare aiohttp and json.
 
 Tasks end at once and 50 slots are free, so there is little to wait for. The emulator runs in another process,
-a fresh one for each run; the rival sends the same creates and one GET each, 50 at a time. Ours submits all at
-once, for submitting is queueing, and asks as its settings say: the default of 10 questions a second binds its
-pace, so a second line has the bounds on questions out of the way. CPU is that of this process.
+a fresh one for each run; the rival sends the same creates and one GET each, 50 at a time. Our client submits
+all at once, for submitting is queueing, and polls as its settings say: the default of 10 requests a second
+binds its pace, so a second line lifts the bounds on polling. CPU is that of this process.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ SLOTS = 50
 PROMPT = "A paper boat; emulator:seconds=0"
 PATH = "/v1/videos/text2video"
 TARGET = 1.3
-"""Our CPU time over the rival's, at most."""
+"""Greatest CPU time, relative to the rival's."""
 
 DEFAULT = Polling(min_interval=0)
 EAGER = Polling(min_interval=0, requests_per_second=1000, request_cost=0.01)
 
 
 class Server(NamedTuple):
-    """Where the emulator is."""
+    """Address and key of the emulator."""
 
     url: str
     api_key: str
 
 
 class Run(NamedTuple):
-    """What one way takes."""
+    """Measurements of one way."""
 
     cpu: float
-    """Seconds a task."""
+    """CPU seconds per task."""
     pace: float
-    """Tasks a second."""
+    """Tasks per second."""
 
 
 class Row(NamedTuple):
-    """One of our lines: the rival runs in the same repetitions."""
+    """One line of the table; the rival ran in the same repetitions."""
 
     name: str
     ours: list[Run]
@@ -94,7 +94,7 @@ def serving() -> Iterator[Server]:
 
 
 async def ours(polling: Polling, server: Server, tasks: int) -> None:
-    """As one would write it."""
+    """Run all tasks with our client, as one would write it."""
     async with Client(
         base_url=server.url, api_key=server.api_key, limits={"video": SLOTS}, polling=polling
     ) as client:
@@ -107,7 +107,7 @@ async def ours(polling: Polling, server: Server, tasks: int) -> None:
 
 
 async def bare(server: Server, tasks: int) -> None:
-    """The least that does it on a good day: a create, a GET, and no care for what they say."""
+    """Run all tasks with bare aiohttp: a create and a GET each, whatever the answers say."""
     headers = {"Authorization": f"Bearer {server.api_key}", "Content-Type": "application/json"}
     path = server.url + PATH
     todo = iter(range(tasks))
@@ -130,7 +130,7 @@ async def bare(server: Server, tasks: int) -> None:
 
 
 def run(way: Way, tasks: int) -> Run:
-    """Do that many tasks that way."""
+    """Run that many tasks one way; return its measurements."""
     with serving() as server:
         start, cpu = time.perf_counter(), time.process_time()
         asyncio.run(way(server, tasks))
@@ -138,13 +138,13 @@ def run(way: Way, tasks: int) -> Run:
 
 
 def table(tasks: int = TASKS, repeats: int = REPEATS) -> list[Row]:
-    """Measure everything, ours and the rival in turn."""
+    """Measure everything, our client and the rival in turn."""
     ways = {
         "Polling(min_interval=0)": partial(ours, DEFAULT),
-        "the same, asking freely": partial(ours, EAGER),
+        "the same, polling freely": partial(ours, EAGER),
     }
     warm: tuple[Way, ...] = (*ways.values(), bare)
-    for way in warm:  # what is made once is made by now
+    for way in warm:  # warm up: imports and caches are filled by now
         run(way, max(1, tasks // 20))
     rows = [Row(name, [], []) for name in ways]
     for _ in range(repeats):

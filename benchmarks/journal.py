@@ -38,7 +38,7 @@ _requests = msgspec.json.Decoder(v1.TextToVideo)
 
 
 class Ratio(NamedTuple):
-    """Two rates or times, and what one is to the other."""
+    """Two rates or times, and their ratio."""
 
     ours: float
     other: float
@@ -59,7 +59,7 @@ def requests(path: Path) -> Iterator[v1.TextToVideo]:
 
 
 def planned(number: int, name: str, journal_id: str) -> Entry:
-    """Return a job as it is before its create."""
+    """Return the entry of a job before its create."""
     return Entry(
         identity=name,
         position=number,
@@ -72,7 +72,7 @@ def planned(number: int, name: str, journal_id: str) -> Entry:
 
 
 def finished(entry: Entry) -> Entry:
-    """Return a job as it is in the end."""
+    """Return the entry of a job that is done."""
     task_id = str(800_000_000_000_000_000 + entry.position)
     return advance(
         entry,
@@ -103,7 +103,7 @@ def alone(folder: Path, entries: Sequence[Entry]) -> float:
 
 
 async def together(folder: Path, entries: Sequence[Entry], at_once: int) -> float:
-    """Put every row, that many at once; return rows per second."""
+    """Put all rows, that many at a time; return rows per second."""
     async with Journal(folder / "together.sqlite") as journal:
         todo = iter(entries)
 
@@ -132,7 +132,7 @@ def writing(at_once: int, rows: int = ROWS, pairs: int = PAIRS) -> Ratio:
 
 
 def stored(folder: Path, entry: Entry) -> None:
-    """Put an entry's files where it says they are."""
+    """Create the files that an entry names."""
     for file in entry.files or ():
         with (folder / file.name).open("wb") as empty:
             empty.truncate(file.size)
@@ -155,7 +155,7 @@ async def fill(path: Path, jobs: Path) -> None:
 
 
 async def batch_on(path: Path, jobs: Path) -> int:
-    """Let a whole batch go through it, files looked at, outcome by outcome; return how many it remembered."""
+    """Run a batch over a finished journal, its files checked; return how many outcomes it remembered."""
     async with Client(api_key="x", base_url="http://127.0.0.1:1") as client:
         batch = client.batch(requests(jobs), journal=path, download_to=path.parent / "out")
         async with batch as results:
@@ -169,7 +169,7 @@ async def read_all(path: Path) -> int:
 
 
 def just_read(jobs: Path, *, checked: bool) -> None:
-    """Read a jobs file: only parse it, or check it too, as whatever is sent must be."""
+    """Read a jobs file: only parse it, or check each request too, as before a submit."""
     for request in requests(jobs):
         if checked:
             check(request)
@@ -184,11 +184,11 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 class Resuming(NamedTuple):
-    """What a new run of finished jobs takes, in seconds."""
+    """Seconds that a new run of finished jobs takes."""
 
     ratios: dict[str, Ratio]
     size: float
-    """Of a finished row, in bytes of the whole file."""
+    """Bytes per finished row, of the whole file."""
 
 
 def resuming(count: int = JOBS, pairs: int = PAIRS) -> Resuming:

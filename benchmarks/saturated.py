@@ -1,7 +1,7 @@
-"""A saturated account: what do lag and questions cost, against rivals that hindsight has tuned?
+"""Saturated account: the cost of lag and status queries, against rivals tuned by hindsight.
 
-J is the mean weighted lag in seconds plus request_cost x reads per task; creates are the same for all. The
-strongest rival asks each product's list every d seconds, d chosen by hindsight for that very case.
+J is the mean weighted lag in seconds plus request_cost x reads, per task; creates are the same for all. The
+strongest rival asks each product's list every d seconds, with d chosen by hindsight for that very case.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TASKS, SEEDS = 1000, 10
 MEDIAN, SIGMA = 90.0, 0.35
 STEP = 1.07
-"""Between the intervals that hindsight tries, from min_interval on."""
+"""Ratio between the intervals that hindsight tries, from min_interval on."""
 
 
 class Case(NamedTuple):
@@ -31,7 +31,7 @@ class Case(NamedTuple):
     jobs: Callable[[random.Random], list[Job]]
     slots: tuple[int, ...] = (5, 20, 50)
     targets: tuple[float, ...] = (1.02, 1.02, 1.02)
-    """J over that of the best sweep, at most."""
+    """Greatest J, relative to the best sweep, for each number of slots."""
     foreign: float = 0.0
     batch_ids: bool = True
 
@@ -39,7 +39,7 @@ class Case(NamedTuple):
 def plain(
     rng: random.Random, tasks: int = TASKS, sigma: float = SIGMA, off: float = 1.0, later: float = 1.0
 ) -> list[Job]:
-    """One kind; the prior is ``off`` by a factor, durations change by ``later`` half way."""
+    """Return jobs of one kind; the prior is ``off`` by a factor, durations change by ``later`` half way."""
     return [
         Job(_drawn(rng, MEDIAN, sigma) * (later if place >= tasks / 2 else 1), median=MEDIAN * off)
         for place in range(tasks)
@@ -49,19 +49,19 @@ def plain(
 def mixed(
     rng: random.Random, medians: tuple[float, float], share: float = 0.5, *, sigma: float = SIGMA, known: bool
 ) -> list[Job]:
-    """Two sorts of task, ``share`` of them the second; a client may know them apart."""
+    """Return two sorts of job, ``share`` of them the second; a client may know them apart."""
     sorts = [int(rng.random() < share) for _ in range(TASKS)]
     return [Job(_drawn(rng, medians[sort], sigma), kind=sort if known else "any") for sort in sorts]
 
 
 def two_paths(rng: random.Random) -> list[Job]:
-    """Two endpoints in turn at random."""
+    """Return jobs of two endpoints, mixed at random."""
     paths = ("/v1/videos/text2video", "/v1/videos/image2video")
     return [job._replace(path=rng.choice(paths), kind="video") for job in plain(rng)]
 
 
 def images(rng: random.Random) -> list[Job]:
-    """Image tasks of one to nine pictures."""
+    """Return image jobs of one to nine pictures."""
     median = 25.0
     return [
         Job(_drawn(rng, median, SIGMA), rng.randint(1, 9), "/v1/images/generations", "image", median)
@@ -108,14 +108,14 @@ RIVALS = {
 
 
 def run(case: Case, slots: int, rival: Callable[[], Sweep | PerTask] | None, seed: int) -> Result:
-    """Run one case once, with a rival or with ours."""
+    """Run one case once, with a rival or with our schedule."""
     jobs = case.jobs(random.Random(seed))
     policy = ours(seed, batch_ids=case.batch_ids) if rival is None else rival()
     return Simulation(jobs, slots, policy, foreign=case.foreign, seed=seed).run()
 
 
 class Measure:
-    """Runs cases over seeds, on all cores."""
+    """Runs cases over many seeds, on all cores."""
 
     def __init__(self, executor: Executor, seeds: int = SEEDS) -> None:
         self._executor = executor
@@ -134,9 +134,9 @@ class Measure:
         return Result(*(sum(column) / len(runs) for column in zip(*runs, strict=True)))
 
     def sweep(self, case: Case, slots: int) -> tuple[float, Result]:
-        """Return the best interval for a list sweep, by hindsight, and what it brings."""
+        """Return the best interval for a list sweep, by hindsight, and its measurements."""
         jobs = tuple((job.duration, job.weight, job.path) for job in case.jobs(random.Random(0)))
-        key = (jobs, slots, case.foreign)  # priors and credentials are nothing to it
+        key = (jobs, slots, case.foreign)  # a sweep uses neither priors nor credentials
         if key not in self._tuned:
             self._tuned[key] = self._tune(case, slots)
         return self._tuned[key]
@@ -151,7 +151,7 @@ class Measure:
 
 
 def base_table(measure: Measure) -> None:
-    """Print everybody's figures on the plain account."""
+    """Print the figures of all policies on the plain account."""
     for slots in BASE[0].slots:
         print(f"\n{slots} slots{'':<22}{'J':>8}{'makespan':>10}{'requests':>10}{'KiB':>8}{'p95 lag':>9}")
         for case in BASE:
@@ -173,7 +173,7 @@ def line(name: str, result: Result) -> None:
 
 
 def variant_table(measure: Measure, cases: Sequence[Case]) -> None:
-    """Print J over that of the best sweep, case by case."""
+    """Print J relative to the best sweep, case by case."""
     print(
         f"\n{'J over that of the best sweep':<34}{'slots':>6}{'ours':>8}{'sweep':>8}{'ratio':>8}{'target':>8}"
     )

@@ -1,7 +1,7 @@
-"""An account in simulated time: the slots and questions of `kling_async.core` against an exact server.
+"""An account in simulated time: the slots and queries of `kling_async.core` against an exact server.
 
-Nothing is sampled in time and nothing sleeps: every create, answer and end is an event. What is under test is
-the code that runs in production: `core.admission` admits, a *policy* asks; `core.schedule` is one policy, the
+Nothing is sampled in time and nothing sleeps: every create, answer and end is an event. The code under
+test runs in production, too: `core.admission` admits and a *policy* asks; `core.schedule` is one policy, its
 rivals are others.
 """
 
@@ -28,32 +28,32 @@ HEAD, RECORD = 400, 650
 
 
 class Job(NamedTuple):
-    """One task to be."""
+    """One task to run."""
 
     duration: float
     weight: int = 1
     path: str = "/v1/videos/text2video"
     kind: Hashable = "video"
     median: float = 90.0
-    """What the client is told to expect of a kind it has never seen."""
+    """Seconds that the client is told to expect of a kind it has never seen."""
 
 
 class Result(NamedTuple):
-    """What a run measured."""
+    """The measurements of one run."""
 
     cost: float
-    """J: mean weighted lag in s plus request_cost x reads per task."""
+    """J: the mean weighted lag in seconds plus request_cost x reads, per task."""
     stretch: float
-    """Makespan over that of an account that never waits for news."""
+    """Makespan, relative to an account that sees every end at once."""
     requests: float
-    """A task, with creates."""
+    """Requests per task, creates included."""
     bytes: float
-    """Read a task."""
+    """Bytes read per task."""
     lag95: float
 
 
 class Policy(Protocol):
-    """Who decides what to ask when; as `Schedule` does."""
+    """Decides which status queries to send and when; `Schedule` is one."""
 
     def add(
         self,
@@ -66,16 +66,16 @@ class Policy(Protocol):
         now: float,
         weight: int = 1,
     ) -> None:
-        """A task was created."""
+        """Start to poll a task that was created."""
 
     def ask(self, now: float) -> list[StatusQuery]:
-        """Return what to send now."""
+        """Return the queries to send now."""
         ...
 
     def answered(
-        self, question: StatusQuery, running: Collection[Hashable], ended: Collection[Hashable], now: float
+        self, query: StatusQuery, running: Collection[Hashable], ended: Collection[Hashable], now: float
     ) -> None:
-        """An answer came; those that ended are forgotten."""
+        """Take an answer; forget the tasks that ended."""
 
     def next_time(self) -> float:
         """Return when to ask next."""
@@ -92,7 +92,7 @@ class _Task:
 
 
 class Simulation:
-    """One run: all jobs are submitted at 0, then everything takes its course."""
+    """One run: submits all jobs at 0, then plays the events until all have ended."""
 
     def __init__(
         self, jobs: Sequence[Job], slots: int, policy: Policy, *, foreign: float = 0.0, seed: int = 0
@@ -116,7 +116,7 @@ class Simulation:
         self._wake = math.inf
 
     def run(self) -> Result:
-        """Run to the end."""
+        """Run until every end was seen; return what was measured."""
         for job in self.jobs:
             ticket = Ticket(job.weight)
             self._queued[ticket] = job
@@ -147,9 +147,9 @@ class Simulation:
         for ticket in self.pool.admit(self.now):
             self.creates += 1
             self._at(self.now + half, self._create, ticket)
-        for question in self.policy.ask(self.now):
-            self.reads += question.requests
-            self._at(self.now + half, self._read, question)
+        for query in self.policy.ask(self.now):
+            self.reads += query.requests
+            self._at(self.now + half, self._read, query)
         wake = min(self.policy.next_time(), self.pool.next_time())
         if wake < self._wake:
             self._wake = wake
@@ -179,8 +179,8 @@ class Simulation:
         self.pool.refused(ticket, self.now, self.rng.random())
         self._pump()
 
-    def _heard(self, question: StatusQuery, running: set[_Task], ended: set[_Task]) -> None:
-        self.policy.answered(question, running, ended, self.now)
+    def _heard(self, query: StatusQuery, running: set[_Task], ended: set[_Task]) -> None:
+        self.policy.answered(query, running, ended, self.now)
         for task in ended:
             if task.ticket is not None and task.ticket.phase is Phase.HELD:
                 self.lags.append(self.now - task.end)
@@ -209,20 +209,20 @@ class Simulation:
         if task.ticket is None:
             self.foreign_running -= 1
 
-    def _read(self, question: StatusQuery) -> None:
-        if question.form == "list":
-            page = self._lists[question.path][-question.size :]
-            asked = set(question.keys)
+    def _read(self, query: StatusQuery) -> None:
+        if query.form == "list":
+            page = self._lists[query.path][-query.size :]
+            asked = set(query.keys)
             shown = {task for task in page if task in asked}
-            self.bytes += HEAD * question.requests + RECORD * len(page)
+            self.bytes += HEAD * query.requests + RECORD * len(page)
         else:
-            shown = {task for task in question.keys if isinstance(task, _Task)}
+            shown = {task for task in query.keys if isinstance(task, _Task)}
             self.bytes += HEAD + RECORD * len(shown)
         ended = {task for task in shown if task.end <= self.now}
-        self._at(self.now + ROUND_TRIP / 2, self._heard, question, shown - ended, ended)
+        self._at(self.now + ROUND_TRIP / 2, self._heard, query, shown - ended, ended)
 
     def _visit(self) -> None:
-        """Somebody else on the account: ten minutes there, ten minutes not."""
+        """Let somebody else use the account for ten minutes out of twenty."""
         if self.now % 1200 < 600:
             wanted = round(self.foreign * self.slots)
             while self.foreign_running < wanted and self.used < self.slots:
@@ -232,7 +232,7 @@ class Simulation:
 
 
 def ideal_makespan(jobs: Sequence[Job], slots: int) -> float:
-    """How long it takes where every end is known at once and creates take no time."""
+    """Return the makespan if every end were seen at once and creates took no time."""
     now, free = 0.0, slots
     running: list[tuple[float, int]] = []
     for job in jobs:
@@ -248,28 +248,26 @@ def ideal_makespan(jobs: Sequence[Job], slots: int) -> float:
 
 
 def ours(seed: int, *, batch_ids: bool = True, polling: Polling | None = None) -> Schedule:
-    """The schedule as a client uses it, with a queue behind the pool."""
+    """Return the schedule as a client uses it, with submits queueing for the pool."""
     rng = random.Random(seed)
     schedule = Schedule(polling or Polling(), Retry(), Durations(), QueryForms(batch_ids=batch_ids), rng)
-    schedule.crowd("video", crowded=True)
+    schedule.set_contention("video", contended=True)
     return schedule
 
 
 class _Rival:
-    """Keeps the tasks; says when by `_heap` of (due, order, what)."""
+    """Base of the rival policies: numbers their queries."""
 
     def __init__(self) -> None:
         self._count = 0
 
-    def _question(
-        self, form: Any, path: str, keys: tuple[Hashable, ...], size: int, now: float
-    ) -> StatusQuery:
+    def _query(self, form: Any, path: str, keys: tuple[Hashable, ...], size: int, now: float) -> StatusQuery:
         self._count += 1
         return StatusQuery(form, path, keys, size, now, self._count)
 
 
 class Sweep(_Rival):
-    """All that runs, every so many seconds: each product's list, as long as needed."""
+    """Asks each product's list every so many seconds, as long a page as all that runs needs."""
 
     def __init__(self, interval: float) -> None:
         super().__init__()
@@ -280,14 +278,14 @@ class Sweep(_Rival):
         self._next = 0.0
 
     def add(self, key: Hashable, *, path: str, now: float, **_: Any) -> None:
-        """A task was created."""
+        """Start to poll a task that was created."""
         if not any(self._paths.values()):
             self._next = max(self._next, now + self._interval)
         self._made += 1
         self._paths.setdefault(path, {})[key] = self._made
 
     def ask(self, now: float) -> list[StatusQuery]:
-        """Return what to send now."""
+        """Return the queries to send now."""
         if now < self._next or not any(self._paths.values()):
             return []
         self._next = now + self._interval
@@ -296,16 +294,16 @@ class Sweep(_Rival):
             for path, tasks in self._paths.items()
             if tasks
         )
-        return [self._question("list", path, tuple(tasks), size, now) for path, tasks, size in sized]
+        return [self._query("list", path, tuple(tasks), size, now) for path, tasks, size in sized]
 
     def answered(
-        self, question: StatusQuery, running: Collection[Hashable], ended: Collection[Hashable], now: float
+        self, query: StatusQuery, running: Collection[Hashable], ended: Collection[Hashable], now: float
     ) -> None:
-        """An answer came; those that ended are forgotten."""
-        if len(running) + len(ended) < len(question.keys):  # others' tasks pushed ours off the page
+        """Take an answer; forget the tasks that ended."""
+        if len(running) + len(ended) < len(query.keys):  # others' tasks pushed ours off the page
             self._extra = 2 * self._extra
         for key in ended:
-            self._paths[question.path].pop(key, None)
+            self._paths[query.path].pop(key, None)
 
     def next_time(self) -> float:
         """Return when to ask next."""
@@ -313,7 +311,7 @@ class Sweep(_Rival):
 
 
 class PerTask(_Rival):
-    """One GET a task, after a first pause, then after pauses that grow by a factor up to a last one."""
+    """Asks by one GET per task, after a first pause, then after pauses that grow up to a last one."""
 
     def __init__(self, first: float, factor: float = 1.0, last: float = math.inf) -> None:
         super().__init__()
@@ -322,7 +320,7 @@ class PerTask(_Rival):
         self._due: list[tuple[float, int, Hashable, str]] = []
 
     def add(self, key: Hashable, *, path: str, now: float, **_: Any) -> None:
-        """A task was created."""
+        """Start to poll a task that was created."""
         self._pauses[key] = self._first
         self._push(key, path, now)
 
@@ -331,20 +329,20 @@ class PerTask(_Rival):
         heapq.heappush(self._due, (now + self._pauses[key], self._count, key, path))
 
     def ask(self, now: float) -> list[StatusQuery]:
-        """Return what to send now."""
-        questions = []
+        """Return the queries to send now."""
+        queries = []
         while self._due and self._due[0][0] <= now:
             _, _, key, path = heapq.heappop(self._due)
-            questions.append(self._question("one", path, (key,), 1, now))
-        return questions
+            queries.append(self._query("one", path, (key,), 1, now))
+        return queries
 
     def answered(
-        self, question: StatusQuery, running: Collection[Hashable], ended: Collection[Hashable], now: float
+        self, query: StatusQuery, running: Collection[Hashable], ended: Collection[Hashable], now: float
     ) -> None:
-        """An answer came; those that ended are forgotten."""
+        """Take an answer; forget the tasks that ended."""
         for key in running:
             self._pauses[key] = min(self._last, self._pauses[key] * self._factor)
-            self._push(key, question.path, now)
+            self._push(key, query.path, now)
 
     def next_time(self) -> float:
         """Return when to ask next."""

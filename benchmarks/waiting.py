@@ -1,9 +1,8 @@
-"""What does waiting cost? Submits that queue for a full pool, and tasks that are waited for.
+"""Cost of waiting: submits that queue for a full pool, and tasks that are waited for.
 
 Each figure comes from a fresh process: first the memory by tracemalloc, then, without tracing, by how much
-the process grows and how long it takes to cancel them all. What counts is what one of ours takes beyond a
-bare asyncio task that awaits an event. The submits share one request: what a request of its own takes is its
-caller's.
+the process grows and how long it takes to cancel them all. The figures count from a bare asyncio task that
+awaits an event. The submits share one request: the memory of separate requests is their callers'.
 """
 
 from __future__ import annotations
@@ -39,18 +38,18 @@ class Kind(NamedTuple):
     name: str
     number: int
     bytes: int | None = None
-    """Bytes beyond a bare task, at most."""
+    """Most bytes beyond a bare task."""
 
 
 class Cost(NamedTuple):
-    """What one who waits costs."""
+    """The cost of one waiter."""
 
     traced: float
     """Bytes that Python allocated, by tracemalloc."""
     resident: float
     """Bytes by which the process grew."""
     cancel: float
-    """Seconds to cancel it; the median of several processes."""
+    """Seconds to cancel one; the median of several processes."""
 
 
 KINDS = (
@@ -60,18 +59,18 @@ KINDS = (
     Kind("wait, timeout=", WAITS),
 )
 CANCEL_TARGET = 3.0
-"""Times what bare tasks take, at most."""
+"""Greatest time to cancel, relative to bare tasks."""
 
 
 @asynccontextmanager
 async def waiting(kind: str, number: int) -> AsyncIterator[list[Callable[[], Coroutine[Any, Any, Any]]]]:
-    """Prepare that many; yield what makes each of them wait."""
+    """Prepare that many waiters; yield the functions that make each of them wait."""
     if kind == "bare":
         event = asyncio.Event()
         yield [event.wait] * number
         return
     running = number if kind.startswith("wait") else 1
-    never = Polling(min_interval=86400, max_interval=86400)  # what is asked meanwhile is no part of waiting
+    never = Polling(min_interval=86400, max_interval=86400)  # status queries are no part of waiting
     async with (
         emulator(slots={"video": running}) as emu,
         Client(base_url=emu.url, api_key=emu.api_key, limits={"video": running}, polling=never) as client,
@@ -89,7 +88,7 @@ async def waiting(kind: str, number: int) -> AsyncIterator[list[Callable[[], Cor
 
 
 async def begin(makers: list[Callable[[], Coroutine[Any, Any, Any]]]) -> list[asyncio.Task[Any]]:
-    """Let them all wait."""
+    """Start all waiters, and let each begin to wait."""
     tasks = [asyncio.create_task(make()) for make in makers]
     for _ in range(5):
         await asyncio.sleep(0)
@@ -98,7 +97,7 @@ async def begin(makers: list[Callable[[], Coroutine[Any, Any, Any]]]) -> list[as
 
 
 async def end(tasks: list[asyncio.Task[Any]]) -> None:
-    """Cancel them all."""
+    """Cancel all waiters."""
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
@@ -106,9 +105,9 @@ async def end(tasks: list[asyncio.Task[Any]]) -> None:
 
 
 async def traced(kind: str, number: int) -> float:
-    """Return the bytes that Python allocates for one."""
+    """Return the bytes that Python allocates for one waiter."""
     async with waiting(kind, number) as makers:
-        await end(await begin(makers[:100]))  # what is made once is made by now
+        await end(await begin(makers[:100]))  # warm up: caches and pools are filled by now
         gc.collect()
         tracemalloc.start()
         tasks = await begin(makers)
@@ -120,7 +119,7 @@ async def traced(kind: str, number: int) -> float:
 
 
 async def timed(kind: str, number: int) -> tuple[float, float]:
-    """Return by how many bytes one makes the process grow, and the seconds it takes to cancel one."""
+    """Return by how many bytes one waiter makes the process grow, and the seconds to cancel it."""
     async with waiting(kind, number) as makers:
         await end(await begin(makers[:100]))
         gc.collect()
@@ -139,7 +138,7 @@ def _resident() -> int:
 
 
 def measure(kind: str, number: int, repeats: int = REPEATS) -> Cost:
-    """Return what one costs, each measurement in a process of its own."""
+    """Return the cost of one waiter, each measurement in a process of its own."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn, max_tasks_per_child=1) as executor:
         size = executor.submit(_run, "traced", kind, number).result()

@@ -1,13 +1,14 @@
-"""How long tasks take, learned per *kind* from the looks that saw them end.
+"""Task durations, learned per *kind* of task from the status queries that saw the tasks end.
 
-Three numbers a kind: how many tasks taught it, and mean and variance of the log duration. They are read as
-a log-logistic law, near to a log-normal one but with closed forms, and with a tail whose hazard falls like
-1/t: a task that is late is asked about ever less often, but never given up. While hardly anything is known, a
-*term of doubt* adds hazard at young ages; without it the first wave on a wrong prior is asked about late.
+A kind keeps three numbers: how many durations it has learned, and the mean and variance of their logarithms.
+They are read as a log-logistic distribution, which is close to a log-normal one but has closed forms. Its
+hazard falls like 1/t in the tail: a late task is asked about ever less often, but is never given up. While
+few durations are known, a *doubt* term adds hazard at young ages; without it, the first tasks of a kind whose
+prior is wrong are asked about too late.
 
-Tried, for one task alone whose true law is log-normal: a log-normal law in place of this one, at most half
-a per cent cheaper after twenty tasks; that with its spread widened by the mean's own uncertainty, 12 % dearer
-on a fresh kind with a right prior.
+Alternatives measured, for one task alone whose true distribution is log-normal: a log-normal distribution
+instead is at most half a per cent cheaper after twenty tasks; with its spread widened by the uncertainty of
+the mean, it is 12 % dearer on a fresh kind whose prior is right.
 """
 
 from __future__ import annotations
@@ -21,27 +22,38 @@ if TYPE_CHECKING:
 __all__ = ["KNOWN", "Durations", "Law"]
 
 KNOWN: Final = 10
-"""Durations after which a kind counts as known."""
+"""Durations after which a kind counts as known: `Polling.max_interval` and the doubt no longer apply."""
 KINDS_MAX: Final = 4096
-"""Kinds that are remembered; the oldest is forgotten first."""
+"""Kinds remembered; the oldest is forgotten first. Users may make up kinds without end."""
 _PRIOR_VARIANCE: Final = 0.25
+"""Variance of the log duration before anything is learned: sigma 0.5, two in three within a factor 1.65."""
 _PRIOR_WEIGHT: Final = 0.5
-_NEWEST: Final = 0.05
+"""The prior counts as half a task: the first duration moves the median 1 / (1 + 0.5) of the way."""
+_NEWEST_SHARE_MIN: Final = 0.05
+"""Least share of the newest duration in the mean: the last 20 or so tasks count, so shifts are followed."""
 _SIGMA_MIN: Final = 0.1
+"""Least spread assumed: tasks that took equally long so far prove no certainty."""
 _DOUBT: Final = 0.03
-_SHORTEST, _LONGEST = 0.005, 1e6
-_NEGLIGIBLE: Final = 1e-3
-_INNER: Final = (1 - math.sqrt(0.2)) / 2  # Lobatto's inner points; at the left end the integrand is 0
+"""Added hazard of a kind never seen, 0.03 / (age + 1 s); falls to 0 as `KNOWN` durations are learned."""
+_DURATION_MIN, _DURATION_MAX = 0.005, 1e6
+"""Seconds; durations are clamped to these so that their logarithms stay sane."""
+_NEGLIGIBLE_ODDS: Final = 1e-3
+"""Odds of having ended below which a known kind's idleness is not integrated."""
+_LOBATTO_INNER: Final = (1 - math.sqrt(1 / 5)) / 2
+"""Inner point of the four-point Gauss-Lobatto rule on [0, 1]; the other lies at 1 minus this. The weights are
+1/12, 5/12, 5/12, 1/12; the left end drops out because nothing has ended there yet."""
 
 
 class Law:
-    """The law of one kind's durations. Ages are seconds since the task began."""
+    """The distribution of one kind's durations. Ages are seconds since the task began."""
 
-    __slots__ = ("_doubt", "_mean", "_power", "_rate", "_variance", "early", "known")
+    __slots__ = ("_doubt", "_mean", "_rate", "_shape", "_variance", "early", "known")
 
     def __init__(self, median: float) -> None:
         self.known = 0
-        """How many durations taught it."""
+        """Durations learned."""
+        self.early = 0.0
+        """Age before which practically no task ends; 0 while that is not known."""
         self._mean = math.log(_clamped(median))
         self._variance = _PRIOR_VARIANCE
         self._derive()
@@ -52,39 +64,43 @@ class Law:
         )
 
     def learn(self, low: float, high: float) -> None:
-        """A task ended between these ages."""
+        """Learn from a task that ended between these two ages."""
         self.known += 1
-        share = max(1 / (self.known + _PRIOR_WEIGHT), _NEWEST)
+        share = max(1 / (self.known + _PRIOR_WEIGHT), _NEWEST_SHARE_MIN)
         off = math.log(_clamped((low + high) / 2)) - self._mean
         self._mean += share * off
-        self._variance = (1 - share) * (self._variance + share * off * off)
+        self._variance = (1 - share) * (self._variance + share * off * off)  # exponentially weighted
         self._derive()
 
     def _derive(self) -> None:
+        """Derive the parameters of the distribution from the three learned numbers."""
         sigma = max(_SIGMA_MIN, math.sqrt(self._variance))
         self._rate = math.exp(-self._mean)
-        self._power = math.pi / (sigma * math.sqrt(3))
+        # ln(duration) is logistic with scale 1/shape, hence of variance pi^2 / (3 shape^2)
+        self._shape = math.pi / (sigma * math.sqrt(3))
         self._doubt = _DOUBT * max(0.0, 1 - self.known / KNOWN)
-        self.early = 0.0 if self._doubt else _NEGLIGIBLE ** (1 / self._power) / self._rate
+        self.early = 0.0 if self._doubt else _NEGLIGIBLE_ODDS ** (1 / self._shape) / self._rate
 
     def survival(self, age: float, given: float = 0.0) -> float:
-        """Return the chance to run on until ``age``, of a task that ran at age ``given``."""
-        alive = (1 + (given * self._rate) ** self._power) / (1 + (age * self._rate) ** self._power)
+        """Return the probability of running on until ``age``, for a task that runs at age ``given``."""
+        alive = (1 + (given * self._rate) ** self._shape) / (1 + (age * self._rate) ** self._shape)
         return float(alive * ((given + 1) / (age + 1)) ** self._doubt)
 
     def idle(self, given: float, age: float) -> tuple[float, float]:
-        """Return the seconds expected to lie between the end of a task and ``age``, and their growth.
+        """Return the seconds expected between a task's end and ``age``, and their growth per second.
 
-        The task ran at age ``given``. The growth, per second, is the chance that it has ended by ``age``.
+        The task runs at age ``given``. The seconds are the integral of P(ended) from ``given`` to ``age``, by
+        the Gauss-Lobatto rule; their growth is P(ended by ``age``).
         """
+        # survival(), written out for three ages: this is the schedule's inner loop
         left = given if given > self.early else min(self.early, age)
         width = age - left
-        alive = 1 + (given * self._rate) ** self._power
-        rate, power = self._rate, self._power
-        one, two = left + _INNER * width, age - _INNER * width
-        first = alive / (1 + (one * rate) ** power)
-        second = alive / (1 + (two * rate) ** power)
-        last = alive / (1 + (age * rate) ** power)
+        rate, shape = self._rate, self._shape
+        alive = 1 + (given * rate) ** shape
+        one, two = left + _LOBATTO_INNER * width, age - _LOBATTO_INNER * width
+        first = alive / (1 + (one * rate) ** shape)
+        second = alive / (1 + (two * rate) ** shape)
+        last = alive / (1 + (age * rate) ** shape)
         if self._doubt:
             doubt, since = self._doubt, given + 1
             first *= (since / (one + 1)) ** doubt
@@ -93,19 +109,19 @@ class Law:
         return width * (5 * (2 - first - second) + 1 - last) / 12, 1 - last
 
     def quantile(self, share: float, given: float = 0.0) -> float:
-        """Return the age by which that share of the tasks that run at age ``given`` end; without doubt."""
-        odds = (given * self._rate) ** self._power
-        return float(((odds + share) / (1 - share)) ** (1 / self._power) / self._rate)
+        """Return the age by which that share of the tasks running at age ``given`` end; ignores the doubt."""
+        odds = (given * self._rate) ** self._shape
+        return float(((odds + share) / (1 - share)) ** (1 / self._shape) / self._rate)
 
 
 class Durations:
-    """The laws of all kinds that an account has seen."""
+    """The distributions of all kinds that an account has seen."""
 
     def __init__(self) -> None:
         self._laws: dict[Hashable, Law] = {}
 
     def law(self, kind: Hashable, median: float) -> Law:
-        """Return the law of a kind; ``median`` is what to expect of one that was never seen."""
+        """Return the distribution of a kind; ``median`` is the prior of one never seen before."""
         law = self._laws.get(kind)
         if law is None:
             if len(self._laws) >= KINDS_MAX:
@@ -115,4 +131,4 @@ class Durations:
 
 
 def _clamped(duration: float) -> float:
-    return min(max(duration, _SHORTEST), _LONGEST)
+    return min(max(duration, _DURATION_MIN), _DURATION_MAX)

@@ -1,4 +1,4 @@
-"""Tasks at desks: what one question asks about, and when that is worth its price."""
+"""Poll groups: the tasks that one status query asks about, and when that query is worth its price."""
 
 from __future__ import annotations
 
@@ -10,124 +10,206 @@ from kling_async.core.durations import KNOWN
 from kling_async.core.queries import IDS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable
 
     from kling_async.core.durations import Law
     from kling_async.core.queries import Form
 
-__all__ = ["PollGroup", "PolledTask"]
+__all__ = ["IdleEstimate", "PollGroup", "PolledTask"]
 
-_CLOSE: Final = 0.02
-"""A due time is found when its idleness is that near to the price."""
+_TOLERANCE: Final = 0.02
+"""Relative error allowed in the idleness at a due time: the cost is flat around its optimum."""
 _STEPS: Final = 12
+"""Steps of the search for a due time; what the last one finds is taken as it is."""
+_GAP_MIN: Final = 0.1
+"""Seconds: the shortest pause from which the search begins."""
+_STEP_MAX: Final = 1e3
+"""Largest factor of one step: where next to nothing is idle, the slope says nothing."""
+_TINY: Final = 1e-12
+"""Stands for a zero that would be divided by."""
+_OMISSIONS_MAX: Final = 2
+"""Group answers without the task after which it is asked alone for good."""
+_UNATTENDED: Final = 2.0
+"""Request prices: a task that idled for more while nobody wanted it was not looked at in time."""
+
+
+class IdleEstimate:
+    """Estimates the slot-seconds that a task has idled, ended but not yet seen to be, since its last look."""
+
+    __slots__ = ("attended", "law", "looked", "resumed", "started", "weight")
+
+    def __init__(self, law: Law, weight: int, started: float, *, attended: bool) -> None:
+        self.law = law
+        self.weight = weight
+        self.started = started
+        self.looked = started
+        """The last time at which it is known to have run."""
+        self.attended = attended
+        """Whether it was looked at in time since ``looked``; else its end would teach a wrong duration."""
+        self.resumed = False
+        """Whether it came to be wanted since the last query, perhaps after a long time unwatched."""
+
+    def at(self, time: float) -> tuple[float, float]:
+        """Return the idle slot-seconds expected between the last look and that time, and their growth."""
+        if time <= self.looked:
+            return 0.0, 0.0
+        idle, growth = self.law.idle(self.looked - self.started, time - self.started)
+        return idle * self.weight, growth * self.weight
+
+    def latest_look(self, max_interval: float) -> float:
+        """Return the time by which to look again, whatever is expected; inf for a kind that is known."""
+        return self.looked + max_interval if self.law.known < KNOWN else math.inf
+
+    def ask(self, now: float, request_cost: float) -> None:
+        """Note that a query goes out; one that comes late for want of waiters will teach nothing."""
+        if self.resumed and self.at(now)[0] > _UNATTENDED * request_cost:
+            self.attended = False
+        self.resumed = False
+
+    def seen_running(self, at: float) -> None:
+        """Note that the task ran at that time."""
+        self.looked, self.attended = at, True
+
+    def seen_ended(self, at: float) -> None:
+        """Teach the duration: the end lies between the last look and this one."""
+        if self.attended:
+            self.law.learn(self.looked - self.started, at - self.started)
+
+
+class Omissions:
+    """The answers of group queries that left a task out."""
+
+    __slots__ = ("count", "form")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.form: Form | None = None
+        """The form that left it out last, until the task was asked alone."""
+
+    @property
+    def ask_alone(self) -> bool:
+        """Whether the task must be asked alone: once after each omission, and for good after some."""
+        return self.form is not None or self.count >= _OMISSIONS_MAX
+
+    def add(self, form: Form) -> None:
+        """Count an answer that left the task out."""
+        self.count += 1
+        self.form = form
+
+    def clear(self) -> None:
+        """Forget them: a group's answer held the task."""
+        self.count, self.form = 0, None
 
 
 class PolledTask:
-    """A task in the schedule; to a waiter, the proof of its wish."""
+    """A task in the schedule; `Schedule.add_waiter` hands it out as the token of one waiter."""
 
     __slots__ = (
-        "active", "alone", "attended", "desk", "forgotten", "joined", "key", "law", "looked",
-        "missed", "misses", "number", "own", "path", "pool", "rank", "started", "urgent", "wants", "weight",
+        "active", "group", "idleness", "key", "omissions", "own_group",
+        "path", "pool", "query", "rank", "urgent", "waiters",
     )  # fmt: skip
 
-    def __init__(self, key: Hashable, pool: str, path: str, law: Law, weight: int, started: float) -> None:
+    def __init__(self, key: Hashable, pool: str, path: str, idleness: IdleEstimate, rank: int) -> None:
         self.key = key
         self.pool = pool
         self.path = path
-        self.law = law
-        self.weight = weight
-        self.started = self.looked = started
-        """It ran at these times, for all we know."""
-        self.wants = 0
-        self.rank = 0
+        self.rank = rank
         """Its place among the tasks of its path, by time."""
+        self.idleness = idleness
+        self.omissions = Omissions()
+        self.waiters = 0
         self.active = False
-        """Wanted, hence at a desk or being asked about."""
-        self.desk: PollGroup | None = None
-        self.own: PollGroup | None = None
-        """The desk that it has to itself, if it is asked alone."""
-        self.number = 0
-        """The question that is out about it; 0: none."""
-        self.misses = 0
-        self.missed: Form | None = None
-        """The form whose last answer left it out."""
-        self.alone = self.forgotten = self.joined = self.urgent = False
-        self.attended = True
-        """Whether it was looked at in time since ``looked``: else its end would teach a wrong duration."""
-
-    def idle(self, at: float) -> tuple[float, float]:
-        """Return the idle slot-seconds expected at that time since the last look, and their growth."""
-        if at <= self.looked:
-            return 0.0, 0.0
-        idle, growth = self.law.idle(self.looked - self.started, at - self.started)
-        return idle * self.weight, growth * self.weight
+        """Whether it is wanted, hence in a group or being asked about."""
+        self.urgent = False
+        """Whether to ask about it as soon as the rates allow."""
+        self.query = 0
+        """Number of the query that is out about it; 0: none."""
+        self.group: PollGroup | None = None
+        self.own_group: PollGroup | None = None
+        """The group of its own, while it is asked alone."""
 
 
 class PollGroup:
-    """Tasks that one question asks about."""
+    """The tasks that one status query asks about."""
 
-    __slots__ = ("changes", "due", "failures", "form", "gap", "path", "price", "resume", "tasks")
+    __slots__ = ("changes", "due", "failures", "form", "last_gap", "not_before", "path", "price", "tasks")
 
     def __init__(self, form: Form, path: str) -> None:
         self.form: Form = form
         self.path = path
-        self.tasks: dict[PolledTask, None] = {}
+        self.tasks: dict[PolledTask, None] = {}  # a set that keeps the order, so that runs can be repeated
         self.due = math.inf
-        self.changes = 0
-        self.gap = 0.0
-        """The last pause between two looks, where the search for the next begins."""
-        self.price = 1.0
-        """Of one request in request_cost: jitter."""
+        self.not_before = -math.inf
+        """When the pause after a failure is over."""
         self.failures = 0
-        self.resume = -math.inf
+        """Failed queries in a row."""
+        self.changes = 0
+        """Tasks that came or went since the due time was computed."""
+        self.last_gap = 0.0
+        """The last pause between two looks, where the search for the next due time begins."""
+        self.price = 1.0
+        """Price of one request in units of `Polling.request_cost`: 1 with jitter."""
 
     def idle(self, at: float, enough: float) -> tuple[float, float]:
-        """Return the idleness expected at that time, and its growth; stop counting at ``enough``."""
+        """Return the idle slot-seconds expected at that time, and their growth; stop adding at ``enough``."""
         if self.form == "ids" and len(self.tasks) > IDS_MAX:
-            worst = heapq.nlargest(IDS_MAX, ((*task.idle(at), task.rank) for task in self.tasks))
-            return sum(item[0] for item in worst), sum(item[1] for item in worst)
+            most = heapq.nlargest(IDS_MAX, ((*task.idleness.at(at), task.rank) for task in self.tasks))
+            return sum(item[0] for item in most), sum(item[1] for item in most)
         total = growth = 0.0
         for task in self.tasks:
-            idle, more = task.idle(at)
+            idle, more = task.idleness.at(at)
             total += idle
             growth += more
             if total > enough:
                 break
         return total, growth
 
-    def when(self, price: float, earliest: float, gap_max: float) -> float:
+    def due_time(self, price: float, earliest: float, max_interval: float) -> float:
         """Return when the idleness reaches the price, or the longest pause of an unknown kind is over."""
         if any(task.urgent for task in self.tasks):
             return earliest
-        caps = (task.looked + gap_max for task in self.tasks if task.law.known < KNOWN)
-        latest = min(caps, default=math.inf)
+        latest = min(task.idleness.latest_look(max_interval) for task in self.tasks)
         if self.idle(earliest, price)[0] >= price:
             return earliest
-        origin = min(*(task.looked for task in self.tasks), earliest - 1e-3)
-        start = min(max(task.looked, task.started + task.law.early) for task in self.tasks)
+        return max(self._solve(price, earliest, latest), earliest)
+
+    def _solve(self, price: float, earliest: float, latest: float) -> float:
+        """Find when the idleness reaches the price, by Newton's method in logarithms, kept in a bracket.
+
+        Idleness grows like a power of the time since the last look, whose exponent falls slowly: in
+        logarithms it is nearly straight, and its slope is growth x time / idleness.
+        """
+        estimates = [task.idleness for task in self.tasks]
+        origin = min(*(estimate.looked for estimate in estimates), earliest - 1e-3)
+        start = _first_ends(estimates)
         low, high = max(earliest, start), math.inf
-        guess = start + max(self.gap, 0.1) if self.due == math.inf else self.due
+        guess = start + max(self.last_gap, _GAP_MIN) if self.due == math.inf else self.due
         at = min(max(low, guess), latest)
         for _ in range(_STEPS):
-            idle, growth = self.idle(at, 1e3 * price)
-            if abs(idle - price) <= _CLOSE * price or (at == latest and idle <= price):
+            idle, growth = self.idle(at, _STEP_MAX * price)
+            if abs(idle - price) <= _TOLERANCE * price or (at == latest and idle <= price):
                 break
             low, high = (at, high) if idle < price else (low, at)
-            width = at - origin  # idle grows like a power of it, whose exponent falls slowly
-            steep = max(growth, 1e-12) * width / max(idle, 1e-12)
-            at = origin + width * min((price / max(idle, 1e-12)) ** (1 / steep), 1e3)
+            width = at - origin
+            slope = max(growth, _TINY) * width / max(idle, _TINY)
+            at = origin + width * min((price / max(idle, _TINY)) ** (1 / slope), _STEP_MAX)
             if not low < at < high:
                 at = (low + min(high, latest, low + 2 * width)) / 2
             at = min(at, latest)
-        return max(at, earliest)
+        return at
 
-    def worst(self, now: float, gap_max: float) -> list[PolledTask]:
-        """Return whom to ask about: all; by ids, those with the most expected idleness."""
+    def most_pressing(self, now: float, max_interval: float) -> list[PolledTask]:
+        """Return the tasks to ask about: all; by ids, those with the most idleness expected."""
         if self.form != "ids" or len(self.tasks) <= IDS_MAX:
             return list(self.tasks)
 
         def pressing(task: PolledTask) -> float:
-            late = task.urgent or (task.law.known < KNOWN and task.looked + gap_max <= now)
-            return math.inf if late else task.idle(now)[0]
+            overdue = task.urgent or task.idleness.latest_look(max_interval) <= now
+            return math.inf if overdue else task.idleness.at(now)[0]
 
         return heapq.nlargest(IDS_MAX, self.tasks, key=pressing)
+
+
+def _first_ends(estimates: Iterable[IdleEstimate]) -> float:
+    """Return when the first of these tasks may practically end, or was looked at if that is later."""
+    return min(max(e.looked, e.started + e.law.early) for e in estimates)

@@ -1,8 +1,8 @@
-"""The forms in which one can ask about tasks, what they cost, and which of them work on this account.
+"""The forms of a status query, what they cost, and which of them work on this account.
 
 A *list* is the newest page of one product (path); *ids* are up to 20 task ids at ``/tasks``, whatever
 their paths; *one* is a GET of a single task. A round uses the fewest requests, then the fewest bytes. A form
-that is refused, or whose answers keep leaving out what they were asked for, is not used for an hour.
+that is refused, or whose answers keep leaving out tasks they were asked for, is not used for an hour.
 """
 
 from __future__ import annotations
@@ -19,17 +19,22 @@ __all__ = ["IDS_MAX", "Form", "QueryForms", "StatusQuery"]
 
 IDS_MAX: Final = 20
 """Ids that ``/tasks`` takes at once; 21 are refused."""
-_WRONG_MAX: Final = 3
-"""Tasks wrongly left out, none found between them, after which a form counts as not working."""
-
-_AGAIN: Final = 3600.0
-"""Seconds after which a form that was given up is tried once more: a gateway may have had a bad day."""
+_WRONG_OMISSIONS_MAX: Final = 3
+"""Tasks wrongly left out, with none found between them, after which a form counts as broken."""
+_RETRY_AFTER: Final = 3600.0
+"""Seconds after which a broken form is tried again: a gateway may have had a bad day."""
+_SURPLUS_START: Final = 1.0
+"""Tasks of others assumed among ours on a list page before anything is learned."""
+_SURPLUS_DECAY: Final = 0.995
+"""Factor per complete answer: after about 140 of them the surplus has halved."""
+_SURPLUS_MARGIN: Final = 50
+"""The surplus grows to at most the tasks asked for plus this."""
 
 Form = Literal["list", "ids", "one"]
 
 
 class StatusQuery(NamedTuple):
-    """What to send: at ``path`` a list's newest ``size`` tasks, at ``/tasks`` these ids, or a single GET."""
+    """One query to send: the newest ``size`` tasks of a list, some ids at ``/tasks``, or a single GET."""
 
     form: Form
     path: str
@@ -38,64 +43,65 @@ class StatusQuery(NamedTuple):
     """The tasks that the answer should contain."""
     size: int
     """How many tasks to ask a list for; more than a page holds is asked page after page."""
-    asked: float
+    asked_at: float
     number: int
-    """No two questions of a schedule have the same."""
+    """Unique within a schedule."""
 
     @property
     def requests(self) -> int:
-        """How many requests it takes."""
+        """How many HTTP requests it takes."""
         return math.ceil(self.size / PAGE_SIZE_MAX)
 
 
 class QueryForms:
-    """What is known of the forms on this account; shared by all schedules of one account."""
+    """The forms known to work on this account; shared by all schedules of one account."""
 
     def __init__(self, *, batch_ids: bool) -> None:
-        self._ids = batch_ids
+        self._batch_ids = batch_ids
         self._broken: dict[tuple[Form, str], float] = {}
-        self._wrong: dict[tuple[Form, str], int] = {}
+        """Until when a form is not used."""
+        self._wrong_omissions: dict[tuple[Form, str], int] = {}
         self._surplus: dict[str, float] = {}
 
     def works(self, form: Form, path: str) -> bool:
-        """Whether to ask about tasks of this path in that form."""
-        if form == "ids" and (not self._ids or ("ids", "") in self._broken):
+        """Return whether that form can be used for tasks of this path."""
+        if form == "ids" and (not self._batch_ids or ("ids", "") in self._broken):
             return False
         return (form, path) not in self._broken
 
-    def broken(self, form: Form, path: str, now: float) -> None:
-        """It was refused: ids for the whole account if ``path`` is empty, else for that path's tasks."""
-        if form != "one":
-            self._broken[form, path] = now + _AGAIN
+    def mark_broken(self, form: Form, path: str, now: float) -> None:
+        """Stop using a form: ids for the whole account if ``path`` is empty, else for that path's tasks."""
+        if form != "one":  # documented for every account: there is nothing to fall back on
+            self._broken[form, path] = now + _RETRY_AFTER
 
-    def forgive(self, now: float) -> None:
-        """Let what was given up long ago be tried again."""
+    def retry_broken(self, now: float) -> None:
+        """Let forms that broke long enough ago be used again."""
         for key in [key for key, until in self._broken.items() if until <= now]:
             del self._broken[key]
 
-    def noted(self, form: Form, path: str, found: int, missing: int) -> None:
-        """Take how many of the tasks that it was asked for an answer had."""
+    def record_answer(self, form: Form, path: str, found: int, missing: int) -> None:
+        """Learn from an answer how many of the tasks asked for it had, and how many it left out."""
         if found:
-            self._wrong.pop((form, path), None)
+            self._wrong_omissions.pop((form, path), None)
         if form == "list":
-            surplus = self._surplus.get(path, 1.0)
-            grown = min(2 * surplus + missing, found + missing + 50)
-            self._surplus[path] = max(surplus, grown) if missing else surplus * 0.995
+            surplus = self._surplus.get(path, _SURPLUS_START)
+            grown = min(2 * surplus + missing, found + missing + _SURPLUS_MARGIN)
+            self._surplus[path] = max(surplus, grown) if missing else surplus * _SURPLUS_DECAY
 
-    def wrong(self, form: Form, path: str, now: float) -> bool:
-        """A task that an answer had left out was found alone; return whether the form is given up."""
-        count = self._wrong[form, path] = self._wrong.get((form, path), 0) + 1
-        if count < _WRONG_MAX:
+    def record_wrong_omission(self, form: Form, path: str, now: float) -> bool:
+        """Count a task that an answer left out though it exists; return whether the form is given up."""
+        count = self._wrong_omissions[form, path] = self._wrong_omissions.get((form, path), 0) + 1
+        if count < _WRONG_OMISSIONS_MAX:
             return False
-        self.broken(form, path, now)
+        self.mark_broken(form, path, now)
         return True
 
-    def page(self, path: str, own: int) -> int:
-        """Return how many to ask a list for, where ``own`` of ours are newer than the oldest that matters.
+    def page_size(self, path: str, own: int) -> int:
+        """Return how many tasks to ask a list for, if the oldest one that matters is our ``own``-th newest.
 
-        Others' tasks are in it too; how many is learned from those of ours that were missing.
+        Tasks of others stand between ours; how many is learned from those of ours that were missing.
         """
-        return own + math.ceil(self._surplus.get(path, 1.0))
+        return own + math.ceil(self._surplus.get(path, _SURPLUS_START))
 
     def choose(self, running: Mapping[str, int]) -> dict[str, Form]:
         """Return the form for the tasks of each path, given how many run there.
@@ -107,27 +113,29 @@ class QueryForms:
         if sum(running.values()) == 1:
             return dict.fromkeys(running, "one")
         chosen: dict[str, Form] = {}
-        both: list[str] = []
-        rest = 0
+        by_ids: dict[str, int] = {}
         for path, count in running.items():
             if self.works("ids", path):
                 chosen[path] = "ids"
-                rest += count
-                if self.works("list", path):
-                    both.append(path)
+                by_ids[path] = count
             else:
                 chosen[path] = "list" if count > 1 and self.works("list", path) else "one"
+        chosen.update(dict.fromkeys(self._better_listed(by_ids), "list"))
+        return chosen
+
+    def _better_listed(self, by_ids: Mapping[str, int]) -> list[str]:
+        """Return the paths whose lists save requests, of those that could be asked by ids."""
+        rest = sum(by_ids.values())
         if rest <= IDS_MAX:
-            return chosen
-        both.sort(key=lambda path: -running[path])
-        cost = best = math.ceil(rest / IDS_MAX)
-        lists = 0
-        pages = 0
-        for place, path in enumerate(both, 1):
-            pages += math.ceil(running[path] / PAGE_SIZE_MAX)
-            rest -= running[path]
+            return []
+        listable = [path for path in by_ids if self.works("list", path)]
+        listable.sort(key=lambda path: -by_ids[path])
+        best = math.ceil(rest / IDS_MAX)
+        lists = pages = 0
+        for place, path in enumerate(listable, 1):
+            pages += math.ceil(by_ids[path] / PAGE_SIZE_MAX)
+            rest -= by_ids[path]
             cost = pages + math.ceil(rest / IDS_MAX)
             if cost < best:
                 best, lists = cost, place
-        chosen.update((path, "list") for path in both[:lists])
-        return chosen
+        return listable[:lists]

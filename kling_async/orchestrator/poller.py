@@ -171,13 +171,13 @@ class Poller:
         future: asyncio.Future[None] = loop.create_future()
         schedule = self._schedule  # another one, if the loop is replaced while this waits
         crowd[future] = None
-        wish = schedule.want(live)
+        wish = schedule.add_waiter(live)
         self._pump_soon()
         try:
             await future
         finally:
             crowd.pop(future, None)
-            schedule.unwant(wish)
+            schedule.remove_waiter(wish)
 
     async def refresh(self, live: TrackedTask, retry: Retry, timeouts: Timeouts) -> None:
         """Ask now, patiently but not for ever."""
@@ -362,7 +362,7 @@ class Poller:
 
     def on_contention(self, pool: str, contended: bool) -> None:
         """Ask about the tasks of a pool that submits wait for."""
-        if self._schedule.crowd(pool, contended):
+        if self._schedule.set_contention(pool, contended):
             self._pump(self._scope.time())
 
     def on_loop_replaced(self) -> None:

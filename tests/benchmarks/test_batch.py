@@ -1,4 +1,4 @@
-"""The batch's benchmark runs, at a tiny size."""
+"""The benchmark of batches runs, at a tiny size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks import batch
 @pytest.mark.real
 @pytest.mark.parametrize("journal", [False, True])
 def test_memory_runs(journal: bool) -> None:
-    """In a process of its own it makes every job, and holds about what it held at the first tenth."""
+    """The batch runs in a process of its own and makes every job; memory stays as at the first tenth."""
     found, pace = batch.measure(400, journal=journal)
     assert len(found) == 10 and pace > 0
     assert found[-1] - found[0] < 2 * batch.TARGET

@@ -9,14 +9,14 @@ from benchmarks import codec, cost, waiting
 
 @pytest.mark.real
 def test_cost_runs() -> None:
-    """Both ways do all their tasks; each line has its pairs."""
+    """Our client and the rival run all their tasks; each line of the table has its pairs."""
     rows = cost.table(tasks=20, repeats=1)
     assert [len(row.ours) == len(row.bare) == 1 for row in rows] == [True, True]
     assert all(row.cpu[0] > 0 and row.pace[0] > 0 for row in rows)
 
 
 def test_codec_runs() -> None:
-    """Ours and the rival read and write the same."""
+    """Our codec and the rival read and write the same."""
     rows = codec.table(tasks=5, image=320 * 320, repeats=1)
     assert [row.name for row in rows] == [
         "list page, its records",
@@ -28,13 +28,13 @@ def test_codec_runs() -> None:
 
 @pytest.mark.real
 def test_waiting_runs_in_processes_of_its_own() -> None:
-    """Memory and cancelling are measured."""
+    """Memory and the time to cancel are measured."""
     assert all(figure >= 0 for figure in waiting.measure("submit", 200, repeats=1))
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", waiting.KINDS, ids=lambda kind: kind.name)
-async def test_who_waits_takes_little_memory(kind: waiting.Kind) -> None:
-    """Twice the target at most, beyond a bare task; a wait has none set and is held to a queued submit's."""
+async def test_a_waiter_takes_little_memory(kind: waiting.Kind) -> None:
+    """Beyond a bare task, twice the target at most; a wait has no target and is held to a submit's."""
     bare = await waiting.traced("bare", 1000)
     assert await waiting.traced(kind.name, 1000) - bare <= 2 * (kind.bytes or 1536)

@@ -1,4 +1,4 @@
-"""Floors: the schedule does not slip back. Few seeds, margins twice those of the benchmarks' targets."""
+"""Floors of the schedule's quality: few seeds, margins twice those of the benchmarks' targets."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from benchmarks.simulation import Job, PerTask, Simulation, Sweep, ideal_makespa
 
 SEEDS = 3
 HINDSIGHT = {5: 2.76, 20: 1.40, 50: 1.0}
-"""The sweep's intervals that the benchmark finds best on the plain account."""
+"""Seconds between sweeps that the benchmark finds best on the plain account, by slots."""
 
 
 def mean_cost(case: saturated.Case, slots: int, sweep: float | None = None) -> tuple[float, float]:
-    """J and makespan, in the mean."""
+    """Return J and makespan, in the mean."""
     rival = None if sweep is None else (lambda: Sweep(sweep))
     runs = [saturated.run(case, slots, rival, seed) for seed in range(SEEDS)]
     return sum(run.cost for run in runs) / SEEDS, sum(run.stretch for run in runs) / SEEDS
@@ -24,7 +24,7 @@ def mean_cost(case: saturated.Case, slots: int, sweep: float | None = None) -> t
 @pytest.mark.parametrize("case", saturated.BASE, ids=lambda case: case.name)
 @pytest.mark.parametrize("slots", [5, 20, 50])
 def test_a_saturated_account(case: saturated.Case, slots: int) -> None:
-    """Lag and requests together, and the makespan; prior right or wrong by 2x."""
+    """J and the makespan stay within their targets, with the prior right or wrong by 2x."""
     cost, stretch = mean_cost(case, slots)
     target = saturated.STRETCH_TARGETS[slots]
     assert cost <= saturated.COST_TARGETS[slots] * 1.02
@@ -33,7 +33,7 @@ def test_a_saturated_account(case: saturated.Case, slots: int) -> None:
 
 @pytest.mark.parametrize("slots", [5, 20, 50])
 def test_no_worse_than_a_sweep_tuned_by_hindsight(slots: int) -> None:
-    """Which needs a number that nobody knows beforehand."""
+    """Our schedule needs no number that nobody knows beforehand, as the best sweep does."""
     case = saturated.BASE[0]
     assert mean_cost(case, slots)[0] <= 1.02 * mean_cost(case, slots, HINDSIGHT[slots])[0]
 
@@ -51,7 +51,7 @@ def test_no_worse_than_a_sweep_tuned_by_hindsight(slots: int) -> None:
     ],
 )
 def test_variants_against_the_sweep_that_hindsight_chose(name: str, slots: int, sweep: float) -> None:
-    """Accounts on which something is odd; twice the room, or half the lead, that the benchmark demands."""
+    """Unusual accounts: twice the room, or half the lead, that the benchmark demands."""
     case = next(case for case in saturated.VARIANTS if case.name == name)
     target = case.targets[case.slots.index(slots)]
     room = 1 + (2 * (target - 1) if target > 1 else (target - 1) / 2)
@@ -63,7 +63,7 @@ def test_variants_against_the_sweep_that_hindsight_chose(name: str, slots: int, 
     [("law known", 1.01), ("after 20 tasks, prior 2x too long", 1.04), ("fresh, prior 2x too short", 1.6)],
 )
 def test_one_task_alone(name: str, target: float) -> None:
-    """Its cost over that of the optimum, which knows the law."""
+    """The cost stays close to that of the optimum, which knows the distribution."""
     law = alone.LogNormal()
     made = next(made for row, made, _ in alone.OURS if row == name)
     best = alone.optimum(law).total
@@ -71,8 +71,8 @@ def test_one_task_alone(name: str, target: float) -> None:
     assert sum(ratios) / len(ratios) <= 1 + 2 * (target - 1)
 
 
-def test_the_simulation_agrees_with_what_can_be_reckoned() -> None:
-    """One slot, tasks of exactly 10 s, a GET every 4 s after each answer: lag, polls and makespan by hand."""
+def test_the_simulation_agrees_with_a_calculation_by_hand() -> None:
+    """One slot, tasks of exactly 10 s, a GET every 4 s after each answer: lag, polls and makespan agree."""
     jobs = [Job(10.0)] * 5
     result = Simulation(jobs, 1, PerTask(4.0)).run()
     # created at 0.05, known at 0.1; reads arrive at 4.15, 8.25 and 12.35, the last is answered at 12.4
@@ -85,7 +85,7 @@ def test_the_simulation_agrees_with_what_can_be_reckoned() -> None:
 
 
 def test_foreign_load_refuses_and_everything_ends_nevertheless() -> None:
-    """The pool meets 1303 in the simulation and finds its way."""
+    """The pool meets 1303 in the simulation, and all tasks end."""
     jobs = saturated.plain(random.Random(0), tasks=100)
     simulation = Simulation(jobs, 5, ours(0), foreign=0.3)
     simulation.run()

@@ -1,4 +1,4 @@
-"""The journal's benchmark runs, at a tiny size, and a commit is shared."""
+"""The benchmark of the journal runs, at a tiny size."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from benchmarks import journal
 
 @pytest.mark.real
 def test_writing_runs() -> None:
-    """Both ways write their rows."""
+    """Single commits and group commits write their rows."""
     row = journal.writing(50, rows=100, pairs=1)
     assert row.ours > 0 and row.other > 0 and row.ratio == row.ours / row.other
 
 
 @pytest.mark.real
 def test_resuming_runs_and_rows_are_small() -> None:
-    """Every job is found done; a finished row takes a fixed, small room."""
+    """Every job is found done, and a finished row takes little room."""
     rows = journal.resuming(2000, pairs=1)
     assert all(row.ratio > 0 for row in rows.ratios.values())
     assert 0 < rows.size < 400

@@ -1,4 +1,4 @@
-"""Schedules for tests: made in one line, and asked until they ask."""
+"""Schedules for tests: make one in a line, and let time pass until it sends a query."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PATH = "/v1/videos/text2video"
 
 
 class Even(random.Random):
-    """No jitter."""
+    """A generator whose jitter is nothing."""
 
     def random(self) -> float:
         return 0.5
 
 
 def known(median: float = 90.0, kind: str = "video") -> Durations:
-    """One kind, well known."""
+    """Return durations that know one kind well."""
     durations = Durations()
     for z in (-1, 1) * KNOWN:
         duration = median * math.exp(0.35 * z)
@@ -43,7 +43,7 @@ def made(
     durations: Durations | None = None,
     **polling: Any,
 ) -> Schedule:
-    """A schedule with these tasks, added at 0."""
+    """Return a schedule with these tasks, added at 0."""
     schedule = Schedule(
         Polling(**{**FAST, **polling}),
         retry or Retry(),
@@ -63,21 +63,21 @@ def add(
         values: dict[str, Any] = {"pool": "video", "path": PATH, "kind": "video", "median": 90.0, **more}
         schedule.add(key, now=now, **values)
         if wanted:
-            schedule.want(key)
+            schedule.add_waiter(key)
 
 
 def ask_next(schedule: Schedule) -> tuple[float, list[StatusQuery]]:
-    """Let time pass until something is asked."""
+    """Let time pass until the schedule sends queries; return when, and which."""
     for _ in range(100):
         now = schedule.next_time()
         assert now < math.inf
-        if questions := schedule.ask(now):
-            return now, questions
+        if queries := schedule.ask(now):
+            return now, queries
     raise AssertionError("it spins")
 
 
-def keys_of(questions: list[StatusQuery]) -> set[object]:
-    return {key for question in questions for key in question.keys}
+def keys_of(queries: list[StatusQuery]) -> set[object]:
+    return {key for query in queries for key in query.keys}
 
 
 def names(count: int, prefix: str = "t") -> list[str]:
@@ -85,12 +85,12 @@ def names(count: int, prefix: str = "t") -> list[str]:
 
 
 def without_ids() -> QueryForms:
-    """As under a JWT."""
+    """Return the forms of an account under a JWT, which has no ``/tasks``."""
     return QueryForms(batch_ids=False)
 
 
 def singles() -> QueryForms:
-    """Where nothing but single GETs works."""
+    """Return the forms where nothing but single GETs works."""
     forms = QueryForms(batch_ids=False)
-    forms.broken("list", PATH, 0.0)
+    forms.mark_broken("list", PATH, 0.0)
     return forms

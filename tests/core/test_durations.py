@@ -1,4 +1,4 @@
-"""The learner of durations: what it learns from intervals, and the law that it makes of three numbers."""
+"""core/durations.py: learning durations from intervals, and the distribution made of three numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.profiles import same_draws
 
 
 def taught(*durations: float, prior: float = 90.0) -> Law:
-    """A law that saw these, exactly."""
+    """Return a distribution that learned exactly these durations."""
     law = Law(prior)
     for duration in durations:
         law.learn(duration, duration)
@@ -34,7 +34,7 @@ LAWS = {
     ("low", "high"), [(0.0, 70.0), (0.0, 95.0), (60.0, 66.0), (100.0, 140.0), (400.0, 420.0)]
 )
 def test_idle_is_the_integral_of_the_chance_to_have_ended(law: Law, low: float, high: float) -> None:
-    """Against a fine sum over the survival; its growth is that chance at the end."""
+    """It agrees with a fine sum over the survival; its growth is P(ended) at the last age."""
     steps = 4000
     width = (high - low) / steps
     exact = sum(1 - law.survival(low + (step + 0.5) * width, low) for step in range(steps)) * width
@@ -50,7 +50,7 @@ def test_idle_is_the_integral_of_the_chance_to_have_ended(law: Law, low: float, 
 )
 @same_draws(100)
 def test_idle_never_falls_and_never_passes_the_time_gone_by(low: float, gaps: list[float], law: Law) -> None:
-    """Whatever the ages: else due times could be missed or never come."""
+    """True at all ages: else due times could be missed or never come."""
     age, before = low, 0.0
     for gap in gaps:
         age += gap
@@ -68,7 +68,7 @@ def test_the_prior_weighs_half_a_task() -> None:
 
 
 def test_it_learns_median_and_spread() -> None:
-    """From log-normal durations, within what their number allows; a wrong prior is forgotten."""
+    """Log-normal durations are learned as well as their number allows; a wrong prior is forgotten."""
     rng = random.Random(1)
     law = taught(*(rng.lognormvariate(math.log(40), 0.3) for _ in range(300)), prior=2000.0)
     assert law.quantile(0.5) == pytest.approx(40, rel=0.15)
@@ -76,7 +76,7 @@ def test_it_learns_median_and_spread() -> None:
 
 
 def test_the_end_lies_in_the_middle_between_two_looks() -> None:
-    """Nothing else is known of it."""
+    """The middle of the interval is taken as the duration."""
     law, other = Law(90.0), Law(90.0)
     law.learn(50.0, 70.0)
     other.learn(60.0, 60.0)
@@ -90,7 +90,7 @@ def test_it_follows_a_shift() -> None:
 
 
 def test_doubt_makes_a_young_task_of_a_new_kind_more_likely_to_end() -> None:
-    """On a prior that is much too long a look comes nevertheless; it fades as the kind becomes known."""
+    """With a prior much too long a look comes nevertheless; the doubt fades as the kind becomes known."""
     fresh, known = Law(10_000.0), taught(*[10_000.0] * KNOWN, prior=10_000.0)
     assert fresh.idle(0, 60)[0] > 2.0
     assert known.idle(0, 60)[0] < 1e-6
@@ -99,7 +99,7 @@ def test_doubt_makes_a_young_task_of_a_new_kind_more_likely_to_end() -> None:
 @given(share=st.floats(0.01, 0.99), given_age=st.floats(0, 1e4))
 @same_draws(100)
 def test_a_quantile_is_the_age_that_survival_reaches(share: float, given_age: float) -> None:
-    """Also of a task that has run for a while."""
+    """True also for a task that has run for a while."""
     law = LAWS["known"]
     age = law.quantile(share, given_age)
     assert age >= given_age * (1 - 1e-9)
@@ -117,7 +117,7 @@ def test_absurd_durations_do_not_break_the_law() -> None:
 
 
 def test_a_kind_has_one_law() -> None:
-    """Its prior counts only the first time."""
+    """The prior counts only when a kind is first seen."""
     durations = Durations()
     law = durations.law(("video", "pro", 5), 90.0)
     assert durations.law(("video", "pro", 5), 7.0) is law
@@ -125,7 +125,7 @@ def test_a_kind_has_one_law() -> None:
 
 
 def test_kinds_are_bounded() -> None:
-    """The one that came first is forgotten; users may make up kinds for ever."""
+    """The oldest kind is forgotten; users may make up kinds without end."""
     durations = Durations()
     first = durations.law(0, 90.0)
     for kind in range(1, KINDS_MAX + 1):
@@ -135,5 +135,5 @@ def test_kinds_are_bounded() -> None:
 
 
 def test_a_law_says_what_it_knows() -> None:
-    """In one line, for people who debug."""
+    """The repr is one line for debugging."""
     assert repr(Law(90.0)) == "Law(median 90 s, sigma 0.50, 0 known)"

@@ -1,14 +1,18 @@
-"""When a desk is due, and whom it asks about."""
+"""core/poll_groups.py: when a group is due, and which tasks it asks about."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import pytest
 
 from kling_async.core.durations import Law
-from kling_async.core.poll_groups import PolledTask, PollGroup
+from kling_async.core.poll_groups import IdleEstimate, PolledTask, PollGroup
 from kling_async.core.queries import IDS_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 
 def known_law(median: float = 90.0) -> Law:
@@ -18,71 +22,74 @@ def known_law(median: float = 90.0) -> Law:
     return law
 
 
-def desk_of(*started: float, law: Law, form: str = "list", weight: int = 1) -> PollGroup:
-    """A desk with one task for each of these beginnings."""
-    desk = PollGroup("ids" if form == "ids" else "list", "/v1")
+def task_of(key: Hashable, law: Law, weight: int, started: float, rank: int = 0) -> PolledTask:
+    """Return a task that began then."""
+    return PolledTask(key, "video", "/v1", IdleEstimate(law, weight, started, attended=True), rank)
+
+
+def group_of(*started: float, law: Law, form: str = "list", weight: int = 1) -> PollGroup:
+    """Return a group with one task for each of these beginnings."""
+    group = PollGroup("ids" if form == "ids" else "list", "/v1")
     for place, begun in enumerate(started):
-        task = PolledTask(place, "video", "/v1", law, weight, begun)
-        task.rank = place
-        desk.tasks[task] = None
-    return desk
+        group.tasks[task_of(place, law, weight, begun, place)] = None
+    return group
 
 
 @pytest.mark.parametrize("gap", [0.0, 1e-12, 0.5, 500.0], ids=["none yet", "hardly any", "short", "long"])
 @pytest.mark.parametrize("price", [0.02, 0.2, 50.0])
 def test_the_due_time_is_found_wherever_the_search_begins(gap: float, price: float) -> None:
-    """The last pause is only where it begins; a narrow law's integral is nothing for long, then all."""
-    desk = desk_of(0.0, 3.0, 40.0, law=known_law())
-    desk.gap = gap
-    due = desk.when(price, 5.0, math.inf)
-    assert desk.idle(due, math.inf)[0] == pytest.approx(price, rel=0.05)
+    """The last pause is only a start; the integral of a narrow distribution is flat, then steep."""
+    group = group_of(0.0, 3.0, 40.0, law=known_law())
+    group.last_gap = gap
+    due = group.due_time(price, 5.0, math.inf)
+    assert group.idle(due, math.inf)[0] == pytest.approx(price, rel=0.05)
 
 
 def test_a_search_that_is_cut_short_is_late_or_early_but_never_in_the_past(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """However odd the laws: what it found last is taken."""
+    """However odd the distributions: the last value found is taken."""
     monkeypatch.setattr("kling_async.core.poll_groups._STEPS", 1)
-    desk = desk_of(0.0, 3.0, 40.0, law=known_law())
-    desk.gap = 500.0
-    assert 50.0 <= desk.when(0.2, 50.0, math.inf) < math.inf
+    group = group_of(0.0, 3.0, 40.0, law=known_law())
+    group.last_gap = 500.0
+    assert 50.0 <= group.due_time(0.2, 50.0, math.inf) < math.inf
 
 
-def test_it_is_due_at_once_if_the_price_is_reached() -> None:
-    """Never in the past."""
-    desk = desk_of(0.0, law=known_law())
-    assert desk.when(0.2, 500.0, math.inf) == 500.0
+def test_a_group_is_due_at_once_if_the_price_is_reached() -> None:
+    """A due time never lies in the past."""
+    group = group_of(0.0, law=known_law())
+    assert group.due_time(0.2, 500.0, math.inf) == 500.0
 
 
-def test_an_urgent_task_makes_its_desk_due_at_once() -> None:
-    """Whatever the others are worth."""
-    desk = desk_of(0.0, 1.0, law=known_law())
-    next(iter(desk.tasks)).urgent = True
-    assert desk.when(0.2, 2.0, math.inf) == 2.0
+def test_an_urgent_task_makes_its_group_due_at_once() -> None:
+    """The idleness of the others does not matter."""
+    group = group_of(0.0, 1.0, law=known_law())
+    next(iter(group.tasks)).urgent = True
+    assert group.due_time(0.2, 2.0, math.inf) == 2.0
 
 
 def test_by_ids_only_those_count_that_can_be_asked_together() -> None:
-    """Forty tasks, twenty ids: the question is worth what its best twenty are."""
+    """Of forty tasks, a query of twenty ids is worth what the twenty most idle are."""
     law = known_law()
-    both = desk_of(*[0.0] * IDS_MAX, *[60.0] * IDS_MAX, law=law, form="ids")
-    old = desk_of(*[0.0] * IDS_MAX, law=law, form="ids")
+    both = group_of(*[0.0] * IDS_MAX, *[60.0] * IDS_MAX, law=law, form="ids")
+    old = group_of(*[0.0] * IDS_MAX, law=law, form="ids")
     assert both.idle(80.0, math.inf) == pytest.approx(old.idle(80.0, math.inf))
-    assert both.when(0.2, 1.0, math.inf) == pytest.approx(old.when(0.2, 1.0, math.inf))
-    assert {task.started for task in both.worst(80.0, math.inf)} == {0.0}
+    assert both.due_time(0.2, 1.0, math.inf) == pytest.approx(old.due_time(0.2, 1.0, math.inf))
+    assert {task.idleness.started for task in both.most_pressing(80.0, math.inf)} == {0.0}
 
 
-def test_those_who_are_late_go_first() -> None:
-    """Urgent ones, and those of unknown kinds whose longest pause is over, before all that is only likely."""
-    desk = desk_of(*[0.0] * 40, law=known_law(), form="ids")
-    urgent = list(desk.tasks)[-1]
+def test_overdue_tasks_go_first() -> None:
+    """Urgent tasks, and those of unknown kinds past their longest pause, precede all that are only likely."""
+    group = group_of(*[0.0] * 40, law=known_law(), form="ids")
+    urgent = list(group.tasks)[-1]
     urgent.urgent = True
-    unknown = PolledTask("unknown", "video", "/v1", Law(5000.0), 1, 60.0)
-    desk.tasks[unknown] = None
-    assert {urgent, unknown} <= set(desk.worst(80.0, 15.0))
+    unknown = task_of("unknown", Law(5000.0), 1, 60.0)
+    group.tasks[unknown] = None
+    assert {urgent, unknown} <= set(group.most_pressing(80.0, 15.0))
 
 
 def test_a_task_looked_at_later_is_not_idle_yet() -> None:
-    """Before its last look nothing is expected."""
-    task = PolledTask("a", "video", "/v1", known_law(), 3, 100.0)
-    assert task.idle(50.0) == (0.0, 0.0)
-    assert task.idle(190.0)[0] == pytest.approx(3 * task.law.idle(0.0, 90.0)[0])
+    """No idleness is expected before the last look."""
+    estimate = IdleEstimate(known_law(), 3, 100.0, attended=True)
+    assert estimate.at(50.0) == (0.0, 0.0)
+    assert estimate.at(190.0)[0] == pytest.approx(3 * estimate.law.idle(0.0, 90.0)[0])

@@ -24,16 +24,16 @@ POOLS = ("video", "image")
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Every call in every order. The model: who wants which task, and what is out."""
+    """Make every call in every order; the model knows who waits for which task, and which queries are out."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 1000.0
         self.number = 0
         self.pools: dict[Hashable, str] = {}
-        self.wishes: list[tuple[Hashable, PolledTask]] = []
+        self.tokens: list[tuple[Hashable, PolledTask]] = []
         self.out: list[StatusQuery] = []
-        self.crowded: set[str] = set()
+        self.contended: set[str] = set()
         self.rounds: list[float] = []
         self.spent = -math.inf
 
@@ -59,14 +59,14 @@ class AnyOrder(RuleBasedStateMachine):
                 started=self.now - age, at_once=at_once, weight=1 + pick % 9,
             )  # fmt: skip
             if pick % 5:
-                self.wishes.append((self.number, self.schedule.want(self.number)))
+                self.tokens.append((self.number, self.schedule.add_waiter(self.number)))
 
     @precondition(lambda self: self.pools)
-    @rule(pick=PICKS, what=st.sampled_from(["want", "remove", "hurry"]))
+    @rule(pick=PICKS, what=st.sampled_from(["add waiter", "remove", "hurry"]))
     def touch(self, pick: int, what: str) -> None:
         key = list(self.pools)[pick % len(self.pools)]
-        if what == "want":
-            self.wishes.append((key, self.schedule.want(key)))
+        if what == "add waiter":
+            self.tokens.append((key, self.schedule.add_waiter(key)))
         elif what == "hurry":
             self.schedule.hurry(key, self.now)
         else:
@@ -74,19 +74,19 @@ class AnyOrder(RuleBasedStateMachine):
             self.forget(key)
 
     def forget(self, key: Hashable) -> None:
-        """Its wishes stay: their owners leave later, which must harm nobody."""
+        """Forget a task; its waiters leave later, which must harm nobody."""
         del self.pools[key]
 
-    @precondition(lambda self: self.wishes)
+    @precondition(lambda self: self.tokens)
     @rule(pick=PICKS)
-    def unwant(self, pick: int) -> None:
-        _, wish = self.wishes.pop(pick % len(self.wishes))
-        self.schedule.unwant(wish)
+    def remove_waiter(self, pick: int) -> None:
+        _, token = self.tokens.pop(pick % len(self.tokens))
+        self.schedule.remove_waiter(token)
 
-    @rule(pool=st.sampled_from(POOLS), crowded=st.booleans())
-    def crowd(self, pool: str, crowded: bool) -> None:
-        (self.crowded.add if crowded else self.crowded.discard)(pool)
-        self.schedule.crowd(pool, crowded)
+    @rule(pool=st.sampled_from(POOLS), contended=st.booleans())
+    def set_contention(self, pool: str, contended: bool) -> None:
+        (self.contended.add if contended else self.contended.discard)(pool)
+        self.schedule.set_contention(pool, contended)
 
     @rule(seconds=st.sampled_from([0.0, 0.05, 1.0, 20.0, 400.0]))
     def wait(self, seconds: float) -> None:
@@ -99,39 +99,39 @@ class AnyOrder(RuleBasedStateMachine):
         self.ask()
 
     def ask(self) -> None:
-        questions = self.schedule.ask(self.now)
+        queries = self.schedule.ask(self.now)
         wanted = self.wanted()
-        taken = {key for question in self.out for key in question.keys if key in self.pools}
-        for question in questions:
+        taken = {key for query in self.out for key in query.keys if key in self.pools}
+        for query in queries:
             assert self.spent <= self.now
-            self.spent = self.now + question.requests / self.polling.requests_per_second
-            assert question.form != "ids" or len(question.keys) <= 20
-            assert question.form != "one" or len(question.keys) == 1
-            for key in question.keys:
+            self.spent = self.now + query.requests / self.polling.requests_per_second
+            assert query.form != "ids" or len(query.keys) <= 20
+            assert query.form != "one" or len(query.keys) == 1
+            for key in query.keys:
                 assert key in wanted
                 assert key not in taken, "asked twice at once"
                 taken.add(key)
-        self.out += questions
+        self.out += queries
 
     def wanted(self) -> set[Hashable]:
-        owners = {owner for owner, _ in self.wishes}
-        return {key for key, pool in self.pools.items() if key in owners or pool in self.crowded}
+        owners = {owner for owner, _ in self.tokens}
+        return {key for key, pool in self.pools.items() if key in owners or pool in self.contended}
 
     @precondition(lambda self: self.out)
     @rule(pick=PICKS, how=st.sampled_from(["all", "some", "none", "failed", "refused"]))
     def answer(self, pick: int, how: str) -> None:
-        question = self.out.pop(pick % len(self.out))
+        query = self.out.pop(pick % len(self.out))
         if how == "failed":
-            self.schedule.failed(question, self.now, 0.5, 3.0 if pick % 2 else None)
+            self.schedule.failed(query, self.now, 0.5, 3.0 if pick % 2 else None)
             return
-        if how == "refused" and question.form != "one":
-            self.schedule.unsupported(question, self.now)
+        if how == "refused" and query.form != "one":
+            self.schedule.unsupported(query, self.now)
             return
         rng = random.Random(pick)
         share = {"all": 1.0, "some": 0.6}.get(how, 0.0)
-        shown = {key for key in question.keys if rng.random() < share}
+        shown = {key for key in query.keys if rng.random() < share}
         ended = {key for key in shown if rng.random() < 0.4}
-        self.schedule.answered(question, shown - ended, ended, self.now)
+        self.schedule.answered(query, shown - ended, ended, self.now)
         for key in ended & set(self.pools):
             self.forget(key)
 
@@ -140,7 +140,7 @@ class AnyOrder(RuleBasedStateMachine):
         """Each wanted task is being asked about or has its turn at a finite time; nothing else has one."""
         if not hasattr(self, "schedule"):
             return
-        out = {key for question in self.out for key in question.keys}
+        out = {key for query in self.out for key in query.keys}
         assert len(self.schedule) == len(self.pools)
         wanted = self.wanted()
         time = self.schedule.next_time()
@@ -151,19 +151,19 @@ class AnyOrder(RuleBasedStateMachine):
         """Everything is answered from now on: every wanted task is asked about, and nothing spins."""
         if not hasattr(self, "schedule"):
             return
-        for question in self.out:
-            self.schedule.answered(question, question.keys, (), self.now)
+        for query in self.out:
+            self.schedule.answered(query, query.keys, (), self.now)
         left = self.wanted()
         for _ in range(20 * len(left) + 20):
             if not left:
                 return
             time = self.schedule.next_time()
             self.now = max(self.now, time)
-            questions = self.schedule.ask(self.now)
-            assert questions or self.schedule.next_time() > self.now, "it spins"
-            for question in questions:
-                left.difference_update(question.keys)
-                self.schedule.answered(question, question.keys, (), self.now)
+            queries = self.schedule.ask(self.now)
+            assert queries or self.schedule.next_time() > self.now, "it spins"
+            for query in queries:
+                left.difference_update(query.keys)
+                self.schedule.answered(query, query.keys, (), self.now)
         raise AssertionError(f"never asked about: {left}")
 
 
