@@ -275,7 +275,7 @@ class Client:
             Task(engine.looking_after(poller), tracked)
             for poller in engine.pollers
             for tracked in poller
-            if tracked.record is not None and poller.known.is_holder(tracked)
+            if tracked.record is not None and poller.registry.is_holder(tracked)
         ]
 
     def nudge(self, id: str) -> bool:  # noqa: A002 - either of a task's ids

@@ -1,4 +1,4 @@
-"""A handle on one task of the vendor's: wait for it, watch it, fetch its files."""
+"""Handles on the vendor's tasks: wait for one, watch it, fetch its files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import anyio
 
 from kling_async.catalog import endpoint_of
-from kling_async.core.status import TaskState
 from kling_async.downloads.naming import Template
 from kling_async.downloads.result_files import fetch_all
 from kling_async.errors import Problem, RequestInvalid, TaskTimeout
 from kling_async.orchestrator.results import result_of
-from kling_async.orchestrator.tracked import TrackedTask
+from kling_async.orchestrator.tracked import TrackedState, TrackedTask
 from kling_async.runtime.loop import within
 from kling_async.wire.endpoints import check_id
 
@@ -32,71 +31,74 @@ R = TypeVar("R")
 
 
 class Task(Generic[R]):
-    """One task. Handles are cheap, and any number of them may stand for the same task.
+    """A handle on one task. Handles are cheap, and any number of them may stand for the same task.
 
-    There is no ``cancel()``: the vendor has none. Who stops waiting leaves a task that runs on, holds its
-    slots until it ends, and is billed when it succeeds.
+    There is no ``cancel()``: the vendor has none. A task that nobody waits for runs on, holds its slots until
+    it ends, and is billed when it succeeds.
     """
 
-    __slots__ = ("_decoded", "_engine", "_live", "_result")
+    __slots__ = ("_decoded", "_engine", "_result", "_tracked")
 
-    def __init__(self, engine: Engine, live: TrackedTask) -> None:
+    def __init__(self, engine: Engine, tracked: TrackedTask) -> None:
         self._engine = engine
-        self._live = live
+        self._tracked = tracked
         self._result: R | None = None
         self._decoded: TaskRecord | None = None
 
     @property
     def id(self) -> str:
-        """The vendor's id; before an attached task was first seen, what it was attached by."""
-        record = self._live.record
-        return self._live.id if record is None else record.task_id
+        """The vendor's id; before an attached task was first seen, the id it was attached by."""
+        record = self._tracked.record
+        return self._tracked.id if record is None else record.task_id
 
     @property
     def external_task_id(self) -> str | None:
         """The id that the create carried, if known."""
-        return self._live.external_task_id
+        return self._tracked.external_task_id
 
     @property
     def status(self) -> str:
-        """The vendor's word as last seen (``submitted``, ``processing``, ``succeed``, ``failed``)."""
-        return "unknown" if self._live.record is None else self._live.record.status
+        """The vendor's status word as last seen: ``submitted``, ``processing``, ``succeed`` or ``failed``.
+
+        ``unknown`` before an attached task was first seen.
+        """
+        return "unknown" if self._tracked.record is None else self._tracked.record.status
 
     @property
     def done(self) -> bool:
-        """Whether it was seen ended, in success or failure."""
-        return self._live.done
+        """Whether the task was seen ended, in success or failure."""
+        return self._tracked.done
 
     @property
     def created_at(self) -> dt.datetime | None:
-        """When the vendor made it, aware, in UTC; None if unknown."""
-        return None if self._live.record is None else self._live.record.created
+        """When the vendor made the task, aware, in UTC; None if unknown."""
+        return None if self._tracked.record is None else self._tracked.record.created
 
     @property
     def eta(self) -> dt.datetime | None:
-        """By when half of the tasks like this one have ended, aware, in UTC; None until some have been seen.
+        """The time by which half of the tasks like this one have ended, aware, in UTC; None until some did.
 
         Learned on this account from tasks of the same endpoint, model, mode and length. A guess, no promise.
         """
-        seconds = None if self.done else self._engine.poller.eta(self._live)
+        seconds = None if self.done else self._engine.poller.eta(self._tracked)
         if seconds is None:
             return None
         return dt.datetime.fromtimestamp(self._engine.scope.now() + seconds, dt.UTC)
 
     @property
     def request(self) -> TaskRequest[R] | None:
-        """The request it was made from, if this client made it."""
-        return self._live.request
+        """The request that made the task, if this client sent it."""
+        return self._tracked.request
 
     @property
     def record(self) -> TaskRecord | None:
-        """All that is known of it, as plain data; None before an attached task was first seen."""
-        return self._live.record
+        """All that is known of the task, as plain data; None before an attached task was first seen."""
+        return self._tracked.record
 
     @property
     def raw(self) -> dict[str, Any]:
         """The vendor's own object as last seen; empty before that."""
-        return {} if self._live.record is None else self._live.record.raw
+        return {} if self._tracked.record is None else self._tracked.record.raw
 
     @property
     def result(self) -> R | None:
@@ -105,9 +107,13 @@ class Task(Generic[R]):
         Raises:
             BadResponse: The vendor's result is not of the documented form; see ``raw``.
         """
-        record = self._live.record
-        if record is not None and record is not self._decoded and self._live.state is TaskState.SUCCEEDED:
-            self._result = result_of(self._live.endpoint, record)
+        record = self._tracked.record
+        if (
+            record is not None
+            and record is not self._decoded
+            and self._tracked.state is TrackedState.SUCCEEDED
+        ):
+            self._result = result_of(self._tracked.endpoint, record)
             self._decoded = record
         return self._result
 
@@ -117,45 +123,46 @@ class Task(Generic[R]):
         May be awaited by many at once, and again after an interrupt: giving up harms nothing.
 
         Args:
-            timeout: Seconds to wait; None waits as long as it takes.
+            timeout: Seconds to wait; None waits as long as the task takes.
 
         Raises:
-            TaskFailed: The vendor ended it as failed; the error holds its record.
-            TaskTimeout: It still runs.
+            TaskFailed: The vendor ended the task as failed; the error holds its record.
+            TaskTimeout: The time is over; the task still runs.
             TaskNotFound: The vendor knows no such task.
             AuthenticationError: The key was refused.
         """
-        patient = timeout is None and anyio.current_effective_deadline() == math.inf
-        self._live.patient += patient
+        waiters = self._tracked.waiters
+        undated = timeout is None and anyio.current_effective_deadline() == math.inf
+        waiters.undated += undated
         try:
             with within(timeout):
-                await self._engine.poller.wait(self._live)
+                await self._engine.poller.wait(self._tracked)
         finally:
-            self._live.patient -= patient
+            waiters.undated -= undated
         if not self.done:
             raise TaskTimeout(self.id, self.external_task_id, timeout or 0.0)
-        self._live.raise_if_failed()
+        self._tracked.raise_if_failed()
         result = self.result
         assert result is not None  # noqa: S101 - it is done and has not failed
         return result
 
     def updates(self) -> AsyncIterator[TaskRecord]:
-        """Iterate over the records as they are seen to change, the present one first, the last one last.
+        """Iterate over the task's records as they are seen to change, starting with the present one.
 
-        It ends when the task does; a task that fails is a last record with that status, not an error.
+        The iteration ends when the task does; a task that fails is a last record with that status, no error.
         """
-        return _Updates(self._engine, self._live)
+        return _Updates(self._engine, self._tracked)
 
     async def refresh(self) -> TaskRecord:
-        """Ask the vendor now, without waiting for the next round; return what it said.
+        """Ask the vendor now, without waiting for the next round; return the record that came.
 
         Raises:
             TaskNotFound: The vendor knows no such task.
             KlingError: No answer came, `Retry.max_tries` times.
         """
-        await self._engine.poller.refresh(self._live, self._engine.retry, self._engine.timeouts)
-        assert self._live.record is not None  # noqa: S101 - just seen
-        return self._live.record
+        await self._engine.poller.refresh(self._tracked, self._engine.retry, self._engine.timeouts)
+        assert self._tracked.record is not None  # noqa: S101 - just seen
+        return self._tracked.record
 
     async def download(
         self,
@@ -167,33 +174,32 @@ class Task(Generic[R]):
     ) -> list[Path]:
         """Wait for the task and store its files in a folder, made if needed; return their paths.
 
-        Files appear whole or not at all. What broke off is gone on with, now and by a later call; a file
-        that is there already, whole, is not fetched again; once the vendor has deleted its own, one that has
-        its name and the first bytes of its kind counts as whole. An address that has died is renewed by one
-        query.
+        Files appear whole or not at all. A broken download is resumed, at once and by later calls. A file
+        that is there already, whole, is not fetched again; once the vendor has deleted its copy, a file of
+        that name with the first bytes of its kind counts as whole. An expired address is renewed by one query.
 
         Args:
-            directory: Where to.
-            name: How to name them, without suffix: text with ``{key}`` (the external_task_id), ``{index}``
-                (0), ``{task_id}``, ``{endpoint}``, and, for one file of several, ``{name}`` or its number
-                ``{n}``; without these two ``-{name}`` is added to the names of several (``.{name}`` behind a
-                ``{key}``). What a file system might not take, or not tell apart, is changed, and a hash is
-                added; so it is where another task could have the same name.
-            watermarked: Fetch the marked copies instead, if the request asked for them.
-            sidecar: Write what is known of the task beside each file, as ``<file>.json``, without the signed
-                part of addresses.
+            directory: The folder.
+            name: Template of the files' names, without suffix: text with ``{key}`` (the external_task_id),
+                ``{index}`` (0), ``{task_id}``, ``{endpoint}``, and, for one file of several, ``{name}`` or
+                its number ``{n}``; without either, ``-{name}`` is added to the names of several (``.{name}``
+                after a ``{key}``). Characters that a file system might refuse or confuse are replaced, and a
+                hash is added; so it is where another task could have the same name.
+            watermarked: Fetch the watermarked copies instead, if the request asked for them.
+            sidecar: Write the task's record beside each file, as ``<file>.json``, without the signed part of
+                addresses.
 
         Raises:
             DownloadError: A file could not be fetched. The others were.
-            ResultExpired: The vendor has deleted it (30 days after the task ended), and it is not there.
-            RequestInvalid: The name has a field that there is not, or is no file's name.
+            ResultExpired: The vendor has deleted a file (30 days after the task ended) that is not there.
+            RequestInvalid: The template has an unknown field, or makes no valid file name.
         """
         template = Template(name)
         await self.wait()
         values: dict[str, str | int] = {"key": self.external_task_id or self.id, "index": 0}
         stored = await fetch_all(
             self._engine,
-            self._live,
+            self._tracked,
             Path(directory),
             template,
             values,
@@ -203,21 +209,21 @@ class Task(Generic[R]):
         return [file.path for file in stored]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as plain data: a handle belongs to its client, its record to anybody."""
-        if self._live.record is None:
-            raise TypeError("this task was not seen yet: pickle its id")
-        return self._live.record.__reduce__()
+        """Pickle as the record: a handle belongs to its client."""
+        if self._tracked.record is None:
+            raise TypeError("this task was not seen yet and has no record; pickle its id instead")
+        return self._tracked.record.__reduce__()
 
     def __repr__(self) -> str:
-        return f"<Task {self._live.endpoint.name} {self.id} {self.status}>"
+        return f"<Task {self._tracked.endpoint.name} {self.id} {self.status}>"
 
 
 class _Updates:
-    """Holds nothing between two steps, so leaving the loop early leaves nothing behind."""
+    """Iterates over a task's records; holds nothing between two steps, so leaving early leaks nothing."""
 
-    def __init__(self, engine: Engine, live: TrackedTask) -> None:
+    def __init__(self, engine: Engine, tracked: TrackedTask) -> None:
         self._engine = engine
-        self._live = live
+        self._tracked = tracked
         self._shown: tuple[str, int] | None = None
 
     def __aiter__(self) -> _Updates:
@@ -225,13 +231,13 @@ class _Updates:
 
     async def __anext__(self) -> TaskRecord:
         while True:
-            record = self._live.record
+            record = self._tracked.record
             if record is not None and self._shown != (record.status, record.updated_at):
                 self._shown = (record.status, record.updated_at)
                 return record
-            if self._live.done:
+            if self._tracked.done:
                 raise StopAsyncIteration
-            await self._engine.poller.change(self._live)
+            await self._engine.poller.change(self._tracked)
 
 
 def attach(
@@ -240,11 +246,16 @@ def attach(
     *,
     task_id: str | None = None,
     external_task_id: str | None = None,
-    sure: bool = False,
+    confirmed: bool = False,
 ) -> Task[R]:
-    """Return a handle on a task known by one id; of a request, not only its type, the weight is known too.
+    """Return a handle on a task known by one id.
 
-    ``sure``: the vendor has told that id, so that one answer that does not know it proves nothing.
+    Args:
+        engine: The client's engine.
+        kind: The type of its request; or the request, of which the weight is known too.
+        task_id: The vendor's id.
+        external_task_id: The id that its create carried.
+        confirmed: Whether the vendor gave that id: then one answer that does not know it proves nothing.
 
     Raises:
         RequestInvalid: Not exactly one id, or one that could name another path.
@@ -253,11 +264,11 @@ def attach(
     if (task_id is None) == (external_task_id is None):
         raise RequestInvalid("attach", [Problem("task_id", "give task_id or external_task_id, one of them")])
     name, value = ("task_id", task_id) if external_task_id is None else ("external_task_id", external_task_id)
-    known = check_id(value or "", name)
+    id_ = check_id(value or "", name)
     for poller in engine.pollers:
-        if (live := poller.find(endpoint, known)) is not None:
-            return Task(engine.looking_after(poller), live)
+        if (tracked := poller.find(endpoint, id_)) is not None:
+            return Task(engine.looking_after(poller), tracked)
     request = None if isinstance(kind, type) else kind
-    live = TrackedTask(endpoint, known, request=request, named=task_id is None, sure=sure)
-    engine.poller.known.attached(live)
-    return Task(engine, live)
+    tracked = TrackedTask(endpoint, id_, request=request, by_external_id=task_id is None, confirmed=confirmed)
+    engine.poller.registry.attach(tracked)
+    return Task(engine, tracked)

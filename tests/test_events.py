@@ -53,7 +53,7 @@ def test_a_listener_gets_the_facts() -> None:
 
 def test_an_event_about_many_tells_what_they_have_in_common() -> None:
     """Ids are told of one subject only, endpoint and pool where all share them."""
-    named = TrackedTask(endpoint_of(still()), "mine", named=True)
+    named = TrackedTask(endpoint_of(still()), "mine", by_external_id=True)
     video = TrackedTask(endpoint_of(clip()), "78")
     assert facts(named) == {**facts(TASK), "external_task_id": "mine", "task_id": None}
     assert facts(TASK, named) == {**facts(TASK), "task_id": None}

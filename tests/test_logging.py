@@ -261,7 +261,7 @@ async def test_a_form_that_is_given_up_is_said_once(said: Log) -> None:
             emu.fault("tasks", times=None, **fault)
             await asyncio.gather(*(client.run(clip()) for _ in range(9)))
         assert [line for line in said.lines() if "form" in line] == [
-            "questions of form 'ids' do not work at ''"
+            "status queries of form 'ids' do not work at ''"
         ]
 
 

@@ -184,7 +184,7 @@ class JobRun:
         if self.entry.state is JobState.PLANNED:
             task: Task[Any] = await self._create()
         else:
-            task = attach(self._engine, self.item.request, task_id=self.entry.task_id, sure=True)
+            task = attach(self._engine, self.item.request, task_id=self.entry.task_id, confirmed=True)
         self._task = task
         try:
             result = await task.wait()
@@ -276,7 +276,7 @@ class JobRun:
         values = {"key": self.item.key or index, "index": index}
         stored = await fetch_all(
             self._engine,
-            task._live,  # noqa: SLF001 - of this package
+            task._tracked,  # noqa: SLF001 - of this package
             wishes.folder,
             wishes.template,
             values,

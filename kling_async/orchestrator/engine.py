@@ -24,7 +24,9 @@ from kling_async.orchestrator.lookup import Lookup
 from kling_async.orchestrator.packs import PackReader
 from kling_async.orchestrator.poller import Poller
 from kling_async.orchestrator.recovery import Recovery
+from kling_async.orchestrator.registry import TaskRegistry
 from kling_async.orchestrator.results import answer_of
+from kling_async.orchestrator.status_reader import StatusReader
 from kling_async.orchestrator.submission import CreateSpec, Submission, check_order
 from kling_async.orchestrator.submitter import Submitter
 from kling_async.runtime.loop import GRACE, DownloadSlots, LoopScope
@@ -101,7 +103,7 @@ class Drivers:
             driver.stop_timers()
         self.limiter.fail_queued(ClientClosed("the client was closed while this queued; nothing was sent"))
         for poller in self.pollers:
-            poller.silence()
+            poller.stop_timers()
             poller.fail_all(ClientClosed("the client was closed; the task runs on, attach() to it later"))
         with anyio.move_on_after(GRACE + 1, shield=True):
             await self.scope.close()
@@ -130,12 +132,11 @@ class Pollers:
             poller = self._pollers[polling] = Poller(
                 drivers.scope,
                 drivers.hooks,
-                drivers.transport,
+                StatusReader(drivers.transport, self._timeouts),
+                TaskRegistry(drivers.limiter, drivers.recovery),
                 drivers.limiter,
                 schedule,
                 drivers.rng,
-                self._timeouts,
-                drivers.recovery,
             )
         return poller
 

@@ -1,8 +1,8 @@
-"""Asks about running tasks while somebody waits, and tells those who wait.
+"""The poller: asks about running tasks while somebody waits, and wakes the waiters.
 
-Work belongs to the client, demand to the waiters: a question runs in a task of the client's, so a waiter that
-gives up cancels nothing, and without any waiter no new question is asked. What to ask and when is decided by
-`core.schedule`, what an answer means by `core.verdict`.
+Work belongs to the client, demand to the waiters: a status query runs in an asyncio task of the client's, so
+a waiter that gives up cancels nothing, and without any waiter no new query is sent. `core.schedule` decides
+what to ask and when; `core.verdict` decides what an answer means.
 """
 
 from __future__ import annotations
@@ -10,33 +10,30 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import msgspec
-
 from kling_async.core.durations import KNOWN
 from kling_async.core.status import TaskState, is_known_status, state_of
 from kling_async.core.verdict import Again, Got, Missing, Refused
-from kling_async.errors import APIError, BadResponse, KlingError, TaskNotFound, TransportError
+from kling_async.errors import APIError, BadResponse, KlingError, TransportError
 from kling_async.events import facts
 from kling_async.http.retry import not_found, read_patiently
-from kling_async.orchestrator.status_reader import StatusReader, path_of, record_of
-from kling_async.orchestrator.tracked import TaskRegistry, TrackedTask
+from kling_async.orchestrator.status_reader import record_of
+from kling_async.orchestrator.tracked import TrackedTask
 from kling_async.redaction import redact
-from kling_async.runtime.loop import Timer, is_pending
+from kling_async.runtime.loop import Timer
 
 if TYPE_CHECKING:
     import asyncio
     import random
     from collections.abc import Callable, Iterator
 
-    from kling_async.core.admission import Ticket
     from kling_async.core.queries import StatusQuery
     from kling_async.core.schedule import Schedule
     from kling_async.core.verdict import ReadVerdict
     from kling_async.events import Hooks
-    from kling_async.http.transport import Transport
     from kling_async.options import Retry, Timeouts
-    from kling_async.orchestrator.limiter import Limiter
-    from kling_async.orchestrator.status_reader import StatusAnswer
+    from kling_async.orchestrator.registry import TaskRegistry
+    from kling_async.orchestrator.status_reader import StatusAnswer, StatusReader
+    from kling_async.orchestrator.tracked import TaskKey
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
     from kling_async.wire.endpoints import Endpoint
@@ -45,92 +42,100 @@ __all__ = ["Poller"]
 
 log = logging.getLogger("kling_async.polling")
 
-_MISSES: Final = 3
-"""Looks in a row that must miss before a task that was seen once counts as gone."""
-_ODD: Final = 3
-"""Answers in a row that only a broken gateway gives before they are believed."""
+_BAD_ANSWERS_MAX: Final = 3
+"""Answers in a row, such as only a broken gateway gives, after which they are believed."""
 _LATE: Final = 0.99
-"""Share of tasks of a kind that end before one counts as late."""
+"""Share of the tasks of a kind that have ended by the time at which one counts as late."""
 
 
-class UnresolvedCreates(Protocol):
-    """Creates of unknown fate, which hold slots (`kling_async.orchestrator.recovery.Recovery`)."""
+class ContentionListener(Protocol):
+    """Is told whether submits queue for a pool."""
 
-    def claim(self, external_task_id: str | None, /) -> Ticket | None:
-        """Give up the ticket of the create whose task was found; None: there is no such create."""
-        ...
+    def on_contention(self, pool: str, contended: bool) -> None:
+        """Note that submits began to queue for a pool, or that none does any more."""
+
+
+class Contention(Protocol):
+    """Tells whether submits queue for a pool; a `Limiter` does."""
+
+    def subscribe(self, listener: ContentionListener) -> None:
+        """Tell this listener at once and whenever it changes."""
 
 
 class Poller:
-    """All tasks that a client looks after."""
+    """All tasks that a client polls with the same settings."""
 
     def __init__(
         self,
         scope: LoopScope,
         hooks: Hooks,
-        transport: Transport,
-        limiter: Limiter,
+        reader: StatusReader,
+        registry: TaskRegistry,
+        contention: Contention,
         schedule: Callable[[], Schedule],
         rng: random.Random,
-        timeouts: Timeouts,
-        unresolved: UnresolvedCreates,
     ) -> None:
         self._scope = scope
         self._hooks = hooks
-        self._transport = transport
-        self._asker = StatusReader(transport, timeouts)
-        self._limiter = limiter
+        self._reader = reader
+        self.registry = registry
         self._new_schedule = schedule
         self._schedule = schedule()
         self._rng = rng
-        self._lives: dict[tuple[str, str], TrackedTask] = {}
-        self.known = TaskRegistry(limiter)
-        self._alarm = Timer(scope, self._pump)
+        self._tasks: dict[TaskKey, TrackedTask] = {}
+        """By the id they are asked by; none has been seen ended."""
+        self._timer = Timer(scope, self._ask_due)
         self._reported: set[str] = set()
-        self._strikes: dict[tuple[str, str], int] = {}
-        self._unresolved = unresolved
-        limiter.subscribe(self)
+        """Unknown status words that the log has named."""
+        self._bad_answers: dict[tuple[str, str], int] = {}
+        """Malformed or odd answers in a row, by form and path."""
+        contention.subscribe(self)
         scope.subscribe(self)
 
     def __iter__(self) -> Iterator[TrackedTask]:
-        """All tasks not seen ended."""
-        return iter(list(self._lives.values()))
+        """Iterate over all tasks not seen ended."""
+        return iter(list(self._tasks.values()))
 
     @property
     def running(self) -> int:
-        """How many these are."""
-        return len(self._lives)
+        """How many tasks have not been seen ended."""
+        return len(self._tasks)
 
     def find(self, endpoint: Endpoint[Any], id: str) -> TrackedTask | None:  # noqa: A002 - the field's word
-        """Return what stands for a task, looked after or not."""
-        return self.known.find(endpoint, id)
+        """Return the tracked task of that id, polled or not."""
+        return self.registry.find(endpoint, id)
 
-    def watch(self, live: TrackedTask, *, at_once: bool = False) -> TrackedTask:
-        """Look after a task; return the one already looked after, if it is the same."""
-        known = self._lives.setdefault((live.endpoint.path, live.id), live)
-        if live.record is not None:
-            self.known.seen(live)
-        if known is live:
-            self._look_after(live, at_once=at_once)
-            if live.record is not None and live.done:  # adopted after it had ended
-                self._end(live, live.record)
-            self._pump_soon()
-        elif live.ticket is not None:  # attached to while its create was in doubt
-            self.known.take_over(known, live)
-        return known
+    def watch(self, task: TrackedTask, *, at_once: bool = False) -> TrackedTask:
+        """Start to poll a task; return the one to use, which is polled already if it is the same task.
 
-    def _look_after(self, live: TrackedTask, *, at_once: bool) -> None:
-        now, endpoint, request = self._scope.time(), live.endpoint, live.request
+        Args:
+            task: The task.
+            at_once: Nothing is known of it yet: ask as soon as the rates allow.
+        """
+        polled = self._tasks.setdefault(task.key, task)
+        if task.record is not None:
+            self.registry.add(task)
+        if polled is task:
+            self._schedule_task(task, at_once=at_once)
+            if task.record is not None and task.done:  # found only after it had ended
+                self._end(task, task.record)
+            self._ask_soon()
+        elif task.ticket is not None:  # attached to while its create was in doubt
+            self.registry.merge(polled, task)
+        return polled
+
+    def _schedule_task(self, task: TrackedTask, *, at_once: bool) -> None:
+        now, endpoint, request = self._scope.time(), task.endpoint, task.request
         kind = "attached" if request is None else endpoint.kind(request)
         self._schedule.add(
-            live,
+            task,
             pool=endpoint.pool,
             path=endpoint.path,
             kind=(endpoint.name, kind),
             median=endpoint.median,
             now=now,
             weight=1 if request is None else max(1, endpoint.weight(request)),
-            started=now - self._age(live.record),
+            started=now - self._age(task.record),
             at_once=at_once,
         )
 
@@ -139,257 +144,242 @@ class Poller:
             return 0.0
         return max(0.0, self._scope.now() - record.created_at / 1000)
 
-    def nudge(self, live: TrackedTask) -> None:
-        """Something says that this task has changed: ask as soon as the rates allow."""
-        self._schedule.hurry(live, self._scope.time())
-        self._pump(self._scope.time())
+    def nudge(self, task: TrackedTask) -> None:
+        """Ask as soon as the rates allow: something says that this task has changed."""
+        self._schedule.hurry(task, self._scope.time())
+        self._ask_due(self._scope.time())
 
-    def eta(self, live: TrackedTask) -> float | None:
+    def eta(self, task: TrackedTask) -> float | None:
         """Return the seconds until half of the tasks like this one have ended; None if that is not known."""
         now = self._scope.time()
-        end = self._schedule.expected_end(live, now=now)
+        end = self._schedule.expected_end(task, now=now)
         return None if end is None else max(0.0, end - now)
 
-    async def wait(self, live: TrackedTask) -> None:
+    async def wait(self, task: TrackedTask) -> None:
         """Return when the task was seen ended.
 
         Raises:
-            KlingError: It cannot be known: the key was refused, the task does not exist.
+            KlingError: Its end cannot be known: the key was refused, or the task does not exist.
         """
-        await self._await(live, live.waiters)
+        await self._await(task, task.waiters.end)
 
-    async def change(self, live: TrackedTask) -> None:
-        """Return when anything was seen to change."""
-        await self._await(live, live.changes)
+    async def change(self, task: TrackedTask) -> None:
+        """Return when the task was seen to change; raises as `wait` does."""
+        await self._await(task, task.waiters.change)
 
-    async def _await(self, live: TrackedTask, crowd: dict[asyncio.Future[None], None]) -> None:
-        if live.done:  # known for good, also when the client is closed
+    async def _await(self, task: TrackedTask, futures: dict[asyncio.Future[None], None]) -> None:
+        if task.done:  # known for good, also when the client is closed
             return
         loop = self._scope.enter()
-        if (live.endpoint.path, live.id) not in self._lives:
-            self.watch(live, at_once=True)  # it was found missing, or given up, and is asked for again
+        if task.key not in self._tasks:
+            self.watch(task, at_once=True)  # attached and never seen, or missing and asked for again
         future: asyncio.Future[None] = loop.create_future()
-        schedule = self._schedule  # another one, if the loop is replaced while this waits
-        crowd[future] = None
-        wish = schedule.add_waiter(live)
-        self._pump_soon()
+        schedule = self._schedule  # it is replaced if the loop is while this waits
+        futures[future] = None
+        token = schedule.add_waiter(task)
+        self._ask_soon()
         try:
             await future
         finally:
-            crowd.pop(future, None)
-            schedule.remove_waiter(wish)
+            futures.pop(future, None)
+            schedule.remove_waiter(token)
 
-    async def refresh(self, live: TrackedTask, retry: Retry, timeouts: Timeouts) -> None:
-        """Ask now, patiently but not for ever."""
+    async def refresh(self, task: TrackedTask, retry: Retry, timeouts: Timeouts) -> None:
+        """Ask about one task now; try again as often as ``retry`` allows.
+
+        Raises:
+            KlingError: No answer came, or the task does not exist.
+        """
 
         async def read() -> ReadVerdict:
-            self._hooks.emit("asked", live, detail="one: 1")
-            return await self._transport.read(
-                "GET", path_of(live), timeouts=timeouts, kind="one", about=(live,)
-            )
+            self._hooks.emit("asked", task, detail="one: 1")
+            return await self._reader.get(task, timeouts)
 
-        got = await read_patiently(read, retry=retry, rng=self._rng, what=live.id)
-        self._apply(live, record_of(live.endpoint, got))
-        if not live.done and (live.endpoint.path, live.id) not in self._lives:
-            self.watch(live)  # it holds slots now, so its end must be seen
+        got = await read_patiently(read, retry=retry, rng=self._rng, what=task.id)
+        self._observe(task, record_of(task.endpoint, got))
+        if not task.done and task.key not in self._tasks:
+            self.watch(task)  # it holds slots now, so its end must be seen
 
     def fail_all(self, error: KlingError) -> None:
-        """Let every waiter fail; the tasks themselves are not affected."""
-        for live in list(self._lives.values()):
-            _fail(live, error)
+        """Raise an error to every waiter; the tasks themselves are not affected."""
+        for task in list(self._tasks.values()):
+            task.waiters.fail(error)
 
-    def silence(self) -> None:
+    def stop_timers(self) -> None:
         """Set no more timers: the client is closed."""
-        self._alarm.clear()
+        self._timer.clear()
 
-    # -- asking
+    # -- status queries
 
-    def _pump_soon(self) -> None:
-        """Once in the loop's next turn, however many come or wait in this one."""
-        self._alarm.advance(self._scope.time())
+    def _ask_soon(self) -> None:
+        """Ask in the loop's next turn: once, however many waiters come in this one."""
+        self._timer.advance(self._scope.time())
 
-    def _pump(self, now: float) -> None:
+    def _ask_due(self, now: float) -> None:
+        """Send the queries that are due."""
         if self._scope.closed:
             return
         try:
-            for question in self._schedule.ask(now):
-                self._scope.spawn(self._look(question), f"look {question.number}")
-            self._alarm.set(self._schedule.next_time())
+            for query in self._schedule.ask(now):
+                self._scope.spawn(self._ask(query), f"status query {query.number}")
+            self._timer.set(self._schedule.next_time())
         except Exception as error:  # a bug must not leave anyone waiting for ever
-            log.exception("asking about tasks broke", extra=facts())
-            self.fail_all(TransportError(f"asking about tasks broke: {type(error).__name__}", sent=False))
+            log.exception("sending status queries failed", extra=facts())
+            reason = f"sending status queries failed: {type(error).__name__}"
+            self.fail_all(TransportError(reason, sent=False))
 
-    async def _look(self, question: StatusQuery) -> None:
-        lives = [key for key in question.keys if isinstance(key, TrackedTask)]
-        self._hooks.emit("asked", *lives, detail=f"{question.form}: {len(lives)}")
+    async def _ask(self, query: StatusQuery) -> None:
+        """Send one query and take its answer."""
+        tasks = _tasks_of(query)
+        self._hooks.emit("asked", *tasks, detail=f"{query.form}: {len(tasks)}")
         try:
-            self._answered(question, lives, await self._asker.ask(question, lives))
+            self._answered(query, tasks, await self._reader.ask(query, tasks))
         except Exception as error:  # a bug must not leave anyone waiting for ever
-            log.exception("asking about %d tasks broke", len(lives), extra=facts(*lives))
-            self._schedule.failed(question, self._scope.time(), self._rng.random())
-            reason = f"asking about the task broke: {type(error).__name__}"
-            for live in lives:
-                _fail(live, error if isinstance(error, KlingError) else TransportError(reason, sent=True))
-        self._pump(self._scope.time())
+            log.exception("a status query about %d tasks failed", len(tasks), extra=facts(*tasks))
+            self._schedule.failed(query, self._scope.time(), self._rng.random())
+            reason = f"the status query failed: {type(error).__name__}"
+            for task in tasks:
+                task.waiters.fail(
+                    error if isinstance(error, KlingError) else TransportError(reason, sent=True)
+                )
+        self._ask_due(self._scope.time())
 
-    def _answered(self, question: StatusQuery, lives: list[TrackedTask], seen: StatusAnswer) -> None:
-        match seen.verdict:
+    def _answered(self, query: StatusQuery, tasks: list[TrackedTask], answer: StatusAnswer) -> None:
+        match answer.verdict:
             case Got():
-                self._strikes.pop((question.form, question.path), None)
-                self._found_all(question, seen.records)
+                self._bad_answers.pop((query.form, query.path), None)
+                self._found(query, answer.records)
             case Again():
-                self._again(question, seen.verdict, odd=seen.odd)
-            case _ if question.form != "one":
-                self._refused_form(question, seen.verdict)
+                self._failed(query, answer.verdict)
+                if answer.malformed:
+                    self._count_bad_answer(query)
+            case _ if query.form != "one":
+                self._form_refused(query, answer.verdict)
             case Missing():
-                self._missed(question, lives[0], seen.verdict)
-            case Refused(error=BadResponse() | APIError(code=None)) if lives[0].odd + 1 < _ODD:
-                lives[0].odd += 1
-                self._again(question, Again(seen.verdict.error))
+                self._missed(query, tasks[0], answer.verdict)
             case Refused():
-                lives[0].odd = 0
-                self._schedule.failed(question, self._scope.time(), self._rng.random())
-                _fail(lives[0], seen.verdict.error)
+                self._task_refused(query, tasks[0], answer.verdict)
             case _:  # pragma: no cover - the transport renews tokens itself
-                raise AssertionError(seen.verdict)
+                raise AssertionError(answer.verdict)
 
-    def _found_all(self, question: StatusQuery, records: dict[TrackedTask, TaskRecord]) -> None:
+    def _found(self, query: StatusQuery, records: dict[TrackedTask, TaskRecord]) -> None:
         running, ended = set[TrackedTask](), set[TrackedTask]()
-        for live, record in records.items():
-            live.misses = live.odd = 0
-            (running if state_of(record.status) is TaskState.RUNNING else ended).add(live)
-        self._schedule.answered(question, running, ended, self._scope.time())
-        for live, record in records.items():
-            self._apply(live, record)
-        for live in running:
-            if live.patient and not live.late:
-                self._warn_if_late(live)
+        for task, record in records.items():
+            task.misses = task.bad_answers = 0
+            (running if state_of(record.status) is TaskState.RUNNING else ended).add(task)
+        self._schedule.answered(query, running, ended, self._scope.time())
+        for task, record in records.items():
+            self._observe(task, record)
+        for task in running:
+            if task.waiters.undated and not task.waiters.warned_late:
+                self._warn_if_late(task)
 
-    def _warn_if_late(self, live: TrackedTask) -> None:
-        """Tell who waits without a deadline, once, that nearly all tasks like this one would have ended."""
-        end = self._schedule.expected_end(live, _LATE, least=KNOWN)
+    def _warn_if_late(self, task: TrackedTask) -> None:
+        """Warn once, for waiters without a deadline, that nearly all tasks like this one would have ended."""
+        end = self._schedule.expected_end(task, _LATE, least=KNOWN)
         if end is not None and self._scope.time() > end:
-            live.late = True
+            task.waiters.warned_late = True
             log.warning(
                 "task %s takes longer than 99 in 100 like it; it is waited for without a deadline",
-                live.id,
-                extra=facts(live),
+                task.id,
+                extra=facts(task),
             )
 
-    def _again(self, question: StatusQuery, verdict: Again, *, odd: bool = False) -> None:
-        count = self._schedule.failed(question, self._scope.time(), self._rng.random(), verdict.after)
-        if count == 1:  # what follows in a row is news no more
-            lives = [key for key in question.keys if isinstance(key, TrackedTask)]
-            log.info("no answer about %d tasks: %s", len(lives), verdict.error, extra=facts(*lives))
-        if odd:
-            self._strike(question)
+    def _failed(self, query: StatusQuery, verdict: Again) -> None:
+        count = self._schedule.failed(query, self._scope.time(), self._rng.random(), verdict.after)
+        if count == 1:  # further failures in a row are no news
+            tasks = _tasks_of(query)
+            log.info("no answer about %d tasks: %s", len(tasks), verdict.error, extra=facts(*tasks))
 
-    def _refused_form(self, question: StatusQuery, verdict: ReadVerdict) -> None:
-        """This account, or a gateway before it, does not answer such questions: ask otherwise."""
+    def _form_refused(self, query: StatusQuery, verdict: ReadVerdict) -> None:
+        """Ask in another form: this account, or a gateway before it, does not answer queries of this one."""
         if isinstance(verdict, Refused) and isinstance(verdict.error, BadResponse):
-            self._schedule.failed(question, self._scope.time(), self._rng.random())
-            self._strike(question)
+            self._schedule.failed(query, self._scope.time(), self._rng.random())
+            self._count_bad_answer(query)
         else:
-            self._give_up(question)
+            self._give_up_form(query)
 
-    def _give_up(self, question: StatusQuery) -> None:
-        """Do not use this form any more."""
-        log.info("questions of form %r do not work at %r", question.form, question.path, extra=facts())
-        self._schedule.unsupported(question, self._scope.time())
+    def _give_up_form(self, query: StatusQuery) -> None:
+        log.info("status queries of form %r do not work at %r", query.form, query.path, extra=facts())
+        self._schedule.unsupported(query, self._scope.time())
 
-    def _strike(self, question: StatusQuery) -> None:
-        """Answers that only a broken gateway gives: a few of them, and that form is not used any more."""
-        key = (question.form, question.path)
-        self._strikes[key] = self._strikes.get(key, 0) + 1
-        if self._strikes[key] >= _ODD:
-            self._give_up(question)
+    def _count_bad_answer(self, query: StatusQuery) -> None:
+        """Give a form up after a few answers in a row that only a broken gateway gives."""
+        key = (query.form, query.path)
+        self._bad_answers[key] = self._bad_answers.get(key, 0) + 1
+        if self._bad_answers[key] >= _BAD_ANSWERS_MAX:
+            self._give_up_form(query)
 
-    def _missed(self, question: StatusQuery, live: TrackedTask, verdict: Missing) -> None:
-        """A task that was seen once is asked for again before it counts as gone; its slots are free then."""
-        live.misses += 1
-        if (live.sure or live.record is not None) and live.misses < _MISSES:
-            self._schedule.answered(question, (), (), self._scope.time())
+    def _task_refused(self, query: StatusQuery, task: TrackedTask, verdict: Refused) -> None:
+        """Raise a refusal to the task's waiters; without a code of the API's, only the third in a row."""
+        if isinstance(verdict.error, BadResponse) or (
+            isinstance(verdict.error, APIError) and verdict.error.code is None
+        ):
+            task.bad_answers += 1
+            if task.bad_answers < _BAD_ANSWERS_MAX:
+                self._failed(query, Again(verdict.error))
+                return
+        task.bad_answers = 0
+        self._schedule.failed(query, self._scope.time(), self._rng.random())
+        task.waiters.fail(verdict.error)
+
+    def _missed(self, query: StatusQuery, task: TrackedTask, verdict: Missing) -> None:
+        """Count a miss; a task that counts as missing is polled no more, and its slots are free."""
+        if task.done:  # a refresh saw the end while this query was out
             return
-        error: TaskNotFound = not_found(verdict, live.id)
-        self._forget(live)
-        if live.record is not None:
-            self._hooks.emit("ended", live, error=type(error).__name__, detail=error.message)
-        _fail(live, error)
+        if not task.miss():
+            self._schedule.answered(query, (), (), self._scope.time())
+            return
+        error = not_found(verdict, task.id)
+        self._forget(task)
+        if task.record is not None:
+            self._hooks.emit("ended", task, error=type(error).__name__, detail=error.message)
+        task.waiters.fail(error)
 
-    # -- what was seen
+    # -- observations
 
-    def _apply(self, live: TrackedTask, record: TaskRecord) -> None:
-        before, live.record = live.record, _merged(live.record, record)
-        record = live.record
-        state = state_of(record.status)
+    def _observe(self, task: TrackedTask, record: TaskRecord) -> None:
+        """Take a record that was just read, and do what follows from it."""
+        seen = task.observe(record)
         if not is_known_status(record.status) and record.status not in self._reported:
             self._reported.add(record.status)
             word = record.status[:50]
-            log.warning("unknown task status %r counts as running", word, extra=facts(live))
-        if before is None or (before.status, before.updated_at) != (record.status, record.updated_at):
-            if self.known.is_holder(live):
-                self._hooks.emit("changed", live, status=record.status, detail=redact(record.message))
-            _wake(live.changes)
-        if before is None:
-            self._found(live, record, state)
-        if state is not TaskState.RUNNING and (
-            before is None or state_of(before.status) is TaskState.RUNNING
-        ):
-            self._end(live, record)
+            log.warning("unknown task status %r counts as running", word, extra=facts(task))
+        if seen.changed:
+            if self.registry.is_holder(task):
+                self._hooks.emit("changed", task, status=record.status, detail=redact(record.message))
+            task.waiters.wake_change()
+        if seen.first:
+            self.registry.add_attached(task, self._age(record))
+        if seen.ended:
+            self._end(task, record)
 
-    def _found(self, live: TrackedTask, record: TaskRecord, state: TaskState) -> None:
-        """An attached task was seen for the first time: if it runs, it holds slots."""
-        if live.ticket is None:
-            live.ticket = self._unresolved.claim(record.external_task_id)
-            if live.ticket is not None:
-                self._limiter.held_by(live.ticket, live)
-        if self.known.seen(live) and live.ticket is None and state is TaskState.RUNNING:
-            weight = live.endpoint.weight(live.request) if live.request is not None else 1
-            live.ticket = self._limiter.occupy(live.endpoint.pool, weight, self._age(record), live)
+    def _end(self, task: TrackedTask, record: TaskRecord) -> None:
+        holder = self.registry.is_holder(task)
+        self._forget(task)
+        if holder:
+            self._hooks.emit("ended", task, status=record.status, detail=redact(record.message))
+        task.waiters.wake_all()
 
-    def _end(self, live: TrackedTask, record: TaskRecord) -> None:
-        told = self.known.is_holder(live)
-        self._forget(live)
-        if told:
-            self._hooks.emit("ended", live, status=record.status, detail=redact(record.message))
-        _wake(live.changes)
-        _wake(live.waiters)
-
-    def _forget(self, live: TrackedTask) -> None:
-        self._lives.pop((live.endpoint.path, live.id), None)
-        self._schedule.remove(live)
-        self.known.over(live)
+    def _forget(self, task: TrackedTask) -> None:
+        """Poll a task no more; its slots are free."""
+        self._tasks.pop(task.key, None)
+        self._schedule.remove(task)
+        self.registry.retire(task)
 
     def on_contention(self, pool: str, contended: bool) -> None:
-        """Ask about the tasks of a pool that submits wait for."""
+        """Take whether anybody queues for a pool; ask at once if that is new."""
         if self._schedule.set_contention(pool, contended):
-            self._pump(self._scope.time())
+            self._ask_due(self._scope.time())
 
     def on_loop_replaced(self) -> None:
-        """The loop was replaced: those who waited in it are gone, the tasks are not."""
-        self._alarm.clear()
+        """Start anew in another loop: the waiters of the old one are gone, the tasks are not."""
+        self._timer.clear()
         self._schedule = self._new_schedule()
-        for live in self._lives.values():
-            live.waiters.clear()
-            live.changes.clear()
-            self._look_after(live, at_once=True)
+        for task in self._tasks.values():
+            task.waiters.drop()
+            self._schedule_task(task, at_once=True)
 
 
-def _merged(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
-    """Keep the external id where an answer leaves it out, as some do."""
-    if old is None or new.external_task_id or not old.external_task_id:
-        return new
-    return msgspec.structs.replace(new, external_task_id=old.external_task_id)
-
-
-def _wake(crowd: dict[asyncio.Future[None], None]) -> None:
-    for future in crowd:
-        if is_pending(future):
-            future.set_result(None)
-
-
-def _fail(live: TrackedTask, error: KlingError) -> None:
-    for future in (*live.waiters, *live.changes):
-        if is_pending(future):
-            future.set_exception(error.again())
-            future.exception()  # seen: a waiter that is being cancelled will not look
+def _tasks_of(query: StatusQuery) -> list[TrackedTask]:
+    return [key for key in query.keys if isinstance(key, TrackedTask)]

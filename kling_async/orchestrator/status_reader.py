@@ -1,4 +1,4 @@
-"""Sends the schedule's questions: one GET, a list page, or up to 20 ids at once."""
+"""The status reader: sends status queries (a GET, list pages, or up to 20 ids) and reads their answers."""
 
 from __future__ import annotations
 
@@ -19,96 +19,93 @@ if TYPE_CHECKING:
     from kling_async.records import TaskRecord
     from kling_async.wire.endpoints import Endpoint
 
-__all__ = ["StatusAnswer", "StatusReader", "path_of", "record_of"]
+__all__ = ["StatusAnswer", "StatusReader", "record_of"]
 
 
 class StatusAnswer(NamedTuple):
-    """What a question brought: the verdict, and what was read of the tasks it was about."""
+    """The verdict on a status query, and the records read of the tasks it was about."""
 
     verdict: ReadVerdict
     records: dict[TrackedTask, TaskRecord]
-    odd: bool = False
-    """An answer came, but not of the form it should have."""
-
-
-def path_of(live: TrackedTask) -> str:
-    """Return where to ask about one task."""
-    return f"{live.endpoint.path}/{live.id}"
+    malformed: bool = False
+    """Whether an answer came that is not of the form it should have."""
 
 
 class StatusReader:
-    """Puts questions to the API and finds in the answers the tasks they were about."""
+    """Sends status queries, and finds the tasks they were about in the answers."""
 
     def __init__(self, transport: Transport, timeouts: Timeouts) -> None:
         self._transport = transport
         self._timeouts = timeouts
 
-    async def ask(self, question: StatusQuery, lives: list[TrackedTask]) -> StatusAnswer:
-        """Send one question about these tasks."""
-        match question.form:
+    async def ask(self, query: StatusQuery, tasks: list[TrackedTask]) -> StatusAnswer:
+        """Send one status query about these tasks."""
+        match query.form:
             case "one":
-                return await self._one(lives[0])
+                return await self._one(tasks[0])
             case "ids":
-                return await self._ids(lives)
+                return await self._ids(tasks)
             case "list":
-                return await self._list(lives, question.size)
+                return await self._list(tasks, query.size)
 
-    async def _one(self, live: TrackedTask) -> StatusAnswer:
-        verdict = await self._transport.read(
-            "GET", path_of(live), timeouts=self._timeouts, kind="one", about=(live,)
-        )
+    async def get(self, task: TrackedTask, timeouts: Timeouts) -> ReadVerdict:
+        """Send a GET of one task."""
+        path = f"{task.endpoint.path}/{task.id}"
+        return await self._transport.read("GET", path, timeouts=timeouts, kind="one", about=(task,))
+
+    async def _one(self, task: TrackedTask) -> StatusAnswer:
+        verdict = await self.get(task, self._timeouts)
         if not isinstance(verdict, Got):
             return StatusAnswer(verdict, {})
         try:
-            return StatusAnswer(verdict, {live: record_of(live.endpoint, verdict)})
+            return StatusAnswer(verdict, {task: record_of(task.endpoint, verdict)})
         except BadResponse as error:
             return StatusAnswer(Again(error), {})
 
-    async def _ids(self, lives: list[TrackedTask]) -> StatusAnswer:
-        params = {"task_ids": ",".join(_id(live) for live in lives)}
+    async def _ids(self, tasks: list[TrackedTask]) -> StatusAnswer:
+        params = {"task_ids": ",".join(_id(task) for task in tasks)}
         verdict = await self._transport.read(
-            "GET", "/tasks", params=params, timeouts=self._timeouts, kind="ids", about=lives
+            "GET", "/tasks", params=params, timeouts=self._timeouts, kind="ids", about=tasks
         )
         if not isinstance(verdict, Got):
             return StatusAnswer(verdict, {})
         try:
             found = decode_unified(verdict.data)
         except msgspec.DecodeError as error:
-            return StatusAnswer(Again(_bad(verdict, error)), {}, odd=True)
-        return StatusAnswer(verdict, _match(lives, found))
+            return StatusAnswer(Again(_bad(verdict, error)), {}, malformed=True)
+        return StatusAnswer(verdict, _match(tasks, found))
 
-    async def _list(self, lives: list[TrackedTask], size: int) -> StatusAnswer:
+    async def _list(self, tasks: list[TrackedTask], size: int) -> StatusAnswer:
         found: dict[str, TaskRecord] = {}
-        endpoint = lives[0].endpoint
+        endpoint = tasks[0].endpoint
         page = 0
         while True:
             page += 1
             params = {"pageNum": str(page), "pageSize": str(min(max(1, size), PAGE_SIZE_MAX))}
             verdict = await self._transport.read(
-                "GET", endpoint.path, params=params, timeouts=self._timeouts, kind="list", about=lives
+                "GET", endpoint.path, params=params, timeouts=self._timeouts, kind="list", about=tasks
             )
             if not isinstance(verdict, Got):
                 return StatusAnswer(verdict, {})
             try:
                 records = decode_list(endpoint.name, verdict.data)
             except msgspec.DecodeError as error:
-                return StatusAnswer(Again(_bad(verdict, error)), {}, odd=True)
+                return StatusAnswer(Again(_bad(verdict, error)), {}, malformed=True)
             found |= {record.task_id: record for record in records}
             if page * PAGE_SIZE_MAX >= size:
-                return StatusAnswer(verdict, _match(lives, found))
+                return StatusAnswer(verdict, _match(tasks, found))
 
 
 def record_of(endpoint: Endpoint[Any], got: Got) -> TaskRecord:
-    """Read the answer of a single GET.
+    """Return the record in the answer to a GET of one task.
 
     Raises:
-        BadResponse: It is not a task.
+        BadResponse: The answer is not a task.
     """
     try:
         return decode_task(endpoint.name, got.data)
     except msgspec.DecodeError as error:
-        wrong = _bad(got, error)
-    raise wrong
+        raise _bad(got, error) from None
 
 
 def _bad(got: Got, error: msgspec.DecodeError) -> BadResponse:
@@ -120,16 +117,18 @@ def _bad(got: Got, error: msgspec.DecodeError) -> BadResponse:
     )
 
 
-def _id(live: TrackedTask) -> str:
-    return live.id if live.record is None else live.record.task_id
+def _id(task: TrackedTask) -> str:
+    return task.id if task.record is None else task.record.task_id
 
 
-def _match(lives: list[TrackedTask], found: dict[str, TaskRecord]) -> dict[TrackedTask, TaskRecord]:
-    """Find the tasks asked about; one known by its external id alone is asked for singly."""
+def _match(tasks: list[TrackedTask], found: dict[str, TaskRecord]) -> dict[TrackedTask, TaskRecord]:
+    """Find the tasks asked about; one known by its external id alone is left out, and then asked alone."""
     records: dict[TrackedTask, TaskRecord] = {}
-    for live in lives:
-        record = found.get(_id(live))
+    for task in tasks:
+        record = found.get(_id(task))
         if record is not None:
-            named = record.endpoint == live.endpoint.name
-            records[live] = record if named else msgspec.structs.replace(record, endpoint=live.endpoint.name)
+            name = task.endpoint.name  # which answers of /tasks leave out
+            records[task] = (
+                record if record.endpoint == name else msgspec.structs.replace(record, endpoint=name)
+            )
     return records

@@ -58,7 +58,7 @@ class Setup:
 
     def accepted(self, ticket: Ticket, name: str = "mine") -> None:
         """Say that the create of a ticket made a task."""
-        task = TrackedTask(endpoint_of(v1.TextToVideo), name, named=True)
+        task = TrackedTask(endpoint_of(v1.TextToVideo), name, by_external_id=True)
         self.limiter.accepted(ticket, task)
 
 
@@ -68,7 +68,7 @@ class Claim:
     def __init__(self, setup: Setup, ticket: Ticket) -> None:
         self._desk = setup
         self._ticket = ticket
-        self.subject = TrackedTask(endpoint_of(v1.TextToVideo), "create", named=True)
+        self.subject = TrackedTask(endpoint_of(v1.TextToVideo), "create", by_external_id=True)
 
     def admitted(self) -> None:
         self._desk.admitted.append(self._ticket)

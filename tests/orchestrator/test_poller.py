@@ -216,6 +216,38 @@ async def test_a_task_that_was_seen_is_missed_three_times_before_it_is_gone() ->
         assert await task.wait()  # it was there after all: asked for again, it is found
 
 
+async def test_a_miss_that_comes_after_the_end_was_seen_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A refresh saw the end while the third query in a row was to miss it: the task has ended, once."""
+    events = Recorder()
+    async with pair(client={"on_event": events}) as (_, client):
+        task = await client.submit(clip())
+        miss = Answer(400, 1201, "Task not found by id/external id", "", b"null")
+        real, late = client._engine.transport.exchange, asyncio.Event()
+        queries = 0
+
+        async def exchange(*args: Any, **more: Any) -> Any:
+            nonlocal queries
+            queries += 1
+            if queries > 3:
+                return await real(*args, **more)
+            if queries == 3:
+                await late.wait()
+            return miss
+
+        monkeypatch.setattr(client._engine.transport, "exchange", exchange)
+        wait = asyncio.create_task(task.wait())
+        await until(lambda: queries == 3)
+        await asyncio.sleep(100)
+        await task.refresh()
+        assert task.done
+        late.set()
+        await settle()
+        assert (await wait).videos
+        assert [event.error for event in events.of("ended")] == [""]
+
+
 async def test_a_moderated_task_fails_with_its_record() -> None:
     """TaskFailed holds the vendor's reason and all that is known; the slot is free."""
     async with pair() as (_, client):
@@ -268,7 +300,7 @@ async def test_handles_by_either_id_made_before_anything_was_seen_are_one_task()
             await asyncio.gather(*waits)
             assert (other.account.limits()["video"].held, other.tasks()) == (0, [])
             assert len(heard.of("ended")) == 1
-        assert client.attach(v1.TextToVideo, external_task_id="mine")._live is made._live
+        assert client.attach(v1.TextToVideo, external_task_id="mine")._tracked is made._tracked
 
 
 async def test_a_refreshed_task_that_runs_is_looked_after() -> None:

@@ -1,0 +1,125 @@
+"""The registry of tracked tasks: finds them by either id, and lets each task hold its slots once."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kling_async.orchestrator.tracked import TrackedState
+
+if TYPE_CHECKING:
+    from kling_async.core.queue import Ticket
+    from kling_async.events import Subject
+    from kling_async.orchestrator.tracked import TaskKey, TrackedTask
+    from kling_async.wire.endpoints import Endpoint
+
+__all__ = ["RunningSlots", "TaskRegistry", "UnresolvedCreates"]
+
+
+class RunningSlots(Protocol):
+    """The slots that running tasks hold; a `Limiter` keeps them."""
+
+    def occupy(self, name: str, weight: int, age: float, holder: Subject, /) -> Ticket:
+        """Take slots for a running task that was not created here."""
+        ...
+
+    def held_by(self, ticket: Ticket, holder: Subject, /) -> None:
+        """Note the task that holds the slots of a ticket now."""
+
+    def release(self, ticket: Ticket, /) -> None:
+        """Free the slots of a task that was seen ended, or given up."""
+
+
+class UnresolvedCreates(Protocol):
+    """The creates whose fate is unknown; `Recovery` keeps them."""
+
+    def claim(self, external_task_id: str | None, /) -> Ticket | None:
+        """Give up a create whose task was found; return the slots it holds."""
+        ...
+
+
+class TaskRegistry:
+    """All tracked tasks that are polled, and those that somebody still holds a handle on.
+
+    Handles by different ids may turn out to be one task. One of them, the *holder*, holds its slots and emits
+    its events: the one that came with the slots of its create, else the one seen first.
+    """
+
+    def __init__(self, slots: RunningSlots, creates: UnresolvedCreates) -> None:
+        self._slots = slots
+        self._creates = creates
+        self._polled: dict[TaskKey, TrackedTask] = {}
+        """By either id; under the vendor's id stands the holder."""
+        self._held: weakref.WeakValueDictionary[TaskKey, TrackedTask] = weakref.WeakValueDictionary()
+        """Tasks that are not polled, while somebody holds a handle: attached ones, and ended ones."""
+
+    def find(self, endpoint: Endpoint[Any], id: str) -> TrackedTask | None:  # noqa: A002 - the field's word
+        """Return the tracked task of that id, the vendor's or the external one."""
+        key = (endpoint.path, id)
+        return self._polled.get(key) or self._held.get(key)
+
+    def attach(self, task: TrackedTask) -> None:
+        """Know a task for as long as somebody holds a handle on it."""
+        self._held.setdefault(task.key, task)
+
+    def is_holder(self, task: TrackedTask) -> bool:
+        """Tell whether this is the handle that holds the task's slots and emits its events."""
+        key = _vendor_key(task)
+        return (self._polled.get(key) or self._held.get(key, task)) is task
+
+    def add(self, task: TrackedTask) -> bool:
+        """Know a task that was seen; return whether it is the holder."""
+        path = task.endpoint.path
+        if task.external_task_id:
+            self._polled.setdefault((path, task.external_task_id), task)
+        holder = self._polled.setdefault(_vendor_key(task), task)
+        if holder is task:
+            return True
+        if task.ticket is None:
+            return False
+        self._release(holder)
+        self._polled[_vendor_key(task)] = task
+        return True
+
+    def add_attached(self, task: TrackedTask, age: float) -> None:
+        """Know an attached task that was seen for the first time; if it runs, let it hold slots.
+
+        Args:
+            task: The task.
+            age: Seconds since its create.
+        """
+        if task.ticket is None:
+            task.ticket = self._creates.claim(task.external_task_id)
+            if task.ticket is not None:
+                self._slots.held_by(task.ticket, task)
+        if self.add(task) and task.ticket is None and task.state is TrackedState.RUNNING:
+            weight = task.endpoint.weight(task.request) if task.request is not None else 1
+            task.ticket = self._slots.occupy(task.endpoint.pool, weight, age, task)
+
+    def retire(self, task: TrackedTask) -> None:
+        """Free the slots of a task that is polled no more; know it while somebody holds a handle."""
+        path = task.endpoint.path
+        for id_ in (task.task_id, task.external_task_id):
+            if id_ and self._polled.get((path, id_)) is task:
+                del self._polled[path, id_]
+                self._held[path, id_] = task
+        self._release(task)
+
+    def merge(self, old: TrackedTask, new: TrackedTask) -> None:
+        """Merge two handles of one task: the old one goes on, with the slots of the new one."""
+        self._release(old)
+        old.ticket, new.ticket = new.ticket, None
+        if old.ticket is not None:
+            self._slots.held_by(old.ticket, old)
+        for id_ in (new.task_id, new.external_task_id):
+            if id_:
+                self._polled[new.endpoint.path, id_] = old
+
+    def _release(self, task: TrackedTask) -> None:
+        if task.ticket is not None:
+            self._slots.release(task.ticket)
+            task.ticket = None
+
+
+def _vendor_key(task: TrackedTask) -> TaskKey:
+    return task.endpoint.path, task.task_id or ""
