@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import msgspec
 
@@ -14,6 +14,7 @@ from kling_async.errors import BadResponse, KlingError, Problem, RequestInvalid
 from kling_async.orchestrator.calls import call, read
 from kling_async.orchestrator.packs import costs_query
 from kling_async.orchestrator.results import answer_of
+from kling_async.records import PAGE_SIZE_MAX
 from kling_async.v1 import AccountBillingBalance, AccountBillingPackage
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["Account", "PoolState"]
-
-_PAGE: Final = 500
-"""Entries of a ledger to ask for at a time: the most that the vendor gives."""
 
 
 class PoolState(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +128,8 @@ class Account:
         start, end = (int(time.timestamp() * 1000) for time in moments.values())
         kind = AccountBillingPackage if of == "packs" else AccountBillingBalance
         return _Ledger(
-            self._engine, kind(start_time=start, end_time=end, limit=_PAGE, filters=tuple(filters) or None)
+            self._engine,
+            kind(start_time=start, end_time=end, limit=PAGE_SIZE_MAX, filters=tuple(filters) or None),
         )
 
     def reopen(self, pool: str | None = None) -> None:

@@ -176,7 +176,7 @@ class Task(Generic[R]):
 
         Files appear whole or not at all. A broken download is resumed, at once and by later calls. A file
         that is there already, whole, is not fetched again; once the vendor has deleted its copy, a file of
-        that name with the first bytes of its kind counts as whole. An expired address is renewed by one query.
+        that name with the first bytes of its kind counts as whole. An expired address is renewed once.
 
         Args:
             directory: The folder.

@@ -18,7 +18,7 @@ async def test_the_ledger_has_an_entry_for_each_task_that_cost_something(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Entries come in order over several pages; failed tasks have none; sums agree with the tasks' own."""
-    monkeypatch.setattr("kling_async.account._PAGE", 2)
+    monkeypatch.setattr("kling_async.account.PAGE_SIZE_MAX", 2)
     async with pair(seconds=5) as (emu, client):
         start = dt.datetime.fromtimestamp(client._engine.scope.now() - 60, dt.UTC)
         tasks = [await client.submit(clip(f"no {n}")) for n in range(4)]

@@ -1,4 +1,4 @@
-"""What both generations share on the wire: answers are read leniently, records are plain data."""
+"""records.py: answers of both generations are read leniently, and records are plain data."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from kling_async import records, v1
 from kling_async.catalog import endpoint_of
 from kling_async.orchestrator.results import result_of
 from kling_async.records import TaskRecord, decode_envelope, decode_list, decode_task
-from kling_async.wire.endpoints import RawTask
-from kling_async.wire.requests import CallRequest, File, RawResult, Result, TaskRequest
 from tests.golden import golden
 
 ANSWERS = {
@@ -26,12 +24,12 @@ ANSWERS = {
 
 
 def data_of(endpoint: str, name: str) -> msgspec.Raw:
-    """The ``data`` of a golden answer, as the envelope leaves it."""
+    """Return the ``data`` of a golden answer, as the envelope leaves it."""
     return decode_envelope(msgspec.json.encode(ANSWERS[endpoint, name])).data
 
 
 def plain(record: TaskRecord) -> dict[str, Any]:
-    """The readable fields of a record."""
+    """Return the readable fields of a record."""
     return {
         name: getattr(record, name)
         for name in record.__struct_fields__
@@ -75,7 +73,7 @@ def test_an_envelope_may_lack_all_but_its_braces(body: bytes, code: int | None) 
         pytest.param(b'{"x":' + b"[" * 100_000, id="nested too deep"),
     ],
 )
-def test_what_is_no_envelope_is_refused(body: bytes) -> None:
+def test_bytes_that_are_no_envelope_are_refused(body: bytes) -> None:
     """HTML, cut JSON, other shapes and broken text are a decode error, nothing else."""
     with pytest.raises(msgspec.DecodeError):
         decode_envelope(body)
@@ -169,7 +167,7 @@ def test_a_task_becomes_a_record(case: tuple[str, str]) -> None:
     ],
 )
 def test_a_task_is_read_leniently(field: str, value: Any, attribute: str, expected: Any) -> None:
-    """Forms the vendor has used, or may, are all taken for what they mean."""
+    """Forms that the vendor has used, or may use, are all understood."""
     body = msgspec.json.encode({"task_id": "847", field: value})
     assert getattr(decode_task("text_to_video", body), attribute) == expected
 
@@ -186,7 +184,7 @@ def test_a_task_is_read_leniently(field: str, value: Any, attribute: str, expect
         b'{"task_id":"1"',
     ],
 )
-def test_what_is_no_task_is_refused(body: bytes) -> None:
+def test_data_that_is_no_task_is_refused(body: bytes) -> None:
     """Without an id, or of another form, it is a decode error that the caller turns into `BadResponse`."""
     with pytest.raises(msgspec.DecodeError):
         decode_task("text_to_video", body)
@@ -209,7 +207,7 @@ def test_a_page_past_the_end_is_empty(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [b"{}", b'[{"task_status":"succeed"}]', b'[{"task_id":"1"}, 3]'])
-def test_what_is_no_list_is_refused(body: bytes) -> None:
+def test_data_that_is_no_list_is_refused(body: bytes) -> None:
     """An object, or entries that are no tasks, are a decode error."""
     with pytest.raises(msgspec.DecodeError):
         decode_list("text_to_video", body)
@@ -226,7 +224,7 @@ def test_created_is_aware_and_none_if_unknown() -> None:
 
 
 def test_raw_is_always_an_object() -> None:
-    """What is no object, or not there, reads as an empty one."""
+    """Missing data, and data that is no object, reads as an empty one."""
     assert TaskRecord(endpoint="x", task_id="1").raw == {}
     assert TaskRecord(endpoint="x", task_id="1", data=msgspec.Raw(b"[1]")).raw == {}
 
@@ -259,64 +257,6 @@ def test_a_record_is_shown_in_one_line_without_addresses() -> None:
     assert repr(record) == "TaskRecord(text_to_video 847570360458960961 succeed)"
 
 
-# --- requests and results ----------------------------------------------------------------------
-
-
-def test_requests_are_frozen_keyword_only_and_hold_tuples() -> None:
-    """A request is a value: not changed, not given by position, its lists turned into tuples."""
-    shots = [v1.Shot(index=1, prompt="x", duration=5)]
-    request = v1.TextToVideo(multi_prompt=shots)  # type: ignore[arg-type]
-    assert request.multi_prompt == tuple(shots)
-    with pytest.raises(AttributeError):
-        request.prompt = "y"  # type: ignore[misc]
-    with pytest.raises(TypeError):
-        v1.TextToVideo("x")  # type: ignore[call-arg]
-
-
-def test_a_request_can_be_stored_and_sent_elsewhere() -> None:
-    """Equal after pickle, copy and JSON; two requests share no ``extra``."""
-    request = v1.ImageGeneration(
-        prompt="x", image=b"abc", element_list=(v1.ElementRef(element_id=1),), extra={"a": 1}
-    )
-    assert pickle.loads(pickle.dumps(request)) == copy.deepcopy(request) == request
-    stored = msgspec.json.encode(request)
-    assert msgspec.json.decode(stored, type=v1.ImageGeneration) == request
-    assert v1.TextToVideo(prompt="a").extra is not v1.TextToVideo(prompt="a").extra
-
-
-def test_the_two_kinds_of_requests_are_told_apart() -> None:
-    """What makes a task and what is answered at once have no class in common below `Request`."""
-    assert issubclass(v1.TextToVideo, TaskRequest) and not issubclass(v1.TextToVideo, CallRequest)
-    assert issubclass(v1.AccountCosts, CallRequest) and not issubclass(v1.AccountCosts, TaskRequest)
-
-
-def test_a_result_without_files_has_none() -> None:
-    """The base of results offers nothing to download."""
-    assert RawResult(raw={"a": 1}).files() == Result().files(watermarked=True) == ()
-
-
-def test_a_file_is_shown_without_its_signature() -> None:
-    """The query of an address is its key: it is in ``url`` and not in the repr."""
-    file = File("https://u:p@cdn.example.com/v.mp4?sig=SECRET#f", ".mp4", "0")
-    assert repr(file) == "File(url='https://cdn.example.com/v.mp4', suffix='.mp4', name='0')"
-
-
-class Odd(Result, frozen=True, kw_only=True):
-    """A result with fields of every kind."""
-
-    number: int = 0
-    nothing: str | None = None
-    empty: str = ""
-    text: str = "plain"
-    address: str = "https://cdn.example.com/v.mp4?sig=SECRET"
-
-
-def test_a_result_is_shown_without_raw_unset_fields_and_signatures() -> None:
-    """The repr leaves out ``raw``, None and empty text, keeps 0, and cuts queries."""
-    shown = "Odd(number=0, text='plain', address='https://cdn.example.com/v.mp4')"
-    assert repr(Odd(raw={"url": "https://x/?sig=SECRET"})) == repr(Odd()) == shown
-
-
 # --- the second generation's answers -----------------------------------------------------------
 
 UNIFIED = b"""[
@@ -331,7 +271,7 @@ UNIFIED = b"""[
 
 
 def test_an_answer_of_tasks_becomes_records_with_results_as_v1_has_them() -> None:
-    """By id, what cannot be read left out; results, units and times where /v1 keeps them."""
+    """Records come by id, without unreadable tasks; results, units and times are where /v1 has them."""
     found = records.decode_unified(UNIFIED)
     assert set(found) == {"893605946402811985", "7"}
     record = found["893605946402811985"]
@@ -344,13 +284,13 @@ def test_an_answer_of_tasks_becomes_records_with_results_as_v1_has_them() -> Non
 
 
 def test_an_answer_of_tasks_that_is_no_list_raises() -> None:
-    """So that the question is asked in another form."""
+    """The caller then asks in another form."""
     with pytest.raises(msgspec.DecodeError):
         records.decode_unified(b'{"not": "a list"}')
 
 
 def test_a_record_as_plain_data_can_be_kept() -> None:
-    """All that is known, as JSON takes it; no signed query, no payload."""
+    """``plain()`` gives all that is known, as JSON takes it, without signed queries and payloads."""
     data = {
         "task_id": "7",
         "task_result": {"videos": [{"url": "https://cdn.example/v.mp4?sign=5ecre7", "id": "8"}]},
@@ -370,18 +310,3 @@ def test_a_record_as_plain_data_can_be_kept() -> None:
         "mask": "<26 characters>",
     }
     assert "5ecre7" not in repr(plain) and msgspec.json.encode(plain)
-
-
-def test_a_request_s_repr_shows_what_is_set_and_no_secret() -> None:
-    """At any depth: no queries of addresses, also within a text or ``extra``, no files, no unset fields."""
-    request = v1.ImageToVideo(
-        image="https://a.example/x.png?sign=SECRET",
-        image_tail=b"SECRET",
-        prompt="As https://a.example/y?SECRET shows?",
-        extra={"new": {"url": "https://a.example/z?SECRET", "file": "SECRET" * 1000}},
-    )
-    shown = repr(request)
-    assert "SECRET" not in shown and "None" not in shown
-    assert "prompt='As https://a.example/y shows?'" in shown
-    assert repr(v1.WatermarkInfo(enabled=False)) == "WatermarkInfo(enabled=False)"
-    assert "SECRET" not in repr(RawTask(path="/v1/x", body={"url": "https://a.example/z?SECRET"}))

@@ -35,7 +35,6 @@ from kling_async.orchestrator.attempts import EarlierAttempt
 from kling_async.orchestrator.results import result_of
 from kling_async.orchestrator.submission import SubmissionHooks, Withdrawn
 from kling_async.tasks import Task, attach
-from kling_async.wire.requests import Result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.engine import Engine
     from kling_async.orchestrator.submission import Submission
     from kling_async.prices import Estimate
+    from kling_async.wire.requests import Result
 
 __all__ = ["Abandoned", "BatchControl", "JobRun", "remembered"]
 
@@ -269,7 +269,7 @@ class JobRun:
         """Store its files; results of some kinds name none."""
         wishes = self._wishes
         assert wishes.folder is not None  # noqa: S101 - it is asked before
-        if type(result).files is Result.files:
+        if not result.has_files:
             return ()
         entry = self.entry
         index = f"{entry.position}-{entry.identity[:12]}" if entry.apart else str(entry.position)

@@ -1,4 +1,4 @@
-"""Typed results out of what the vendor answered."""
+"""Results: typed values out of the vendor's answers."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _plain: Final = msgspec.json.Decoder()
 
 
 def decode_result(kind: type[R], data: bytes, *, array: str = "", beside: dict[str, Any] | None = None) -> R:
-    """Decode a result and keep the vendor's own object beside it.
+    """Decode a result, and keep the vendor's own object in its ``raw``.
 
     Args:
         kind: The type of the result.
         data: JSON.
         array: The field that takes an answer which is a bare array.
-        beside: More of its fields, that stand elsewhere in the answer.
+        beside: Fields of the result that stand elsewhere in the answer.
 
     Raises:
-        BadResponse: It is not of that form.
+        BadResponse: The data are not of that form.
     """
     try:
         raw = decode(_plain, data)
@@ -39,18 +39,18 @@ def decode_result(kind: type[R], data: bytes, *, array: str = "", beside: dict[s
             raw = {array: raw}
         whole = {**beside, **raw} if beside and isinstance(raw, dict) else raw
         result = msgspec.convert(_without_blanks(whole), kind, strict=False)
-    except msgspec.DecodeError as error:  # of which what convert raises is a subclass
+    except msgspec.DecodeError as error:  # convert raises a subclass of it
         raise BadResponse(f"the result cannot be read: {error}", http_status=200) from None
     msgspec.structs.force_setattr(cast("Any", result), "raw", raw)
     return result
 
 
 def answer_of(row: Call[R], got: Got) -> R:
-    """Decode the answer of a call; a second code within it may refuse where the first did not.
+    """Decode the answer of a call.
 
     Raises:
-        APIError: The inner code says so.
-        BadResponse: It is not of that form.
+        APIError: A second code, within the accepting answer, refuses the call.
+        BadResponse: The answer is not of that form.
     """
     data = bytes(got.data)
     result = decode_result(row.result, b"{}" if data in (b"null", b"") else data, array=row.array)
@@ -63,7 +63,7 @@ def answer_of(row: Call[R], got: Got) -> R:
 
 
 def _without_blanks(value: Any) -> Any:
-    """Drop nulls and empty texts at any depth: one in a paid result must not make all of it unreadable."""
+    """Drop nulls and empty texts at any depth: one odd field must not make a paid result unreadable."""
     if isinstance(value, dict):
         return {key: _without_blanks(item) for key, item in value.items() if item is not None and item != ""}
     return (
@@ -74,14 +74,17 @@ def _without_blanks(value: Any) -> Any:
 
 
 def result_of(endpoint: Endpoint[R], record: TaskRecord) -> R:
-    """Return the typed result of a task that succeeded; what it lacks is left empty."""
+    """Return the typed result of a task that succeeded; fields that the answer lacks are left empty."""
     data = bytes(record.result_data)
-    beside = _parent(record) if hasattr(endpoint.result, "parent_video") else {}
-    return decode_result(endpoint.result, b"{}" if data in (b"null", b"") else data, beside=beside)
+    kind = endpoint.result
+    names = kind.in_task_info if issubclass(kind, Result) else ()
+    beside = _from_task_info(record, names) if names else {}
+    return decode_result(kind, b"{}" if data in (b"null", b"") else data, beside=beside)
 
 
-def _parent(record: TaskRecord) -> dict[str, Any]:
-    """Return the video that another one was made of, as a field of a result; it stands in ``task_info``."""
+def _from_task_info(record: TaskRecord, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the fields of a result that the answer holds in ``task_info``, as far as they are objects."""
     info = record.raw.get("task_info")
-    parent = info.get("parent_video") if isinstance(info, dict) else None
-    return {"parent_video": parent} if isinstance(parent, dict) else {}
+    if not isinstance(info, dict):
+        return {}
+    return {name: value for name in names if isinstance(value := info.get(name), dict)}

@@ -147,6 +147,8 @@ class Videos(Result, frozen=True, kw_only=True):
 class DerivedVideos(Videos, frozen=True, kw_only=True):
     """Result of a task that made a video out of another one."""
 
+    in_task_info = ("parent_video",)
+
     parent_video: Video | None = None
     """The input video, from ``task_info``; None where the answer does not tell (``/tasks`` does not)."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Lite
 from msgspec import Meta
 
 from kling_async.errors import Problem, RequestInvalid
+from kling_async.records import PAGE_SIZE_MAX
 from kling_async.wire.checks import Rule, check_free
 from kling_async.wire.requests import CallRequest, RawResult, TaskRequest
 
@@ -47,7 +48,8 @@ class Endpoint(NamedTuple, Generic[R]):
     whose task was not found sent again."""
     sure: bool = True
     """Whether pool and weight are known; False: they are the best reading of the vendor's pages."""
-    page_size_max: int = 500
+    page_size_max: int = PAGE_SIZE_MAX
+    """Most tasks on one page of its list."""
 
 
 class Call(NamedTuple, Generic[R]):

@@ -64,8 +64,17 @@ class File(Discreet, frozen=True):
 class Result(Discreet, frozen=True, kw_only=True):
     """Base of all results."""
 
+    has_files: ClassVar[bool] = False
+    """Whether results of this kind name files: true where `files` is overridden."""
+    in_task_info: ClassVar[tuple[str, ...]] = ()
+    """Fields, each an object, that answers hold in the task's ``task_info`` instead of its result."""
+
     raw: dict[str, Any] = msgspec.field(name="__raw__", default_factory=dict)
     """The vendor's own object, with the fields that the types here lack."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.has_files = cls.files is not Result.files
 
     def files(self, *, watermarked: bool = False) -> tuple[File, ...]:  # noqa: ARG002 - for subclasses
         """Return the files that can be downloaded; with ``watermarked``, the marked copies instead."""

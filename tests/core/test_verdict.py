@@ -6,7 +6,6 @@ from typing import NamedTuple, Protocol
 
 import pytest
 
-from kling_async.core.status import TaskState, is_known_status, state_of
 from kling_async.core.verdict import (
     Accepted,
     Again,
@@ -348,25 +347,3 @@ def test_a_read_without_answer_is_repeated(sent: bool) -> None:
     assert isinstance(verdict, Again)
     assert isinstance(verdict.error, TransportError)
     assert verdict.error.sent is sent
-
-
-# -- status words
-
-
-@pytest.mark.parametrize(
-    ("status", "state", "known"),
-    [
-        ("submitted", TaskState.RUNNING, True),
-        ("processing", TaskState.RUNNING, True),
-        ("succeed", TaskState.SUCCEEDED, True),
-        ("succeeded", TaskState.SUCCEEDED, True),
-        ("failed", TaskState.FAILED, True),
-        ("queued_twice", TaskState.RUNNING, False),
-        ("Succeed", TaskState.RUNNING, False),
-        ("", TaskState.RUNNING, False),
-    ],
-)
-def test_a_status_word_comes_down_to_one_of_three(status: str, state: TaskState, known: bool) -> None:
-    """Both generations' spellings; what nobody knows runs on, and can be told from what is known."""
-    assert state_of(status) is state
-    assert is_known_status(status) is known

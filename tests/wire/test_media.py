@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from kling_async import v1
-from kling_async.redaction import without_query
 from kling_async.wire.media import Media, media
 from kling_async.wire.requests import File
 
@@ -108,22 +107,6 @@ def test_a_request_shows_neither_payload_nor_signature() -> None:
 def test_rich_shows_no_more_than_repr(shown: Any) -> None:
     """Rich and its tracebacks ask ``__rich_repr__`` before ``__repr__``: it must not tell more."""
     assert "SECRET" not in str(list(getattr(shown, "__rich_repr__", list)()))
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("https://a.example/p/x.png", "https://a.example/p/x.png"),
-        ("https://a.example:8443/x?k=v", "https://a.example:8443/x"),
-        ("https://user:pass@a.example/x", "https://a.example/x"),
-        ("https://a@b@c.example/x#frag", "https://c.example/x"),
-        ("https://[::1]:80/x?y", "https://[::1]:80/x"),
-        ("http://[half", "<unreadable address>"),
-    ],
-)
-def test_an_address_loses_its_query_and_its_user(url: str, expected: str) -> None:
-    """`without_query` keeps scheme, host, port and path."""
-    assert without_query(url) == expected
 
 
 def test_media_can_be_stored() -> None:
