@@ -340,7 +340,7 @@ _by_call: Final[dict[type, Call[Any]]] = {row.request: row for row in CALLS}
 
 
 def endpoint_of(request: TaskRequest[R] | type[TaskRequest[R]]) -> Endpoint[R]:
-    """Return the row of a request, or of a type of requests.
+    """Return the row of a task request, or of a type of task requests.
 
     Raises:
         TypeError: The request makes no task.

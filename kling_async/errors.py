@@ -1,4 +1,4 @@
-"""Every error this package raises.
+"""Errors: every exception and warning of this package, as one tree.
 
 ::
 
@@ -36,7 +36,7 @@ neither a key nor a signed address nor a payload.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ __all__ = [
 
 
 class KlingWarning(UserWarning):
-    """Something that is probably a mistake but that only the vendor can judge."""
+    """Warns of something that is probably a mistake, but that only the vendor can judge."""
 
 
 class KlingError(Exception):
@@ -95,7 +95,7 @@ class KlingError(Exception):
         return _rebuild, (type(self), self.args, dict(self.__dict__))
 
     def again(self) -> Self:
-        """Return a copy without a traceback, for the next of several waiters."""
+        """Return a copy without traceback and notes, for the next of several waiters."""
         facts = {name: value for name, value in self.__dict__.items() if name != "__notes__"}
         return _rebuild(type(self), self.args, facts)
 
@@ -114,9 +114,9 @@ class Problem(NamedTuple):
     """One wrong field of a request."""
 
     field: str
-    """Where, as a path: ``multi_prompt[1].duration``."""
+    """Path of the field: ``multi_prompt[1].duration``."""
     text: str
-    """What is wrong and what would be right."""
+    """What is wrong, and what would be right."""
 
 
 class RequestInvalid(KlingError, ValueError):
@@ -129,7 +129,7 @@ class RequestInvalid(KlingError, ValueError):
 
 
 class ConfigurationError(KlingError):
-    """The client is set up in a way that cannot work; the message says what to change."""
+    """The client's settings cannot work; the message says what to change."""
 
 
 class ClientClosed(KlingError):
@@ -152,12 +152,12 @@ class APIError(KlingError):
         self.code = code
         """The API's code; None where the answer carried none."""
         self.request_id = request_id
-        """The vendor's name of this exchange; quote it to their support."""
+        """The vendor's id of this exchange; quote it to their support."""
         self.http_status = http_status
         self.hint = hint
-        """What usually helps, in our words."""
+        """Advice of ours on what usually helps."""
         self.external_task_id = external_task_id
-        """The id our create carried, if this was the answer to a create."""
+        """The id that our create carried, if this answered a create."""
         name = f"code {code}" if code is not None else "no code"
         text = f"{message or 'no message'} ({name}, HTTP {http_status}"
         text += f", request_id {request_id})" if request_id else ")"
@@ -174,11 +174,11 @@ class AccountError(APIError):
 
 
 class OutOfUnits(AccountError):
-    """Nothing left to pay with (1101 arrears, 1102 resource pack used up or none of that type)."""
+    """The account has nothing left to pay with: 1101 arrears; 1102 pack used up, or none of that type."""
 
 
 class RequestRejected(APIError):
-    """The API found the request itself wrong (1200-1203)."""
+    """The API found the request wrong (1200-1203)."""
 
 
 class ExternalIdTaken(RequestRejected):
@@ -186,18 +186,18 @@ class ExternalIdTaken(RequestRejected):
 
 
 class PolicyViolation(APIError):
-    """The content was refused (1300 platform policy, 1301 content safety)."""
+    """The content was refused: 1300 platform policy, 1301 content safety."""
 
 
 class RateLimited(APIError):
-    """Requests came too fast (1302), also after waiting and trying again."""
+    """Requests came too fast (1302), even after pauses and repetitions."""
 
     retry_after: float | None = None
     """Seconds that the server asked for, if it did."""
 
 
 class ConcurrencyExceeded(APIError):
-    """All slots of the account are taken (1303); only with ``Client(queueing=False)``."""
+    """All slots of the account are taken (1303); raised only with ``Client(queueing=False)``."""
 
 
 class ServerError(APIError):
@@ -205,14 +205,14 @@ class ServerError(APIError):
 
 
 class TransportError(KlingError):
-    """No whole answer came.
+    """The connection failed before a whole answer came.
 
     Attributes:
-        sent: False if the request surely never reached the vendor.
+        sent: Whether the request may have reached the vendor; False: surely not.
     """
 
     external_task_id: str | None = None
-    """The id our create carried, if this was the end of a create."""
+    """The id that our create carried, if this ended a create."""
 
     def __init__(self, message: str, *, sent: bool, **facts: Any) -> None:
         self.sent = sent
@@ -225,7 +225,7 @@ class BadResponse(KlingError):
     Attributes:
         http_status: The HTTP status of that answer.
         excerpt: Its first characters, at most 200.
-        request_id: The vendor's name of the exchange, if it could be read.
+        request_id: The vendor's id of the exchange, if it could be read.
     """
 
     def __init__(self, message: str, *, http_status: int, excerpt: str = "", request_id: str = "") -> None:
@@ -238,10 +238,10 @@ class BadResponse(KlingError):
 
 
 class AmbiguousCreate(KlingError):
-    """A create's answer was lost, and looking it up gave no answer either: the task may exist and be billed.
+    """A create's answer was lost, and no lookup could tell its fate: the task may exist and be billed.
 
-    Its slots stay held and it is looked up again later: found, it is in ``client.tasks()``. Until then
-    ``client.unresolved()`` lists it; ``client.abandon(external_task_id)`` gives it up.
+    Its slots stay held, and it is looked up again later; once found, it is in ``client.tasks()``. Until then
+    ``client.unresolved()`` lists it, and ``client.abandon(external_task_id)`` gives it up.
     """
 
     def __init__(self, message: str, *, external_task_id: str | None) -> None:
@@ -292,7 +292,7 @@ class TaskNotFound(KlingError):
 
 
 class JobFailed(KlingError):
-    """A job of a batch failed in an earlier run; its journal knows why, and it is not made again."""
+    """A batch job failed in an earlier run, says its journal; it is not made again."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(f"{kind} in an earlier run: {message}")
@@ -301,7 +301,7 @@ class JobFailed(KlingError):
 
 
 class JournalError(KlingError):
-    """A batch's journal cannot be used, or did not take what was to be written; it says what to do."""
+    """A batch's journal cannot be used, or could not be written; the message says what to do."""
 
     def __init__(self, message: str, *, path: str) -> None:
         self.path = path
@@ -317,7 +317,7 @@ class DownloadError(KlingError):
         self.task_id = task_id
         self.http_status = http_status
         self.disk_full = disk_full
-        """Whether nothing can be stored any more; the next file would fail so, too."""
+        """Whether the disk takes no more: the next file would fail, too."""
         super().__init__(message)
 
     @classmethod
@@ -333,16 +333,20 @@ class ResultExpired(DownloadError):
 
 
 class WebhookError(KlingError):
-    """A callback whose signature or form is wrong; do not act on it."""
+    """A callback has a wrong signature or form; do not act on it."""
+
+
+Closes: TypeAlias = Literal["", "pool", "all"]
+"""Which creates an error makes useless until a person acts: none, those of its pool, or all."""
 
 
 class Code(NamedTuple):
-    """What one code of the API means to us."""
+    """One code of the API: its error, and what follows from it."""
 
     error: type[APIError]
     hint: str = ""
-    closes: Literal["", "pool", "all"] = ""
-    """Whether creates stop: of that pool, or all of the account, until a person acts."""
+    """Advice for the user."""
+    closes: Closes = ""
 
 
 CODES: Final[dict[int, Code]] = {
@@ -373,7 +377,7 @@ CODES: Final[dict[int, Code]] = {
     5001: Code(ServerError, "Usually maintenance."),
     5002: Code(ServerError, "Usually a backlog at the vendor."),
 }
-"""The codes of the vendor's page as of 2026-09, and what follows from each."""
+"""The codes on the vendor's page as of 2026-09."""
 
 _UNKNOWN = Code(RequestRejected)
 
@@ -399,7 +403,7 @@ def api_error(
     http_status: int = 0,
     external_task_id: str | None = None,
 ) -> APIError:
-    """Return the error of the tree that this code stands for.
+    """Return the error of the tree for a code of the API.
 
     >>> type(api_error(1102, "Account balance not enough", http_status=429)).__name__
     'OutOfUnits'

@@ -1,7 +1,7 @@
-"""What a request will cost, by the vendor's price pages (read 2026-09-20; ended models mid-2026).
+"""Prices: the units that requests cost, by the vendor's price pages of 2026-09-20 (ended models: mid-2026).
 
 Units are the vendor's: a pack holds units of one pool. Failed tasks cost nothing. A price that depends on
-what only the vendor sees (the length of a sound, of a reference video) has an upper bound, or is said to be
+facts that only the vendor sees (the length of a sound, of a reference video) has an upper bound, or is
 unknown.
 """
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn
 import msgspec
 
 from kling_async.catalog import row_of
+from kling_async.wire.endpoints import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,19 +27,19 @@ _USD: Final = {"video": 0.14, "image": 0.0035, "virtual_try_on": 0.07}
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request is expected to cost."""
+    """The expected price of a request."""
 
     units: float | None
-    """Units of its pool; None where it cannot be known beforehand."""
+    """Units of its pool; None where they cannot be known beforehand."""
     most: float | None
-    """What it can cost at most; None where no bound is known."""
+    """Most units that it can cost; None where no bound is known."""
     pool: str
-    """Whose units: ``video``, ``image`` or ``virtual_try_on``."""
+    """The pool whose units they are: ``video``, ``image`` or ``virtual_try_on``."""
     why: str
-    """How it comes about, or why it is not known."""
+    """How the price comes about, or why it is not known."""
 
     def of(self, units: float) -> Estimate:
-        """Return the same with a price that somebody knows better."""
+        """Return this estimate with a price that the caller knows better."""
         return msgspec.structs.replace(self, units=units, most=units, why="as the caller says")
 
     @property
@@ -52,17 +53,17 @@ Per = Literal["second", "image", "call", "started 5 s"]
 
 
 class _Price(NamedTuple):
-    """One row of the price pages; None in a condition: it does not matter."""
+    """One row of the price pages; a condition that is None does not matter."""
 
     endpoints: tuple[str, ...]
     units: float
     per: Per
     models: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
-    """Of mode, for videos; of resolution, for images."""
+    """Values of ``mode``, for videos; of ``resolution``, for images."""
     sound: bool | None = None
     voice: bool | None = None
-    """Whether one is named."""
+    """Whether a prompt names a voice."""
     video: bool | None = None
     """Whether a video goes in."""
     image: bool | None = None
@@ -101,7 +102,7 @@ PRICES: Final = (
     *_by_mode(_MOTION, "second", ("kling-v3",), std=0.9, pro=1.2),
     *_by_mode(_MOTION, "second", ("kling-v2-6",), std=0.5, pro=0.8),
     *_by_mode(("avatar",), "second", (), std=0.4, pro=0.8),
-    # ended models; their clips of 5 and 10 s cost the same a second
+    # ended models; their clips of 5 and 10 s cost the same per second
     *_by_mode(_CLIPS, "second", ("kling-v1",), std=0.2, pro=0.7),
     *_by_mode(_CLIPS, "second", ("kling-v1-5", "kling-v1-6", "kling-v2-1"), std=0.4, pro=0.7),
     *_by_mode(("multi_image_to_video",), "second", ("kling-v1-6",), std=0.4, pro=0.7),
@@ -131,7 +132,7 @@ PRICES: Final = (
     _Price(("image_expand",), 8, "image", pool="image"),
     _Price(("ai_multi_shot",), 20, "call", pool="image"),
 )
-"""The price pages. ``multi_elements`` names no model any more; its price is that of its only one."""
+"""The price pages. Requests of ``multi_elements`` name no model; its price is that of its only model."""
 
 _UNSURE: Final = {
     "video_extend": Estimate(
@@ -148,7 +149,7 @@ _UNSURE: Final = {
         "and no price of that is known",
     ),
 }
-"""Where the price pages leave the price of a request open."""
+"""Estimates for endpoints whose price the price pages leave open."""
 
 _FREE: Final = "account calls, lists and the library's queries cost nothing"
 _MODE_DEFAULTS: Final = {"omni_video": "pro"}
@@ -156,35 +157,35 @@ _MODELS: Final = {"multi_elements": "kling-v1-6"}
 
 
 def estimate(request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:
-    """Return what a request will cost, by the price pages; nothing is asked.
+    """Return the expected price of a request, by the price pages, without asking the vendor.
 
     Raises:
         TypeError: It is not a request.
     """
     row = row_of(request)
     name = row.name
-    pool = getattr(row, "pool", "video")
+    pool = row.pool if isinstance(row, Endpoint) else "video"
     if name in _UNSURE:
         return _UNSURE[name]
     rows = [price for price in PRICES if name in price.endpoints]
     if not rows:
-        if hasattr(row, "pool") or name == "video_effects":
+        if isinstance(row, Endpoint):
             return Estimate(units=None, most=None, pool=pool, why=f"no price of {name} is known")
         return Estimate(units=0.0, most=0.0, pool=pool, why=_FREE)
-    asked = _Asked(name, request)
+    sent = _AsSent(name, request)
     try:
-        return _by_rows(rows, asked)
+        return _by_rows(rows, sent)
     except _UnclearError as unclear:
         why = f"no price of {name} where {unclear}"
         return Estimate(units=None, most=None, pool=rows[0].pool, why=why)
 
 
-def _by_rows(rows: list[_Price], asked: _Asked) -> Estimate:
-    price = next((price for price in rows if _fits(price, asked)), None)
+def _by_rows(rows: list[_Price], sent: _AsSent) -> Estimate:
+    price = next((price for price in rows if _fits(price, sent)), None)
     if price is None:
-        return Estimate(units=None, most=None, pool=rows[0].pool, why=f"no price of {asked.words()}")
-    count, most, what = _amount(price.per, asked)
-    why = f"{asked.words()}: {price.units:g} a {price.per.removeprefix('started ')}"
+        return Estimate(units=None, most=None, pool=rows[0].pool, why=f"no price of {sent.words()}")
+    count, most, what = _amount(price.per, sent)
+    why = f"{sent.words()}: {price.units:g} a {price.per.removeprefix('started ')}"
     return Estimate(
         units=None if count is None else _units(price, count),
         most=None if most is None else _units(price, most),
@@ -198,33 +199,34 @@ def _units(price: _Price, count: float) -> float:
 
 
 class _UnclearError(Exception):
-    """A price hangs on a value that nobody understands."""
+    """A price depends on a value that is not understood."""
 
 
 _NAMES_A_VOICE: Final = re.compile(r"<<<voice_[0-9]+>>>")
 
 
-class _Asked:
-    """What a request asks for as the vendor reads it: ``extra`` comes last, in the wire's form or in ours."""
+class _AsSent:
+    """A request as the vendor reads it: ``extra`` wins, in the wire's form or in ours."""
 
     def __init__(self, name: str, request: Any) -> None:
         self.name = name
         self._request = request
 
     def value(self, field: str) -> Any:
-        """What a field says; None if nothing, so that the vendor's default applies."""
+        """Return the value of a field; None where the vendor's default applies."""
         extra: dict[str, Any] = self._request.extra
         found = extra[field] if field in extra else getattr(self._request, field, None)
         return None if isinstance(found, str) and not found else found
 
     def word(self, field: str, default: str = "") -> str:
+        """Return the value of a field that holds a text."""
         found = self.value(field)
         if found is None:
             return default
         return found if isinstance(found, str) else self._unclear(field)
 
     def number(self, field: str, default: int) -> int:
-        """A whole number from 1, be it sent as text."""
+        """Return a whole number from 1, perhaps sent as text."""
         found = self.value(field)
         match found:
             case None:
@@ -237,6 +239,7 @@ class _Asked:
                 return self._unclear(field)
 
     def entries(self, field: str) -> tuple[Any, ...]:
+        """Return the value of a field that holds a list."""
         found = self.value(field)
         if found is None or isinstance(found, (list, tuple)):
             return tuple(found or ())
@@ -259,7 +262,7 @@ class _Asked:
 
     @property
     def voice(self) -> bool:
-        """Voices that no prompt names do not count."""
+        """Whether a chosen voice is used: one that no prompt names does not count."""
         if not self.entries("voice_list"):
             return False
         prompts = [self.word("prompt"), *(_part(shot, "prompt") for shot in self.entries("multi_prompt"))]
@@ -274,7 +277,7 @@ class _Asked:
         return bool(self.value("image"))
 
     def words(self) -> str:
-        """What it is, for people."""
+        """Return endpoint, model, mode and so on, for people."""
         words = [self.name, self.value("model_name"), self.value("resolution")]
         if hasattr(self._request, "mode"):
             words.append(self.mode)
@@ -287,72 +290,72 @@ class _Asked:
 
 
 def _part(entry: Any, field: str) -> Any:
-    """A field of an object within a request, be it one of ours or plain."""
+    """Return a field of an object within a request, be it a struct or a plain dict."""
     return entry.get(field) if isinstance(entry, dict) else getattr(entry, field, None)
 
 
-def _fits(price: _Price, asked: _Asked) -> bool:
-    if price.models and asked.word("model_name", _MODELS.get(asked.name, "")) not in price.models:
+def _fits(price: _Price, sent: _AsSent) -> bool:
+    if price.models and sent.word("model_name", _MODELS.get(sent.name, "")) not in price.models:
         return False
     if price.words:
-        word = asked.word("resolution", "1k") if price.per == "image" else asked.mode
+        word = sent.word("resolution", "1k") if price.per == "image" else sent.mode
         if word not in price.words:
             return False
     return all(
-        getattr(price, fact) is None or getattr(price, fact) is getattr(asked, fact)
+        getattr(price, fact) is None or getattr(price, fact) is getattr(sent, fact)
         for fact in ("sound", "voice", "video", "image")
     )
 
 
 Amount = tuple[float | None, float | None, str]
-"""Expected, at most, and in words."""
+"""The expected count, the greatest, and both in words."""
 
 
-def _amount(per: Per, asked: _Asked) -> Amount:
+def _amount(per: Per, sent: _AsSent) -> Amount:
     match per:
         case "call":
             return 1, 1, ""
         case "image":
-            return _images(asked)
+            return _images(sent)
         case "started 5 s":
             return None, 12, "the length of the video, at most 60 s"
         case "second":
-            return _LENGTHS.get(asked.name, _asked_for)(asked)
+            return _LENGTHS.get(sent.name, _duration)(sent)
 
 
-def _asked_for(asked: _Asked) -> Amount:
-    seconds = asked.number("duration", 5)
+def _duration(sent: _AsSent) -> Amount:
+    seconds = sent.number("duration", 5)
     return seconds, seconds, f"{seconds} s"
 
 
-def _of_the_sound(_: _Asked) -> Amount:
+def _of_the_sound(_: _AsSent) -> Amount:
     return None, 300, "the length of the sound, at most 300 s"
 
 
-def _of_the_reference(asked: _Asked) -> Amount:
-    most = 10 if asked.word("character_orientation") == "image" else 30
+def _of_the_reference(sent: _AsSent) -> Amount:
+    most = 10 if sent.word("character_orientation") == "image" else 30
     return None, most, f"the length of the reference video, at most {most} s"
 
 
-def _of_omni(asked: _Asked) -> Amount:
-    if any(_part(video, "refer_type") in (None, "", "base") for video in asked.entries("video_list")):
+def _of_omni(sent: _AsSent) -> Amount:
+    if any(_part(video, "refer_type") in (None, "", "base") for video in sent.entries("video_list")):
         return None, 10, "the length of the edited video, at most 10 s"
-    return _asked_for(asked)
+    return _duration(sent)
 
 
-_LENGTHS: Final[dict[str, Callable[[_Asked], Amount]]] = {
+_LENGTHS: Final[dict[str, Callable[[_AsSent], Amount]]] = {
     "avatar": _of_the_sound,
     "motion_control": _of_the_reference,
     "omni_video": _of_omni,
 }
-"""Where the length is not what the request says."""
+"""Endpoints whose length is not the ``duration`` of the request."""
 
 
-def _images(asked: _Asked) -> Amount:
-    if asked.word("result_type") == "series":
-        if asked.value("series_amount") == "auto":
+def _images(sent: _AsSent) -> Amount:
+    if sent.word("result_type") == "series":
+        if sent.value("series_amount") == "auto":
             return None, 9, "as many images as the model makes, at most 9"
-        amount = asked.number("series_amount", 4)
+        amount = sent.number("series_amount", 4)
         return amount, amount, f"{amount} images"
-    count = asked.number("n", 1)
+    count = sent.number("n", 1)
     return count, count, f"{count} image{'s' * (count > 1)}"

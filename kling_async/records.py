@@ -1,8 +1,8 @@
-"""Plain data out of the API's answers: the envelope, the record of a task, pages of records.
+"""Records: plain data out of the API's answers (envelopes, records of tasks, pages of records).
 
-Decoding is lenient: the vendor adds and drops fields monthly. Two steps, because an error answer may hold
-``data`` of another shape and its code must still be read: first the envelope with ``data`` left as bytes,
-then ``data`` by the endpoint's type.
+Decoding is lenient: the vendor adds and drops fields monthly. It takes two steps, because an error answer may
+hold ``data`` of another shape while its code must still be read: first the envelope, with ``data`` left as
+bytes, then ``data`` by the endpoint's type.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["PAGE_NUMBER_MAX", "PAGE_SIZE_MAX", "Envelope", "ListPage", "TaskReco
 T = TypeVar("T")
 
 PAGE_NUMBER_MAX: Final = 1000
-"""The last page of a list that the vendor serves."""
+"""Number of the last page of a list that the vendor serves."""
 PAGE_SIZE_MAX: Final = 500
 """Most tasks on one page of a list."""
 
@@ -38,7 +38,7 @@ class _TaskInfo(msgspec.Struct, frozen=True):
 
 
 class _TaskData(msgspec.Struct, frozen=True):
-    """A task as ``/v1`` shows it. Ids are text of digits; a number is taken too."""
+    """A task in the form of ``/v1``. Ids are text of digits; numbers are accepted, too."""
 
     task_id: str | int
     task_status: str | None = None
@@ -51,7 +51,7 @@ class _TaskData(msgspec.Struct, frozen=True):
 
 
 class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts about one task as plain data: it can be stored, pickled, and sent elsewhere."""
+    """Facts about one task, as plain data that can be stored, pickled, and sent elsewhere."""
 
     endpoint: str
     """Name of the catalog row, ``text_to_video``."""
@@ -60,7 +60,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     external_task_id: str | None = None
     """Id of the task, given by its caller; None if it has none or the answer does not tell."""
     status: str = "submitted"
-    """The vendor's word; `kling_async.core.status.state_of` says what it means."""
+    """The vendor's status word; `kling_async.core.status.state_of` says what it means."""
     message: str = ""
     """The vendor's reason, if the task failed."""
     created_at: int = 0
@@ -68,11 +68,11 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int = 0
     """When the task last changed, milliseconds since 1970 by the vendor's clock; 0 if unknown."""
     units: str | None = None
-    """Units taken in the end, a decimal as text (``final_unit_deduction``)."""
+    """Units that the task cost, a decimal as text (``final_unit_deduction``); None while unknown."""
     data: msgspec.Raw = msgspec.Raw(b"{}")
     """The whole task object as it came, JSON."""
     result_data: msgspec.Raw = msgspec.Raw(b"null")
-    """Its ``task_result``, JSON; null until the task succeeded."""
+    """The task's ``task_result``, JSON; null until it succeeded."""
 
     _decoder: ClassVar[Any] = msgspec.json.Decoder()
 
@@ -91,9 +91,9 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         return value if isinstance(value, dict) else {}
 
     def plain(self) -> dict[str, Any]:
-        """Return all of it as plain data, fit to be kept: addresses without queries, no payloads."""
+        """Return the record as plain data fit to be stored: addresses without queries, no payloads."""
         known = {name: getattr(self, name) for name in self.__struct_fields__}
-        del known["result_data"]  # which the data hold
+        del known["result_data"]  # a part of the data
         plain: dict[str, Any] = keepable({**known, "data": self.raw})
         return plain
 
@@ -101,7 +101,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         return f"TaskRecord({self.endpoint} {self.task_id} {self.status})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Show rich no more than anybody else."""
+        """Show rich no more than the repr does."""
         return [("", f"{self.endpoint} {self.task_id} {self.status}")]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -123,7 +123,7 @@ def _record_from_json(body: bytes) -> TaskRecord:
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """Decode, with one kind of error for all that may be wrong with strangers' bytes.
+    """Decode bytes of the vendor's, with one kind of error for all that may be wrong with them.
 
     Raises:
         msgspec.DecodeError: They are not JSON, not UTF-8, nested too deep, or not of that form.
@@ -132,6 +132,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         return decoder.decode(body)
     except (UnicodeDecodeError, RecursionError) as error:
         reason = type(error).__name__
+    # raised out here: a UnicodeDecodeError holds the whole answer, and must not become the context
     raise msgspec.DecodeError(f"unreadable JSON: {reason}")
 
 
@@ -139,7 +140,7 @@ def decode_envelope(body: bytes) -> Envelope:
     """Decode an answer's outer object.
 
     Raises:
-        msgspec.DecodeError: It is not JSON, or not an object of this form.
+        msgspec.DecodeError: The body is not JSON, or not an object of this form.
     """
     return decode(_envelopes, body)
 
@@ -148,7 +149,7 @@ def decode_task(endpoint: str, data: bytes | msgspec.Raw) -> TaskRecord:
     """Decode one task object of ``/v1``.
 
     Raises:
-        msgspec.DecodeError: It is not a task.
+        msgspec.DecodeError: The data are not a task.
     """
     raw = bytes(data)
     task = decode(_tasks, raw)
@@ -174,8 +175,8 @@ class _Billing(msgspec.Struct, frozen=True):
     amount: str | float | None = None
 
 
-class _PathStyle(msgspec.Struct, frozen=True):
-    """A task as ``/tasks`` shows it, also one made under ``/v1``."""
+class _UnifiedTask(msgspec.Struct, frozen=True):
+    """A task in the form of ``/tasks``, which also shows tasks made under ``/v1``."""
 
     id: str | int
     status: str | None = None
@@ -187,14 +188,14 @@ class _PathStyle(msgspec.Struct, frozen=True):
     update_time: int | None = None
 
 
-_path_styles = msgspec.json.Decoder(_PathStyle, strict=False)
+_unified_tasks = msgspec.json.Decoder(_UnifiedTask, strict=False)
 
 
 def decode_unified(data: bytes | msgspec.Raw) -> dict[str, TaskRecord]:
-    """Decode an answer of ``/tasks``: records by task id, their results in the form of ``/v1``.
+    """Decode an answer of ``/tasks``; return records by task id, with results in the form of ``/v1``.
 
-    Their endpoint is left empty: these answers do not name it. Tasks that cannot be read are left out, as
-    those are that the vendor leaves out.
+    Their endpoint is empty, because these answers do not name it. Tasks that cannot be read are left out, as
+    are those that the vendor does not know.
     """
     records: dict[str, TaskRecord] = {}
     for item in decode(_task_lists, bytes(data)):
@@ -207,7 +208,7 @@ def decode_unified(data: bytes | msgspec.Raw) -> dict[str, TaskRecord]:
 
 
 def _unified(raw: bytes) -> TaskRecord:
-    task = decode(_path_styles, raw)
+    task = decode(_unified_tasks, raw)
     results: dict[str, list[dict[str, Any]]] = {}
     for output in task.outputs or ():
         same = results.setdefault(f"{output.get('type', '')}s", [])

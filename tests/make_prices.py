@@ -1,4 +1,4 @@
-"""The price table in the form of the emulator's reference: units per what, and under which conditions."""
+"""Convert the price table into the form of the emulator's reference: units, their measure, conditions."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ FEATURES: Final[dict[str, tuple[str, ...]]] = {
     "text_to_audio": ("text to audio",),
     "video_to_audio": ("video to audio",),
 }
-"""How the price table calls what an endpoint makes; what is not here costs nothing."""
+"""The price table's name for the product of each endpoint; endpoints that are not here cost nothing."""
 
 ENDED: Final = frozenset({"multi_image_to_video", "multi_elements", "video_extend"})
-"""Only prices of models that ended are known for these."""
+"""Endpoints of which only prices of ended models are known."""
 
 EFFECT_UNITS: Final = 2
-"""The price list of the effects was never captured; a sample answer says this."""
+"""Units of a video effect by a sample answer; the price list of effects was never captured."""
 
 _CLIP: Final = re.compile(r"(\d+) s clip")
 
@@ -56,9 +56,10 @@ def prices_of(name: str, params: Json, table: Json) -> list[Json]:
 
 
 def price(row: Json) -> list[Json]:
-    """Units, of which pool, per what, and ``when``: the words (or, as true or false, the presence) of fields.
+    """Convert a row of the price table: units, pool, measure, and the conditions ``when``.
 
-    A row about several models or modes becomes one for each; ``model`` None stands for all.
+    Conditions are values of fields or, as true or false, their presence. A row about several models or modes
+    becomes one for each; ``model`` None stands for all.
     """
     clip = _CLIP.fullmatch(row["per"])
     units = EFFECT_UNITS if row["units"] is None else row["units"]
@@ -79,14 +80,14 @@ def price(row: Json) -> list[Json]:
 
 
 def models_of(text: str) -> list[str | None]:
-    """The models a row is about."""
+    """Return the models that a row is about; None stands for all."""
     if text in ("any", "per effect_scene") or ", -" in text:
         return [None]
     return [*text.split(", ")]
 
 
 def conditions(row: Json) -> dict[str, list[Any]]:
-    """What a row's words ask of the request's fields."""
+    """Return the conditions that a row's words put on the fields of a request."""
     what, *details = row["feature"].split(", ")
     variant = row["variant"]
     when: dict[str, list[Any]] = {}

@@ -1,4 +1,4 @@
-"""The table of endpoints: its rows are the vendor's, and what becomes part of a path is checked."""
+"""catalog.py: the rows of the table agree with the vendor's reference."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ WE_SAY: dict[str, tuple[str, str]] = {
     # should it be refused by 1303 after all, it waits in a pool of its own and in nobody's way
     "custom_elements": ("element", "0"),
 }
-"""Pool and weight where the reference knows none, or not for sure."""
+"""Pool and weight of endpoints for which the reference has none, or is not sure."""
 WEIGHTS: dict[str, Any] = {
     "omni_image": v1.OmniImage(prompt="x", n=7),
     "image_generation": v1.ImageGeneration(prompt="x", n=7),
     "multi_image_to_image": v1.MultiImageToImage(subject_image_list=(), n=7),
     "image_expand": v1.ImageExpand(image="https://a.example/x", **v1.expansion(1, 1, area=2), n=7),
 }
-"""A request of seven, of each endpoint whose requests weigh differently."""
+"""A request for seven results, of each endpoint whose requests differ in weight."""
 
 # --- rows --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_row_is_what_the_vendor_documents(name: str) -> None:
-    """Paths, pool, page size, and whether a lost create is found by our id: all as the reference has them."""
+    """Paths, pool, page size, and whether a lost create is found by our id agree with the reference."""
     row, facts = ROWS[name], ENDPOINTS[name]
     assert facts["create"] == {"method": "POST", "path": row.path}
     assert facts["get"]["path"] == f"{row.path}/{{id}}"
@@ -50,7 +50,7 @@ def test_a_row_is_what_the_vendor_documents(name: str) -> None:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_row_takes_the_slots_that_the_vendor_counts(name: str) -> None:
-    """Pool and weight are the reference's or our own reading, which is then marked as not sure."""
+    """Pool and weight are the reference's, or our own reading, which is marked as unsure."""
     row, quota = ROWS[name], ENDPOINTS[name]["quota"]
     pool, weight = WE_SAY.get(name, (quota["pool"], quota["weight"]))
     assert row.pool == pool
@@ -66,7 +66,7 @@ def test_a_call_is_what_the_vendor_documents(name: str) -> None:
 
 
 def test_every_endpoint_of_the_reference_has_one_row() -> None:
-    """No endpoint of the trimmed reference is left out, none is there twice, and paths do not clash."""
+    """Every endpoint of the trimmed reference has one row, and no two paths clash."""
     rows: list[Any] = [*catalog.TASKS, *catalog.CALLS]
     assert {row.name for row in rows} <= set(ENDPOINTS)
     doors = {(getattr(row, "method", "POST"), row.path) for row in rows}
@@ -93,7 +93,7 @@ def test_every_endpoint_of_the_reference_has_one_row() -> None:
     ],
 )
 def test_a_request_weighs_its_slots(request_: TaskRequest[Any], weight: int) -> None:
-    """One slot for a video, one for each image, and what the caller says for a raw task."""
+    """A video takes one slot, images one each, and a raw task as many as the caller says."""
     assert endpoint_of(request_).weight(request_) == weight
 
 
@@ -107,7 +107,7 @@ def test_a_row_is_found_by_request_and_by_type() -> None:
 
 
 def test_a_raw_task_is_its_own_row() -> None:
-    """A raw task is created at its path, asked for below it, and counted where it says."""
+    """A raw task is created at its path, polled below it, and takes slots of the pool it names."""
     row = endpoint_of(RawTask(path="/v1/videos/new-thing", body={"a": 1}, pool="image", weight=2))
     assert (row.name, row.path, row.pool) == ("/v1/videos/new-thing", "/v1/videos/new-thing", "image")
     assert row.request is RawTask
@@ -147,6 +147,6 @@ def test_the_wrong_kind_says_what_to_use(find: Any, what: Any, text: str) -> Non
 
 
 def test_a_raw_task_cannot_weigh_less_than_nothing() -> None:
-    """A raw task's weight is checked, for the ledger believes it."""
+    """A raw task's weight is checked, because admission relies on it."""
     with pytest.raises(RequestInvalid):
         check(RawTask(path="/v1/x", body={}, weight=-1))

@@ -1,4 +1,4 @@
-"""The error tree: drawn as it is, complete by code, and fit to be stored, sent, shown and raised again."""
+"""errors.py: the tree is drawn as it is, covers all codes, and its errors survive pickle and copy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ API_FACTS: dict[str, Any] = {
 
 
 def tree() -> dict[str, type[KlingError]]:
-    """Every class of the tree, by name."""
+    """Return every class of the tree, by name."""
     found: dict[str, type[KlingError]] = {}
     queue = [KlingError]
     while queue:
@@ -60,7 +60,7 @@ def tree() -> dict[str, type[KlingError]]:
 
 
 def example(kind: type[KlingError]) -> KlingError:
-    """One error of a class, with every fact it can hold."""
+    """Return an error of a class, with every fact it can hold."""
     if issubclass(kind, APIError):
         return kind("parallel task over limit", **API_FACTS)
     makers: dict[str, Callable[[], KlingError]] = {
@@ -90,7 +90,7 @@ each_class = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__
 
 
 def drawn() -> dict[str, tuple[str, str | None, str]]:
-    """Read the drawing: class to (parent, the builtin in brackets, its note)."""
+    """Read the drawing; return (parent, the builtin in brackets, its note) by class."""
     lines = inspect.cleandoc(errors.__doc__ or "").splitlines()
     parents: list[str] = []
     found: dict[str, tuple[str, str | None, str]] = {}
@@ -112,7 +112,7 @@ def test_the_drawing_shows_every_class_under_its_parent() -> None:
 
 
 def test_the_drawing_names_the_builtins_a_class_also_is() -> None:
-    """What stands in brackets is what ``except ValueError`` or ``except TimeoutError`` would catch."""
+    """The brackets name the builtins of which ``except`` would catch the class."""
     real = {
         name: next((b.__name__ for b in kind.__bases__ if not issubclass(b, KlingError)), None)
         for name, kind in tree().items()
@@ -193,7 +193,7 @@ def test_the_golden_answers_hold_every_code_under_its_status() -> None:
     [("stop_and_tell_owner", True), ("fix_request", False), ("wait_in_queue", False)],
 )
 def test_only_what_a_person_must_mend_closes_pools(action: str, closes: bool) -> None:
-    """Codes that need the owner close; those about one request or one moment do not. 1103 is of one model."""
+    """Codes that need the account's owner close pools; those about one request or moment do not, as 1103."""
     codes = {row["code"] for row in V1["errors"] if row["client_action"] == action} - {1103}
     assert codes
     assert {bool(CODES[code].closes) for code in codes} == {closes}
@@ -259,7 +259,7 @@ def test_a_long_message_is_cut() -> None:
     ],
 )
 def test_the_text_of_a_refusal(facts: dict[str, Any], text: str) -> None:
-    """The text says message, code, status, request id and what helps, and only what is known."""
+    """The text has message, code, status, request id and hint, as far as they are known."""
     assert str(APIError("m", **facts)) == text
     assert str(APIError("", **facts)).startswith("no message (")
 
@@ -305,7 +305,7 @@ def test_an_error_survives_being_copied(
 
 
 def test_an_attribute_set_later_is_copied_too() -> None:
-    """What a driver adds afterwards (``retry_after``) is not lost on the way."""
+    """Attributes that a driver adds afterwards, as ``retry_after``, survive."""
     error = errors.RateLimited("slow down", code=1302)
     assert error.retry_after is None
     error.retry_after = 3.0
@@ -313,7 +313,7 @@ def test_an_attribute_set_later_is_copied_too() -> None:
 
 
 def test_a_note_on_a_copy_stays_on_the_copy() -> None:
-    """Of several waiters, one that adds a note does not write into the others' error."""
+    """A note that one of several waiters adds does not show in the others' errors."""
     error = KlingError("m")
     error.add_note("ours")
     error.again().add_note("theirs")
@@ -321,7 +321,7 @@ def test_a_note_on_a_copy_stays_on_the_copy() -> None:
 
 
 def test_a_failed_task_carries_its_record_as_plain_data() -> None:
-    """`TaskFailed` takes its record along, raw JSON included, and says id and reason."""
+    """`TaskFailed` holds its record, raw JSON included; its text has id and reason."""
     error = pickle.loads(pickle.dumps(TaskFailed(RECORD)))
     assert error.record == RECORD
     assert error.record.raw == {"task_id": "847"}
@@ -368,7 +368,7 @@ def test_an_invalid_request_names_every_field() -> None:
     ],
 )
 def test_the_text_of_an_error(error: KlingError, text: str) -> None:
-    """The texts say what was seen, under which id, and what the state of the task is."""
+    """The texts say what happened, under which id, and the state of the task."""
     assert str(error) == text
 
 
@@ -379,7 +379,7 @@ def test_a_transport_error_says_whether_anything_was_sent() -> None:
 
 
 def test_a_refused_key_is_told_by_its_code() -> None:
-    """The hints of the key's codes differ: clock, region and proxy are different mistakes."""
+    """The hints for a refused key differ: clock, region and proxy are different mistakes."""
     hints = [CODES[code].hint for code in range(1000, 1005)]
     assert len(set(hints)) == 5
     assert {CODES[code].error for code in range(1000, 1005)} == {AuthenticationError}

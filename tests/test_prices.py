@@ -27,7 +27,7 @@ def omni(**more: Any) -> v1.OmniVideo:
 
 
 def spoken(prompt: str, *voices: str, **more: Any) -> v1.ImageToVideo:
-    """A clip of the one model that speaks with chosen voices."""
+    """Return a clip of the one model that takes chosen voices."""
     settings: dict[str, Any] = {"image": IMAGE, "mode": "pro", "sound": True, **more}
     refs = tuple(v1.VoiceRef(voice_id=voice) for voice in voices or ("1",))
     return v1.ImageToVideo(model_name="kling-v2-6", prompt=prompt, voice_list=refs, **settings)
@@ -78,7 +78,7 @@ def base(refer_type: Any) -> tuple[v1.OmniVideoClip, ...]:
     ids=lambda value: type(value).__name__ if not isinstance(value, (float, str)) else None,
 )
 def test_a_known_price(request_: Any, units: float, pool: str) -> None:
-    """By model, mode, seconds, sound, voice, what goes in, and how many come out."""
+    """Prices depend on model, mode, seconds, sound, voice, inputs, and the number of results."""
     found = estimate(request_)
     assert (found.units, found.most, found.pool) == (units, units, pool)
     assert found.why
@@ -113,7 +113,7 @@ def test_a_known_price(request_: Any, units: float, pool: str) -> None:
     ids=lambda value: type(value).__name__ if not isinstance(value, (float, str, type(None))) else None,
 )
 def test_what_cannot_be_known_says_so(request_: Any, most: float | None, says: str) -> None:
-    """With a bound where there is one."""
+    """Units are None, and a bound is given where there is one."""
     found = estimate(request_)
     assert (found.units, found.most, found.usd) == (None, most, None)
     assert says in found.why
@@ -163,7 +163,7 @@ def test_what_cannot_be_known_says_so(request_: Any, most: float | None, says: s
     ids=lambda value: type(value).__name__ if not isinstance(value, (float, str, type(None))) else None,
 )
 def test_extra_counts_as_on_the_wire(request_: Any, units: float | None, most: float | None) -> None:
-    """It is merged last: what it says is what is paid; null and the empty text mean the default."""
+    """``extra`` is merged last, so it decides the price; null and the empty text mean the default."""
     found = estimate(request_)
     assert (found.units, found.most) == (units, most), found.why
 
@@ -189,7 +189,7 @@ def test_extra_counts_as_on_the_wire(request_: Any, units: float | None, most: f
     ids=lambda value: None if isinstance(value, str) else type(value).__name__,
 )
 def test_a_value_that_nobody_understands_has_no_price(request_: Any, says: str) -> None:
-    """Neither a price nor a bound is guessed; the field is named."""
+    """No price and no bound is guessed; the estimate names the field."""
     found = estimate(request_)
     assert (found.units, found.most) == (None, None)
     assert says in found.why
@@ -208,7 +208,7 @@ def test_a_value_that_nobody_understands_has_no_price(request_: Any, says: str) 
     )
 )
 def test_a_field_costs_the_same_in_extra(values: dict[str, Any]) -> None:
-    """Whatever the request's own fields said before."""
+    """``extra`` wins over the request's own fields."""
     told = v1.ImageToVideo(image=IMAGE, **values)
     wire = to_wire(told, lambda file: str(file.url))
     unset = dict.fromkeys(("mode", "duration", "sound", "voice_list", "prompt"))
@@ -217,14 +217,14 @@ def test_a_field_costs_the_same_in_extra(values: dict[str, Any]) -> None:
 
 
 def test_units_have_a_list_price() -> None:
-    """In US dollars, each pool its own."""
+    """Each pool has its own list price in US dollars."""
     assert estimate(clip()).usd == pytest.approx(0.42)
     assert estimate(v1.ImageGeneration(prompt="x")).usd == pytest.approx(0.028)
 
 
 @pytest.mark.anyio
 async def test_the_emulator_bills_what_was_estimated() -> None:
-    """Its prices are its own copy of the vendor's table."""
+    """The emulator's prices are its own copy of the vendor's table, and agree."""
     requests: list[Any] = [
         *(
             clip(mode=mode, duration=d, sound=s)
@@ -256,7 +256,7 @@ async def test_the_emulator_bills_what_was_estimated() -> None:
 
 @pytest.mark.anyio
 async def test_voices_are_billed_where_a_prompt_names_one() -> None:
-    """Listing them costs nothing, nor does naming them in what to avoid; the ledger says which were paid."""
+    """Voices only listed, or named in the negative prompt, cost nothing; the ledger shows the paid ones."""
     async with pair(seconds=5) as (_, client):
         start = dt.datetime.fromtimestamp(client._engine.scope.now() - 60, dt.UTC)
         voice = str((await client.call(v1.PresetVoices())).voices[0].voice_id)
@@ -274,7 +274,7 @@ async def test_voices_are_billed_where_a_prompt_names_one() -> None:
 
 @pytest.mark.anyio
 async def test_max_units_counts_what_extra_asks_for() -> None:
-    """Three clips of 45 units each are not made for 100."""
+    """Of three clips at 45 units each, a budget of 100 makes two."""
     async with pair(seconds=5) as (emu, client):
         requests = [clip(extra={"duration": "15", "mode": "4k"}) for _ in range(3)]
         async with client.batch(requests, max_units=100) as results:
@@ -286,7 +286,7 @@ async def test_max_units_counts_what_extra_asks_for() -> None:
 @pytest.mark.anyio
 @pytest.mark.filterwarnings("ignore:VideoExtend")
 async def test_max_units_takes_what_has_only_a_bound() -> None:
-    """A video made longer sets aside the most it can cost: it is asked for, or not, by that."""
+    """A video extension reserves the most it can cost, and is made only if that fits the budget."""
     async with pair(seconds=5) as (emu, client):
         for units, stopped in ((3, "max_units"), (4, "")):
             async with client.batch([v1.VideoExtend(video_id="1")], max_units=units) as results:

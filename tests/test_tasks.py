@@ -1,4 +1,4 @@
-"""tasks.py: the handle on a task."""
+"""tasks.py: handles on tasks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PNG = b"\x89PNG"
 
 
 async def test_wait_returns_the_typed_result() -> None:
-    """Videos with id, address and length; raw holds what the types do not name."""
+    """The result has videos with id, address and length; ``raw`` holds fields that the types lack."""
     async with pair() as (_, client):
         task = await client.submit(clip(duration=7))
         assert task.result is None
@@ -39,7 +39,7 @@ async def test_wait_returns_the_typed_result() -> None:
 
 
 async def test_a_known_end_outlives_the_client() -> None:
-    """Waiting for what was seen ended asks nobody, so it works when the client is closed."""
+    """Waiting for an ended task sends nothing, so it works when the client is closed."""
     async with pair() as (_, client):
         task, failed = await client.submit(clip()), await client.submit(clip("emulator:fail"))
         videos = await task.wait()
@@ -51,7 +51,7 @@ async def test_a_known_end_outlives_the_client() -> None:
 
 
 async def test_wait_gives_up_without_harm() -> None:
-    """TaskTimeout says that the task runs on; waiting again gives the result."""
+    """The error says that the task runs on; waiting again gives the result."""
     async with pair(seconds=60) as (_, client):
         task = await client.submit(clip())
         with pytest.raises(TaskTimeout, match="runs on") as caught:
@@ -71,7 +71,7 @@ async def test_many_wait_at_once_and_each_gets_its_own_error() -> None:
 
 
 async def test_updates_show_each_change_and_end() -> None:
-    """The present record first, then every seen change, the final one last; leaving early is harmless."""
+    """The present record comes first, then each change seen, the end last; leaving early is harmless."""
     async with pair() as (_, client):
         task = await client.submit(clip())
         seen = [record.status async for record in task.updates()]
@@ -84,7 +84,7 @@ async def test_updates_show_each_change_and_end() -> None:
 
 
 async def test_updates_of_an_attached_task_begin_with_what_is_found() -> None:
-    """Nothing is known at first: the first record is the first answer."""
+    """An attached task has no record at first, so the first answer brings the first update."""
     async with pair() as (emu, client):
         made = await client.submit(clip())
         async with client_of(emu) as other:
@@ -95,7 +95,7 @@ async def test_updates_of_an_attached_task_begin_with_what_is_found() -> None:
 
 
 async def test_refresh_asks_now() -> None:
-    """One question, whatever the schedule says; its record is returned."""
+    """One GET is sent, whatever the schedule says, and its record returned."""
     async with pair() as (emu, client):
         task = await client.submit(clip())
         emu.finish(task.id)
@@ -106,7 +106,7 @@ async def test_refresh_asks_now() -> None:
 
 
 async def test_download_stores_files_by_id(tmp_path: Path) -> None:
-    """It waits first; one file is named by the task's id, several are numbered; the key is never sent."""
+    """Download waits first; one file is named by the task's id, several are numbered; no key is sent."""
     async with pair() as (emu, client):
         video = await client.submit(clip())
         images = await client.submit(still(n=3))
@@ -120,7 +120,7 @@ async def test_download_stores_files_by_id(tmp_path: Path) -> None:
 
 
 async def test_download_of_the_watermarked_copy(tmp_path: Path) -> None:
-    """Asked for, it is fetched under a name of its own; not asked for, there is none."""
+    """A watermarked copy that was requested is fetched under a name of its own; else there is none."""
     async with pair() as (_, client):
         marked = await client.submit(clip(watermark_info=v1.WatermarkInfo(enabled=True)))
         paths = await marked.download(tmp_path, watermarked=True)
@@ -131,7 +131,7 @@ async def test_download_of_the_watermarked_copy(tmp_path: Path) -> None:
 
 
 async def test_a_dead_address_is_renewed_by_one_query(tmp_path: Path) -> None:
-    """403 on the file: the task is asked for once more, and the new address is used."""
+    """After a 403 on the file the task is asked about once more, and the new address used."""
     async with pair() as (emu, client):
         task = await client.submit(clip())
         await task.wait()
@@ -145,7 +145,7 @@ async def test_a_dead_address_is_renewed_by_one_query(tmp_path: Path) -> None:
 
 
 async def test_results_expire_after_30_days(tmp_path: Path) -> None:
-    """Gone for good is ResultExpired, by age or because the task is not known any more."""
+    """A deleted file is ResultExpired, by its age or because the task is not known any more."""
     async with pair() as (emu, client):
         task = await client.submit(clip())
         await task.wait()
@@ -162,7 +162,7 @@ async def test_results_expire_after_30_days(tmp_path: Path) -> None:
 
 
 async def test_a_result_of_unknown_form_loses_nothing() -> None:
-    """The task is done and raw holds what came; only the typed result is an error."""
+    """The task is done and ``raw`` holds what came; only the typed result raises."""
     async with pair() as (emu, client):
         task = await client.submit(clip())
         odd = {"task_id": task.id, "task_status": "succeed", "task_result": {"videos": "none"}}
@@ -173,7 +173,7 @@ async def test_a_result_of_unknown_form_loses_nothing() -> None:
 
 
 async def test_a_handle_pickles_as_its_record() -> None:
-    """Plain data for queues and journals; a handle that was never seen has none."""
+    """A handle pickles as its record, plain data; a task that was never seen has none."""
     async with pair() as (_, client):
         task = await client.submit(clip(), external_task_id="mine")
         record = pickle.loads(pickle.dumps(task))
@@ -184,7 +184,7 @@ async def test_a_handle_pickles_as_its_record() -> None:
 
 
 async def test_reprs_say_all_and_nothing_secret() -> None:
-    """Name, id and status; a result's repr leaves out the signed part of its addresses."""
+    """The repr has endpoint, id and status; a result's leaves out the signed part of addresses."""
     async with pair() as (_, client):
         task = await client.submit(clip())
         assert repr(task) == f"<Task text_to_video {task.id} submitted>"

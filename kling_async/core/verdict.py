@@ -1,4 +1,4 @@
-"""What an answer of the API means: for a task's state, for a create, for a read. Decided here and only here.
+"""Verdicts: the meaning of an exchange with the API, for a create or a read. It is decided only here.
 
 A transport turns every exchange into one of three outcomes (`Answer`, `Garbled`, `Broken`); the two
 ``judge_*`` functions turn an outcome into a verdict, which a driver carries out with ``match``.
@@ -15,6 +15,7 @@ from kling_async.errors import (
     APIError,
     AuthenticationError,
     BadResponse,
+    Closes,
     KlingError,
     RateLimited,
     ServerError,
@@ -48,7 +49,7 @@ __all__ = [
 
 
 class Answer(NamedTuple):
-    """A whole answer in the API's form."""
+    """A whole answer of the API's form."""
 
     http_status: int
     code: int | None
@@ -58,11 +59,11 @@ class Answer(NamedTuple):
     date: float | None = None
     """The server's clock (Date header), seconds since 1970."""
     retry_after: float | None = None
-    """Seconds."""
+    """Seconds that the server asked to wait."""
 
 
 class Garbled(NamedTuple):
-    """A whole answer that is not of the API's form: HTML, cut JSON, nothing."""
+    """A whole answer that is not of the API's form: HTML, cut JSON, an empty body."""
 
     http_status: int
     reason: str
@@ -72,10 +73,10 @@ class Garbled(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """No whole answer."""
+    """An exchange that brought no whole answer."""
 
     sent: bool
-    """False: the request surely never reached the server."""
+    """Whether the request may have reached the server."""
     reason: str
 
 
@@ -89,42 +90,44 @@ class Accepted(NamedTuple):
 
 
 class Full(NamedTuple):
-    """1303: the pool has no room for it now. Nothing was made."""
+    """1303: the pool has no free slots for the create. Nothing was made."""
 
     error: APIError
 
 
 class Again(NamedTuple):
-    """Harmless to repeat, after a pause; ``after`` is what the server asked for, in seconds."""
+    """Failed in a way that is harmless to repeat after a pause."""
 
     error: KlingError
     after: float | None = None
+    """Seconds that the server asked to wait."""
     onward: bool = False
-    """Whether it brought a part of what is wanted, which the next attempt goes on from."""
+    """Whether a part came of what is wanted, from which the next attempt goes on."""
 
 
 class NewToken(NamedTuple):
-    """1003 or 1004: sign anew and send once more. ``date`` is the server's clock, if it told."""
+    """1003 or 1004: sign anew and send once more. ``date`` is the server's clock, if known."""
 
     error: APIError
     date: float | None = None
 
 
 class Lost(NamedTuple):
-    """The create may have made a task; only looking it up can tell."""
+    """The create may have made a task; only a lookup can tell."""
 
     error: KlingError
 
 
 class Refused(NamedTuple):
-    """Final. ``closes`` says whether further creates are useless too: of the pool, of the account."""
+    """Refused for good."""
 
     error: KlingError
-    closes: str = ""
+    closes: Closes = ""
+    """Whether further creates are useless too: of that pool, or of the whole account."""
 
 
 class Got(NamedTuple):
-    """A read's answer."""
+    """A read was answered with data."""
 
     data: bytes
     answer: Answer
@@ -138,28 +141,28 @@ class Missing(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """Looked up and still not known: the task may exist, so nothing is sent again."""
+    """A lost create was looked up in vain: the task may exist, so nothing is sent again."""
 
     error: KlingError
 
 
 CreateVerdict: TypeAlias = Accepted | Full | Again | NewToken | Lost | Refused
 Resolved: TypeAlias = Accepted | Full | Again | Refused | Unknown
-"""What a create comes to when no answer stays lost: what `CreateVerdict` leaves open is looked up."""
+"""The end of a create: the verdicts that `CreateVerdict` leaves open were repeated or looked up."""
 
 ReadVerdict: TypeAlias = Got | Again | NewToken | Missing | Refused
 
 
-def judge_create(  # noqa: PLR0911 - one line an outcome
+def judge_create(  # noqa: PLR0911 - one line per outcome
     outcome: ExchangeOutcome, *, endpoint: str, external_task_id: str | None, renewable: bool
 ) -> CreateVerdict:
-    """Say what became of a create.
+    """Return the verdict on a create.
 
     Args:
-        outcome: What the transport saw.
+        outcome: The outcome of the exchange.
         endpoint: Name of the catalog row.
-        external_task_id: What the create carried.
-        renewable: The token can be signed anew and has not been for this send yet.
+        external_task_id: The id that the create carried.
+        renewable: Whether the token can be signed anew and has not been for this send yet.
     """
     match outcome:
         case Broken(sent=False, reason=reason):
@@ -171,9 +174,9 @@ def judge_create(  # noqa: PLR0911 - one line an outcome
         case Answer(code=0):
             return _accepted(outcome, endpoint)
         case Answer(code=None, http_status=status) if status < 400:
-            return Lost(_bad(outcome, "the answer has no code"))
+            return Lost(_bad_response(outcome, "the answer has no code"))
         case Answer(code=code, http_status=status) if status < 400 and code not in CODES:
-            return Lost(_error(outcome, external_task_id))  # neither code nor status says "refused"
+            return Lost(_error(outcome, external_task_id))  # neither code nor status refuses it
         case Answer():
             return _judge_refused_create(outcome, external_task_id, renewable=renewable)
 
@@ -182,7 +185,7 @@ def _accepted(answer: Answer, endpoint: str) -> CreateVerdict:
     try:
         return Accepted(decode_task(endpoint, answer.data))
     except msgspec.DecodeError as error:
-        return Lost(_bad(answer, f"accepted, but the task cannot be read: {error}"))
+        return Lost(_bad_response(answer, f"accepted, but the task cannot be read: {error}"))
 
 
 def _judge_refused_create(answer: Answer, external_task_id: str | None, *, renewable: bool) -> CreateVerdict:
@@ -201,45 +204,45 @@ def _judge_garbled_create(outcome: Garbled) -> CreateVerdict:
     if status == 429:
         return Again(api_error(None, "too many requests", http_status=429), outcome.retry_after)
     if 300 <= status < 500:
-        return Refused(_bad(outcome, outcome.reason))
-    return Lost(_bad(outcome, outcome.reason))
+        return Refused(_bad_response(outcome, outcome.reason))
+    return Lost(_bad_response(outcome, outcome.reason))
 
 
 def is_ours(record: TaskRecord, *, external_task_id: str, generated: bool, first_sent: float) -> bool | None:
-    """Say whether a task found by the id of a lost create is that create's.
+    """Return whether a task that was found by the id of a lost create is that create's.
 
     Args:
-        record: What was found.
-        external_task_id: What the create carried.
-        generated: We made that id up, so nobody else can have used it.
+        record: The task that was found.
+        external_task_id: The id that the create carried.
+        generated: Whether we generated that id, so that nobody else can have used it.
         first_sent: When the create was first sent, by the server's clock, seconds since 1970.
 
     Returns:
-        True: it is. False: somebody used that id before us. None: it is another task altogether, whose own
-        id happens to be spelled like our external one.
+        True: it is ours. False: somebody used that id before us. None: it is another task altogether, whose
+        own id happens to be spelled like our external one.
     """
     if record.external_task_id not in (None, external_task_id) or record.task_id == external_task_id:
         return None
-    return generated or record.created_at / 1000 >= first_sent - _DATE_STEP
+    return generated or record.created_at / 1000 >= first_sent - _DATE_TOLERANCE
 
 
-_DATE_STEP: Final = 2.0
-"""A Date header tells whole seconds, and the create took a moment to arrive."""
+_DATE_TOLERANCE: Final = 2.0
+"""Seconds of tolerance: a Date header has whole seconds, and the create took a moment to arrive."""
 
 
 def judge_read(outcome: ExchangeOutcome, *, renewable: bool) -> ReadVerdict:
-    """Say what became of a read, which may be repeated freely."""
+    """Return the verdict on a read, which may be repeated freely."""
     match outcome:
         case Broken(sent=sent, reason=reason):
             return Again(TransportError(reason, sent=sent))
         case Garbled(http_status=status) if 300 <= status < 500 and status != 429:
-            return Refused(_bad(outcome, outcome.reason))
+            return Refused(_bad_response(outcome, outcome.reason))
         case Garbled():
-            return Again(_bad(outcome, outcome.reason), outcome.retry_after)
+            return Again(_bad_response(outcome, outcome.reason), outcome.retry_after)
         case Answer(code=0):
             return Got(outcome.data, outcome)
         case Answer(code=None, http_status=status) if status < 400:
-            return Again(_bad(outcome, "the answer has no code"))
+            return Again(_bad_response(outcome, "the answer has no code"))
         case Answer():
             return _judge_refused_read(outcome, renewable=renewable)
 
@@ -275,7 +278,7 @@ def _error(answer: Answer, external_task_id: str | None) -> APIError:
     return error
 
 
-def _bad(outcome: Answer | Garbled, reason: str) -> BadResponse:
+def _bad_response(outcome: Answer | Garbled, reason: str) -> BadResponse:
     excerpt = outcome.excerpt if isinstance(outcome, Garbled) else ""
     return BadResponse(
         reason, http_status=outcome.http_status, excerpt=excerpt, request_id=outcome.request_id

@@ -1,4 +1,4 @@
-"""What is answered at once: lists, the synchronous endpoints, and whatever else the caller names."""
+"""Calls that are answered at once: lists, the synchronous endpoints, and requests of the caller's own."""
 
 from __future__ import annotations
 
@@ -37,18 +37,20 @@ async def read(
     body: bytes | None = None,
     harmless: bool = False,
 ) -> Got:
-    """Send a request and return its answer. What could be paid twice is repeated only if surely not done.
+    """Send a request and return its answer.
+
+    A request that could cost something twice is repeated only if it was surely not carried out.
 
     Args:
-        engine: Whose.
-        method: Its verb.
-        path: Below the base URL.
-        params: Its query.
+        engine: The client's engine.
+        method: The HTTP method.
+        path: The path below the base URL.
+        params: The query.
         body: JSON.
-        harmless: It may be repeated though it is no GET.
+        harmless: Whether it may be repeated though it is no GET.
 
     Raises:
-        KlingError: It was refused, or no answer came.
+        KlingError: The request was refused, or no answer came.
     """
     engine.scope.enter()
 
@@ -58,15 +60,19 @@ async def read(
     repeatable = harmless or method == "GET"
     try:
         return await read_patiently(once, retry=engine.retry, rng=engine.rng, repeatable=repeatable)
-    except TaskNotFound as error:  # what is not there is something that the request names
-        missing = api_error(1201, error.message, request_id=error.request_id, http_status=400)
-    raise missing
+    except TaskNotFound as error:  # 1201 "not found": here it is about something that the request names
+        raise api_error(1201, error.message, request_id=error.request_id, http_status=400) from None
 
 
 async def list_page(
     engine: Engine, kind: type[TaskRequest[Any]], page: int, page_size: int
 ) -> list[TaskRecord]:
-    """Return one page of an endpoint's tasks."""
+    """Return one page of an endpoint's tasks, newest first.
+
+    Raises:
+        RequestInvalid: The page or its size is out of bounds.
+        KlingError: The list was refused, did not come, or cannot be read.
+    """
     endpoint = endpoint_of(kind)
     bounds = {"page": (page, PAGE_NUMBER_MAX), "page_size": (page_size, endpoint.page_size_max)}
     wrong = [
@@ -80,12 +86,18 @@ async def list_page(
     try:
         return decode_list(endpoint.name, got.data)
     except msgspec.DecodeError as error:
-        reason = f"the list cannot be read: {error}"
-    raise BadResponse(reason, http_status=got.answer.http_status, request_id=got.answer.request_id)
+        answer = got.answer
+        raise BadResponse(
+            f"the list cannot be read: {error}", http_status=answer.http_status, request_id=answer.request_id
+        ) from None
 
 
 async def call(engine: Engine, request: CallRequest[R]) -> R:
-    """Send a request that is answered at once; a refusal inside an accepting answer is raised too."""
+    """Send a request that is answered at once; return its typed answer.
+
+    Raises:
+        KlingError: The request was refused, also within an accepting answer, or no answer came.
+    """
     row = call_of(request)
     check(request)
     if row.method == "GET":
@@ -99,7 +111,7 @@ async def call(engine: Engine, request: CallRequest[R]) -> R:
 async def request(
     engine: Engine, method: str, path: str, *, json: Any = None, params: Mapping[str, str] | None = None
 ) -> Any:
-    """Send anything; return the answer's ``data`` as plain objects."""
+    """Send a request of the caller's own; return the ``data`` of the answer as plain objects."""
     body = None if json is None else msgspec.json.encode(json)
     got = await read(engine, method, check_path(path), params, body=body)
     return msgspec.json.decode(got.data or b"null")

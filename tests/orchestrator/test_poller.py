@@ -1,4 +1,4 @@
-"""orchestrator/poller.py: tasks are asked about while somebody waits; no failed question decides a fate."""
+"""orchestrator/poller.py: tasks are polled while somebody waits; no failed query decides a task's fate."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_thousand_waiters_a_third_of_them_leaving() -> None:
-    """Rule 14: who stays gets the result, who left harms nobody, and nothing is left running."""
+    """Rule 14: waiters that stay get the result, those that leave harm nobody, and nothing runs on."""
     before = asyncio.all_tasks()
     async with pair({"video": 20}, seconds=60, client={"limits": {"video": 20}}) as (_, client):
         tasks = [await client.submit(clip()) for _ in range(20)]
@@ -72,15 +72,15 @@ async def test_handlers_that_give_up_early_still_see_every_end() -> None:
 
 
 async def test_nobody_waits_nothing_is_asked() -> None:
-    """Rule 14: demand belongs to the waiters."""
+    """Rule 14: without a waiter there is no demand, hence no query."""
     async with pair() as (emu, client):
         await client.submit(clip())
         await asyncio.sleep(300)
         assert emu.ledger.queries == []
 
 
-async def test_questions_end_with_the_last_waiter() -> None:
-    """After everybody left no new question is asked."""
+async def test_status_queries_end_with_the_last_waiter() -> None:
+    """Rule 14: after the last waiter left no new query is sent."""
     async with pair(seconds=500) as (emu, client):
         task = await client.submit(clip())
         with pytest.raises(TimeoutError):
@@ -91,7 +91,7 @@ async def test_questions_end_with_the_last_waiter() -> None:
         assert len(emu.ledger.queries) == asked
 
 
-async def test_who_queues_is_a_demand_too() -> None:
+async def test_a_queued_submit_is_demand_too() -> None:
     """Rule 14: tasks nobody waits for are asked about while somebody queues for their slots."""
     async with pair({"video": 1, "image": 9}, client={"limits": {"video": 1, "image": 9}}) as (emu, client):
         await client.submit(clip("first"))
@@ -101,8 +101,8 @@ async def test_who_queues_is_a_demand_too() -> None:
         assert len(emu.ledger.created) == 3
 
 
-async def test_cancelling_a_waiter_cancels_no_question() -> None:
-    """Rule 14: the answer to a question under way is used, whoever asked for it."""
+async def test_cancelling_a_waiter_cancels_no_query() -> None:
+    """Rule 14: the answer to a query under way is used, whoever it was for."""
     async with pair(seconds=3) as (emu, client):
         emu.fault("query", kind="slow", seconds=2)
         task = await client.submit(clip())
@@ -139,8 +139,8 @@ async def test_cancelling_a_waiter_cancels_no_question() -> None:
     ],
     ids=lambda f: "-".join(str(v) for v in f.values())[:30],
 )
-async def test_no_failed_question_decides_a_fate(fault: dict[str, Any]) -> None:
-    """Rule 11: whatever happens to two questions in a row, the wait goes on and gives the result."""
+async def test_no_failed_query_decides_a_fate(fault: dict[str, Any]) -> None:
+    """Rule 11: whatever happens to two queries in a row, the wait goes on and gives the result."""
     async with pair() as (emu, client):
         emu.fault("query", times=2, **fault)
         assert (await client.run(clip())).videos
@@ -173,7 +173,7 @@ async def test_a_refused_key_is_raised_and_the_task_can_be_waited_for_again() ->
 async def test_a_gateway_that_answers_json_of_its_own_decides_no_fate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Rule 11: a 404 without a code of the API's is a gateway's, be it HTML or JSON; thrice is believed."""
+    """Rule 11: a 404 without a code of the API's is a gateway's; the third in a row is believed."""
     async with pair() as (emu, client):
         task = await client.submit(clip())
         stray = Answer(404, None, "no Route matched", "", b"null")
@@ -194,7 +194,7 @@ async def test_a_gateway_that_answers_json_of_its_own_decides_no_fate(
 
 
 async def test_a_broken_gateway_is_raised_when_it_lasts() -> None:
-    """Three HTML pages of status 404 in a row are believed: the wait ends with what came."""
+    """Three HTML pages of status 404 in a row are believed: the wait raises the last."""
     async with pair() as (emu, client):
         task = await client.submit(clip())
         emu.fault("query", kind="html", status=404, times=3)
@@ -259,7 +259,7 @@ async def test_a_moderated_task_fails_with_its_record() -> None:
 
 
 async def test_an_attached_task_is_asked_at_once_and_holds_its_slots() -> None:
-    """Rules 1 and 13: found running, it counts, with its age; ended, it does not."""
+    """Rules 1 and 13: an attached task holds slots from when it is seen running until it has ended."""
     async with pair({"image": 9}, seconds=100) as (emu, client):
         made = await client.submit(still(n=3))
         async with client_of(emu) as other:
@@ -274,7 +274,7 @@ async def test_an_attached_task_is_asked_at_once_and_holds_its_slots() -> None:
 
 
 async def test_attach_by_external_id_and_twice() -> None:
-    """Both ids lead to the same task, and it holds its slot once."""
+    """Handles by either id are one task, which holds its slot once."""
     async with pair(seconds=100) as (_, client):
         made = await client.submit(clip(), external_task_id="mine")
         by_name = client.attach(v1.TextToVideo, external_task_id="mine")
@@ -286,7 +286,7 @@ async def test_attach_by_external_id_and_twice() -> None:
 
 
 async def test_handles_by_either_id_made_before_anything_was_seen_are_one_task() -> None:
-    """Two by the same id are one; by the other id it is a twin: slots held once, told about once."""
+    """Handles by one id share a tracked task; across ids, slots and events still come once."""
     async with pair(seconds=100) as (emu, client):
         made = await client.submit(clip(), external_task_id="mine")
         heard = Recorder()
@@ -303,8 +303,8 @@ async def test_handles_by_either_id_made_before_anything_was_seen_are_one_task()
         assert client.attach(v1.TextToVideo, external_task_id="mine")._tracked is made._tracked
 
 
-async def test_a_refreshed_task_that_runs_is_looked_after() -> None:
-    """It holds a slot from then on, so somebody who queues for that slot gets it when the task ends."""
+async def test_a_refreshed_task_that_runs_is_polled() -> None:
+    """The task holds a slot from then on, so a submit that queues for it goes on when the task ends."""
     async with pair({"video": 1}, seconds=100) as (emu, client):
         made = await client.submit(clip())
         async with client_of(emu, limits={"video": 1}) as other:
@@ -322,7 +322,7 @@ async def test_attach_to_nothing() -> None:
 
 
 async def test_requests_per_second_binds_and_rounds_keep_their_distance() -> None:
-    """Rule 13: never more questions in a second than allowed, whatever waits."""
+    """Rule 13: no second sees more queries than allowed, however many tasks wait."""
     polling = Polling(min_interval=1, requests_per_second=3)
     async with pair({"video": 20}, seconds=40, client={"limits": {"video": 20}, "polling": polling}) as (
         emu,
@@ -334,7 +334,7 @@ async def test_requests_per_second_binds_and_rounds_keep_their_distance() -> Non
 
 
 async def test_closing_ends_all_waits() -> None:
-    """Rule 14: waiters get ClientClosed and nothing runs on."""
+    """Rule 14: closing the client raises ClientClosed to waiters, and nothing runs on."""
     async with pair(seconds=500) as (_, client):
         task = await client.submit(clip())
         wait = asyncio.create_task(task.wait())
@@ -346,8 +346,8 @@ async def test_closing_ends_all_waits() -> None:
             await task.wait()
 
 
-async def test_a_question_that_breaks_fails_its_waiters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rule 14: a bug of ours is an error for those who wait, not silence."""
+async def test_a_query_that_breaks_fails_its_waiters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 14: a bug of ours is raised to the waiters; they do not wait for ever."""
     async with pair() as (_, client):
         task = await client.submit(clip())
 
@@ -362,7 +362,7 @@ async def test_a_question_that_breaks_fails_its_waiters(monkeypatch: pytest.Monk
 
 
 async def test_a_round_that_breaks_fails_its_waiters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rule 14: so is a bug in the schedule."""
+    """Rule 14: a bug in the schedule is raised to the waiters, too."""
     async with pair() as (_, client):
         task = await client.submit(clip())
 
@@ -379,7 +379,7 @@ async def test_a_round_that_breaks_fails_its_waiters(monkeypatch: pytest.MonkeyP
 
 
 async def test_events_tell_a_tasks_life() -> None:
-    """One hook sees it queued, admitted, created, asked about, changed and ended, with its ids."""
+    """A listener sees a task queued, admitted, created, asked about, changed and ended, with its ids."""
     events = Recorder()
     async with pair(client={"on_event": events}) as (_, client):
         task = await client.submit(clip())
@@ -397,7 +397,7 @@ async def test_events_tell_a_tasks_life() -> None:
 
 
 async def test_a_slot_held_too_long_stops_counting() -> None:
-    """Rule 1: after max_task_life the slot is free, with an event; the task can still be waited for."""
+    """Rule 1: after max_task_life the slot is free, with an event; waiting for the task still works."""
     events = Recorder()
     async with pair(seconds=300, client={"on_event": events, "max_task_life": 100}) as (_, client):
         task = await client.submit(clip())
@@ -409,7 +409,7 @@ async def test_a_slot_held_too_long_stops_counting() -> None:
 
 
 async def test_the_answer_may_leave_out_the_external_id() -> None:
-    """Some answers lack task_info: what the create carried is kept."""
+    """Some answers lack task_info: the external id of the create is kept."""
     async with pair() as (emu, client):
         task = await client.submit(clip(), external_task_id="kept")
         _drop_task_info(emu)

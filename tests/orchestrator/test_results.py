@@ -1,4 +1,4 @@
-"""Typed results out of the vendor's answers: nothing paid is lost for a field that is odd."""
+"""orchestrator/results.py: no paid result is lost for an odd field in the vendor's answer."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def test_a_finished_task_gives_its_typed_result(name: str) -> None:
         (b'"odd"', None),
     ],
 )
-def test_the_video_another_was_made_of_stands_beside_the_result(info: bytes, parent: v1.Video | None) -> None:
-    """It is read from ``task_info``; where that is odd or missing, the paid video is still given."""
+def test_the_parent_video_is_read_from_task_info(info: bytes, parent: v1.Video | None) -> None:
+    """Where ``task_info`` is odd or missing, the paid video is still given."""
     result = b'{"videos":[{"id":"1"}]}'
     data = b'{"task_id":"1","task_info":' + info + b',"task_result":' + result + b"}"
     made = TaskRecord(
@@ -57,17 +57,17 @@ def test_the_video_another_was_made_of_stands_beside_the_result(info: bytes, par
 
 @pytest.mark.parametrize("data", [b"null", b"", b"{}"])
 def test_a_success_without_a_result_is_an_empty_result(data: bytes) -> None:
-    """What the vendor left out is left empty: never an error about a task that is paid."""
+    """Fields that the vendor left out are empty; a paid task never raises for that."""
     assert result_of(ROWS["text_to_video"], record(data)) == v1.Videos()
 
 
 def test_a_result_of_an_unknown_endpoint_is_its_raw_object() -> None:
-    """A raw task's result is what came."""
+    """The result of a raw task is the vendor's object."""
     row = endpoint_of(RawTask(path="/v1/x", body={}))
     assert result_of(row, record(b'{"files":[1]}')) == RawResult(raw={"files": [1]})
 
 
-def test_what_is_empty_counts_as_not_told() -> None:
+def test_empty_values_count_as_missing() -> None:
     """An object, a number or an array that came as an empty text or null is left at its default."""
     data = b'{"elements":[{"element_id":"","element_video_list":"","tag_list":null,"element_name":"Ann"}]}'
     (element,) = decode_result(v1.Elements, data).elements
@@ -86,7 +86,7 @@ def test_raw_is_the_vendor_s_object_whatever_it_holds() -> None:
     "data", [b"", b"[]", b'{"videos":', b'{"videos":[{"id":5}]}', b'{"videos":"https://a.example/?SECRET"}']
 )
 def test_a_result_of_another_form_is_a_bad_response(data: bytes) -> None:
-    """It says where the form differs, not what stood there, and hides the decoder's error."""
+    """The error says where the form differs, shows no value, and hides the decoder's error."""
     with pytest.raises(BadResponse, match="the result cannot be read") as caught:
         decode_result(v1.Videos, data)
     assert caught.value.__cause__ is None

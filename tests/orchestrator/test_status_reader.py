@@ -1,4 +1,4 @@
-"""orchestrator/status_reader.py: status queries in three forms, with tolerance for odd answers."""
+"""orchestrator/status_reader.py: status queries in three forms; malformed answers lose no task."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WIDE = {"video": 20, "image": 20}
 
 
 async def run_all(emu: Emulator, client: Client, videos: int = 10, images: int = 5) -> Counter[str]:
-    """Run some tasks; return how often each form was asked."""
+    """Run some tasks; return how many queries of each form were sent."""
     requests: list[Any] = [*(clip(str(i)) for i in range(videos)), *(still(str(i)) for i in range(images))]
     results = await asyncio.gather(*(client.run(request) for request in requests))
     assert all(result.files() for result in results)
@@ -34,7 +34,7 @@ def with_pair(emu: Emulator) -> Client:
 
 
 async def test_an_api_key_asks_by_ids() -> None:
-    """Rule 12: up to 20 ids of any product in one question; no list is needed."""
+    """Rule 12: one query takes up to 20 ids of any product; no list is needed."""
     async with pair(WIDE, client={"limits": WIDE}) as (emu, client):
         forms = await run_all(emu, client)
         assert forms["tasks"] and not forms["list"]
@@ -42,7 +42,7 @@ async def test_an_api_key_asks_by_ids() -> None:
 
 
 async def test_a_key_pair_asks_by_lists() -> None:
-    """Rule 12: /tasks refuses a JWT, so it is not even tried: one list a product, sized to what runs."""
+    """Rule 12: /tasks refuses a JWT and is not tried; each product has its list, sized to what runs."""
     async with Emulator(slots=WIDE) as emu, with_pair(emu) as client:
         emu.set_duration(60)
         forms = await run_all(emu, client)
@@ -51,7 +51,7 @@ async def test_a_key_pair_asks_by_lists() -> None:
 
 
 async def test_one_task_is_asked_alone() -> None:
-    """Rule 12: the documented question where there is nothing to bundle."""
+    """Rule 12: a GET of the task, where there is nothing to bundle."""
     async with pair() as (emu, client):
         assert set(await run_all(emu, client, 1, 0)) == {"query"}
 
@@ -69,7 +69,7 @@ async def test_one_task_is_asked_alone() -> None:
 )
 @pytest.mark.parametrize("form", ["tasks", "list"])
 async def test_a_form_that_does_not_work_is_given_up(form: str, fault: dict[str, Any]) -> None:
-    """Rule 12: learned per account; the next cheaper form takes over and no task is lost."""
+    """Rule 12: this is learned per account; the next form takes over and no task is lost."""
     async with Emulator(slots=WIDE) as emu:
         emu.set_duration(60)
         emu.fault("tasks" if form == "tasks" else "list", times=None, **fault)
@@ -83,8 +83,8 @@ async def test_a_form_that_does_not_work_is_given_up(form: str, fault: dict[str,
 
 
 @pytest.mark.parametrize("fault", [{"code": 5001}, {"kind": "html"}, {"kind": "lost_after"}, {"code": 1302}])
-async def test_a_form_that_fails_for_once_is_kept(fault: dict[str, Any]) -> None:
-    """A hiccup is no refusal."""
+async def test_a_form_that_fails_now_and_then_is_kept(fault: dict[str, Any]) -> None:
+    """A transient failure is no refusal."""
     async with pair(WIDE, client={"limits": WIDE}) as (emu, client):
         emu.fault("tasks", times=2, **fault)
         forms = await run_all(emu, client)
@@ -94,7 +94,7 @@ async def test_a_form_that_fails_for_once_is_kept(fault: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     "value", [[], [{"id": "1", "status": "succeeded"}, {"status": 5}, 7]], ids=["empty", "others"]
 )
-async def test_what_an_answer_does_not_contain_is_asked_singly(value: list[object]) -> None:
+async def test_tasks_that_an_answer_leaves_out_are_asked_singly(value: list[object]) -> None:
     """Rule 12: partial answers lose no task."""
     async with pair(WIDE, client={"limits": WIDE}) as (emu, client):
         emu.fault("tasks", kind="wrong_types", value=value, times=2)
@@ -102,8 +102,8 @@ async def test_what_an_answer_does_not_contain_is_asked_singly(value: list[objec
         assert forms["query"]
 
 
-async def test_a_wrong_key_still_reaches_who_waits() -> None:
-    """A form refused for the key's sake leads to the single question, whose refusal is raised."""
+async def test_a_wrong_key_still_reaches_the_waiters() -> None:
+    """A form refused because of the key leads to single GETs, whose refusal is raised."""
     async with pair(WIDE, seconds=300, client={"limits": WIDE}) as (emu, client):
         tasks = [await client.submit(clip()) for _ in range(4)]
         emu.fault("any", code=1002, times=None)
@@ -112,7 +112,7 @@ async def test_a_wrong_key_still_reaches_who_waits() -> None:
 
 
 async def test_failed_tasks_and_units_come_by_ids_too() -> None:
-    """A record read from /tasks is as good: reason, units, typed result, watermarks."""
+    """A record read from /tasks has all that a GET gives: reason, units, typed result, watermarks."""
     async with pair(WIDE, client={"limits": WIDE}) as (emu, client):
         marked = v1.WatermarkInfo(enabled=True)
         tasks = [await client.submit(still(n=3, watermark_info=marked)) for _ in range(3)]
@@ -127,7 +127,7 @@ async def test_failed_tasks_and_units_come_by_ids_too() -> None:
 
 
 async def test_nudge_asks_at_once() -> None:
-    """Rule 15: what a callback will call; for a task nobody looks after it is nothing."""
+    """Rule 15: a nudge, as for a callback, asks at once; of a task that is not polled it does nothing."""
     async with pair(seconds=3) as (emu, client):
         task = await client.submit(clip(), external_task_id="mine")
         wait = asyncio.create_task(task.wait())
@@ -139,12 +139,12 @@ async def test_nudge_asks_at_once() -> None:
 
 
 async def test_eta_is_learned() -> None:
-    """None while nothing is known of that kind; then about when its like have ended."""
+    """The eta is None while no duration of that kind is known; then it is the usual end."""
     async with pair(WIDE, client={"limits": WIDE}) as (_, client):
         first = await client.submit(clip())
         assert first.eta is None
         await first.wait()
-        assert first.eta is None  # it is over
+        assert first.eta is None  # it has ended
         second = await client.submit(clip())
         eta, made = second.eta, second.created_at
         assert eta is not None and made is not None
@@ -155,7 +155,7 @@ async def test_eta_is_learned() -> None:
 async def test_a_late_task_is_warned_about_once(
     timeout: float | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Older than 99 in 100 of its kind, once enough of them are known, and only to who set no deadline."""
+    """Once its kind is known, a task older than 99 in 100 is logged, if a waiter has no deadline."""
     async with pair(WIDE, client={"limits": WIDE}) as (emu, client):
         await asyncio.gather(*(client.run(clip()) for _ in range(12)))
         emu.set_duration(1500)
@@ -167,8 +167,8 @@ async def test_a_late_task_is_warned_about_once(
             assert (warned[0].levelname, vars(warned[0])["task_id"]) == ("WARNING", task.id)
 
 
-async def test_who_runs_with_a_deadline_is_not_warned(caplog: pytest.LogCaptureFixture) -> None:
-    """The timeout of ``run()``, or of a scope of the caller's around ``wait()``, is a deadline too."""
+async def test_a_waiter_with_a_deadline_is_not_warned(caplog: pytest.LogCaptureFixture) -> None:
+    """The timeout of ``run()``, or a cancel scope of the caller's around ``wait()``, is a deadline too."""
     async with pair(WIDE, client={"limits": WIDE}) as (emu, client):
         await asyncio.gather(*(client.run(clip()) for _ in range(12)))
         emu.set_duration(1500)
