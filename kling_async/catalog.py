@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from kling_async import v1
+from kling_async.records import VOICES_PAGE_SIZE_MAX
 from kling_async.wire.endpoints import Call, Endpoint, RawTask, check_path
 from kling_async.wire.requests import CallRequest, RawResult, TaskRequest
 
@@ -246,7 +247,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         _one,
         median=9.0,
         sure=False,
-        page_size_max=1000,
+        page_size_max=VOICES_PAGE_SIZE_MAX,
     ),
     Endpoint(
         "text_to_audio", v1.TextToAudio, v1.Audios, "/v1/audio/text-to-audio", "video", _one, sure=False

@@ -14,14 +14,24 @@ import msgspec
 
 from kling_async.redaction import keepable
 
-__all__ = ["PAGE_NUMBER_MAX", "PAGE_SIZE_MAX", "Envelope", "ListPage", "TaskRecord", "decode"]
+__all__ = [
+    "PAGE_NUMBER_MAX",
+    "PAGE_SIZE_MAX",
+    "VOICES_PAGE_SIZE_MAX",
+    "Envelope",
+    "ListPage",
+    "TaskRecord",
+    "decode",
+]
 
 T = TypeVar("T")
 
 PAGE_NUMBER_MAX: Final = 1000
 """Number of the last page of a list that the vendor serves."""
 PAGE_SIZE_MAX: Final = 500
-"""Most tasks on one page of a list."""
+"""Most entries on one page of a list."""
+VOICES_PAGE_SIZE_MAX: Final = 1000
+"""Most entries on one page of voices, whose lists alone have longer pages."""
 
 
 class Envelope(msgspec.Struct, frozen=True):

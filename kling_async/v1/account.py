@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from kling_async.errors import Problem
+from kling_async.records import PAGE_SIZE_MAX
 from kling_async.v1.rules import is_set
 from kling_async.wire.checks import Doubt, Rule
 from kling_async.wire.requests import CallRequest, Part, Result
@@ -203,7 +204,7 @@ class BillingFilter(Part, frozen=True, kw_only=True):
 
 
 _TIME: Final = Meta(ge=0, extra={"unit": "ms"})
-_LIMIT: Final = Meta(ge=1, le=500, extra={"default": 500})
+_LIMIT: Final = Meta(ge=1, le=PAGE_SIZE_MAX, extra={"default": PAGE_SIZE_MAX})
 
 
 class AccountBillingPackage(CallRequest[PackageDeductionPage], frozen=True, kw_only=True, omit_defaults=True):

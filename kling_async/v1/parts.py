@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
+from kling_async.records import PAGE_NUMBER_MAX, PAGE_SIZE_MAX
 from kling_async.redaction import Discreet
 from kling_async.wire.media import Media
 from kling_async.wire.media_formats import IMAGE
@@ -226,8 +227,8 @@ class Images(Result, frozen=True, kw_only=True):
 
 PAGED: Final = {"page": "pageNum", "page_size": "pageSize"}
 """Names on the wire of the paging fields of a list call."""
-PAGE_NUMBER: Final = Meta(ge=1, le=1000, extra={"default": 1})
-PAGE_SIZE: Final = Meta(ge=1, le=500, extra={"default": 30})
+PAGE_NUMBER: Final = Meta(ge=1, le=PAGE_NUMBER_MAX, extra={"default": 1})
+PAGE_SIZE: Final = Meta(ge=1, le=PAGE_SIZE_MAX, extra={"default": 30})
 
 
 class Deleted(Result, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from kling_async.errors import Problem
+from kling_async.records import VOICES_PAGE_SIZE_MAX
 from kling_async.redaction import Discreet
 from kling_async.v1.parts import PAGE_NUMBER, PAGED, Deleted
 from kling_async.v1.rules import is_set
@@ -122,7 +123,7 @@ class PresetVoices(CallRequest[VoicePage], frozen=True, kw_only=True, omit_defau
     """
 
     page: Annotated[int, PAGE_NUMBER] | None = None
-    page_size: Annotated[int, Meta(ge=1, le=1000, extra={"default": 30})] | None = None
+    page_size: Annotated[int, Meta(ge=1, le=VOICES_PAGE_SIZE_MAX, extra={"default": 30})] | None = None
     extra: dict[str, Any] = {}
 
 
