@@ -15,8 +15,8 @@ from kling_async.runtime.loop import is_pending
 if TYPE_CHECKING:
     import asyncio
 
-    from kling_async.core.queue import Ticket
     from kling_async.core.lifecycle import Moves
+    from kling_async.core.queue import Ticket
     from kling_async.errors import KlingError
     from kling_async.records import TaskRecord
     from kling_async.wire.endpoints import Endpoint

@@ -55,7 +55,8 @@ def test_a_result_without_files_has_none() -> None:
 
 def test_a_kind_of_result_that_names_files_says_so() -> None:
     """``has_files`` follows from ``files()``, at any depth, so that it cannot be forgotten."""
-    kinds: set[Any] = {row.result for row in (*catalog.TASKS, *catalog.CALLS)}
+    rows: tuple[Any, ...] = (*catalog.TASKS, *catalog.CALLS)
+    kinds = {row.result for row in rows}
     named = {kind for kind in kinds if kind.has_files}
     assert named == {kind for kind in kinds if kind.files is not Result.files}
     assert {v1.Videos, v1.Images, v1.DerivedVideos, v1.SoundedVideos} <= named
