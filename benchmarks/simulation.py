@@ -88,7 +88,78 @@ class _Task:
     def __init__(self, job: Job, ticket: Ticket | None, end: float) -> None:
         self.job = job
         self.ticket = ticket
+        """The slots it holds; None for a task of somebody else."""
         self.end = end
+
+
+class _Events:
+    """The events to come, and the time of the last one played."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._count = 0
+
+    def at(self, time: float, act: Callable[..., None], *arguments: Any) -> None:
+        """Call a function at that time."""
+        self._count += 1
+        heapq.heappush(self._heap, (time, self._count, act, arguments))
+
+    def play(self) -> None:
+        """Play the next event."""
+        self.now, _, act, arguments = heapq.heappop(self._heap)
+        act(*arguments)
+
+
+class _Server:
+    """The account as it truly is: its slots, its tasks, and somebody else who uses it."""
+
+    def __init__(self, events: _Events, slots: int) -> None:
+        self._events = events
+        self._slots = slots
+        self._used = 0
+        self._foreign_running = 0
+        self._lists: dict[str, list[_Task]] = {}
+        self.bytes = 0
+        """Bytes of all answers."""
+
+    def create(self, job: Job, ticket: Ticket) -> _Task | None:
+        """Start a task; None: all slots are taken."""
+        if self._used + job.weight > self._slots:
+            return None
+        return self._begin(job, ticket)
+
+    def _begin(self, job: Job, ticket: Ticket | None) -> _Task:
+        task = _Task(job, ticket, self._events.now + job.duration)
+        self._used += job.weight
+        self._lists.setdefault(job.path, []).append(task)
+        self._events.at(task.end, self._end, task)
+        return task
+
+    def _end(self, task: _Task) -> None:
+        self._used -= task.job.weight
+        if task.ticket is None:
+            self._foreign_running -= 1
+
+    def read(self, query: StatusQuery) -> set[_Task]:
+        """Answer a status query: return the tasks asked about that the answer contains."""
+        if query.form == "list":
+            page = self._lists[query.path][-query.size :]
+            asked = set(query.keys)
+            self.bytes += HEAD * query.requests + RECORD * len(page)
+            return {task for task in page if task in asked}
+        shown = {task for task in query.keys if isinstance(task, _Task)}
+        self.bytes += HEAD + RECORD * len(shown)
+        return shown
+
+    def visit(self, jobs: Sequence[Job], share: float, rng: random.Random) -> None:
+        """Let somebody else use a share of the slots for ten minutes out of twenty."""
+        if self._events.now % 1200 < 600:
+            wanted = round(share * self._slots)
+            while self._foreign_running < wanted and self._used < self._slots:
+                self._foreign_running += 1
+                self._begin(rng.choice(jobs), None)
+        self._events.at(self._events.now + 5, self.visit, jobs, share, rng)
 
 
 class Simulation:
@@ -97,138 +168,104 @@ class Simulation:
     def __init__(
         self, jobs: Sequence[Job], slots: int, policy: Policy, *, foreign: float = 0.0, seed: int = 0
     ) -> None:
-        self.jobs = jobs
-        self.slots = slots
-        self.policy = policy
-        self.pool = Pool("video", slots, source="caller")
-        self.rng = random.Random(seed)
-        self.foreign = foreign
-        self.foreign_running = 0
-        self.now = 0.0
-        self.used = 0
-        self.reads = self.creates = self.bytes = 0
-        self.lags: list[float] = []
-        self.weighted = 0.0
+        self._jobs = jobs
+        self._slots = slots
+        self._policy = policy
+        self._foreign = foreign
+        self._rng = random.Random(seed)
+        self._events = _Events()
+        self._server = _Server(self._events, slots)
+        self._pool = Pool("video", slots, source="caller")
         self._queued: dict[Ticket, Job] = {}
-        self._lists: dict[str, list[_Task]] = {}
-        self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._count = 0
         self._wake = math.inf
+        self.reads = self.creates = 0
+        self.ends: list[tuple[float, int]] = []
+        """Lag and weight of each task, in the order in which their ends were seen."""
 
     def run(self) -> Result:
         """Run until every end was seen; return what was measured."""
-        for job in self.jobs:
+        for job in self._jobs:
             ticket = Ticket(job.weight)
             self._queued[ticket] = job
-            self.pool.enter(ticket, 0.0)
-        if self.foreign:
-            self._visit()
-        self._pump()
-        while len(self.lags) < len(self.jobs):
-            self.now, _, act, arguments = heapq.heappop(self._events)
-            act(*arguments)
-        tasks = len(self.jobs)
+            self._pool.enter(ticket, 0.0)
+        if self._foreign:
+            self._server.visit(self._jobs, self._foreign, self._rng)
+        self._act()
+        tasks = len(self._jobs)
+        while len(self.ends) < tasks:
+            self._events.play()
+        weighted = sum(weight * lag for lag, weight in self.ends)
+        makespan = math.nan if self._foreign else self._events.now / ideal_makespan(self._jobs, self._slots)
         return Result(
-            cost=(self.weighted + COST * self.reads) / tasks,
-            stretch=self.now / ideal_makespan(self.jobs, self.slots) if not self.foreign else math.nan,
+            cost=(weighted + COST * self.reads) / tasks,
+            stretch=makespan,
             requests=(self.reads + self.creates) / tasks,
-            bytes=self.bytes / tasks,
-            lag95=sorted(self.lags)[int(0.95 * tasks)],
+            bytes=self._server.bytes / tasks,
+            lag95=sorted(lag for lag, _ in self.ends)[int(0.95 * tasks)],
         )
 
-    def _at(self, time: float, act: Callable[..., None], *arguments: Any) -> None:
-        self._count += 1
-        heapq.heappush(self._events, (time, self._count, act, arguments))
-
-    # -- the client
-
-    def _pump(self) -> None:
-        half = ROUND_TRIP / 2
-        for ticket in self.pool.admit(self.now):
+    def _act(self) -> None:
+        """Send all creates and queries that are due; wake up when more may be."""
+        now = self._events.now
+        arrival = now + ROUND_TRIP / 2
+        for ticket in self._pool.admit(now):
             self.creates += 1
-            self._at(self.now + half, self._create, ticket)
-        for query in self.policy.ask(self.now):
+            self._events.at(arrival, self._create, ticket)
+        for query in self._policy.ask(now):
             self.reads += query.requests
-            self._at(self.now + half, self._read, query)
-        wake = min(self.policy.next_time(), self.pool.next_time())
+            self._events.at(arrival, self._read, query)
+        wake = min(self._policy.next_time(), self._pool.next_time())
         if wake < self._wake:
             self._wake = wake
-            self._at(wake, self._woken, wake)
+            self._events.at(wake, self._woken, wake)
 
     def _woken(self, wake: float) -> None:
         if wake == self._wake:
             self._wake = math.inf
-            self._pump()
+            self._act()
 
-    def _created(self, task: _Task) -> None:
-        job = task.job
-        assert task.ticket is not None
-        self.pool.accepted(task.ticket, self.now)
-        self.policy.add(
+    def _create(self, ticket: Ticket) -> None:
+        """A create arrives at the server; its answer takes half a round trip, too."""
+        task = self._server.create(self._queued[ticket], ticket)
+        answer = self._events.now + ROUND_TRIP / 2
+        if task is None:
+            self._events.at(answer, self._refused, ticket)
+        else:
+            self._events.at(answer, self._created, task, ticket)
+
+    def _refused(self, ticket: Ticket) -> None:
+        self._pool.refused(ticket, self._events.now, self._rng.random())
+        self._act()
+
+    def _created(self, task: _Task, ticket: Ticket) -> None:
+        job, now = task.job, self._events.now
+        self._pool.accepted(ticket, now)
+        self._policy.add(
             task,
             pool="video",
             path=job.path,
             kind=job.kind,
             median=job.median,
             weight=job.weight,
-            now=self.now,
+            now=now,
         )
-        self._pump()
-
-    def _refused(self, ticket: Ticket) -> None:
-        self.pool.refused(ticket, self.now, self.rng.random())
-        self._pump()
-
-    def _heard(self, query: StatusQuery, running: set[_Task], ended: set[_Task]) -> None:
-        self.policy.answered(query, running, ended, self.now)
-        for task in ended:
-            if task.ticket is not None and task.ticket.phase is Phase.HELD:
-                self.lags.append(self.now - task.end)
-                self.weighted += task.job.weight * self.lags[-1]
-                self.pool.release(task.ticket, self.now)
-        self._pump()
-
-    # -- the server
-
-    def _create(self, ticket: Ticket) -> None:
-        half = ROUND_TRIP / 2
-        if self.used + ticket.weight > self.slots:
-            self._at(self.now + half, self._refused, ticket)
-            return
-        self._at(self.now + half, self._created, self._begin(self._queued[ticket], ticket))
-
-    def _begin(self, job: Job, ticket: Ticket | None) -> _Task:
-        task = _Task(job, ticket, self.now + job.duration)
-        self.used += job.weight
-        self._lists.setdefault(job.path, []).append(task)
-        self._at(task.end, self._end, task)
-        return task
-
-    def _end(self, task: _Task) -> None:
-        self.used -= task.job.weight
-        if task.ticket is None:
-            self.foreign_running -= 1
+        self._act()
 
     def _read(self, query: StatusQuery) -> None:
-        if query.form == "list":
-            page = self._lists[query.path][-query.size :]
-            asked = set(query.keys)
-            shown = {task for task in page if task in asked}
-            self.bytes += HEAD * query.requests + RECORD * len(page)
-        else:
-            shown = {task for task in query.keys if isinstance(task, _Task)}
-            self.bytes += HEAD + RECORD * len(shown)
-        ended = {task for task in shown if task.end <= self.now}
-        self._at(self.now + ROUND_TRIP / 2, self._heard, query, shown - ended, ended)
+        """A query arrives at the server; its answer takes half a round trip, too."""
+        now = self._events.now
+        shown = self._server.read(query)
+        ended = {task for task in shown if task.end <= now}
+        self._events.at(now + ROUND_TRIP / 2, self._answered, query, shown - ended, ended)
 
-    def _visit(self) -> None:
-        """Let somebody else use the account for ten minutes out of twenty."""
-        if self.now % 1200 < 600:
-            wanted = round(self.foreign * self.slots)
-            while self.foreign_running < wanted and self.used < self.slots:
-                self.foreign_running += 1
-                self._begin(self.rng.choice(self.jobs), None)
-        self._at(self.now + 5, self._visit)
+    def _answered(self, query: StatusQuery, running: set[_Task], ended: set[_Task]) -> None:
+        now = self._events.now
+        self._policy.answered(query, running, ended, now)
+        for task in ended:
+            if task.ticket is not None and task.ticket.phase is Phase.HELD:
+                self.ends.append((now - task.end, task.job.weight))
+                self._pool.release(task.ticket, now)
+        self._act()
 
 
 def ideal_makespan(jobs: Sequence[Job], slots: int) -> float:

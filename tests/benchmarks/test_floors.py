@@ -89,5 +89,5 @@ def test_foreign_load_refuses_and_everything_ends_nevertheless() -> None:
     jobs = saturated.plain(random.Random(0), tasks=100)
     simulation = Simulation(jobs, 5, ours(0), foreign=0.3)
     simulation.run()
-    assert len(simulation.lags) == 100
+    assert len(simulation.ends) == 100
     assert simulation.creates > 100
