@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kling_async.core.verdict import ReadVerdict
     from kling_async.events import Hooks
     from kling_async.options import Retry, Timeouts
+    from kling_async.orchestrator.limiter import ContentionListener
     from kling_async.orchestrator.registry import TaskRegistry
     from kling_async.orchestrator.status_reader import StatusAnswer, StatusReader
     from kling_async.orchestrator.tracked import TaskKey
@@ -48,18 +49,11 @@ _LATE: Final = 0.99
 """Share of the tasks of a kind that have ended by the time at which one counts as late."""
 
 
-class ContentionListener(Protocol):
-    """Is told whether submits queue for a pool."""
-
-    def on_contention(self, pool: str, contended: bool) -> None:
-        """Note that submits began to queue for a pool, or that none does any more."""
-
-
 class Contention(Protocol):
-    """Tells whether submits queue for a pool; a `Limiter` does."""
+    """Tells whether submits queue for the slots of a pool; a `Limiter` does."""
 
-    def subscribe(self, listener: ContentionListener) -> None:
-        """Tell this listener at once and whenever it changes."""
+    def subscribe(self, listener: ContentionListener, /) -> None:
+        """Tell this listener whenever it changes, beginning with the pools contended now."""
 
 
 class Poller:
@@ -368,7 +362,7 @@ class Poller:
         self.registry.retire(task)
 
     def on_contention(self, pool: str, contended: bool) -> None:
-        """Take whether anybody queues for a pool; ask at once if that is new."""
+        """Note whether submits queue for the slots of a pool; ask at once if that is new."""
         if self._schedule.set_contention(pool, contended):
             self._ask_due(self._scope.time())
 
