@@ -205,17 +205,14 @@ class ServerError(APIError):
 
 
 class TransportError(KlingError):
-    """The connection failed before a whole answer came.
-
-    Attributes:
-        sent: Whether the request may have reached the vendor; False: surely not.
-    """
+    """The connection failed before a whole answer came."""
 
     external_task_id: str | None = None
     """The id that our create carried, if this ended a create."""
 
     def __init__(self, message: str, *, sent: bool, **facts: Any) -> None:
         self.sent = sent
+        """Whether the request may have reached the vendor; False: surely not."""
         super().__init__(message, **facts)
 
 
@@ -240,7 +237,7 @@ class BadResponse(KlingError):
 class AmbiguousCreate(KlingError):
     """A create's answer was lost, and no lookup could tell its fate: the task may exist and be billed.
 
-    Its slots stay held, and it is looked up again later; once found, it is in ``client.tasks()``. Until then
+    Its slots stay held, and it is looked up again later: found, it is in ``client.tasks()``; until then
     ``client.unresolved()`` lists it, and ``client.abandon(external_task_id)`` gives it up.
     """
 
@@ -379,8 +376,6 @@ CODES: Final[dict[int, Code]] = {
 }
 """The codes on the vendor's page as of 2026-09."""
 
-_UNKNOWN = Code(RequestRejected)
-
 
 def code_row(code: int | None, http_status: int) -> Code:
     """Return the row of a code; an unknown or missing one is judged by its HTTP status."""
@@ -392,7 +387,7 @@ def code_row(code: int | None, http_status: int) -> Code:
         return CODES[5000]
     if http_status == 401:
         return Code(AuthenticationError)
-    return _UNKNOWN
+    return Code(RequestRejected)
 
 
 def api_error(

@@ -107,7 +107,7 @@ def _wake(futures: dict[asyncio.Future[None], None]) -> None:
 
 
 class Observation(NamedTuple):
-    """What a record told that was not known before."""
+    """The news in a record that was just read."""
 
     first: bool
     """The task was seen for the first time."""
@@ -118,7 +118,7 @@ class Observation(NamedTuple):
 
 
 class TrackedTask:
-    """What the client knows of one task, shared by all handles on it."""
+    """One task as this client knows it, shared by all handles on it."""
 
     __slots__ = (
         "__weakref__",
