@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from kling_async.v1.capabilities import ImageRow, VideoRow
-    from kling_async.v1.parts import Shot
     from kling_async.wire.checks import Rule
 
 __all__ = [
@@ -127,7 +126,17 @@ def shots_match(r: Any, unread: Callable[[Any], bool] = lambda _: False) -> Iter
         yield from _shots_add_up(r.multi_prompt or (), None if unread(r) else r.duration or 5)
 
 
-def _shots_add_up(shots: tuple[Shot, ...], duration: int | None) -> Iterator[Problem]:
+class _Shot(Protocol):
+    """A shot of a video, as far as this rule looks at it."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def duration(self) -> int: ...
+
+
+def _shots_add_up(shots: tuple[_Shot, ...], duration: int | None) -> Iterator[Problem]:
     total = sum(shot.duration for shot in shots)
     if duration is not None and total != duration:
         yield Problem("multi_prompt", f"the shots last {total} s together; duration is {duration} s")

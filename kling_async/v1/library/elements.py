@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from kling_async.errors import Problem
 from kling_async.redaction import Discreet
-from kling_async.v1.library.voices import Voice
+from kling_async.v1.library.shared import ElementTag, ImageLink, ReferImage, Tag, Voice
 from kling_async.v1.parts import PAGE_NUMBER, PAGE_SIZE, PAGED, Deleted
 from kling_async.v1.rules import is_set
 from kling_async.wire.checks import Doubt, Rule
@@ -49,16 +49,6 @@ _TAGS: Final = frozenset(f"o_{number}" for number in range(101, 109))
 # --- parts of requests -------------------------------------------------------------------------
 
 
-class ReferImage(Part, frozen=True, kw_only=True):
-    """One more view of a subject.
-
-    Args:
-        image_url: The image; in spite of the name, bytes and files are taken too.
-    """
-
-    image_url: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE})]
-
-
 class ElementImages(Part, frozen=True, kw_only=True):
     """A subject in images.
 
@@ -91,25 +81,7 @@ class ElementVideos(Part, frozen=True, kw_only=True):
     refer_videos: Annotated[tuple[ReferVideo, ...], Meta(min_length=1, max_length=1)]
 
 
-class ElementTag(Part, frozen=True, kw_only=True):
-    """A kind of things that an element belongs to.
-
-    Args:
-        tag_id: ``o_101`` hottest, ``o_102`` character, ``o_103`` animal, ``o_104`` item, ``o_105`` costume,
-            ``o_106`` scene, ``o_107`` effect, ``o_108`` others.
-    """
-
-    tag_id: str
-
-
 # --- results -----------------------------------------------------------------------------------
-
-
-class ImageLink(Discreet, frozen=True, kw_only=True):
-    """Address of one image."""
-
-    image_url: str = ""
-    """The address."""
 
 
 class ImageLinks(Discreet, frozen=True, kw_only=True):
@@ -133,17 +105,6 @@ class VideoLinks(Discreet, frozen=True, kw_only=True):
 
     refer_videos: tuple[VideoLink, ...] = ()
     """The videos; in practice one."""
-
-
-class Tag(msgspec.Struct, frozen=True, kw_only=True):
-    """The kind of things that an element belongs to, with the vendor's name for it."""
-
-    id: str | int = ""
-    """``o_101`` to ``o_108``, as in `ElementTag`."""
-    name: str = ""
-    """The vendor's name of the kind."""
-    description: str = ""
-    """The vendor's description of the kind."""
 
 
 class Element(Discreet, frozen=True, kw_only=True):

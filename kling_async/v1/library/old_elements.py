@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from kling_async.v1.library.elements import ElementTag, ImageLink, ReferImage, Tag
+from kling_async.v1.library.shared import ElementTag, ImageLink, ReferImage, Tag
 from kling_async.v1.parts import PAGE_NUMBER, PAGE_SIZE, PAGED
 from kling_async.wire.media import Media
 from kling_async.wire.media_formats import IMAGE

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from kling_async.errors import Problem
 from kling_async.records import VOICES_PAGE_SIZE_MAX
-from kling_async.redaction import Discreet
+from kling_async.v1.library.shared import Voice
 from kling_async.v1.parts import PAGE_NUMBER, PAGED, Deleted
 from kling_async.v1.rules import is_set
 from kling_async.wire.checks import Doubt, Rule
@@ -22,19 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["CustomVoice", "DeleteVoice", "PresetVoices", "Voice", "VoicePage", "VoiceTask", "Voices"]
-
-
-class Voice(Discreet, frozen=True, kw_only=True):
-    """One voice."""
-
-    voice_id: str = ""
-    """Id of the voice in other requests."""
-    voice_name: str = ""
-    """Its name."""
-    trial_url: str = ""
-    """Address of a sample to listen to."""
-    owned_by: str = ""
-    """``kling``, or the number of the account that made it."""
 
 
 class Voices(Result, frozen=True, kw_only=True):
