@@ -370,7 +370,7 @@ def serve():
 
 thread = threading.Thread(target=serve)
 thread.start()
-ready.wait()
+assert ready.wait(30)
 polling = Polling(min_interval=0.05, max_interval=0.1)
 client = Client(api_key="emulator-key", base_url=urls[0], polling=polling, limits={"video": 1})
 
@@ -386,10 +386,12 @@ async def second(task):
     assert len(await client.list(v1.TextToVideo)) >= 1
     CLOSE
 
-task = asyncio.run(first())
-asyncio.run(second(task))
-stop.set()
-thread.join()
+try:
+    task = asyncio.run(first())
+    asyncio.run(second(task))
+finally:
+    stop.set()
+    thread.join()
 print("fine", len(client.tasks()))
 """
 
