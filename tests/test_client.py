@@ -359,8 +359,12 @@ from kling_async.testing import Emulator
 ready, stop = threading.Event(), threading.Event()
 urls = []
 
+def be_patient():
+    asyncio.get_running_loop().slow_callback_duration = 60  # debug mode tells of slow machines too
+
 def serve():
     async def main():
+        be_patient()
         async with Emulator(slots={"video": 5}) as emu:
             emu.set_duration(0.5)
             urls.append(emu.url)
@@ -375,6 +379,7 @@ polling = Polling(min_interval=0.05, max_interval=0.1)
 client = Client(api_key="emulator-key", base_url=urls[0], polling=polling, limits={"video": 1})
 
 async def first():
+    be_patient()
     task = await client.submit(v1.TextToVideo(prompt="x"))
     asyncio.create_task(client.run(v1.TextToVideo(prompt="queues when the loop ends")))
     asyncio.create_task(task.wait())
@@ -382,6 +387,7 @@ async def first():
     return task
 
 async def second(task):
+    be_patient()
     assert (await task.wait()).videos
     assert len(await client.list(v1.TextToVideo)) >= 1
     CLOSE
