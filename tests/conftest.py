@@ -21,12 +21,11 @@ profiles.register()
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect thousands of tests without looking for garbage among them, then or later."""
+    """Collect thousands of tests without looking for garbage among them again and again."""
     gc.disable()
     try:
         return (yield)
     finally:
-        gc.freeze()
         gc.enable()
 
 
