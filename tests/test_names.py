@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import pytest
 
 from tests.check_layers import House, room
 from tests.house import names_defined_twice, trees_of
 from tests.sources import PACKAGE
 
-TREES = trees_of(House(PACKAGE))
+if TYPE_CHECKING:
+    from tests.house import Trees
 
 _TESTING: Final = (
     "in `kling_async.testing`, what an account of the emulator holds: named as the client names it"
@@ -37,11 +40,17 @@ LOGGERS: Final = {
 """Users filter by these; they stay when modules are moved."""
 
 
-def test_no_two_things_have_one_name() -> None:
+@pytest.fixture(scope="module")
+def trees() -> Trees:
+    """The package's syntax trees, by module."""
+    return trees_of(House(PACKAGE))
+
+
+def test_no_two_things_have_one_name(trees: Trees) -> None:
     """A public class or function of a module has its name alone, unless `TWICE` says why not."""
     twice = {
         name: modules
-        for name, modules in names_defined_twice(TREES).items()
+        for name, modules in names_defined_twice(trees).items()
         if sorted(map(room, modules)) != ["v1", "v2"]  # the same thing in both generations of the API
     }
     unexplained = {name: modules for name, modules in twice.items() if name not in TWICE}
@@ -49,11 +58,11 @@ def test_no_two_things_have_one_name() -> None:
     assert set(TWICE) - set(twice) == set(), "no longer defined twice: take them out of TWICE"
 
 
-def test_loggers_have_fixed_names() -> None:
+def test_loggers_have_fixed_names(trees: Trees) -> None:
     """Every ``getLogger`` gets one of the documented names as text, never ``__name__``."""
     asked = {
         ast.unparse(node.args[0]) if node.args else ""
-        for tree in TREES.values()
+        for tree in trees.values()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("getLogger")
     }
