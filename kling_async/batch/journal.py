@@ -65,7 +65,7 @@ class Journal:
         """Put and not yet committed."""
         self._ahead: Ahead = {}
         self._outdated: dict[asyncio.Future[Ahead], set[bytes]] = {}
-        """By read under way: whose writing ended since it began, so that it may have missed that."""
+        """For each read under way, the jobs written since it began: its answer may be older than that."""
         self._window = _AHEAD_MIN
 
     @property
@@ -231,7 +231,7 @@ class Journal:
                 break
             read, outdated = await self._read(away)
             stored.update((key, read.get(key)) for key in away)
-            # read once more: whoever takes a job for new, whose entry was committed meanwhile, pays twice
+            # These are read again: a job put and committed during the read would look new, and be paid twice.
             for key in outdated:
                 stored.pop(key, None)
         for key in keys:
@@ -246,7 +246,7 @@ class Journal:
         return self._unpacked(stored) if fresh is None and stored is not None else fresh
 
     async def _read(self, keys: Sequence[bytes]) -> tuple[Ahead, set[bytes]]:
-        """Read entries from the file, and ahead those that follow; also return which are outdated by now."""
+        """Read entries and those that follow them; also return the jobs that were written meanwhile."""
         store = self._opened()
         self._window = _AHEAD_MIN if self._ahead else min(_AHEAD_MAX, self._window * 2)
         reading = asyncio.get_running_loop().run_in_executor(self._reads, store.find, keys, self._window)
