@@ -1,7 +1,7 @@
-"""Does a batch hold little? Its memory over 200,000 jobs that end at once, with and without a journal.
+"""Measure a batch's memory over 200,000 jobs that end at once, with and without a journal.
 
-The API is played within the process, at once, so that nothing but the batch is measured: what the process
-holds (RSS) is read every tenth of the way, and its growth from the first tenth on is told.
+The API is played within the process, so that nothing but the batch is measured. The process's resident
+memory (RSS) is read at every tenth of the way; its growth from the first tenth on counts.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 JOBS = 200_000
 TARGET = 30.0
-"""MB that it may grow."""
+"""MB by which memory may grow."""
 
 
 class Instant:
-    """Answers in the API's place: every task has ended by the first time it is asked about."""
+    """Plays the API within the process: every task has ended by its first query."""
 
     def __init__(self) -> None:
         self._made: dict[str, str] = {}
@@ -50,14 +50,14 @@ class Instant:
     async def create(
         self, _path: str, _body: bytes, *, endpoint: str, external_task_id: str, **_: Any
     ) -> Any:
-        """Accept every create."""
+        """Accept a create."""
         self._number += 1
         self._made[str(self._number)] = external_task_id
         task = self._task(str(self._number), "submitted")
         return Accepted(decode_task(endpoint, json.dumps(task).encode()))
 
     async def read(self, _method: str, path: str, *, params: Any = None, **_: Any) -> Any:
-        """Answer that every task asked about has succeeded."""
+        """Report every task asked about as succeeded."""
         found: Any
         if path == "/tasks":
             names = params["task_ids"].split(",")
@@ -75,7 +75,7 @@ class Instant:
 
 
 def rss() -> float:
-    """Return the memory that this process holds, in MB."""
+    """Return the resident memory of this process, in MB."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -113,7 +113,7 @@ def measure(jobs: int, *, journal: bool) -> tuple[list[float], float]:
 
 
 def one(jobs: int, journal: bool) -> None:
-    """Measure in this process; runs in the one that `measure` started."""
+    """Measure in this process and print the numbers as JSON."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "jobs.sqlite") if journal else None
         print(json.dumps(asyncio.run(held(jobs, path))))

@@ -1,4 +1,4 @@
-"""A text file of prompts, one a line, into a folder of videos; ended at any time, it goes on where it stood.
+"""Make a video of each line of a text file; ended at any time, the same command resumes.
 
 ``python3 -m examples.many_prompts PROMPTS [UNITS]``: UNITS is what may be spent, over all runs. Needs
 KLING_API_KEY; costs units. ``kling emulator`` prints what to export to try it for nothing.
@@ -13,7 +13,7 @@ from kling_async import Client, v1
 
 
 def requests(prompts: Path) -> Iterator[v1.TextToVideo]:
-    """Read the file as it is needed, however long it is."""
+    """Read the prompts one by one: the file may be of any length."""
     with prompts.open(encoding="utf-8") as lines:
         for line in lines:
             if line.strip():
@@ -21,7 +21,7 @@ def requests(prompts: Path) -> Iterator[v1.TextToVideo]:
 
 
 async def main(prompts: Path, units: float | None = None, folder: str = "out") -> None:
-    """Say what it will cost, then make what is not made yet."""
+    """Print the estimated cost, then make the videos that earlier runs have not made."""
     journal = prompts.with_suffix(".sqlite")
     async with Client() as client:
         plan = await client.batch(requests(prompts), journal=journal).dry_run()

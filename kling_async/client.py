@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from kling_async.account import Account
 from kling_async.batch.batch import Batch
+from kling_async.batch.options import BatchOptions
 from kling_async.errors import ConfigurationError, TaskTimeout, TransportError
 from kling_async.http.addresses import is_loopback
 from kling_async.http.auth import base_url_from, signer_from
@@ -26,12 +27,11 @@ if TYPE_CHECKING:
     import random
     import ssl as ssl_module
     from collections.abc import Callable, Mapping
-    from pathlib import Path
     from typing import Unpack
 
     import aiohttp
 
-    from kling_async.batch.options import OnError, Order
+    from kling_async.batch.options import BatchArguments
     from kling_async.batch.source import Requests
     from kling_async.events import Event
     from kling_async.options import SubmitOptions
@@ -329,76 +329,43 @@ class Client:
         """
         return await calls.list_page(self._engine, kind, page, page_size)
 
-    def batch(
-        self,
-        requests: Requests[R],
-        *,
-        journal: str | Path | None = None,
-        download_to: str | Path | None = None,
-        name: str = "{index}-{task_id}",
-        watermarked: bool = False,
-        sidecar: bool = False,
-        refetch: bool = True,
-        max_units: float | Mapping[str, float] | None = None,
-        price: Callable[[TaskRequest[Any]], float | None] | None = None,
-        on_error: OnError = "collect",
-        retries: int = 0,
-        order: Order = "given",
-        priority: int = 0,
-        label: str | Callable[[TaskRequest[Any]], str] = "",
-        ahead: int | None = None,
-        downloads: int | None = None,
-        signals: bool = True,
-    ) -> Batch[R]:
+    def batch(self, requests: Requests[R], **options: Unpack[BatchArguments]) -> Batch[R]:
         """Return many requests as one job: ``async with`` it, then ``async for`` its outcomes as they come.
 
         Args:
             requests: Any iterable or async iterable, endless if need be, of requests or (key, request).
-            journal: A file that makes it last: the same call goes on where the last one ended, even by a
-                kill; nothing is made or paid twice. Without, an end is the end.
-            download_to: A folder for the files.
-            name: How to name them; as for `Task.download`, with ``{index}`` the place in the input when the
-                journal first saw the job (if it knew another one at that place, more is added).
-            watermarked: The marked copies instead.
-            sidecar: A JSON file with what is known of the task beside each file.
-            refetch: Fetch again what an earlier run stored and is gone or changed; False: it may be moved.
-            max_units: No more is made when what is spent and what runs may pass it; by pool, or one number
-                for each pool. With a journal it counts for all runs together.
-            price: What a request costs at most, in units, where you know better than `estimate`.
-            on_error: ``collect``: a failure is an outcome like any other; ``stop``: after the first one no
-                more are made; ``raise``: it is raised besides.
-            retries: How many new tasks to make for one whose task failed, if that was neither moderation
-                nor bad input. Each may be billed.
-            order: ``longest`` reads the whole input, and shortens the end; ``given``: as it comes.
-            priority: As for `submit`.
-            label: As for `submit`, or a function of the request; the report adds up by it.
-            ahead: How many requests to hold at once; default: twice the slots.
-            downloads: How many files come at once; default: the client's four.
-            signals: Whether SIGINT and SIGTERM, where nobody else handles them, end it in good order.
+            **options: The keywords that follow.
+            journal: A file that makes the batch durable: the same call resumes it after any end, also after
+                a kill; nothing is made or paid twice. Default: none, the end is the end.
+            download_to: A folder for the files. Default: files are not fetched.
+            name: How to name files, as for `Task.download`, with ``{index}`` the request's position when the
+                journal first saw the job (if it knew another job there, more is added). Default:
+                ``"{index}-{task_id}"``.
+            watermarked: Fetch the marked copies instead. Default: False.
+            sidecar: Write a JSON file with what is known of the task beside each file. Default: False.
+            refetch: Fetch files again that an earlier run stored and that are gone or changed; False: they
+                may be moved away. Default: True.
+            max_units: Make no more tasks once spent and reserved units would pass this: one number for each
+                pool, or numbers by pool. With a journal, all runs together count. Default: no limit.
+            price: Returns what a request costs at most, in units, where you know better than `estimate`; None
+                where you do not.
+            on_error: ``"collect"``: a failure is an outcome like any other; ``"stop"``: after the first one
+                no more tasks are made; ``"raise"``: its error is raised besides. Default: ``"collect"``.
+            retries: How many new tasks to make for one whose task failed, unless by moderation or bad
+                input. Each may be billed. Default: 0.
+            order: ``"longest"`` reads the whole input and begins with the longest tasks, which shortens the
+                end; ``"given"``: as it comes. Default: ``"given"``.
+            priority: As for `submit`. Default: 0.
+            label: As for `submit`, or a function of the request; the report adds up costs by it.
+            ahead: How many requests to hold at once. Default: twice the slots, at least 16.
+            downloads: How many files to fetch at once. Default: the client's four.
+            signals: Whether SIGINT and SIGTERM end the batch in good order, where nobody else handles
+                them. Default: True.
 
         Raises:
-            RequestInvalid: An option means nothing.
+            RequestInvalid: Names the options that cannot be used.
         """
-        return Batch(
-            self._engine,
-            requests,
-            journal=journal,
-            download_to=download_to,
-            name=name,
-            watermarked=watermarked,
-            sidecar=sidecar,
-            refetch=refetch,
-            max_units=max_units,
-            price=price,
-            on_error=on_error,
-            retries=retries,
-            order=order,
-            priority=priority,
-            label=label,
-            ahead=ahead,
-            downloads=downloads,
-            signals=signals,
-        )
+        return Batch(self._engine, requests, BatchOptions(**options))
 
     def estimate(self, request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:
         """Return what a request will cost by the vendor's price pages; nothing is sent or paid."""

@@ -7,6 +7,7 @@ unknown.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from kling_async.wire.requests import CallRequest, TaskRequest
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["Estimate", "estimate", "is_amount"]
 
 _USD: Final = {"video": 0.14, "image": 0.0035, "virtual_try_on": 0.07}
 """List price of a unit, in US dollars."""
@@ -154,6 +155,11 @@ _UNSURE: Final = {
 _FREE: Final = "account calls, lists and the library's queries cost nothing"
 _MODE_DEFAULTS: Final = {"omni_video": "pro"}
 _MODELS: Final = {"multi_elements": "kling-v1-6"}
+
+
+def is_amount(units: object) -> bool:
+    """Tell whether a value is a number of units."""
+    return isinstance(units, int | float) and not isinstance(units, bool) and 0 <= units < math.inf
 
 
 def estimate(request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:

@@ -176,3 +176,10 @@ async def a_client_is_made_by_keywords() -> None:
     assert_type(client.with_options(retry=kling_async.Retry(max_tries=1)), Client)
     Client("key")  # type: ignore[call-arg]
     Client(apikey="x")  # type: ignore[call-arg]
+
+
+def a_batch_s_options_are_checked(client: Client) -> None:
+    """Misspelt ones, and values of another type."""
+    client.batch([VIDEO], journal="jobs.sqlite", max_units={"video": 3}, label=str)
+    client.batch([VIDEO], max_unit=3)  # type: ignore[call-arg]
+    client.batch([VIDEO], on_error="ignore")  # type: ignore[arg-type]

@@ -1,9 +1,11 @@
-"""Many requests as one job: fed, journaled, resumed, downloaded, reported.
+"""Run many requests as one job: fed, journaled, resumed, downloaded, reported.
 
-Inside, `source` reads the input, `planner` compares it with the journal, `job` carries one request to its
-outcome, `batch` feeds the jobs and hands the outcomes out; `journal` keeps what must outlive the process.
-`entry`, `identity`, `failures` and `budget` decide and are pure.
+`source` reads the input, `planner` compares it with the journal, `feeder` begins jobs as there is room and
+money, `job` carries one request to its outcome, `batch` holds the jobs under way and hands outcomes out.
+`lifecycle` has the states of batch and job with their legal moves. `journal` keeps what must outlive the
+process, in the database of `journal_store`, with `read_ahead` and `digests`; `report` and `dry_run` add up.
+`budget`, `entry`, `failures`, `identity`, `lifecycle` and `planned` decide and are pure.
 
-From outside: `Batch` and what it yields in `outcomes`. Requests go in at `source`, outcomes come out of
-`Batch`.
+From outside: `batch.Batch` with `options.BatchOptions`, and the values of `outcomes`. Requests go in at
+`source`, each passes `planner`, `feeder` and `job`, and its outcome comes out of `Batch`.
 """

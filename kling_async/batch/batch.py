@@ -1,7 +1,7 @@
-"""Many requests through one account: as many at a time as fit, each result as it comes, nothing twice.
+"""Run many requests through one account: as many at a time as fit, results as they come, nothing twice.
 
-A batch holds little: what is in flight, and what was not yet taken. With a journal it goes on after any
-end, be it a kill, where it stood.
+A batch holds only what is in flight and what was not yet taken. With a journal, the same call resumes it
+after any end, also after a kill.
 """
 
 from __future__ import annotations
@@ -9,204 +9,160 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections import deque
 from contextlib import aclosing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 import anyio
 
-from kling_async.batch.entry import ResumeAction
+from kling_async.batch.budget import BatchControl, Budget, price_of
+from kling_async.batch.dry_run import dry_run
+from kling_async.batch.entry import JobState
 from kling_async.batch.failures import FailureAction
-from kling_async.batch.job import Abandoned, JobRun, remembered
-from kling_async.batch.journal import Journal
-from kling_async.batch.keeping import NullJournal
-from kling_async.batch.options import BatchOptions, check_options, ready_folder, template_of
-from kling_async.batch.planner import Planner
-from kling_async.batch.purse import Purse
-from kling_async.batch.report import Accounts, plan_of
-from kling_async.batch.source import Requests, RequestSource
-from kling_async.errors import DownloadError, JournalError, Problem, RequestInvalid
+from kling_async.batch.feeder import Feeder
+from kling_async.batch.job import (
+    Abandoned,
+    JobContext,
+    JobRun,
+    refused_outcome,
+    remembered_outcome,
+)
+from kling_async.batch.journal import Journal, NullJournal
+from kling_async.batch.lifecycle import BatchLife, RunLife
+from kling_async.batch.options import ready_folder
+from kling_async.batch.outcomes import OutcomeQueue
+from kling_async.batch.planner import FreshJobs, JournaledJobs, Planner
+from kling_async.batch.report import ReportBuilder
+from kling_async.batch.source import RequestSource
+from kling_async.errors import DownloadError, JournalError, ResultExpired
 from kling_async.runtime.signals import SignalWatcher
 from kling_async.wire.caller import pointing_here
-from kling_async.wire.checks import wrong_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from kling_async.batch.options import OnError, Order
-    from kling_async.batch.outcomes import Outcome, Report
-    from kling_async.batch.outcomes import Plan as DryRun
-    from kling_async.batch.planner import PlannedJob
+    from kling_async.batch.budget import Reservation
+    from kling_async.batch.options import BatchOptions
+    from kling_async.batch.outcomes import Outcome, Plan, Report, StopReason
+    from kling_async.batch.planned import PlannedJob
+    from kling_async.batch.source import Requests
+    from kling_async.errors import RequestInvalid
     from kling_async.orchestrator.engine import Engine
-    from kling_async.prices import Estimate
-    from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Batch"]
 
 R = TypeVar("R")
 
 _AHEAD_MIN: Final = 16
-_GROWN: Final = 1000
-"""How many requests may have come before those that the journal knows."""
-_REMEMBERED_MAX: Final = 1000
-"""Outcomes out of the journal that may wait to be taken: they hold little, and cost nothing."""
 
 
 class Batch(Generic[R]):
     """Many requests under way: enter it with ``async with``, then iterate over its outcomes.
 
-    Leaving early loses nothing: what was created runs on, and a journal knows of it.
+    Leaving early loses nothing: created tasks run on, and a journal knows of them.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        requests: Requests[R],
-        *,
-        journal: str | Path | None = None,
-        download_to: str | Path | None = None,
-        name: str = "{index}-{task_id}",
-        watermarked: bool = False,
-        sidecar: bool = False,
-        refetch: bool = True,
-        max_units: float | Mapping[str, float] | None = None,
-        price: Callable[[TaskRequest[Any]], float | None] | None = None,
-        on_error: OnError = "collect",
-        retries: int = 0,
-        order: Order = "given",
-        priority: int = 0,
-        label: str | Callable[[TaskRequest[Any]], str] = "",
-        ahead: int | None = None,
-        downloads: int | None = None,
-        signals: bool = True,
-    ) -> None:
-        check_options(on_error, order, max_units, retries=retries, ahead=ahead, downloads=downloads)
+    def __init__(self, engine: Engine, requests: Requests[R], options: BatchOptions) -> None:
         self._engine = engine
-        self._journal = None if journal is None else Journal(journal, now=engine.scope.now)
-        self._keeping = NullJournal(self._journal)
-        self._intake = RequestSource(requests)
-        self._wishes = BatchOptions(
-            folder=None if download_to is None else Path(download_to),
-            template=template_of(name),
-            watermarked=watermarked,
-            sidecar=sidecar,
-            refetch=refetch,
-            retries=retries,
-            priority=priority,
-            places=None if downloads is None else asyncio.Semaphore(downloads),
+        self._options = options
+        self._life = BatchLife()
+        self._budget = Budget(options.max_units)
+        self._outcomes: OutcomeQueue[R] = OutcomeQueue()
+        self._report = ReportBuilder()
+        self._journal: Journal | NullJournal
+        finder: JournaledJobs | FreshJobs
+        if options.journal is None:
+            self._journal, finder = NullJournal(), FreshJobs(options, engine.account)
+        else:
+            self._journal = journal = Journal(options.journal, now=engine.scope.now)
+            finder = JournaledJobs(journal, options, engine.account)
+        slots = None if options.downloads is None else asyncio.Semaphore(options.downloads)
+        control = BatchControl(self._life, self._budget)
+        self._jobs: _Jobs[R] = _Jobs(
+            JobContext(engine, options, self._journal, control, slots),
+            self._outcomes,
+            self._report,
+            stop=self._stop,
+            changed=self._changed,
         )
-        self._on_error = on_error
-        self._order: Order = order
-        self._register = Planner(engine, self._journal, self._wishes, label)
-        self._most_ahead = ahead
-        self._purse = Purse(max_units, price)
-        self._accounts = Accounts()
-        self._interrupts = SignalWatcher(self._heard, enabled=signals)
+        self._planner = Planner(RequestSource(requests), finder, options, engine.expected_seconds)
+        self._feeder = Feeder(self._planner, options.price, control, self._outcomes, self._jobs)
         self._feeding: asyncio.Task[None] | None = None
-        self._workers: dict[asyncio.Task[None], JobRun] = {}
-        self._ready: deque[Outcome[R]] = deque()
-        self._news = asyncio.Event()
-        """Something may be taken, or it is over."""
-        self._room = asyncio.Event()
-        """Something was taken, or ended."""
-        self._left_running = 0
-        """Tasks that were left while they ran."""
-        self._stopped = ""
-        self._closed = False
-        """Whether not even what is begun may make a task any more."""
-        self._dry = False
-        """Whether there are no units for more."""
-        self._old = (0, -1)
-        """How many jobs the journal knows, and the last position of one."""
-        self._interrupted = False
-        self._fatal: Exception | None = None
+        self._signals = SignalWatcher(self._heard, enabled=options.signals)
 
     # -- its life
 
     async def __aenter__(self) -> Self:
         self._engine.scope.enter()
         if self._feeding is not None:
-            raise RuntimeError("a batch is entered once; make another one to go on")
-        await ready_folder(self._wishes.folder)
-        if self._journal is not None:
-            async with contextlib.AsyncExitStack() as stack:
-                journal = await stack.enter_async_context(self._journal)
-                await self._purse.recall(journal)
-                self._old = await journal.extent()
-                stack.pop_all()
-        self._accounts.begin(self._engine.scope.time())
-        self._interrupts.start()
+            raise RuntimeError("a batch is entered once; make another one to resume")
+        await ready_folder(self._options.folder)
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._journal)
+            if self._budget.limited:
+                async for entry in self._journal.entries():
+                    self._budget.recall(entry)
+            stack.pop_all()
+        self._report.start(self._engine.scope.time())
+        self._signals.start()
         with pointing_here():
-            self._feeding = asyncio.create_task(self._feed(), name="kling_async batch")
+            self._feeding = asyncio.create_task(self._feeder.run(), name="kling_async batch")
         self._feeding.add_done_callback(self._fed)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._interrupts.stop()
-        self._stop("closed")
-        tasks = [*self._workers, *([self._feeding] if self._feeding is not None else [])]
-        for task in tasks:
-            task.cancel()
-        with anyio.CancelScope(shield=True):  # a scope that was cancelled cancels every await in it
+        self._signals.stop()
+        self._life.close()
+        self._jobs.cancel()
+        tasks = self._jobs.tasks()
+        if self._feeding is not None:
+            self._feeding.cancel()
+            tasks.append(self._feeding)
+        # a cancelled scope of the caller's would cancel each of these awaits too
+        with anyio.CancelScope(shield=True):
             try:
                 await asyncio.gather(*tasks, return_exceptions=True)
             finally:
-                await self._close_journal()
-
-    async def _close_journal(self) -> None:
-        if self._journal is not None:
-            await self._journal.close()
+                await self._journal.close()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Outcome[R]:
-        while not self._ready:
+        while not self._outcomes:
             if self._feeding is None:
                 raise RuntimeError("a batch is entered first: async with client.batch(...) as results")
-            if self._is_over:
-                if self._fatal is not None:
-                    error, self._fatal = self._fatal, None
+            if self._life.ended:
+                if (error := self._life.take_error()) is not None:
                     raise error
                 raise StopAsyncIteration
-            self._news.clear()
-            await self._news.wait()
-        outcome = self._ready.popleft()
-        self._room.set()
-        if outcome.error is not None and not outcome.resumed and self._on_error == "raise":
+            await self._outcomes.arrival()
+        outcome = self._outcomes.take()
+        if outcome.error is not None and not outcome.resumed and self._options.on_error == "raise":
             raise outcome.error
         return outcome
 
-    @property
-    def _is_over(self) -> bool:
-        fed = self._feeding is not None and self._feeding.done()
-        return fed and all(run.told for run in self._workers.values())
-
     def stop(self) -> None:
-        """Make no more tasks; those that run are waited for, their outcomes come."""
+        """Make no more tasks; running ones are waited for, and their outcomes come."""
         self._stop("stop()")
 
     @property
     def report(self) -> Report:
-        """How it stands, or ended."""
-        runs = [run for run in self._workers.values() if not run.told]
-        running = self._left_running + sum(run.running for run in runs)
-        path = None if self._journal is None else self._journal.path
-        return self._accounts.report(
-            stopped=self._stopped,
+        """The counts and costs so far, and how to resume."""
+        running = self._jobs.running()
+        return self._report.report(
+            stopped=self._life.reason,
             running=running,
-            waiting=sum(not run.running for run in runs),
-            units=self._purse.spent,
+            waiting=self._jobs.unfinished() - running,
+            units=self._budget.spent,
             now=self._engine.scope.time(),
-            journal=path,
+            journal=self._journal.path,
         )
 
-    async def dry_run(self) -> DryRun:
-        """Say what it will cost and how long it will take, by the input and the journal; nothing is made.
+    async def dry_run(self) -> Plan:
+        """Estimate what the batch will cost and how long it will take, by input and journal; make nothing.
 
-        It reads the whole input (an iterator is used up by that), checks every request, and asks once for
-        the account's packs unless its limits are known.
+        The whole input is read (an iterator is used up by that) and every request checked. The account's
+        packs are asked for once, unless its limits are known.
 
         Raises:
             RuntimeError: The batch was entered.
@@ -215,215 +171,174 @@ class Batch(Generic[R]):
         if self._feeding is not None:
             raise RuntimeError("a batch that was entered has no dry run; make another one for that")
         self._engine.scope.enter()
-        async with contextlib.AsyncExitStack() as stack:
-            if self._journal is not None:
-                await stack.enter_async_context(self._journal)
-            looked_up = self._register.look_up(self._intake, self._order, lambda: True)
-            chunks = await stack.enter_async_context(aclosing(looked_up))
-            return await plan_of(self._engine, chunks, self._purse.priced)
+        async with self._journal, aclosing(self._planner.chunks(lambda: True)) as chunks:
+            return await dry_run(self._engine, chunks, lambda request: price_of(request, self._options.price))
 
-    # -- feeding
-
-    async def _feed(self) -> None:
-        try:
-            looked_up = self._register.look_up(self._intake, self._order, lambda: self._dry)
-            async with aclosing(looked_up) as chunks:
-                async for jobs in chunks:
-                    for job in jobs:
-                        if job.over and len(self._ready) < _REMEMBERED_MAX:
-                            self._remember(job)
-                        elif not await self._may_begin(job):
-                            return
-                        if not self._goes_on:
-                            return
-                    if self._dry and self._knows_no_more(jobs[-1]):
-                        return
-        except Exception as error:  # noqa: BLE001 - of the input, or of the journal: told to who iterates
-            reason = "journal" if isinstance(error, JournalError) else "input"
-            self._stopped, self._fatal = self._stopped or reason, error
-
-    @property
-    def _goes_on(self) -> bool:
-        return not self._closed and (self._dry or not self._stopped)
-
-    def _knows_no_more(self, job: PlannedJob) -> bool:
-        """Whether nothing behind this one was ever paid for: an input may be endless, money is not."""
-        jobs, last = self._old
-        far = self._order == "given" and job.item.position > last + _GROWN
-        return far or self._register.known >= jobs
-
-    async def _may_begin(self, job: PlannedJob) -> bool:
-        """Begin with a request when there is room and money for it; False: no more may be begun."""
-        most = _REMEMBERED_MAX if job.over else self._ahead()
-        while len(self._workers) + len(self._ready) >= most:
-            if not await self._change():
-                return False
-        if job.over:
-            self._remember(job)
-            return self._goes_on
-        new = job.plan in (ResumeAction.CREATE, ResumeAction.RETRY)
-        if new and self._dry:
-            return True
-        run = JobRun(self._engine, self, self._keeping, self._wishes, job)
-        if (wrong := job.error or (wrong_with(job.item.request) if new else None)) is not None:
-            self._tell(run, run.refused(wrong))
-            return self._goes_on
-        run.price, run.reserved = self._purse.priced(job.item.request), job.entry.reserved
-        if new and not await self._afford(run, run.price):
-            return self._goes_on
-        task = asyncio.create_task(self._work(run), name=f"kling_async batch {job.item.position}")
-        self._workers[task] = run
-        task.add_done_callback(self._over)
-        return self._goes_on
-
-    def _ahead(self) -> int:
-        if self._most_ahead is not None:
-            return self._most_ahead
-        return max(_AHEAD_MIN, 2 * sum(pool.limit for pool in self._engine.limiter.pools.values()))
-
-    async def _change(self) -> bool:
-        """Return when something was taken or has ended; False if no more is to be begun."""
-        self._room.clear()
-        await self._room.wait()
-        return self._goes_on
-
-    # -- money
-
-    async def _afford(self, run: JobRun, price: Estimate) -> bool:
-        """Set aside what it may cost, when there is enough; False: there never will be, or nobody knows."""
-        if price.most is None and self._purse.limit(price.pool) is not None:
-            problem = Problem("max_units", f"{price.why}: give price= to say what it may cost at most")
-            self._tell(run, run.refused(RequestInvalid("batch", [problem])))
-            return False
-        most = price.most or 0.0
-        while not self._purse.fits(price.pool, most):
-            if not (self._gives_back(price.pool) and self._purse.may_fit_later(price.pool, most)):
-                self._run_dry()
-                return False
-            if not await self._change():
-                return False
-        self._purse.reserve(price.pool, most)
-        run.reserved = most
-        return True
-
-    def _run_dry(self) -> None:
-        """No more may be set aside. What queues has its units: it is made; what was paid is still told."""
-        self._dry, self._stopped = True, self._stopped or "max_units"
-
-    def _gives_back(self, pool: str) -> bool:
-        """Whether anything under way may free units of a pool; what is of unknown fate will not."""
-        runs = self._workers.values()
-        return any(run.reserved > 0 and run.price is not None and run.price.pool == pool for run in runs)
-
-    # -- one request
-
-    async def _work(self, run: JobRun) -> None:
-        try:
-            outcome = await run.outcome()
-        except Abandoned:
-            self._purse.settle_run(run)
-            self._left_running += run.running
-            run.told = True
-            return
-        if run.fate is FailureAction.ACCOUNT:
-            self._stop(_reason(outcome.error), outcome.error)
-        self._tell(run, outcome)
-
-    def _tell(self, run: JobRun, outcome: Outcome[R]) -> None:
-        """Hand an outcome to who iterates, and settle its bill."""
-        self._purse.settle_run(run)
-        self._left_running += run.running
-        run.told = True
-        self._accounts.add(run, outcome)
-        self._ready.append(outcome)
-        self._news.set()
-        if outcome.error is not None and not outcome.resumed and self._on_error != "collect":
-            self._stop("error")
-
-    def _remember(self, job: PlannedJob) -> None:
-        """Hand out what the journal knows of a job that is finished; it costs nothing now."""
-        outcome: Outcome[R] = remembered(job, self._wishes.folder)
-        self._accounts.remembered(ok=outcome.ok)
-        self._ready.append(outcome)
-        self._news.set()
-
-    def _over(self, task: asyncio.Task[None]) -> None:
-        run = self._workers.pop(task)
-        self._left_running += task.cancelled() and run.running and not run.told
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._stopped = self._stopped or "error"
-            self._fatal = self._fatal or (error if isinstance(error, Exception) else None)
-            self._stop("error")
-        self._changed()
+    # -- what happens to it
 
     def _fed(self, feeding: asyncio.Task[None]) -> None:
-        """The input is at its end, or something ended it that is no error of a request."""
-        error = (
+        """Note that nothing more is read, and why, if that was no error of the input or the journal."""
+        lost: BaseException | None = (
             RuntimeError("the batch's input was cancelled") if feeding.cancelled() else feeding.exception()
         )
-        if error is not None and not self._closed:
-            lost = (
-                error
-                if isinstance(error, Exception)
-                else RuntimeError(f"the batch's input ended with {error!r}")
-            )
-            self._stopped, self._fatal = self._stopped or "input", self._fatal or lost
+        if lost is None or not self._life.may_create:  # the batch itself has cancelled it
+            self._life.input_ended()
+        elif isinstance(lost, Exception):
+            self._life.input_ended("input", lost)
+        else:
+            self._life.input_ended("input", RuntimeError(f"the batch's input ended with {lost!r}"))
         self._changed()
 
     def _changed(self) -> None:
-        self._news.set()
-        self._room.set()
-        if self._is_over:
-            self._interrupts.stop()  # there is nothing left that a signal could end in good order
+        """Note that a job or the input has ended."""
+        fed = self._feeding is not None and self._feeding.done() and not self._life.reads
+        if fed and not self._jobs.unfinished() and not self._life.ended:
+            self._life.end()
+            self._signals.stop()  # nothing is left that a signal could stop
+        self._outcomes.notify()
 
-    # -- the book of its runs
+    def _stop(self, reason: StopReason, error: Exception | None = None) -> None:
+        """Make no more tasks; drop the jobs that have none."""
+        self._life.stop(reason, error)
+        self._drop_unsent()
 
-    @property
-    def closed(self) -> bool:
-        """Whether no more tasks may be made; for `JobRun`."""
-        return self._closed
-
-    def may_send(self, run: JobRun) -> bool:
-        """Tell whether a task may be made for it now, though it was begun; for `JobRun`."""
-        if not self._closed and run.price is not None and not self._purse.holds(run.price.pool):
-            self._run_dry()  # less may be spent than an earlier run set aside
-            return False
-        return not self._closed
-
-    def attempt_failed(self, run: JobRun) -> None:
-        """Settle an attempt that another one follows; for `JobRun`."""
-        self._purse.settle_attempt(run)
-
-    # -- stopping
-
-    def _stop(self, reason: str, error: Exception | None = None) -> None:
-        """Begin nothing more; what queues has cost nothing and is let go."""
-        if self._is_over:
+    def _drop_unsent(self) -> None:
+        """Cancel the reading of the input and the jobs without a task."""
+        if self._life.ended:
             return
-        self._closed = True
-        if not self._stopped:
-            self._stopped, self._fatal = reason, error
-        for task, run in self._workers.items():
-            if run.idle:
-                task.cancel()
+        self._jobs.drop_idle()
         if self._feeding is not None and self._feeding is not asyncio.current_task():
             self._feeding.cancel()
-        self._room.set()
-        self._news.set()
+        self._outcomes.notify()
 
     def _heard(self, signal: str) -> None:
-        """A signal came: the first ends the batch in good order, the next at once."""
-        if self._interrupted:
-            self._interrupts.stop()  # who comes a third time means somebody else
-            for task in self._workers:
-                task.cancel()
+        """Handle SIGINT or SIGTERM: the first lets running tasks come in, the next waits for nothing."""
+        if not self._life.interrupt("SIGTERM" if signal == "SIGTERM" else "SIGINT"):
+            self._signals.stop()  # whoever sends a third one wants to end the process
+            self._jobs.cancel()
             return
-        self._interrupted = True
-        self._stop(signal)
-        sys.stderr.write(f"\n{signal}: {self.report.advice}\nOnce more, to wait for nothing.\n")
+        self._drop_unsent()
+        sys.stderr.write(f"\n{signal}: {self.report.advice}\nSend it again to leave without waiting.\n")
 
 
-def _reason(error: Exception | None) -> str:
+class _Jobs(Generic[R]):
+    """The jobs of a batch that are under way.
+
+    Args:
+        context: What they share.
+        outcomes: Takes their outcomes.
+        report: Counts them.
+        stop: Stops the batch, for a reason, with an error to raise at its end.
+        changed: Called whenever a job is over.
+    """
+
+    def __init__(
+        self,
+        context: JobContext,
+        outcomes: OutcomeQueue[R],
+        report: ReportBuilder,
+        *,
+        stop: Callable[[StopReason, Exception | None], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._context = context
+        self._outcomes = outcomes
+        self._report = report
+        self._stop = stop
+        self._changed = changed
+        self._runs: dict[asyncio.Task[None], JobRun] = {}
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """Return the asyncio tasks that carry the jobs."""
+        return list(self._runs)
+
+    def unfinished(self) -> int:
+        """Return how many jobs have no outcome yet."""
+        return sum(not run.life.over for run in self._runs.values())
+
+    def running(self) -> int:
+        """Return how many of these have a task that runs, or may run."""
+        return sum(run.life.running for run in self._runs.values())
+
+    def capacity(self) -> int:
+        """Return how many jobs may be under way or wait to be taken: enough to keep all slots busy."""
+        if self._context.options.ahead is not None:
+            return self._context.options.ahead
+        pools = self._context.engine.limiter.pools.values()
+        return max(_AHEAD_MIN, 2 * sum(pool.limit for pool in pools))
+
+    def start(self, job: PlannedJob, reservation: Reservation) -> None:
+        """Begin a job in an asyncio task of its own."""
+        run = JobRun(self._context, job, reservation)
+        task = asyncio.create_task(self._carry(run), name=f"kling_async batch {job.item.position}")
+        self._runs[task] = run
+        task.add_done_callback(self._carried)
+
+    def refuse(self, job: PlannedJob, error: RequestInvalid) -> None:
+        """Hand out the outcome of a job that cannot begin."""
+        now = self._context.engine.scope.now()
+        outcome = refused_outcome(job, self._context.options.folder, error, now=now)
+        self._report.add_left_running(RunLife(job.action).running)
+        self._report.add(outcome, finished=False, charge=None)
+        self._hand_out(outcome)
+
+    def remember(self, job: PlannedJob) -> None:
+        """Hand out the outcome of a job that an earlier run finished."""
+        outcome = remembered_outcome(job, self._context.options.folder)
+        self._report.add_remembered(ok=outcome.ok)
+        self._outcomes.put(outcome)
+
+    def drop_idle(self) -> None:
+        """Cancel the jobs without a task: nothing was paid for them."""
+        for task, run in self._runs.items():
+            if run.may_be_dropped:
+                task.cancel()
+
+    def cancel(self) -> None:
+        """Cancel all jobs; their tasks run on at the vendor's."""
+        for task in self._runs:
+            task.cancel()
+
+    async def _carry(self, run: JobRun) -> None:
+        try:
+            outcome = await run.outcome()
+        except Abandoned:
+            self._settle(run)
+            return
+        if run.failure_action is FailureAction.ACCOUNT:
+            self._stop(_reason(outcome.error), outcome.error)
+        finished = run.entry.state is JobState.FAILED or isinstance(outcome.error, ResultExpired)
+        self._report.add(outcome, finished=finished, charge=run.charge(outcome))
+        self._settle(run)
+        self._hand_out(outcome)
+
+    def _settle(self, run: JobRun) -> None:
+        """Note that a job is over: settle its units, count its task if it runs on."""
+        self._context.control.budget.close(run.reservation, run.cost())
+        self._report.add_left_running(run.life.running)
+        run.life.finish()
+
+    def _hand_out(self, outcome: Outcome[R]) -> None:
+        self._outcomes.put(outcome)
+        self._changed()  # first: after the last job there is nothing to stop
+        failed = outcome.error is not None and not outcome.resumed
+        if failed and self._context.options.on_error != "collect":
+            self._stop("error", None)
+
+    def _carried(self, task: asyncio.Task[None]) -> None:
+        run = self._runs.pop(task)
+        if task.cancelled():
+            self._report.add_left_running(run.life.running)
+        elif (error := task.exception()) is not None:  # a bug: the batch must not end as if all were well
+            self._context.control.life.fault("error", error if isinstance(error, Exception) else None)
+            self._stop("error", None)
+        self._changed()
+
+
+def _reason(error: Exception | None) -> StopReason:
     if isinstance(error, JournalError):
         return "journal"
     return "disk" if isinstance(error, DownloadError) else "account"

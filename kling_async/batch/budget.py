@@ -1,35 +1,75 @@
-"""What a batch may spend: units are reserved before a create, and settled when its task has ended.
+"""The money of a batch: units are reserved before a create, and settled once its task has ended.
 
-A number counts for the units of every pool on its own, for a unit of video is not one of images.
+Pure: no clock, no I/O. A limit given as one number holds for each pool by itself, for a unit of video is not
+one of images.
 """
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kling_async.batch.entry import cost_of
+from kling_async.errors import Problem, RequestInvalid
+from kling_async.prices import estimate, is_amount
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["Budget", "is_amount"]
+    from kling_async.batch.entry import Entry
+    from kling_async.batch.lifecycle import BatchLife
+    from kling_async.prices import Estimate
+    from kling_async.wire.requests import TaskRequest
+
+__all__ = ["BatchControl", "Budget", "Reservation", "price_of"]
 
 
-def is_amount(units: object) -> bool:
-    """Tell whether something is a number of units."""
-    return isinstance(units, int | float) and not isinstance(units, bool) and 0 <= units < math.inf
+def price_of(
+    request: TaskRequest[Any], price: Callable[[TaskRequest[Any]], float | None] | None = None
+) -> Estimate:
+    """Return what a request may cost: by the caller's own price, else by the price pages.
+
+    Raises:
+        RequestInvalid: The caller's price is not a number of units.
+    """
+    found = estimate(request)
+    units = None if price is None else price(request)
+    if units is None:
+        return found
+    if not is_amount(units):
+        raise RequestInvalid(
+            "batch", [Problem("price", f"returned {units!r:.40}, not units from 0, or None")]
+        )
+    return found.of(units)
+
+
+class Reservation(NamedTuple):
+    """The units set aside for one job while the end of its task is not known."""
+
+    price: Estimate
+    units: float
+
+    @property
+    def pool(self) -> str:
+        """The pool whose units these are."""
+        return self.price.pool
 
 
 class Budget:
-    """Spent and reserved units, pool by pool."""
+    """Spent and reserved units, pool by pool.
+
+    Args:
+        most: The limit for each pool, or limits by pool; None: no limit.
+    """
 
     def __init__(self, most: float | Mapping[str, float] | None) -> None:
         self._most = most
         self.spent: dict[str, float] = {}
         self.reserved: dict[str, float] = {}
+        self._returnable: dict[str, int] = {}
 
     @property
     def limited(self) -> bool:
-        """Whether anything is limited at all."""
+        """Whether any pool has a limit."""
         return self._most is not None
 
     def limit(self, pool: str) -> float | None:
@@ -37,25 +77,78 @@ class Budget:
         return self._most if isinstance(self._most, int | float | None) else self._most.get(pool)
 
     def fits(self, pool: str, units: float) -> bool:
-        """Tell whether so much more may be reserved now."""
+        """Tell whether so many units more may be reserved now."""
         limit = self.limit(pool)
         taken = self.spent.get(pool, 0.0) + self.reserved.get(pool, 0.0)
         return limit is None or round(taken + units, 6) <= limit
 
     def holds(self, pool: str) -> bool:
-        """Tell whether what is spent and reserved keeps within the limit."""
+        """Tell whether spent and reserved units together keep within the limit."""
         return self.fits(pool, 0.0)
 
     def may_fit_later(self, pool: str, units: float) -> bool:
-        """Tell whether it may fit when what is reserved turns out cheaper, or to cost nothing."""
+        """Tell whether units would fit if every reserved unit came back unspent."""
         limit = self.limit(pool)
         return limit is None or round(self.spent.get(pool, 0.0) + units, 6) <= limit
 
+    def gives_back(self, pool: str) -> bool:
+        """Tell whether a job of this run may still give back units of the pool.
+
+        Jobs of other runs, and creates of unknown fate, keep their reservations.
+        """
+        return self._returnable.get(pool, 0) > 0
+
+    # -- by amounts
+
     def reserve(self, pool: str, units: float) -> None:
-        """Set so much aside for a task."""
+        """Set units aside for a task."""
         self.reserved[pool] = round(self.reserved.get(pool, 0.0) + units, 6)
 
     def settle(self, pool: str, reserved: float, spent: float) -> None:
-        """The task ended: what was set aside for it is free, what it cost is spent."""
+        """Exchange a reservation for what the task cost, once it has ended."""
         self.reserved[pool] = max(0.0, round(self.reserved.get(pool, 0.0) - reserved, 6))
         self.spent[pool] = round(self.spent.get(pool, 0.0) + spent, 6)
+
+    # -- by jobs
+
+    def recall(self, entry: Entry) -> None:
+        """Count what a job of earlier runs has spent, and what is reserved while its task may run."""
+        cost = cost_of(entry) if entry.ended else 0.0
+        self.settle(entry.pool, 0.0, entry.earlier_units + cost)
+        if not entry.ended:
+            self.reserve(entry.pool, entry.reserved)
+
+    def open(self, reservation: Reservation) -> None:
+        """Expect units back from a job that begins."""
+        if reservation.units > 0:
+            pool = reservation.pool
+            self._returnable[pool] = self._returnable.get(pool, 0) + 1
+
+    def close(self, reservation: Reservation, cost: float | None) -> None:
+        """Settle a job that is over; None: its task may still be billed, so its reservation stays."""
+        if reservation.units > 0:
+            self._returnable[reservation.pool] -= 1
+        if cost is not None:
+            self.settle(reservation.pool, reservation.units, cost)
+
+
+class BatchControl(NamedTuple):
+    """Decides whether jobs may make tasks: the batch's state and its money."""
+
+    life: BatchLife
+    budget: Budget
+
+    @property
+    def may_create(self) -> bool:
+        """Whether jobs under way may make tasks."""
+        return self.life.may_create
+
+    def may_send(self, pool: str) -> bool:
+        """Tell whether a create whose units are reserved may be sent now.
+
+        It may not where this run's limit is lower than what earlier runs have reserved.
+        """
+        if self.life.may_create and not self.budget.holds(pool):
+            self.life.units_ran_out()
+            return False
+        return self.life.may_create

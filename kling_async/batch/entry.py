@@ -1,4 +1,7 @@
-"""A job of a batch, as the journal remembers it: how far it has come, and what to do next."""
+"""The journal's entry of a job: how far the job has come, and what a new run has to do for it.
+
+Pure: no clock, no I/O. The encoded form is read by later versions; tests pin its bytes.
+"""
 
 from __future__ import annotations
 
@@ -42,47 +45,46 @@ class JobState(enum.IntEnum):
     CREATED = 1
     """The vendor has accepted; the task's id is known."""
     SUCCEEDED = 2
-    """The task's end is known; its files are not stored yet."""
+    """The task succeeded; its files are not stored yet."""
     DONE = 3
-    """Finished whole: files stored, or none wanted."""
+    """Finished: files stored, or none wanted."""
     FAILED = 4
     """Ended without a result."""
 
 
 class ResumeAction(enum.Enum):
-    """What a new run has to do for a job that an earlier one began."""
+    """The work that a new run has left for a job."""
 
     CREATE = "create"
-    """Nothing was sent, or all of it was refused: send it."""
+    """Nothing was sent, or every create was refused: send it."""
     CREATE_DOUBTFUL = "create_doubtful"
     """The create may have been sent: look for the task by its external id, then send."""
     RETRY = "retry"
-    """Its task failed for a reason that may not come again, and that is asked for: make a new one."""
+    """The task failed for a reason that may not recur, and ``retries`` allows another: make a new one."""
     WAIT = "wait"
-    """The task runs, or ran to its end unseen."""
+    """The task runs, or has ended since: wait for it."""
     FETCH = "fetch"
-    """The files are missing; their addresses are renewed by one query."""
+    """The task succeeded, its files are missing: fetch them, after one query that renews their addresses."""
     NOTHING = "nothing"
-    """It is finished, for good or ill."""
+    """The job is finished, with or without a result."""
 
 
 _NEXT: Final = {
     JobState.PLANNED: set(JobState),
     JobState.CREATED: {JobState.CREATED, JobState.SUCCEEDED, JobState.DONE, JobState.FAILED},
-    JobState.SUCCEEDED: {
-        JobState.SUCCEEDED,
-        JobState.DONE,
-        JobState.FAILED,
-    },  # failed: the vendor has deleted the files
-    JobState.DONE: {JobState.DONE},  # a later run may want the files
+    # to FAILED: the vendor has deleted the files
+    JobState.SUCCEEDED: {JobState.SUCCEEDED, JobState.DONE, JobState.FAILED},
+    # to itself: a later run fetches files that the first one did not want
+    JobState.DONE: {JobState.DONE},
     JobState.FAILED: {JobState.FAILED},
 }
+"""Legal moves within one attempt."""
 
 
 def follows(state: JobState, attempt: int, new_state: JobState, new_attempt: int) -> bool:
-    """Tell whether a job may go from one state to another: forward only, within an attempt.
+    """Tell whether a job may move from one state to another: forward only, within an attempt.
 
-    The next attempt begins at planned; what succeeded is not attempted again.
+    The next attempt begins at planned; a job that succeeded has none.
     """
     if new_attempt == attempt + 1:
         return new_state is JobState.PLANNED and state not in (JobState.SUCCEEDED, JobState.DONE)
@@ -93,7 +95,7 @@ def follows(state: JobState, attempt: int, new_state: JobState, new_attempt: int
 
 
 class JournaledFile(msgspec.Struct, frozen=True, array_like=True):
-    """A file of a result on disk."""
+    """A stored file of a result."""
 
     name: str
     """Relative to the batch's folder."""
@@ -102,7 +104,7 @@ class JournaledFile(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True):
-    """Why a job failed, in short."""
+    """Why a job failed: enough for the message of a later run."""
 
     kind: str
     """Name of the error's class."""
@@ -110,58 +112,62 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Times(msgspec.Struct, frozen=True, array_like=True):
-    """When a job of this attempt came so far, seconds since 1970; None: not yet."""
+    """When this attempt reached its steps, seconds since 1970; None: not yet."""
 
     planned: float | None = None
-    """When its create was about to be sent; None, too, after it was surely refused."""
+    """When the create was about to be sent; None again once the vendor has surely refused it."""
     created: float | None = None
     ended: float | None = None
     done: float | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What the journal knows of a job. Stored as an array: a new field goes to the end, with a default."""
+    """All that the journal knows of a job.
+
+    Stored as an array: the order of fields is part of the format, and a new field goes to the end, with a
+    default.
+    """
 
     identity: str
-    """The job's name in its journal, see `core.identity`."""
+    """The job's name in its journal, see `batch.identity`."""
     position: int
-    """Of its input, from 0."""
+    """The request's place in the input, from 0."""
     endpoint: str
     """Name of the catalog row."""
     external_task_id: str
-    """What this attempt's create carries."""
+    """The id that this attempt's create carries."""
     key: str | None = None
-    """The caller's name for it."""
+    """The caller's name for the job."""
     label: str = ""
     attempt: int = 0
     state: JobState = JobState.PLANNED
     task_id: str | None = None
     units: str | None = None
-    """Units taken in the end, a decimal as text."""
+    """Units that the task took, as the vendor said at its end: a decimal as text."""
     record: bytes | None = None
-    """What `dump_record` made of the task's record; `load_record` reads it."""
+    """The task's record in the form of `dump_record`; `load_record` reads it."""
     files: tuple[JournaledFile, ...] | None = None
-    """None: none were wanted so far."""
+    """The stored files; None: none were wanted so far."""
     error: Failure | None = None
     account: str = ""
-    """Names the account, so that another one's key is noticed; never the key."""
+    """Names the account that made the task, so that another one's key is noticed; never holds the key."""
     defaults: dict[str, Any] = {}
-    """Values of ours that were sent though the caller set none."""
+    """This package's own defaults that were sent because the caller did not set those fields."""
     times: Times = Times()
     reserved: float = 0.0
-    """Units set aside for it in the batch's budget while its end is not known."""
+    """Units reserved for the task in the batch's budget while its end is not known."""
     pool: str = "video"
-    """Whose units its task takes."""
-    again: bool = False
-    """It failed, and a new task may succeed."""
-    apart: bool = False
-    """Another job was at its position in an earlier run: its files need another index."""
-    earlier: float = 0.0
-    """Units that its earlier attempts took, if failed tasks were billed."""
+    """The pool whose slots and units the task takes."""
+    retryable: bool = False
+    """The task failed, and a new one may succeed."""
+    position_taken: bool = False
+    """Another job had this position in an earlier run: this one's files need another index."""
+    earlier_units: float = 0.0
+    """Units that earlier attempts took, if failed tasks were billed."""
 
     @property
     def ended(self) -> bool:
-        """Whether its task's end is known, and what it cost."""
+        """Whether the task's end is known, and thus its cost."""
         return self.state in (JobState.SUCCEEDED, JobState.DONE, JobState.FAILED)
 
     def __repr__(self) -> str:
@@ -170,7 +176,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         )
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Show rich no more than anybody else."""
+        """Give rich the short form too: keys and labels are the user's."""
         return [("", repr(self)[len("Entry(") : -1])]
 
 
@@ -179,15 +185,15 @@ _unpacker: Final = msgspec.msgpack.Decoder(Entry)
 
 
 def pack(entry: Entry) -> bytes:
-    """Return the bytes that stand for an entry in the journal."""
+    """Encode an entry for the journal."""
     return _packer.encode(entry)
 
 
 def unpack(data: bytes) -> Entry:
-    """Return the entry that these bytes stand for.
+    """Decode an entry of the journal.
 
     Raises:
-        msgspec.DecodeError: They stand for none.
+        msgspec.DecodeError: The bytes are not an entry.
     """
     return _unpacker.decode(data)
 
@@ -196,27 +202,27 @@ def unpack(data: bytes) -> Entry:
 
 
 def advance(entry: Entry, state: JobState, **facts: Any) -> Entry:
-    """Return the entry in a later state of the same attempt, with facts that became known.
+    """Return the entry in a later state of the same attempt, with fields that became known.
 
-    What is finished shrinks to what an outcome needs; where files are stored the record is not needed.
+    A finished entry shrinks to what an outcome needs; one whose files are stored drops its record.
 
     Raises:
-        ValueError: That state does not follow.
+        ValueError: That state cannot follow.
     """
     if not follows(entry.state, entry.attempt, state, entry.attempt):
         raise ValueError(f"a job does not go from {entry.state.name.lower()} to {state.name.lower()}")
     new = msgspec.structs.replace(entry, state=state, **facts)
     if state not in (JobState.DONE, JobState.FAILED):
         return new
-    needless = state is JobState.FAILED or new.files
-    return msgspec.structs.replace(new, defaults={}, record=None if needless else new.record)
+    record = None if state is JobState.FAILED or new.files else new.record
+    return msgspec.structs.replace(new, defaults={}, record=record)
 
 
 def next_attempt(entry: Entry, journal_id: str, **facts: Any) -> Entry:
     """Return the entry of the next attempt, not sent yet: a new task under a new external id.
 
     Raises:
-        ValueError: It succeeded.
+        ValueError: The job succeeded.
     """
     attempt = entry.attempt + 1
     if not follows(entry.state, entry.attempt, JobState.PLANNED, attempt):
@@ -229,42 +235,43 @@ def next_attempt(entry: Entry, journal_id: str, **facts: Any) -> Entry:
         key=entry.key,
         label=entry.label,
         pool=entry.pool,
-        apart=entry.apart,
+        position_taken=entry.position_taken,
         attempt=attempt,
-        earlier=round(entry.earlier + cost_of(entry), 6),
+        earlier_units=round(entry.earlier_units + cost_of(entry), 6),
         **facts,
     )
 
 
 def mark_unsent(entry: Entry) -> Entry:
-    """Return the entry of a job whose create was surely refused: nothing of it exists or costs."""
+    """Return the entry of a job whose create the vendor surely refused: no task exists, nothing is owed."""
     return msgspec.structs.replace(entry, times=Times(), reserved=0.0)
 
 
 def cost_of(entry: Entry) -> float:
-    """Return the units this attempt took: as the vendor said, else, if it succeeded, what was set aside."""
+    """Return the units that this attempt took: as the vendor said, else, if it succeeded, the reservation."""
     if entry.units is not None:
         return float(entry.units)
     return entry.reserved if entry.state in (JobState.SUCCEEDED, JobState.DONE) else 0.0
 
 
 def resume(entry: Entry, *, wanted_files: bool, retries: int = 0) -> ResumeAction:
-    """Say what a new run has to do for this job.
+    """Return what a new run has to do for this job.
 
     Args:
         entry: As the journal has it.
-        wanted_files: Whether files are wanted now.
+        wanted_files: Whether the new run stores files.
         retries: How many new tasks may be made for one that failed.
     """
     state = entry.state
-    if state is _DONE and (entry.files is not None or not wanted_files):  # a hundred thousand times
+    # first and without looking up enum members: a resumed batch asks this 100,000 times
+    if state is _DONE and (entry.files is not None or not wanted_files):
         return _NOTHING_LEFT
     match state:
         case JobState.PLANNED:
             return ResumeAction.CREATE if entry.times.planned is None else ResumeAction.CREATE_DOUBTFUL
         case JobState.CREATED:
             return ResumeAction.WAIT
-        case JobState.FAILED if entry.again and entry.attempt < retries:
+        case JobState.FAILED if entry.retryable and entry.attempt < retries:
             return ResumeAction.RETRY
         case JobState.SUCCEEDED | JobState.DONE if wanted_files and entry.files is None:
             return ResumeAction.FETCH
@@ -279,13 +286,11 @@ _NOTHING_LEFT: Final = ResumeAction.NOTHING
 # -- records and errors without secrets
 
 _MESSAGE_MAX: Final = 300
-
-
 _NOTHING: Final = msgspec.Raw(b"null")
 
 
-class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What of a `TaskRecord` an `Entry` does not hold itself."""
+class _StoredRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The fields of a `TaskRecord` that an `Entry` does not hold itself."""
 
     status: str = ""
     message: str = ""
@@ -295,17 +300,17 @@ class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _plain: Final = msgspec.json.Decoder()
-_kept: Final = msgspec.json.Decoder(_Kept)
+_stored: Final = msgspec.json.Decoder(_StoredRecord)
 
 
 def dump_record(record: TaskRecord) -> bytes:
-    """Return what to keep of a record, JSON: addresses without their queries, no Base64, not twice.
+    """Encode a task's record for its entry, as JSON: no signed queries in addresses, no Base64.
 
-    Dead as they are, addresses are renewed by one query.
+    One query by task id renews the addresses when they are needed again.
     """
     result = keepable(_plain.decode(record.result_data))
     return msgspec.json.encode(
-        _Kept(
+        _StoredRecord(
             record.status,
             _short(record.message),
             record.created_at,
@@ -316,25 +321,25 @@ def dump_record(record: TaskRecord) -> bytes:
 
 
 def load_record(entry: Entry) -> TaskRecord | None:
-    """Return the task's record as far as it was kept; None if it was not, or not yet."""
+    """Return the task's record as far as the entry holds it; None if it holds none."""
     if entry.record is None or entry.task_id is None:
         return None
-    known = _kept.decode(entry.record)
+    stored = _stored.decode(entry.record)
     return TaskRecord(
         endpoint=entry.endpoint,
         task_id=entry.task_id,
         external_task_id=entry.external_task_id,
-        status=known.status,
-        message=known.message,
-        created_at=known.created_at,
-        updated_at=known.updated_at,
+        status=stored.status,
+        message=stored.message,
+        created_at=stored.created_at,
+        updated_at=stored.updated_at,
         units=entry.units,
-        result_data=known.result_data,
+        result_data=stored.result_data,
     )
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return what the journal keeps of an error."""
+    """Return what the journal keeps of an error: its class and a short message without secrets."""
     return Failure(type(error).__name__, _short(str(error)))
 
 

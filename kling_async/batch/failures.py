@@ -1,4 +1,4 @@
-"""Which failures a batch may answer with a new task, which end it, and which concern one request alone."""
+"""Decide what follows from a job's failure: another task, the end of the batch, or a failed job."""
 
 from __future__ import annotations
 
@@ -26,19 +26,18 @@ __all__ = ["FailureAction", "action_for"]
 
 
 class FailureAction(enum.Enum):
-    """What follows from a failure."""
+    """The consequence of a job's failure."""
 
     RETRY = "retry"
-    """The task failed for a reason that may not come again: a new one may be made, if asked for."""
+    """The task failed for a reason that may not recur: a new task may be made, if retries are allowed."""
     FINAL = "final"
-    """The same request would fail again, or nobody knows whether it did."""
+    """The same request would fail again, or the reason is unknown."""
     LATER = "later"
-    """Nothing was sent, or all of it was put off: the same again in a while."""
+    """Nothing was sent, or the vendor put it off: send the same create again after a pause."""
     OPEN = "open"
-    """Its fate is unknown, or it was not made: the next run finds out."""
+    """The create's fate is unknown, or it was not made: the next run finds out."""
     ACCOUNT = "account"
-    """Every request would fail so, by the account, the journal or the disk: no more are made, but by the next
-    run."""
+    """The account, the journal or the disk fails every job alike: this run makes no more tasks."""
 
 
 _NOT_AGAIN: Final = re.compile(
@@ -52,26 +51,28 @@ _NOT_AGAIN: Final = re.compile(
     r"|风控|敏感|违规|审核|版权|不合规|参数|格式|分辨率|人脸|不支持|过期",
     re.IGNORECASE,
 )
-"""Words of moderation and of bad input in a failed task's reason; the vendor gives no code there."""
+"""Words of moderation and of bad input in a failed task's message: the vendor gives no code for it."""
 
 _ACCOUNT: Final = (AuthenticationError, ConfigurationError, ClientClosed, JournalError)
 _FINAL: Final = (RequestRejected, PolicyViolation, ResultExpired)
+_MODEL_NOT_ALLOWED: Final = 1103
+_UNSIGNED: Final = 1001
 
 
 def action_for(error: BaseException) -> FailureAction:
-    """Say what follows from the failure of one job."""
+    """Return what follows from the failure of one job."""
     if isinstance(error, TaskFailed):
         return FailureAction.FINAL if _NOT_AGAIN.search(error.record.message) else FailureAction.RETRY
     if isinstance(error, AccountError):
-        return (
-            FailureAction.OPEN if error.code == 1103 else FailureAction.ACCOUNT
-        )  # 1103: the right to that model can be had
+        # 1103 concerns one model; the account may gain the right to it before the next run
+        return FailureAction.OPEN if error.code == _MODEL_NOT_ALLOWED else FailureAction.ACCOUNT
     if isinstance(error, RateLimited | ConcurrencyExceeded) or (
         isinstance(error, TransportError) and not error.sent
     ):
         return FailureAction.LATER
-    if isinstance(error, ExternalIdTaken) or getattr(error, "code", None) == 1001:
-        return FailureAction.OPEN  # the one is found by its id, the other was a proxy's doing
+    if isinstance(error, ExternalIdTaken) or getattr(error, "code", None) == _UNSIGNED:
+        # the next run finds that task by its id; 1001, for a signed create, means a proxy ate the header
+        return FailureAction.OPEN
     if isinstance(error, _ACCOUNT) or getattr(error, "disk_full", False):
         return FailureAction.ACCOUNT
     return FailureAction.FINAL if isinstance(error, _FINAL) else FailureAction.OPEN

@@ -1,6 +1,6 @@
-"""What names a job of a batch: hashes, so that the same input gets the same name in every run.
+"""Hashes that name a job of a batch: the same input gets the same name in every run.
 
-They are pinned by tests: a name that changed would buy everything again.
+Tests pin them: a changed hash would make every finished job a new one, and its task would be paid again.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ __all__ = ["defaults_of", "external_id", "fingerprint", "identity"]
 
 _canonical: Final = msgspec.json.Encoder(order="sorted")
 _EXACT: Final = 2.0**53
+"""Below this, a whole number has one form as a float and as an integer."""
 
 
 def _hash(*parts: Any) -> str:
@@ -32,20 +33,20 @@ def fingerprint(endpoint: str, request: Request, digests: Mapping[Media, str]) -
     """Return a hash of what the caller asked for; 32 hexadecimal digits.
 
     It covers what is set and differs from this package's own defaults, ``extra`` included, as JSON with
-    sorted names. So neither a field that is added to a request's type nor another default of ours changes
-    it for who set none. 1 and 1.0 are the same; files count by content, addresses as they are.
+    sorted names. Adding a field to a request's type, or changing a default, keeps the hash of requests that
+    do not set that field. 1 and 1.0 are the same; files count by content, addresses as they are.
 
     Args:
         endpoint: Name of the catalog row.
-        request: What is asked for.
-        digests: SHA-256 in hexadecimal of each of its media that is no address.
+        request: The request to name.
+        digests: SHA-256 in hexadecimal of each media of the request that is not an address.
     """
     return _hash("fingerprint 1", endpoint, _object(request, digests))
 
 
 @functools.cache
 def _rows(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
-    """Each field's name on the wire, and its default."""
+    """Return each field's name on the wire, and its default."""
     return tuple(
         (f.encode_name, f.default if f.default_factory is msgspec.NODEFAULT else f.default_factory())
         for f in msgspec.structs.fields(kind)
@@ -80,7 +81,7 @@ def _value(value: Any, digests: Mapping[Media, str]) -> Any:
 
 
 def defaults_of(request: Request) -> dict[str, Any]:
-    """Return the values of this package's own that are sent because the caller set none."""
+    """Return this package's own defaults that are sent because the caller did not set those fields."""
     return {
         name: default
         for item, (name, default) in zip(msgspec.structs.astuple(request), _rows(type(request)), strict=True)
@@ -92,10 +93,10 @@ def identity(key: str | None, fingerprint: str, occurrence: int) -> str:
     """Return a job's name within its journal; 32 hexadecimal digits.
 
     Args:
-        key: The caller's name for it. One key with a changed request is another job.
-        fingerprint: Of its request.
-        occurrence: How many jobs with that key and fingerprint came before it: two identical prompts
-            are two jobs, 0 and 1.
+        key: The caller's name for the job. The same key with a changed request is another job.
+        fingerprint: The request's.
+        occurrence: How many jobs with this key and fingerprint came before in the input: two identical
+            prompts are two jobs, 0 and 1.
     """
     return _hash("identity 1", key, fingerprint, occurrence)
 

@@ -1,7 +1,8 @@
-"""A journal's database: one SQLite file, looked at with care before it is opened, written by one thread.
+"""A journal's database: one SQLite file, examined before it is opened, written by one thread.
 
-A commit costs one flush of the write-ahead log (``journal_mode=WAL``); the other modes flush two or three
-files and reached a hundredth to a fifth of its pace. What a kill leaves of the log is read at the next start.
+``journal_mode=WAL``: a commit flushes one file, the write-ahead log. The other modes flush two or three and
+reached a hundredth to a fifth of its pace, as measured. After a kill, SQLite replays the log at the next
+start.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import secrets
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.batch.entry import JobState, follows, pack
 from kling_async.errors import JournalError
@@ -20,14 +21,15 @@ from kling_async.runtime.filelock import FileLock, LockHeld
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from kling_async.batch.digests import Digest
     from kling_async.batch.entry import Entry
 
-__all__ = ["Ahead", "Digest", "Store"]
+__all__ = ["Ahead", "Store"]
 
 APPLICATION: Final = 0x6B6C4A31
-"""In the file's header: it is a journal of this package."""
+"""Marks the file's header: a journal of this package ("klJ1")."""
 SCHEMA: Final = 1
-"""In the file's header: how the tables look."""
+"""Stands in the file's header: the version of the tables."""
 _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER: Final = 100
 _SYNCHRONOUS_FULL: Final = 2
@@ -50,37 +52,31 @@ _TABLES: Final = (
 )
 
 _DAMAGED: Final = (
-    "it is damaged; put back a copy, without the -wal and -shm files that lie beside it now,"
+    "it is damaged; restore a backup and remove the -wal and -shm files beside it,"
     " or begin a new journal under another name"
 )
 
 _ADVICE: Final = {
-    sqlite3.SQLITE_FULL: "the disk is full; make room and start again: what was committed is safe",
-    sqlite3.SQLITE_READONLY: "it cannot be written; look at the rights of the file and its folder",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; look at the rights of the file and its folder",
-    sqlite3.SQLITE_PERM: "it cannot be opened; look at the rights of the file and its folder",
+    sqlite3.SQLITE_FULL: "the disk is full; make room and start again: committed entries are safe",
+    sqlite3.SQLITE_READONLY: "it cannot be written; check the permissions of the file and its folder",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check the permissions of the file and its folder",
+    sqlite3.SQLITE_PERM: "it cannot be opened; check the permissions of the file and its folder",
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_NOTADB: _DAMAGED,
     sqlite3.SQLITE_BUSY: "another program writes to it; close that and start again",
-    sqlite3.SQLITE_IOERR: "the disk failed; start again when it works: what was committed is safe",
+    sqlite3.SQLITE_IOERR: "the disk failed; start again when it works: committed entries are safe",
 }
-"""What to do, by SQLite's code."""
+"""Advice by SQLite's error code."""
 
 Ahead = dict[bytes, bytes]
 """Packed entries by identity."""
 
 
-class Digest(NamedTuple):
-    """What is known of an input file."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    sha256: str
-
-
 class Store:
     """The open database of a journal, and the lock on it. Every method blocks.
+
+    Args:
+        path: The database file; made if there is none.
 
     Raises:
         JournalError: The file is not a journal of this kind, is damaged, cannot be written, or another
@@ -88,13 +84,13 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path = path.resolve()  # by whatever name: there is one lock, one log
+        self.path = path = path.resolve()  # links to one file must find the same lock and log
         lock_file = path.with_name(path.name + ".lock")
         if not lock_file.exists():
-            self._look()  # leaves nothing beside a file that is not ours
-        self._lock = self._take(lock_file)
+            self._examine()  # before a lock file appears beside a file that is no journal
+        self._lock = self._acquire(lock_file)
         try:
-            if self._look():
+            if self._examine():
                 self._check_log()
                 self._make()
             else:
@@ -113,12 +109,12 @@ class Store:
 
     _db: sqlite3.Connection | None = None
     _reader: sqlite3.Connection | None = None
-    """Reads on a connection of its own, which waits for no commit."""
+    """A second connection: its reads do not wait for a commit under way."""
 
     def error(self, error: sqlite3.Error | OSError | str) -> JournalError:
-        """Return the error to raise for what SQLite or the system said."""
+        """Return the journal's error for one of SQLite or the system, with advice."""
         if isinstance(error, OSError):
-            text = f"it cannot be written ({error.strerror}); look at the rights of the file and its folder"
+            text = f"it cannot be written ({error.strerror}); check the permissions of file and folder"
         elif isinstance(error, sqlite3.Error):
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             text = _ADVICE.get(code, "the database failed")
@@ -129,7 +125,7 @@ class Store:
 
     # -- opening
 
-    def _take(self, lock_file: Path) -> FileLock:
+    def _acquire(self, lock_file: Path) -> FileLock:
         try:
             return FileLock(lock_file)
         except LockHeld as held:
@@ -140,41 +136,42 @@ class Store:
             failure = self.error(error)
         raise failure
 
-    def _look(self) -> bool:
-        """Read the file's header, without SQLite, which might begin repairs; return whether it is new."""
+    def _examine(self) -> bool:
+        """Read the file's header without SQLite, which might begin repairs; return whether it is new."""
         try:
-            with self.path.open("r+b") as file:  # also to see that it can be written
+            with self.path.open("r+b") as file:  # for writing too: a read-only file is refused here
                 header = file.read(_HEADER)
         except FileNotFoundError:
             return True
         except OSError as error:
             failure = self.error(error)
         else:
-            wrong = _judge(header)
+            wrong = _wrong_header(header)
             if wrong is None:
                 return not header
             failure = self.error(wrong)
         raise failure
 
     def _check_pages(self) -> None:
-        """Read every page; a connection that only reads repairs nothing, and leaves the log where it is."""
+        """Check every page through a read-only connection, which neither repairs nor moves the log."""
         logged = self.path.with_name(self.path.name + "-wal").exists()
-        how = "mode=ro" if logged else "mode=ro&immutable=1"  # which leaves nothing beside the file
+        # immutable: SQLite makes no -wal and -shm files beside a database that it cannot change
+        how = "mode=ro" if logged else "mode=ro&immutable=1"
         with contextlib.closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True)) as db:
             found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise self.error(f"{_ADVICE[sqlite3.SQLITE_CORRUPT]} ({found})")
 
     def _check_log(self) -> None:
-        """A log without its database would be read into the new one, jobs and all."""
+        """Refuse a log without its database: SQLite would replay it into the new one."""
         log = self.path.with_name(f"{self.path.name}-wal")
         if log.exists() and log.stat().st_size:
             raise self.error(
-                f"it is gone, but what it last wrote lies in {log.name!r}; put it back, or remove that too"
+                f"it is gone, but its write-ahead log {log.name!r} is there; restore it, or remove the log"
             )
 
     def _make(self) -> None:
-        """Make the tables in a file beside, which then takes the name: there is never half a journal."""
+        """Make the tables in a file beside, then rename it: a kill leaves no half-made journal."""
         beside = self.path.with_name(self.path.name + ".new")
         beside.unlink(missing_ok=True)
         os.close(os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -191,22 +188,23 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         if self.path.stat().st_mode & 0o077:
-            self.path.chmod(0o600)  # the log and its index get the same rights
+            self.path.chmod(0o600)  # SQLite gives the -wal and -shm files the same permissions
         self._db = db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        # the default in WAL mode, NORMAL, flushes at checkpoints only: a power cut would lose commits
         db.execute("PRAGMA synchronous=FULL")
-        db.execute("PRAGMA fullfsync=ON")  # where flushing does not reach the disk by itself (macOS)
+        db.execute("PRAGMA fullfsync=ON")  # macOS: fsync() alone stops at the disk's cache
         if mode != "wal" or db.execute("PRAGMA synchronous").fetchone()[0] != _SYNCHRONOUS_FULL:
-            raise self.error("this file system cannot keep what is committed; use a local disk")
+            raise self.error("this file system cannot keep commits safe; use a local disk")
         return db
 
     # -- use
 
     def write(self, entries: Sequence[Entry], digests: Sequence[Digest]) -> list[int]:
-        """Commit all in one step, flushed to the disk; return the places of entries that may not follow.
+        """Commit all at once, flushed to the disk; return the places of entries whose state may not follow.
 
         Raises:
-            JournalError: Nothing of it was committed.
+            JournalError: Nothing was committed.
         """
         db = self._open()
         try:
@@ -239,7 +237,7 @@ class Store:
         return True
 
     def find(self, identities: Iterable[bytes], ahead: int) -> Ahead:
-        """Return the packed entries of those that are there, and as many of those that follow by position."""
+        """Return the packed entries of these jobs, and of up to ``ahead`` jobs after each by position."""
         found: Ahead = {}
         for identity in identities:
             if identity in found:
@@ -251,21 +249,21 @@ class Store:
         return found
 
     def has_position(self, position: int) -> bool:
-        """Tell whether any job was at this place of an input."""
+        """Tell whether a job was at this position of an input."""
         return bool(self._rows("SELECT 1 FROM jobs WHERE position=? LIMIT 1", position))
 
     def extent(self) -> tuple[int, int]:
-        """Return how many jobs there are, and the last position of one; -1 if there is none."""
+        """Return how many jobs there are, and the highest position of one; -1 if there is none."""
         ((jobs, last),) = self._rows("SELECT count(*), coalesce(max(position), -1) FROM jobs")
         return jobs, last
 
     def page(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """Return packed entries by number, in the order in which they were first written."""
+        """Return row numbers and packed entries, in the order in which the jobs were first written."""
         query = "SELECT number, entry FROM jobs WHERE number>? ORDER BY number LIMIT ?"
         return self._rows(query, after, limit)
 
     def digest(self, path: str) -> str | None:
-        """Return the SHA-256 of a file if it is known and the file unchanged.
+        """Return the SHA-256 of a file; None if it is not known, or the file's size or time has changed.
 
         Raises:
             OSError: There is no such file.
@@ -276,7 +274,7 @@ class Store:
         return str(rows[0][0]) if rows else None
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
-        """Read what is committed."""
+        """Run a query on what is committed."""
         if self._reader is None:
             raise self.error("it is closed")
         try:
@@ -291,7 +289,7 @@ class Store:
         return self._db
 
     def close(self) -> None:
-        """Close the database, then give the lock back. Again: does nothing."""
+        """Close the database, then give the lock back; harmless to repeat."""
         for db in (self._reader, self._db):
             if db is not None:
                 with contextlib.suppress(sqlite3.Error):
@@ -301,7 +299,7 @@ class Store:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a new name in it last; Windows keeps names by itself."""
+    """Flush a folder, so that a new name in it survives a power cut; Windows does that by itself."""
     if os.name == "posix":
         fd = os.open(folder, os.O_RDONLY)
         try:
@@ -310,8 +308,8 @@ def _flush_folder(folder: Path) -> None:
             os.close(fd)
 
 
-def _judge(header: bytes) -> str | None:
-    """Say why this is not the beginning of a journal; None if it is, or of an empty file."""
+def _wrong_header(header: bytes) -> str | None:
+    """Return why this is not the header of a journal; None if it is, or the file is empty."""
     if not header:
         return None
     if not header.startswith(_MAGIC) or len(header) < _HEADER:

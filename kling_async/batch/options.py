@@ -1,91 +1,142 @@
-"""What a batch is asked for: its options, and what is wrong with them."""
+"""The options of a batch: listed, given defaults and checked here."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from kling_async.batch.budget import is_amount
+import msgspec
+
 from kling_async.core.pool_sizes import POOLS
 from kling_async.downloads.naming import Template
 from kling_async.errors import Problem, RequestInvalid
+from kling_async.prices import is_amount
 from kling_async.runtime.loop import in_thread
+from kling_async.wire.requests import TaskRequest
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
-__all__ = ["BatchOptions", "OnError", "Order", "check_options", "ready_folder", "template_of"]
+__all__ = ["BatchArguments", "BatchOptions", "OnError", "Order", "ready_folder"]
 
 OnError = Literal["collect", "raise", "stop"]
 Order = Literal["given", "longest"]
 
 
-class BatchOptions(NamedTuple):
-    """What a batch was asked for, of every one of its requests."""
+class BatchArguments(TypedDict, total=False):
+    """The keywords of ``client.batch()``; its docstring explains them, `BatchOptions` holds the defaults."""
 
-    folder: Path | None
-    template: Template
+    journal: str | Path | None
+    download_to: str | Path | None
+    name: str
     watermarked: bool
     sidecar: bool
     refetch: bool
-    """Whether files of earlier runs that are gone, or are others, are fetched again."""
+    max_units: float | Mapping[str, float] | None
+    price: Callable[[TaskRequest[Any]], float | None] | None
+    on_error: OnError
     retries: int
+    order: Order
     priority: int
-    places: asyncio.Semaphore | None
-    """Bounds how many files come at once."""
+    label: str | Callable[[TaskRequest[Any]], str]
+    ahead: int | None
+    downloads: int | None
+    signals: bool
 
 
-def check_options(on_error: object, order: object, max_units: object, **counts: object) -> None:
-    """Refuse options that mean nothing.
-
-    Raises:
-        RequestInvalid: With every wrong one.
-    """
-    wrong: list[Problem] = []
-    if on_error not in ("collect", "raise", "stop"):
-        wrong.append(Problem("on_error", f"{on_error!r:.40} is not one of 'collect', 'raise', 'stop'"))
-    if order not in ("given", "longest"):
-        wrong.append(Problem("order", f"{order!r:.40} is not one of 'given', 'longest'"))
-    for name, count in counts.items():
-        least = 0 if name == "retries" else 1
-        if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < least):
-            wrong.append(Problem(name, f"must be a whole number from {least}, not {count!r:.40}"))
-    amounts = max_units.values() if isinstance(max_units, Mapping) else [max_units]
-    wrong += [
-        Problem("max_units", f"must be units from 0, or such by pool, not {amount!r:.40}")
-        for amount in amounts
-        if amount is not None and not is_amount(amount)
-    ]
-    if isinstance(max_units, Mapping):
-        known = ", ".join(POOLS)
-        wrong += [
-            Problem(f"max_units[{pool!r:.40}]", f"is none of {known}")  # a slip of the pen would be no limit
-            for pool in max_units
-            if pool not in POOLS
-        ]
-    if wrong:
-        raise RequestInvalid("batch", wrong)
-
-
-def template_of(name: str) -> Template:
-    """Return the template of the files' names.
+class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """The options of one batch, checked.
 
     Raises:
-        RequestInvalid: It cannot be one, or would give two jobs one name.
+        RequestInvalid: Names every option that cannot be used.
     """
-    template = Template(name)
-    if not template.fields & {"index", "task_id", "key"}:
-        raise RequestInvalid("batch", [Problem("name", "needs {index}, {task_id} or {key}")])
-    return template
+
+    journal: str | Path | None = None
+    download_to: str | Path | None = None
+    name: str = "{index}-{task_id}"
+    watermarked: bool = False
+    sidecar: bool = False
+    refetch: bool = True
+    max_units: float | Mapping[str, float] | None = None
+    price: Callable[[TaskRequest[Any]], float | None] | None = None
+    on_error: OnError = "collect"
+    retries: int = 0
+    order: Order = "given"
+    priority: int = 0
+    label: str | Callable[[TaskRequest[Any]], str] = ""
+    ahead: int | None = None
+    downloads: int | None = None
+    signals: bool = True
+
+    def __post_init__(self) -> None:
+        if problems := list(self._problems()):
+            raise RequestInvalid("batch", problems)
+
+    @cached_property
+    def folder(self) -> Path | None:
+        """Where files are stored; None: none are wanted."""
+        return None if self.download_to is None else Path(self.download_to)
+
+    @cached_property
+    def template(self) -> Template:
+        """How files are named."""
+        return Template(self.name)
+
+    def label_of(self, request: TaskRequest[Any]) -> str:
+        """Return the label of a request's task."""
+        return self.label if isinstance(self.label, str) else self.label(request)
+
+    def _problems(self) -> Iterator[Problem]:
+        yield from _unless_one_of("on_error", self.on_error, ("collect", "raise", "stop"))
+        yield from _unless_one_of("order", self.order, ("given", "longest"))
+        for field, count, least in (
+            ("retries", self.retries, 0),
+            ("ahead", self.ahead, 1),
+            ("downloads", self.downloads, 1),
+        ):
+            yield from _unless_count(field, count, least)
+        yield from _unless_units(self.max_units)
+        yield from self._wrong_name()
+
+    def _wrong_name(self) -> Iterator[Problem]:
+        try:
+            fields = self.template.fields
+        except RequestInvalid as error:
+            yield from error.problems
+            return
+        if not fields & {"index", "task_id", "key"}:
+            yield Problem("name", "needs {index}, {task_id} or {key}, or two jobs would share a file")
+
+
+def _unless_one_of(field: str, value: object, words: tuple[str, ...]) -> Iterator[Problem]:
+    if value not in words:
+        yield Problem(field, f"{value!r:.40} is not one of {', '.join(map(repr, words))}")
+
+
+def _unless_count(field: str, count: object, least: int) -> Iterator[Problem]:
+    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < least):
+        yield Problem(field, f"must be a whole number from {least}, not {count!r:.40}")
+
+
+def _unless_units(limits: object) -> Iterator[Problem]:
+    for units in limits.values() if isinstance(limits, Mapping) else [limits]:
+        if units is not None and not is_amount(units):
+            yield Problem("max_units", f"must be units from 0, or a dict of units by pool, not {units!r:.40}")
+    # a misspelt pool would be no limit at all
+    for pool in limits if isinstance(limits, Mapping) else ():
+        if pool not in POOLS:
+            yield Problem(f"max_units[{pool!r:.40}]", f"is not a pool; the pools are {', '.join(POOLS)}")
 
 
 async def ready_folder(folder: Path | None) -> None:
-    """Make the folder now: whoever pays for files must be able to store them.
+    """Make the folder of a batch and try to write in it, before any task is paid for.
 
     Raises:
-        RequestInvalid: It cannot be made, or nothing can be stored in it.
+        RequestInvalid: The folder cannot be made, or nothing can be stored in it.
     """
     if folder is None:
         return

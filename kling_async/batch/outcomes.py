@@ -1,55 +1,73 @@
-"""What a batch tells: one outcome for each request, and a report at its end."""
+"""The values that a batch hands out: outcomes, a report, the plan of a dry run."""
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from kling_async.records import TaskRecord
 from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Outcome", "Plan", "Report", "Spent"]
+__all__ = ["Outcome", "OutcomeQueue", "Plan", "Report", "Spent", "StopReason"]
 
 R = TypeVar("R")
 
+StopReason: TypeAlias = Literal[
+    "",
+    "input",
+    "SIGINT",
+    "SIGTERM",
+    "max_units",
+    "error",
+    "account",
+    "journal",
+    "disk",
+    "stop()",
+    "closed",
+]
+"""Why a batch made no more tasks; see `Report.stopped`."""
+
 
 class Outcome(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
-    """What became of one request of a batch."""
+    """The end of one request of a batch: its result and files, or why there are none."""
 
     position: int
-    """Its place in the input, from 0."""
+    """The request's place in the input, from 0."""
     key: str | None
-    """The name that came with it, if any."""
+    """The key that came with the request, if any."""
     request: TaskRequest[R]
     record: TaskRecord | None = None
-    """All that is known of its task; None if there is none, or the journal has let go of it."""
+    """The task as the vendor last described it; None if there is no task, or the journal dropped the record
+    because files are stored."""
     result: R | None = None
-    """The typed result; None unless it succeeded. Out of a journal its addresses lack their signatures."""
+    """The typed result; None unless the task succeeded. Out of a journal, its addresses lack signatures."""
     files: tuple[Path, ...] = ()
-    """What was stored, if files were asked for."""
+    """The stored files, with ``download_to``."""
     units: float | None = None
-    """What it cost in the end, all attempts together; None if the vendor has not said."""
+    """Units that all attempts together took; None if the vendor has not said."""
     error: Exception | None = None
-    """Why there is no result, or no file; None if all went well."""
+    """Why there is no result, or a file is missing; None if all went well."""
     attempts: int = 1
-    """How many tasks were made, or tried to be made, for it."""
+    """How many creates of this request were made, each with an id of its own."""
     resumed: bool = False
-    """Whether the journal already had its end: nothing was made or paid for now."""
+    """Whether an earlier run finished it: nothing was made or paid in this run."""
     started: float = 0.0
-    """When its create was first sent, seconds since 1970."""
+    """When the latest attempt's create was first sent, seconds since 1970; 0 if none was."""
     ended: float = 0.0
-    """When all of it was done."""
+    """When the request was finished, seconds since 1970."""
 
     @property
     def ok(self) -> bool:
-        """Whether there is a result, and all files that were wanted."""
+        """Whether there is a result, with all files that were asked for."""
         return self.error is None
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
-    """What the tasks of one model and label cost."""
+    """The cost of the tasks of one endpoint, model and label."""
 
     endpoint: str
     model: str
@@ -57,63 +75,108 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     pool: str
     tasks: int
     units: float
-    """As the vendor said when they ended (``final_unit_deduction``)."""
+    """As the vendor said at their ends (``final_unit_deduction``)."""
     estimated: float
-    """As expected before."""
+    """As estimated before their creates."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """How a batch stands, or ended."""
+    """The state of a batch, under way or at its end."""
 
     done: int
-    """Requests with a result, those that the journal had included."""
+    """Requests with a result, those that earlier runs finished included."""
     failed: int
-    """Requests without."""
+    """Requests without a result, or without a file that was asked for."""
     resumed: int
-    """Of both, those whose end the journal had."""
+    """Of both, those that earlier runs finished."""
     running: int
-    """Made, or perhaps made, and not seen ended: the vendor goes on with them."""
-    stopped: str
-    """Why no more were made: empty (the input came to its end), ``input`` (it broke), a signal's name,
-    ``max_units``, ``error`` (with ``on_error`` "stop" or "raise"), ``account`` (the account may not create),
-    ``journal`` (it cannot be written), ``disk`` (no room for files), ``stop()``, ``closed``."""
+    """Tasks that exist, or may exist, and were not seen ended: they run on at the vendor's."""
+    stopped: StopReason
+    """Why no more tasks were made: empty (the input has ended), ``input`` (it raised an error), a signal's
+    name, ``max_units``, ``error`` (with ``on_error`` "stop" or "raise"), ``account`` (the account may not
+    create), ``journal`` (it cannot be written), ``disk`` (no room for files), ``stop()``, ``closed``."""
     units: dict[str, float]
-    """Spent, by pool; with a journal and ``max_units`` over all its runs. Where the vendor did not say what a
-    task took, what was set aside for it counts."""
+    """Units spent, by pool; with a journal and ``max_units``, over all its runs. A task whose cost the vendor
+    did not say counts with the units reserved for it."""
     spent: tuple[Spent, ...]
-    """In this run, by endpoint, model and label."""
+    """Costs of this run, by endpoint, model and label."""
     seconds: float
-    """So far."""
+    """How long the batch has run."""
     advice: str
-    """How to go on; empty if there is nothing left to do."""
+    """How to resume; empty if nothing is left to do."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a batch would do: `Batch.dry_run`."""
+    """The estimate of a batch by `Batch.dry_run`."""
 
     jobs: int
     """Requests in the input."""
     done: int
-    """Of them, those whose end the journal has."""
+    """Requests that earlier runs finished."""
     fetched: int
-    """Those that only lack their files."""
+    """Requests with a result whose files are missing."""
     running: int
-    """Those whose task an earlier run has made."""
+    """Requests whose task an earlier run made; it may still run."""
     doubtful: int
-    """Those whose create an earlier run may have sent; counted in full below."""
+    """Requests whose create an earlier run may have sent; ``units`` counts them in full."""
     refused: int
-    """Those that cannot be made as they are."""
+    """Invalid requests."""
     problems: tuple[str, ...]
-    """What is wrong with these, the first twenty."""
+    """The errors of the first twenty invalid requests."""
     units: dict[str, float]
-    """Expected to be spent on those to be made, by pool."""
+    """Units expected to be spent on tasks yet to be made, by pool."""
     most: dict[str, float]
-    """At most, where bounds are known."""
+    """Units that these tasks cost at most, by pool, where a bound is known."""
     unknown: dict[str, int]
-    """Requests whose price is not known, by the reason."""
+    """How many requests have no known price, by the reason."""
     usd: float
-    """The units at list price."""
+    """``units`` at list price, in US dollars."""
     seconds: float
-    """Expected until all are done, at the pools' limits as known now."""
+    """Expected duration of the batch, at the pools' limits as known now."""
     models: tuple[Spent, ...]
     """By endpoint, model and label; ``units`` is 0."""
+
+
+class OutcomeQueue(Generic[R]):
+    """Outcomes on their way from the jobs to the caller, with the two waits on either side.
+
+    A caller that takes nothing holds the input back, so that memory stays bounded.
+    """
+
+    def __init__(self) -> None:
+        self._outcomes: deque[Outcome[R]] = deque()
+        self._arrival = asyncio.Event()
+        self._departure = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def put(self, outcome: Outcome[R]) -> None:
+        """Add an outcome."""
+        self._outcomes.append(outcome)
+        self._arrival.set()
+
+    def take(self) -> Outcome[R]:
+        """Remove and return the oldest outcome.
+
+        Raises:
+            IndexError: The queue is empty.
+        """
+        outcome = self._outcomes.popleft()
+        self._departure.set()
+        return outcome
+
+    def notify(self) -> None:
+        """Wake both sides: a job has ended, or the batch has changed its state."""
+        self._arrival.set()
+        self._departure.set()
+
+    async def arrival(self) -> None:
+        """Wait for the next `put` or `notify`."""
+        self._arrival.clear()
+        await self._arrival.wait()
+
+    async def departure(self) -> None:
+        """Wait for the next `take` or `notify`."""
+        self._departure.clear()
+        await self._departure.wait()

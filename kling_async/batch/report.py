@@ -1,36 +1,36 @@
-"""The bookkeeping of a batch: what was done and spent, what it would cost, how to go on."""
+"""Add up the outcomes of a batch: counts, costs, and how to resume."""
 
 from __future__ import annotations
 
-import asyncio
-import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kling_async.batch.entry import JobState
-from kling_async.batch.entry import ResumeAction as RecordPlan
-from kling_async.batch.outcomes import Plan, Report, Spent
+from kling_async.batch.outcomes import Report, Spent
 from kling_async.catalog import endpoint_of
-from kling_async.errors import RequestInvalid, ResultExpired
-from kling_async.orchestrator.bodies import check_media
-from kling_async.wire.checks import wrong_with
+from kling_async.errors import RequestInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from kling_async.batch.job import JobRun
-    from kling_async.batch.outcomes import Outcome
-    from kling_async.batch.planner import PlannedJob
-    from kling_async.orchestrator.engine import Engine
+    from kling_async.batch.outcomes import Outcome, StopReason
     from kling_async.prices import Estimate
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Accounts", "plan_of"]
-
-_PROBLEMS_MAX: Final = 20
+__all__ = ["Bill", "Charge", "ReportBuilder"]
 
 
-class _Row:
+class Charge(NamedTuple):
+    """The cost of one job's tasks in this run."""
+
+    request: TaskRequest[Any]
+    label: str
+    price: Estimate
+    """As estimated before the create."""
+    units: float
+    """As the vendor said at the end; 0 where it did not."""
+    tasks: int = 1
+
+
+class _Line:
     """One line of a bill."""
 
     __slots__ = ("estimated", "tasks", "units")
@@ -40,80 +40,102 @@ class _Row:
         self.units = self.estimated = 0.0
 
 
-class _Bill:
-    """What tasks cost, by endpoint, model, label and pool."""
+class Bill:
+    """Adds up costs by endpoint, model, label and pool."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str, str, str], _Row] = {}
+        self._lines: dict[tuple[str, str, str, str], _Line] = {}
 
-    def add(
-        self, request: TaskRequest[Any], label: str, price: Estimate | None, units: float, tasks: int = 1
-    ) -> None:
-        endpoint = endpoint_of(request)
-        model = str(getattr(request, "model_name", None) or "")
-        pool = price.pool if price is not None else endpoint.pool
-        row = self._rows.setdefault((endpoint.name, model, label, pool), _Row())
-        row.tasks += tasks
-        row.units += units
-        row.estimated += tasks * (price.units or 0.0) if price is not None else 0.0
+    def add(self, charge: Charge) -> None:
+        """Add the tasks of one job."""
+        endpoint, price = endpoint_of(charge.request), charge.price
+        model = str(getattr(charge.request, "model_name", None) or "")
+        line = self._lines.setdefault((endpoint.name, model, charge.label, price.pool), _Line())
+        line.tasks += charge.tasks
+        line.units += charge.units
+        line.estimated += charge.tasks * (price.units or 0.0)
 
-    def rows(self) -> tuple[Spent, ...]:
+    def lines(self) -> tuple[Spent, ...]:
+        """Return the sums, sorted."""
         return tuple(
             Spent(
                 endpoint=endpoint,
                 model=model,
                 label=label,
                 pool=pool,
-                tasks=row.tasks,
-                units=round(row.units, 6),
-                estimated=round(row.estimated, 6),
+                tasks=line.tasks,
+                units=round(line.units, 6),
+                estimated=round(line.estimated, 6),
             )
-            for (endpoint, model, label, pool), row in sorted(self._rows.items())
+            for (endpoint, model, label, pool), line in sorted(self._lines.items())
         )
 
 
-class Accounts:
+class ReportBuilder:
     """Counts the outcomes of one batch."""
 
     def __init__(self) -> None:
-        self._began = 0.0
-        self._done = self._failed = self._resumed = self._open = self._wrong = 0
-        self._bill = _Bill()
+        self._started = 0.0
+        self._done = 0
+        self._failed = 0
+        self._resumed = 0
+        self._invalid = 0
+        self._unfinished = 0
+        self._left_running = 0
+        self._bill = Bill()
 
-    def begin(self, now: float) -> None:
-        """The batch begins."""
-        self._began = now
+    def start(self, now: float) -> None:
+        """Note when the batch begins, by the event loop's clock."""
+        self._started = now
 
-    def add(self, run: JobRun, outcome: Outcome[Any]) -> None:
-        """Count one outcome."""
+    def add(self, outcome: Outcome[Any], *, finished: bool, charge: Charge | None) -> None:
+        """Count an outcome of this run.
+
+        Args:
+            outcome: Of the job.
+            finished: Whether the next run would find nothing to do for the job.
+            charge: Its tasks' cost; None if an earlier run counted it, or there is no task.
+        """
+        invalid = isinstance(outcome.error, RequestInvalid)
         self._done += outcome.ok
         self._failed += not outcome.ok
         self._resumed += outcome.resumed
-        wrong = isinstance(outcome.error, RequestInvalid)
-        self._wrong += wrong
-        closed = run.entry.state is JobState.FAILED or isinstance(outcome.error, ResultExpired)
-        self._open += not (outcome.ok or wrong or closed)
-        if not run.paid and run.entry.task_id is not None:
-            units = (outcome.units or run.entry.earlier) - run.earlier
-            self._bill.add(run.item.request, run.entry.label, run.price, units, run.tasks)
+        self._invalid += invalid
+        self._unfinished += not (outcome.ok or invalid or finished)
+        if charge is not None:
+            self._bill.add(charge)
 
-    def remembered(self, *, ok: bool) -> None:
-        """Count an outcome that an earlier run had; its bill was paid then."""
+    def add_remembered(self, *, ok: bool) -> None:
+        """Count an outcome of an earlier run, which counted its cost."""
         self._done += ok
         self._failed += not ok
         self._resumed += 1
 
+    def add_left_running(self, tasks: int) -> None:
+        """Count tasks that run on though their jobs are over."""
+        self._left_running += tasks
+
     def report(
         self,
         *,
-        stopped: str,
+        stopped: StopReason,
         running: int,
         waiting: int,
         units: dict[str, float],
         now: float,
         journal: Path | None,
     ) -> Report:
-        """Return how it stands."""
+        """Return the report as of now.
+
+        Args:
+            stopped: Why no more tasks are made; empty if more are, or the input has ended.
+            running: Jobs under way whose task runs, or may run.
+            waiting: Jobs under way without a task.
+            units: Spent, by pool.
+            now: By the event loop's clock.
+            journal: The journal's file; None if nothing is kept.
+        """
+        running += self._left_running
         return Report(
             done=self._done,
             failed=self._failed,
@@ -121,128 +143,28 @@ class Accounts:
             running=running,
             stopped=stopped,
             units={pool: spent for pool, spent in units.items() if spent},
-            spent=self._bill.rows(),
-            seconds=now - self._began,
+            spent=self._bill.lines(),
+            seconds=now - self._started,
             advice=self._advice(stopped, running, waiting, journal),
         )
 
-    def _advice(self, stopped: str, running: int, waiting: int, journal: Path | None) -> str:
-        """Say how to go on, if anything is left."""
-        wrong = f"{self._wrong} refused unsent: the errors say what to mend"
-        if not (stopped or running or waiting or self._open):
-            return f"{wrong}." if self._wrong else ""
-        said = [f"{self._done} done"]
-        said += [f"{self._failed} failed"] if self._failed else []
-        said += [f"{running} still running at the vendor"] if running else []
-        said += [wrong] if self._wrong else []
-        state = ", ".join(said)
+    def _advice(self, stopped: StopReason, running: int, waiting: int, journal: Path | None) -> str:
+        """Say how to resume, if anything is left to do."""
+        invalid = f"{self._invalid} refused unsent: their errors name what to change"
+        if not (stopped or running or waiting or self._unfinished):
+            return f"{invalid}." if self._invalid else ""
+        parts = [f"{self._done} done"]
+        parts += [f"{self._failed} failed"] if self._failed else []
+        parts += [f"{running} still running at the vendor"] if running else []
+        parts += [invalid] if self._invalid else []
+        state = ", ".join(parts)
         if journal is not None:
             more = ", and a larger max_units" if stopped == "max_units" else ""
             again = f"run the same again with journal={str(journal)!r}{more}"
             return f"{state}. To go on, {again}: nothing is made or paid twice."
-        runs = " What runs will be billed; the client's tasks() and unresolved() name it." if running else ""
-        return f"{state}. There is no journal: run what is missing again, or next time give journal=.{runs}"
-
-
-_COUNTED: Final = {
-    RecordPlan.NOTHING: "done",
-    RecordPlan.FETCH: "fetched",
-    RecordPlan.WAIT: "running",
-    RecordPlan.CREATE_DOUBTFUL: "doubtful",
-}
-
-
-class _Sum:
-    """What the jobs of a dry run add up to."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.counts: dict[str, int] = dict.fromkeys(("jobs", *_COUNTED.values(), "refused"), 0)
-        self.units: dict[str, float] = {}
-        self.most: dict[str, float] = {}
-        self.unknown: dict[str, int] = {}
-        self.usd = 0.0
-        self.problems: list[str] = []
-        self.bill = _Bill()
-        self.work: dict[str, float] = {}
-        self.longest: dict[str, float] = {}
-
-    def refused(self, job: PlannedJob, error: RequestInvalid) -> None:
-        self.counts["refused"] += 1
-        if len(self.problems) < _PROBLEMS_MAX:
-            self.problems.append(f"requests[{job.item.position}]: {error}")
-
-    def takes(self, request: TaskRequest[Any]) -> None:
-        """Its task takes slots for a while."""
-        endpoint = endpoint_of(request)
-        seconds = self._engine.expected_seconds(request)
-        load = seconds * max(1, endpoint.weight(request))
-        self.work[endpoint.pool] = self.work.get(endpoint.pool, 0.0) + load
-        self.longest[endpoint.pool] = max(self.longest.get(endpoint.pool, 0.0), seconds)
-
-    def costs(self, job: PlannedJob, price: Estimate) -> None:
-        """Its task is yet to be made."""
-        self.bill.add(job.item.request, job.entry.label, price, 0.0)
-        if price.units is None:
-            self.unknown[price.why] = self.unknown.get(price.why, 0) + 1
-        else:
-            self.units[price.pool] = round(self.units.get(price.pool, 0.0) + price.units, 6)
-            self.usd += price.usd or 0.0
-        if price.most is not None:
-            self.most[price.pool] = round(self.most.get(price.pool, 0.0) + price.most, 6)
-
-
-async def plan_of(
-    engine: Engine,
-    chunks: AsyncIterator[list[PlannedJob]],
-    price_of: Callable[[TaskRequest[Any]], Estimate],
-) -> Plan:
-    """Add up what the input asks for and the journal has not finished."""
-    total = _Sum(engine)
-    pools: set[str] = set()
-    async for jobs in chunks:
-        for job in jobs:
-            total.counts["jobs"] += 1
-            if job.plan in _COUNTED and job.error is None:
-                total.counts[_COUNTED[job.plan]] += 1
-            elif (error := job.error or await _wrong(engine, job)) is not None:
-                total.refused(job, error)
-                continue
-            if job.plan in (RecordPlan.NOTHING, RecordPlan.FETCH):
-                continue
-            if job.plan is not RecordPlan.WAIT:
-                total.costs(job, price_of(job.item.request))
-            total.takes(job.item.request)
-            pools.add(job.entry.pool)
-        await asyncio.sleep(0)
-    await engine.packs.known(pools)
-    return Plan(
-        **total.counts,
-        problems=tuple(total.problems),
-        units=total.units,
-        most=total.most,
-        unknown=total.unknown,
-        usd=round(total.usd, 4),
-        seconds=_makespan(engine, total.work, total.longest),
-        models=total.bill.rows(),
-    )
-
-
-async def _wrong(engine: Engine, job: PlannedJob) -> RequestInvalid | None:
-    """Return what a submit would refuse."""
-    if (wrong := wrong_with(job.item.request)) is not None:
-        return wrong
-    try:
-        await check_media(job.item.request, engine.scope)
-    except RequestInvalid as error:
-        return error
-    return None
-
-
-def _makespan(engine: Engine, work: dict[str, float], longest: dict[str, float]) -> float:
-    """Return when the last pool is through, each at its limit as known now."""
-    times = [0.0]
-    for pool, load in work.items():
-        limit = engine.limiter.pool(pool).limit
-        times.append(max(math.ceil(load / limit), longest[pool]))
-    return max(times)
+        bills = (
+            " Running tasks will be billed; the client's tasks() and unresolved() list them."
+            if running
+            else ""
+        )
+        return f"{state}. There is no journal: run what is missing again, or next time give journal=.{bills}"

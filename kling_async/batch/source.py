@@ -1,13 +1,13 @@
-"""A batch's input: any iterable or async iterable of requests or (key, request), read no faster than needed.
+"""Read a batch's input: any iterable or async iterable of requests or (key, request), as fast as needed.
 
-What the journal has finished is looked up in growing chunks, so that going on after 100,000 jobs is quick; as
-soon as something is to be made the chunks are of one, so nothing is read that cannot be begun.
+While the journal knows every job as finished, chunks double in size, so that a run resumes after 100,000 jobs
+within seconds. Once a job is to be made, chunks hold one request, so that none is read before it can begin.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Item", "RequestSource", "Requests"]
 
 _CHUNK_MAX: Final = 1000
-_PATIENCE: Final = 0.01
-"""Seconds that reading a chunk may take before what was read is passed on."""
+_CHUNK_SECONDS: Final = 0.01
+"""Seconds that reading a chunk may take before its first part is yielded; it blocks the event loop."""
 
 R = TypeVar("R")
 
@@ -29,7 +29,7 @@ Requests: TypeAlias = (
     Iterable[TaskRequest[R] | tuple[str, TaskRequest[R]]]
     | AsyncIterable[TaskRequest[R] | tuple[str, TaskRequest[R]]]
 )
-"""A batch's input; R is the type of the results."""
+"""A batch's input, by the type of its results."""
 
 
 class Item(NamedTuple):
@@ -39,33 +39,41 @@ class Item(NamedTuple):
     key: str | None
     request: TaskRequest[Any]
     error: RequestInvalid | None = None
-    """What is wrong with the key."""
+    """Why the key cannot be used."""
 
 
 class RequestSource:
-    """Reads the input in chunks."""
+    """Reads the input in chunks, from its beginning each time.
+
+    Args:
+        requests: The caller's iterable.
+    """
 
     def __init__(self, requests: Requests[Any]) -> None:
         self._requests = requests
         self._position = 0
         self._size = 1
 
-    def familiar(self, *, all_of_it: bool) -> None:
-        """Say whether the whole last chunk was known to the journal: if so, the next one is twice as long."""
-        self._size = min(_CHUNK_MAX, self._size * 2) if all_of_it else 1
+    def adapt(self, *, grow: bool) -> None:
+        """Double the size of the next chunk, or set it back to one request."""
+        self._size = min(_CHUNK_MAX, self._size * 2) if grow else 1
 
     async def chunks(self) -> AsyncGenerator[list[Item], None]:
-        """Yield what comes, in order, from the input's beginning."""
+        """Yield the input in order; an error of the input comes after the requests read before it."""
         self._position = 0
         if isinstance(self._requests, AsyncIterable):
-            async with aclosing(self._from_async(aiter(self._requests))) as chunks:
-                async for several in chunks:
-                    yield several
-            return
-        if not isinstance(self._requests, Iterable):
+            reading = self._from_async(aiter(self._requests))
+        elif isinstance(self._requests, Iterable):
+            reading = self._from_sync(iter(self._requests))
+        else:
             raise TypeError(f"a batch takes an iterable of requests, not {type(self._requests).__name__}")
+        async with aclosing(reading) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _from_sync(self, values: Iterator[Any]) -> AsyncGenerator[list[Item], None]:
         clock = asyncio.get_running_loop().time
-        values, chunk, began = iter(self._requests), list[Item](), clock()
+        chunk, began = list[Item](), clock()
         broken: Exception | None = None
         while True:
             try:
@@ -75,7 +83,7 @@ class RequestSource:
             except Exception as error:  # noqa: BLE001 - raised below, after what came before it
                 broken = error
                 break
-            if len(chunk) >= self._size or clock() - began > _PATIENCE:
+            if len(chunk) >= self._size or clock() - began > _CHUNK_SECONDS:
                 yield chunk
                 chunk, began = [], clock()
         if chunk:
@@ -84,7 +92,7 @@ class RequestSource:
             raise broken
 
     async def _from_async(self, values: AsyncIterator[Any]) -> AsyncGenerator[list[Item], None]:
-        """Yield what is there without waiting for more; the source may be as slow as it likes."""
+        """Yield requests as they arrive; a slow source does not hold back those that are there."""
         chunk: list[Item] = []
         broken: Exception | None = None
         reader = _Reader(values)
@@ -111,7 +119,11 @@ class RequestSource:
             raise broken
 
     async def longest(self, seconds: Callable[[TaskRequest[Any]], float]) -> AsyncGenerator[list[Item], None]:
-        """Read the whole input, then yield it in chunks, what takes longest first."""
+        """Read the whole input, then yield it in chunks, the longest tasks first.
+
+        Args:
+            seconds: Returns how long a request's task may take.
+        """
         size, self._size = self._size, _CHUNK_MAX
         items = [item async for chunk in self.chunks() for item in chunk]
         items.sort(key=lambda item: -seconds(item.request))
@@ -125,8 +137,8 @@ class RequestSource:
         key, request = value if isinstance(value, tuple) and len(value) == 2 else (None, value)
         position, self._position = self._position, self._position + 1
         if not isinstance(request, TaskRequest):
-            what = f"must be a request or (key, request), not {type(request).__name__}"
-            raise RequestInvalid("batch", [Problem(f"requests[{position}]", what)])
+            text = f"must be a request or (key, request), not {type(request).__name__}"
+            raise RequestInvalid("batch", [Problem(f"requests[{position}]", text)])
         if key is None:
             return Item(position, None, request)
         if wrong := _wrong_key(key):
@@ -149,9 +161,9 @@ _END: Final = object()
 
 
 class _Reader:
-    """Reads an async source when asked, all of it in one task: it may hold a cancel scope between items.
+    """Reads an async source on demand, all in one task, so that it may hold a cancel scope between items.
 
-    Left early, the source stays where it is, so that it can be read on, or closed, by its owner.
+    Closed early, it leaves the source where it stands: its owner may read on or close it.
     """
 
     def __init__(self, values: AsyncIterator[Any]) -> None:
@@ -162,7 +174,7 @@ class _Reader:
         self._task.add_done_callback(self._ended)
 
     def ask(self) -> asyncio.Future[Any]:
-        """Return what will be the next value, or `_END`."""
+        """Return the future of the next value; `_END` once the source is exhausted."""
         self._answer = asyncio.get_running_loop().create_future()
         self._asked.set()
         return self._answer
@@ -177,15 +189,15 @@ class _Reader:
             except asyncio.CancelledError as error:
                 if (task := asyncio.current_task()) is not None and task.cancelling():
                     raise
-                raise RuntimeError("something that the batch's input waited for was cancelled") from error
+                raise RuntimeError("the batch's input awaited something that was cancelled") from error
             if not self._answer.done():
                 self._answer.set_result(value)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Leave nobody waiting, whatever ended the reading."""
+        """Fail the pending answer, however the reading ended."""
         if task.cancelled() or (error := task.exception()) is None:
             return
-        if not isinstance(error, Exception):  # which would not be told, but end this loop
+        if not isinstance(error, Exception):  # set on a future, KeyboardInterrupt would end the event loop
             lost = RuntimeError(f"the batch's input ended with {type(error).__name__}")
             lost.__cause__ = error
             error = lost
@@ -193,7 +205,7 @@ class _Reader:
             self._answer.set_exception(error)
 
     async def close(self) -> None:
-        """End the reading; the source may have something to clean up."""
+        """End the reading; return after the source has cleaned up."""
         self._task.cancel()
         await asyncio.wait([self._task])
         if self._answer.done() and not self._answer.cancelled():

@@ -1,4 +1,4 @@
-"""batch/batch.py: many requests, each made once, results as they come, little held, nothing lost."""
+"""Test batch/batch.py: each request is made once, outcomes come as tasks end, memory stays bounded."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ async def take(results: Batch[Any], found: list[Outcome[Any]]) -> None:
         found.append(outcome)  # noqa: PERF401 - what came before an error counts
 
 
-async def test_every_request_has_one_outcome_as_it_comes() -> None:
-    """Typed results with position, request, record, units, times; the queue is the client's."""
+async def test_each_request_has_one_outcome() -> None:
+    """Each outcome has the typed result, position, request, record, units and times of its task."""
     async with pair({"video": 3}, client={"limits": {"video": 3}}) as (emu, client):
         emu.set_duration(lambda task: 10.0 if "quick" in task.body["prompt"] else 100.0)
         clips = [clip("slow"), clip("quick 1"), clip("quick 2"), clip("quick 3")]
@@ -53,7 +53,7 @@ async def test_every_request_has_one_outcome_as_it_comes() -> None:
 
 
 async def test_any_iterable_and_pairs_of_key_and_request() -> None:
-    """Generators, async generators, and keys that come back."""
+    """The input may be a generator, an async generator or a list; keys come back in the outcomes."""
 
     def sync() -> Iterator[Any]:
         yield clip("a")
@@ -71,7 +71,7 @@ async def test_any_iterable_and_pairs_of_key_and_request() -> None:
 
 
 async def test_an_endless_input_is_read_no_further_than_needed() -> None:
-    """What is in flight and what was not taken bounds what is held; leaving early loses nothing."""
+    """The input is read only as jobs begin; after leaving early, running tasks go on."""
     read = 0
 
     def endless() -> Iterator[Any]:
@@ -93,8 +93,8 @@ async def test_an_endless_input_is_read_no_further_than_needed() -> None:
         await until(lambda: emu.ledger.used("video") == 0)
 
 
-async def test_nobody_takes_nothing_is_begun() -> None:
-    """Outcomes that nobody takes hold the input back."""
+async def test_outcomes_not_taken_hold_the_input_back() -> None:
+    """A caller that takes no outcomes holds the input back."""
     clips = (clip(f"no {n}") for n in range(100))
     async with pair(seconds=1) as (emu, client), client.batch(clips, ahead=10) as results:
         await asyncio.sleep(1000)
@@ -105,8 +105,8 @@ async def test_nobody_takes_nothing_is_begun() -> None:
 # -- failures
 
 
-async def test_a_failure_is_an_outcome_like_any_other() -> None:
-    """With its error and its record; the others go on."""
+async def test_a_failed_task_is_an_outcome() -> None:
+    """A failed task gives an outcome with its error and record; the other jobs go on."""
     async with pair(seconds=50) as (emu, client):
         async with client.batch([clip("a"), clip("b"), clip("c")]) as results:
             await until(lambda: len(emu.tasks) == 3)
@@ -118,8 +118,8 @@ async def test_a_failure_is_an_outcome_like_any_other() -> None:
         assert results.report.failed == 1 and results.report.done == 2
 
 
-async def test_stop_makes_no_more_and_waits_for_what_runs() -> None:
-    """After the first failure; no error is raised."""
+async def test_on_error_stop_waits_for_running_tasks() -> None:
+    """After the first failure no more tasks are made, running ones are waited for, nothing is raised."""
     async with pair({"video": 2}, seconds=50, client={"limits": {"video": 2}}) as (emu, client):
         clips = [clip(f"no {n}") for n in range(10)]
         async with client.batch(clips, on_error="stop") as results:
@@ -131,8 +131,8 @@ async def test_stop_makes_no_more_and_waits_for_what_runs() -> None:
         assert results.report.stopped == "error" and "journal" in results.report.advice
 
 
-async def test_raise_raises_it() -> None:
-    """Where it comes, and the batch ends."""
+async def test_on_error_raise_raises_the_failure() -> None:
+    """The first failure is raised where its outcome comes, and ends the batch."""
     clips = [clip("a"), clip("b")]
     async with pair(seconds=50) as (emu, client), client.batch(clips, on_error="raise") as results:
         await until(lambda: len(emu.tasks) == 2)
@@ -141,8 +141,8 @@ async def test_raise_raises_it() -> None:
             await take(results, [])
 
 
-async def test_bad_input_is_an_outcome_too() -> None:
-    """Nothing is sent of it, and the others go on."""
+async def test_an_invalid_request_is_an_outcome() -> None:
+    """An invalid request is not sent; its outcome has the error, and the other jobs go on."""
     async with pair() as (emu, client):
         found = await outcomes(client.batch([clip(""), clip("b")]))
         assert [type(o.error) for o in sorted(found, key=lambda o: o.position)] == [
@@ -156,8 +156,8 @@ async def test_bad_input_is_an_outcome_too() -> None:
     ("message", "attempts"),
     [("internal error", 3), ("", 3), ("Failure to pass the risk control system", 1), ("invalid image", 1)],
 )
-async def test_retries_make_new_tasks_where_that_may_help(message: str, attempts: int) -> None:
-    """As many as asked for, each under a new external id; never for moderation or bad input."""
+async def test_retries_make_new_tasks(message: str, attempts: int) -> None:
+    """A failed task is made again up to ``retries`` times, but never after moderation or bad input."""
     async with pair(seconds=50) as (emu, client):
         async with client.batch([clip()], retries=2) as results:
             for n in range(1, attempts + 1):
@@ -169,8 +169,8 @@ async def test_retries_make_new_tasks_where_that_may_help(message: str, attempts
         assert len(set(ids)) == len(ids) == attempts
 
 
-async def test_no_new_task_unasked() -> None:
-    """Without retries= one failure is one outcome."""
+async def test_without_retries_there_is_one_attempt() -> None:
+    """Without ``retries`` a failed task is not made again."""
     async with pair(seconds=50) as (emu, client):
         async with client.batch([clip()]) as results:
             await until(lambda: emu.tasks)
@@ -180,7 +180,7 @@ async def test_no_new_task_unasked() -> None:
 
 
 async def test_an_account_that_may_not_create_ends_the_batch() -> None:
-    """What runs is waited for; then the reason is raised, and how to go on is said."""
+    """Running tasks are waited for; then the account's error is raised, and the report says how to resume."""
     async with pair({"video": 2}, seconds=50, client={"limits": {"video": 2}}) as (emu, client):
         found: list[Outcome[Any]] = []
         async with client.batch([clip(f"no {n}") for n in range(10)]) as results:
@@ -194,7 +194,7 @@ async def test_an_account_that_may_not_create_ends_the_batch() -> None:
 
 
 async def test_an_outage_of_hours_is_waited_out() -> None:
-    """Nothing is sent while nobody listens, and nothing is given up."""
+    """While the server is down nothing is given up; afterwards every job is made."""
     async with pair({"video": 2}, seconds=50, client={"limits": {"video": 2}}) as (emu, client):
         job = asyncio.create_task(outcomes(client.batch([clip("a"), clip("b"), clip("c")])))
         await until(lambda: len(emu.tasks) == 2)
@@ -205,8 +205,8 @@ async def test_an_outage_of_hours_is_waited_out() -> None:
         assert all(o.ok for o in found) and len(emu.tasks) == 3
 
 
-async def test_an_input_that_breaks_is_raised_after_what_runs() -> None:
-    """The error is the input's own; what was made before it comes first."""
+async def test_an_error_of_the_input_is_raised_after_running_jobs() -> None:
+    """The input's own error is raised after the outcomes of the jobs before it."""
 
     def broken() -> Iterator[Any]:
         yield clip()
@@ -229,8 +229,8 @@ async def test_an_input_that_breaks_is_raised_after_what_runs() -> None:
         {"name": "{nonsense}"},
     ],
 )  # fmt: skip
-async def test_options_that_mean_nothing_are_refused_at_once(options: dict[str, Any]) -> None:
-    """Before the input is touched, by name."""
+async def test_options_that_cannot_be_used_are_refused(options: dict[str, Any]) -> None:
+    """An option that cannot be used raises an error with its name, before the input is read."""
     async with pair() as (_, client):
         with pytest.raises(RequestInvalid, match=next(iter(options))):
             client.batch([clip()], **options)
@@ -239,8 +239,8 @@ async def test_options_that_mean_nothing_are_refused_at_once(options: dict[str, 
 # -- files
 
 
-async def test_files_come_straight_after_success(tmp_path: Path) -> None:
-    """Named by the template, several at once; the outcome knows where they are."""
+async def test_files_are_fetched_after_success(tmp_path: Path) -> None:
+    """Files are fetched at once and named by the template; the outcome has their paths."""
     async with pair(seconds=5) as (_, client):
         batch = client.batch(
             [("fox", clip("a fox")), ("crow", still("a crow", n=2))],
@@ -255,16 +255,16 @@ async def test_files_come_straight_after_success(tmp_path: Path) -> None:
         assert len(sidecars(tmp_path)) == 3
 
 
-async def test_a_file_that_cannot_be_had_is_an_outcome_with_its_result(tmp_path: Path) -> None:
-    """The generation is paid and known; only the file is missing."""
+async def test_a_file_that_cannot_be_fetched_is_an_outcome(tmp_path: Path) -> None:
+    """A file that cannot be fetched gives an outcome with the error and the paid task's record."""
     async with pair(seconds=5) as (emu, client):
         emu.fault("media", status=500, times=None)
         (outcome,) = await outcomes(client.batch([clip()], download_to=tmp_path))
         assert isinstance(outcome.error, KlingError) and outcome.record is not None
 
 
-async def test_names_that_would_meet_are_refused(tmp_path: Path) -> None:
-    """A template that no two jobs share, or keys that come once: else one file takes another's place."""
+async def test_names_that_would_collide_are_refused(tmp_path: Path) -> None:
+    """A template must tell jobs apart, and a key that names files may come once."""
     async with pair(seconds=5) as (emu, client):
         with pytest.raises(RequestInvalid, match="name"):
             client.batch([clip()], name="same")
@@ -275,8 +275,8 @@ async def test_names_that_would_meet_are_refused(tmp_path: Path) -> None:
         assert len(emu.ledger.creates) == 2
 
 
-async def test_an_input_file_that_cannot_be_read_is_one_outcome(tmp_path: Path) -> None:
-    """With a journal its content names the job; the others go on."""
+async def test_a_missing_input_file_refuses_one_job(tmp_path: Path) -> None:
+    """A missing input file refuses its job alone."""
     async with pair(seconds=5) as (_, client):
         requests = [still("x", image=tmp_path / "gone.png"), clip("y")]
         found = await outcomes(client.batch(requests, journal=tmp_path / "jobs.sqlite"))
@@ -287,7 +287,7 @@ async def test_an_input_file_that_cannot_be_read_is_one_outcome(tmp_path: Path) 
 
 
 async def test_max_units_stops_before_it_is_passed() -> None:
-    """5 s of kling-v3 cost 3 units: with 10 three are made, and the report says why no more."""
+    """At 3 units a clip, 10 units pay for three; the report says why no more were made."""
     async with pair({"video": 5}, seconds=5) as (emu, client):
         async with client.batch([clip(f"no {n}") for n in range(10)], max_units=10) as results:
             found = [o async for o in results]
@@ -297,8 +297,8 @@ async def test_max_units_stops_before_it_is_passed() -> None:
         assert [(s.model, s.tasks, s.units, s.estimated) for s in report.spent] == [("kling-v3", 3, 9.0, 9.0)]
 
 
-async def test_what_failed_gives_its_units_back() -> None:
-    """Failed tasks cost nothing, so others may take their share."""
+async def test_a_failed_task_gives_its_units_back() -> None:
+    """The units reserved for a failed task go to the next job."""
     async with pair({"video": 1}, seconds=50, client={"limits": {"video": 1}}) as (emu, client):
         async with client.batch([clip(f"no {n}") for n in range(10)], max_units=3) as results:
             for n in range(1, 4):
@@ -310,8 +310,8 @@ async def test_what_failed_gives_its_units_back() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*is not known here.*:kling_async.KlingWarning")
-async def test_a_price_nobody_knows_is_not_risked() -> None:
-    """Under max_units a request of unknown price is refused; price= says it."""
+async def test_an_unknown_price_is_refused() -> None:
+    """Under ``max_units`` a request of unknown price is refused; the error names ``price=``."""
     raw = v1.TextToVideo(model_name="kling-v99", prompt="x")
     async with pair() as (emu, client):
         (outcome,) = await outcomes(client.batch([raw], max_units=100))
@@ -319,8 +319,8 @@ async def test_a_price_nobody_knows_is_not_risked() -> None:
         assert emu.ledger.creates == []
 
 
-async def test_a_dry_run_says_what_it_will_cost_and_take() -> None:
-    """By the price pages and the account's limit; nothing is made."""
+async def test_a_dry_run_estimates_cost_and_duration() -> None:
+    """A dry run computes units, dollars and duration by prices and limit, and makes nothing."""
     async with pair({"video": 5}, client={"limits": {"video": 5}}) as (emu, client):
         clips = [clip(f"no {n}", duration=10) for n in range(20)]
         plan = await client.batch([*clips, still(n=2)]).dry_run()
@@ -332,7 +332,7 @@ async def test_a_dry_run_says_what_it_will_cost_and_take() -> None:
 
 
 async def test_a_dry_run_leaves_the_batch_as_it_was(tmp_path: Path) -> None:
-    """The same object runs afterwards, with the same positions and keys; but only once."""
+    """After a dry run the batch runs with the same positions and keys; it is entered once."""
     async with pair(seconds=5) as (_, client):
         requests: list[Any] = [("a", clip("x")), ("b", clip("y"))]
         batch = client.batch(requests, journal=tmp_path / "j.sqlite", download_to=tmp_path, name="{key}")
@@ -347,16 +347,16 @@ async def test_a_dry_run_leaves_the_batch_as_it_was(tmp_path: Path) -> None:
             await outcomes(batch)
 
 
-async def test_stopped_before_it_began_it_ends() -> None:
-    """Nothing is made, nothing is waited for."""
+async def test_a_batch_stopped_before_it_is_entered_ends() -> None:
+    """A batch stopped before it is entered makes nothing and ends at once."""
     async with pair() as (emu, client), client.batch([clip()]) as results:
         results.stop()
         assert [o async for o in results] == []
         assert emu.ledger.creates == [] and results.report.stopped == "stop()"
 
 
-async def test_a_stop_reaches_what_waits_to_be_tried_again() -> None:
-    """The new task of a failed one queues like any other: after a stop it is not made."""
+async def test_a_stop_drops_a_queued_next_attempt() -> None:
+    """A stop also drops a next attempt that queues."""
     async with pair({"video": 1}, seconds=50, client={"limits": {"video": 1}}) as (emu, client):
         async with client.batch([clip("a"), clip("b")], retries=5) as results:
             await until(lambda: emu.tasks)
@@ -371,7 +371,7 @@ async def test_a_stop_reaches_what_waits_to_be_tried_again() -> None:
 
 
 async def test_labels_may_depend_on_the_request_and_add_up_in_the_report() -> None:
-    """By endpoint, model and label."""
+    """The report adds up costs by endpoint, model and label."""
     async with pair(seconds=5) as (_, client):
         batch = client.batch(
             [clip("a fox"), clip("a crow"), clip("a fox again")],
@@ -382,7 +382,7 @@ async def test_labels_may_depend_on_the_request_and_add_up_in_the_report() -> No
 
 
 async def test_longest_first() -> None:
-    """What takes longest is made first, whatever its place."""
+    """With ``order="longest"`` the longest task is made first."""
     async with pair({"video": 1}, seconds=5, client={"limits": {"video": 1}}) as (emu, client):
         clips = [clip(str(n), duration=n) for n in (3, 15, 9)]
         await outcomes(client.batch(clips, order="longest"))

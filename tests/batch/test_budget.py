@@ -1,4 +1,4 @@
-"""batch/budget.py: what is reserved and spent never passes the limit."""
+"""Test batch/budget.py: reserved and spent units never pass the limit."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from kling_async.batch.budget import Budget
 
 
-def test_what_is_reserved_counts_until_it_is_settled() -> None:
-    """A task that turns out cheaper, or fails and costs nothing, gives room back."""
+def test_a_reservation_counts_until_it_is_settled() -> None:
+    """A reservation counts until it is settled; a cheaper task gives units back."""
     budget = Budget(10)
     budget.reserve("video", 6)
     assert not budget.fits("video", 5) and budget.fits("video", 4)
@@ -21,7 +21,7 @@ def test_what_is_reserved_counts_until_it_is_settled() -> None:
 
 
 def test_each_pool_has_units_of_its_own() -> None:
-    """A number limits every pool by itself; a mapping only the pools it names."""
+    """A number limits each pool by itself, a mapping only the pools that it names."""
     budget = Budget(10)
     budget.reserve("video", 10)
     assert budget.fits("image", 10)
@@ -41,7 +41,7 @@ def test_sums_of_tenths_are_exact() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 1)), max_size=60))
 def test_the_limit_holds_whatever_tasks_cost(tasks: list[tuple[float, float]]) -> None:
-    """Reserved only where it fits, spent at most what was reserved: never above the limit."""
+    """Reserving only what fits and spending at most that never passes the limit."""
     budget = Budget(20)
     open_: list[tuple[float, float]] = []
     for most, share in tasks:

@@ -1,4 +1,4 @@
-"""batch/counter.py: how often a name came before, exactly, however many names there are."""
+"""Test batch/counter.py: counts are exact, however many names there are."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ names = st.lists(st.sampled_from([bytes([n]) for n in range(12)]), max_size=8)
 
 @given(chunks=st.lists(names, max_size=12), most=st.integers(0, 5))
 async def test_counts_are_exact_whatever_is_put_away(chunks: list[list[bytes]], most: int) -> None:
-    """Whether a name is held or lies in the file; against a plain counter."""
-    tally, plain = SpillCounter(most), Counter[bytes]()
+    """Counts equal a plain counter's, whether a name is in memory or in the file."""
+    counter, plain = SpillCounter(most), Counter[bytes]()
     for chunk in chunks:
         expected = []
         for name in chunk:
             expected.append(plain[name])
             plain[name] += 1
-        assert await tally.before(chunk) == expected
-        assert len(tally._lately) <= most or tally._lately == {}
-    tally.close()
+        assert await counter.count_before(chunk) == expected
+        assert len(counter._recent) <= most or counter._recent == {}
+    counter.close()
 
 
-async def test_to_close_forgets() -> None:
-    """And may be done twice; counting begins anew."""
-    tally = SpillCounter(0)
-    assert await tally.before([b"a", b"a"]) == [0, 1]
-    tally.close()
-    tally.close()
-    assert await tally.before([b"a"]) == [0]
-    tally.close()
+async def test_closing_forgets_all_names() -> None:
+    """A closed counter begins anew; closing twice is harmless."""
+    counter = SpillCounter(0)
+    assert await counter.count_before([b"a", b"a"]) == [0, 1]
+    counter.close()
+    counter.close()
+    assert await counter.count_before([b"a"]) == [0]
+    counter.close()

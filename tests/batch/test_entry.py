@@ -1,4 +1,4 @@
-"""A job in the journal: it only goes forward, shrinks when it is finished, and holds no secret."""
+"""Test batch/entry.py: entries only move forward, shrink at the end, and hold no secret."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def entry(state: JobState = JobState.PLANNED, **more: Any) -> Entry:
 
 
 def test_states_go_forward_only() -> None:
-    """The whole table, within an attempt."""
+    """Within an attempt exactly the moves of the table are allowed."""
     allowed = {(a.name, b.name) for a, b in itertools.product(JobState, JobState) if follows(a, 0, b, 0)}
     assert allowed == {
         *itertools.product(["PLANNED"], ["PLANNED", "CREATED", "SUCCEEDED", "DONE", "FAILED"]),
@@ -84,7 +84,7 @@ def test_states_go_forward_only() -> None:
 
 
 def test_an_attempt_begins_at_planned_and_not_after_success() -> None:
-    """What succeeded is never bought again; attempts are not skipped, and never go back."""
+    """The next attempt begins at planned, never after success; attempts are neither skipped nor repeated."""
     begun = {(a.name, b.name) for a, b in itertools.product(JobState, JobState) if follows(a, 1, b, 2)}
     assert begun == {(name, "PLANNED") for name in ("PLANNED", "CREATED", "FAILED")}
     for old, new in [(1, 0), (0, 2)]:
@@ -92,7 +92,7 @@ def test_an_attempt_begins_at_planned_and_not_after_success() -> None:
 
 
 def test_the_numbers_of_states_are_pinned() -> None:
-    """They are stored."""
+    """The numbers of the states are part of the stored form."""
     assert [(state.name, state.value) for state in JobState] == [
         ("PLANNED", 0),
         ("CREATED", 1),
@@ -102,8 +102,8 @@ def test_the_numbers_of_states_are_pinned() -> None:
     ]
 
 
-def test_to_advance_takes_what_became_known() -> None:
-    """State and facts change together; what does not follow is refused."""
+def test_advance_changes_state_and_fields() -> None:
+    """``advance`` changes state and fields together, and refuses a state that cannot follow."""
     created = advance(entry(), JobState.CREATED, task_id="847", times=Times(1.5, 2.5))
     assert (created.state, created.task_id, created.times.created) == (JobState.CREATED, "847", 2.5)
     assert created.defaults == {"model_name": "kling-v3"}
@@ -120,10 +120,10 @@ def test_to_advance_takes_what_became_known() -> None:
         pytest.param(JobState.FAILED, None, False, id="failed"),
     ],
 )
-def test_what_is_finished_shrinks(
+def test_a_finished_entry_shrinks(
     state: JobState, files: tuple[JournaledFile, ...] | None, keeps: bool
 ) -> None:
-    """An outcome's facts stay; the record stays only where it is all that the result left."""
+    """A finished entry keeps what an outcome needs; the record only where no files are stored."""
     running = entry(JobState.SUCCEEDED, task_id="847", units="3.5", record=dump_record(RECORD))
     shrunk = advance(running, state, files=files)
     assert (shrunk.record is not None) is keeps
@@ -144,7 +144,7 @@ def test_what_is_finished_shrinks(
 
 
 def test_the_next_attempt_is_a_new_task_of_the_same_job() -> None:
-    """Under a new external id; nothing of the failed task is left."""
+    """The next attempt has a new external id and nothing of the failed task."""
     failed = advance(entry(task_id="847"), JobState.FAILED, error=Failure("TaskFailed", "m"))
     again = next_attempt(failed, "journal", account="a1")
     assert again == Entry(
@@ -179,26 +179,26 @@ def test_the_next_attempt_is_a_new_task_of_the_same_job() -> None:
     ],
     ids=str,
 )
-def test_what_a_new_run_does(
+def test_each_state_has_its_resume_action(
     state: JobState, files: tuple[JournaledFile, ...] | None, wanted: bool, plan: ResumeAction
 ) -> None:
-    """Look before a doubtful create, wait, fetch, or nothing; files wanted later are fetched later."""
+    """For each state a new run searches, waits, fetches or does nothing; files wanted later are fetched."""
     assert resume(entry(state, files=files), wanted_files=wanted) is plan
 
 
-def test_what_failed_attempts_took_is_remembered() -> None:
-    """Attempt by attempt; a task that succeeded without a bill costs what was set aside."""
+def test_costs_add_up_over_attempts() -> None:
+    """Costs add up over attempts; a task that succeeded without a bill costs its reservation."""
     first = advance(entry(task_id="1", reserved=3.0), JobState.FAILED, units="2.5", error=Failure("x", "m"))
     second = next_attempt(first, "journal")
-    assert (second.earlier, cost_of(second), cost_of(first)) == (2.5, 0.0, 2.5)
+    assert (second.earlier_units, cost_of(second), cost_of(first)) == (2.5, 0.0, 2.5)
     third = next_attempt(advance(second, JobState.FAILED, units="0.1", error=Failure("x", "m")), "journal")
-    assert third.earlier == 2.6
+    assert third.earlier_units == 2.6
     done = advance(entry(reserved=3.0), JobState.DONE)
     assert (cost_of(done), cost_of(advance(done, JobState.DONE, units="2"))) == (3.0, 2.0)
 
 
-def test_a_create_that_was_surely_refused_is_no_doubt() -> None:
-    """Its row stays, but says that nothing of it exists or costs; to send it needs no search."""
+def test_a_refused_create_leaves_no_doubt() -> None:
+    """After a sure refusal the entry says that nothing exists, so a new run sends without a search."""
     sent = entry(JobState.PLANNED, reserved=3.0)
     refused = mark_unsent(sent)
     assert resume(sent, wanted_files=False) is ResumeAction.CREATE_DOUBTFUL
@@ -218,11 +218,11 @@ def test_a_create_that_was_surely_refused_is_no_doubt() -> None:
     ],
     ids=str,
 )
-def test_a_failed_task_is_made_again_only_where_asked(
+def test_a_failed_task_is_retried_only_within_retries(
     again: bool, attempt: int, retries: int, plan: ResumeAction
 ) -> None:
-    """In a later run too: where the reason may not come again, as often as this run allows in all."""
-    failed = entry(JobState.FAILED, again=again, attempt=attempt)
+    """A later run retries a failed job whose reason may not recur, as far as its ``retries`` allow."""
+    failed = entry(JobState.FAILED, retryable=again, attempt=attempt)
     assert resume(failed, wanted_files=True, retries=retries) is plan
 
 
@@ -230,7 +230,7 @@ def test_a_failed_task_is_made_again_only_where_asked(
 
 
 def test_the_stored_form_is_pinned() -> None:
-    """Journals of this version are read by later ones: an array of the fields in this order."""
+    """An entry is an array of these fields in this order; later versions read it."""
     full = entry(
         JobState.FAILED,
         attempt=2,
@@ -269,22 +269,22 @@ def test_the_stored_form_is_pinned() -> None:
 
 
 def test_older_and_newer_arrays_are_read() -> None:
-    """Fields that are missing at the end have their defaults; those that came later are ignored."""
+    """Missing fields at the end get defaults; unknown ones are ignored."""
     assert unpack(msgspec.msgpack.encode([NAME, 3, "e", "x"])).times == Times()
     longer = [*msgspec.msgpack.decode(pack(entry())), "new"]
     assert unpack(msgspec.msgpack.encode(longer)) == entry()
 
 
-def test_what_is_no_entry_is_refused() -> None:
-    """Damaged bytes are an error, not an entry."""
+def test_damaged_bytes_are_refused() -> None:
+    """Damaged bytes raise DecodeError."""
     for data in (b"", b"\xc1", pack(entry())[:-1], msgspec.msgpack.encode([1])):
         with pytest.raises(msgspec.DecodeError):
             unpack(data)
 
 
 @given(st.text(), st.one_of(st.none(), st.text()), st.text())
-def test_any_text_of_a_caller_s_is_stored(label: str, key: str | None, message: str) -> None:
-    """Keys, labels and messages in any script come back as they were."""
+def test_any_text_of_the_caller_is_stored(label: str, key: str | None, message: str) -> None:
+    """Keys, labels and messages in any script are decoded as they were."""
     texts = [text.encode("utf-8", "replace").decode() for text in (label, message)]
     name = None if key is None else key.encode("utf-8", "replace").decode()
     before = entry(label=texts[0], key=name, error=Failure("E", texts[1]))
@@ -294,8 +294,8 @@ def test_any_text_of_a_caller_s_is_stored(label: str, key: str | None, message: 
 # --- no secrets -------------------------------------------------------------------------------------
 
 
-def test_a_kept_record_gives_the_result_without_queries_and_payloads() -> None:
-    """Addresses lose their queries wherever they stand; Base64 is left out; the rest stays."""
+def test_a_dumped_record_has_no_queries_or_payloads() -> None:
+    """A dumped record loses the queries of addresses and Base64, and keeps the rest."""
     data = dump_record(RECORD)
     assert b"SECRET" not in data and b"AAAA" not in data and b"QUJD" not in data
     record = load_record(entry(JobState.SUCCEEDED, task_id="847", units="3.5", record=data))
@@ -310,8 +310,8 @@ def test_a_kept_record_gives_the_result_without_queries_and_payloads() -> None:
         assert getattr(record, fact) == getattr(RECORD, fact)
 
 
-def test_a_record_without_a_result_is_kept_small() -> None:
-    """Of a task that runs there is next to nothing to keep; without a record there is none."""
+def test_a_running_task_s_record_is_small() -> None:
+    """The dumped record of a running task is tiny; an entry without one gives None."""
     running = TaskRecord(endpoint="text_to_video", task_id="847", status="processing")
     assert dump_record(running) == b'{"status":"processing"}'
     record = load_record(entry(JobState.CREATED, task_id="847", record=dump_record(running)))
@@ -319,16 +319,16 @@ def test_a_record_without_a_result_is_kept_small() -> None:
     assert load_record(entry(JobState.CREATED, task_id="847")) is None
 
 
-def test_an_error_is_kept_short_and_without_queries() -> None:
-    """Class and text; no signed address, no long page."""
+def test_a_failure_is_short_and_without_queries() -> None:
+    """A failure keeps class and message, shortened and without signed addresses."""
     failure = failure_of(DownloadError(f"{SIGNED} answered {'x' * 1000}"))
     assert failure.kind == "DownloadError"
     assert failure.message.startswith("https://cdn.example.com/a/b.mp4 answered x")
     assert len(failure.message) == 300
 
 
-def test_an_entry_shows_no_more_than_its_place() -> None:
-    """Its repr holds neither key nor record; rich shows the same."""
+def test_an_entry_s_repr_is_short() -> None:
+    """An entry's repr shows neither key nor record, also in rich."""
     shown = repr(entry(JobState.CREATED, record=dump_record(RECORD)))
     assert shown == f"Entry({NAME[:8]} position=3 text_to_video created)"
     assert entry().__rich_repr__() == [("", repr(entry())[6:-1])]

@@ -1,4 +1,4 @@
-"""batch/failures.py: which failures a batch answers with a new task, and which end it."""
+"""Test batch/failures.py: which failures call for a new task, and which end the batch."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def failed(message: str) -> TaskFailed:
         *("failed to download the image", "mask size differs", "人脸不符", "image not found"),
     ],
 )  # fmt: skip
-def test_moderation_and_bad_input_would_fail_again(message: str) -> None:
-    """Whatever words the vendor finds for them."""
+def test_moderation_and_bad_input_are_final(message: str) -> None:
+    """Messages of moderation and bad input are final, in any of the vendor's words."""
     assert action_for(failed(message)) is FailureAction.FINAL
 
 
@@ -50,8 +50,8 @@ def test_moderation_and_bad_input_would_fail_again(message: str) -> None:
         *("the interface is busy", "no surface", "resized", "Generation failed: unknown reason"),
     ],
 )  # fmt: skip
-def test_other_failures_may_not_come_again(message: str) -> None:
-    """A new task may be made, if asked for; words within other words mean nothing."""
+def test_other_failures_may_be_retried(message: str) -> None:
+    """Other messages allow a retry; a word within a word does not count."""
     assert action_for(failed(message)) is FailureAction.RETRY
 
 
@@ -90,6 +90,6 @@ def test_other_failures_may_not_come_again(message: str) -> None:
         (ValueError("a bug"), FailureAction.OPEN),
     ],
 )
-def test_what_follows_from_an_error(error: KlingError | ValueError, fate: FailureAction) -> None:
-    """The account's affair ends the batch; what is unknown or only missing is left for the next run."""
+def test_each_error_has_its_action(error: KlingError | ValueError, fate: FailureAction) -> None:
+    """Each error has its consequence: retry, final, later, open or the end of the batch."""
     assert action_for(error) is fate

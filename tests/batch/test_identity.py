@@ -1,4 +1,4 @@
-"""What names a job: the same in every run, version and form of writing; different for what is different."""
+"""Test batch/identity.py: equal requests have equal names in every run and version; others differ."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DIGEST = "ab" * 32
 
 
 class Inner(Part, frozen=True, kw_only=True):
-    """A part with a default of our own."""
+    """A part with a default of this package."""
 
     a: int | None = None
     b: int = 7
@@ -51,7 +51,7 @@ def of_still(picture: Media, digests: dict[Media, str] | None = None) -> str:
 
 
 def test_fingerprints_are_pinned() -> None:
-    """One that changes makes every job of every journal a new one, and buys it again."""
+    """Fingerprints have these values in journals on people's disks."""
     canonical = b'["fingerprint 1","text_to_video",{"prompt":"A paper boat"}]'
     assert (
         of_clip(prompt="A paper boat")
@@ -77,7 +77,7 @@ def test_fingerprints_are_pinned() -> None:
 
 
 def test_names_are_pinned() -> None:
-    """A job's name and external ids are the same in every run; the API takes the ids."""
+    """Identities and external ids have these values, and the API takes the ids."""
     name = identity("scene-1", "0" * 32, 0)
     assert name == "b2af2d916a42ea3b5d0841e644b8bb38"
     assert identity(None, "0" * 32, 1) == "392e5380182d38996aa67b4c31ac7e32"
@@ -86,7 +86,7 @@ def test_names_are_pinned() -> None:
     assert all(re.fullmatch("[0-9a-f]{32}", text) for text in (name, external_id("", "", 0), of_clip()))
 
 
-def test_defaults_of_our_own_are_pinned() -> None:
+def test_this_package_s_defaults_are_pinned() -> None:
     """Journals know a spelled-out default as one that is not set.
 
     Before one of these changes, `core.identity` must learn to find the jobs of both: of who spelled out the
@@ -131,28 +131,28 @@ def test_defaults_of_our_own_are_pinned() -> None:
 # --- the same ---------------------------------------------------------------------------------------
 
 
-def test_what_is_not_set_does_not_count() -> None:
-    """None, an empty text and an empty ``extra`` are not set."""
+def test_unset_fields_do_not_count() -> None:
+    """None, an empty text and an empty ``extra`` count as not set."""
     bare = of_clip(prompt="a")
     assert of_clip(prompt="a", negative_prompt="", mode=None, extra={}) == bare
 
 
 def test_numbers_count_by_value() -> None:
-    """A file says 1, a program 1.0: one request."""
+    """1 and 1.0 give one fingerprint."""
     assert of_clip(prompt="a", cfg_scale=1) == of_clip(prompt="a", cfg_scale=1.0)
     assert of_clip(prompt="a", extra={"n": 2}) == of_clip(prompt="a", extra={"n": 2.0})
     assert of_clip(prompt="a", extra={"n": 2.5}) != of_clip(prompt="a", extra={"n": 2})
     assert of_clip(prompt="a", extra={"n": 1e300}) == of_clip(prompt="a", extra={"n": 1e300})
 
 
-def test_order_does_not_count_in_objects_and_does_in_arrays() -> None:
-    """Objects have none."""
+def test_order_counts_in_arrays_only() -> None:
+    """The order of an object's fields does not count, an array's does."""
     assert of_clip(extra={"a": 1, "b": {"c": 2, "d": 3}}) == of_clip(extra={"b": {"d": 3, "c": 2}, "a": 1})
     assert of_clip(extra={"a": [1, 2]}) != of_clip(extra={"a": [2, 1]})
 
 
-def test_lists_and_tuples_are_one() -> None:
-    """As requests make tuples of lists."""
+def test_lists_and_tuples_are_equal() -> None:
+    """Lists and tuples give one fingerprint."""
     assert of_clip(extra={"a": [1, 2]}) == of_clip(extra={"a": (1, 2)})
 
 
@@ -169,28 +169,28 @@ def made(model: str, **more: tuple[Any, Any]) -> type[Any]:
     )
 
 
-def test_an_upgrade_changes_nothing_for_who_set_nothing() -> None:
-    """Neither another default of ours nor a new optional field buys again what was bought."""
+def test_an_upgrade_changes_no_unset_field() -> None:
+    """Another default or a new optional field changes no fingerprint where it is not set."""
     old, new = made("kling-v3"), made("kling-v4", hdr=(bool | None, None), grain=(int, 3))
     assert fingerprint("clip", old(prompt="a"), {}) == fingerprint("clip", new(prompt="a"), {})
     assert fingerprint("clip", new(prompt="a", hdr=True), {}) != fingerprint("clip", new(prompt="a"), {})
 
 
 def test_a_default_counts_by_value_not_by_identity() -> None:
-    """Spelled out, in this process or another, it is still the default."""
+    """A default that is spelled out counts as not set."""
     spelled = "".join(list(DEFAULT_VIDEO_MODEL))
     assert spelled is not DEFAULT_VIDEO_MODEL
     assert of_clip(prompt="a", model_name=spelled) == of_clip(prompt="a")
 
 
 def test_parts_are_taken_apart_too() -> None:
-    """What is not set in a part of a request does not count either."""
+    """Unset fields of a request's parts do not count."""
     same = [fingerprint("x", Outer(parts=(Inner(a=1, **more),)), {}) for more in ({}, {"b": 7})]
     assert same[0] == same[1] != fingerprint("x", Outer(parts=(Inner(a=1, b=8),)), {})
 
 
 def test_files_count_by_content_and_addresses_as_they_are(tmp_path: Path) -> None:
-    """The same bytes under another name, or handed over as bytes, are the same picture."""
+    """Files count by content, under any name or as bytes; addresses count as text."""
     here, there, held = (media(tmp_path / "a.png"), media(tmp_path / "b.png"), media(b"picture"))
     one = of_still(here, {here: DIGEST})
     assert one == of_still(there, {there: DIGEST}) == of_still(held, {held: DIGEST})
@@ -207,19 +207,19 @@ def test_files_count_by_content_and_addresses_as_they_are(tmp_path: Path) -> Non
     [{"prompt": "b"}, {"duration": 10}, {"model_name": "kling-v2-6"}, {"extra": {"a": 1}}, {"sound": False}],
     ids=str,
 )
-def test_what_is_set_counts(change: dict[str, Any]) -> None:
-    """Every field that is set, also to what the vendor would take anyway."""
+def test_set_fields_count(change: dict[str, Any]) -> None:
+    """Each field that is set changes the fingerprint."""
     assert of_clip(**{"prompt": "a", **change}) != of_clip(prompt="a")
 
 
 def test_the_endpoint_counts() -> None:
-    """The same fields at another endpoint are another job."""
+    """The endpoint is part of the fingerprint."""
     request = v1.TextToVideo(prompt="a")
     assert fingerprint("text_to_video", request, {}) != fingerprint("other", request, {})
 
 
 def test_key_fingerprint_and_occurrence_make_the_name() -> None:
-    """A changed input under an old key is a new job; two identical prompts are two; a key may be any text."""
+    """Key, fingerprint and occurrence each change the identity; a key may be any text."""
     names = [
         identity(key, print_, occurrence)
         for key in (None, "", "a", "None", "null", '","')
@@ -230,12 +230,12 @@ def test_key_fingerprint_and_occurrence_make_the_name() -> None:
 
 
 def test_each_attempt_and_journal_has_its_own_external_id() -> None:
-    """A retry is a new task; the same jobs in another journal are bought for it."""
+    """Attempt and journal each change the external id."""
     ids = [external_id(journal, name, n) for journal in ("j", "k") for name in ("a", "b") for n in range(3)]
     assert len(set(ids)) == len(ids)
 
 
-def test_defaults_are_known_apart() -> None:
-    """What was sent though nobody set it."""
+def test_defaults_are_listed_apart() -> None:
+    """``defaults_of`` returns the defaults that are sent."""
     assert defaults_of(v1.TextToVideo(prompt="a")) == {"model_name": DEFAULT_VIDEO_MODEL}
     assert defaults_of(v1.TextToVideo(prompt="a", model_name="kling-v2-6")) == {}

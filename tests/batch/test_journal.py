@@ -1,4 +1,4 @@
-"""The journal: a put that returned survives anything; many share a commit; one loop owns it."""
+"""Test batch/journal.py: entries whose put returned survive, puts share commits, one loop owns a journal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 def traced(journal: Journal) -> list[str]:
-    """The first word of every statement from here on."""
+    """Collect the first word of every statement from here on."""
     words: list[str] = []
     store: Any = journal._store
     store._db.set_trace_callback(lambda text: words.append(text.split()[0]))
@@ -92,7 +92,7 @@ async def all_of(path: Path) -> list[Any]:
 
 @virtual
 async def test_a_put_that_returned_is_committed(tmp_path: Path) -> None:
-    """The commit comes before the return; a copy of the files at that instant holds it."""
+    """A copy of the files taken when a put returns holds its entry."""
     async with Journal(tmp_path / "j.sqlite") as journal:
         words = traced(journal)
         await journal.put(job(0))
@@ -105,7 +105,7 @@ async def test_a_put_that_returned_is_committed(tmp_path: Path) -> None:
 
 @virtual
 async def test_puts_of_one_turn_share_a_commit(tmp_path: Path) -> None:
-    """A hundred at once cost one flush."""
+    """A hundred puts of one turn of the loop share one commit."""
     async with Journal(tmp_path / "j.sqlite") as journal:
         words = traced(journal)
         await asyncio.gather(*(journal.put(job(n)) for n in range(100)))
@@ -114,8 +114,8 @@ async def test_puts_of_one_turn_share_a_commit(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_puts_that_come_during_a_commit_share_the_next(tmp_path: Path) -> None:
-    """However many turns of the loop it takes them to come."""
+async def test_puts_during_a_commit_share_the_next(tmp_path: Path) -> None:
+    """Puts that come during a commit share the next one, over any number of turns."""
     async with Journal(tmp_path / "j.sqlite") as journal:
         words, gate = traced(journal), Gate(journal)
         puts = [asyncio.ensure_future(journal.put(job(0)))]
@@ -130,8 +130,8 @@ async def test_puts_that_come_during_a_commit_share_the_next(tmp_path: Path) -> 
 
 
 @virtual
-async def test_later_states_replace_earlier_ones_and_never_the_other_way(tmp_path: Path) -> None:
-    """In one commit or in several; who is refused learns it, those beside are stored."""
+async def test_earlier_states_do_not_replace_later_ones(tmp_path: Path) -> None:
+    """A put of an earlier state raises ValueError; the puts of the same commit are stored."""
     created = advance(job(0), JobState.CREATED, task_id="847")
     async with Journal(tmp_path / "j.sqlite") as journal:
         await asyncio.gather(journal.put(job(0)), journal.put(created))
@@ -144,8 +144,8 @@ async def test_later_states_replace_earlier_ones_and_never_the_other_way(tmp_pat
 
 
 @virtual
-async def test_a_put_given_up_is_whole_or_not_at_all(tmp_path: Path) -> None:
-    """Cancelled before its commit begins or during it: nobody else is disturbed."""
+async def test_a_cancelled_put_is_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A put cancelled before or during its commit is stored whole or not at all, and disturbs no other."""
     async with Journal(tmp_path / "j.sqlite") as journal:
         gate = Gate(journal)
         puts = [asyncio.ensure_future(journal.put(job(n))) for n in range(3)]
@@ -164,8 +164,8 @@ async def test_a_put_given_up_is_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_to_close_flushes(tmp_path: Path) -> None:
-    """What was put and not waited for is stored; those who wait are told; then nothing is taken."""
+async def test_closing_commits_everything(tmp_path: Path) -> None:
+    """Closing commits what was put, answers those who wait, and refuses everything afterwards."""
     tasks = asyncio.all_tasks()
     journal = Journal(tmp_path / "j.sqlite")
     async with journal:
@@ -177,7 +177,7 @@ async def test_to_close_flushes(tmp_path: Path) -> None:
         asyncio.get_running_loop().call_later(1, gate.pass_on.set)
     assert all(put.done() and put.exception() is None for put in puts)
     await journal.close()
-    for ask in (journal.put(job(3)), journal.get(job(0).identity), journal.digest("x")):
+    for ask in (journal.put(job(3)), journal.get(job(0).identity), journal.digests.of_file("x")):
         with pytest.raises(JournalError, match="it is not open"):
             await ask
     assert await all_of(tmp_path / "j.sqlite") == [job(n) for n in range(3)]
@@ -185,8 +185,8 @@ async def test_to_close_flushes(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_to_close_is_not_stopped_by_cancelling(tmp_path: Path) -> None:
-    """Who is impatient leaves a journal that closes by itself."""
+async def test_a_cancelled_close_goes_on(tmp_path: Path) -> None:
+    """A cancelled close goes on by itself."""
     journal = await Journal(tmp_path / "j.sqlite").__aenter__()
     gate = Gate(journal)
     put = asyncio.ensure_future(journal.put(job(0)))
@@ -202,8 +202,8 @@ async def test_to_close_is_not_stopped_by_cancelling(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_to_open_and_be_cancelled_leaves_it_closed(tmp_path: Path) -> None:
-    """The lock is not kept for nobody."""
+async def test_a_cancelled_opening_gives_the_lock_back(tmp_path: Path) -> None:
+    """Opening that is cancelled gives the lock back."""
     journal = Journal(tmp_path / "j.sqlite")
     opening = asyncio.ensure_future(journal.__aenter__())
     await asyncio.sleep(0)
@@ -216,8 +216,8 @@ async def test_to_open_and_be_cancelled_leaves_it_closed(tmp_path: Path) -> None
 
 
 @virtual
-async def test_a_full_disk_is_told_to_all_and_nothing_pretends(tmp_path: Path) -> None:
-    """The put that failed, those behind it, and all later ones, also when there is room again."""
+async def test_after_a_failed_write_all_puts_raise(tmp_path: Path) -> None:
+    """After a failed write all puts raise: that one, those behind it, and later ones with room again."""
     async with Journal(tmp_path / "j.sqlite") as journal:
         await journal.put(job(0))
         store: Any = journal._store
@@ -240,8 +240,8 @@ async def test_a_full_disk_is_told_to_all_and_nothing_pretends(tmp_path: Path) -
 
 
 @virtual
-async def test_any_failure_of_the_thread_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also one that nobody thought of."""
+async def test_any_exception_of_the_thread_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unforeseen exception in the thread is raised to those who wait."""
 
     def broken(*_: Any) -> None:
         raise ZeroDivisionError("m")
@@ -252,12 +252,12 @@ async def test_any_failure_of_the_thread_is_told(tmp_path: Path, monkeypatch: py
             await journal.put(job(0))
 
 
-# --- who may use it ---------------------------------------------------------------------------------
+# --- one loop, one process ---------------------------------------------------------------------------------
 
 
 @virtual
 async def test_a_second_journal_of_the_file_is_refused(tmp_path: Path) -> None:
-    """Until the first is closed; nobody takes over by waiting."""
+    """A second journal on the file is refused until the first is closed."""
     async with Journal(tmp_path / "j.sqlite"):
         await asyncio.sleep(86400)
         with pytest.raises(JournalError, match="another process holds it"):
@@ -265,8 +265,8 @@ async def test_a_second_journal_of_the_file_is_refused(tmp_path: Path) -> None:
     assert await all_of(tmp_path / "j.sqlite") == []
 
 
-def test_it_belongs_to_its_loop(tmp_path: Path) -> None:
-    """Another loop may close it, so that what waits is stored, and nothing else."""
+def test_a_journal_belongs_to_its_loop(tmp_path: Path) -> None:
+    """In another event loop a journal can be closed, which stores what waits, and nothing else."""
     journal = Journal(tmp_path / "j.sqlite")
 
     async def first() -> None:
@@ -287,11 +287,11 @@ def test_it_belongs_to_its_loop(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_it_belongs_to_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child made by fork must not write with its parent's database."""
+async def test_a_journal_belongs_to_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forked child cannot use its parent's open journal."""
     async with Journal(tmp_path / "j.sqlite") as journal:
         monkeypatch.setattr(os, "getpid", lambda: -1)
-        with pytest.raises(JournalError, match="belongs to the process"):
+        with pytest.raises(JournalError, match="forked process"):
             await journal.put(job(0))
         monkeypatch.undo()
         await journal.put(job(0))
@@ -301,8 +301,8 @@ async def test_it_belongs_to_its_process(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @virtual
-async def test_a_name_is_kept_over_runs(tmp_path: Path) -> None:
-    """External ids are made from the journal's id: a new one would buy again."""
+async def test_the_id_stays_over_runs(tmp_path: Path) -> None:
+    """The journal's id stays the same when it is opened again: external ids are made from it."""
     ids = []
     for _ in range(2):
         async with Journal(tmp_path / "j.sqlite") as journal:
@@ -311,8 +311,8 @@ async def test_a_name_is_kept_over_runs(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_entries_are_read_ahead_in_few_trips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked for in order, 5,000 cost a dozen trips to the thread; in any order, all are found."""
+async def test_entries_are_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """5,000 entries asked for in order cost a dozen reads; in any order all are found."""
     count, trips = 5000, 0
     find = Store.find
 
@@ -335,20 +335,20 @@ async def test_entries_are_read_ahead_in_few_trips(tmp_path: Path, monkeypatch: 
 
 @virtual
 async def test_new_jobs_among_known_ones_do_not_stop_reading_ahead(tmp_path: Path) -> None:
-    """A changed input is unknown; the one behind it is still at hand."""
+    """A new job between known ones does not discard what was read ahead."""
     async with Journal(tmp_path / "j.sqlite") as journal:
         await asyncio.gather(*(journal.put(job(n)) for n in range(50)))
     async with Journal(tmp_path / "j.sqlite") as journal:
         assert await journal.get(job(0).identity) == job(0)
-        ahead = len(journal._ahead)
+        ahead = len(journal._ahead._entries)
         assert await journal.get(job(99).identity) is None
-        assert len(journal._ahead) == ahead > 10
+        assert len(journal._ahead._entries) == ahead > 10
         assert await journal.get(job(1).identity) == job(1)
 
 
 @virtual
-async def test_what_is_read_is_never_older_than_what_was_put(tmp_path: Path) -> None:
-    """Neither from what was read ahead, nor from a trip that was under way, nor before the commit."""
+async def test_a_put_entry_is_returned_at_once(tmp_path: Path) -> None:
+    """An entry that was put is returned at once, whatever was read ahead or is being read."""
     created = [advance(job(n), JobState.CREATED) for n in range(4)]
     async with Journal(tmp_path / "j.sqlite") as journal:
         await asyncio.gather(*(journal.put(job(n)) for n in range(4)))
@@ -372,7 +372,7 @@ async def test_what_is_read_is_never_older_than_what_was_put(tmp_path: Path) -> 
 
 @virtual
 async def test_all_entries_are_iterated_over_pages(tmp_path: Path) -> None:
-    """In the order in which the jobs were first put; none twice, none left out."""
+    """Iteration yields all entries once, in the order in which their jobs were first put."""
     count = 2500
     async with Journal(tmp_path / "j.sqlite") as journal:
         await asyncio.gather(*(journal.put(advance(job(n), JobState.DONE, label="")) for n in range(count)))
@@ -380,8 +380,8 @@ async def test_all_entries_are_iterated_over_pages(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_an_entry_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    """Never a new job: that would be bought again."""
+async def test_a_damaged_entry_is_an_error(tmp_path: Path) -> None:
+    """A damaged entry is an error; taken for a new job it would be paid again."""
     async with Journal(tmp_path / "j.sqlite") as journal:
         await journal.put(job(0))
         store: Any = journal._store
@@ -395,7 +395,7 @@ async def test_an_entry_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 
 @virtual
 async def test_a_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over runs, by any way of naming it, until its size or time changes."""
+    """A file is hashed once over all runs and ways to name it, until its size or time changes."""
     file = tmp_path / "a.png"
     file.write_bytes(b"abc")
     os.utime(file, (1e9, 1e9))
@@ -409,51 +409,55 @@ async def test_a_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(hashlib, "file_digest", watched)
     expected = hashlib.sha256(b"abc").hexdigest()
     async with Journal(tmp_path / "j.sqlite") as journal:
-        assert await journal.digest(file) == expected
+        assert await journal.digests.of_file(file) == expected
     monkeypatch.chdir(tmp_path)
     async with Journal(tmp_path / "j.sqlite") as journal:
-        assert await journal.digest("a.png") == await journal.digest(tmp_path / "." / "a.png") == expected
+        assert (
+            await journal.digests.of_file("a.png")
+            == await journal.digests.of_file(tmp_path / "." / "a.png")
+            == expected
+        )
         assert len(hashed) == 1
         file.write_bytes(b"abd")
         os.utime(file, (1e9 + 1, 1e9 + 1))
-        assert await journal.digest(file) == hashlib.sha256(b"abd").hexdigest()
+        assert await journal.digests.of_file(file) == hashlib.sha256(b"abd").hexdigest()
 
 
 @virtual
-async def test_a_file_just_written_is_not_trusted(tmp_path: Path) -> None:
-    """It may change once more within one tick of the file system's clock, in the same size."""
+async def test_the_digest_of_a_file_just_written_is_not_stored(tmp_path: Path) -> None:
+    """The digest of a file changed just now is not stored: it may change again within the same time stamp."""
     file = tmp_path / "a.png"
     file.write_bytes(b"abc")
     os.utime(file, (1e9, 1e9))
     async with Journal(tmp_path / "j.sqlite", now=lambda: 1e9 + 1) as journal:
-        await journal.digest(file)
+        await journal.digests.of_file(file)
     file.write_bytes(b"abd")
     os.utime(file, (1e9, 1e9))
     async with Journal(tmp_path / "j.sqlite") as journal:
-        assert await journal.digest(file) == hashlib.sha256(b"abd").hexdigest()
+        assert await journal.digests.of_file(file) == hashlib.sha256(b"abd").hexdigest()
 
 
 @virtual
 async def test_the_media_of_a_request_are_hashed(tmp_path: Path) -> None:
-    """Files and bytes; addresses are not asked for; a file that is missing is a wrong field."""
+    """Files and bytes of a request are hashed, addresses are not; a missing file is a wrong field."""
     file = tmp_path / "a.png"
     file.write_bytes(png())
     digest = hashlib.sha256(png()).hexdigest()
     async with Journal(tmp_path / "j.sqlite") as journal:
         for source in (media(file), media(png())):
             request = v1.ImageGeneration(prompt="a", image=source)
-            assert await journal.digests(request) == {source: digest}
+            assert await journal.digests.of_request(request) == {source: digest}
         address = v1.ImageGeneration(prompt="a", image="https://example.com/a.png")
-        assert await journal.digests(address) == {}
+        assert await journal.digests.of_request(address) == {}
         with pytest.raises(RequestInvalid, match=r"image: cannot read .*No such file"):
-            await journal.digests(v1.ImageGeneration(prompt="a", image=tmp_path / "b.png"))
+            await journal.digests.of_request(v1.ImageGeneration(prompt="a", image=tmp_path / "b.png"))
         with pytest.raises(RequestInvalid, match="image: cannot read"):
-            await journal.digests(v1.ImageGeneration(prompt="a", image=Path("a\0b")))
+            await journal.digests.of_request(v1.ImageGeneration(prompt="a", image=Path("a\0b")))
 
 
 @virtual
 async def test_reads_under_way_end_before_the_file_is_closed(tmp_path: Path) -> None:
-    """Closed in the middle of reads and counts, again and again: no connection is closed under a thread."""
+    """Closing during reads never closes a connection that a thread uses."""
     for _ in range(60):
         async with Journal(tmp_path / "jobs.sqlite") as journal:
             reads = [asyncio.ensure_future(journal.get("0" * 32)) for _ in range(20)]
@@ -464,8 +468,8 @@ async def test_reads_under_way_end_before_the_file_is_closed(tmp_path: Path) -> 
 
 
 @virtual
-async def test_several_are_found_in_one_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Known and new, at hand, in the file and only just put: each in its place, by one read."""
+async def test_several_entries_are_found_in_one_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries read ahead, stored, just put and unknown are returned in order, with one read."""
     async with Journal(tmp_path / "j.sqlite") as journal:
         await asyncio.gather(*(journal.put(job(n)) for n in range(30)))
     trips: list[int] = []
@@ -491,7 +495,7 @@ async def test_several_are_found_in_one_trip(tmp_path: Path, monkeypatch: pytest
 
 @virtual
 @pytest.mark.parametrize("asked", ["get", "several"])
-async def test_what_is_committed_during_a_read_is_found_by_it(tmp_path: Path, asked: str) -> None:
+async def test_an_entry_committed_during_a_read_is_found(tmp_path: Path, asked: str) -> None:
     """A job put meanwhile is not new: whoever is told so buys it again."""
     async with Journal(tmp_path / "j.sqlite") as journal:
         read = SlowRead(journal)
@@ -506,7 +510,7 @@ async def test_what_is_committed_during_a_read_is_found_by_it(tmp_path: Path, as
 
 
 @virtual
-async def test_what_waits_for_its_commit_as_a_read_begins_is_found_by_it(tmp_path: Path) -> None:
+async def test_an_entry_awaiting_its_commit_as_a_read_begins_is_found(tmp_path: Path) -> None:
     """Also when the commit ends before the read does: at its end the entry is in the file alone."""
     async with Journal(tmp_path / "j.sqlite") as journal:
         commit, read = Gate(journal), SlowRead(journal)
@@ -521,7 +525,7 @@ async def test_what_waits_for_its_commit_as_a_read_begins_is_found_by_it(tmp_pat
 
 
 @virtual
-async def test_a_read_never_brings_back_what_a_commit_replaced_meanwhile(tmp_path: Path) -> None:
+async def test_a_read_returns_nothing_that_was_replaced_meanwhile(tmp_path: Path) -> None:
     """In the answer, from what an earlier read brought along, and in what this one brings along."""
     created = [advance(job(n), JobState.CREATED) for n in range(80)]
     async with Journal(tmp_path / "j.sqlite") as journal:
@@ -538,7 +542,7 @@ async def test_a_read_never_brings_back_what_a_commit_replaced_meanwhile(tmp_pat
 
 
 @virtual
-async def test_a_put_that_is_refused_during_a_read_hides_nothing(tmp_path: Path) -> None:
+async def test_a_put_refused_during_a_read_hides_nothing(tmp_path: Path) -> None:
     """What is stored is the answer, be it committed in the same breath."""
     created = advance(job(0), JobState.CREATED)
     async with Journal(tmp_path / "j.sqlite") as journal:
@@ -553,15 +557,15 @@ async def test_a_put_that_is_refused_during_a_read_hides_nothing(tmp_path: Path)
 
 @virtual
 async def test_positions_of_earlier_runs_are_known(tmp_path: Path) -> None:
-    """Whether any job was ever at a place of an input."""
+    """``has_position`` tells whether a job was ever at a position."""
     async with Journal(tmp_path / "j.sqlite") as journal:
         await journal.put(job(3))
         assert [await journal.has_position(n) for n in (2, 3)] == [False, True]
 
 
 @virtual
-async def test_what_nobody_waits_for_is_stored_with_the_rest(tmp_path: Path) -> None:
-    """By the time the journal is closed; if it cannot be, that is no error of who said it."""
+async def test_put_soon_stores_without_waiting(tmp_path: Path) -> None:
+    """``put_soon`` stores an entry by the time the journal is closed, and never raises."""
     path = tmp_path / "j.sqlite"
     async with Journal(path) as journal:
         journal.put_soon(job(1))

@@ -1,4 +1,4 @@
-"""The journal and ``kill -9``: what was told to be stored is found again, whenever the kill came."""
+"""Test the journal under ``kill -9``: entries whose put returned are found again."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ KILLS = [
 
 @pytest.mark.real
 @pytest.mark.parametrize(("point", "number"), KILLS, ids=str)
-def test_a_kill_loses_nothing_that_was_told(tmp_path: Path, point: str, number: int) -> None:
-    """Every put that had returned is there, at least as far; no entry is torn; the lock is free at once."""
+def test_a_kill_loses_no_put_that_returned(tmp_path: Path, point: str, number: int) -> None:
+    """After a kill every put that returned is stored, no entry is torn, and the lock is free."""
     path = tmp_path / "j.sqlite"
     command = [sys.executable, "-m", "tests.victim", str(path), point, str(number)]
     done = subprocess.run(command, cwd=ROOT, stdout=-1, text=True, timeout=60, check=False)
@@ -55,7 +55,7 @@ def test_a_kill_loses_nothing_that_was_told(tmp_path: Path, point: str, number: 
 
 
 async def finish(path: Path) -> list[JobState]:
-    """Go on where the victim stopped; the states in the end."""
+    """Bring the victim's jobs to their ends; return their states."""
     async with Journal(path) as journal:
         for number in range(JOBS):
             entry = await journal.get(job(number).identity) or job(number, journal.id)
@@ -66,7 +66,7 @@ async def finish(path: Path) -> list[JobState]:
 
 @pytest.mark.real
 def test_the_lock_of_another_process_holds_until_it_is_killed(tmp_path: Path) -> None:
-    """Its id is in the error; after the kill nobody waits."""
+    """The lock's error names the process; once that is killed the journal opens."""
     path = tmp_path / "j.sqlite"
     script = "import sys, pathlib; from kling_async.batch.journal_store import Store; "
     script += "store = Store(pathlib.Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"

@@ -1,4 +1,4 @@
-"""A journal's file: what is not one is refused and left as it was; what is one keeps every commit."""
+"""Test batch/journal_store.py: other files are refused untouched; a journal keeps its commits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kling_async.batch.digests import Digest
 from kling_async.batch.entry import JobState, advance, unpack
-from kling_async.batch.journal_store import APPLICATION, SCHEMA, Digest, Store
+from kling_async.batch.journal_store import APPLICATION, SCHEMA, Store
 from kling_async.errors import JournalError
 from tests.victim import job
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def made(path: Path, jobs: int = 50) -> Path:
-    """A journal with some jobs."""
+    """Make a journal with some jobs."""
     store = Store(path)
     assert store.write([job(n) for n in range(jobs)], []) == []
     store.close()
@@ -32,12 +33,12 @@ def made(path: Path, jobs: int = 50) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file in a folder but locks."""
+    """Return the contents of all files in a folder but locks."""
     return {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix != ".lock"}
 
 
 def jobs_of(path: Path) -> int:
-    """How many jobs a journal holds, every one whole."""
+    """Return how many jobs a journal holds, once each was decoded."""
     store = Store(path)
     rows = store.page(0, 10_000)
     assert all(unpack(data).label for _, data in rows)
@@ -48,8 +49,8 @@ def jobs_of(path: Path) -> int:
 # --- a journal --------------------------------------------------------------------------------------
 
 
-def test_a_new_journal_says_what_it_is(tmp_path: Path) -> None:
-    """Application and schema stand in the header; it has a name of its own; tools see whole tables."""
+def test_a_new_journal_has_its_marks(tmp_path: Path) -> None:
+    """A new journal has application id, schema and an id of its own; other tools read its tables."""
     path = made(tmp_path / "j.sqlite")
     header = path.read_bytes()[:100]
     assert int.from_bytes(header[68:72], "big") == APPLICATION
@@ -62,8 +63,8 @@ def test_a_new_journal_says_what_it_is(tmp_path: Path) -> None:
     assert len(set(ids)) == 2 and all(len(text) == 32 for text in ids)
 
 
-def test_what_is_committed_is_flushed(tmp_path: Path) -> None:
-    """synchronous=FULL, read back, with the log that one flush makes last."""
+def test_commits_are_flushed(tmp_path: Path) -> None:
+    """The connection runs with ``synchronous=FULL`` and a write-ahead log."""
     store = Store(tmp_path / "j.sqlite")
     db = store._open()
     assert db.execute("PRAGMA synchronous").fetchone() == (2,)
@@ -72,7 +73,7 @@ def test_what_is_committed_is_flushed(tmp_path: Path) -> None:
 
 
 def test_a_setting_that_does_not_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where SQLite does not do as it is told, nothing is promised."""
+    """A setting that SQLite does not take refuses the file."""
 
     class Deaf(sqlite3.Connection):
         def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
@@ -85,7 +86,7 @@ def test_a_setting_that_does_not_hold_is_refused(tmp_path: Path, monkeypatch: py
 
 
 def test_all_its_files_are_private(tmp_path: Path) -> None:
-    """Journal, log, its index and lock: prompts and keys of jobs are nobody else's."""
+    """Journal, log, index and lock can be read by their owner alone."""
     store = Store(tmp_path / "j.sqlite")
     store.write([job(0)], [])
     modes = {p.name: p.stat().st_mode & 0o777 for p in tmp_path.iterdir()}
@@ -97,13 +98,13 @@ def test_all_its_files_are_private(tmp_path: Path) -> None:
 
 
 def test_a_closed_journal_is_one_file(tmp_path: Path) -> None:
-    """It can be copied and moved; the lock file stays, empty of meaning."""
+    """After closing, one file holds the journal; a lock file stays."""
     made(tmp_path / "j.sqlite")
     assert {p.name for p in tmp_path.iterdir()} == {"j.sqlite", "j.sqlite.lock"}
 
 
 def test_a_state_never_goes_back(tmp_path: Path) -> None:
-    """What does not follow is refused by its place; the rest of the commit holds."""
+    """An entry whose state may not follow is refused by its place; the rest of the commit is stored."""
     store = Store(tmp_path / "j.sqlite")
     done = advance(job(1), JobState.DONE)
     store.write([done], [])
@@ -115,7 +116,7 @@ def test_a_state_never_goes_back(tmp_path: Path) -> None:
 
 
 def test_entries_are_read_ahead_by_position(tmp_path: Path) -> None:
-    """Whatever order they were written in; who is not there has nobody behind him."""
+    """``find`` returns entries and those that follow by position, in whatever order they were written."""
     store = Store(tmp_path / "j.sqlite")
     store.write([job(n) for n in (4, 0, 3, 1, 2)], [])
     wanted = [bytes.fromhex(job(n).identity) for n in (1, 4)]
@@ -126,7 +127,7 @@ def test_entries_are_read_ahead_by_position(tmp_path: Path) -> None:
 
 
 def test_digests_hold_while_size_and_time_do(tmp_path: Path) -> None:
-    """A file that changed in either is unknown; the latest digest replaces the one before."""
+    """A digest is returned while size and time of its file are the same; the latest one counts."""
     file = tmp_path / "a.png"
     file.write_bytes(b"abc")
     found = file.stat()
@@ -153,7 +154,7 @@ def foreign(path: Path) -> None:
 
 
 def foreign_in_use(path: Path) -> None:
-    """Of another program that was killed: its log is still there."""
+    """Make a database of another program that was killed: its log is still there."""
     script = (
         f"import sqlite3, os; db = sqlite3.connect({str(path)!r}); db.execute('PRAGMA journal_mode=WAL');"
     )
@@ -187,7 +188,7 @@ def scribbled(path: Path) -> None:
         pytest.param(lambda p: p.write_text("{}\n" * 200), "not a journal, or a damaged", id="text"),
         pytest.param(lambda p: p.write_bytes(b"SQLite format 3\x00"), "damaged", id="a header's beginning"),
         pytest.param(lambda p: torn(p, lambda _: 50), "damaged", id="torn in the header"),
-        pytest.param(torn, "it is damaged; put back a copy", id="torn in half"),
+        pytest.param(torn, "it is damaged; restore a backup", id="torn in half"),
         pytest.param(lambda p: torn(p, lambda n: n - 4096), "it is damaged", id="torn at the end"),
         pytest.param(scribbled, "it is damaged", id="written over"),
         pytest.param(foreign, "a database of another program", id="foreign"),
@@ -197,10 +198,10 @@ def scribbled(path: Path) -> None:
     ],
 )
 @pytest.mark.real
-def test_what_is_no_journal_is_refused_and_left_alone(
+def test_other_files_are_refused_and_left_alone(
     tmp_path: Path, spoil: Callable[[Path], Any], text: str
 ) -> None:
-    """The error names the file and says what it is; every byte beside it is as before, and no lock stays."""
+    """The error names the file and what it is; every file beside it is as before, and no lock stays."""
     path = tmp_path / "in" / "j.sqlite"
     path.parent.mkdir()
     spoil(path)
@@ -217,7 +218,7 @@ def test_what_is_no_journal_is_refused_and_left_alone(
 
 
 def test_the_log_of_a_damaged_journal_is_left_alone(tmp_path: Path) -> None:
-    """What was committed last is in it, and somebody may still want to rescue it."""
+    """The log of a damaged journal is left alone: it holds the last commits."""
     store = Store(made(tmp_path / "j.sqlite"))
     store.write([job(50)], [])
     copies = [tmp_path / "in" / name for name in ("j.sqlite", "j.sqlite-wal")]
@@ -234,8 +235,8 @@ def test_the_log_of_a_damaged_journal_is_left_alone(tmp_path: Path) -> None:
     assert [copy.read_bytes() for copy in copies] == before
 
 
-def test_nothing_is_left_beside_a_file_of_others(tmp_path: Path) -> None:
-    """Not even a lock file."""
+def test_no_lock_file_is_left_beside_another_program_s_file(tmp_path: Path) -> None:
+    """Beside another program's file not even a lock file is left."""
     foreign(tmp_path / "j.sqlite")
     with pytest.raises(JournalError):
         Store(tmp_path / "j.sqlite")
@@ -243,7 +244,7 @@ def test_nothing_is_left_beside_a_file_of_others(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_becomes_a_journal(tmp_path: Path) -> None:
-    """As ``mktemp`` leaves one; half a journal of a killed process in the way does no harm."""
+    """An empty file becomes a journal, also with a half-made one of a killed process beside it."""
     path = tmp_path / "j.sqlite"
     path.touch()
     (tmp_path / "j.sqlite.new").write_text("half")
@@ -252,14 +253,14 @@ def test_an_empty_file_becomes_a_journal(tmp_path: Path) -> None:
     assert not (tmp_path / "j.sqlite.new").exists()
 
 
-def test_a_missing_folder_is_said(tmp_path: Path) -> None:
-    """It is not made: perhaps the name is mistyped."""
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    """A missing folder is an error; it is not made, for its name may be mistyped."""
     with pytest.raises(JournalError, match="No such file or directory"):
         Store(tmp_path / "no" / "j.sqlite")
 
 
-def test_a_second_user_is_refused_by_name(tmp_path: Path) -> None:
-    """Of the process that holds it; it works on undisturbed."""
+def test_the_holder_s_process_is_named(tmp_path: Path) -> None:
+    """The error for a second user names the process that holds the journal."""
     store = Store(tmp_path / "j.sqlite")
     with pytest.raises(JournalError, match=rf"another process holds it \({os.getpid()}\)"):
         Store(tmp_path / "j.sqlite")
@@ -269,12 +270,12 @@ def test_a_second_user_is_refused_by_name(tmp_path: Path) -> None:
     assert jobs_of(tmp_path / "j.sqlite") == 1
 
 
-# --- a disk that will not ---------------------------------------------------------------------------
+# --- a disk that fails ---------------------------------------------------------------------------
 
 
 @pytest.fixture
 def somebody() -> Iterator[Path]:
-    """A folder of a user for whom rights count: root may write anything."""
+    """Become a user for whom permissions count, with a folder: root may write anything."""
     folder = Path(tempfile.mkdtemp())
     root = os.geteuid() == 0
     if root:
@@ -288,7 +289,7 @@ def somebody() -> Iterator[Path]:
 
 
 def test_a_file_that_cannot_be_written_is_refused(somebody: Path) -> None:
-    """At once, not at the first job."""
+    """A file that cannot be written is refused on opening."""
     path = made(somebody / "j.sqlite")
     path.chmod(0o400)
     with pytest.raises(JournalError, match=r"cannot be written .*Permission denied"):
@@ -297,7 +298,7 @@ def test_a_file_that_cannot_be_written_is_refused(somebody: Path) -> None:
 
 @pytest.mark.parametrize("known", [True, False], ids=["with a lock file", "without"])
 def test_a_folder_that_cannot_be_written_is_refused(somebody: Path, known: bool) -> None:
-    """A log could not be made beside the file, nor a new journal."""
+    """A folder that cannot be written is refused, for a known and for a new journal."""
     inner = somebody / "in"
     inner.mkdir()
     made(inner / "j.sqlite")
@@ -306,14 +307,14 @@ def test_a_folder_that_cannot_be_written_is_refused(somebody: Path, known: bool)
     inner.chmod(0o500)
     try:
         for name in ("j.sqlite", "new.sqlite"):
-            with pytest.raises(JournalError, match="look at the rights"):
+            with pytest.raises(JournalError, match="check the permissions"):
                 Store(inner / name)
     finally:
         inner.chmod(0o700)
 
 
 def test_a_full_disk_commits_nothing(tmp_path: Path) -> None:
-    """The error says what to do; what was there before is whole."""
+    """On a full disk a write raises with advice, and earlier commits are whole."""
     store = Store(made(tmp_path / "j.sqlite"))
     db = store._open()
     db.execute(f"PRAGMA max_page_count={db.execute('PRAGMA page_count').fetchone()[0]}")
@@ -324,8 +325,8 @@ def test_a_full_disk_commits_nothing(tmp_path: Path) -> None:
     assert jobs_of(tmp_path / "j.sqlite") == 50
 
 
-def test_another_program_s_lock_is_said(tmp_path: Path) -> None:
-    """Somebody writes to it with other tools: the commit fails, and says so."""
+def test_another_program_s_lock_is_reported(tmp_path: Path) -> None:
+    """While another program holds SQLite's lock, a commit raises and says so."""
     store = Store(tmp_path / "j.sqlite")
     store._open().execute("PRAGMA busy_timeout=0")
     other = sqlite3.connect(tmp_path / "j.sqlite", isolation_level=None)
@@ -336,8 +337,8 @@ def test_another_program_s_lock_is_said(tmp_path: Path) -> None:
     store.close()
 
 
-def test_reading_says_what_is_wrong_too(tmp_path: Path) -> None:
-    """A table that is gone, a store that was closed."""
+def test_reads_raise_too(tmp_path: Path) -> None:
+    """Reads raise for a missing table and for a closed store."""
     store = Store(tmp_path / "j.sqlite")
     for table in ("jobs", "digests"):
         store._open().execute(f"DROP TABLE {table}")
@@ -354,8 +355,8 @@ def test_reading_says_what_is_wrong_too(tmp_path: Path) -> None:
         store.page(0, 1)
 
 
-def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As any other failure of the system's."""
+def test_a_file_system_without_locks_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without locks is reported as the system's error."""
 
     def none(*_: Any) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
@@ -369,7 +370,7 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_log_torn_anywhere_gives_a_prefix_of_the_commits(tmp_path: Path) -> None:
-    """Power fails while the log is written: commits before the tear are whole, none is half there."""
+    """A log cut at any byte gives the commits before the cut, none of them by half."""
     store = Store(tmp_path / "j.sqlite")
     ends = []
     for number in range(8):
@@ -387,8 +388,8 @@ def test_a_log_torn_anywhere_gives_a_prefix_of_the_commits(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("emptied", [False, True])
-def test_a_log_without_its_journal_is_not_read_into_a_new_one(tmp_path: Path, emptied: bool) -> None:
-    """The old jobs would come back under a new journal's id; it is said, and nothing is touched."""
+def test_a_log_without_its_journal_is_refused(tmp_path: Path, emptied: bool) -> None:
+    """A log whose journal is gone is an error, and nothing is touched: its jobs belong to another id."""
     path = tmp_path / "j.sqlite"
     store = Store(path)
     store.write([job(1)], [])
@@ -400,15 +401,15 @@ def test_a_log_without_its_journal_is_not_read_into_a_new_one(tmp_path: Path, em
         path.touch()
     log.write_bytes(kept)
     for _ in range(2):
-        with pytest.raises(JournalError, match=r"what it last wrote lies in 'j\.sqlite-wal'"):
+        with pytest.raises(JournalError, match=r"its write-ahead log 'j\.sqlite-wal'"):
             Store(path)
         assert log.read_bytes() == kept
     log.unlink()
     Store(path).close()
 
 
-def test_there_is_one_lock_whatever_the_name(tmp_path: Path) -> None:
-    """By a link it is the same journal; the link stays one."""
+def test_a_link_leads_to_the_same_lock(tmp_path: Path) -> None:
+    """A journal opened by a symbolic link has the same lock; the link stays a link."""
     path, link = tmp_path / "j.sqlite", tmp_path / "link.sqlite"
     link.symlink_to(path)
     store = Store(link)
@@ -419,7 +420,7 @@ def test_there_is_one_lock_whatever_the_name(tmp_path: Path) -> None:
 
 
 def test_positions_are_known(tmp_path: Path) -> None:
-    """Whether any job was ever there."""
+    """``has_position`` tells whether a job was ever at a position."""
     store = Store(tmp_path / "j.sqlite")
     store.write([job(4)], [])
     assert [store.has_position(n) for n in (3, 4)] == [False, True]

@@ -1,4 +1,4 @@
-"""batch/source.py: the input is read in order, no faster than needed, whatever kind it is."""
+"""Test batch/source.py: any input is read in order, no faster than needed."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-async def sizes(intake: RequestSource, *, known: int, read: list[int] | None = None) -> list[int]:
-    """Chunk sizes where the journal knows the first ``known`` requests."""
+async def sizes(source: RequestSource, *, known: int, read: list[int] | None = None) -> list[int]:
+    """Return the sizes of chunks where the journal knows the first ``known`` requests."""
     found: list[int] = []
-    async for chunk in intake.chunks():
-        intake.familiar(all_of_it=chunk[-1].position < known)
+    async for chunk in source.chunks():
+        source.adapt(grow=chunk[-1].position < known)
         found.append(len(chunk))
         if read is not None and not chunk[-1].position < known:
             assert read[-1] <= chunk[-1].position + 1
     return found
 
 
-async def all_at_once(intake: RequestSource) -> list[list[Item]]:
-    """Chunks of an input that is known through and through."""
-    intake.familiar(all_of_it=True)
-    return [chunk async for chunk in intake.chunks()]
+async def all_at_once(source: RequestSource) -> list[list[Item]]:
+    """Return the chunks of an input that the journal knows entirely."""
+    source.adapt(grow=True)
+    return [chunk async for chunk in source.chunks()]
 
 
-async def test_what_the_journal_knows_is_read_in_growing_chunks() -> None:
-    """1, 2, 4 and so on, then one by one; nothing is left out, all in order."""
+async def test_known_requests_are_read_in_growing_chunks() -> None:
+    """Chunks of known requests double in size; new requests come one by one."""
     read = [0]
 
     def requests() -> Iterator[Any]:
@@ -50,7 +50,7 @@ async def test_what_the_journal_knows_is_read_in_growing_chunks() -> None:
 
 
 async def test_an_endless_input_is_read_one_by_one() -> None:
-    """What is not taken is not read."""
+    """An endless input is read no further than it is taken."""
     read = [0]
 
     def endless() -> Iterator[Any]:
@@ -65,8 +65,8 @@ async def test_an_endless_input_is_read_one_by_one() -> None:
     await chunks.aclose()
 
 
-async def test_a_slow_source_is_passed_on_as_it_comes() -> None:
-    """However large the chunks have grown, what is there does not wait for what is not."""
+async def test_a_slow_source_is_yielded_as_it_comes() -> None:
+    """A slow source's requests are yielded as they come, however large chunks have grown."""
     loop = asyncio.get_running_loop()
 
     async def slow() -> AsyncIterator[Any]:
@@ -75,17 +75,17 @@ async def test_a_slow_source_is_passed_on_as_it_comes() -> None:
                 await asyncio.sleep(60)
             yield clip(f"no {n}")
 
-    intake = RequestSource(slow())
+    source = RequestSource(slow())
     seen: list[tuple[int, float]] = []
-    async for chunk in intake.chunks():
-        intake.familiar(all_of_it=True)
+    async for chunk in source.chunks():
+        source.adapt(grow=True)
         seen += [(item.position, round(loop.time())) for item in chunk]
     start = seen[0][1]
     assert [(n, t - start) for n, t in seen] == [(n, max(0, n - 9) * 60) for n in range(20)]
 
 
 async def test_keys_come_with_their_requests() -> None:
-    """A pair is a key and a request; the position counts either way."""
+    """A pair gives key and request; positions count both forms."""
     mixed: list[Any] = [clip("a"), ("second", clip("b"))]
     items = [item async for chunk in RequestSource(mixed).chunks() for item in chunk]
     assert items == [Item(0, None, clip("a")), Item(1, "second", clip("b"))]
@@ -99,8 +99,8 @@ async def test_keys_come_with_their_requests() -> None:
         (("a", "b", clip()), r"requests\[1\]: must be a request or \(key, request\), not tuple"),
     ],
 )
-async def test_what_is_no_request_is_named_by_its_place(value: Any, says: str) -> None:
-    """Before anything is made of it."""
+async def test_a_value_that_is_no_request_is_an_error(value: Any, says: str) -> None:
+    """A value that is no request is an error with its position."""
     with pytest.raises(RequestInvalid, match=says):
         [chunk async for chunk in RequestSource([clip(), value]).chunks()]
 
@@ -108,36 +108,36 @@ async def test_what_is_no_request_is_named_by_its_place(value: Any, says: str) -
 @pytest.mark.parametrize(
     ("key", "says"), [("", "text that is not empty"), (7, "text that is not empty"), ("a\ud800", "surrogate")]
 )
-async def test_a_wrong_key_is_its_item_s_affair(key: Any, says: str) -> None:
-    """The others are read on; it is named by its place."""
+async def test_a_wrong_key_concerns_one_request(key: Any, says: str) -> None:
+    """A wrong key is its own request's error, with the position; the others are read on."""
     ((first, second),) = await all_at_once(RequestSource([(key, clip()), clip()]))
     assert first.key is None and first.error is not None and second.error is None
     (problem,) = first.error.problems
     assert problem.field == "requests[0] key" and says in problem.text
 
 
-async def test_what_cannot_be_iterated_is_a_type_error() -> None:
-    """A single request in the place of many says so."""
+async def test_a_single_request_is_a_type_error() -> None:
+    """A single request instead of an iterable is a TypeError."""
     with pytest.raises(TypeError, match="takes an iterable of requests, not TextToVideo"):
         [chunk async for chunk in RequestSource(clip()).chunks()]  # type: ignore[arg-type]
 
 
 async def test_longest_first() -> None:
-    """All of the input is read and ordered; each keeps its place's number."""
+    """``longest`` sorts the whole input; each request keeps its position."""
     clips = [clip(duration=n) for n in (3, 10, 5)]
-    intake = RequestSource(clips)
-    chunks = [chunk async for chunk in intake.longest(lambda request: getattr(request, "duration", 0))]
+    source = RequestSource(clips)
+    chunks = [chunk async for chunk in source.longest(lambda request: getattr(request, "duration", 0))]
     assert [[item.position for item in chunk] for chunk in chunks] == [[1], [2], [0]]
     found: list[int] = []
-    async for chunk in intake.longest(lambda request: getattr(request, "duration", 0)):
+    async for chunk in source.longest(lambda request: getattr(request, "duration", 0)):
         found.append(len(chunk))
-        intake.familiar(all_of_it=True)
+        source.adapt(grow=True)
     assert found == [1, 2]
 
 
 @pytest.mark.parametrize("later", [False, True])
-async def test_an_input_that_breaks_gives_what_came_before(later: bool) -> None:
-    """Also in the middle of a chunk; then its error is raised."""
+async def test_requests_before_an_error_are_yielded(later: bool) -> None:
+    """The requests before an input's error are yielded, then it is raised."""
 
     def broken() -> Iterator[Any]:
         yield from (clip(str(n)) for n in range(5))
@@ -147,12 +147,12 @@ async def test_an_input_that_breaks_gives_what_came_before(later: bool) -> None:
         for value in broken():
             yield value
 
-    intake = RequestSource(broken_later() if later else broken())
+    source = RequestSource(broken_later() if later else broken())
     found: list[int] = []
 
     async def read() -> None:
-        async for chunk in intake.chunks():
-            intake.familiar(all_of_it=True)
+        async for chunk in source.chunks():
+            source.adapt(grow=True)
             found.extend(item.position for item in chunk)
 
     with pytest.raises(ValueError, match="the file ends here"):
@@ -161,7 +161,7 @@ async def test_an_input_that_breaks_gives_what_came_before(later: bool) -> None:
 
 
 async def test_an_async_source_is_read_in_one_task() -> None:
-    """So it may hold a cancel scope, or a task group, from one item to the next."""
+    """An async source runs in one task, so that it may hold a cancel scope between items."""
     tasks: set[Any] = set()
 
     async def scoped() -> AsyncIterator[Any]:
@@ -171,5 +171,5 @@ async def test_an_async_source_is_read_in_one_task() -> None:
                 await asyncio.sleep(1)
                 yield clip(str(n))
 
-    intake = RequestSource(scoped())
-    assert [len(chunk) async for chunk in intake.chunks()] == [1] * 5 and len(tasks) == 1
+    source = RequestSource(scoped())
+    assert [len(chunk) async for chunk in source.chunks()] == [1] * 5 and len(tasks) == 1

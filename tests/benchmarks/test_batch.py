@@ -10,7 +10,7 @@ from benchmarks import batch
 @pytest.mark.real
 @pytest.mark.parametrize("journal", [False, True])
 def test_memory_runs(journal: bool) -> None:
-    """The batch runs in a process of its own and makes every job; memory stays as at the first tenth."""
+    """The benchmark makes every job in its own process, and memory hardly grows after the first tenth."""
     found, pace = batch.measure(400, journal=journal)
     assert len(found) == 10 and pace > 0
     assert found[-1] - found[0] < 2 * batch.TARGET

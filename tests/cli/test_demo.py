@@ -277,7 +277,7 @@ def test_an_interrupted_live_run_is_resumed(tmp_path: Path) -> None:
             while not made():
                 threading.Event().wait(0.1)
             running.send_signal(signal.SIGINT)
-            while (line := running.stderr.readline()) and "Once more" not in line:
+            while (line := running.stderr.readline()) and "Send it again" not in line:
                 pass
             running.send_signal(signal.SIGINT)
             out, err = running.communicate(timeout=30)

@@ -1,4 +1,4 @@
-"""What tests of batches share: a batch run to its end, and what the vendor made for it."""
+"""Helpers for tests of batches: run one to its end, count the creates."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from kling_async.testing import Emulator
 
 
-async def rest(results: Any) -> list[Any]:
-    """All outcomes that are still to come, by position; fails where the batch never ends."""
+async def remaining(results: Any) -> list[Any]:
+    """Return the outcomes still to come, by position; fail if the batch never ends."""
 
     async def all_of_them() -> list[Any]:
         return [outcome async for outcome in results]
@@ -21,23 +21,23 @@ async def rest(results: Any) -> list[Any]:
     return sorted(await asyncio.wait_for(all_of_them(), 100_000), key=lambda o: o.position)
 
 
-async def go(client: Client, requests: Any, folder: Path | None = None, **options: Any) -> list[Any]:
-    """Run a batch to its end, with a journal in a folder if one is named; outcomes by position."""
-    found, _ = await told(client, requests, folder, **options)
+async def run_batch(client: Client, requests: Any, folder: Path | None = None, **options: Any) -> list[Any]:
+    """Run a batch to its end, with a journal in the folder, if any; return outcomes by position."""
+    found, _ = await run_and_report(client, requests, folder, **options)
     return found
 
 
-async def told(
+async def run_and_report(
     client: Client, requests: Any, folder: Path | None = None, **options: Any
 ) -> tuple[list[Any], Any]:
-    """As `go`; the report besides."""
+    """Run a batch to its end as `run_batch` does; return the report too."""
     if folder is not None:
         options["journal"] = folder / "jobs.sqlite"
     async with client.batch(requests, **options) as results:
-        found = await rest(results)
+        found = await remaining(results)
     return found, results.report
 
 
 def creates(emu: Emulator) -> int:
-    """How many creates the emulator accepted."""
+    """Return how many creates the emulator accepted."""
     return len([row for row in emu.ledger.creates if row.code == 0])

@@ -1,4 +1,4 @@
-"""A batch in a process of its own that kills itself at a scripted point; see test_batch_killed.py."""
+"""Run a batch in a process that kills itself at a scripted point; see test_batch_killed.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POINTS: Final = ("before put", "after put", "before create", "after create", "in
 
 
 def requests() -> list[Any]:
-    """Clips and images, some twice, some with keys."""
+    """Return clips and images, each prompt twice."""
     made: list[Any] = []
     for n in range(JOBS):
         prompt = f"no {n // 2}; emulator:seconds=0.02"  # every prompt twice
@@ -34,14 +34,14 @@ class Killer:
         self.point, self.left = point, times
 
     def passes(self, point: str) -> None:
-        """Say that this point is passed."""
+        """Note that a point is passed."""
         if point == self.point:
             self.left -= 1
             if self.left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def install(self) -> None:
-        """Watch the points."""
+        """Watch all points."""
         put, create, _fetch = Journal.put, Transport.create, fetch.fetch
 
         async def watched_put(journal: Any, entry: Any) -> None:

@@ -1,4 +1,4 @@
-"""Batches that are stopped, left, cancelled and gone on with under faults, drawn at random: nothing twice."""
+"""Test batches that are stopped, left, cancelled and resumed under random faults: nothing is made twice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from kling_async import KlingError
-from tests.e2e.batches import go, told
+from tests.e2e.batches import run_and_report, run_batch
 from tests.support import client_of, clip, pair, still, until
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ async def interrupted(client: Client, options: dict[str, Any], drawn: dict[str, 
 
 
 async def judge(emu: Emulator, client: Client, options: dict[str, Any]) -> None:
-    """Go on to the end: each job has one task, one outcome, its own file, and the bill is the vendor's."""
-    found, report = await told(client, [request(number) for number in range(JOBS)], **options)
+    """Resume to the end: each job has one task, one outcome and its own file; the bill is the vendor's."""
+    found, report = await run_and_report(client, [request(number) for number in range(JOBS)], **options)
     assert [o.ok for o in found] == [True] * JOBS, [o.error for o in found]
     assert sorted(task.body["prompt"] for task in emu.tasks.values()) == [f"no {n}" for n in range(JOBS)]
     files = [file for outcome in found for file in outcome.files]
@@ -92,7 +92,7 @@ async def judge(emu: Emulator, client: Client, options: dict[str, Any]) -> None:
     for task in client.tasks():  # which another run saw ended
         await task.refresh()
     assert all(pool.held == 0 for pool in client.account.limits().values())
-    assert [o.resumed for o in await go(client, [request(n) for n in range(JOBS)], **options)] == [
+    assert [o.resumed for o in await run_batch(client, [request(n) for n in range(JOBS)], **options)] == [
         True
     ] * JOBS
 
@@ -110,7 +110,7 @@ async def judge(emu: Emulator, client: Client, options: dict[str, Any]) -> None:
 async def test_whatever_happens_every_job_is_made_once(
     runs: list[dict[str, Any]], slots: int, seconds: float
 ) -> None:
-    """Over several runs of one journal, by one client or many; the last one is let be."""
+    """Over several runs of one journal every job is made once."""
     with tempfile.TemporaryDirectory() as name:
         options: dict[str, Any] = {
             "journal": Path(name) / "jobs.sqlite",

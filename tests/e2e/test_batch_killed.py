@@ -1,4 +1,4 @@
-"""Killed fifty times on its way, a batch still makes every job once: one task, one file, one bill."""
+"""Test a batch killed fifty times: every job has one task, one file and one bill."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIGKILLED: Final = -9
 
 
 async def test_fifty_kills(tmp_path: Path) -> None:
-    """Before and after each durable step and each create, in the middle of files; then to its end."""
+    """Kills before and after each durable step, create and file lose nothing and make nothing twice."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.e2e.killed"])
     points = itertools.cycle(itertools.product(range(3), POINTS))

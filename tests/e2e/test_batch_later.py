@@ -1,4 +1,4 @@
-"""What a later run makes of what an earlier one left: refused creates, failures, other keys, files, names."""
+"""Test later runs of a journal: refused creates, failures, other keys, files and names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kling_async import AmbiguousCreate, JobFailed, OutOfUnits, RequestInvalid, TaskFailed, TaskNotFound
-from tests.e2e.batches import creates, go
+from tests.e2e.batches import creates, run_batch
 from tests.support import client_of, clip, pair, settle, still, until
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def searches(emu: Emulator) -> int:
 # -- refused creates
 
 
-async def test_what_was_only_refused_is_not_searched_for(tmp_path: Path) -> None:
-    """The account was full, then the batch was left: the next run sends at once, under the same id."""
+async def test_a_refused_create_is_not_searched_for(tmp_path: Path) -> None:
+    """A create refused by a full account is sent by the next run without a search, under the same id."""
     async with pair({"video": 1}, seconds=40, client={"limits": {"video": 3}}) as (emu, client):
         requests = [clip("a"), clip("b"), clip("c")]
         async with client.batch(requests, journal=tmp_path / "jobs.sqlite"):
@@ -36,19 +36,19 @@ async def test_what_was_only_refused_is_not_searched_for(tmp_path: Path) -> None
             await settle()
         refused = {row.external_task_id for row in emu.ledger.creates if row.code == 1303}
         async with client_of(emu, limits={"video": 1}) as later:
-            found = await go(later, requests, tmp_path)
+            found = await run_batch(later, requests, tmp_path)
         assert all(o.ok for o in found) and creates(emu) == 3 and searches(emu) == 0
         assert refused <= {task.external_task_id for task in emu.tasks.values()}
 
 
 async def test_a_closed_account_leaves_no_doubt(tmp_path: Path) -> None:
-    """Out of units: nothing was made, nothing stays set aside, the next run just makes it."""
+    """A create refused for lack of units leaves no doubt and no reservation."""
     async with pair(seconds=5) as (emu, client):
         emu.fault("create", code=1102, times=1)
         with pytest.raises(OutOfUnits):
-            await go(client, [clip("a")], tmp_path, max_units=3)
+            await run_batch(client, [clip("a")], tmp_path, max_units=3)
         async with client_of(emu) as later:
-            (outcome,) = await go(later, [clip("a")], tmp_path, max_units=3)
+            (outcome,) = await run_batch(later, [clip("a")], tmp_path, max_units=3)
         assert outcome.ok and creates(emu) == 1 and searches(emu) == 0
 
 
@@ -56,37 +56,37 @@ async def test_a_closed_account_leaves_no_doubt(tmp_path: Path) -> None:
 
 
 async def fail_first(emu: Emulator, client: Client, folder: Path, reason: str) -> Any:
-    """Run a batch of one whose task fails."""
+    """Run a batch of one job whose task fails."""
     async with client.batch([clip("a")], journal=folder / "jobs.sqlite") as results:
         await until(lambda: emu.tasks)
         emu.finish(next(iter(emu.tasks)), "failed", reason)
         return await anext(results)
 
 
-async def test_a_failure_of_an_earlier_run_is_tried_again_when_asked(tmp_path: Path) -> None:
-    """Under a new external id, once; a run that does not ask is told what it was."""
+async def test_a_failure_of_an_earlier_run_is_retried_within_retries(tmp_path: Path) -> None:
+    """A run with ``retries`` makes an earlier failure's task anew, once; one without reports the failure."""
     async with pair(seconds=20) as (emu, client):
         first = await fail_first(emu, client, tmp_path, "internal error, please retry")
         assert isinstance(first.error, TaskFailed)
-        (told,) = await go(client, [clip("a")], tmp_path)
+        (told,) = await run_batch(client, [clip("a")], tmp_path)
         assert isinstance(told.error, JobFailed) and told.resumed and creates(emu) == 1
-        (again,) = await go(client, [clip("a")], tmp_path, retries=1)
+        (again,) = await run_batch(client, [clip("a")], tmp_path, retries=1)
         assert again.ok and (again.attempts, again.resumed) == (2, False) and creates(emu) == 2
-        (done,) = await go(client, [clip("a")], tmp_path, retries=1)
+        (done,) = await run_batch(client, [clip("a")], tmp_path, retries=1)
         assert done.ok and done.resumed and creates(emu) == 2
         assert len({task.external_task_id for task in emu.tasks.values()}) == 2
 
 
-async def test_moderation_is_never_tried_again(tmp_path: Path) -> None:
-    """However many retries a later run allows."""
+async def test_moderation_is_never_retried(tmp_path: Path) -> None:
+    """A moderated task is never made again, whatever ``retries`` a later run has."""
     async with pair(seconds=20) as (emu, client):
         await fail_first(emu, client, tmp_path, "Failure to pass the risk control system")
-        (told,) = await go(client, [clip("a")], tmp_path, retries=5)
+        (told,) = await run_batch(client, [clip("a")], tmp_path, retries=5)
         assert isinstance(told.error, JobFailed) and creates(emu) == 1
 
 
-async def test_what_is_tried_again_must_be_afforded(tmp_path: Path) -> None:
-    """A new task costs anew: what does not fit is not made."""
+async def test_a_retry_needs_units(tmp_path: Path) -> None:
+    """A retry needs units of its own."""
     async with pair(seconds=20) as (emu, client):
         await fail_first(emu, client, tmp_path, "internal error")
         async with client.batch(
@@ -99,47 +99,47 @@ async def test_what_is_tried_again_must_be_afforded(tmp_path: Path) -> None:
 # -- another key
 
 
-async def test_another_account_s_tasks_are_not_spoilt(tmp_path: Path) -> None:
-    """Its key does not find them: told so, left as they are, and finished under the right key."""
+async def test_tasks_of_another_account_are_left_alone(tmp_path: Path) -> None:
+    """Under another account's key, running tasks are reported and left; the right key finishes them."""
     async with pair(seconds=50) as (emu, client):
         async with client.batch([clip("a")], journal=tmp_path / "jobs.sqlite"):
             await until(lambda: creates(emu) == 1)
             await settle()
         async with pair(seconds=5, api_key="another-key") as (other, stranger):
-            (lost,) = await go(stranger, [clip("a")], tmp_path)
+            (lost,) = await run_batch(stranger, [clip("a")], tmp_path)
             assert isinstance(lost.error, TaskNotFound) and "another key" in str(lost.error)
             assert other.tasks == {}
         async with client_of(emu) as later:
-            (found,) = await go(later, [clip("a")], tmp_path)
+            (found,) = await run_batch(later, [clip("a")], tmp_path)
         assert found.ok and creates(emu) == 1
 
 
-async def test_another_account_does_not_buy_what_is_in_doubt(tmp_path: Path) -> None:
-    """It may have been bought on the first one; only that one can tell. Found there, it is adopted."""
+async def test_a_create_in_doubt_is_not_sent_on_another_account(tmp_path: Path) -> None:
+    """A create in doubt on one account is not sent on another; on the first one it is adopted."""
     async with pair(seconds=50) as (emu, client):
         emu.fault("create", kind="hang", acts=True)
         async with client.batch([clip("a")], journal=tmp_path / "jobs.sqlite"):
             await until(lambda: emu.tasks)
         await client.aclose()
         async with pair(seconds=5, api_key="another-key") as (other, stranger):
-            (open_,) = await go(stranger, [clip("a")], tmp_path)
+            (open_,) = await run_batch(stranger, [clip("a")], tmp_path)
             assert isinstance(open_.error, AmbiguousCreate) and "another key" in str(open_.error)
             assert other.tasks == {} and stranger.unresolved() == []
             assert stranger.account.limits()["video"].held == 0
         keys = {"access_key": emu.access_key, "secret_key": emu.secret_key}
         async with client_of(emu, **keys) as rotated:
-            (found,) = await go(rotated, [clip("a")], tmp_path)
+            (found,) = await run_batch(rotated, [clip("a")], tmp_path)
         assert found.ok and len(emu.tasks) == 1
 
 
-async def test_another_account_makes_what_nobody_sent(tmp_path: Path) -> None:
-    """Refused by the first account, it is made by the second."""
+async def test_an_unsent_create_is_made_on_another_account(tmp_path: Path) -> None:
+    """A create refused by one account is made by another."""
     async with pair(seconds=5) as (emu, client):
         emu.fault("create", code=1102, times=1)
         with pytest.raises(OutOfUnits):
-            await go(client, [clip("a")], tmp_path)
+            await run_batch(client, [clip("a")], tmp_path)
         async with pair(seconds=5, api_key="another-key") as (other, stranger):
-            (made,) = await go(stranger, [clip("a")], tmp_path)
+            (made,) = await run_batch(stranger, [clip("a")], tmp_path)
             assert made.ok and len(other.tasks) == 1
         assert emu.tasks == {}
 
@@ -147,58 +147,58 @@ async def test_another_account_makes_what_nobody_sent(tmp_path: Path) -> None:
 # -- files
 
 
-async def test_files_that_are_gone_are_fetched_again(tmp_path: Path) -> None:
-    """Or of another length; nothing is made, the others are not asked for. Unless they were moved."""
+async def test_missing_files_are_fetched_again(tmp_path: Path) -> None:
+    """Missing or changed files are fetched again, unless ``refetch=False``; nothing is made."""
     folder = tmp_path / "out"
     requests = [("a", clip("a")), ("b", clip("b")), ("c", clip("c"))]
     async with pair(seconds=5) as (emu, client):
-        first = await go(client, requests, tmp_path, download_to=folder, name="{key}")
+        first = await run_batch(client, requests, tmp_path, download_to=folder, name="{key}")
         whole = [o.files[0].read_bytes() for o in first]
         first[0].files[0].unlink()
         first[1].files[0].write_bytes(b"short")
         asked = len(emu.ledger.rows)
-        kept = await go(client, requests, tmp_path, download_to=folder, name="{key}", refetch=False)
+        kept = await run_batch(client, requests, tmp_path, download_to=folder, name="{key}", refetch=False)
         assert [o.resumed for o in kept] == [True] * 3 and len(emu.ledger.rows) == asked
-        second = await go(client, requests, tmp_path, download_to=folder, name="{key}")
+        second = await run_batch(client, requests, tmp_path, download_to=folder, name="{key}")
         assert [o.resumed for o in second] == [False, False, True]
         assert [o.files[0].read_bytes() for o in second] == whole and creates(emu) == 3
         assert [o.units for o in second] == [o.units for o in first]
-        third = await go(client, requests, tmp_path, download_to=folder, name="{key}")
+        third = await run_batch(client, requests, tmp_path, download_to=folder, name="{key}")
         assert [o.resumed for o in third] == [True] * 3
 
 
-async def test_another_folder_gets_files_of_its_own(tmp_path: Path) -> None:
-    """What is said to lie there lies there."""
+async def test_another_folder_gets_its_own_files(tmp_path: Path) -> None:
+    """With another folder, the files are fetched into it."""
     async with pair(seconds=5) as (emu, client):
         for name in ("one", "two"):
-            (outcome,) = await go(client, [still()], tmp_path, download_to=tmp_path / name)
+            (outcome,) = await run_batch(client, [still()], tmp_path, download_to=tmp_path / name)
             assert outcome.files[0].parent == tmp_path / name and outcome.files[0].exists()
         assert creates(emu) == 1
 
 
 async def test_a_key_s_older_request_is_not_answered_with_its_newer_file(tmp_path: Path) -> None:
-    """One name, two requests in turn: the file that lies there is the one of the request asked for."""
+    """After two requests under one key, the file is that of the request asked for."""
     folder = tmp_path / "out"
     options = {"download_to": folder, "name": "{key}"}
     async with pair(seconds=5) as (emu, client):
-        (old,) = await go(client, [("k", still("old", aspect_ratio="1:1"))], tmp_path, **options)
+        (old,) = await run_batch(client, [("k", still("old", aspect_ratio="1:1"))], tmp_path, **options)
         first = old.files[0].read_bytes()
-        (new,) = await go(client, [("k", still("new", aspect_ratio="16:9"))], tmp_path, **options)
+        (new,) = await run_batch(client, [("k", still("new", aspect_ratio="16:9"))], tmp_path, **options)
         assert new.files[0] == old.files[0] and new.files[0].read_bytes() != first
-        (back,) = await go(client, [("k", still("old", aspect_ratio="1:1"))], tmp_path, **options)
+        (back,) = await run_batch(client, [("k", still("old", aspect_ratio="1:1"))], tmp_path, **options)
         assert back.files[0].read_bytes() == first and creates(emu) == 2
 
 
 # -- names
 
 
-async def test_places_of_another_order_do_not_meet(tmp_path: Path) -> None:
-    """An input that grew at its front: nobody's file takes the place of another's, run after run."""
+async def test_files_of_another_order_do_not_collide(tmp_path: Path) -> None:
+    """An input that grew at its front replaces no file of an earlier run."""
     options = {"download_to": tmp_path / "out", "name": "{index}"}
     async with pair(seconds=5) as (emu, client):
         ends: dict[str, bytes] = {}
         for prompts in ("ab", "cab", "dcab", "abcd"):
-            found = await go(client, [still(p, n=ord(p) - 96) for p in prompts], tmp_path, **options)
+            found = await run_batch(client, [still(p, n=ord(p) - 96) for p in prompts], tmp_path, **options)
             for prompt, outcome in zip(prompts, found, strict=True):
                 assert outcome.ok and len(outcome.files) == ord(prompt) - 96
                 data = b"".join(file.read_bytes() for file in outcome.files)
@@ -207,11 +207,11 @@ async def test_places_of_another_order_do_not_meet(tmp_path: Path) -> None:
         assert {"0.png", "1-0.png", "1-1.png"} <= {file.name for file in (tmp_path / "out").iterdir()}
 
 
-# -- bad items
+# -- invalid requests
 
 
 async def test_one_bad_item_fails_alone(tmp_path: Path) -> None:
-    """A key that no file can hold, a body that is no JSON, half a character: each names its fault."""
+    """Each invalid request or key gives its own error; the others are made."""
     bad: list[Any] = [
         ("a\ud800", clip("a")),
         clip("b", extra={"odd": object()}),
@@ -233,11 +233,11 @@ async def test_one_bad_item_fails_alone(tmp_path: Path) -> None:
 # -- dry run
 
 
-async def test_a_dry_run_tells_apart_what_is_left(tmp_path: Path) -> None:
-    """Done, without files, running, refused: only what is to be made costs."""
+async def test_a_dry_run_counts_by_what_is_left(tmp_path: Path) -> None:
+    """A dry run counts done, fetched, running and refused jobs; only new tasks cost."""
     requests = [clip("done"), clip("running"), clip("new"), clip("")]
     async with pair(seconds=5, slots={"video": 5, "image": 9}) as (emu, client):
-        await go(client, requests[:1], tmp_path)
+        await run_batch(client, requests[:1], tmp_path)
         emu.set_duration(1000)
         async with client.batch(requests[:2], journal=tmp_path / "jobs.sqlite"):
             await until(lambda: creates(emu) == 2)
@@ -253,7 +253,7 @@ async def test_a_dry_run_tells_apart_what_is_left(tmp_path: Path) -> None:
 
 
 async def test_a_dry_run_asks_for_the_account_s_limit() -> None:
-    """Once, and only where nobody told it: twenty slots take a quarter of the time of five."""
+    """A dry run asks for the packs once where no limit is given, and computes with it."""
     async with pair({"video": 20}, seconds=5) as (emu, client):
         requests = [clip(str(n)) for n in range(100)]
         plan = await client.batch(requests).dry_run()
@@ -266,8 +266,8 @@ async def test_a_dry_run_asks_for_the_account_s_limit() -> None:
         assert emu.ledger.rows == [] and slower.seconds == pytest.approx(4 * plan.seconds, rel=0.01)
 
 
-async def test_a_batch_under_way_has_no_dry_run() -> None:
-    """Its input is being read already."""
+async def test_an_entered_batch_has_no_dry_run() -> None:
+    """A batch that was entered refuses a dry run."""
     async with pair(seconds=5) as (_, client), client.batch([clip("a")]) as results:
         with pytest.raises(RuntimeError, match="no dry run"):
             await results.dry_run()

@@ -1,4 +1,4 @@
-"""A batch that is stopped, left, or interrupted: what is said of it is true, its journal is free."""
+"""Test batches that are stopped, left or interrupted: reports are true, journals are free."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_cancelled_scope_leaves_the_journal_free(tmp_path: Path) -> None:
-    """Whoever cancels with anyio cancels every await on the way out, too; another batch goes on at once."""
+    """A cancelled anyio scope around a batch leaves its journal closed and unlocked."""
     journal = tmp_path / "jobs.sqlite"
     async with pair(seconds=100) as (emu, client):
         with anyio.move_on_after(20):
@@ -31,8 +31,8 @@ async def test_a_cancelled_scope_leaves_the_journal_free(tmp_path: Path) -> None
         assert len(emu.tasks) == 1
 
 
-async def test_after_leaving_the_report_knows_what_runs_on() -> None:
-    """The tasks that were made and not seen ended."""
+async def test_after_leaving_running_tasks_are_counted() -> None:
+    """After leaving, the report counts tasks that run on."""
     async with pair(seconds=100) as (emu, client):
         async with client.batch([clip("a"), clip("b")]) as results:
             await until(lambda: len(emu.tasks) == 2)
@@ -41,10 +41,10 @@ async def test_after_leaving_the_report_knows_what_runs_on() -> None:
         assert "2 still running" in results.report.advice
 
 
-async def test_the_first_signal_is_polite_whatever_stopped_the_batch_before(
+async def test_the_first_signal_waits_also_after_a_stop(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What runs is waited for after stop() and Ctrl-C; only the second signal ends that."""
+    """After stop() the first signal still waits for running tasks."""
     async with pair(seconds=100) as (emu, client):
         async with client.batch([clip("a")]) as results:
             await until(lambda: emu.tasks)
@@ -56,11 +56,11 @@ async def test_the_first_signal_is_polite_whatever_stopped_the_batch_before(
         assert results.report.stopped == "stop()"
 
 
-async def test_the_third_signal_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who neither takes outcomes nor leaves can still be ended: the handlers are given back."""
+async def test_the_second_signal_gives_the_handlers_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the second signal the handlers are given back."""
     async with pair(seconds=100) as (emu, client), client.batch([clip("a")]) as results:
         deaf: list[bool] = []
-        monkeypatch.setattr(results._interrupts, "stop", lambda: deaf.append(True))
+        monkeypatch.setattr(results._signals, "stop", lambda: deaf.append(True))
         await until(lambda: emu.tasks)
         results._heard("SIGINT")
         assert deaf == []
@@ -70,8 +70,8 @@ async def test_the_third_signal_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.filterwarnings("ignore:.*is not known here.*:kling_async.KlingWarning")
 @pytest.mark.parametrize("on_error", ["stop", "raise"])
-async def test_what_is_refused_unsent_stops_the_batch_too(on_error: Any, tmp_path: Path) -> None:
-    """A file that cannot be read, a price that nobody knows: failures like any other."""
+async def test_a_job_refused_unsent_stops_the_batch(on_error: Any, tmp_path: Path) -> None:
+    """A job refused unsent counts as a failure for ``on_error``."""
     async with pair(seconds=5) as (emu, client):
         cases: list[tuple[Any, dict[str, Any]]] = [
             (still(image=tmp_path / "gone.png"), {"journal": tmp_path / "jobs.sqlite"}),
@@ -90,8 +90,8 @@ async def test_what_is_refused_unsent_stops_the_batch_too(on_error: Any, tmp_pat
         assert emu.tasks == {}
 
 
-async def test_an_input_that_is_cancelled_did_not_end() -> None:
-    """Its error is raised; a batch that looks finished would lose the rest."""
+async def test_a_cancelled_input_raises() -> None:
+    """An input that is cancelled raises an error at the end."""
 
     async def broken() -> AsyncIterator[Any]:
         yield clip("a")
@@ -107,8 +107,8 @@ async def test_an_input_that_is_cancelled_did_not_end() -> None:
         assert found[0].ok and results.report.stopped == "input"
 
 
-async def test_an_input_is_through_with_its_cleaning_up_when_the_batch_is() -> None:
-    """The source's own end comes first, so that it can be closed or read on."""
+async def test_a_batch_ends_after_its_input_has_cleaned_up() -> None:
+    """A batch ends after its source has cleaned up, so that the source can be closed or read on."""
     said: list[str] = []
 
     async def slow() -> AsyncIterator[Any]:

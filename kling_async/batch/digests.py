@@ -1,0 +1,102 @@
+"""SHA-256 of a request's input files, by which a journal names its job; each file is read once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kling_async.errors import Problem, RequestInvalid
+from kling_async.wire.checks import media_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from kling_async.wire.media import Media
+    from kling_async.wire.requests import Request
+
+__all__ = ["Digest", "InputDigests"]
+
+_SETTLED: Final = 2.0
+"""Seconds after a change from which on another one gives a file another time: FAT counts in steps of 2 s."""
+
+
+class Digest(NamedTuple):
+    """The SHA-256 of an input file, with the size and time for which it holds."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+class InputDigests:
+    """Computes digests, or recalls them for files whose size and time have not changed.
+
+    Args:
+        recall: Returns the stored digest of an unchanged file, by absolute path; None: there is none.
+        now: The wall clock, seconds since 1970.
+    """
+
+    def __init__(self, recall: Callable[[str], Awaitable[str | None]], now: Callable[[], float]) -> None:
+        self._recall = recall
+        self._now = now
+        self._computed: list[Digest] = []
+
+    def take(self) -> list[Digest]:
+        """Return the digests to store, each once."""
+        computed, self._computed = self._computed, []
+        return computed
+
+    async def of_file(self, path: str | Path) -> str:
+        """Return the SHA-256 of a file in hexadecimal.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        name = os.path.abspath(path)  # noqa: PTH100, ASYNC240 - asks only for the working folder
+        known = await self._recall(name)
+        if known is not None:
+            return known
+        digest, steady = await asyncio.get_running_loop().run_in_executor(None, _hash_file, name)
+        if steady and abs(self._now() - digest.mtime_ns / 1e9) > _SETTLED:
+            self._computed.append(digest)
+        return digest.sha256
+
+    async def of_request(self, request: Request) -> dict[Media, str]:
+        """Return the SHA-256 of each media of a request that is not an address.
+
+        Raises:
+            RequestInvalid: A file cannot be read.
+        """
+        found: dict[Media, str] = {}
+        for field, media, _ in media_fields(request):
+            if media.data is not None:
+                loop = asyncio.get_running_loop()
+                found[media] = await loop.run_in_executor(None, _hash_bytes, media.data)
+            elif media.path is not None:
+                try:
+                    found[media] = await self.of_file(media.path)
+                except (OSError, ValueError) as error:
+                    reason = getattr(error, "strerror", None) or str(error)
+                    wrong = Problem(field, f"cannot read {media.path!r}: {reason}")
+                else:
+                    continue
+                raise RequestInvalid(type(request).__name__, [wrong])
+        return found
+
+
+def _hash_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _hash_file(path: str) -> tuple[Digest, bool]:
+    """Return the digest of a file, and whether the file stayed the same while it was read."""
+    with Path(path).open("rb") as file:
+        before = os.fstat(file.fileno())
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        after = os.fstat(file.fileno())
+    steady = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    return Digest(path, before.st_size, before.st_mtime_ns, digest), steady
