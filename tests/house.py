@@ -29,7 +29,7 @@ ClassKey: TypeAlias = tuple[str, str]
 
 MAX_FILE_LINES: Final = 420
 MAX_FUNCTION_LINES: Final = 40
-MAX_ATTRIBUTES: Final = 16
+MAX_ATTRIBUTES: Final = 13
 
 OPENINGS: Final = ("As ", "It ", "Not ", "These ", "They ", "This ", "Those ", "What ", "Who ")
 """Words that no docstring begins with: they point at something that its reader has not seen."""
