@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kling_async.errors import Problem, RequestInvalid
-from kling_async.wire.checks import has_files, media_fields, to_wire
-from kling_async.wire.media_formats import judge
+from kling_async.redaction import redact
+from kling_async.wire.checks import Doubt, has_files, media_fields, to_wire, warn_once
+from kling_async.wire.media_formats import Verdict, judge, judge_reach
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from kling_async.runtime.loop import LoopScope
     from kling_async.wire.media import Media
@@ -26,26 +27,47 @@ if TYPE_CHECKING:
 __all__ = ["check_media", "encode"]
 
 
-async def check_media(request: Request, scope: LoopScope) -> None:
-    """Check the files and bytes of a request, off the loop, before anything is queued or paid.
+async def check_media(request: Request, scope: LoopScope, *, local: bool = False) -> None:
+    """Check the media of a request before anything is queued or paid; files and bytes off the loop.
+
+    Args:
+        request: What to make.
+        scope: The loop to keep free.
+        local: The API itself is on this machine, so that it can fetch from private addresses.
 
     Raises:
-        RequestInvalid: A file is missing, of another form, too small or too large.
+        RequestInvalid: A file is missing, of another form, too small or too large, or the vendor cannot
+            reach its address.
     """
-    items = [(path, media, limits) for path, media, limits in media_fields(request) if media.url is None]
-    if not items:
-        return
-    problems = await scope.enter().run_in_executor(None, _judge_all, items)
-    if problems:
-        raise RequestInvalid(type(request).__name__, problems)
+    items = list(media_fields(request))
+    files = [item for item in items if item[1].url is None]
+    found = [] if local else list(_judge_addresses(items))
+    if files:
+        found += await scope.enter().run_in_executor(None, _judge_all, files)
+    name = type(request).__name__
+    for doubt in found:
+        if isinstance(doubt, Doubt):
+            warn_once(f"{name}.{doubt.field}: {doubt.text}")
+    if problems := [problem for problem in found if isinstance(problem, Problem)]:
+        raise RequestInvalid(name, problems)
 
 
-def _judge_all(items: list[tuple[str, Media, Limits]]) -> list[Problem]:
-    judged = ((path, _judge(media, limits)) for path, media, limits in items)
-    return [Problem(path, wrong) for path, wrong in judged if wrong is not None]
+def _judge_addresses(items: list[tuple[str, Media, Limits]]) -> Iterator[Problem | Doubt]:
+    for path, media, limits in items:
+        if media.url is not None:
+            yield from _told(path, judge_reach(media.url, limits))
 
 
-def _judge(media: Media, limits: Limits) -> str | None:
+def _judge_all(items: list[tuple[str, Media, Limits]]) -> list[Problem | Doubt]:
+    return [told for path, media, limits in items for told in _told(path, _judge(media, limits))]
+
+
+def _told(path: str, verdict: Verdict) -> Iterator[Problem | Doubt]:
+    if verdict.text is not None:
+        yield Problem(path, verdict.text) if verdict.sure else Doubt(path, verdict.text)
+
+
+def _judge(media: Media, limits: Limits) -> Verdict:
     if media.path is None:
         data = media.data or b""
         return judge(io.BytesIO(data), len(data), limits)
@@ -54,7 +76,7 @@ def _judge(media: Media, limits: Limits) -> str | None:
             size = os.fstat(file.fileno()).st_size
             return judge(file, size, limits)
     except (OSError, ValueError) as error:  # a ValueError: a NUL in the name
-        return f"cannot read {media.path!r}: {_reason(error)}"
+        return Verdict(f"cannot read {media.path!r}: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:
@@ -73,7 +95,7 @@ async def encode(
         digests: SHA-256, in hexadecimal, of files that must still have the same content.
 
     Raises:
-        RequestInvalid: A file cannot be read any more, or has changed.
+        RequestInvalid: A file cannot be read any more, or has changed, or a value cannot be sent as JSON.
     """
     if not has_files(request):
         return _encode(request, extra, {})
@@ -81,6 +103,17 @@ async def encode(
 
 
 def _encode(request: Request, extra: Mapping[str, Any], digests: Mapping[Media, str]) -> bytes:
+    """Encode a body; whatever fails is a fault of this request alone, and nothing of it was sent."""
+    try:
+        return msgspec.json.encode({**_fields(request, digests), **extra})
+    except RequestInvalid:
+        raise
+    except Exception as error:  # noqa: BLE001 - objects of the caller's raise anything
+        reason = f"{type(error).__name__}: {redact(str(error))[:200]}"
+    raise RequestInvalid(type(request).__name__, [Problem("body", f"cannot be sent as JSON: {reason}")])
+
+
+def _fields(request: Request, digests: Mapping[Media, str]) -> dict[str, Any]:
     def wire_text(media: Media) -> str:
         if media.url is not None:
             return media.url
@@ -91,8 +124,7 @@ def _encode(request: Request, extra: Mapping[str, Any], digests: Mapping[Media, 
         raise RequestInvalid(type(request).__name__, [Problem(field, content)])
 
     body = getattr(request, "body", None)  # a RawTask carries its own
-    fields = {**body, **request.extra} if isinstance(body, dict) else to_wire(request, wire_text)
-    return msgspec.json.encode({**fields, **extra})
+    return {**body, **request.extra} if isinstance(body, dict) else to_wire(request, wire_text)
 
 
 def _content(media: Media, digest: str | None) -> bytes | str:

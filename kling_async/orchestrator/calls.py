@@ -103,7 +103,7 @@ async def call(engine: Engine, request: CallRequest[R]) -> R:
     if row.method == "GET":
         query = {name: str(value) for name, value in to_wire(request, str).items()}
         return answer_of(row, await read(engine, "GET", row.path, query))
-    await check_media(request, engine.scope)
+    await check_media(request, engine.scope, local=engine.local)
     body = await encode(request, {}, engine.scope)
     return answer_of(row, await read(engine, row.method, row.path, body=body, harmless=row.read))
 

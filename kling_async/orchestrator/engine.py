@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
@@ -32,6 +32,8 @@ from kling_async.orchestrator.submitter import Submitter
 from kling_async.runtime.loop import GRACE, DownloadSlots, LoopScope
 from kling_async.wire.checks import check
 from kling_async.wire.endpoints import check_id
+from kling_async.wire.hosts import is_local
+from kling_async.wire.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -72,6 +74,8 @@ class Drivers:
     ) -> None:
         self.account = signer.account
         """Names the key, for what is written down."""
+        self.local = is_local(base_url)
+        """Whether the API is on this machine, so that it reaches what this machine reaches."""
         self.rng = random.Random() if rng is None else rng  # noqa: S311 - jitter, not secrets
         self.scope = scope = LoopScope(now)
         self.hooks = Hooks(on_event, scope.time)
@@ -188,6 +192,11 @@ class Engine:
         return self._drivers.account
 
     @property
+    def local(self) -> bool:
+        """Whether the API is on this machine."""
+        return self._drivers.local
+
+    @property
     def rng(self) -> random.Random:
         """Source of jitter."""
         return self._drivers.rng
@@ -278,11 +287,12 @@ class Engine:
         self.scope.enter()
         if isinstance(request, type):
             raise TypeError(f"submit() takes a request, not its type: {request.__name__}(...)")
+        options = cast("SubmitOptions", {name: plain(value) for name, value in options.items()})
         check_order(options)
         endpoint = endpoint_of(request)
         if not checked:
             check(request)
-        await check_media(request, self.scope)
+        await check_media(request, self.scope, local=self.local)
         given = options.get("external_task_id")
         name = str(uuid.uuid4()) if given is None else check_id(given, "external_task_id")
         self.packs.start(endpoint.pool)

@@ -302,7 +302,7 @@ class Submission:
 
 
 def check_order(options: SubmitOptions) -> None:
-    """Check the options that order a submit among the rest: one odd priority would stop the whole queue.
+    """Check the options of a submit: one odd priority would stop the whole queue.
 
     Raises:
         RequestInvalid: With every wrong option.
@@ -313,11 +313,14 @@ def check_order(options: SubmitOptions) -> None:
     priority: object = options.get("priority", 0)
     label: object = options.get("label", "")
     timeout: object = options.get("queue_timeout")
+    callback: object = options.get("callback_url")
     wrong: list[Problem] = []
     if not isinstance(priority, int):
         wrong.append(Problem("priority", f"must be a whole number, not {type(priority).__name__}"))
     if not isinstance(label, str):
-        wrong.append(Problem("label", f"must be a text, not {type(label).__name__}"))
+        wrong.append(Problem("label", f"must be text, not {type(label).__name__}"))
+    if callback is not None and not isinstance(callback, str):
+        wrong.append(Problem("callback_url", f"must be text, not {type(callback).__name__}"))
     if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
         wrong.append(Problem("queue_timeout", f"must be a number of seconds, not {timeout!r:.40}"))
     if wrong:

@@ -85,14 +85,40 @@ def parts(r: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield f"{name}.", value
 
 
-def model_is_known(model: str, known: bool, *, retired: frozenset[str]) -> Iterator[Problem | Doubt]:
-    """Judge the name of a model: an unknown one passes with a warning, as does one announced to end."""
-    if model in retired:
-        yield Doubt("model_name", f"{model!r} was announced to end on 2026-09-15")
-    elif not model.strip():
+def model_is_known(
+    model: str, known: frozenset[str], *, endpoint: str, retired: frozenset[str]
+) -> Iterator[Problem | Doubt]:
+    """Judge the name of a model: an unknown one passes with a warning, as does one announced to end.
+
+    Args:
+        model: The name.
+        known: The endpoint's models.
+        endpoint: Name of the catalog row.
+        retired: Models that were announced to end.
+    """
+    if not model.strip():
         yield Problem("model_name", "must not be empty")
-    elif not known:
-        yield Doubt("model_name", f"{model!r} is not known here; the vendor will judge it")
+        return
+    doubts = ["was announced to end on 2026-09-15"] if model in retired else []
+    if model not in known and (others := _endpoints_of(model)):
+        served = ", ".join(sorted(known - retired or known))
+        doubts.append(f"is a model of {', '.join(others)}; {endpoint} knows {served}")
+    elif model not in known | retired:
+        doubts.append("is not known here; the vendor will judge it")
+    if doubts:
+        yield Doubt("model_name", f"{model!r} {', and '.join(doubts)}")
+
+
+@functools.lru_cache(256)
+def _endpoints_of(model: str) -> tuple[str, ...]:
+    """Return the endpoints that a model is known at."""
+    return tuple(dict.fromkeys(row.endpoint for row in capabilities.capabilities(model)))
+
+
+@functools.cache
+def _models_of(endpoint: str) -> frozenset[str]:
+    """Return the models that are known at an endpoint."""
+    return frozenset(row.model for row in capabilities.capabilities(endpoint=endpoint))
 
 
 def prompt_or_shots(r: Any) -> Iterator[Problem | Doubt]:
@@ -220,7 +246,9 @@ def video_model(
         """Refuse features that the model does not offer, by the vendor's capability map."""
         model, wanted = r.model_name, r.mode or mode
         known = video_rows(endpoint, model)
-        yield from model_is_known(model, bool(known), retired=capabilities.RETIRED_VIDEO)
+        yield from model_is_known(
+            model, _models_of(endpoint), endpoint=endpoint, retired=capabilities.RETIRED_VIDEO
+        )
         rows = video_rows(endpoint, model, wanted)
         if known and not rows:
             offered = sorted({m for row in known for m in row.modes})
@@ -289,7 +317,9 @@ def image_model(endpoint: str, *features: str, unsure: Collection[str] = ()) -> 
     def model_can(r: Any) -> Iterator[Problem | Doubt]:
         """Refuse features that the model does not offer, by the vendor's capability map."""
         row = image_row(endpoint, r.model_name)
-        yield from model_is_known(r.model_name, row is not None, retired=capabilities.RETIRED_IMAGE)
+        yield from model_is_known(
+            r.model_name, _models_of(endpoint), endpoint=endpoint, retired=capabilities.RETIRED_IMAGE
+        )
         if row is None:
             return
         size = getattr(r, "resolution", None)

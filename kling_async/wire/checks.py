@@ -19,8 +19,9 @@ from msgspec import inspect as mi
 
 from kling_async.errors import KlingWarning, Problem, RequestInvalid
 from kling_async.wire.caller import warn_user
-from kling_async.wire.media import Media, media
+from kling_async.wire.media import Media
 from kling_async.wire.media_formats import Limits, judge_source
+from kling_async.wire.plain import wrong_json
 
 __all__ = [
     "Doubt",
@@ -28,7 +29,7 @@ __all__ = [
     "Rule",
     "check",
     "check_free",
-    "coerce",
+    "entries",
     "fields",
     "has_files",
     "media_fields",
@@ -80,40 +81,6 @@ def _field(f: mi.Field) -> Field:
     return Field(f.name, f.encode_name, node, optional, f.required, extra)
 
 
-def _as_media(value: Any) -> Media | tuple[Media, ...]:
-    return tuple(media(v) for v in value) if isinstance(value, tuple) else media(value)
-
-
-@functools.cache
-def _media_names(struct: type[msgspec.Struct]) -> frozenset[str]:
-    return frozenset(field.name for field in fields(struct) if "media" in field.extra)
-
-
-def coerce(request: msgspec.Struct) -> None:
-    """Turn lists into tuples, blank texts into empty ones, and the values of media fields into `Media`.
-
-    Done in place, at construction, so that rules can ask for a blank text as for any other missing value.
-    """
-    kind = type(request)
-    media_names = _media_names(kind)
-    for name, value in zip(kind.__struct_fields__, msgspec.structs.astuple(request), strict=True):
-        if value is None:  # most fields are: the quickest way out
-            continue
-        if isinstance(value, str):
-            if value.isspace():
-                msgspec.structs.force_setattr(request, name, "")
-                continue
-        elif isinstance(value, list) and name != "extra":
-            value = tuple(value)  # noqa: PLW2901 - the same in another form
-            msgspec.structs.force_setattr(request, name, value)
-        if name in media_names and value != "":
-            try:
-                msgspec.structs.force_setattr(request, name, _as_media(value))
-            except (ValueError, TypeError, AttributeError) as error:
-                reason = str(error) if type(error) is ValueError else "takes an address, bytes or a Path"
-                raise RequestInvalid(kind.__name__, [Problem(name, reason)]) from None
-
-
 def check(request: Any) -> None:
     """Check all fields and rules of a request.
 
@@ -152,10 +119,8 @@ def check_free(field: str, value: Any) -> Iterator[Problem]:
     for name in ("external_task_id", "callback_url"):
         if name in value:
             yield Problem(f"{field}[{name!r}]", f"belongs to the call: submit(..., {name}=...)")
-    try:
-        msgspec.json.encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        yield Problem(field, f"cannot be sent as JSON: {error}")
+    if (text := wrong_json(value)) is not None:
+        yield Problem(field, text)
 
 
 _warned: set[str] = set()
@@ -194,7 +159,7 @@ def _check_field(path: str, field: Field, value: object) -> Iterator[_Found]:
             yield _WrongType(path, "must not be None")
         return
     yield from _check_value(path, field.type, value)
-    for at, item in _entries(path, value):
+    for at, item in entries(path, value):
         if isinstance(item, Media) and (text := judge_source(item, field.extra["media"])):
             yield Problem(at, text)
 
@@ -215,17 +180,43 @@ def _check_value(path: str, node: mi.Type, value: object) -> Iterator[_Found]:  
         case mi.Metadata():
             yield from _check_value(path, node.type, value)
         case mi.StructType():
-            if not isinstance(value, node.cls):
-                yield _WrongType(path, f"must be of type {node.cls.__name__}, not {_name(value)}")
-            elif not isinstance(value, Media):
-                yield from _walk(value, f"{path}.")
-        case _:
-            pass  # a type without bounds: at most the rules of the endpoint judge it
+            yield from _check_struct(path, node.cls, value)
+        case mi.UnionType():
+            yield from _check_union(path, node, value)
+        case _:  # an object without bounds
+            if (text := wrong_json(value)) is not None:
+                yield _WrongType(path, text)
+
+
+def _check_struct(path: str, kind: type, value: object) -> Iterator[_Found]:
+    if isinstance(value, kind):
+        if isinstance(value, msgspec.Struct) and not isinstance(value, Media):
+            yield from _walk(value, f"{path}.")
+    elif kind is not Media:
+        yield _WrongType(path, f"must be of type {kind.__name__}, not {_name(value)}")
+    elif isinstance(value, tuple):
+        yield _WrongType(path, "must be one file, not a list of files")
+    else:
+        yield _WrongType(path, f"must be an address, bytes or a Path, not {_name(value)}")
+
+
+def _check_union(path: str, node: mi.UnionType, value: object) -> Iterator[_Found]:
+    """Check a value that may have one of several types: by the first that fits, else all are named."""
+    found = [list(_check_value(path, kind, value)) for kind in node.types]
+    fitting = [problems for problems in found if not any(isinstance(p, _WrongType) for p in problems)]
+    if fitting:
+        yield from min(fitting, key=len)
+    else:
+        kinds = {_SCALARS[type(kind)] for kind in node.types if type(kind) in _SCALARS}
+        yield _WrongType(path, f"must be {_either(kinds)}, not {_name(value)}")
+
+
+_SCALARS: Final[dict[type[mi.Type], type]] = {mi.IntType: int, mi.FloatType: float, mi.StrType: str}
 
 
 def _check_word(path: str, node: mi.LiteralType, value: object) -> Iterator[_Found]:
     kinds = {type(word) for word in node.values}
-    if isinstance(value, bool) or not isinstance(value, tuple(kinds)):
+    if type(value) not in kinds:
         yield _WrongType(path, f"must be {_either(kinds)}, not {_name(value)}")
     elif value not in node.values:
         known = ", ".join(repr(v) for v in sorted(node.values, key=_numbers_last))
@@ -233,12 +224,16 @@ def _check_word(path: str, node: mi.LiteralType, value: object) -> Iterator[_Fou
 
 
 def _either(kinds: set[type]) -> str:
-    return " or ".join(name for kind, name in ((int, "a whole number"), (str, "a text")) if kind in kinds)
+    names = ((float, "a number"), (int, "a whole number"), (str, "text"))
+    return " or ".join(name for kind, name in names if kind in kinds)
+
+
+# -- exact types: `coerce` made them, and the encoder takes no others
 
 
 def _check_text(path: str, node: mi.StrType, value: object) -> Iterator[_Found]:
-    if not isinstance(value, str):
-        yield _WrongType(path, f"must be a text, not {_name(value)}")
+    if type(value) is not str:
+        yield _WrongType(path, f"must be text, not {_name(value)}")
     elif not _is_unicode(value):
         yield Problem(path, "holds half a character (a lone surrogate), which JSON cannot carry")
     elif node.max_length is not None and len(value) > node.max_length:
@@ -247,7 +242,7 @@ def _check_text(path: str, node: mi.StrType, value: object) -> Iterator[_Found]:
 
 def _check_number(path: str, node: mi.IntType | mi.FloatType, value: object) -> Iterator[_Found]:
     whole = isinstance(node, mi.IntType)
-    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+    if type(value) is not int and (whole or type(value) is not float):
         yield _WrongType(path, f"must be a {'whole ' if whole else ''}number, not {_name(value)}")
     elif isinstance(value, float) and not math.isfinite(value):
         yield Problem(path, f"{value} is not a number the API knows")
@@ -320,18 +315,17 @@ def _media_fields(value: msgspec.Struct, prefix: str) -> Iterator[tuple[str, Med
         item = getattr(value, field.name)
         if item is None:
             continue
-        for at, entry in _entries(f"{prefix}{field.name}", item):
+        for at, entry in entries(f"{prefix}{field.name}", item):
             if isinstance(entry, Media):
                 yield at, entry, field.extra["media"]
             elif isinstance(entry, msgspec.Struct):
                 yield from _media_fields(entry, f"{at}.")
 
 
-def _entries(path: str, value: object) -> Iterator[tuple[str, object]]:
+def entries(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield a value, or each of an array's, with its path."""
     if isinstance(value, tuple):
-        items: tuple[object, ...] = value
-        yield from ((f"{path}[{index}]", entry) for index, entry in enumerate(items))
+        yield from ((f"{path}[{index}]", entry) for index, entry in enumerate(value))
     else:
         yield path, value
 

@@ -10,6 +10,7 @@ from msgspec import Meta
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.records import PAGE_SIZE_MAX
 from kling_async.wire.checks import Rule, check_free
+from kling_async.wire.plain import plain
 from kling_async.wire.requests import CallRequest, RawResult, TaskRequest
 
 if TYPE_CHECKING:
@@ -98,9 +99,12 @@ def check_id(value: str, name: str) -> str:
     Raises:
         RequestInvalid: The id could name another path.
     """
-    if not isinstance(value, str) or not _ID.fullmatch(value) or not value.strip("."):
+    text = plain(value)
+    if not isinstance(text, str):
+        raise RequestInvalid("id", [Problem(name, f"must be text, not {type(value).__name__}")])
+    if not _ID.fullmatch(text) or not text.strip("."):
         raise RequestInvalid("id", [Problem(name, "use 1 to 128 of A-Z a-z 0-9 . _ -, and not dots alone")])
-    return value
+    return text
 
 
 def check_path(path: str) -> str:
@@ -109,7 +113,10 @@ def check_path(path: str) -> str:
     Raises:
         RequestInvalid: The path could lead elsewhere.
     """
-    segments = path.split("/")
-    if not _PATH.fullmatch(path) or any(s and not s.strip(".") for s in segments):
+    text = plain(path)
+    if not isinstance(text, str):
+        raise RequestInvalid("path", [Problem("path", f"must be text, not {type(path).__name__}")])
+    segments = text.split("/")
+    if not _PATH.fullmatch(text) or any(s and not s.strip(".") for s in segments):
         raise RequestInvalid("path", [Problem("path", "use /segments of A-Z a-z 0-9 . _ -, not dots alone")])
-    return path
+    return text

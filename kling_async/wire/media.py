@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from kling_async.redaction import without_query
+from kling_async.wire.plain import plain
 
 __all__ = ["Media", "media"]
 
@@ -40,10 +41,19 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
         return [("", repr(self)[len("Media(") : -1])]
 
     def __post_init__(self) -> None:
-        if [self.url, self.data, self.path].count(None) != 2:
+        values = {"url": self.url, "data": self.data, "path": self.path}
+        given = {name: value for name, value in values.items() if value is not None}
+        if len(given) != 1:
             raise ValueError("a Media is an address, bytes or a path: one of them; use media()")
+        for name, value in given.items():
+            exact = b"".join((value,)) if isinstance(value, bytes) else plain(value)
+            if type(exact) is not (wanted := bytes if name == "data" else str):
+                raise TypeError(f"Media({name}=...) must be {_NAMES[wanted]}, not {type(value).__name__}")
+            if exact is not value:
+                msgspec.structs.force_setattr(self, name, exact)
 
 
+_NAMES: Final[dict[type, str]] = {str: "text", bytes: "bytes"}
 _URL: Final = ("http://", "https://")
 
 
@@ -55,21 +65,33 @@ def media(source: Media | str | bytes | Path) -> Media:
 
     Raises:
         ValueError: The text is none of these.
+        TypeError: The value is of another type.
     """
+    source = plain(source)
     if isinstance(source, Media):
         return source
     if isinstance(source, bytes):
         return Media(data=source)
     if isinstance(source, Path):
         return Media(path=str(source))
-    if source.lower().startswith(_URL):
+    if not isinstance(source, str):
+        raise TypeError(f"must be an address, bytes or a Path, not {_described(source)}")
+    if source.lstrip()[:8].lower().startswith(_URL):  # `check` judges blanks around and within
         return Media(url=source)
+    return Media(data=_from_base64(source))
+
+
+def _from_base64(source: str) -> bytes:
     text = source.partition(",")[2] if source[:5].lower() == "data:" else source
     try:
         data = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         data = b""
     if not data:
-        msg = "is neither an http(s) address nor Base64; name a file by pathlib.Path(...)"
-        raise ValueError(msg)
-    return Media(data=data)
+        raise ValueError("is neither an http(s) address nor Base64; name a file by pathlib.Path(...)")
+    return data
+
+
+def _described(source: object) -> str:
+    name = type(source).__name__
+    return f"{name}; pass what its read() returns" if hasattr(source, "read") else name

@@ -6,6 +6,8 @@ import io
 import struct
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, NamedTuple
 
+from kling_async.wire.hosts import reach_of, wrong_url
+
 if TYPE_CHECKING:
     from kling_async.wire.media import Media
 
@@ -19,7 +21,9 @@ __all__ = [
     "VIDEO",
     "ImageInfo",
     "Limits",
+    "Verdict",
     "judge",
+    "judge_reach",
     "judge_result",
     "judge_source",
     "read_header",
@@ -122,6 +126,15 @@ def read_audio(file: BinaryIO) -> str | None:
     return None
 
 
+class Verdict(NamedTuple):
+    """Judgement on an input file."""
+
+    text: str | None = None
+    """What is wrong; None if nothing is."""
+    sure: bool = True
+    """Whether the API surely refuses it; if not, it warns."""
+
+
 def judge_source(media: Media, limits: Limits) -> str | None:
     """Return the problem with handing a file over as an address or as itself; None if there is none."""
     if media.url is None and not limits.base64:
@@ -129,19 +142,53 @@ def judge_source(media: Media, limits: Limits) -> str | None:
         return f"takes the address of a {what}, not the file itself: put it where the API can fetch it"
     if media.url is not None and not limits.url:
         return "takes the file itself (bytes or a Path), not an address"
-    return None
+    return None if media.url is None else wrong_url(media.url)
 
 
-def judge(file: BinaryIO, size: int, limits: Limits) -> str | None:
-    """Return the problem with a file of ``size`` bytes; None if the API takes it."""
+def judge_reach(url: str, limits: Limits) -> Verdict:
+    """Return the problem with an address that the vendor is to fetch, by its host.
+
+    Where the API itself is on this machine, as an emulator is, do not ask.
+    """
+    reach, host = reach_of(url)
+    if reach == "public":
+        return Verdict()
+    instead = "pass the file itself (bytes or a Path)" if limits.base64 else "put the file on a public host"
+    certainty = "cannot" if reach == "private" else "probably cannot"
+    text = f"the API {certainty} fetch from {host[:60]!r}, which is not a public host; {instead}"
+    return Verdict(text, sure=reach == "private")
+
+
+def judge(file: BinaryIO, size: int, limits: Limits) -> Verdict:
+    """Return the problem with a file of ``size`` bytes, as far as the API's limits tell."""
     info = read_header(file) if limits.kind == "image" else None
     found = read_audio(file) if limits.kind == "audio" else info and info.format
     if found not in limits.formats:
-        what = "an audio file" if limits.kind == "audio" else "a readable image"
-        return f"is not {what}; use {_either(limits.formats)}"
+        return Verdict(_other_format(file, limits))
     if limits.max_mb is not None and size > limits.max_mb * 1024 * 1024:
-        return f"has {size / 1024 / 1024:.1f} MB; at most {limits.max_mb:g} MB"
-    return None if info is None else _judge_sides(info, limits)
+        return Verdict(f"has {size / 1024 / 1024:.1f} MB; at most {limits.max_mb:g} MB")
+    if info is not None:
+        return Verdict(_judge_sides(info, limits))
+    return _judge_brand(file) if found == "m4a" else Verdict()
+
+
+def _other_format(file: BinaryIO, limits: Limits) -> str:
+    file.seek(0)
+    found = _input_kind(file.read(HEAD))
+    if found and found.lower() not in limits.formats:
+        return f"{found} is not taken; use {_either(limits.formats)}"
+    what = "an audio file" if limits.kind == "audio" else "a readable image"
+    return f"is not {what}; use {_either(limits.formats)}"
+
+
+def _judge_brand(file: BinaryIO) -> Verdict:
+    """Doubt an MP4 whose brand does not say that it is a sound: it may be a video."""
+    file.seek(8)
+    brand = file.read(4)
+    if brand == b"M4A ":
+        return Verdict()
+    text = f"is an MP4 of brand {brand.decode('latin-1')!r}, maybe a video; of these the API takes M4A"
+    return Verdict(text, sure=False)
 
 
 def _either(formats: tuple[str, ...]) -> str:
@@ -184,6 +231,23 @@ def judge_result(suffix: str, head: bytes) -> str | None:
     return None if fitting is None or found in fitting else found
 
 
+_UNKNOWN: Final = "something that is no such file"
+_BRANDS: Final = {
+    b"qt  ": "MOV",
+    b"avif": "AVIF",
+    b"avis": "AVIF",
+    **dict.fromkeys((b"heic", b"heix", b"mif1", b"msf1"), "HEIC"),
+}
+
+
+def _input_kind(head: bytes) -> str:
+    """Return the format of an input file by its first bytes; empty if unknown."""
+    if head[4:8] == b"ftyp" and head[8:12] in _BRANDS:
+        return _BRANDS[head[8:12]]
+    found = _kind_of(head)
+    return "" if found == _UNKNOWN else found[:1].upper() + found[1:]
+
+
 def _kind_of(head: bytes) -> str:
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for start, kind in _STARTS.items():
@@ -197,15 +261,28 @@ def _kind_of(head: bytes) -> str:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
     audio = read_audio(io.BytesIO(head))
-    return audio.upper() if audio else "something that is no such file"
+    return audio.upper() if audio else _UNKNOWN
 
 
-_STARTS: Final = {_PNG: "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF"}
+_STARTS: Final = {
+    _PNG: "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"%PDF": "PDF",
+    b"PK\3\4": "ZIP",
+    b"OggS": "OGG",
+    b"fLaC": "FLAC",
+    b"\x1a\x45\xdf\xa3": "WebM",
+}
 _TEXT_STARTS: Final = {
     b"<!doctype html": "an HTML page",
     b"<html": "an HTML page",
     b"<?xml": "an XML document",
     b"<error": "an XML document",
+    b"<svg": "SVG",
     b"{": "JSON",
     b"[": "JSON",
 }

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 import msgspec
 
 from kling_async.redaction import Discreet
-from kling_async.wire.checks import Rule, coerce
+from kling_async.wire.checks import Rule
+from kling_async.wire.coercion import coerce
 from kling_async.wire.construction import FieldsByName
 
 __all__ = ["CallRequest", "File", "Part", "RawResult", "Request", "Result", "TaskRequest"]
@@ -30,7 +31,7 @@ class Request(Discreet, metaclass=FieldsByName, frozen=True, kw_only=True, omit_
     """Fields of the API that a class lacks (the vendor adds some monthly); merged into the body last."""
 
     def __post_init__(self) -> None:
-        """Turn lists into tuples and addresses, bytes and paths into `Media`; see `checks.coerce`."""
+        """Turn values into plain ones, lists into tuples, files and addresses into `Media`; see `coerce`."""
         coerce(self)
 
 
@@ -38,7 +39,7 @@ class Part(Discreet, metaclass=FieldsByName, frozen=True, kw_only=True, omit_def
     """Base of the objects within a request."""
 
     def __post_init__(self) -> None:
-        """Turn lists into tuples and addresses, bytes and paths into `Media`; see `checks.coerce`."""
+        """Turn values into plain ones, lists into tuples, files and addresses into `Media`; see `coerce`."""
         coerce(self)
 
 

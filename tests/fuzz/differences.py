@@ -105,7 +105,7 @@ ONLY_OURS: Final = (
     ),
     Difference(
         "account_costs",
-        r"resource_pack_name: must be a text",
+        r"resource_pack_name: must be text",
         "in the query of an address everything is a text",
         ("account_costs", {"start_time": 0, "end_time": 5, "resource_pack_name": 5}),
     ),

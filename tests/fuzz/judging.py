@@ -15,7 +15,7 @@ from kling_async.emulator.judging.judge import judge_body, judge_query
 from kling_async.emulator.judging.reference import REFERENCE
 from kling_async.emulator.judging.refusals import Refusal
 from kling_async.emulator.judging.rules.table import check_rules
-from kling_async.errors import KlingWarning, RequestInvalid
+from kling_async.errors import KlingWarning, Problem, RequestInvalid
 from kling_async.orchestrator.bodies import _judge_all
 from kling_async.wire import checks
 from kling_async.wire.checks import Field, check, fields, media_fields, to_wire
@@ -77,7 +77,9 @@ def ours(request: Any) -> str:
         except RequestInvalid as error:
             return str(error)
     items = [(path, media, limits) for path, media, limits in media_fields(request) if media.url is None]
-    return "; ".join(f"{problem.field} {problem.text}" for problem in _judge_all(items))
+    return "; ".join(
+        f"{problem.field} {problem.text}" for problem in _judge_all(items) if isinstance(problem, Problem)
+    )
 
 
 def sent(request: Any) -> Json:

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from kling_async import RawTask, RequestInvalid
+from kling_async import KlingWarning, RawTask, RequestInvalid, v1
 from kling_async.orchestrator.bodies import check_media, encode
 from kling_async.runtime.loop import LoopScope
 from tests.support import clip, pair, png, still
@@ -40,9 +40,7 @@ def file_with(folder: Path, data: bytes) -> Path:
     [
         pytest.param(png(), None, id="good"),
         pytest.param(png(300, 750), None, id="1 to 2.5, just good"),
-        pytest.param(
-            b"GIF89a" + b"0" * 50, "is not a readable image; use JPEG or PNG", id="no image we know"
-        ),
+        pytest.param(b"GIF89a" + b"0" * 50, "GIF is not taken; use JPEG or PNG", id="no image we know"),
         pytest.param(b"", "is not a readable image; use JPEG or PNG", id="empty"),
         pytest.param(png(299, 400), "is 299 x 400 px; each side needs at least 300 px", id="small"),
         pytest.param(
@@ -168,3 +166,28 @@ async def test_a_file_that_is_gone_is_named_by_its_field(scope: LoopScope, tmp_p
         await encode(still(image=tmp_path / "none.png"), {}, scope)
     assert caught.value.problems[0].field == "image"
     assert str(caught.value).startswith("ImageGeneration: ")
+
+
+# --- addresses ---------------------------------------------------------------------------------
+
+
+async def test_a_private_address_is_refused_unless_the_api_is_local(scope: LoopScope) -> None:
+    """The vendor cannot fetch it; an emulator on this machine can."""
+    request = still(image="http://localhost:8000/fox.png")
+    await check_media(request, scope, local=True)
+    with pytest.raises(RequestInvalid, match="image: the API cannot fetch from 'localhost'"):
+        await check_media(request, scope)
+
+
+async def test_a_doubtful_address_warns(scope: LoopScope) -> None:
+    """Where the host alone does not decide, the request passes."""
+    with pytest.warns(KlingWarning, match=r"ImageGeneration\.image: the API probably cannot fetch"):
+        await check_media(still(image="https://nas.lan/fox.png"), scope)
+
+
+async def test_a_sound_that_may_be_a_video_warns(scope: LoopScope) -> None:
+    """An MP4 of a general brand passes with a warning."""
+    sound = b"\x00\x00\x00\x18ftypmp42" + bytes(40)
+    request = v1.Avatar(image=png(), sound_file=sound)
+    with pytest.warns(KlingWarning, match=r"Avatar\.sound_file: is an MP4 of brand 'mp42'"):
+        await check_media(request, scope)

@@ -341,7 +341,7 @@ STRANGERS: Final = [
 
 @pytest.mark.parametrize(("endpoint", "model"), [*NAMED, *STRANGERS])
 def test_an_ended_or_unknown_image_model_warns_once_and_passes(endpoint: str, model: str) -> None:
-    """As for videos; a model of another endpoint is unknown here."""
+    """As for videos; a model of another endpoint is named with that endpoint."""
     kind, least = IMAGE_REQUESTS[endpoint]
     values = {**least, "model_name": model, **({"image": b"x"} if model == "kling-v2-new" else {})}
     unknown = (endpoint, model) in STRANGERS

@@ -82,7 +82,13 @@ def test_a_negative_prompt_is_doubted() -> None:
     ("model", "text"),
     [
         ("kling-v2", "'kling-v2' was announced to end on 2026-09-15"),
-        ("kling-v3", "'kling-v3' is not known here; the vendor will judge it"),
+        (
+            "kling-v3",
+            (
+                "'kling-v3' is a model of text_to_video, image_to_video, motion_control, image_generation; "
+                "multi_image_to_image knows kling-v2-1"
+            ),
+        ),
     ],
 )
 def test_an_ended_or_unknown_model_is_doubted(model: str, text: str) -> None:

@@ -107,6 +107,9 @@ DOUBTS: Final = {
         "model_name",
         "to end on 2026-09-15",
     ),
+    "a model of another endpoint": Case(
+        of_text(model_name="kling-v3-omni"), "model_name", "is a model of omni_video"
+    ),
     "an unknown model": Case(of_text(model_name="kling-v9"), "model_name", "not known here"),
     "an unknown model to try on": Case(
         v1.VirtualTryOn(model_name="kolors-9", human_image=PICTURE, cloth_image=PICTURE),

@@ -225,7 +225,13 @@ def test_elements_of_another_model_are_doubted() -> None:
     ("model", "text"),
     [
         ("kling-v9", "'kling-v9' is not known here; the vendor will judge it"),
-        ("kling-v3-omni", "'kling-v3-omni' is not known here; the vendor will judge it"),
+        (
+            "kling-v3-omni",
+            (
+                "'kling-v3-omni' is a model of omni_video, omni_image; "
+                "image_generation knows kling-v2-1, kling-v3"
+            ),
+        ),
         ("kling-v1", "'kling-v1' was announced to end on 2026-09-15"),
     ],
 )

@@ -120,7 +120,7 @@ PICTURE, ELEMENT = v1.InputImage(image=FOX), v1.ElementRef(element_id=1)
         ),
         pytest.param(
             omni(result_type="series", series_amount=1.5),
-            [("series_amount", "must be a whole number or a text, not float")],
+            [("series_amount", "must be a whole number or text, not float")],
             id="part of an image",
         ),
         pytest.param(

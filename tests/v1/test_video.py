@@ -302,7 +302,14 @@ def test_what_no_good_source_confirms_is_only_doubted() -> None:
     ("model", "text"),
     [
         ("kling-v9", "'kling-v9' is not known here; the vendor will judge it"),
-        ("kling-v2-1", "'kling-v2-1' was announced to end on 2026-09-15"),
+        (
+            "kling-v2-1",
+            (
+                "'kling-v2-1' was announced to end on 2026-09-15, and is a model of image_to_video, "
+                "image_generation, multi_image_to_image; "
+                "text_to_video knows kling-v2-5-turbo, kling-v2-6, kling-v3"
+            ),
+        ),
         ("kling-v1-6", "'kling-v1-6' was announced to end on 2026-09-15"),
     ],
 )

@@ -21,6 +21,7 @@ from kling_async.wire.media_formats import (
     VIDEO,
     ImageInfo,
     Limits,
+    Verdict,
     judge,
     judge_result,
     judge_source,
@@ -175,14 +176,50 @@ def test_what_is_neither_png_nor_jpeg_has_no_header(data: bytes) -> None:
 def test_a_sound_is_told_by_its_first_bytes(data: bytes, found: str | None) -> None:
     """The four kinds that the API takes, and none of the others."""
     assert read_audio(io.BytesIO(data)) == found
-    complaint = judge(io.BytesIO(data), len(data), AUDIO)
-    assert complaint == (None if found else "is not an audio file; use MP3, WAV, M4A or AAC")
+    verdict = judge(io.BytesIO(data), len(data), AUDIO)
+    assert (verdict.text is None or not verdict.sure) is (found is not None)
+
+
+@pytest.mark.parametrize(
+    ("data", "limits", "text"),
+    [
+        (b"RIFF\x00\x00\x00\x00WEBPVP8 " + bytes(30), IMAGE, "WebP is not taken; use JPEG or PNG"),
+        (b"GIF89a" + bytes(30), IMAGE, "GIF is not taken; use JPEG or PNG"),
+        (b"BM" + bytes(30), IMAGE, "BMP is not taken; use JPEG or PNG"),
+        (b"II*\0" + bytes(30), IMAGE, "TIFF is not taken; use JPEG or PNG"),
+        (b"\x00\x00\x00\x1cftypheic\x00", IMAGE, "HEIC is not taken; use JPEG or PNG"),
+        (b"\x00\x00\x00\x1cftypavif\x00", IMAGE, "AVIF is not taken; use JPEG or PNG"),
+        (b"\x00\x00\x00\x1cftypisom\x00", IMAGE, "MP4 is not taken; use JPEG or PNG"),
+        (b"ID3\x04" + bytes(20), IMAGE, "MP3 is not taken; use JPEG or PNG"),
+        (b"<!DOCTYPE html><html>", IMAGE, "An HTML page is not taken; use JPEG or PNG"),
+        (b"\x89PNG\r\n\x1a\n", IMAGE, "is not a readable image; use JPEG or PNG"),
+        (b"\x00\x00\x00\x14ftypqt  \x00", AUDIO, "MOV is not taken; use MP3, WAV, M4A or AAC"),
+        (b"OggS" + bytes(20), AUDIO, "OGG is not taken; use MP3, WAV, M4A or AAC"),
+        (b"fLaC" + bytes(20), AUDIO, "FLAC is not taken; use MP3, WAV, M4A or AAC"),
+        (b"\x89PNG\r\n\x1a\n", AUDIO, "PNG is not taken; use MP3, WAV, M4A or AAC"),
+        (b"nothing known", AUDIO, "is not an audio file; use MP3, WAV, M4A or AAC"),
+    ],
+)
+def test_a_file_of_another_format_is_named_with_it(data: bytes, limits: Limits, text: str) -> None:
+    """The error says what the file is, where that can be told, and what the API takes."""
+    assert judge(io.BytesIO(data), len(data), limits) == Verdict(text)
+
+
+@given(
+    brand=st.binary(min_size=4, max_size=4) | st.sampled_from([b"M4A ", b"M4B ", b"isom", b"mp42", b"qt  "])
+)
+def test_every_mp4_but_one_that_says_sound_is_doubted(brand: bytes) -> None:
+    """An MP4 of another brand than M4A may be a video and warns; what is surely no sound is refused."""
+    data = b"\x00\x00\x00\x18ftyp" + brand + bytes(8)
+    verdict = judge(io.BytesIO(data), len(data), AUDIO)
+    assert (verdict.text is None) is (brand == b"M4A ")
+    assert verdict.sure is (brand == b"M4A " or read_audio(io.BytesIO(data)) is None)
 
 
 def test_a_sound_has_at_most_five_megabytes() -> None:
     """The limit of all audio fields."""
-    assert judge(io.BytesIO(b"ID3" + bytes(20)), 5 * MB, AUDIO) is None
-    assert judge(io.BytesIO(b"ID3" + bytes(20)), 6 * MB, AUDIO) == "has 6.0 MB; at most 5 MB"
+    assert judge(io.BytesIO(b"ID3" + bytes(20)), 5 * MB, AUDIO).text is None
+    assert judge(io.BytesIO(b"ID3" + bytes(20)), 6 * MB, AUDIO).text == "has 6.0 MB; at most 5 MB"
 
 
 # --- limits ------------------------------------------------------------------------------------
@@ -202,7 +239,7 @@ def png(width: int, height: int) -> io.BytesIO:
         pytest.param(png(750, 300), 1, None, id="2.5 : 1"),
         pytest.param(png(300, 750), 1, None, id="1 : 2.5"),
         pytest.param(io.BytesIO(b"?"), 1, "is not a readable image; use JPEG or PNG", id="unreadable"),
-        pytest.param(io.BytesIO(b"GIF89a"), 1, "is not a readable image; use JPEG or PNG", id="another"),
+        pytest.param(io.BytesIO(b"GIF89a"), 1, "GIF is not taken; use JPEG or PNG", id="another"),
         pytest.param(png(300, 300), 11 * MB, "has 11.0 MB; at most 10 MB", id="too large"),
         pytest.param(png(300, 300), 10 * MB + 1, "has 10.0 MB; at most 10 MB", id="one byte too many"),
         pytest.param(png(299, 300), 1, "is 299 x 300 px; each side needs at least 300 px", id="too narrow"),
@@ -217,19 +254,21 @@ def png(width: int, height: int) -> io.BytesIO:
 )
 def test_an_image_is_judged_by_the_limits(file: io.BytesIO, size: int, complaint: str | None) -> None:
     """Format, size, sides and shape, each at its very bound and just past it."""
-    assert judge(file, size, IMAGE) == complaint
+    assert judge(file, size, IMAGE).text == complaint
 
 
 def test_other_limits_other_words() -> None:
     """The complaint names the limits it was judged by; what has no bound is not judged."""
     narrow = Limits(aspect_min=0.5, aspect_max=2)
-    assert judge(png(900, 300), 1, narrow) == "is 900 x 300 px; width / height must lie within 1:2 and 2:1"
-    assert judge(png(900, 300), 1, FRAME) is None
-    assert judge(png(9, 3), 99 * MB, MASK) is None
+    assert (
+        judge(png(900, 300), 1, narrow).text == "is 900 x 300 px; width / height must lie within 1:2 and 2:1"
+    )
+    assert judge(png(900, 300), 1, FRAME) == Verdict()
+    assert judge(png(9, 3), 99 * MB, MASK) == Verdict()
     large = Limits(max_side_px=500)
-    assert judge(png(500, 500), 1, large) is None
-    assert judge(png(1, 501), 1, large) == "is 1 x 501 px; each side may have at most 500 px"
-    assert judge(png(9, 0), 1, MASK) == "is 9 x 0 px; each side needs at least 1 px"
+    assert judge(png(500, 500), 1, large) == Verdict()
+    assert judge(png(1, 501), 1, large).text == "is 1 x 501 px; each side may have at most 500 px"
+    assert judge(png(9, 0), 1, MASK).text == "is 9 x 0 px; each side needs at least 1 px"
 
 
 def test_what_is_fetched_or_sent_is_the_field_s_affair() -> None:

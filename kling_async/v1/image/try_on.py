@@ -25,7 +25,7 @@ __all__ = ["DEFAULT_TRY_ON_MODEL", "VirtualTryOn"]
 DEFAULT_TRY_ON_MODEL: Final = "kolors-virtual-try-on-v1-5"
 """Sent where the caller names no model."""
 
-_KNOWN: Final = ("kolors-virtual-try-on-v1", "kolors-virtual-try-on-v1-5")
+_KNOWN: Final = frozenset({"kolors-virtual-try-on-v1", "kolors-virtual-try-on-v1-5"})
 
 
 class VirtualTryOn(TaskRequest[Images], frozen=True, kw_only=True, omit_defaults=True):
@@ -52,7 +52,7 @@ class VirtualTryOn(TaskRequest[Images], frozen=True, kw_only=True, omit_defaults
 
 def model_is_of_try_on(r: VirtualTryOn) -> Iterator[Problem | Doubt]:
     """Warn of an unknown model."""
-    yield from model_is_known(r.model_name, r.model_name in _KNOWN, retired=frozenset())
+    yield from model_is_known(r.model_name, _KNOWN, endpoint="virtual_try_on", retired=frozenset())
 
 
 VirtualTryOn.rules = (model_is_of_try_on,)

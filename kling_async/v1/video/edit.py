@@ -290,8 +290,12 @@ class MultiElements(TaskRequest[Videos], frozen=True, kw_only=True, omit_default
 def known_model(r: MultiElements) -> Iterator[Problem | Doubt]:
     """Warn of any model_name: the only model of this endpoint was announced to end."""
     if is_set(r.model_name) and r.model_name is not None:
-        known = r.model_name == "kling-v1-6"
-        yield from model_is_known(r.model_name, known, retired=capabilities.RETIRED_VIDEO)
+        yield from model_is_known(
+            r.model_name,
+            frozenset({"kling-v1-6"}),
+            endpoint="multi_elements",
+            retired=capabilities.RETIRED_VIDEO,
+        )
 
 
 IMAGES: Final = {
