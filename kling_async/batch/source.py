@@ -12,6 +12,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from kling_async.errors import Problem, RequestInvalid
+from kling_async.wire.plain import plain
 from kling_async.wire.requests import TaskRequest
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class RequestSource:
         if wrong := _wrong_key(key):
             problem = Problem(f"requests[{position}] key", wrong)
             return Item(position, None, request, RequestInvalid("batch", [problem]))
-        return Item(position, key, request)
+        return Item(position, plain(key), request)
 
 
 def _wrong_key(key: object) -> str:

@@ -259,7 +259,7 @@ def window_is_given(r: Any) -> Iterator[Problem | Doubt]:
     """Require a time span for the first page; a cursor replaces all other fields."""
     if is_set(r.cursor):
         return
-    missing = [name for name in ("start_time", "end_time") if getattr(r, name) is None]
+    missing = [name for name in ("start_time", "end_time") if not is_set(getattr(r, name))]
     yield from (Problem(name, "is required without cursor") for name in missing)
     if not missing and r.end_time <= r.start_time:
         yield Problem("end_time", "must be later than start_time")

@@ -159,7 +159,7 @@ def _check_field(path: str, field: Field, value: object) -> Iterator[_Found]:
             yield _WrongType(path, "must not be None")
         return
     yield from _check_value(path, field.type, value)
-    for at, item in entries(path, value):
+    for at, item in entries(path, value) if "media" in field.extra else ():
         if isinstance(item, Media) and (text := judge_source(item, field.extra["media"])):
             yield Problem(at, text)
 

@@ -94,4 +94,4 @@ def _from_base64(source: str) -> bytes:
 
 def _described(source: object) -> str:
     name = type(source).__name__
-    return f"{name}; pass what its read() returns" if hasattr(source, "read") else name
+    return f"{name}; pass what its read() returns" if hasattr(type(source), "read") else name
