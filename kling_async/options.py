@@ -2,14 +2,78 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import TypedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, TypedDict
 
 import msgspec
 
 from kling_async.errors import ConfigurationError
 
-__all__ = ["Polling", "Retry", "Settings", "SubmitOptions", "Timeouts"]
+__all__ = ["OptionTypeError", "Polling", "Retry", "Settings", "SubmitOptions", "Timeouts", "check_types"]
+
+
+class OptionTypeError(ConfigurationError, TypeError):
+    """A setting has a value of another type; the message names both, with an example."""
+
+
+class _Kind(NamedTuple):
+    """Values that a setting takes."""
+
+    words: str
+    fits: Callable[[Any], bool]
+    example: str
+    optional: bool = True
+    """Whether None leaves it at its default."""
+
+
+def _is_a(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kinds)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _has(method: str) -> Callable[[Any], bool]:
+    return lambda value: not isinstance(value, type) and callable(getattr(value, method, None))
+
+
+def _is_ssl(value: Any) -> bool:
+    """Tell whether aiohttp may take a value: a context, a fingerprint or a bool, but no path or text."""
+    is_other = isinstance(value, str | bytes | int | float) or hasattr(value, "__fspath__")
+    return isinstance(value, bool) or not is_other
+
+
+def _need_numbers(settings: msgspec.Struct) -> None:
+    name = type(settings).__name__
+    for field, kind in _numbers(type(settings)).items():
+        _need_kind(f"{name}({field}=...)", kind, getattr(settings, field))
+
+
+@functools.cache
+def _numbers(kind: type[msgspec.Struct]) -> dict[str, _Kind]:
+    """Return the fields of a group of settings, which all are numbers."""
+    found: dict[str, _Kind] = {}
+    for field in msgspec.structs.fields(kind):
+        words, fits = ("a whole number", _is_count) if field.type is int else ("a number", _is_number)
+        found[field.name] = _Kind(
+            words, fits, f"{kind.__name__}({field.name}={field.default})", optional=False
+        )
+    return found
+
+
+def _need_kind(name: str, kind: _Kind, value: object) -> None:
+    if (value is None and kind.optional) or kind.fits(value):
+        return
+    raise OptionTypeError(
+        f"{name} must be {kind.words}, not {type(value).__name__}; for example {kind.example}"
+    )
 
 
 def _need(condition: bool, message: str) -> None:
@@ -30,6 +94,7 @@ class Polling(msgspec.Struct, frozen=True, kw_only=True):
     """Most status queries a second, always kept; clients that share these settings and slots share it."""
 
     def __post_init__(self) -> None:
+        _need_numbers(self)
         _need(self.min_interval >= 0, "Polling(min_interval=...) must not be negative")
         _need(self.max_interval >= self.min_interval, "Polling(max_interval=...) is below min_interval")
         _need(self.request_cost > 0, "Polling(request_cost=...) must be above 0")
@@ -52,6 +117,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     """Longest pause in seconds."""
 
     def __post_init__(self) -> None:
+        _need_numbers(self)
         _need(self.max_tries >= 1, "Retry(max_tries=...) must be at least 1")
         _need(0 <= self.base <= self.cap, "Retry(base=...) must lie between 0 and cap")
 
@@ -73,6 +139,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """Added to read and total for each MiB sent: Base64 images make bodies of 10 MB and more."""
 
     def __post_init__(self) -> None:
+        _need_numbers(self)
         for name in ("connect", "read", "total"):
             _need(getattr(self, name) > 0, f"Timeouts({name}=...) must be above 0")
         _need(self.per_megabyte >= 0, "Timeouts(per_megabyte=...) must not be negative")
@@ -104,3 +171,49 @@ class SubmitOptions(TypedDict, total=False):
     """Within one priority, labels take turns; default ""."""
     queue_timeout: float | None
     """Seconds to wait for slots; default: as long as it takes."""
+
+
+# --- settings of a client, by the names of its arguments
+
+_TEXT: Final = _is_a(str)
+_BOOL: Final = _is_a(bool)
+
+_CLIENT: Final[dict[str, _Kind]] = {
+    "api_key": _Kind("text", _TEXT, 'api_key="..."'),
+    "access_key": _Kind("text", _TEXT, 'access_key="..."'),
+    "secret_key": _Kind("text", _TEXT, 'secret_key="..."'),
+    "base_url": _Kind("text", _TEXT, 'base_url="https://host"'),
+    "limits": _Kind("a mapping", _is_a(Mapping), 'limits={"video": 20}'),
+    "polling": _Kind("a Polling", _is_a(Polling), "Polling(min_interval=5)", optional=False),
+    "retry": _Kind("a Retry", _is_a(Retry), "Retry(max_tries=3)", optional=False),
+    "timeouts": _Kind("a Timeouts", _is_a(Timeouts), "Timeouts(total=30)", optional=False),
+    "queueing": _Kind("True or False", _BOOL, "queueing=False", optional=False),
+    "session": _Kind("an aiohttp.ClientSession", _has("request"), "session=aiohttp.ClientSession()"),
+    "proxy": _Kind("text", _TEXT, 'proxy="http://host:3128"'),
+    "ssl": _Kind("an SSLContext or a bool", _is_ssl, "ssl.create_default_context(cafile=...)"),
+    "trust_env": _Kind("True or False", _BOOL, "trust_env=True", optional=False),
+    "headers": _Kind("a mapping", _is_a(Mapping), 'headers={"X-Name": "value"}'),
+    "max_task_life": _Kind("a number of seconds", _is_number, "max_task_life=7200", optional=False),
+    "now": _Kind("callable", callable, "now=time.time", optional=False),
+    "rng": _Kind("a random.Random", _has("random"), "rng=random.Random(7)"),
+    "on_event": _Kind("callable", callable, "on_event=print"),
+}
+
+
+def check_types(given: Mapping[str, object]) -> None:
+    """Check the types of a client's settings.
+
+    Args:
+        given: Settings by the names of the client's arguments; other names are left alone.
+
+    Raises:
+        ConfigurationError: A setting is of another type. It is a `TypeError` as well.
+    """
+    for name, kind in _CLIENT.items():
+        if name in given:
+            _need_kind(name, kind, given[name])
+    headers = given.get("headers")
+    for name, value in headers.items() if isinstance(headers, Mapping) else ():
+        for text in (name, value):
+            if not isinstance(text, str):
+                raise OptionTypeError(f"headers[{name!r:.40}] must be text, not {type(text).__name__}")

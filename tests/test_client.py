@@ -260,13 +260,16 @@ async def test_with_options_shares_slots_and_life() -> None:
 
 async def test_a_misspelt_pool_does_not_go_unseen() -> None:
     """A limit for such a pool would bind nothing, and reopening it would open nothing."""
-    with pytest.warns(KlingWarning, match=r"vidoe.* is none of the pools known here: video, image"):
-        Client(api_key="k", limits={"vidoe": 20})
+    for name, meant in {"videos": "video", "vidoe": "video", "imgae": "image"}.items():
+        with pytest.raises(ConfigurationError, match=f"'{name}'.* is no pool; did you mean '{meant}'"):
+            Client(api_key="k", limits={name: 3})
+    with pytest.warns(KlingWarning, match=r"films.* is none of the pools known here: video, image"):
+        Client(api_key="k", limits={"films": 20})
     async with pair() as (_, client):
         await client.submit(clip())
-        with pytest.raises(ConfigurationError, match="no pool 'vidoe' in use; there are video"):
-            client.account.reopen("vidoe")
-        assert "vidoe" not in client.account.limits()
+        with pytest.raises(ConfigurationError, match="no pool 'films' in use; there are video"):
+            client.account.reopen("films")
+        assert "films" not in client.account.limits()
 
 
 async def test_clients_that_share_slots_know_each_others_tasks() -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from typing import TYPE_CHECKING, Any
+import pickle
+import random
+import ssl
+import time
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+from unittest.mock import Mock
 
+import msgspec
 import pytest
 
+from kling_async import Client
 from kling_async.errors import ConfigurationError
-from kling_async.options import Polling, Retry, Timeouts
-
-if TYPE_CHECKING:
-    import msgspec
+from kling_async.options import Polling, Retry, Timeouts, check_types
 
 KINDS: tuple[Any, ...] = (Polling, Retry, Timeouts)
 
@@ -98,3 +105,109 @@ def test_settings_are_values(kind: Any) -> None:
 def test_time_limits_grow_with_the_body(size: int, more: float) -> None:
     """Each MiB sent adds its seconds to read and total alike."""
     assert Timeouts().grown(size) == (30 + more, 60 + more)
+
+
+# --- types -------------------------------------------------------------------------------------
+
+FIELDS: Final = [(kind, field.name) for kind in KINDS for field in msgspec.structs.fields(kind)]
+NO_NUMBERS: Final = ("1", b"1", None, True, [1], {}, object(), int, 1j)
+
+
+@pytest.mark.parametrize(("kind", "field"), FIELDS)
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: type(value).__name__)
+def test_a_number_of_another_type_is_named(kind: Any, field: str, value: Any) -> None:
+    """The error names group, field, the type that was given, and shows an example that works."""
+    with pytest.raises(ConfigurationError) as caught:
+        kind(**{field: value})
+    whole = "whole " if field == "max_tries" else ""
+    start = f"{kind.__name__}({field}=...) must be a {whole}number, not {type(value).__name__}; for example "
+    text = str(caught.value)
+    assert text.startswith(start) and isinstance(caught.value, TypeError)
+    assert eval(text.removeprefix(start), {kind.__name__: kind}) == kind()
+
+
+class Real(float):
+    """A number of a library."""
+
+
+RIGHT: Final[dict[str, list[Any]]] = {
+    "api_key": [None, "k"],
+    "access_key": [None, "k"],
+    "secret_key": [None, "k"],
+    "base_url": [None, "https://a.example"],
+    "limits": [None, {}, {"video": 3}, MappingProxyType({"video": 3})],
+    "polling": [Polling(), Polling(min_interval=Real(0.5))],
+    "retry": [Retry()],
+    "timeouts": [Timeouts()],
+    "queueing": [True, False],
+    "session": [None, Mock()],
+    "proxy": [None, "http://a.example"],
+    "ssl": [None, True, False, ssl.create_default_context()],
+    "trust_env": [True, False],
+    "headers": [None, {}, {"a": "b"}],
+    "max_task_life": [1, 0.5, Real(3)],
+    "now": [time.time, lambda: 0.0],
+    "rng": [None, random.Random(7)],
+    "on_event": [None, print, [].append],
+}
+"""Values that each setting of a client takes."""
+
+WRONG: Final[dict[str, list[Any]]] = {
+    "api_key": [b"", 5, ["k"]],
+    "access_key": [b"k", 5],
+    "secret_key": [b"k", object()],
+    "base_url": [b"https://a.example", 5, {}],
+    "limits": [3, "video", ["video"], True],
+    "polling": [5, 0.5, None, "fast", Polling, {"min_interval": 5}, Retry()],
+    "retry": [3, None, True, Retry, Timeouts()],
+    "timeouts": [30, 1.5, None, (5, 30), Timeouts, {"total": 30}],
+    "queueing": [0, None, "no"],
+    "session": ["s", 5, type("Session", (), {"request": print})],
+    "proxy": [b"http://a.example", 3128],
+    "ssl": ["cert.pem", b"cert", Path("cert.pem"), 1],
+    "trust_env": [None, 1, "yes"],
+    "headers": ["a: b", [("a", "b")], 5],
+    "max_task_life": ["7200", None, True],
+    "now": [0.0, None, "now"],
+    "rng": [7, "seed", random.Random],
+    "on_event": ["x", 5, [print]],
+}
+"""Values that it does not take."""
+
+
+def test_every_setting_of_a_client_has_its_type() -> None:
+    """None of the arguments of a client is left out of the table."""
+    assert list(RIGHT) == list(inspect.signature(Client).parameters) == list(WRONG)
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_setting_of_its_type_passes(name: str) -> None:
+    """None where a default stands for it, and subclasses, are fine."""
+    for value in RIGHT[name]:
+        check_types({name: value, "another": object()})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, found in WRONG.items() for value in found]
+)
+def test_a_setting_of_another_type_is_named(name: str, value: Any) -> None:
+    """The error names the setting and the type, shows an example, and does not show the value."""
+    with pytest.raises(ConfigurationError, match=rf"^{name} must be .*; for example ") as caught:
+        check_types({name: value})
+    assert f", not {type(value).__name__}; " in str(caught.value)
+    assert isinstance(caught.value, TypeError)
+    assert type(pickle.loads(pickle.dumps(caught.value))) is type(caught.value)
+
+
+@pytest.mark.parametrize("headers", [{"a": 5}, {5: "a"}, {"a": b"b"}, {"a": None}])
+def test_a_header_of_another_type_is_named(headers: Any) -> None:
+    """Names and values are text."""
+    with pytest.raises(ConfigurationError, match=r"^headers\[.*\] must be text, not "):
+        check_types({"headers": headers})
+
+
+def test_the_words_are_as_promised() -> None:
+    """One error, whole."""
+    with pytest.raises(TypeError) as caught:
+        check_types({"timeouts": 30})
+    assert str(caught.value) == "timeouts must be a Timeouts, not int; for example Timeouts(total=30)"

@@ -6,6 +6,7 @@ shared between processes can stand in their place later.
 
 from __future__ import annotations
 
+import difflib
 import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -353,6 +354,8 @@ class Limiter:
 
 def _checked(limits: Mapping[str, int]) -> dict[str, int]:
     for name in limits.keys() - POOLS:  # a `RawTask` may name a pool of its own
+        if close := difflib.get_close_matches(str(name), POOLS, n=1, cutoff=0.8):
+            raise ConfigurationError(f"limits[{name!r}] is no pool; did you mean {close[0]!r}?")
         warn_once(f"limits[{name!r}] is none of the pools known here: {', '.join(POOLS)}")
     for name, limit in limits.items():
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:

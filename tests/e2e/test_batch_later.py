@@ -219,7 +219,7 @@ async def test_one_bad_item_fails_alone(tmp_path: Path) -> None:
         clip("d\ud800"),
         clip(5),  # type: ignore[arg-type]
     ]
-    says = ["surrogate", "cannot be sent as JSON", "must be text", "half a character", "must be text"]
+    says = ["surrogate", "cannot be sent as JSON", "must be a text", "half a character", "must be text"]
     for journal in (tmp_path / "jobs.sqlite", None):
         async with pair(seconds=5) as (emu, client):
             async with client.batch([*bad, clip("good")], journal=journal) as results:
