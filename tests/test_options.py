@@ -110,7 +110,7 @@ def test_time_limits_grow_with_the_body(size: int, more: float) -> None:
 # --- types -------------------------------------------------------------------------------------
 
 FIELDS: Final = [(kind, field.name) for kind in KINDS for field in msgspec.structs.fields(kind)]
-NO_NUMBERS: Final = ("1", b"1", None, True, [1], {}, object(), int, 1j)
+NO_NUMBERS: Final[tuple[Any, ...]] = ("1", b"1", None, True, [1], {}, object(), int, 1j)
 
 
 @pytest.mark.parametrize(("kind", "field"), FIELDS)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -19,18 +19,16 @@ from msgspec import inspect as mi
 
 from kling_async.errors import KlingWarning, Problem, RequestInvalid
 from kling_async.wire.caller import warn_user
+from kling_async.wire.fields import Field, entries, fields
 from kling_async.wire.media import Media
 from kling_async.wire.media_formats import Limits, judge_source
 from kling_async.wire.plain import wrong_json
 
 __all__ = [
     "Doubt",
-    "Field",
     "Rule",
     "check",
     "check_free",
-    "entries",
-    "fields",
     "has_files",
     "media_fields",
     "to_wire",
@@ -48,37 +46,6 @@ class Doubt(NamedTuple):
 
 Rule: TypeAlias = Callable[[Any], Iterable[Problem | Doubt]]
 """A check over several fields; it runs only on a request whose types are right."""
-
-
-class Field(NamedTuple):
-    """One field of a struct, by its annotations."""
-
-    name: str
-    wire_name: str
-    type: mi.Type
-    optional: bool
-    required: bool
-    extra: Mapping[str, Any]
-
-
-@functools.cache
-def fields(struct: type[msgspec.Struct]) -> tuple[Field, ...]:
-    """Return the fields of a request struct, ``extra`` left out."""
-    info = mi.type_info(struct)
-    assert isinstance(info, mi.StructType)  # noqa: S101 - what type_info gives for a struct
-    return tuple(_field(f) for f in info.fields if f.name != "extra")
-
-
-def _field(f: mi.Field) -> Field:
-    node, optional = f.type, False
-    if isinstance(node, mi.UnionType):
-        kinds = tuple(t for t in node.types if not isinstance(t, mi.NoneType))
-        optional = len(kinds) < len(node.types)
-        node = kinds[0] if len(kinds) == 1 else mi.UnionType(kinds)
-    extra: Mapping[str, Any] = {}
-    if isinstance(node, mi.Metadata):
-        extra, node = node.extra or {}, node.type
-    return Field(f.name, f.encode_name, node, optional, f.required, extra)
 
 
 def check(request: Any) -> None:
@@ -320,14 +287,6 @@ def _media_fields(value: msgspec.Struct, prefix: str) -> Iterator[tuple[str, Med
                 yield at, entry, field.extra["media"]
             elif isinstance(entry, msgspec.Struct):
                 yield from _media_fields(entry, f"{at}.")
-
-
-def entries(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield a value, or each of an array's, with its path."""
-    if isinstance(value, tuple):
-        yield from ((f"{path}[{index}]", entry) for index, entry in enumerate(value))
-    else:
-        yield path, value
 
 
 def to_wire(request: Any, load: Callable[[Media], str]) -> dict[str, Any]:

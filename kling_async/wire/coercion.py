@@ -9,7 +9,7 @@ import msgspec
 from msgspec import inspect as mi
 
 from kling_async.errors import Problem, RequestInvalid
-from kling_async.wire.checks import entries, fields
+from kling_async.wire.fields import entries, fields
 from kling_async.wire.media import Media, media
 from kling_async.wire.plain import plain, plain_json
 

@@ -46,7 +46,7 @@ def _scalar(value: Any) -> Any:
     if type(value) in EXACT:
         return value
     for base, convert in _SLOTS:
-        if isinstance(value, base):
+        if issubclass(type(value), base):
             return convert(value)
     if isinstance(value, Enum):
         inner = plain(value.value)

@@ -10,7 +10,7 @@ import pytest
 
 from kling_async import catalog
 from kling_async.v1 import WatermarkInfo
-from kling_async.wire.checks import fields
+from kling_async.wire.fields import fields
 from tests.emulator.facts import SAMPLES
 from tests.reference import V1
 from tests.support import pair

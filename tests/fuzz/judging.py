@@ -18,7 +18,8 @@ from kling_async.emulator.judging.rules.table import check_rules
 from kling_async.errors import KlingWarning, Problem, RequestInvalid
 from kling_async.orchestrator.bodies import _judge_all
 from kling_async.wire import checks
-from kling_async.wire.checks import Field, check, fields, media_fields, to_wire
+from kling_async.wire.checks import check, media_fields, to_wire
+from kling_async.wire.fields import Field, fields
 from tests.v1.test_reference import struct_of
 
 if TYPE_CHECKING:

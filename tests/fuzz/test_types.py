@@ -102,7 +102,7 @@ class Rude:
     __repr__ = __str__
 
 
-ODD: Final = (
+ODD: Final[tuple[Any, ...]] = (
     *(Text("a fox"), Text(""), Whole(5), Whole(-1), Real(0.5), Real("nan"), Int64(5), Int64(2**70)),
     *(member("std"), member(5), member(0.5), member(object()), member(None), Fields(a=1), Fields()),
     *(Decimal(5), Decimal("nan"), 1j, b"x", bytearray(b"x"), memoryview(b"x"), Array(), Rude(), object()),
@@ -123,16 +123,21 @@ def example(name: str) -> Any:
 
 def spoilt(value: msgspec.Struct) -> Iterator[Callable[[], Any]]:
     """Yield constructors of the same request with one odd value, at every depth."""
-    kind, right = type(value), fields_of(value)
-    for name in kind.__struct_fields__:
+    kind: Any = type(value)
+    right = fields_of(value)
+    for name in value.__struct_fields__:
         yield from (partial(kind, **{**right, name: odd}) for odd in ODD)
         item = right.get(name)
         part = item[0] if isinstance(item, tuple) else item
         if isinstance(part, msgspec.Struct) and not isinstance(part, Media):
             for make in spoilt(part):
-                yield lambda name=name, item=item, make=make: kind(
-                    **{**right, name: [make()] if isinstance(item, tuple) else make()}
-                )
+                yield partial(with_part, kind, right, name, make)
+
+
+def with_part(kind: Any, right: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
+    """Construct a request with another part, alone where it has several."""
+    part = make()
+    return kind(**{**right, name: [part] if isinstance(right[name], tuple) else part})
 
 
 @pytest.mark.filterwarnings("ignore::kling_async.errors.KlingWarning")

@@ -17,8 +17,9 @@ from kling_async.errors import KlingWarning
 from kling_async.orchestrator import results
 from kling_async.records import decode_envelope, decode_task
 from kling_async.wire import checks
-from kling_async.wire.checks import Field, check, fields, to_wire
+from kling_async.wire.checks import check, to_wire
 from kling_async.wire.endpoints import Call
+from kling_async.wire.fields import Field, fields
 from kling_async.wire.media import Media
 from tests.reference import V1
 

@@ -15,8 +15,9 @@ from msgspec import inspect as mi
 from kling_async import catalog, v1
 from kling_async.errors import KlingWarning, Problem, RequestInvalid
 from kling_async.wire import checks  # noqa: TC001 - msgspec reads the annotations
-from kling_async.wire.checks import Doubt, check, fields, media_fields, to_wire, warn_once
+from kling_async.wire.checks import Doubt, check, media_fields, to_wire, warn_once
 from kling_async.wire.coercion import coerce
+from kling_async.wire.fields import fields
 from kling_async.wire.media import Media
 from kling_async.wire.media_formats import IMAGE, Limits
 from kling_async.wire.requests import Part, Request

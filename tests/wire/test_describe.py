@@ -10,8 +10,8 @@ import pytest
 from msgspec import inspect as mi
 
 from kling_async import RawTask, catalog
-from kling_async.wire.checks import Field, fields
 from kling_async.wire.describe import field_docs
+from kling_async.wire.fields import Field, fields
 from kling_async.wire.media import Media
 from kling_async.wire.requests import Part, Request
 

@@ -70,9 +70,14 @@ class Entries(list[Any]):
     """An array of a library."""
 
 
+def one_of(kind: Any, value: Any, **more: Any) -> Any:
+    """Return the one member of an enum of some kind."""
+    return kind("Plain", {"ONE": value}, **more)["ONE"]
+
+
 def member(value: Any) -> Any:
     """Return the one member of an enum with this value."""
-    return enum.Enum("Plain", {"ONE": value})["ONE"]
+    return one_of(enum.Enum, value)
 
 
 def strange(value: Any) -> st.SearchStrategy[Any]:
@@ -81,11 +86,11 @@ def strange(value: Any) -> st.SearchStrategy[Any]:
         case bool() | None:
             return st.just(value)
         case str():
-            mixed = enum.Enum("Mixed", {"ONE": value}, type=str)["ONE"]
-            strenum = enum.StrEnum("Word", {"ONE": value})["ONE"]
+            mixed = one_of(enum.Enum, value, type=str)
+            strenum = one_of(enum.StrEnum, value)
             return st.sampled_from([value, Text(value), member(value), mixed, strenum, member(Text(value))])
         case int():
-            intenum = enum.IntEnum("Number", {"ONE": value})["ONE"]
+            intenum = one_of(enum.IntEnum, value)
             return st.sampled_from([value, Whole(value), Int64(value), member(value), intenum])
         case float():
             return st.sampled_from([value, Real(value), member(value)])
@@ -179,10 +184,10 @@ FIELDS: Final = {
 @pytest.mark.parametrize("value", [*NOT_PLAIN, {}], ids=lambda value: type(value).__name__)
 def test_a_value_of_another_type_is_named(field: str, value: Any) -> None:
     """The error names the field, what it takes, and the type that was given."""
-    kind = v1.MultiImageToVideo if field == "image_list" else v1.TextToVideo
+    kind: Any = v1.MultiImageToVideo if field == "image_list" else v1.TextToVideo
+    values: dict[str, Any] = {"prompt": "a fox", field: value}
     with pytest.raises(RequestInvalid) as caught:
-        check(kind(**{"prompt": "a fox", "image_list": [], field: value}) if field == "image_list" else
-              kind(**{"prompt": "a fox", field: value}))  # fmt: skip
+        check(kind(**values))
     text = dict(caught.value.problems)[field]
     assert text == f"must be {FIELDS[field]}, not {type(value).__name__}"
 
