@@ -16,6 +16,7 @@ from kling_async.downloads.naming import Template
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.prices import is_amount
 from kling_async.runtime.loop import in_thread
+from kling_async.wire.plain import plain
 from kling_async.wire.requests import TaskRequest
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def label_of(self, request: TaskRequest[Any]) -> str:
         """Return the label of a request's task."""
-        return self.label if isinstance(self.label, str) else self.label(request)
+        label: str = plain(self.label if isinstance(self.label, str) else self.label(request))
+        return label
 
     def _problems(self) -> Iterator[Problem]:
         yield from _unless_one_of("on_error", self.on_error, ("collect", "raise", "stop"))

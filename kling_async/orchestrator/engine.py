@@ -74,8 +74,6 @@ class Drivers:
     ) -> None:
         self.account = signer.account
         """Names the key, for what is written down."""
-        self.local = is_local(base_url)
-        """Whether the API is on this machine, so that it reaches what this machine reaches."""
         self.rng = random.Random() if rng is None else rng  # noqa: S311 - jitter, not secrets
         self.scope = scope = LoopScope(now)
         self.hooks = Hooks(on_event, scope.time)
@@ -193,8 +191,8 @@ class Engine:
 
     @property
     def local(self) -> bool:
-        """Whether the API is on this machine."""
-        return self._drivers.local
+        """Whether the API is on this machine, so that it reaches what this machine reaches."""
+        return is_local(self._drivers.transport.base_url)
 
     @property
     def rng(self) -> random.Random:

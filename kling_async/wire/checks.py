@@ -240,7 +240,12 @@ def _is_unicode(text: str) -> bool:
 
 
 def _name(value: object) -> str:
-    return type(value).__name__
+    kind = type(value)
+    is_namesake = kind.__module__ != "builtins" and kind.__name__ in _BUILTIN  # such as numpy.bool
+    return f"{kind.__module__}.{kind.__name__}" if is_namesake else kind.__name__
+
+
+_BUILTIN: Final = frozenset({"bool", "int", "float", "str", "bytes", "list", "tuple", "dict"})
 
 
 def _short(value: object) -> str:

@@ -188,7 +188,7 @@ async def test_an_odd_item_does_not_end_a_batch(tmp_path: Path) -> None:
         spoilt.extra["new"] = Rude()
         requests.insert(6, spoilt)
         keyed = [(Text(f"key {at}"), request) for at, request in enumerate(requests)]
-        async with client.batch(keyed, journal=tmp_path / "j.db") as results:
+        async with client.batch(keyed, journal=tmp_path / "j.db", label=Text("mine")) as results:
             outcomes = [outcome async for outcome in results]
         failed = [outcome for outcome in outcomes if outcome.error is not None]
         assert [type(outcome.error) for outcome in failed] == [RequestInvalid]
