@@ -194,7 +194,7 @@ def test_a_value_of_another_type_is_named(field: str, value: Any) -> None:
 
 def test_a_namesake_of_a_builtin_is_named_with_its_module() -> None:
     """``numpy.bool`` is no ``bool``: without its module the error would contradict itself."""
-    namesake = type("bool", (), {"__module__": "library"})
+    namesake: Any = type("bool", (), {"__module__": "library"})
     with pytest.raises(RequestInvalid, match=r"sound: must be True or False, not library\.bool"):
         check(v1.TextToVideo(prompt="a fox", sound=namesake()))
 
