@@ -164,6 +164,13 @@ class APIError(KlingError):
         super().__init__(f"{text}. {hint}" if hint else text)
         self.message = message
 
+    def with_hint(self, hint: str) -> Self:
+        """Return a copy with another hint."""
+        other = self.again()
+        text = str(self).removesuffix(f". {self.hint}") if self.hint else str(self)
+        other.args, other.hint = (f"{text}. {hint}",), hint
+        return other
+
 
 class AuthenticationError(APIError):
     """The credentials were not accepted (1000-1004)."""
