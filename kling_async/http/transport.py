@@ -171,8 +171,13 @@ class Transport:
     def _with_hint(self, verdict: Refused) -> Refused:
         """Give a refusal the hint that fits the kind of key."""
         error = verdict.error
-        hint = self._signer.hints.get(error.code or 0) if isinstance(error, APIError) else None
-        return verdict._replace(error=error.with_hint(hint)) if hint and isinstance(error, APIError) else verdict
+        if not isinstance(error, APIError) or not (hint := self._signer.hints.get(error.code or 0)):
+            return verdict
+        fitting, text = error.again(), str(error)
+        if error.hint:
+            text = text.removesuffix(f". {error.hint}")
+        fitting.args, fitting.hint = (f"{text}. {hint}",), hint
+        return verdict._replace(error=fitting)
 
     def _renew_token(self, verdict: NewToken) -> None:
         self._signer.renew(self.sessions.scope.now(), verdict.date)
