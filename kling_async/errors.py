@@ -305,7 +305,7 @@ class JournalError(KlingError):
 
 
 DownloadFault = Literal["file", "server", "storage"]
-"""Where the fault for a missing file lies: in this file alone, with the server of files, or with the folder."""
+"""Cause of a missing file: this file alone, the files' server (no or a wrong answer), the folder."""
 
 
 class DownloadError(KlingError):
@@ -325,8 +325,6 @@ class DownloadError(KlingError):
         self.disk_full = disk_full
         """Whether the disk takes no more: the next file would fail, too."""
         self.fault: DownloadFault = fault
-        """``storage``: the folder cannot be written. ``server``: the files' server did not deliver. These two
-        may well hit the next file, too."""
         super().__init__(message)
 
 

@@ -93,7 +93,8 @@ class Partial:
         """Return the bytes on disk: those of the part, else the complete file under the final name."""
         size = os.fstat(self._opened.fileno()).st_size
         if self._note is None or not 0 < size <= self._note.total:
-            return NOTHING if self._existing is Existing.KEEP else self._complete_file()
+            comparable = self._existing in (Existing.REPLACE, Existing.COMPARE)
+            return self._complete_file() if comparable else NOTHING
         return LocalPart(size, _tail(self._opened, size), self._note.total, self._note.etag)
 
     def _open_locked_part(self) -> BinaryIO:
@@ -179,7 +180,7 @@ class Partial:
         if _WINDOWS:
             self._opened.close()
         self._remove_note()  # before the name: a part that is whole has nothing to resume
-        if self._existing is Existing.REPLACE:
+        if self._existing in (Existing.REPLACE, Existing.RENEW):
             self._path.replace(self.target)
             placed = Placement(self.target, True, sha256)
         else:

@@ -53,7 +53,9 @@ class Existing(enum.Enum):
     """How to treat a file that is there under the name wanted."""
 
     REPLACE = "replace"
-    """It is ours: an equal one is left alone, another one is replaced."""
+    """It is ours: one of equal length and ends is left alone, another one is replaced."""
+    RENEW = "renew"
+    """It was ours and has changed since, as its content hash shows: fetched again and replaced."""
     COMPARE = "compare"
     """Nobody knows whose it is. Equal length, first 64 KiB and last 4 KiB count as equal, and nothing is
     fetched; another one is never replaced."""

@@ -231,7 +231,9 @@ class _ResultDownload:
         """Return how to treat a file that is there under the name wanted."""
         if self._known is None:
             return Existing.COMPARE
-        return Existing.KEEP if known is None else Existing.REPLACE
+        if known is None:
+            return Existing.KEEP
+        return Existing.RENEW if known.sha256 else Existing.REPLACE
 
     async def _store(self, n: int, target: Path, existing: Existing, slots: asyncio.Semaphore) -> StoredFile:
         """Fetch a file; if its address is dead, renew the addresses and fetch it once more."""
