@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["FIELDS", "Template"]
 
 FIELDS: Final = ("key", "index", "task_id", "endpoint", "name", "n")
-"""Fields of a template; ``index`` and ``n`` take leading zeros (``{index:05d}``). The caller's name of the task; its position in a batch, else 0; the vendor's id; the
-endpoint's name; the file's name within its result, ``0`` or ``frontal``; its number there, from 0."""
+"""Fields of a template: the caller's name of the task; its position in a batch, else 0; the vendor's id; the
+endpoint's name; the file's name within its result, ``0`` or ``frontal``; its number there, from 0. Leading
+zeros are for ``index`` and ``n``: ``{index:05d}``."""
 
 _FIELD_PATTERNS: Final = {
     "key": ".*",
@@ -144,7 +145,7 @@ class _Slot(NamedTuple):
         return f"{self.field}_{self.width}" if self.width else self.field
 
     def text_of(self, value: str | int) -> str:
-        """Return the text of a value; only a number in front gets zeros: a batch's index may be ``7-<hash>``."""
+        """Return the text of a value; zeros go to the number in front, for an index may be ``7-<hash>``."""
         found = _NUMBER.match(str(value)) if self.width else None
         return str(value) if found is None else found[1].zfill(self.width) + found[2]
 
@@ -179,7 +180,9 @@ def _width(field: str, spec: str) -> int:
         raise _invalid(f"{{{field}:{spec}}}: only {{index}} and {{n}} take a format, such as {{index:05d}}")
     found = _SPEC.fullmatch(spec)
     if found is None:
-        raise _invalid(f"{{{field}:{spec}}}: a format can only ask for leading zeros, such as {{{field}:05d}}")
+        raise _invalid(
+            f"{{{field}:{spec}}}: a format can only ask for leading zeros, such as {{{field}:05d}}"
+        )
     return int(found[1] or 0)
 
 

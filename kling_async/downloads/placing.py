@@ -47,6 +47,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _THIS_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.EILSEQ, errno.EINVAL})
 """Errors about one file's name: others can still be stored."""
 _PROOF: Final = 4096
+_PIECE: Final = 1024**2
 
 
 class Existing(enum.Enum):
@@ -86,7 +87,10 @@ class Placement(NamedTuple):
 def digest(file: BinaryIO) -> str:
     """Return the SHA-256 of a whole open file, in hexadecimal."""
     file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
+    found = hashlib.sha256()
+    while data := file.read(_PIECE):
+        found.update(data)
+    return found.hexdigest()
 
 
 def is_known(path: Path, known: KnownFile) -> bool:
@@ -173,14 +177,15 @@ def prove_folder(folder: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         move_to(part, moved)
-        if moved.read_bytes() != data:
-            raise OSError(errno.EIO, "what was written is not what is read")
+        read = moved.read_bytes()
         moved.unlink()
     except BaseException:
         for path in (part, moved):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
         raise
+    if read != data:
+        raise OSError(errno.EIO, "what was written is not what is read")
 
 
 def writing_error(path: Path, error: OSError, task_id: str) -> DownloadError:

@@ -266,9 +266,7 @@ class _ResultDownload:
         suffix = "/watermarked" if self._watermarked else ""
         return f"{self._task.endpoint.name}/{self._task.task_id or ''}/{n}{suffix}"
 
-    async def _fetch(
-        self, n: int, target: Path, existing: Existing, slots: asyncio.Semaphore
-    ) -> StoredFile:
+    async def _fetch(self, n: int, target: Path, existing: Existing, slots: asyncio.Semaphore) -> StoredFile:
         context = self._context
         fetched = await fetch(
             context.sessions,

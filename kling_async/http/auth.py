@@ -57,7 +57,8 @@ class ApiKey:
     hints: Mapping[int, str] = MappingProxyType(
         {
             1000: "Check the API key (KLING_API_KEY); make a new one in the console.",
-            1002: "The API key is unknown to this host: mistyped, or of the other region (set KLING_BASE_URL).",
+            1002: "The API key is unknown to this host: mistyped, or of the other region "
+            "(set KLING_BASE_URL).",
             1003: "The API key is not valid yet; see the console.",
             1004: "The API key has expired; make a new one in the console.",
         }
@@ -84,9 +85,9 @@ class KeyPair:
     renewable = True
     hints: Mapping[int, str] = MappingProxyType(
         {
-            1000: "Check the access key and the secret key (KLING_ACCESS_KEY, KLING_SECRET_KEY): are they one pair?",
-            1002: "The access key is unknown to this host: mistyped, of the other region (set KLING_BASE_URL), "
-            "or this endpoint takes no key pair.",
+            1000: "Check access key and secret key (KLING_ACCESS_KEY, KLING_SECRET_KEY): are they one pair?",
+            1002: "The access key is unknown to this host: mistyped, of the other region "
+            "(set KLING_BASE_URL), or this endpoint takes no key pair.",
             1003: "The signed token is not valid yet: this machine's clock is ahead.",
             1004: "The signed token has expired: this machine's clock is behind.",
         }

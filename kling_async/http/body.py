@@ -40,7 +40,8 @@ class TrackedBody(aiohttp.Payload):
         await self.write_with_length(writer, None)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        """Write the body to a connection; its length is that of the header."""
+        """Write the body to a connection, whose header has its length."""
+        del content_length
         size = len(self._data)
         piece = _PIECE if size > _STREAM_FROM else max(size, 1)
         view = memoryview(self._data)

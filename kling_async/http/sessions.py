@@ -86,7 +86,9 @@ class Sessions:
         self.scope = scope
         self.local_files = local_files
         if not (ssl is None or isinstance(ssl, bool | ssl_module.SSLContext | aiohttp.Fingerprint)):
-            raise ConfigurationError(f"ssl: must be an ssl.SSLContext, True or False, not {type(ssl).__name__}")
+            raise ConfigurationError(
+                f"ssl: must be an ssl.SSLContext, True or False, not {type(ssl).__name__}"
+            )
         self._proxy = None if proxy is None else _checked_proxy(proxy, "proxy")
         self._ssl = True if ssl is None else ssl
         self._injected = session
@@ -184,7 +186,9 @@ def _checked_proxy(proxy: object, name: str) -> str:
         ConfigurationError: It is of another kind: aiohttp would speak HTTP to it all the same.
     """
     if not isinstance(proxy, str):
-        raise ConfigurationError(f"{name}: must be text, such as http://host:port, not {type(proxy).__name__}")
+        raise ConfigurationError(
+            f"{name}: must be text, such as http://host:port, not {type(proxy).__name__}"
+        )
     scheme = proxy.partition("://")[0].lower() if "://" in proxy else ""
     if scheme in ("http", "https"):
         return proxy

@@ -11,7 +11,7 @@ import functools
 import logging
 import re
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 import msgspec
@@ -286,7 +286,7 @@ def _is_one_line(value: str) -> bool:
         value.encode()
     except UnicodeEncodeError:
         return False
-    return not any(char < " " and char != "\t" or char == "\x7f" for char in value)
+    return not any((char < " " and char != "\t") or char == "\x7f" for char in value)
 
 
 def _summary(outcome: ExchangeOutcome) -> str:
@@ -353,7 +353,7 @@ def _safe_message(message: str, token: str) -> str:
 
 
 def _excerpt(body: bytes, token: str) -> str:
-    """Return the beginning of an unreadable answer, or its words if they stand further on, without secrets."""
+    """Return the beginning of an unreadable answer, or words from further on, without secrets."""
     beginning = redact(body[:2000].decode("utf-8", "replace").replace(token, "..."))[:200]
     words = redact(error_words(body).replace(token, "..."))[:200]
     return beginning if words in beginning else words

@@ -93,7 +93,9 @@ def test_a_template_knows_its_fields() -> None:
 
 
 @given(
-    index=st.one_of(st.integers(0, 10**7), st.builds("{}-{:012x}".format, st.integers(0, 99), st.integers(0, 16**12 - 1))),
+    index=st.one_of(
+        st.integers(0, 10**7), st.builds("{}-{:012x}".format, st.integers(0, 99), st.integers(0, 16**12 - 1))
+    ),
     width=st.integers(1, 12),
     key=st.text("ab-1", max_size=4),
 )

@@ -7,11 +7,11 @@ import errno
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from kling_async.downloads import fetch as fetch_module
+from kling_async import DownloadError
 from kling_async.downloads import placing
 from kling_async.downloads.partial import Partial
 from kling_async.downloads.placing import (
@@ -153,7 +153,7 @@ def test_a_crash_between_link_and_unlink_spares_the_stored_file(
 ) -> None:
     """A part that is a second name of a stored file is dropped, never written to."""
 
-    def crash(self: Path, missing_ok: bool = False) -> None:  # noqa: ARG001 - as `Path.unlink`
+    def crash(self: Path, missing_ok: bool = False) -> None:
         raise KeyboardInterrupt
 
     part = Partial(tmp_path / "a.mp4", "s", Existing.KEEP)
@@ -292,7 +292,7 @@ class _Unwritable:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
 
-    def __enter__(self) -> _Unwritable:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -313,7 +313,7 @@ async def test_a_folder_that_vanishes_is_a_fault_of_storing(tmp_path: Path) -> N
         (folder / "1.mp4").unlink()
         folder.rmdir()
         folder.touch()
-        with pytest.raises(fetch_module.DownloadError) as caught:
+        with pytest.raises(DownloadError) as caught:
             await get(folder / "2.mp4")
     assert caught.value.fault == "storage"
 

@@ -306,15 +306,18 @@ async def test_a_file_that_the_journal_does_not_know(equal: bool, tmp_path: Path
         path.write_bytes(there)
         made = path.stat().st_ino
         values: dict[str, str | int] = {"key": "", "index": 0}
+        expected = path if equal else tmp_path / "x-2.mp4"
+        known: tuple[KnownFile, ...]
         for known in ((), (KnownFile("other.mp4", len(body)),)):
             (stored,) = await fetch_all(
                 client._engine, tracked(task), tmp_path, Template("x"), values, known=known
             )
-            assert stored == stored_as(path if equal else tmp_path / "x-2.mp4")
+            assert stored == stored_as(expected)
             assert stored.path.read_bytes() == body
             assert path.read_bytes() == there and path.stat().st_ino == made
             assert len(names(tmp_path)) == 2 - equal
-        known = (KnownFile(stored.path.name, stored.size, stored.sha256),)
+        stored = stored_as(expected)
+        known = (KnownFile(expected.name, stored.size, stored.sha256),)
         emu.ledger.rows.clear()
         assert await fetch_all(
             client._engine, tracked(task), tmp_path, Template("x"), values, known=known

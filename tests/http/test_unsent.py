@@ -105,7 +105,9 @@ TUNNEL: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
     [
         pytest.param(says(b"HTTP/1.1 407 Who\r\n\r\n"), "the proxy refused (HTTP 407)", id="407"),
         pytest.param(says(b"HTTP/1.1 502 Bad\r\n\r\n"), "the proxy refused (HTTP 502)", id="502"),
-        pytest.param(says(b"HTTP/1.1 302 Go\r\nLocation: /\r\n\r\n"), "the proxy refused (HTTP 302)", id="302"),
+        pytest.param(
+            says(b"HTTP/1.1 302 Go\r\nLocation: /\r\n\r\n"), "the proxy refused (HTTP 302)", id="302"
+        ),
         pytest.param(says(b""), CUT_BEFORE, id="cut"),
         pytest.param(says(b"\x05\xff\r\n\r\n"), "the proxy's answer is not HTTP", id="a SOCKS proxy"),
         pytest.param(silent, "no connection in time", id="silence"),
@@ -164,11 +166,11 @@ async def test_a_kept_connection_that_was_reset_meanwhile() -> None:
         await transport.exchange("POST", "/x", body=b"{}", timeouts=LIMITS)
         before = bytes(server.received)
         writer = server.writers[0]
-        writer.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
-        )
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         writer.transport.abort()
-        await asyncio.sleep(0)  # closed in the very turn that goes on here: nobody has polled the client's end
+        await asyncio.sleep(
+            0
+        )  # closed in the very turn that goes on here: nobody has polled the client's end
         outcome = await transport.exchange("POST", "/x", body=MARK, timeouts=LIMITS)
         assert server.received == before
     assert outcome == Broken(False, CUT_BEFORE)
@@ -234,20 +236,23 @@ async def test_a_signer_that_fails() -> None:
     assert outcome == Broken(False, "the exchange failed (KeyError) before anything was sent")
 
 
-async def test_a_closed_connector() -> None:
+async def test_a_closed_connector(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connector that its owner closed sends nothing."""
     connector = aiohttp.TCPConnector()
-    async with listening(silent) as server, aiohttp.ClientSession(connector=connector) as mine:
-        async with sending(server.port, session=mine) as transport:
-            get = transport.sessions.get
+    async with (
+        listening(silent) as server,
+        aiohttp.ClientSession(connector=connector) as mine,
+        sending(server.port, session=mine) as transport,
+    ):
+        get = transport.sessions.get
 
-            async def closing(kind: Any) -> aiohttp.ClientSession:
-                session = await get(kind)
-                await connector.close()
-                return session
+        async def closing(kind: Any) -> aiohttp.ClientSession:
+            session = await get(kind)
+            await connector.close()
+            return session
 
-            transport.sessions.get = closing  # type: ignore[method-assign]
-            outcome = await transport.exchange("POST", "/x", body=MARK, timeouts=LIMITS)
+        monkeypatch.setattr(transport.sessions, "get", closing)
+        outcome = await transport.exchange("POST", "/x", body=MARK, timeouts=LIMITS)
     assert isinstance(outcome, Broken) and not outcome.sent
 
 
