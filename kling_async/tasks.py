@@ -185,9 +185,10 @@ class Task(Generic[R]):
             directory: The folder.
             name: Template of the files' names, without suffix: text with ``{key}`` (the external_task_id),
                 ``{index}`` (0), ``{task_id}``, ``{endpoint}``, and, for one file of several, ``{name}`` or
-                its number ``{n}``; ``{index:05d}`` and ``{n:02d}`` add leading zeros; without either name, ``-{name}`` is added to the names of several (``.{name}``
-                after a ``{key}``). Characters that a file system might refuse or confuse are replaced, and a
-                hash is added; so it is where another task could have the same name.
+                its number ``{n}``; without either, ``-{name}`` is added to the names of several (``.{name}``
+                after a ``{key}``). Numbers take leading zeros: ``{index:05d}``, ``{n:02d}``. Characters that
+                a file system might refuse or confuse are replaced, and a hash is added; so it is where
+                another task could have the same name.
             watermarked: Fetch the watermarked copies instead, if the request asked for them.
             sidecar: Write the task's record beside each file, as ``<file>.json``, without the signed part of
                 addresses.

@@ -5,8 +5,8 @@
 answer means (pure), `placing` gives a whole file a name that nobody has and proves a folder, `naming` makes
 file names from a template.
 
-From outside: `result_files.fetch_all`, with a `naming.Template` and the `placing.KnownFile`s of a journal, and
-`placing.prove_folder`. A task that succeeded goes in, paths and
-sizes come out; on the way down `result_files` calls `fetch`, which calls `partial` in threads. Downloads use
-the client's sessions, clock and slots through the Protocol `DownloadContext`; nothing here knows the engine.
+From outside: `result_files.fetch_all`, with a `naming.Template` and what a journal knows (`KnownFile`), and
+`placing.prove_folder`. A task that succeeded goes in; paths, sizes and hashes come out. On the way down
+`result_files` calls `fetch`, which calls `partial` in threads. Downloads use the client's sessions, clock and
+slots through the Protocol `DownloadContext`; nothing here knows the engine.
 """

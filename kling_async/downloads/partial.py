@@ -128,6 +128,8 @@ class Partial:
 
     def _complete_file(self) -> LocalPart:
         """Return the file under the final name, if its first bytes are of its kind."""
+        if not self.target.is_file():  # to open a pipe would wait for its writer
+            return NOTHING
         with contextlib.suppress(OSError), self.target.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(BEGINNING)

@@ -246,7 +246,7 @@ class _ResultDownload:
                     raise
             expired = await value_or_error(self.addresses.renew(), ResultExpired)
             if expired is not None:
-                return await self._stored_earlier(n, target, expired)
+                return await self._stored_earlier(n, target, existing, expired)
 
     async def _fetch_patiently(
         self, n: int, target: Path, existing: Existing, slots: asyncio.Semaphore
@@ -284,13 +284,15 @@ class _ResultDownload:
             context.hooks.emit("downloaded", self._task, detail=fetched.path.name, size=fetched.size)
         return StoredFile(fetched.path, fetched.size, fetched.sha256)
 
-    async def _stored_earlier(self, n: int, target: Path, expired: ResultExpired) -> StoredFile:
+    async def _stored_earlier(
+        self, n: int, target: Path, existing: Existing, expired: ResultExpired
+    ) -> StoredFile:
         """Return the complete file on disk of a result that the vendor deleted; remove its part."""
         part = Partial(target, self._source(n))
         size: int | None = None
         with contextlib.suppress(OSError):
             size = await in_thread(self._context.scope.enter(), part.discard)
-        if size is None:
+        if size is None or existing is Existing.KEEP:  # nothing tells any more whose file it is
             raise expired
         return StoredFile(target, size)
 

@@ -214,6 +214,20 @@ async def test_a_part_is_resumed_whatever_is_there(existing: Existing, tmp_path:
     assert names(tmp_path) == (["77-2.mp4", "77.mp4"] if kept else ["77.mp4"])
 
 
+@pytest.mark.parametrize("occupy", OCCUPIED, ids=lambda occupy: occupy.__name__)
+@pytest.mark.parametrize("existing", [Existing.COMPARE, Existing.KEEP])
+async def test_a_download_beside_anything(
+    existing: Existing, occupy: Callable[[Path], None], tmp_path: Path
+) -> None:
+    """A folder, a link or a pipe of the file's name neither stops a download nor is waited for."""
+    occupy(tmp_path / "77.mp4")
+    before = os.lstat(tmp_path / "77.mp4")
+    async with fetching_from(film()) as get:
+        stored = await asyncio.wait_for(get(tmp_path / "77.mp4", existing=existing), 5)
+    assert stored.path.name == "77-2.mp4" and stored.path.read_bytes() == FILM
+    assert os.lstat(tmp_path / "77.mp4").st_ino == before.st_ino
+
+
 async def test_two_downloads_of_one_name_at_once(tmp_path: Path) -> None:
     """Equal files become one; different ones two."""
     other = FILM[:-5] + b"other"

@@ -15,6 +15,7 @@ from kling_async import (
     TransportError,
 )
 from kling_async.downloads.naming import Template
+from kling_async.downloads.placing import KnownFile
 from kling_async.downloads.result_files import fetch_all
 from tests.downloads.tasks import large, names, tracked, with_dead_addresses
 from tests.support import Recorder, client_of, clip, pair, still
@@ -220,3 +221,23 @@ async def test_a_result_in_another_order_is_not_mixed_up(tmp_path: Path) -> None
         stored = await fetch_all(client._engine, task_of_before, tmp_path, Template("x"), {})
         assert [file.path.read_bytes() for file in stored] == right
         assert [file.path.name for file in stored] == [f"x-{n}.png" for n in range(4)]
+
+
+@pytest.mark.parametrize("known", [None, (), "hash"], ids=["no journal", "unknown", "known"])
+async def test_what_counts_once_the_vendor_has_deleted_a_result(known: Any, tmp_path: Path) -> None:
+    """A file that the journal knows counts without a request; one that it does not know proves nothing."""
+    async with with_a_calendar() as (emu, client, wall):
+        task = await client.submit(clip())
+        await task.wait()
+        values: dict[str, str | int] = {"key": "", "index": 0}
+        (stored,) = await fetch_all(client._engine, tracked(task), tmp_path, Template("x"), values)
+        a_month_later(emu, wall)
+        if known == "hash":
+            known = (KnownFile(stored.path.name, stored.size, stored.sha256),)
+        running = fetch_all(client._engine, tracked(task), tmp_path, Template("x"), values, known=known)
+        if known == ():
+            with pytest.raises(ResultExpired):
+                await running
+        else:
+            assert (await running)[0].path == stored.path
+        assert names(tmp_path) == ["x.mp4"]
