@@ -35,7 +35,6 @@ neither a key nor a signed address nor a payload.
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -305,24 +304,28 @@ class JournalError(KlingError):
         super().__init__(message)
 
 
+DownloadFault = Literal["file", "server", "storage"]
+"""Cause of a missing file: this file alone, the files' server (no or a wrong answer), the folder."""
+
+
 class DownloadError(KlingError):
     """A result file could not be fetched; the task and its result are not affected."""
 
     def __init__(
-        self, message: str, *, task_id: str = "", http_status: int = 0, disk_full: bool = False
+        self,
+        message: str,
+        *,
+        task_id: str = "",
+        http_status: int = 0,
+        disk_full: bool = False,
+        fault: DownloadFault = "file",
     ) -> None:
         self.task_id = task_id
         self.http_status = http_status
         self.disk_full = disk_full
         """Whether the disk takes no more: the next file would fail, too."""
+        self.fault: DownloadFault = fault
         super().__init__(message)
-
-    @classmethod
-    def writing(cls, path: object, error: OSError, task_id: str) -> Self:
-        """Return the error for a file that could not be written."""
-        reason = error.strerror or type(error).__name__
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-        return cls(f"cannot write {str(path)!r}: {reason}", task_id=task_id, disk_full=full)
 
 
 class ResultExpired(DownloadError):

@@ -175,16 +175,20 @@ class Task(Generic[R]):
         """Wait for the task and store its files in a folder, made if needed; return their paths.
 
         Files appear whole or not at all. A broken download is resumed, at once and by later calls. A file
-        that is there already, whole, is not fetched again; once the vendor has deleted its copy, a file of
-        that name with the first bytes of its kind counts as whole. An expired address is renewed once.
+        that is there already, with equal length, first 64 KiB and last 4 KiB, is not fetched again. Another
+        file of that name is never replaced, not even a damaged copy: ``-2`` (``-3``, ...) is added to the new
+        one's name, and the path returned is where the file is. Once the vendor has deleted its copy, a file
+        of that name with the first bytes of its kind counts as whole. A fresh address that is refused is
+        tried a few times more, then renewed once.
 
         Args:
             directory: The folder.
             name: Template of the files' names, without suffix: text with ``{key}`` (the external_task_id),
                 ``{index}`` (0), ``{task_id}``, ``{endpoint}``, and, for one file of several, ``{name}`` or
                 its number ``{n}``; without either, ``-{name}`` is added to the names of several (``.{name}``
-                after a ``{key}``). Characters that a file system might refuse or confuse are replaced, and a
-                hash is added; so it is where another task could have the same name.
+                after a ``{key}``). Numbers take leading zeros: ``{index:05d}``, ``{n:02d}``. Characters that
+                a file system might refuse or confuse are replaced, and a hash is added; so it is where
+                another task could have the same name.
             watermarked: Fetch the watermarked copies instead, if the request asked for them.
             sidecar: Write the task's record beside each file, as ``<file>.json``, without the signed part of
                 addresses.

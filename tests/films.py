@@ -16,6 +16,7 @@ import pytest
 from kling_async import DownloadError, Retry, Timeouts
 from kling_async.downloads.fetch import Fetched, fetch
 from kling_async.downloads.partial import Partial
+from kling_async.downloads.placing import Existing
 from kling_async.downloads.ranges import Whole
 from kling_async.http.sessions import Sessions
 from kling_async.runtime.loop import LoopScope
@@ -63,6 +64,7 @@ class Fetcher:
         tries: int = 1,
         source: str = "s",
         slots: asyncio.Semaphore | None = None,
+        existing: Existing = Existing.REPLACE,
     ) -> Fetched:
         return await fetch(
             self._sessions,
@@ -74,6 +76,7 @@ class Fetcher:
             rng=random.Random(7),
             task_id="77",
             slots=slots,
+            existing=existing,
         )
 
     async def fails(self, folder: Path, url: str = "", *, tries: int = 1) -> DownloadError:

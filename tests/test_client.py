@@ -318,7 +318,7 @@ async def test_closed_pools_show_in_the_repr() -> None:
         ({"api_key": None}, "KLING_API_KEY"),
         ({"base_url": "ftp://x"}, "KLING_BASE_URL"),
         ({"proxy": "proxy.example:3128"}, "proxy: use http://"),
-        ({"proxy": "socks5://proxy.example:3128"}, "proxy: use http://"),
+        ({"proxy": "socks5://proxy.example:3128"}, "proxy: socks5:// proxies"),
     ],
 )
 def test_bad_settings_are_named(options: dict[str, Any], names: str) -> None:

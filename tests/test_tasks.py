@@ -139,7 +139,7 @@ async def test_a_dead_address_is_renewed_by_one_query(tmp_path: Path) -> None:
         emu.expire_links()
         assert (await task.download(tmp_path))[0].stat().st_size > 1000
         assert len(emu.ledger.queries) == asked + 1
-        emu.fault("media", status=403, times=2)
+        emu.fault("media", status=403, times=8)
         with pytest.raises(DownloadError, match="403"):
             await task.download(tmp_path)
 

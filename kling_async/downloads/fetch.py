@@ -10,6 +10,7 @@ import aiohttp
 
 from kling_async.core.verdict import Again
 from kling_async.downloads.partial import Partial
+from kling_async.downloads.placing import Existing, Placement, writing_error
 from kling_async.downloads.ranges import (
     NOTHING,
     LocalPart,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from kling_async.errors import DownloadFault
     from kling_async.http.sessions import Sessions
     from kling_async.options import Retry, Timeouts
 
@@ -62,6 +64,10 @@ class Fetched(NamedTuple):
     """Bytes."""
     fresh: bool
     """False: the file was there before and only compared."""
+    path: Path
+    """The target, or the next free name beside it."""
+    sha256: str = ""
+    """Hash of the content in hexadecimal; empty if only the ends were compared."""
 
 
 async def fetch(
@@ -75,12 +81,13 @@ async def fetch(
     rng: random.Random,
     task_id: str,
     slots: asyncio.Semaphore | None = None,
+    existing: Existing = Existing.REPLACE,
 ) -> Fetched:
     """Store the file at ``url`` as ``target``, unless it is there already.
 
     Bytes received before a cut are kept beside it, for the next attempt of this call and for later calls. A
-    connection that brings less than 1 KiB per second, averaged over a minute, counts as cut. A file that is
-    there counts as the same if its length, its first 64 KiB and its last 4 KiB are.
+    connection that brings less than 1 KiB per second, averaged over a minute, counts as cut. ``existing``
+    says what becomes of a file that is there.
 
     Args:
         sessions: Connections to fetch over.
@@ -93,12 +100,13 @@ async def fetch(
         rng: Source of jitter.
         task_id: Id of the task, for errors.
         slots: Bound on simultaneous attempts; a pause between two attempts holds no slot.
+        existing: How to treat a file that is there under the name of ``target``.
 
     Raises:
         DownloadError: The address is not acceptable, the server refused, something else came, or the file
             could not be written.
     """
-    wanted = _FileRequest(sessions, url, target, source, timeouts, retry, task_id)
+    wanted = _FileRequest(sessions, url, target, source, timeouts, retry, task_id, existing)
     furthest: int | None = None
 
     async def once() -> Fetched | Again:
@@ -125,6 +133,7 @@ class _FileRequest(NamedTuple):
     timeouts: Timeouts
     retry: Retry
     task_id: str
+    existing: Existing
 
 
 class _Attempt:
@@ -132,7 +141,7 @@ class _Attempt:
 
     def __init__(self, wanted: _FileRequest) -> None:
         self._wanted = wanted
-        self._part = Partial(wanted.target, wanted.source)
+        self._part = Partial(wanted.target, wanted.source, wanted.existing)
         self._loop = wanted.sessions.scope.enter()
         self.bytes_before = 0
         """Resumable bytes on disk when the attempt began."""
@@ -144,8 +153,8 @@ class _Attempt:
         self._buffer: list[bytes] = []
         """Chunks received and not yet on disk."""
 
-    def _error(self, text: str, status: int = 0) -> DownloadError:
-        return DownloadError(text, task_id=self._wanted.task_id, http_status=status)
+    def _error(self, text: str, status: int = 0, *, fault: DownloadFault = "file") -> DownloadError:
+        return DownloadError(text, task_id=self._wanted.task_id, http_status=status, fault=fault)
 
     async def run(self) -> Fetched | Again:
         """Look at the disk, fetch the missing bytes, and leave nothing behind but a resumable part."""
@@ -166,21 +175,21 @@ class _Attempt:
         result = await value_or_error(in_thread(self._loop, work, *arguments), OSError)
         if isinstance(result, OSError):
             self._keep_part = False  # the disk may be full, and the part gives its room back
-            raise DownloadError.writing(self._part.target, result, self._wanted.task_id)
+            raise writing_error(self._part.target, result, self._wanted.task_id)
         return result
 
-    async def _write_buffer(self, step: Callable[[list[bytes]], None], *, last: bool = False) -> None:
+    async def _write_buffer(self, step: Callable[[list[bytes]], T], *, last: bool = False) -> T:
         """Hand the buffer to ``step``, which appends or publishes it."""
         chunks, self._buffer = self._buffer, []
         begun, self._unwritten_file = self._unwritten_file, None
         if begun is not None and last:
             begun = Whole(None)  # a file that is complete at once needs no note to resume it by
-        await self._in_thread(self._write, step, chunks, begun)
+        return await self._in_thread(self._write, step, chunks, begun)
 
-    def _write(self, step: Callable[[list[bytes]], None], chunks: list[bytes], begun: Whole | None) -> None:
+    def _write(self, step: Callable[[list[bytes]], T], chunks: list[bytes], begun: Whole | None) -> T:
         if begun is not None:
             self._part.begin(begun)
-        step(chunks)
+        return step(chunks)
 
     # -- on the wire
 
@@ -190,7 +199,7 @@ class _Attempt:
         outcome = await value_or_error(self._follow_redirects(local), kinds)
         match outcome:
             case aiohttp.InvalidURL():
-                raise self._error("the result's address, or the proxy's, is not a valid URL")
+                raise self._error("the result's address, or the proxy's, is not a valid URL", fault="server")
             case aiohttp.ClientError() | TimeoutError():
                 return await self._broke_off(broken_by(outcome).reason)
             case _TooSlow():
@@ -205,7 +214,7 @@ class _Attempt:
         if self._buffer:
             await self._write_buffer(self._part.append)
         self.bytes_after = (await self._in_thread(self._part.local_part)).resumable
-        return Again(self._error(f"the download broke off: {reason}"))
+        return Again(self._error(f"the download broke off: {reason}", fault="server"))
 
     async def _follow_redirects(self, local: LocalPart) -> Fetched | Again | LocalPart:
         sessions, timeouts = self._wanted.sessions, self._wanted.timeouts
@@ -213,7 +222,7 @@ class _Attempt:
         url = address_of(self._wanted.url)
         for _ in range(_REDIRECTS_MAX + 1):
             if wrong := wrong_address(url, local=sessions.local_files):
-                raise self._error(wrong)
+                raise self._error(wrong, fault="server")
             session, options = await sessions.for_file(url)
             async with session.get(
                 url,
@@ -227,7 +236,7 @@ class _Attempt:
                 if response.status not in (301, 302, 303, 307, 308) or not location:
                     return await self._receive(response, local)
             url = address_of(location, base=url)
-        raise self._error(f"more than {_REDIRECTS_MAX} redirects")
+        raise self._error(f"more than {_REDIRECTS_MAX} redirects", fault="server")
 
     async def _receive(
         self, response: aiohttp.ClientResponse, local: LocalPart
@@ -235,7 +244,7 @@ class _Attempt:
         body = _Body(response.content, self._loop.time)
         match judge_file(response.status, response.headers, local):
             case Rejected(reason, temporary):
-                error = self._error(reason, response.status)
+                error = self._error(reason, response.status, fault="server")
                 if not temporary:
                     raise error
                 pause = retry_after(response.headers.get("Retry-After"))
@@ -259,7 +268,7 @@ class _Attempt:
         if local.state is LocalState.PARTIAL:
             self._buffer = [received[overlap:]]
             return await self._store(body, local.size, local.total)
-        return local.beginning if local.head else Fetched(local.total, fresh=False)
+        return local.beginning if local.head else Fetched(local.total, False, self._wanted.target)
 
     async def _read_head(self, body: _Body) -> bytes:
         """Return the first bytes of a file, after judging its format by them."""
@@ -286,8 +295,8 @@ class _Attempt:
         if total is not None and size != total:
             return await self._broke_off(_CUT)
         self._check_size(size)
-        await self._write_buffer(self._part.publish, last=True)
-        return Fetched(size, fresh=True)
+        placed: Placement = await self._write_buffer(self._part.publish, last=True)
+        return Fetched(size, placed.fresh, placed.path, placed.sha256)
 
     def _check_size(self, size: int) -> None:
         if size > _FILE_MAX:

@@ -17,7 +17,7 @@ import json
 import re
 import string
 import unicodedata
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kling_async.catalog import TASKS
 from kling_async.errors import Problem, RequestInvalid
@@ -31,7 +31,8 @@ __all__ = ["FIELDS", "Template"]
 
 FIELDS: Final = ("key", "index", "task_id", "endpoint", "name", "n")
 """Fields of a template: the caller's name of the task; its position in a batch, else 0; the vendor's id; the
-endpoint's name; the file's name within its result, ``0`` or ``frontal``; its number there, from 0."""
+endpoint's name; the file's name within its result, ``0`` or ``frontal``; its number there, from 0. Leading
+zeros are for ``index`` and ``n``: ``{index:05d}``."""
 
 _FIELD_PATTERNS: Final = {
     "key": ".*",
@@ -43,6 +44,7 @@ _FIELD_PATTERNS: Final = {
     "n": "[0-9]+",
 }
 """Patterns by which a text is parsed back into fields, each as long as fits; other values get a hash."""
+_NUMBERS: Final = ("index", "n")
 _SIBLING_NUMBER: Final = "[0-9]{1,2}"
 _WATERMARK_SUFFIX: Final = "-watermarked"
 _BYTES_MAX: Final = 200
@@ -65,12 +67,13 @@ class Template:
 
     def __init__(self, text: str) -> None:
         self._pieces = tuple(_parse_template(text))
-        self.fields = frozenset(field for _, field in self._pieces if field)
+        self.fields = frozenset(slot.field for _, slot in self._pieces if slot)
         """Fields that the text holds."""
         self._separator = ""
         """Text between a name and the file's own name, added where a result has several files."""
         if not self.fields & {"name", "n"}:
-            self._separator = "." if self._pieces[-1][1] == "key" else "-"  # keys are often like scene-1
+            last = self._pieces[-1][1]
+            self._separator = "." if last and last.field == "key" else "-"  # keys are often like scene-1
         self._pattern = _pattern(self._pieces, self._separator)
 
     def names(
@@ -90,7 +93,9 @@ class Template:
         names: list[str] = []
         for n, file in enumerate(files):
             own: dict[str, str | int] = {**values, "name": file.name if distinct else str(n), "n": n}
-            texts: dict[str, str | None] = {field: str(own[field]) for field in self.fields}
+            texts: dict[str, str | None] = {
+                slot.name: slot.text_of(own[slot.field]) for _, slot in self._pieces if slot
+            }
             if self._separator:
                 texts["name"] = str(own["name"]) if len(files) > 1 else None
             names.append(self._name(texts, file.suffix, watermarked=watermarked))
@@ -98,7 +103,7 @@ class Template:
 
     def _name(self, texts: Mapping[str, str | None], suffix: str, *, watermarked: bool) -> str:
         """Join the fields; add a hash if cleaning lost anything, or if other values own the same text."""
-        text = "".join(literal + (texts[field] or "" if field else "") for literal, field in self._pieces)
+        text = "".join(literal + (texts[slot.name] or "" if slot else "") for literal, slot in self._pieces)
         if self._separator and texts["name"] is not None:
             text += f"{self._separator}{texts['name']}"
         text += _WATERMARK_SUFFIX if watermarked else ""
@@ -127,8 +132,31 @@ class Template:
         )
 
 
-def _parse_template(text: str) -> Iterable[tuple[str, str]]:
-    """Yield pairs of literal text and the field behind it; the last field may be empty."""
+class _Slot(NamedTuple):
+    """A field at its place in a template."""
+
+    field: str
+    width: int = 0
+    """Digits of a number, zeros in front included."""
+
+    @property
+    def name(self) -> str:
+        """Name of the pattern's group: two widths of one field are parsed back apart."""
+        return f"{self.field}_{self.width}" if self.width else self.field
+
+    def text_of(self, value: str | int) -> str:
+        """Return the text of a value; zeros go to the number in front, for an index may be ``7-<hash>``."""
+        found = _NUMBER.match(str(value)) if self.width else None
+        return str(value) if found is None else found[1].zfill(self.width) + found[2]
+
+
+_NUMBER: Final = re.compile(r"([0-9]+)(.*)", re.DOTALL)
+_SPEC: Final = re.compile(r"(?:0([1-9][0-9]?))?d?")
+"""Format of a number: leading zeros up to a width, nothing else."""
+
+
+def _parse_template(text: str) -> Iterable[tuple[str, _Slot | None]]:
+    """Yield pairs of literal text and the field behind it; there may be none behind the last."""
     try:
         parts = list(string.Formatter().parse(text))
     except ValueError as error:
@@ -138,24 +166,40 @@ def _parse_template(text: str) -> Iterable[tuple[str, str]]:
     for literal, field, spec, conversion in parts:
         if unsafe := sorted({char for char in literal if _is_unsafe(char)}):
             raise _invalid(f"{''.join(unsafe)!r} cannot be part of a file's name")
-        if field is not None and (field not in FIELDS or spec or conversion):
+        if field is None:
+            yield literal, None
+        elif field not in FIELDS or conversion:
             raise _invalid(f"no field {{{field}}}; there are {', '.join(f'{{{f}}}' for f in FIELDS)}")
-        yield literal, field or ""
+        else:
+            yield literal, _Slot(field, _width(field, spec or ""))
+
+
+def _width(field: str, spec: str) -> int:
+    """Return the width that a format demands; 0 for none."""
+    if spec and field not in _NUMBERS:
+        raise _invalid(f"{{{field}:{spec}}}: only {{index}} and {{n}} take a format, such as {{index:05d}}")
+    found = _SPEC.fullmatch(spec)
+    if found is None:
+        raise _invalid(
+            f"{{{field}:{spec}}}: a format can only ask for leading zeros, such as {{{field}:05d}}"
+        )
+    return int(found[1] or 0)
 
 
 def _invalid(text: str) -> RequestInvalid:
     return RequestInvalid("download", [Problem("name", text)])
 
 
-def _pattern(pieces: Iterable[tuple[str, str]], separator: str) -> re.Pattern[str]:
+def _pattern(pieces: Iterable[tuple[str, _Slot | None]], separator: str) -> re.Pattern[str]:
     """Return the pattern that parses a folded text into fields; a sibling's name comes last."""
     parts: list[str] = []
     known: set[str] = set()
-    for literal, field in pieces:
+    for literal, slot in pieces:
         parts.append(re.escape(_fold(literal)))
-        if field:
-            parts.append(f"(?P={field})" if field in known else f"(?P<{field}>{_FIELD_PATTERNS[field]})")
-            known.add(field)
+        if slot:
+            name, pattern = slot.name, _FIELD_PATTERNS[slot.field]
+            parts.append(f"(?P={name})" if name in known else f"(?P<{name}>{pattern})")
+            known.add(name)
     if separator == ".":
         parts[-1] = parts[-1].replace(".*", ".*?")  # a.1 is the second file of a, so the key a.1 gets a hash
         parts.append(f"(?:\\.(?P<name>{_SIBLING_NUMBER}))?")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
 
+from kling_async.downloads.placing import Existing, Placement, digest, place
 from kling_async.downloads.ranges import BEGINNING, NOTHING, OVERLAP, LocalPart
 from kling_async.runtime.filelock import TAKEN, lock
 from kling_async.wire.media_formats import HEAD, judge_result
@@ -54,10 +55,12 @@ class Partial:
     Args:
         target: Path of the whole file.
         source: Name of the file's origin: a part of another source is not resumed.
+        existing: How to treat a file that is there under the final name.
     """
 
-    def __init__(self, target: Path, source: str) -> None:
+    def __init__(self, target: Path, source: str, existing: Existing = Existing.REPLACE) -> None:
         self.target = target
+        self._existing = existing
         self._source = source
         self._path = self._part_path("")
         self._file: BinaryIO | None = None
@@ -90,7 +93,8 @@ class Partial:
         """Return the bytes on disk: those of the part, else the complete file under the final name."""
         size = os.fstat(self._opened.fileno()).st_size
         if self._note is None or not 0 < size <= self._note.total:
-            return self._complete_file()
+            comparable = self._existing in (Existing.REPLACE, Existing.COMPARE)
+            return self._complete_file() if comparable else NOTHING
         return LocalPart(size, _tail(self._opened, size), self._note.total, self._note.etag)
 
     def _open_locked_part(self) -> BinaryIO:
@@ -124,6 +128,8 @@ class Partial:
 
     def _complete_file(self) -> LocalPart:
         """Return the file under the final name, if its first bytes are of its kind."""
+        if not self.target.is_file():  # to open a pipe would wait for its writer
+            return NOTHING
         with contextlib.suppress(OSError), self.target.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(BEGINNING)
@@ -163,17 +169,29 @@ class Partial:
         self._opened.writelines(chunks)
         self._opened.flush()
 
-    def publish(self, chunks: Iterable[bytes]) -> None:
-        """Write the last bytes; give the whole file its final name and the permissions of any new file."""
+    def publish(self, chunks: Iterable[bytes]) -> Placement:
+        """Write the last bytes; give the whole file its final name and the permissions of any new file.
+
+        Unless a file that is there may be replaced, the first of ``a.mp4``, ``a-2.mp4``, ... that is free is
+        taken, or one that holds an equal file.
+        """
         self.append(chunks)
         os.fsync(self._opened.fileno())  # bytes before name: after a power cut a named file is whole
+        size, sha256 = os.fstat(self._opened.fileno()).st_size, digest(self._opened)
         self._path.chmod(0o666 & ~_UMASK)
         if _WINDOWS:
             self._opened.close()
-        self._path.replace(self.target)
-        self._remove_note()
+        self._remove_note()  # before the name: a part that is whole has nothing to resume
+        if self._existing in (Existing.REPLACE, Existing.RENEW):
+            self._path.replace(self.target)
+            placed = Placement(self.target, True, sha256)
+        else:
+            placed = place(self._path, self.target, size, sha256)
+            if not placed.fresh:
+                self._path.unlink(missing_ok=True)
         self._opened.close()
         _sync_folder(self.target.parent)
+        return placed
 
     @property
     def closed(self) -> bool:
@@ -215,8 +233,11 @@ def _open_locked(path: Path, flags: int = _OPEN_OR_CREATE) -> BinaryIO | None:
                 raise _LocksUnsupported from None
             return None
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
+            opened = os.fstat(file.fileno())
+            if os.path.samestat(opened, path.stat()):
+                if opened.st_nlink <= 1:
+                    return file
+                path.unlink()  # a crash between link and unlink: it is a stored file under its second name
         file.close()  # its holder published or removed it between our open and our lock: open the new one
     return None
 

@@ -116,7 +116,8 @@ _RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]{1,256}"')
 _ERROR_PAGES: Final = ("text/html", "application/json", "application/xml", "text/xml")
-_TEMPORARY: Final = frozenset({408, 425, 429})
+_TEMPORARY: Final = frozenset({202, 408, 425, 429})
+"""Besides 5xx. 202: a file that the server is still making."""
 
 
 def range_headers(local: LocalPart) -> dict[str, str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import anyio
@@ -11,6 +14,7 @@ import msgspec
 
 from kling_async.downloads.fetch import fetch
 from kling_async.downloads.partial import Partial, write_private
+from kling_async.downloads.placing import Existing, KnownFile, digest, is_known, writing_error
 from kling_async.errors import DownloadError, KlingError, ResultExpired, TaskNotFound
 from kling_async.http.failures import value_or_error
 from kling_async.orchestrator.results import result_of
@@ -29,12 +33,16 @@ if TYPE_CHECKING:
     from kling_async.runtime.loop import DownloadSlots, LoopScope
     from kling_async.wire.requests import File
 
-__all__ = ["DownloadContext", "FileNamer", "StatusRefresher", "StoredFile", "fetch_all"]
+__all__ = ["DownloadContext", "FileNamer", "KnownFile", "StatusRefresher", "StoredFile", "fetch_all"]
 
 _RETENTION_DAYS: Final = 30
 """Days for which the vendor keeps results."""
 _DEAD_ADDRESS: Final = (401, 403, 404, 410)
 """HTTP statuses of file servers for an address whose signature has run out; they do not agree on one."""
+_FRESH: Final = 600.0
+"""Seconds after a task's end for which its addresses may not work yet: copies of a file spread slowly."""
+_FRESH_PAUSES: Final = (1.0, 3.0, 9.0)
+"""Seconds before a fresh address that is refused is tried again."""
 
 
 class StoredFile(NamedTuple):
@@ -43,6 +51,8 @@ class StoredFile(NamedTuple):
     path: Path
     size: int
     """Bytes."""
+    sha256: str = ""
+    """Hash of the content in hexadecimal; empty without a journal if only the ends were compared."""
 
 
 class FileNamer(Protocol):
@@ -117,10 +127,17 @@ async def fetch_all(
     watermarked: bool = False,
     sidecar: bool = False,
     slots: asyncio.Semaphore | None = None,
+    known: Sequence[KnownFile] | None = None,
 ) -> list[StoredFile]:
     """Store the files of a task that succeeded; return them in the order of its result.
 
-    A complete file on disk is not fetched again. Once the vendor has deleted a result there is nothing to
+    A file of somebody else's is never replaced: the new one gets ``-2`` (or ``-3``, ...) before its suffix.
+    With a journal (``known``), a file that it knows is compared by length and content hash, without any
+    request, and replaced if it differs; one that it does not know is adopted only if its content hash equals
+    that of the file fetched. Without a journal a file of equal length, first 64 KiB and last 4 KiB counts as
+    the same and is not fetched again.
+
+    Once the vendor has deleted a result there is nothing to
     compare such a file with: it then counts as complete if it has its final name, which only complete files
     get, and the first bytes of its kind, unless a part beside it shows that it was being replaced by a file
     of another length. If some files fail, the others are stored all the same and the first failure is raised.
@@ -134,13 +151,15 @@ async def fetch_all(
         watermarked: Store the watermarked copies instead.
         sidecar: Write the task's record beside each file, as ``<file>.json``.
         slots: Bound on simultaneous downloads; None for the client's own.
+        known: Files that the journal knows of this task, in the order of its result; empty if it knows none
+            yet; None if there is no journal.
 
     Raises:
         DownloadError: A file could not be fetched or stored, or there is none.
         ResultExpired: The vendor has deleted the files, and they are not on disk.
         BadResponse: The result is not of the documented form.
     """
-    download = _ResultDownload(context, task, folder, watermarked=watermarked, sidecar=sidecar)
+    download = _ResultDownload(context, task, folder, known, watermarked=watermarked, sidecar=sidecar)
     fields = {**values, "task_id": task.task_id or "", "endpoint": task.endpoint.name}
     names = namer.names(fields, download.addresses.files, watermarked=watermarked)
     semaphore = context.download_slots.semaphore if slots is None else slots
@@ -168,37 +187,88 @@ class _ResultDownload:
     """Store the files of one result in a folder."""
 
     def __init__(
-        self, context: DownloadContext, task: TrackedTask, folder: Path, *, watermarked: bool, sidecar: bool
+        self,
+        context: DownloadContext,
+        task: TrackedTask,
+        folder: Path,
+        known: Sequence[KnownFile] | None,
+        *,
+        watermarked: bool,
+        sidecar: bool,
     ) -> None:
         self._context = context
         self._task = task
         self._folder = folder
+        self._known = known
         self._watermarked = watermarked
         self._sidecar = sidecar
         self.addresses = _Addresses(context, task, watermarked=watermarked)
 
     async def store(self, n: int, name: str, slots: asyncio.Semaphore) -> StoredFile:
-        """Store the n-th file; if its address is dead, renew the addresses and fetch it once more."""
-        target = self._folder / name
+        """Store the n-th file, unless it is there already and unchanged."""
+        known = self._known_file(n, name)
+        target = self._folder / (name if known is None else known.name)
+        if known is not None and await in_thread(self._context.scope.enter(), is_known, target, known):
+            stored = StoredFile(target, known.size, known.sha256)
+        else:
+            stored = await self._store(n, target, self._existing(known), slots)
+        if self._known is not None and not stored.sha256:
+            stored = await self._hashed(stored)
+        if self._sidecar:
+            await self._write_sidecar(stored)
+        return stored
+
+    def _known_file(self, n: int, name: str) -> KnownFile | None:
+        """Return what the journal knows of the n-th file, if that has this name or a numbered one of it."""
+        if self._known is None or n >= len(self._known):
+            return None
+        known = self._known[n]
+        stem, dot, suffix = name.rpartition(".")
+        numbered = re.compile(rf"{re.escape(stem)}-[0-9]+{re.escape(dot + suffix)}")
+        return known if known.name == name or numbered.fullmatch(known.name) else None
+
+    def _existing(self, known: KnownFile | None) -> Existing:
+        """Return how to treat a file that is there under the name wanted."""
+        if self._known is None:
+            return Existing.COMPARE
+        if known is None:
+            return Existing.KEEP
+        return Existing.RENEW if known.sha256 else Existing.REPLACE
+
+    async def _store(self, n: int, target: Path, existing: Existing, slots: asyncio.Semaphore) -> StoredFile:
+        """Fetch a file; if its address is dead, renew the addresses and fetch it once more."""
         while True:
             renewed = self.addresses.renewed
             try:
-                return await self._fetch(n, target, slots)
+                return await self._fetch_patiently(n, target, existing, slots)
             except DownloadError as error:
                 if renewed or error.http_status not in _DEAD_ADDRESS:
                     raise
             expired = await value_or_error(self.addresses.renew(), ResultExpired)
             if expired is not None:
-                return await self._stored_earlier(n, target, expired)
+                return await self._stored_earlier(n, target, existing, expired)
+
+    async def _fetch_patiently(
+        self, n: int, target: Path, existing: Existing, slots: asyncio.Semaphore
+    ) -> StoredFile:
+        """Fetch a file; try a fresh address a few times more before a refusal is believed."""
+        for pause in _FRESH_PAUSES[: self._context.retry.max_tries - 1]:
+            try:
+                return await self._fetch(n, target, existing, slots)
+            except DownloadError as error:
+                if error.http_status not in _DEAD_ADDRESS or not self.addresses.fresh(n):
+                    raise
+            await asyncio.sleep(pause)
+        return await self._fetch(n, target, existing, slots)
 
     def _source(self, n: int) -> str:
         """Name the n-th file in the note of its part: notes written by earlier versions must match."""
         suffix = "/watermarked" if self._watermarked else ""
         return f"{self._task.endpoint.name}/{self._task.task_id or ''}/{n}{suffix}"
 
-    async def _fetch(self, n: int, target: Path, slots: asyncio.Semaphore) -> StoredFile:
+    async def _fetch(self, n: int, target: Path, existing: Existing, slots: asyncio.Semaphore) -> StoredFile:
         context = self._context
-        size, fresh = await fetch(
+        fetched = await fetch(
             context.sessions,
             self.addresses.files[n].url,
             target,
@@ -208,34 +278,61 @@ class _ResultDownload:
             rng=context.rng,
             task_id=self._task.task_id or "",
             slots=slots,
+            existing=existing,
         )
-        if fresh:
-            context.hooks.emit("downloaded", self._task, detail=target.name, size=size)
-        if self._sidecar:
-            await self._write_sidecar(target, size)
-        return StoredFile(target, size)
+        if fetched.fresh:
+            context.hooks.emit("downloaded", self._task, detail=fetched.path.name, size=fetched.size)
+        return StoredFile(fetched.path, fetched.size, fetched.sha256)
 
-    async def _stored_earlier(self, n: int, target: Path, expired: ResultExpired) -> StoredFile:
+    async def _stored_earlier(
+        self, n: int, target: Path, existing: Existing, expired: ResultExpired
+    ) -> StoredFile:
         """Return the complete file on disk of a result that the vendor deleted; remove its part."""
         part = Partial(target, self._source(n))
         size: int | None = None
         with contextlib.suppress(OSError):
             size = await in_thread(self._context.scope.enter(), part.discard)
-        if size is None:
+        if size is None or existing is Existing.KEEP:  # nothing tells any more whose file it is
             raise expired
-        if self._sidecar:
-            await self._write_sidecar(target, size)
         return StoredFile(target, size)
 
-    async def _write_sidecar(self, target: Path, size: int) -> None:
-        record = self._task.record
-        content = {"file": target.name, "size": size, "task": None if record is None else record.plain()}
+    async def _hashed(self, stored: StoredFile) -> StoredFile:
+        """Add the hash of a file that was only compared, for the journal."""
+
+        def read() -> str:
+            with stored.path.open("rb") as file:
+                return digest(file)
+
+        with contextlib.suppress(OSError):
+            return stored._replace(sha256=await in_thread(self._context.scope.enter(), read))
+        return stored
+
+    async def _write_sidecar(self, stored: StoredFile) -> None:
+        record, target = self._task.record, stored.path
+        task = None if record is None else record.plain()
+        content = {"file": target.name, "size": stored.size, "task": task}
         data = msgspec.json.format(msgspec.json.encode(content), indent=2)
         path = target.with_name(f"{target.name}.json")
         try:
-            await in_thread(self._context.scope.enter(), write_private, path, data)
+            await in_thread(self._context.scope.enter(), _replace_sidecar, path, data)
         except OSError as error:
-            raise DownloadError.writing(path, error, self._task.task_id or "") from None
+            raise writing_error(path, error, self._task.task_id or "") from None
+
+
+def _replace_sidecar(path: Path, data: bytes) -> None:
+    """Write a sidecar; a file of that name is replaced only if it is a sidecar.
+
+    Raises:
+        OSError: It cannot be written, or something else is there.
+    """
+    if os.path.lexists(path):
+        try:
+            there = msgspec.json.decode(path.read_bytes())
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            there = None
+        if not isinstance(there, dict) or there.keys() != {"file", "size", "task"}:
+            raise FileExistsError(errno.EISDIR, "another file is in its place")
+    write_private(path, data)
 
 
 class _Addresses:
@@ -260,6 +357,16 @@ class _Addresses:
                 f"the result of task {self._task.id} names no files", task_id=self._task.task_id or ""
             )
         return files
+
+    def fresh(self, n: int) -> bool:
+        """Tell whether the n-th address may be so new that it does not work yet.
+
+        One without a query has lost its signature in a journal, and will never work.
+        """
+        record = self._task.record
+        ended = 0.0 if record is None else record.updated_at / 1000
+        recent = abs(self._context.scope.now() - ended) < _FRESH
+        return self.renewed or (recent and "?" in self.files[n].url)
 
     async def renew(self) -> None:
         """Renew the addresses by one query, whichever of the files asks first.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -37,6 +38,8 @@ class Signer(Protocol):
     """Whether a refused token (1003, 1004) can be signed anew."""
     account: str
     """A hash that distinguishes keys without holding one."""
+    hints: Mapping[int, str]
+    """Advice that fits this kind of key, by the API's code."""
 
     def token(self, now: float) -> str:
         """Return the token to send; ``now`` is wall time, seconds since 1970."""
@@ -51,6 +54,15 @@ class ApiKey:
     """Authenticate by a static key from the console, which every endpoint accepts."""
 
     renewable = False
+    hints: Mapping[int, str] = MappingProxyType(
+        {
+            1000: "Check the API key (KLING_API_KEY); make a new one in the console.",
+            1002: "The API key is unknown to this host: mistyped, or of the other region "
+            "(set KLING_BASE_URL).",
+            1003: "The API key is not valid yet; see the console.",
+            1004: "The API key has expired; make a new one in the console.",
+        }
+    )
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -71,6 +83,15 @@ class KeyPair:
     """Authenticate by tokens (HS256) signed for half an hour and renewed 5 minutes before their end."""
 
     renewable = True
+    hints: Mapping[int, str] = MappingProxyType(
+        {
+            1000: "Check access key and secret key (KLING_ACCESS_KEY, KLING_SECRET_KEY): are they one pair?",
+            1002: "The access key is unknown to this host: mistyped, of the other region "
+            "(set KLING_BASE_URL), or this endpoint takes no key pair.",
+            1003: "The signed token is not valid yet: this machine's clock is ahead.",
+            1004: "The signed token has expired: this machine's clock is behind.",
+        }
+    )
 
     def __init__(self, access_key: str, secret_key: str) -> None:
         self._access_key = access_key

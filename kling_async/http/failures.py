@@ -7,6 +7,7 @@ An error that is raised after the ``except`` block has ended has no context.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import aiohttp
@@ -16,14 +17,10 @@ from kling_async.core.verdict import Broken
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-__all__ = ["WIRE_ERRORS", "broken_by", "value_or_error"]
+__all__ = ["CancelledUnsent", "broken_by", "value_or_error"]
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
-
-# aiohttp raises a bare RuntimeError for a session or stream that is closed while a request uses it
-WIRE_ERRORS: Final = (aiohttp.ClientError, OSError, RuntimeError)
-"""Raised by an exchange that fails; TimeoutError is an OSError."""
 
 
 async def value_or_error(work: Awaitable[T], kinds: type[E] | tuple[type[E], ...]) -> T | E:
@@ -34,8 +31,36 @@ async def value_or_error(work: Awaitable[T], kinds: type[E] | tuple[type[E], ...
         return error
 
 
-def broken_by(error: Exception) -> Broken:  # noqa: PLR0911 - a table
-    """Say in our words what an exception of the HTTP library means, and whether anything was sent."""
+class CancelledUnsent(asyncio.CancelledError):
+    """Cancelled before the first byte of a request with a body: the server knows nothing of it."""
+
+
+def broken_by(error: Exception, *, written: bool | None = None) -> Broken:
+    """Say in our words what an exception of the HTTP library means, and whether anything was sent.
+
+    Args:
+        error: What the exchange raised.
+        written: Whether a byte of the request's body was written (`TrackedBody.written`), which is known
+            better than any exception tells; None for a request without a body.
+    """
+    broken = _by_class(error)
+    if written is None or written is broken.sent:
+        return broken
+    if written:
+        return broken._replace(sent=True)
+    return Broken(False, _UNSENT.get(broken.reason) or f"{broken.reason} before anything was sent")
+
+
+_CUT: Final = "the connection was cut before the whole answer came"
+_FAILED: Final = "the exchange failed"
+_NO_HTTP: Final = "the answer is not HTTP"
+_UNSENT: Final = {
+    _CUT: "the connection was cut before anything was sent",
+    _NO_HTTP: "the proxy's answer is not HTTP",
+}
+
+
+def _by_class(error: Exception) -> Broken:  # noqa: PLR0911 - a table
     match error:
         case aiohttp.ClientConnectorDNSError():
             return Broken(False, f"cannot find the host {error.host}")
@@ -53,9 +78,10 @@ def broken_by(error: Exception) -> Broken:  # noqa: PLR0911 - a table
         case aiohttp.ServerTimeoutError() | TimeoutError():
             return Broken(True, "no answer in time")
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | aiohttp.ClientOSError():
-            return Broken(True, "the connection was cut before the whole answer came")
+            return Broken(True, _CUT)
         case aiohttp.ClientResponseError():
-            return Broken(True, "the answer is not HTTP")
+            return Broken(True, _NO_HTTP)
         case _:
             # counted as sent: to look a create up once too often is cheaper than to pay for it twice
-            return Broken(True, "the exchange failed")
+            known = isinstance(error, aiohttp.ClientError | OSError | RuntimeError)
+            return Broken(True, _FAILED if known else f"{_FAILED} ({type(error).__name__})")

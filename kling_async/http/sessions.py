@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl as ssl_module
 import urllib.request
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 from urllib.parse import urlsplit
@@ -15,7 +16,6 @@ from kling_async.errors import ConfigurationError
 from kling_async.http.addresses import is_loopback, is_public
 
 if TYPE_CHECKING:
-    import ssl as ssl_module
     from collections.abc import AsyncGenerator
 
     from yarl import URL
@@ -70,7 +70,7 @@ class Sessions:
         local_files: Accept result files from this machine: only where the API itself is on it.
 
     Raises:
-        ConfigurationError: The proxy is of another kind.
+        ConfigurationError: The proxy is of another kind, or ``ssl`` of another type.
     """
 
     def __init__(
@@ -85,9 +85,11 @@ class Sessions:
     ) -> None:
         self.scope = scope
         self.local_files = local_files
-        if proxy is not None and not proxy.startswith(("http://", "https://")):
-            raise ConfigurationError("proxy: use http://host:port; other kinds need a session of your own")
-        self._proxy = proxy
+        if not (ssl is None or isinstance(ssl, bool | ssl_module.SSLContext | aiohttp.Fingerprint)):
+            raise ConfigurationError(
+                f"ssl: must be an ssl.SSLContext, True or False, not {type(ssl).__name__}"
+            )
+        self._proxy = None if proxy is None else _checked_proxy(proxy, "proxy")
         self._ssl = True if ssl is None else ssl
         self._injected = session
         self._trust_env = trust_env
@@ -96,7 +98,11 @@ class Sessions:
         scope.subscribe(self)
 
     def per_request(self, url: str) -> dict[str, Any]:
-        """Return the options of a request to that address: proxy and certificate checks."""
+        """Return the options of a request to that address: proxy and certificate checks.
+
+        Raises:
+            ConfigurationError: The environment names a proxy of another kind.
+        """
         proxy = self._proxy
         # not by aiohttp's own trust_env: that reads .netrc too and refuses an Authorization header beside it
         if proxy is None and self._trust_env:
@@ -167,8 +173,31 @@ def _proxy_of_environment(url: str) -> str | None:
     if urllib.request.proxy_bypass(parts.hostname or ""):
         return None
     proxy = urllib.request.getproxies().get(parts.scheme)
+    if not proxy:
+        return None
     # curl and others take an HTTPS_PROXY without scheme, aiohttp does not
-    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+    return _checked_proxy(proxy if "://" in proxy else f"http://{proxy}", f"{parts.scheme}_proxy")
+
+
+def _checked_proxy(proxy: object, name: str) -> str:
+    """Return the address of an HTTP proxy.
+
+    Raises:
+        ConfigurationError: It is of another kind: aiohttp would speak HTTP to it all the same.
+    """
+    if not isinstance(proxy, str):
+        raise ConfigurationError(
+            f"{name}: must be text, such as http://host:port, not {type(proxy).__name__}"
+        )
+    scheme = proxy.partition("://")[0].lower() if "://" in proxy else ""
+    if scheme in ("http", "https"):
+        return proxy
+    if scheme.startswith("socks"):
+        raise ConfigurationError(
+            f"{name}: {scheme}:// proxies are not supported; use the proxy's http:// port, or pass a session "
+            "with a connector for SOCKS (aiohttp_socks.ProxyConnector): Client(session=...)"
+        )
+    raise ConfigurationError(f"{name}: use http://host:port; other kinds need a session of your own")
 
 
 async def _close_with_loop(sessions: dict[SessionKind, aiohttp.ClientSession]) -> AsyncGenerator[None]:

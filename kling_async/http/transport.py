@@ -6,13 +6,12 @@ of aiohttp leaves this module.
 
 from __future__ import annotations
 
+import asyncio
 import functools
-import io
 import logging
-import math
 import re
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 import msgspec
@@ -27,13 +26,16 @@ from kling_async.core.verdict import (
     Garbled,
     NewToken,
     ReadVerdict,
+    Refused,
     judge_create,
     judge_read,
 )
-from kling_async.errors import ConfigurationError
+from kling_async.errors import APIError, ConfigurationError, KlingError
 from kling_async.events import facts
-from kling_async.http.failures import WIRE_ERRORS, broken_by
-from kling_async.records import decode_envelope
+from kling_async.http.body import TrackedBody
+from kling_async.http.failures import CancelledUnsent, broken_by
+from kling_async.http.words import error_words
+from kling_async.records import Envelope, decode_envelope
 from kling_async.redaction import redact
 
 if TYPE_CHECKING:
@@ -50,10 +52,12 @@ log = logging.getLogger("kling_async.http")
 
 _ANSWER_MAX: Final = 32 * 1024 * 1024
 """Bytes after decompression; the API's longest answer, a list page of 500 tasks, is far below."""
-_STREAM_FROM: Final = 512 * 1024
-"""Bytes from which a body is written piece by piece, so that other work gets its turn meanwhile."""
+_RETRY_AFTER_MIN: Final = 1.0
 _RETRY_AFTER_MAX: Final = 3600.0
+_SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING: Final = ("content-length", "transfer-encoding")
+"""Headers that say where a body ends: another value than ours would cut it."""
 _USER_AGENT: Final = f"kling-async/{__version__}"
 
 
@@ -68,7 +72,7 @@ class Transport:
         hooks: Counts requests and bytes.
 
     Raises:
-        ConfigurationError: A header cannot be sent.
+        ConfigurationError: A header cannot be sent, or the environment names a proxy of another kind.
     """
 
     def __init__(
@@ -84,10 +88,8 @@ class Transport:
         self.sessions = sessions
         self._signer = signer
         self._hooks = hooks
-        for name, value in (headers or {}).items():
-            if not _HEADER_NAME.fullmatch(name) or any(c in value for c in "\r\n\0"):
-                raise ConfigurationError(f"headers[{name!r}]: one line, and a name of letters, digits and -")
-        self._headers = {"User-Agent": _USER_AGENT, "Accept": "application/json", **(headers or {})}
+        sessions.per_request(base_url)  # a proxy that cannot be used is told before anything is queued
+        self._headers = {"User-Agent": _USER_AGENT, "Accept": "application/json", **_checked(headers or {})}
 
     @property
     def unified(self) -> bool:
@@ -113,6 +115,10 @@ class Transport:
             external_task_id: The id in the body, for errors.
             timeouts: Bounds of the exchange.
             about: The create, for the log.
+
+        Raises:
+            CancelledUnsent: It was cancelled before its first byte.
+            ConfigurationError: The session or the proxy cannot be used; nothing was sent.
         """
         renewable = self._signer.renewable
         while True:
@@ -123,7 +129,7 @@ class Transport:
                 outcome, endpoint=endpoint, external_task_id=external_task_id, renewable=renewable
             )
             if not isinstance(verdict, NewToken):
-                return verdict
+                return self._with_hint(verdict) if isinstance(verdict, Refused) else verdict
             self._renew_token(verdict)
             renewable = False
 
@@ -158,9 +164,20 @@ class Transport:
             if isinstance(verdict, Again):
                 self._hooks.retried()
             if not isinstance(verdict, NewToken):
-                return verdict
+                return self._with_hint(verdict) if isinstance(verdict, Refused) else verdict
             self._renew_token(verdict)
             renewable = False
+
+    def _with_hint(self, verdict: Refused) -> Refused:
+        """Give a refusal the hint that fits the kind of key."""
+        error = verdict.error
+        if not isinstance(error, APIError) or not (hint := self._signer.hints.get(error.code or 0)):
+            return verdict
+        fitting, text = error.again(), str(error)
+        if error.hint:
+            text = text.removesuffix(f". {error.hint}")
+        fitting.args, fitting.hint = (f"{text}. {hint}",), hint
+        return verdict._replace(error=fitting)
 
     def _renew_token(self, verdict: NewToken) -> None:
         self._signer.renew(self.sessions.scope.now(), verdict.date)
@@ -179,9 +196,8 @@ class Transport:
         """Send one request; return its outcome and never raise what the wire did."""
         # all but GETs go over connections with a short keep-alive: aiohttp repeats only GETs on a dying one
         session = await self.sessions.get("reads" if method == "GET" else "creates")
-        self._hooks.sending(kind, len(body or b""))
         begun = self.sessions.scope.time()
-        outcome = await self._send(session, method, path, timeouts=timeouts, params=params, body=body)
+        outcome = await self._send(session, method, path, kind, timeouts=timeouts, params=params, body=body)
         if not isinstance(outcome, Answer):
             self._hooks.unanswered()
         if log.isEnabledFor(logging.DEBUG):
@@ -196,36 +212,81 @@ class Transport:
         session: aiohttp.ClientSession,
         method: str,
         path: str,
+        kind: RequestKind,
         *,
         timeouts: Timeouts,
         params: Mapping[str, str] | None,
         body: bytes | None,
     ) -> ExchangeOutcome:
+        payload: TrackedBody | None = None
+        try:
+            self._hooks.sending(kind, len(body or b""))
+            payload = None if body is None else TrackedBody(body)
+            return await self._receive(session, method, path, payload, timeouts=timeouts, params=params)
+        except KlingError:  # our own words: the proxy cannot be used
+            raise
+        except asyncio.CancelledError as error:
+            if body is None or (payload is not None and payload.written):
+                raise
+            unsent = CancelledUnsent(*error.args)
+        except Exception as error:  # noqa: BLE001 - an injected session's hooks and connectors raise anything
+            written = payload is not None and payload.written
+            return broken_by(error, written=None if body is None else written)
+        raise unsent
+
+    async def _receive(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        path: str,
+        payload: TrackedBody | None,
+        *,
+        timeouts: Timeouts,
+        params: Mapping[str, str] | None,
+    ) -> ExchangeOutcome:
         token = self._signer.token(self.sessions.scope.now())
         headers = {**self._headers, "Authorization": f"Bearer {token}"}
-        data: Any = body
-        if body is not None:
+        if payload is not None:
             headers["Content-Type"] = "application/json"
-            if len(body) > _STREAM_FROM:
-                data = io.BytesIO(body)
-        read, total = timeouts.grown(len(body or b""))
-        try:
-            async with session.request(
-                method,
-                self.base_url + path,
-                params=params,
-                data=data,
-                headers=headers,
-                allow_redirects=False,
-                raise_for_status=False,  # an injected session may have it on
-                timeout=aiohttp.ClientTimeout(total=total, connect=timeouts.connect, sock_read=read),
-                **self.sessions.per_request(self.base_url),
-            ) as response:
-                answer = await _read_body(response)
-                self._hooks.received(len(answer or b""))
-                return _outcome(response, answer, token)
-        except WIRE_ERRORS as error:
-            return broken_by(error)
+        read, total = timeouts.grown(0 if payload is None else payload.size or 0)
+        async with session.request(
+            method,
+            self.base_url + path,
+            params=params,
+            data=payload,
+            headers=headers,
+            allow_redirects=False,
+            raise_for_status=False,  # an injected session may have it on
+            timeout=aiohttp.ClientTimeout(total=total, connect=timeouts.connect, sock_read=read),
+            **self.sessions.per_request(self.base_url),
+        ) as response:
+            answer = await _read_body(response)
+            self._hooks.received(len(answer or b""))
+            return _outcome(response, answer, token)
+
+
+def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return headers that can be sent.
+
+    Raises:
+        ConfigurationError: One cannot; it says which.
+    """
+    for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise ConfigurationError(f"headers[{name!r}]: name and value must be text")
+        if not _HEADER_NAME.fullmatch(name) or not _is_one_line(value):
+            raise ConfigurationError(f"headers[{name!r}]: one line, and a name of letters, digits and -")
+        if name.lower() in _FRAMING:
+            raise ConfigurationError(f"headers[{name!r}]: leave it out, it follows from the request's body")
+    return headers
+
+
+def _is_one_line(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return not any((char < " " and char != "\t") or char == "\x7f" for char in value)
 
 
 def _summary(outcome: ExchangeOutcome) -> str:
@@ -267,7 +328,7 @@ def _outcome(response: aiohttp.ClientResponse, body: bytes | None, token: str) -
     return Answer(
         http_status=status,
         code=envelope.code,
-        message=_safe_message(envelope.message or "", token),
+        message=_safe_message(_message(envelope, status, body), token),
         request_id=(envelope.request_id or "")[:100],
         data=bytes(envelope.data),
         date=_timestamp(headers.get("Date")),
@@ -279,14 +340,23 @@ _REQUEST_ID: Final = re.compile(rb'"request_id"\s*:\s*"([A-Za-z0-9._:-]{1,100})"
 _SUCCESS_MESSAGES: Final = ("SUCCEED", "")
 
 
+def _message(envelope: Envelope, status: int, body: bytes) -> str:
+    """Return the message of an answer; of a refusal in another form, the words that stand elsewhere."""
+    if envelope.message or (status < 400 and envelope.code in (None, 0)):
+        return envelope.message or ""
+    return error_words(body)
+
+
 def _safe_message(message: str, token: str) -> str:
     """Return the server's message without secrets that it may echo; that of a success needs no search."""
     return message if message in _SUCCESS_MESSAGES else redact(message.replace(token, "..."))[:500]
 
 
 def _excerpt(body: bytes, token: str) -> str:
-    """Return the beginning of an unreadable answer without secrets."""
-    return redact(body[:2000].decode("utf-8", "replace").replace(token, "..."))[:200]
+    """Return the beginning of an unreadable answer, or words from further on, without secrets."""
+    beginning = redact(body[:2000].decode("utf-8", "replace").replace(token, "..."))[:200]
+    words = redact(error_words(body).replace(token, "..."))[:200]
+    return beginning if words in beginning else words
 
 
 @functools.lru_cache(maxsize=8)  # all answers of one second have the same Date, which is slow to parse
@@ -300,14 +370,13 @@ def _timestamp(header: str | None) -> float | None:
 
 
 def retry_after(header: str | None) -> float | None:
-    """Return the seconds of a Retry-After header, at most 3600; None if it is absent or a date.
+    """Return the seconds of a Retry-After header, from 1 to 3600.
 
     This API sends no dates there.
+
+    Returns:
+        None if the header is absent, a date, or no time at all (0 or below): the caller's own pause holds.
     """
-    try:
-        seconds = float(header or "nan")
-    except ValueError:
-        return None
-    if not math.isfinite(seconds) or seconds < 0:
-        return None
-    return min(seconds, _RETRY_AFTER_MAX)
+    found = _SECONDS.fullmatch((header or "").strip())
+    seconds = float(found[0]) if found is not None else 0.0
+    return max(_RETRY_AFTER_MIN, min(seconds, _RETRY_AFTER_MAX)) if seconds > 0 else None

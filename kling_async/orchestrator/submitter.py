@@ -22,6 +22,7 @@ from kling_async.errors import (
     QueueTimeout,
     TransportError,
 )
+from kling_async.http.failures import CancelledUnsent
 from kling_async.orchestrator.bodies import encode
 from kling_async.orchestrator.submission import SubmissionState, Withdrawn
 from kling_async.orchestrator.tracked import TrackedTask
@@ -151,6 +152,8 @@ class Submitter:
             verdict = Unknown(error) if submission.attempts.doubtful else Refused(error)
         except BaseException as error:
             # cancelled with its loop, or a bug: if anything was sent, the task may exist
+            if isinstance(error, CancelledUnsent) and not submission.attempts.doubtful:
+                submission.attempts.refused()
             self._interrupted(submission, f"{type(error).__name__} while it was on its way")
             raise
         finally:

@@ -42,6 +42,10 @@ def folded(name: str) -> str:
     [
         ("{task_id}", "88.mp4"),
         ("{index}", "7.mp4"),
+        ("{index:05d}", "00007.mp4"),
+        ("{index:03}-{index:05d}-{index}", "007-00007-7.mp4"),
+        ("{n:02d} {index:d}", "00 7.mp4"),
+        ("{key}-{index:02d}", "fox-07.mp4"),
         ("{endpoint} {key} {name}-{n}", "text_to_video fox 0-0.mp4"),
         ("The Boat", "The Boat.mp4"),
         ("Boat {{{key}}}", "Boat {fox}.mp4"),
@@ -59,7 +63,13 @@ def test_fields_are_filled_in(text: str, name: str) -> None:
         ("{}", "no field {};"),
         ("{key.__class__}", "no field {key.__class__};"),
         ("{key!r}", "no field {key};"),
-        ("{index:05}", "no field {index};"),
+        ("{index:x}", "{index:x}: a format can only ask for leading zeros, such as {index:05d}"),
+        ("{index:5d}", "{index:5d}: a format can only ask for leading zeros"),
+        ("{n:+d}", "{n:+d}: a format can only ask for leading zeros, such as {n:05d}"),
+        ("{index:0999d}", "{index:0999d}: a format"),
+        ("{index:{n}}", "{index:{n}}: a format"),
+        ("{key:05d}", "{key:05d}: only {index} and {n} take a format, such as {index:05d}"),
+        ("{task_id:>30}", "{task_id:>30}: only {index} and {n} take a format"),
         ("{key", "cannot be read"),
         ("", "is empty"),
         (" .", "is empty"),
@@ -80,6 +90,24 @@ def test_a_template_knows_its_fields() -> None:
     """A batch checks by them whether a template distinguishes its tasks."""
     assert Template("{key}-{n}").fields == {"key", "n"} and Template("boat").fields == set()
     assert Template("".join(f"{{{field}}}" for field in FIELDS)).fields == set(FIELDS)
+
+
+@given(
+    index=st.one_of(
+        st.integers(0, 10**7), st.builds("{}-{:012x}".format, st.integers(0, 99), st.integers(0, 16**12 - 1))
+    ),
+    width=st.integers(1, 12),
+    key=st.text("ab-1", max_size=4),
+)
+def test_leading_zeros_keep_names_apart(index: int | str, width: int, key: str) -> None:
+    """A padded number is found again in its name, and longer numbers keep all their digits."""
+    text = f"{{index:0{width}d}} {{key}}"
+    (name,) = named(text, index=index, key=key)
+    number, _, rest = str(index).partition("-")
+    assert name.startswith(number.zfill(width) + (f"-{rest}" if rest else ""))
+    if isinstance(index, int):
+        others = {index + 1, index * 10 + 1, index + 10**width, 10 * index + 10}
+        assert name not in [named(text, index=other, key=key)[0] for other in others]
 
 
 # --- several files -----------------------------------------------------------------------------

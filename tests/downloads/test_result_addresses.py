@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from kling_async import (
     TransportError,
 )
 from kling_async.downloads.naming import Template
+from kling_async.downloads.placing import KnownFile
 from kling_async.downloads.result_files import fetch_all
 from tests.downloads.tasks import large, names, tracked, with_dead_addresses
 from tests.support import Recorder, client_of, clip, pair, still
@@ -43,15 +45,51 @@ async def test_addresses_that_died_are_renewed_by_one_query(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-async def test_statuses_of_a_dead_address(status: int, tmp_path: Path) -> None:
-    """Each status by which file servers refuse an expired signature leads to one renewing query."""
+@pytest.mark.parametrize("refusals", [1, 3, 4, 5, 7, 8])
+async def test_a_fresh_address_that_is_refused_is_tried_again(
+    status: int, refusals: int, tmp_path: Path
+) -> None:
+    """Four tries are made of a fresh address, then of a renewed one; after these the file has failed."""
+    loop = asyncio.get_running_loop()
     async with pair() as (emu, client):
         task = await client.submit(clip())
         await task.wait()
+        emu.fault("media", status=status, times=refusals)
+        asked, start = len(emu.ledger.queries), loop.time()
+        if refusals < 8:
+            assert len(await task.download(tmp_path)) == 1
+        else:
+            with pytest.raises(DownloadError) as caught:
+                await task.download(tmp_path)
+            assert (caught.value.http_status, caught.value.fault) == (status, "server")
+        assert len(emu.ledger.queries) == asked + (refusals >= 4)
+        assert len(emu.ledger.media) == min(refusals + 1, 8)
+        pauses = [1, 3, 9, 0, 1, 3, 9][: min(refusals, 7)]
+        assert loop.time() - start == pytest.approx(sum(pauses), abs=0.5)
+
+
+async def test_an_address_that_is_not_ready_is_tried_again(tmp_path: Path) -> None:
+    """202: the file is still being made."""
+    async with pair() as (emu, client):
+        task = await client.submit(clip())
+        await task.wait()
+        emu.fault("media", status=202, times=2)
+        assert len(await task.download(tmp_path)) == 1
+        assert len(emu.ledger.media) == 3
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+async def test_statuses_of_a_dead_address(status: int, tmp_path: Path) -> None:
+    """Each status by which file servers refuse an expired signature leads to one renewing query."""
+    wall = [1_790_000_000.0]
+    async with pair(client={"now": lambda: wall[0]}, now=lambda: wall[0]) as (emu, client):
+        task = await client.submit(clip())
+        await task.wait()
+        wall[0] += 86400
         emu.fault("media", status=status)
         asked = len(emu.ledger.queries)
         assert len(await task.download(tmp_path)) == 1
-        assert len(emu.ledger.queries) == asked + 1
+        assert len(emu.ledger.queries) == asked + 1 and len(emu.ledger.media) == 2
 
 
 async def test_a_record_without_signatures_is_enough(tmp_path: Path) -> None:
@@ -183,3 +221,23 @@ async def test_a_result_in_another_order_is_not_mixed_up(tmp_path: Path) -> None
         stored = await fetch_all(client._engine, task_of_before, tmp_path, Template("x"), {})
         assert [file.path.read_bytes() for file in stored] == right
         assert [file.path.name for file in stored] == [f"x-{n}.png" for n in range(4)]
+
+
+@pytest.mark.parametrize("known", [None, (), "hash"], ids=["no journal", "unknown", "known"])
+async def test_what_counts_once_the_vendor_has_deleted_a_result(known: Any, tmp_path: Path) -> None:
+    """A file that the journal knows counts without a request; one that it does not know proves nothing."""
+    async with with_a_calendar() as (emu, client, wall):
+        task = await client.submit(clip())
+        await task.wait()
+        values: dict[str, str | int] = {"key": "", "index": 0}
+        (stored,) = await fetch_all(client._engine, tracked(task), tmp_path, Template("x"), values)
+        a_month_later(emu, wall)
+        if known == "hash":
+            known = (KnownFile(stored.path.name, stored.size, stored.sha256),)
+        running = fetch_all(client._engine, tracked(task), tmp_path, Template("x"), values, known=known)
+        if known == ():
+            with pytest.raises(ResultExpired):
+                await running
+        else:
+            assert (await running)[0].path == stored.path
+        assert names(tmp_path) == ["x.mp4"]

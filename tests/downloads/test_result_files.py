@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import random
 import stat
@@ -24,13 +25,14 @@ from kling_async import (
 )
 from kling_async.catalog import endpoint_of
 from kling_async.downloads.naming import Template
+from kling_async.downloads.placing import KnownFile
 from kling_async.downloads.result_files import StoredFile, fetch_all
 from kling_async.events import Hooks
 from kling_async.http.sessions import Sessions
 from kling_async.orchestrator.tracked import TrackedTask
 from kling_async.records import decode_task
 from kling_async.runtime.loop import DOWNLOADS_AT_ONCE, DownloadSlots, LoopScope
-from tests.downloads.tasks import large, names, tracked
+from tests.downloads.tasks import LARGE, large, names, tracked
 from tests.films import FILM, SIZE
 from tests.support import Recorder, client_of, clip, pair, settle, still, until
 from tests.wiretap import raw, serving
@@ -100,9 +102,7 @@ async def test_simultaneous_downloads_are_bounded(tmp_path: Path) -> None:
             client._engine, tracked(tasks[1]), folder, Template("x"), {"key": "", "index": 0}, slots=alone
         )
         assert loop.time() - start == pytest.approx(40, abs=1)
-        assert stored == [
-            StoredFile(folder / f"x-{n}.png", (folder / f"x-{n}.png").stat().st_size) for n in range(4)
-        ]
+        assert stored == [stored_as(folder / f"x-{n}.png") for n in range(4)]
 
 
 async def test_files_in_trouble_do_not_hold_up_others(tmp_path: Path) -> None:
@@ -226,19 +226,117 @@ async def test_a_cancelled_download_is_resumed(tmp_path: Path) -> None:
         assert path.read_bytes() == body and names(tmp_path) == [path.name]
 
 
+def stored_as(path: Path) -> StoredFile:
+    data = path.read_bytes()
+    return StoredFile(path, len(data), hashlib.sha256(data).hexdigest())
+
+
 async def test_a_file_that_is_there_is_not_fetched_again(tmp_path: Path) -> None:
-    """An equal file gives no event ``downloaded``; a shorter or changed one is fetched."""
+    """An equal file is left alone and gives no event ``downloaded``."""
     heard = Recorder()
     async with pair(client={"on_event": heard}) as (emu, client):
         task, body = await large(emu, client)
         (path,) = await task.download(tmp_path)
-        for there in (body, body[:-1], body[:20] + b"?" + body[21:], body):
-            path.write_bytes(there)
-            assert await task.download(tmp_path) == [path] and path.read_bytes() == body
-        assert len(heard.of("downloaded")) == 3
-        same, cut, begun_differently = [206, 206], [206, 200], [206, 206, 200]
-        statuses = [row.status for row in emu.ledger.media]
-        assert statuses == [200, *same, *cut, *begun_differently, *same]
+        assert await task.download(tmp_path) == [path] and path.read_bytes() == body
+        assert len(heard.of("downloaded")) == 1
+        assert [row.status for row in emu.ledger.media] == [200, 206, 206]
+
+
+async def test_another_file_of_that_name_is_never_replaced(tmp_path: Path) -> None:
+    """The new file gets -2 before its suffix; later calls find that one again by its content."""
+    heard = Recorder()
+    async with pair(client={"on_event": heard}) as (emu, client):
+        task, body = await large(emu, client)
+        mine, beside = tmp_path / "boat.mp4", tmp_path / "boat-2.mp4"
+        for other in (body[:-1], body[:20] + b"?" + body[21:], b"my own notes"):
+            mine.write_bytes(other)
+            for _ in range(2):
+                assert await task.download(tmp_path, name="boat") == [beside]
+                assert mine.read_bytes() == other and beside.read_bytes() == body
+                assert names(tmp_path) == [beside.name, mine.name]
+        assert [event.detail for event in heard.of("downloaded")] == ["boat-2.mp4"]
+
+
+async def test_two_tasks_of_one_name_do_not_replace_each_other(tmp_path: Path) -> None:
+    """A name that two tasks share keeps both films, whichever comes first."""
+    async with pair() as (_, client):
+        tasks = [await client.submit(clip(aspect_ratio=ratio)) for ratio in ("1:1", "16:9", "9:16")]
+        for task in tasks:
+            await task.wait()
+        paths = await asyncio.gather(*(task.download(tmp_path, name="film") for task in tasks))
+        assert sorted(path.name for (path,) in paths) == ["film-2.mp4", "film-3.mp4", "film.mp4"]
+        again = await asyncio.gather(*(task.download(tmp_path / "right") for task in tasks))
+        assert [p.read_bytes() for (p,) in paths] == [p.read_bytes() for (p,) in again]
+
+
+# --- with a journal ----------------------------------------------------------------------------
+
+
+async def test_a_file_that_the_journal_knows_needs_no_request(tmp_path: Path) -> None:
+    """Length and content hash are enough, even after the vendor deleted its own; another file is replaced."""
+    async with pair() as (emu, client):
+        task, body = await large(emu, client)
+
+        async def store(*known: KnownFile) -> StoredFile:
+            (stored,) = await fetch_all(
+                client._engine, tracked(task), tmp_path, Template("x"), {"key": "", "index": 0}, known=known
+            )
+            return stored
+
+        stored = await store()
+        known = KnownFile("x.mp4", stored.size, stored.sha256)
+        emu.ledger.rows.clear()
+        assert await store(known) == stored and not emu.ledger.rows
+        (tmp_path / "x.mp4").write_bytes(body[: LARGE // 2] + b"?" + body[LARGE // 2 + 1 :])
+        assert await store(known) == stored and (tmp_path / "x.mp4").read_bytes() == body
+        assert names(tmp_path) == ["x.mp4"]
+        without_hash = KnownFile("x.mp4", stored.size)
+        emu.ledger.rows.clear()
+        assert await store(without_hash) == stored
+        assert [row.status for row in emu.ledger.media] == [206, 206]
+
+
+@pytest.mark.parametrize("equal", [True, False], ids=["equal", "another middle"])
+async def test_a_file_that_the_journal_does_not_know(equal: bool, tmp_path: Path) -> None:
+    """An equal content hash is adopted; the same length and ends with another middle are another file."""
+    async with pair() as (emu, client):
+        task, body = await large(emu, client)
+        there = body if equal else body[: LARGE // 2] + b"?" + body[LARGE // 2 + 1 :]
+        path = tmp_path / "x.mp4"
+        path.write_bytes(there)
+        made = path.stat().st_ino
+        values: dict[str, str | int] = {"key": "", "index": 0}
+        expected = path if equal else tmp_path / "x-2.mp4"
+        known: tuple[KnownFile, ...]
+        for known in ((), (KnownFile("other.mp4", len(body)),)):
+            (stored,) = await fetch_all(
+                client._engine, tracked(task), tmp_path, Template("x"), values, known=known
+            )
+            assert stored == stored_as(expected)
+            assert stored.path.read_bytes() == body
+            assert path.read_bytes() == there and path.stat().st_ino == made
+            assert len(names(tmp_path)) == 2 - equal
+        stored = stored_as(expected)
+        known = (KnownFile(expected.name, stored.size, stored.sha256),)
+        emu.ledger.rows.clear()
+        assert await fetch_all(
+            client._engine, tracked(task), tmp_path, Template("x"), values, known=known
+        ) == [stored]
+        assert not emu.ledger.rows
+
+
+async def test_a_sidecar_replaces_only_a_sidecar(tmp_path: Path) -> None:
+    """A file of the user's in its place is an error that names it, and stays as it is."""
+    async with pair() as (_, client):
+        task = await client.submit(clip())
+        sidecar = tmp_path / f"{task.id}.mp4.json"
+        sidecar.write_text('{"mine": 1}')
+        with pytest.raises(DownloadError, match="another file is in its place") as caught:
+            await task.download(tmp_path, sidecar=True)
+        assert sidecar.read_text() == '{"mine": 1}' and caught.value.fault == "file"
+        sidecar.unlink()
+        for _ in range(2):
+            await task.download(tmp_path, sidecar=True)
 
 
 async def test_two_calls_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
@@ -288,7 +386,7 @@ async def test_downloads_need_no_engine(tmp_path: Path) -> None:
         record = decode_task("text_to_video", msgspec.json.encode(answer))
         task = TrackedTask(endpoint_of(v1.TextToVideo), "77", record=record)
         (stored,) = await fetch_all(context, task, tmp_path, Template("{task_id}"), {})
-        assert stored == StoredFile(tmp_path / "77.mp4", SIZE)
+        assert stored == stored_as(tmp_path / "77.mp4") and stored.size == SIZE
         with pytest.raises(ResultExpired):
             await fetch_all(context, task, tmp_path, Template("other"), {})
         await sessions.close()

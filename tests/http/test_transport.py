@@ -105,8 +105,10 @@ async def test_an_answer_of_more_than_32_mib_is_refused_even_compressed(size: in
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
-        *(("5", 5.0), ("0", 0.0), ("1.5", 1.5), ("3600", 3600.0), ("999999", 3600.0)),
+        *(("5", 5.0), ("0.1", 1.0), ("1.5", 1.5), ("3600", 3600.0), ("9" * 400, 3600.0)),
         *(
+            ("0", None),
+            ("0.0", None),
             ("-1", None),
             ("inf", None),
             ("nan", None),
@@ -116,8 +118,12 @@ async def test_an_answer_of_more_than_32_mib_is_refused_even_compressed(size: in
     ],
 )
 async def test_retry_after_is_a_number_of_seconds_an_hour_at_most(header: str, seconds: float | None) -> None:
-    """Retry-After is read from any answer; dates and other texts count as absent."""
-    for answer in (code(1302, 429, Retry_After=header), raw(HTML, 429, Retry_After=header)):
+    """Retry-After is read from any answer; no time at all, dates and other texts count as absent."""
+    for answer in (
+        code(1302, 429, Retry_After=header),
+        raw(HTML, 429, Retry_After=header),
+        raw(b"", 503, Retry_After=header),
+    ):
         outcome = await outcome_of(answer)
         assert isinstance(outcome, Answer | Garbled) and outcome.retry_after == seconds
 
