@@ -14,7 +14,7 @@ from kling_async.errors import ConfigurationError, TaskTimeout, TransportError
 from kling_async.http.addresses import is_loopback
 from kling_async.http.auth import base_url_from, signer_from
 from kling_async.http.sessions import Sessions
-from kling_async.options import Polling, Retry, Settings, Timeouts
+from kling_async.options import Polling, Retry, Settings, Timeouts, check_types
 from kling_async.orchestrator import calls
 from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.prices import Estimate, estimate
@@ -97,6 +97,7 @@ class Client:
         rng: random.Random | None = None,
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
+        check_types(locals())
         if not 0 < max_task_life < math.inf:
             raise ConfigurationError("max_task_life must be above 0 and finite, in seconds")
         address = base_url_from(base_url)
@@ -132,6 +133,8 @@ class Client:
         retry: Retry | None = None,
     ) -> Client:
         """Return a client with other settings that shares this one's session, slots and life."""
+        given = {"timeouts": timeouts, "polling": polling, "retry": retry}
+        check_types({name: value for name, value in given.items() if value is not None})
         mine = self._engine.settings
         settings = Settings(
             polling=polling or mine.polling, retry=retry or mine.retry, timeouts=timeouts or mine.timeouts

@@ -328,6 +328,30 @@ def test_bad_settings_are_named(options: dict[str, Any], names: str) -> None:
         Client(**settings)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"timeouts": 30}, r"timeouts must be a Timeouts, not int.*Timeouts\("),
+        ({"polling": 5}, r"polling must be a Polling, not int.*Polling\("),
+        ({"retry": 3}, r"retry must be a Retry, not int.*Retry\("),
+        ({"on_event": "x"}, "on_event must be callable, not str"),
+        ({"api_key": b""}, "api_key must be text, not bytes"),
+        ({"limits": {"videos": 3}}, "did you mean 'video'"),
+    ],
+)
+def test_options_of_a_wrong_type_are_named_at_construction(options: dict[str, Any], words: str) -> None:
+    """Nothing is sent and nothing paid: a wrong type is an error of the constructor, with the right one."""
+    with pytest.raises(ConfigurationError, match=words):
+        Client(**{"api_key": "key", **options})
+
+
+def test_a_view_of_a_client_checks_its_options_too() -> None:
+    """`with_options` names a wrong type, as the constructor does."""
+    client = Client(api_key="key")
+    with pytest.raises(TypeError, match="polling must be a Polling, not int"):
+        client.with_options(polling=5)  # type: ignore[arg-type]
+
+
 async def test_a_request_too_heavy_for_the_pool() -> None:
     """An image set larger than the account can hold is refused before anything is sent."""
     async with pair(client={"limits": {"image": 4}}) as (emu, client):
