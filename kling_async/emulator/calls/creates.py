@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kling_async.emulator.calls.bodies import judged_fields
 from kling_async.emulator.footage.shapes import UNSEEN_SECONDS
+from kling_async.emulator.judging.addresses import unreachable_address
 from kling_async.emulator.judging.refusals import Refusal
 from kling_async.emulator.judging.rules.table import with_defaults
 from kling_async.emulator.state.lookups import look_up
@@ -13,7 +14,7 @@ from kling_async.emulator.state.payloads import without_payloads
 from kling_async.emulator.state.prices import units_of, uses_voices
 from kling_async.emulator.state.prompt_words import asks_to_fail, asks_to_refuse
 from kling_async.emulator.state.result_aspect import result_aspect
-from kling_async.emulator.state.tasks import Task, TaskOutput, TaskTimes
+from kling_async.emulator.state.tasks import NOT_FETCHED, Task, TaskOutput, TaskTimes
 from kling_async.emulator.state.weights import count_of, weight_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def create_task(
     if asks_to_refuse(full):
         raise Refusal(1301, "Failure to pass the risk control system")
     if row.external_task_id and account.tasks.knows_external(row.external_task_id):
-        raise Refusal(1201, f"external_task_id {row.external_task_id} already exists")
+        raise Refusal(1201, f"External_task_id {row.external_task_id} already exists")
     task = _admit(account, endpoint, full, source, aspect)
     account.tasks.add(task)
     row.task_id = task.task_id
@@ -84,6 +85,9 @@ def _admit(
         ending="failed" if asks_to_fail(body) else "succeed",
     )
     lasts = account.pace.seconds_for(task)
+    if unreachable_address(body, endpoint.params) is not None:
+        task.ending, task.failure = "failed", NOT_FETCHED
+        lasts = min(lasts, account.pace.fetch_seconds)
     task.times.starts, task.times.ends = now + min(1.0, lasts / 10), now + lasts
     return task
 

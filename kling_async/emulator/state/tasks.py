@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from kling_async.emulator.state.clock import Clock
     from kling_async.emulator.state.items import LibraryItem, TaskSource
 
-__all__ = ["Ending", "Task", "TaskOutput", "TaskTimes", "Tasks"]
+__all__ = ["NOT_FETCHED", "Ending", "Task", "TaskOutput", "TaskTimes", "Tasks"]
 
 FAILURE: Final = "Failure to pass the risk control system"
 """Message of a task that the content check stopped while it ran."""
+NOT_FETCHED: Final = "Something went wrong when we tried to get the contents of the file."
+"""Message of a task whose input could not be fetched; seen in production."""
 
 Ending = Literal["succeed", "failed"]
 
@@ -71,6 +73,8 @@ class Task:
     output: TaskOutput
     ending: Ending = "succeed"
     """How the task will end."""
+    failure: str = FAILURE
+    """Message that the task will have if it ends as failed."""
     message: str = ""
     """Why the task failed; empty otherwise."""
     status: Literal["submitted", "processing", "succeed", "failed"] = "submitted"
@@ -188,4 +192,4 @@ class Tasks:
         self._schedule(task)
 
     def _end(self, task: Task) -> None:
-        self.finish(task, task.ending, FAILURE if task.ending == "failed" else "")
+        self.finish(task, task.ending, task.failure if task.ending == "failed" else "")
