@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("works", [True, False])
 def test_it_is_tried_once(tmp_path: Path, capsys: pytest.CaptureFixture[str], works: bool) -> None:
-    """The second start does nothing, also after a failure, of which one line tells; new releases are fetched."""
+    """A second start does nothing, also after a failure, of which a line tells; a new release is fetched."""
     asked: list[Sequence[str]] = []
 
     def run(command: Sequence[str]) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from kling_async.emulator.calls.fields import number_text
 from kling_async.emulator.calls.results import RESULTS
+from kling_async.emulator.state.items import Voice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,14 +40,7 @@ def as_unified(task: Task, links: Links) -> Fields:
     if task.external_task_id:
         data["external_id"] = task.external_task_id
     if task.status == "succeed":
-        result = RESULTS[task.endpoint](task, links)
-        group = {"group_id": task.output.id} if result.get("series_images") else {}
-        data["outputs"] = [
-            output | group
-            for name, outputs in OUTPUTS.items()
-            for item in result.get(name, ())
-            for output in outputs(item)
-        ]
+        data["outputs"] = _outputs(task, links)
         package = PACKAGES.get(task.pool, "video")
         data["billing"] = [
             {"charge_type": "unit", "amount": number_text(task.units), "package_type": package}
@@ -54,6 +48,20 @@ def as_unified(task: Task, links: Links) -> Fields:
     elif task.status == "failed":
         data["billing"] = [{"amount": "0"}]  # observed: an entry without charge_type
     return data
+
+
+def _outputs(task: Task, links: Links) -> list[Fields]:
+    """Return all results in one array; images of a series share a group_id, deleted voices say so."""
+    result = RESULTS[task.endpoint](task, links)
+    more: Fields = {"group_id": task.output.id} if result.get("series_images") else {}
+    if any(isinstance(item, Voice) and item.deleted for item in task.output.items):
+        more = {"status": "deleted"}
+    return [
+        output | more
+        for name, outputs in OUTPUTS.items()
+        for item in result.get(name, ())
+        for output in outputs(item)
+    ]
 
 
 def _status(status: str) -> str:

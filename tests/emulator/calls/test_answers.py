@@ -117,6 +117,11 @@ async def test_elements_and_voices_have_text_ids_numeric_tags_and_their_material
         await call("POST", path("custom_elements.delete"), json={"element_id": first["id"]})
         (first,) = (await unified(call, images))["outputs"]
         assert first["status"] == "deleted"
+        spoken = await made(call, "custom_voices", external_task_id="")
+        emu.finish(spoken)
+        (voice,) = (await unified(call, spoken))["outputs"]
+        await call("POST", path("custom_voices.delete"), json={"voice_id": voice["id"]})
+        assert (await unified(call, spoken))["outputs"] == [{**voice, "status": "deleted"}]
 
 
 # --- the judge itself --------------------------------------------------------------------------
