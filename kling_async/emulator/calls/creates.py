@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kling_async.emulator.calls.bodies import judged_fields
@@ -14,7 +15,7 @@ from kling_async.emulator.state.payloads import without_payloads
 from kling_async.emulator.state.prices import units_of, uses_voices
 from kling_async.emulator.state.prompt_words import asks_to_fail, asks_to_refuse
 from kling_async.emulator.state.result_aspect import result_aspect
-from kling_async.emulator.state.tasks import NOT_FETCHED, Task, TaskOutput, TaskTimes
+from kling_async.emulator.state.tasks import Task, TaskOutput, TaskTimes
 from kling_async.emulator.state.weights import count_of, weight_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def create_task(
         Refusal: Nothing was made, and nothing taken.
     """
     kept = judged_fields(endpoint, body, row)
-    source = look_up(endpoint.name, kept, account.library)
+    unreachable = unreachable_address(kept, endpoint.params)
+    source = replace(look_up(endpoint.name, kept, account.library), unreachable=unreachable)
     aspect = result_aspect(endpoint, kept)  # measures pictures, so it comes before the files are dropped
     full: dict[str, Any] = without_payloads(with_defaults(endpoint, kept), endpoint.params)
     if asks_to_refuse(full):
@@ -85,8 +87,8 @@ def _admit(
         ending="failed" if asks_to_fail(body) else "succeed",
     )
     lasts = account.pace.seconds_for(task)
-    if unreachable_address(body, endpoint.params) is not None:
-        task.ending, task.failure = "failed", NOT_FETCHED
+    if source.unreachable is not None:
+        task.ending = "failed"
         lasts = min(lasts, account.pace.fetch_seconds)
     task.times.starts, task.times.ends = now + min(1.0, lasts / 10), now + lasts
     return task

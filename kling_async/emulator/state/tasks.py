@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kling_async.emulator.state.clock import Clock
     from kling_async.emulator.state.items import LibraryItem, TaskSource
 
-__all__ = ["NOT_FETCHED", "Ending", "Task", "TaskOutput", "TaskTimes", "Tasks"]
+__all__ = ["Ending", "Task", "TaskOutput", "TaskTimes", "Tasks"]
 
 FAILURE: Final = "Failure to pass the risk control system"
 """Message of a task that the content check stopped while it ran."""
@@ -73,8 +73,6 @@ class Task:
     output: TaskOutput
     ending: Ending = "succeed"
     """How the task will end."""
-    failure: str = FAILURE
-    """Message that the task will have if it ends as failed."""
     message: str = ""
     """Why the task failed; empty otherwise."""
     status: Literal["submitted", "processing", "succeed", "failed"] = "submitted"
@@ -108,6 +106,11 @@ class Task:
     def count(self) -> int:
         """Number of images that the task makes."""
         return self.output.count
+
+    @property
+    def failure(self) -> str:
+        """Message of the task if it fails in the end."""
+        return FAILURE if self.source.unreachable is None else NOT_FETCHED
 
     @property
     def done(self) -> bool:
