@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
 
+from kling_async.outputs import task_result
 from kling_async.redaction import keepable
 
 __all__ = [
@@ -198,6 +199,7 @@ class _UnifiedTask(msgspec.Struct, frozen=True):
     update_time: int | None = None
 
 
+_ZERO: Final = frozenset({"0", "0.0", "0.00"})
 _unified_tasks = msgspec.json.Decoder(_UnifiedTask, strict=False)
 
 
@@ -219,11 +221,6 @@ def decode_unified(data: bytes | msgspec.Raw) -> dict[str, TaskRecord]:
 
 def _unified(raw: bytes) -> TaskRecord:
     task = decode(_unified_tasks, raw)
-    results: dict[str, list[dict[str, Any]]] = {}
-    for output in task.outputs or ():
-        same = results.setdefault(f"{output.get('type', '')}s", [])
-        same.append({"index": len(same), **output})
-    units = next((b.amount for b in task.billing or () if b.charge_type == "unit"), None)
     return TaskRecord(
         endpoint="",
         task_id=str(task.id),
@@ -232,10 +229,18 @@ def _unified(raw: bytes) -> TaskRecord:
         message=task.message or "",
         created_at=task.create_time or 0,
         updated_at=task.update_time or 0,
-        units=None if units is None else str(units),
+        units=_units(task.billing or ()),
         data=msgspec.Raw(raw),
-        result_data=msgspec.Raw(msgspec.json.encode(results or None)),
+        result_data=msgspec.Raw(msgspec.json.encode(task_result(task.outputs or ()) or None)),
     )
+
+
+def _units(billing: tuple[_Billing, ...]) -> str | None:
+    """Return the units of a bill; an amount of another or of no kind tells them only if it is 0."""
+    units = [entry.amount for entry in billing if entry.charge_type == "unit"]
+    nothing = ["0" for entry in billing if not entry.charge_type and str(entry.amount) in _ZERO]
+    amount = next(iter((*units, *nothing)), None)
+    return None if amount is None else str(amount)
 
 
 def decode_list(endpoint: str, data: bytes | msgspec.Raw) -> ListPage:

@@ -25,6 +25,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from tests.judges import unpack
+
 ROOT = Path(__file__).resolve().parent.parent
 
 Module = Sequence[str]
@@ -154,6 +156,7 @@ def everything() -> int:
 def main(arguments: Sequence[str]) -> int:
     """Run everything, or pytest alone with ``arguments``."""
     try:
+        unpack.prepare()
         if arguments:
             return subprocess.call(python_m([*PART, *arguments]), env=environment())
         return everything()

@@ -60,7 +60,7 @@ ROOMS: Final = (
     ("catalog",),
     ("v1", "v2"),
     ("wire",),
-    ("options", "errors", "records", "redaction", "_version"),
+    ("options", "errors", "outputs", "records", "redaction", "_version"),
 )
 """From top to bottom."""
 
@@ -90,6 +90,7 @@ PURE: Final = {
     "downloads.ranges",
     "errors",
     "options",
+    "outputs",
     "prices",
     "records",
     "redaction",

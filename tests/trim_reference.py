@@ -1,8 +1,9 @@
-"""Make tests/reference/v1.json: the part of the collected facts about the API that tests compare with.
+"""Make tests/reference/v1.json and v2.json: the collected facts about the API that tests compare with.
 
-``python -m tests.trim_reference FOLDER`` reads v1_video.json and v1_other.json in that folder. The same facts
-give the same bytes. A call beside an endpoint becomes an endpoint of its own, named such as
-``multi_elements.init_selection``.
+``python -m tests.trim_reference FOLDER`` reads v1_video.json, v1_other.json, v2.json and samples.json in that
+folder. The same facts give the same bytes. In v1.json a call beside an endpoint becomes an endpoint of its
+own, named such as ``multi_elements.init_selection``. Of the second generation v2.json keeps the query by ids,
+and of the wire samples those of that query and of ``/v1``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 Json = dict[str, Any]
 
-TARGET: Final = Path(__file__).resolve().parent / "reference" / "v1.json"
+REFERENCE: Final = Path(__file__).resolve().parent / "reference"
 SOURCES: Final = ("v1_video.json", "v1_other.json")
 ENDPOINT_KEYS: Final = (
     "create",
@@ -57,6 +58,40 @@ def trim(folder: Path) -> Json:
         "voices": {"video": tables["video_voices"], "tts": tables["tts_voice_ids"]},
         "effect_scenes": tables["effect_scenes"],
     }
+
+
+def trim_v2(folder: Path) -> Json:
+    """Return the content of v2.json, made from the files in ``folder``."""
+    facts, samples = (
+        json.loads((folder / name).read_text(encoding="utf-8")) for name in ("v2.json", "samples.json")
+    )
+    tables = facts["tables"]
+    query = next(row for row in facts["endpoints"] if row["name"] == "get_tasks")
+    outputs = {name: fields for name, fields in tables["output_types"].items() if isinstance(fields, dict)}
+    return {
+        "task": query["result"],
+        "statuses": tables["status"]["v2"],
+        "output_types": {name: without(fields, "note") for name, fields in outputs.items()},
+        "billing_entry": without(tables["billing_entry"], "rules"),
+        "messages": [
+            picked(row, ("code", "http", "message")) for row in tables["error_messages_seen"] if row["code"]
+        ],
+        "answers": [
+            picked(row, ("name", "path", "http", "endpoint", "body"))
+            for row in samples["answers"]
+            if row["path"].startswith("GET /tasks") or (" /v1/" in row["path"])
+        ],
+        "requests": [
+            picked(row, ("name", "endpoint", "body"))
+            for row in samples["requests"]
+            if row["path"].startswith("/v1/")
+        ],
+    }
+
+
+def without(row: Json, key: str) -> Json:
+    """Return a row without one key."""
+    return {name: value for name, value in row.items() if name != key}
 
 
 def sub_calls(row: Json) -> list[Json]:
@@ -103,12 +138,14 @@ def picked(row: Json, keys: tuple[str, ...]) -> Json:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the file; return the exit code."""
+    """Write the files; return the exit code."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m tests.trim_reference FOLDER\n")
         return 2
-    text = json.dumps(trim(Path(arguments[0])), ensure_ascii=False, indent=1)
-    TARGET.write_text(text + "\n", encoding="utf-8")
+    folder = Path(arguments[0])
+    for name, content in (("v1.json", trim(folder)), ("v2.json", trim_v2(folder))):
+        text = json.dumps(content, ensure_ascii=False, indent=1)
+        (REFERENCE / name).write_text(text + "\n", encoding="utf-8")
     return 0
 
 

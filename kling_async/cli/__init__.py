@@ -24,6 +24,8 @@ __all__ = ["main"]
 
 POOLS: Final = {"video": 5, "image": 9, "virtual_try_on": 1}
 """The emulator's pools and their default sizes."""
+KNOWN: Final = ("clip", "audio", "faces", "editing", "voice", "element")
+"""Kinds of earlier results that the emulator can be told of."""
 
 _COMMANDS: Final = {
     "demo": ("kling_async.cli.demo", "run_demo"),
@@ -117,6 +119,15 @@ def _add_emulator(commands: Any) -> None:
     serve.add_argument(
         "--speed", type=_speed, default=1.0, metavar="X", help="how much faster than the vendor (default: 1)"
     )
+    serve.add_argument(
+        "--know",
+        type=_known,
+        action="append",
+        default=[],
+        metavar="KIND=ID[:SECONDS]",
+        help="an earlier result that requests may name, such as clip=743211632612511839:10 for an extension; "
+        f"repeatable; KIND is {', '.join(KNOWN)}; SECONDS (default: 5) is the length of media",
+    )
 
 
 def _positive(text: str) -> int:
@@ -139,6 +150,22 @@ def _speed(text: str) -> float:
     if not 0 < speed <= 100_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, at most 100000")
     return speed
+
+
+def _known(text: str) -> tuple[str, str, float]:
+    kind, _, rest = text.partition("=")
+    item_id, _, length = rest.partition(":")
+    if kind not in KNOWN or not item_id:
+        raise argparse.ArgumentTypeError(f"{text!r}: use {', '.join(f'{k}=ID[:SECONDS]' for k in KNOWN)}")
+    if kind == "element" and not (item_id.isascii() and item_id.isdigit()):
+        raise argparse.ArgumentTypeError(f"{item_id!r} is not the id of an element: these are whole numbers")
+    try:
+        seconds = float(length or 5)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{length!r} is not a length in seconds above 0, at most 3600")
+    return kind, item_id, seconds
 
 
 def _slots(text: str) -> dict[str, int]:

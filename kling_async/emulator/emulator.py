@@ -38,7 +38,9 @@ class Emulator:
     a realistic time, serves playable results, finds earlier results that later calls name, and keeps a ledger
     of all requests. Time is the event loop's: with a virtual clock, minutes pass at once. Words in a prompt,
     or in any other text of a request, steer a task: ``emulator:refuse`` (the content check refuses the
-    create), ``emulator:fail`` (the task ends as failed), ``emulator:seconds=12`` (the task takes 12 s).
+    create), ``emulator:fail`` (the task ends as failed), ``emulator:seconds=12`` (the task takes 12 s,
+    whatever the speed). A task fails if an address among its inputs names no public host: the vendor fetches
+    files only after it has accepted the request.
 
     Args:
         slots: Slots of each pool. For a pool that is not listed the account has no pack: code 1102.
@@ -157,6 +159,9 @@ class Emulator:
         pools = ", ".join(f"{pool} {size}" for pool, size in self._account.pools.sizes.items())
         lines = [f"Kling emulator at {self.url}", f"slots: {pools}"]
         lines += [f"export {name}={value}" for name, value in self.env().items()]
+        if self.api_key is not None and self.access_key is not None:
+            pair = f"KLING_ACCESS_KEY={self.access_key} KLING_SECRET_KEY={self.secret_key}"
+            lines.append(f"or, for clients that sign tokens: {pair}")
         lines += [f"in a prompt, {word}: {effect}" for word, effect in PROMPT_WORDS.items()]
         return "\n".join(lines)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from kling_async import Client, Polling, v1
+from kling_async import Client, KlingWarning, Polling, v1
 from kling_async.cli import main, serve
 from kling_async.testing import Emulator
 
@@ -74,6 +74,37 @@ def test_the_emulator_listens_on_loopback_only() -> None:
     """The address is 127.0.0.1."""
     with serving() as (_, printed):
         assert re.search(r"export KLING_BASE_URL=http://127\.0\.0\.1:\d+$", printed, re.MULTILINE)
+
+
+def test_earlier_results_can_be_named() -> None:
+    """A clip given by --know can be extended, and the other kinds are known, too."""
+    kinds = ("clip=743:10", "audio=1:8", "faces=2:9.5", "editing=3:5", "voice=4", "element=5")
+    told = [word for kind in kinds for word in ("--know", kind)]
+    with serving("--speed", "5000", *told) as (_, printed):
+        assert re.findall(r"^known: (\w+) ", printed, re.MULTILINE) == [
+            kind.partition("=")[0] for kind in kinds
+        ]
+        env = dict(re.findall(r"^export (\w+)=(\S+)$", printed, re.MULTILINE))
+
+        async def use() -> v1.Videos:
+            often = Polling(min_interval=0, max_interval=0.05)
+            url, key = env["KLING_BASE_URL"], env["KLING_API_KEY"]
+            async with Client(base_url=url, api_key=key, polling=often) as client:
+                return await client.run(v1.VideoExtend(video_id="743"))
+
+        with pytest.warns(KlingWarning, match="can be extended"):
+            extended = asyncio.run(use())
+        assert extended.videos[0].seconds == 15
+
+
+@pytest.mark.parametrize(
+    "told", ["clip", "clip=", "film=1", "clip=1:x", "clip=1:0", "clip=1:nan", "element=a:5"]
+)
+def test_what_it_cannot_know_is_refused(told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown kind, a missing id and a wrong length end the command with its usage."""
+    with pytest.raises(SystemExit) as ended:
+        main(["emulator", "--know", told])
+    assert ended.value.code == 2 and "--know" in capsys.readouterr().err
 
 
 def test_a_port_in_use_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

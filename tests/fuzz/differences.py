@@ -129,6 +129,22 @@ ONLY_THEIRS: Final = (
         ("text_to_video", {"model_name": "kling-v1", "prompt": "a fox"}),
     ),
     Difference(
+        "omni_video",
+        r"(multi_shot|Tail image) is not supported with video input",
+        "refused in production, though the vendor's pages do not forbid it: the check warns only",
+        (
+            "omni_video",
+            {
+                "model_name": "kling-v3-omni",
+                "prompt": "a fox",
+                "multi_shot": True,
+                "shot_type": "intelligence",
+                "video_list": [{"video_url": "https://a.example/file.mp4", "refer_type": "feature"}],
+            },
+        ),
+        given=("video_list",),
+    ),
+    Difference(
         "image_generation",
         r"element_list '\.\.\.' is not supported by kling-v2-1",
         "the capability map excludes it, the table of fields does not: the check warns only",

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module, metadata
+import sys
+from importlib import import_module
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.judges.unpack import FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture(autouse=True)
@@ -39,12 +45,33 @@ def prompture() -> Any:
 
 
 @pytest.fixture
-def klingai_api(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Load its module, which is called ``api``, without keys in the environment: they would win over ours."""
-    try:
-        metadata.version("klingai-api")
-    except metadata.PackageNotFoundError:
-        pytest.skip("klingai-api is not installed; it needs Python 3.14")
+def klingai_api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Load its module, which is called ``api``, without keys in the environment: they would win over ours.
+
+    Its modules have names that others may have, too: they are there during one test only.
+    """
+    if not (FOLDER / "api.py").exists():
+        pytest.skip("klingai-api is not unpacked; python -m tests.judges.unpack does it")
+    pytest.importorskip("requests", reason="requests comes with prompture, which is not installed")
     for name in ("ACCESS_TOKEN", "SECRET_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    return pytest.importorskip("api")
+    monkeypatch.syspath_prepend(FOLDER)
+    before = set(sys.modules)
+    try:
+        yield import_module("api")
+    finally:
+        for name in ("api", "exceptions"):
+            if name not in before:
+                sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def openapi() -> dict[str, Any]:
+    """Read the OpenAPI description in comfy-cli's wheel."""
+    file = FOLDER / "comfy_cli" / "command" / "generate" / "spec" / "openapi.yml"
+    if not file.exists():
+        pytest.skip("comfy-cli is not unpacked; python -m tests.judges.unpack does it")
+    yaml = pytest.importorskip("yaml", reason="PyYAML comes with prompture, which is not installed")
+    with file.open(encoding="utf-8") as text:
+        document: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return document

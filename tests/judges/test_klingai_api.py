@@ -1,4 +1,4 @@
-"""The client klingai-api against the emulator; it needs Python 3.14."""
+"""The client klingai-api against the emulator. It asks for Python 3.14; its client runs on 3.11."""
 
 from __future__ import annotations
 

@@ -6,3 +6,6 @@ from typing import Any, Final
 
 V1: Final[dict[str, Any]] = json.loads((Path(__file__).parent / "v1.json").read_text(encoding="utf-8"))
 """The first generation of the API: endpoints, models, errors, statuses, voices, effect scenes."""
+
+V2: Final[dict[str, Any]] = json.loads((Path(__file__).parent / "v2.json").read_text(encoding="utf-8"))
+"""The query ``/tasks`` of the second generation, and wire samples of it and of ``/v1``."""

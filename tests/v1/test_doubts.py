@@ -140,6 +140,20 @@ DOUBTS: Final = {
     "the lengths of one model": Case(
         omni(model_name="kling-video-o1", duration=7), "duration", "5 or 10 s of a text"
     ),
+    "shots beside a video": Case(
+        base(model_name="kling-v3-omni", multi_shot=True, shot_type="intelligence"),
+        "multi_shot",
+        "beside a video",
+    ),
+    "an end frame beside a video": Case(
+        v1.OmniVideo(
+            prompt="a fox",
+            image_list=(*FRAME, v1.OmniVideoImage(image_url=PICTURE, type="end_frame")),
+            video_list=(v1.OmniVideoClip(video_url=CLIP, refer_type="feature"),),
+        ),
+        "image_list",
+        "an end frame was refused",
+    ),
     "the shape of a first frame": Case(omni(image_list=FRAME), "aspect_ratio", "keeps its shape"),
     "the shape of an edited video": Case(base(aspect_ratio="1:1"), "aspect_ratio", "keeps its shape"),
     "no shape": Case(omni(aspect_ratio=None), "aspect_ratio", "the vendor's page asks for it"),

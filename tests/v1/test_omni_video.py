@@ -151,7 +151,6 @@ def test_what_is_certain_is_refused(values: dict[str, Any], problems: list[tuple
         pytest.param({"image_list": (PLAIN,) * 4, "video_list": BASE}, id="four beside a video"),
         pytest.param({"image_list": (START,), "element_list": (ELEMENT,) * 3}, id="three beside a frame"),
         pytest.param({**O1, "image_list": (START,), "element_list": (ELEMENT,) * 4}, id="o1, four beside it"),
-        pytest.param({"video_list": BASE, **SHOTS}, id="shots of an edited video, which keeps its length"),
         pytest.param({"video_list": BASE, "sound": False}, id="no sound beside a video"),
         pytest.param({**SHAPED, "video_list": FEATURE, "duration": 10}, id="ten seconds beside a video"),
         pytest.param({**O1, **SHAPED, "duration": 10}, id="o1, a text, ten seconds"),
@@ -192,6 +191,19 @@ O1_LENGTHS = "kling-video-o1 makes 5 or 10 s of a text or a first frame alone, s
             {"image_list": (START,), "multi_shot": True, "shot_type": "intelligence"},
             [("image_list", "the vendor may refuse frames together with multi_shot")],
             id="a frame of several shots",
+        ),
+        pytest.param(
+            {"video_list": BASE, **SHOTS},
+            [("multi_shot", "was refused beside a video")],
+            id="shots of an edited video, which keeps its length",
+        ),
+        pytest.param(
+            {**SHAPED, "image_list": (START, END), "video_list": FEATURE},
+            [
+                ("image_list", "an end frame was refused beside a video"),
+                ("aspect_ratio", "is not supported with a first frame: the video keeps its shape"),
+            ],
+            id="an end frame beside a borrowed video",
         ),
         pytest.param(
             {**O1, "video_list": BASE, "duration": 15},

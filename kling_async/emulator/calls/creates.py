@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kling_async.emulator.calls.bodies import judged_fields
 from kling_async.emulator.footage.shapes import UNSEEN_SECONDS
+from kling_async.emulator.judging.addresses import unreachable_address
 from kling_async.emulator.judging.refusals import Refusal
 from kling_async.emulator.judging.rules.table import with_defaults
 from kling_async.emulator.state.lookups import look_up
@@ -40,13 +42,14 @@ def create_task(
         Refusal: Nothing was made, and nothing taken.
     """
     kept = judged_fields(endpoint, body, row)
-    source = look_up(endpoint.name, kept, account.library)
+    unreachable = unreachable_address(kept, endpoint.params)
+    source = replace(look_up(endpoint.name, kept, account.library), unreachable=unreachable)
     aspect = result_aspect(endpoint, kept)  # measures pictures, so it comes before the files are dropped
     full: dict[str, Any] = without_payloads(with_defaults(endpoint, kept), endpoint.params)
     if asks_to_refuse(full):
         raise Refusal(1301, "Failure to pass the risk control system")
     if row.external_task_id and account.tasks.knows_external(row.external_task_id):
-        raise Refusal(1201, f"external_task_id {row.external_task_id} already exists")
+        raise Refusal(1201, f"External_task_id {row.external_task_id} already exists")
     task = _admit(account, endpoint, full, source, aspect)
     account.tasks.add(task)
     row.task_id = task.task_id
@@ -84,6 +87,9 @@ def _admit(
         ending="failed" if asks_to_fail(body) else "succeed",
     )
     lasts = account.pace.seconds_for(task)
+    if source.unreachable is not None:
+        task.ending = "failed"
+        lasts = min(lasts, account.pace.fetch_seconds)
     task.times.starts, task.times.ends = now + min(1.0, lasts / 10), now + lasts
     return task
 

@@ -40,22 +40,27 @@ def preset_voices(context: CallContext, body: Body) -> list[Body]:
     ]
 
 
-def delete_element(context: CallContext, body: Body) -> Body:
-    """Delete an element of the account; the API takes its numeric id as text."""
+def delete_element(context: CallContext, body: Body) -> None:
+    """Delete an element of the account; the API takes its numeric id as text, and answers without data."""
     text = body["element_id"]
-    return _delete(context.library.element(int(text) if text.isdecimal() else -1))
+    element_id = int(text) if text.isdecimal() else -1
+    element = context.library.elements.get(element_id)
+    if element is not None and element.deleted:
+        raise Refusal(1201, f"Element already be deleted for id: {element_id}")
+    _delete(context.library.element(element_id))
 
 
 def delete_voice(context: CallContext, body: Body) -> Body:
     """Delete a voice of the account."""
-    return _delete(context.library.voice(body["voice_id"]))
+    voice = context.library.voice(body["voice_id"])
+    _delete(voice)
+    return {"task_id": voice.task_id, "task_status": "succeed"}
 
 
-def _delete(item: Element | Voice) -> Body:
+def _delete(item: Element | Voice) -> None:
     if item.owned_by == "kling":
         raise Refusal(1201, f"{item.id} cannot be deleted: it belongs to the official library")
     item.deleted = True
-    return {"task_id": item.task_id, "task_status": "succeed"}
 
 
 def _as_task(item: Element | Voice, result: dict[str, Any]) -> Body:

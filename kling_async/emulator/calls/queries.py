@@ -27,7 +27,7 @@ def find_task(tasks: Tasks, endpoint: ReferenceEndpoint, either_id: str) -> Task
     """
     task = tasks.find(endpoint.name, either_id, external=endpoint.answers.by_external_task_id)
     if task is None:
-        raise Refusal(1201, "Task not found by id/external id")
+        raise Refusal(1201, f"Task not found by id/external id: {either_id[:64]}")
     return task
 
 
@@ -39,10 +39,10 @@ def tasks_by_ids(tasks: Tasks, query: Mapping[str, str]) -> list[Task]:
     """
     kinds = [name for name in ("task_ids", "external_task_ids") if query.get(name)]
     if len(kinds) != 1:
-        raise Refusal(1201, "task_ids or external_task_ids is required, one of them")
+        raise Refusal(1201, "task_ids or external_task_ids is required")
     ids = query[kinds[0]].split(",")
     if len(ids) > IDS_MAX:
-        raise Refusal(1201, f"at most {IDS_MAX} ids at once, not {len(ids)}")
+        raise Refusal(1201, f"task_ids and external_task_ids cannot exceed {IDS_MAX} in total")
     external = kinds[0] == "external_task_ids"
     found = (tasks.find_anywhere(one, external=external) for one in dict.fromkeys(ids))
     return sorted((task for task in found if task is not None), key=lambda task: task.task_id)

@@ -1,4 +1,4 @@
-"""Tasks as the answers show them: after a create, to a query under ``/v1``, and at ``/tasks``."""
+"""Tasks as the answers under ``/v1`` show them: after a create, and to a query."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kling_async.emulator.calls.fields import Links
     from kling_async.emulator.state.tasks import Task
 
-__all__ = ["as_created", "as_queried", "as_unified"]
+__all__ = ["as_created", "as_queried"]
 
 
 def as_created(task: Task) -> dict[str, Any]:
@@ -49,32 +49,3 @@ def _record(task: Task, with_info: bool) -> dict[str, Any]:
         "created_at": task.times.created_ms,
         "updated_at": task.times.updated_ms,
     }
-
-
-def as_unified(task: Task, links: Links) -> dict[str, Any]:
-    """Return a task as ``/tasks`` shows it: with other names, no task_info, and all results in one array."""
-    data: dict[str, Any] = {
-        "id": task.task_id,
-        "status": "succeeded" if task.status == "succeed" else task.status,
-        "message": task.message,
-        "create_time": task.times.created_ms,
-        "update_time": task.times.updated_ms,
-    }
-    if task.external_task_id:
-        data["external_id"] = task.external_task_id
-    if task.status == "succeed":
-        result = RESULTS[task.endpoint](task, links)
-        data["outputs"] = [
-            {"type": _output_type(name)} | {k: v for k, v in item.items() if k != "index"}
-            for name, items in result.items()
-            if isinstance(items, list)
-            for item in items
-        ]
-        amount = number_text(task.units)
-        data["billing"] = [{"charge_type": "unit", "amount": amount, "package_type": task.pool}]
-    return data
-
-
-def _output_type(name: str) -> str:
-    """Return the type of the entries of a result's array: ``image`` for ``series_images``."""
-    return name.rpartition("_")[2].removesuffix("s")

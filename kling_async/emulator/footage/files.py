@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kling_async.emulator.footage.clips import mp4
+from kling_async.emulator.footage.clips import Film, mp4
 from kling_async.emulator.footage.pictures import png
 from kling_async.emulator.footage.shapes import UNSEEN_SECONDS, WIDE
 from kling_async.emulator.footage.tones import mp3, wav
@@ -25,16 +25,20 @@ class MediaOwner:
     seconds: float = UNSEEN_SECONDS
     aspect: str = WIDE
     text: object = None
-    """Seed of pictures and tunes, in addition to the id: the prompt, or the spoken text."""
+    """Seed of films, pictures and tunes, in addition to the id: the prompt, or the spoken text."""
+    sound: bool = False
+    """Whether films have an audio track."""
 
 
 def render_file(owner: MediaOwner, name: str) -> tuple[bytes, str]:
     """Return the bytes and the content type of one file; ``name`` must be one that an answer gave."""
     stem, _, suffix = name.rpartition(".")
-    if suffix == "mp4":
-        return mp4(owner.aspect, owner.seconds), "video/mp4"
     index, _, mark = stem.partition("-")  # "0-watermark.png" is "0.png" with a watermark on it
     seed = f"{owner.text} {owner.id} {index}"
+    if suffix == "mp4":
+        title = owner.text if isinstance(owner.text, str) else ""
+        comment = f"{owner.id} {mark}".rstrip()
+        return mp4(Film(owner.aspect, owner.seconds, seed, title, comment, owner.sound)), "video/mp4"
     if suffix == "mp3":
         return mp3(seed, owner.seconds), "audio/mpeg"
     if suffix == "wav":

@@ -14,13 +14,15 @@ from array import array
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["FRAME_SECONDS", "mp3", "wav"]
+__all__ = ["FRAME_BYTES", "FRAME_SAMPLES", "FRAME_SECONDS", "RATE", "mp3", "wav"]
 
 RATE: Final = 48_000
-FRAME_SECONDS: Final = 1152 / RATE
+"""Samples of an MP3 per second."""
+FRAME_SAMPLES: Final = 1152
+FRAME_SECONDS: Final = FRAME_SAMPLES / RATE
 """Length of one MP3 frame: 24 ms."""
 
-_FRAME_BYTES: Final = 96  # 32 kbit/s
+FRAME_BYTES: Final = 96  # 32 kbit/s
 _HEADER: Final = bytes((0xFF, 0xFB, 0x14, 0xC0))  # MPEG-1, layer III, no CRC, 32 kbit/s, 48 kHz, mono
 _SIDE_BITS: Final = 17 * 8
 _GAIN: Final = 200  # 210 is full scale; four steps are a factor of two
@@ -64,8 +66,8 @@ def _frame(line: int, turn: int) -> bytes:
     for bits in data:
         side += f"{len(bits):012b}{pairs + 1:09b}{_GAIN:08b}0000" + "0" + "00001" * 3 + "0000" + "000" + "000"
     text = side.ljust(_SIDE_BITS, "0") + "".join(data)
-    body = int(text.ljust((_FRAME_BYTES - len(_HEADER)) * 8, "0"), 2)
-    return _HEADER + body.to_bytes(_FRAME_BYTES - len(_HEADER), "big")
+    body = int(text.ljust((FRAME_BYTES - len(_HEADER)) * 8, "0"), 2)
+    return _HEADER + body.to_bytes(FRAME_BYTES - len(_HEADER), "big")
 
 
 @lru_cache(maxsize=16)

@@ -48,8 +48,9 @@ class HttpAnswer:
 
 
 def succeeded(data: object, request_id: str) -> HttpAnswer:
-    """Return the answer to a request that succeeded."""
-    return HttpAnswer(payload={"code": 0, "message": "SUCCEED", "request_id": request_id, "data": data})
+    """Return the answer to a request that succeeded; without ``data`` where that is None."""
+    envelope = {"code": 0, "message": "SUCCEED", "request_id": request_id}
+    return HttpAnswer(payload=envelope if data is None else {**envelope, "data": data})
 
 
 def refused(refusal: Refusal, request_id: str) -> HttpAnswer:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from kling_async.emulator.calls.creates import create_task
 from kling_async.emulator.calls.packs import list_packs
 from kling_async.emulator.calls.queries import find_task, list_tasks, tasks_by_ids
-from kling_async.emulator.calls.records import as_created, as_queried, as_unified
+from kling_async.emulator.calls.records import as_created, as_queried
 from kling_async.emulator.calls.table import make_call
+from kling_async.emulator.calls.unified import as_unified
 from kling_async.emulator.http.answers import refused, succeeded
 from kling_async.emulator.judging.reference import ReferenceEndpoint
 from kling_async.emulator.judging.refusals import Refusal

@@ -197,6 +197,10 @@ def _with_status(answer: HttpAnswer, status: object) -> Any:
     data: Any = (answer.payload or {}).get("data")
     if isinstance(data, list):
         tasks: list[dict[str, Any]] = data
-        return [{**task, "task_status": status} for task in tasks]
-    task: dict[str, Any] = data or {}
-    return {**task, "task_status": status}
+        return [_changed(task, status) for task in tasks]
+    return _changed(data or {}, status)
+
+
+def _changed(task: dict[str, Any], status: object) -> dict[str, Any]:
+    """Return a task with another status, under the name that its generation of the API has for it."""
+    return {**task, "task_status" if "id" not in task else "status": status}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import unquote
@@ -64,12 +65,16 @@ class Routes:
         self._paths = {path for _, path in self._by_address}
 
     def find(self, method: str, raw_path: str) -> Route:
-        """Return the route of a request; ``raw_path`` is the path as sent, still percent-encoded."""
+        """Return the route of a request; ``raw_path`` is the path as sent, still percent-encoded.
+
+        Several slashes in a row count as one: clients join a base URL that ends in a slash with a path.
+        """
+        raw_path = re.sub("//+", "/", raw_path)
         if raw_path != self._prefix and not raw_path.startswith(self._prefix + "/"):
             return Route("unknown", raw_path)
         path = raw_path[len(self._prefix) :]
         if path.startswith(MEDIA):
-            return Route("media" if method == "GET" else "method", path)
+            return Route("media" if method in {"GET", "HEAD"} else "method", path)
         if path.startswith(CONTROL):
             return Route("control", path)
         if path.rstrip("/") == TASKS:

@@ -1,7 +1,8 @@
 """Judging of each field of a request alone, at every depth, by the reference.
 
-Null and the empty string count as unset. Unknown fields are ignored, as the vendor's servers do, and their
-names are returned. The first wrong field is refused, with a message that names it.
+Null and the empty string count as unset. Ids that are whole numbers may come as text, as in a sample of the
+vendor's: JavaScript cannot hold numbers of 64 bits. Unknown fields are ignored, as the vendor's servers do,
+and their names are returned. The first wrong field is refused, with a message that names it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = ["judge_body", "judge_query"]
 UNSET: Final = (None, "")
 
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
+_LONG: Final = re.compile(r"\d{1,19}", re.ASCII)
 
 
 def _whole(bits: int) -> Callable[[object], bool]:
@@ -94,6 +96,8 @@ def _fields(params: dict[str, Param], body: dict[str, Any], at: str, unknown: li
 
 def _value(param: Param, value: Any, at: str, unknown: list[str]) -> Any:
     kinds = [kind for key in ("type", "also_type") if (kind := str(param.get(key, "")))]
+    if kinds == ["long"] and at.endswith("_id") and isinstance(value, str) and _LONG.fullmatch(value):
+        value = int(value)
     if not any(_TYPE_CHECKS[kind](value) for kind in kinds):
         raise Refusal(1201, f"{at} must be of type {' or '.join(kinds)}")
     if isinstance(value, list):

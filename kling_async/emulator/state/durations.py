@@ -24,6 +24,8 @@ MODEL_PACE: Final = {"kling-v2-5-turbo": 0.7, "kling-v2-6": 1.5}
 """Durations of other models, as multiples of those of kling-v3."""
 MODE_PACE: Final = {"std": 1.0, "pro": 2.5, "4k": 5.0}
 SOUND_PACE: Final = 1.3
+FETCH_SECONDS: Final = 10.0
+"""Seconds after which a task fails whose input cannot be fetched; observed once."""
 SPREAD: Final = 0.2
 """Sigma of the log-normal distribution of durations around their median."""
 
@@ -59,6 +61,11 @@ class Pace:
         """Duration of every new task, not divided by the speed; None for realistic durations."""
         self._seed = seed
         self._speed = speed
+
+    @property
+    def fetch_seconds(self) -> float:
+        """Seconds that the vendor spends on an input that cannot be fetched."""
+        return FETCH_SECONDS / self._speed
 
     def seconds_for(self, task: Task) -> float:
         """Return the duration of a new task: asked for by its prompt, else fixed, else drawn at random."""

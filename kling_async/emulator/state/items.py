@@ -139,10 +139,12 @@ LibraryItem = Clip | Audio | Faces | Editing | Voice | Element
 
 @dataclass(frozen=True, slots=True)
 class TaskSource:
-    """The library items that a task works on."""
+    """The library items and files that a task works on."""
 
     clip: Clip | None = None
     seconds: float | None = None
     """Length of the result, where it depends on the source."""
     editing: Editing | None = None
     voice: Voice | None = None
+    unreachable: str | None = None
+    """Address of an input file that cannot be fetched, for which the task will fail."""

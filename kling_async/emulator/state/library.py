@@ -119,7 +119,7 @@ class Library:
         """Return an element, or refuse an unknown or deleted one."""
         element = self.elements.get(element_id)
         if element is None or element.deleted:
-            raise Refusal(1201, f"Element not found by id: {element_id}")
+            raise Refusal(1201, f"Element id not found: {element_id}")
         return element
 
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from kling_async.emulator.footage.files import MediaOwner
+from kling_async.emulator.state.outputs import has_sound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,10 +25,11 @@ def find_media_owner(owner_id: str, tasks: Mapping[str, Task], library: Library)
     if owner_id in tasks:
         task = tasks[owner_id]
         output = task.output
-        return MediaOwner(owner_id, task.ends, output.seconds, output.aspect, task.body.get("prompt"))
+        prompt = task.body.get("prompt")
+        return MediaOwner(owner_id, task.ends, output.seconds, output.aspect, prompt, has_sound(task))
     if owner_id in library.clips:
         clip = library.clips[owner_id]
-        return MediaOwner(owner_id, clip.made, clip.seconds, clip.aspect)
+        return MediaOwner(owner_id, clip.made, clip.seconds, clip.aspect, sound=clip.sound)
     session = library.faces.get(owner_id) or library.editings.get(owner_id)
     if session is not None:
         return MediaOwner(owner_id, session.made, session.clip.seconds, session.clip.aspect)

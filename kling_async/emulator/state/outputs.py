@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kling_async.emulator.state.items import Audio, Clip, Element, Voice
 
@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from kling_async.emulator.state.items import LibraryItem
     from kling_async.emulator.state.tasks import Task
 
-__all__ = ["library_items", "sound_id"]
+__all__ = ["has_sound", "library_items", "sound_id"]
+
+HEARD_ENDPOINTS: Final = ("avatar", "lip_sync", "advanced_lip_sync", "video_to_audio")
+"""Endpoints whose videos always have sound."""
 
 
 def library_items(task: Task) -> list[LibraryItem]:
@@ -31,6 +34,13 @@ def sound_id(task: Task) -> str:
     return str(int(task.output.id) + 1)
 
 
+def has_sound(task: Task) -> bool:
+    """Tell whether the video of a task has sound: by request, by its kind, or as the video it extends."""
+    source = task.source.clip
+    kept = task.endpoint == "video_extend" and source is not None and source.sound
+    return kept or task.endpoint in HEARD_ENDPOINTS or task.body.get("sound") == "on"
+
+
 def _clip(task: Task) -> Clip:
     """Return the video; without a model of its own it has the model and mode of its source."""
     source = task.source.clip
@@ -40,7 +50,7 @@ def _clip(task: Task) -> Clip:
         endpoint=task.endpoint,
         model=task.body.get("model_name") or (source.model if source else ""),
         mode=task.body.get("mode") or (source.mode if source else "std"),
-        sound=task.body.get("sound") == "on",
+        sound=has_sound(task),
         aspect=task.output.aspect if source is None else source.aspect,
         made=task.ends,
     )

@@ -10,7 +10,7 @@ __all__ = ["PROMPT_WORDS", "asks_to_fail", "asks_to_refuse", "requested_seconds"
 PROMPT_WORDS: Final = {
     "emulator:refuse": "the create is refused with code 1301",
     "emulator:fail": "the task ends as failed",
-    "emulator:seconds=N": "the task takes N seconds",
+    "emulator:seconds=N": "the task takes N seconds, whatever the speed",
 }
 """Steering words, each with its effect. They work in a prompt and in any other text of a request."""
 

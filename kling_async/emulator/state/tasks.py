@@ -18,6 +18,8 @@ __all__ = ["Ending", "Task", "TaskOutput", "TaskTimes", "Tasks"]
 
 FAILURE: Final = "Failure to pass the risk control system"
 """Message of a task that the content check stopped while it ran."""
+NOT_FETCHED: Final = "Something went wrong when we tried to get the contents of the file."
+"""Message of a task whose input could not be fetched; seen in production."""
 
 Ending = Literal["succeed", "failed"]
 
@@ -106,6 +108,11 @@ class Task:
         return self.output.count
 
     @property
+    def failure(self) -> str:
+        """Message of the task if it fails in the end."""
+        return FAILURE if self.source.unreachable is None else NOT_FETCHED
+
+    @property
     def done(self) -> bool:
         """Whether the task has ended."""
         return self.status in ("succeed", "failed")
@@ -188,4 +195,4 @@ class Tasks:
         self._schedule(task)
 
     def _end(self, task: Task) -> None:
-        self.finish(task, task.ending, FAILURE if task.ending == "failed" else "")
+        self.finish(task, task.ending, task.failure if task.ending == "failed" else "")

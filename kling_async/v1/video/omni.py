@@ -154,11 +154,15 @@ def few_references(r: OmniVideo) -> Iterator[Problem | Doubt]:
 
 
 def beside_a_video(r: OmniVideo) -> Iterator[Problem | Doubt]:
-    """Refuse sound beside a video, and more than 10 s when borrowing from one."""
+    """Refuse sound beside a video and too long borrowing from one; warn of shots and end frames."""
     if not r.video_list:
         return
     if r.sound:
         yield Problem("sound", "must be off beside a video")
+    if r.multi_shot:
+        yield Doubt("multi_shot", "was refused beside a video")
+    if "end_frame" in frames_of(r):
+        yield Doubt("image_list", "an end frame was refused beside a video")
     if edits(r):
         if r.duration is not None:
             yield Doubt("duration", "is ignored by the vendor: an edited video keeps its length")

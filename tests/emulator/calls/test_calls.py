@@ -230,18 +230,22 @@ async def test_an_element_lives_until_it_is_deleted() -> None:
         assert (await post(call, "image_to_video", **video)).code == 0
         wrong = await post(call, "custom_elements.delete", element_id=its_id)
         assert "element_id must be of type string" in wrong.refusal[2]
-        deleted = (await post(call, "custom_elements.delete", element_id=str(its_id))).data
-        assert set(deleted) == {"task_id", "task_status"}
+        deleted = await post(call, "custom_elements.delete", element_id=str(its_id))
+        assert deleted.code == 0 and "data" not in deleted.json
         (shown,) = (await call("GET", path("custom_elements"))).data
         assert shown["task_result"]["elements"][0]["status"] == "deleted"
-        assert shown["task_id"] == deleted["task_id"]
         video["external_task_id"] = ""
-        for name, body in (
-            ("image_to_video", video),
-            ("custom_elements.delete_alias", {"element_id": str(its_id)}),
+        for name, body, words in (
+            ("image_to_video", video, "Element id not found: {}"),
+            (
+                "custom_elements.delete_alias",
+                {"element_id": str(its_id)},
+                "Element already be deleted for id: {}",
+            ),
+            ("custom_elements.delete", {"element_id": "7"}, "Element id not found: 7"),
         ):
             refused = await post(call, name, **body)
-            assert refused.refusal == (400, 1201, f"Element not found by id: {its_id}")
+            assert refused.refusal == (400, 1201, words.format(its_id))
 
 
 async def test_an_element_may_come_from_a_video_and_speak() -> None:

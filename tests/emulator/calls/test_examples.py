@@ -83,7 +83,7 @@ async def test_the_callers_own_id_finds_a_task_only_where_documented(name: str) 
         if ENDPOINTS[name]["get"]["by_external_task_id"]:
             assert found.data["task_id"] == made.data["task_id"]
         else:
-            assert found.refusal == (400, 1201, "Task not found by id/external id")
+            assert found.refusal == (400, 1201, "Task not found by id/external id: mine")
         (task,) = (await call("GET", "/tasks", params={"external_task_ids": "mine"})).data
         assert (task["id"], task["status"]) == (made.data["task_id"], "succeeded")
         assert task["outputs"] and {output["type"] for output in task["outputs"]} <= {

@@ -187,7 +187,7 @@ async def test_images_that_are_accepted(body: dict[str, Any]) -> None:
         ),
         ({"element_list": [{"element_id": 1}] * 11}, "element_list size must be between 0 and 10"),
         ({"element_list": [{"element_id": 1}] * 10, "image": png(300, 300)}, "must not exceed 10"),
-        ({"element_list": [{"element_id": "1"}]}, "element_list[0].element_id must be of type long"),
+        ({"element_list": [{"element_id": "one"}]}, "element_list[0].element_id must be of type long"),
         (
             {"model_name": "kling-v2-1", "element_list": [{"element_id": 1}]},
             "element_list '...' is not supported",

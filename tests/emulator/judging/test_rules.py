@@ -105,7 +105,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "omni_video",
         {"sound": "on"},
         {"sound": "on", "video_list": [FEATURE]},
-        "sound must be off when video_list is set",
+        "sound on is not supported with video input",
     ),
     (
         "omni_video",
@@ -127,8 +127,15 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ),
     (
         "omni_video",
-        {**MULTI, "video_list": [BASE], "multi_prompt": [{**SHOTS[0], "duration": "9"}]},
-        {**MULTI, "video_list": [FEATURE], "multi_prompt": [{**SHOTS[0], "duration": "9"}]},
+        {"image_list": [FIRST], "video_list": [FEATURE]},
+        {"image_list": [FIRST, END], "video_list": [FEATURE]},
+        "Tail image is not supported with video input",
+    ),
+    ("omni_video", MULTI, {**MULTI, "video_list": [BASE]}, "multi_shot is not supported with video input"),
+    (
+        "omni_video",
+        {**MULTI, "multi_prompt": [{**SHOTS[0], "duration": "5"}]},
+        {**MULTI, "multi_prompt": [{**SHOTS[0], "duration": "9"}]},
         "sum of duration",
     ),
     ("omni_video", {"prompt": "<<<object_1>>>"}, {"prompt": "<<<image_0>>>"}, "<<<image_0>>>"),

@@ -120,9 +120,9 @@ async def test_unknown_ids_and_foreign_endpoints_are_not_found() -> None:
     """A task is found at its own endpoint only; the refusal has the vendor's words."""
     async with calling() as (_, call):
         task_id = (await call.video(external_task_id="a b")).data["task_id"]
-        text = "Task not found by id/external id"
-        assert (await call("GET", f"{VIDEO}/nobody")).refusal == (400, 1201, text)
-        assert (await call("GET", f"{IMAGE}/{task_id}")).refusal == (400, 1201, text)
+        text = "Task not found by id/external id: {}"
+        assert (await call("GET", f"{VIDEO}/nobody")).refusal == (400, 1201, text.format("nobody"))
+        assert (await call("GET", f"{IMAGE}/{task_id}")).refusal == (400, 1201, text.format(task_id))
         assert (await call("GET", f"{VIDEO}/a%20b")).data["task_id"] == task_id
 
 

@@ -93,7 +93,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "motion_control",
         {"element_list": [CHARACTER]},
         {"element_list": [{"element_id": 7}]},
-        "not found by id: 7",
+        "Element id not found: 7",
     ),
     (
         "omni_video",

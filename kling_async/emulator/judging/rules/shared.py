@@ -55,10 +55,7 @@ def check_prompt_or_shots(body: Body) -> None:
 
 
 def check_shots(body: Body) -> None:
-    """Require a type of several shots; custom shots count from 1 and add up to the task's duration.
-
-    The sum is not checked for an edit of a video, which keeps the length of that video: unknown here.
-    """
+    """Require a type of several shots; custom shots count from 1 and add up to the task's duration."""
     if body.get("multi_shot") and "shot_type" not in body:
         raise Refusal(1201, "shot_type is required when multi_shot is true")
     if not has_custom_shots(body):
@@ -68,8 +65,7 @@ def check_shots(body: Body) -> None:
         raise Refusal(1201, "multi_prompt is required when shot_type is customize")
     if [shot["index"] for shot in shots] != list(range(1, len(shots) + 1)):
         raise Refusal(1201, "multi_prompt index must count from 1 without gaps")
-    edited = any(video.get("refer_type", "base") == "base" for video in body.get("video_list", ()))
-    if not edited and sum(float(shot["duration"]) for shot in shots) != float(body.get("duration", "5")):
+    if sum(float(shot["duration"]) for shot in shots) != float(body.get("duration", "5")):
         raise Refusal(1201, "multi_prompt: the sum of duration must equal the duration of the task")
 
 

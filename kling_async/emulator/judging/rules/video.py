@@ -98,10 +98,14 @@ def check_o1_frames(body: Body) -> None:
 
 
 def check_video_list(body: Body) -> None:
-    """Refuse sound beside a video, and durations other than 3 to 10 s beside a reference video."""
+    """Refuse sound, several shots and an end frame beside a video, and 11 s and more beside a reference."""
     videos = _videos(body)
+    if videos and "end_frame" in _frames(body):
+        raise Refusal(1201, "Tail image is not supported with video input")
+    if videos and body.get("multi_shot"):
+        raise Refusal(1201, "multi_shot is not supported with video input")
     if videos and body.get("sound") == "on":
-        raise Refusal(1201, "sound must be off when video_list is set")
+        raise Refusal(1201, "sound on is not supported with video input")
     if "feature" in videos and int(body.get("duration", "5")) not in REFERENCE_SECONDS:
         raise Refusal(1201, "duration must be between 3 and 10 with a reference video")
 
@@ -164,9 +168,9 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         check_prompt_names(element="element_list", voice="voice_list"),
     ),
     "omni_video": (
+        check_video_list,
         check_frame_order,
         check_o1_frames,
-        check_video_list,
         check_shots,
         check_prompt_or_shots,
         check_prompt_names(image="image_list", element="element_list", video="video_list"),
