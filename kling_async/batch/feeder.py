@@ -135,6 +135,8 @@ class Feeder:
 
     async def _reserve(self, price: Estimate) -> bool:
         """Reserve what a task may cost; False: the batch stopped, or the units will never suffice."""
+        if not self._life.reads:  # the input or the caller's price has stopped the batch, within this task
+            return False
         pool, most = price.pool, price.most or 0.0
         while not self._budget.fits(pool, most):
             if not (self._budget.gives_back(pool) and self._budget.may_fit_later(pool, most)):

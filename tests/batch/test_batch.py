@@ -297,6 +297,27 @@ async def test_max_units_stops_before_it_is_passed() -> None:
         assert [(s.model, s.tasks, s.units, s.estimated) for s in report.spent] == [("kling-v3", 3, 9.0, 9.0)]
 
 
+async def test_an_input_or_a_price_may_stop_a_batch_without_units() -> None:
+    """A stop from within the reading, with no units left for the next job, ends the batch without an error."""
+
+    def stopping() -> Iterator[v1.TextToVideo]:
+        batches[-1].stop()
+        yield clip()
+
+    def price(_: object) -> float:
+        batches[-1].stop()
+        return 5.0
+
+    batches: list[Batch[Any]] = []
+    async with pair() as (emu, client):
+        batches.append(client.batch(stopping(), max_units=1))
+        assert await outcomes(batches[-1]) == []
+        batches.append(client.batch([clip()], max_units=1, price=price))
+        assert await outcomes(batches[-1]) == []
+        assert [batch.report.stopped for batch in batches] == ["stop()"] * 2
+        assert emu.ledger.creates == []
+
+
 async def test_a_failed_task_gives_its_units_back() -> None:
     """The units reserved for a failed task go to the next job."""
     async with pair({"video": 1}, seconds=50, client={"limits": {"video": 1}}) as (emu, client):
