@@ -258,6 +258,13 @@ async def test_with_options_shares_slots_and_life() -> None:
             await client.submit(clip())
 
 
+async def test_a_poller_keeps_to_the_timeouts_of_the_client_it_was_made_from() -> None:
+    """Other timeouts, then another `Polling`: the status queries of the last client keep those timeouts."""
+    patient = Client(api_key="k").with_options(timeouts=Timeouts(total=7))
+    poller = patient.with_options(polling=Polling(min_interval=3))._engine.poller
+    assert poller._reader._timeouts == patient._engine.timeouts == Timeouts(total=7)
+
+
 async def test_a_misspelt_pool_does_not_go_unseen() -> None:
     """A limit for such a pool would bind nothing, and reopening it would open nothing."""
     for name, meant in {"videos": "video", "vidoe": "video", "imgae": "image"}.items():

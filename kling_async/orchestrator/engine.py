@@ -94,7 +94,7 @@ class Drivers:
             queueing=queueing,
         )
         self.durations = Durations()
-        self.pollers = Pollers(self, settings.timeouts)
+        self.pollers = Pollers(self)
 
     async def close(self) -> None:
         """End everything; what waits gets `ClientClosed`, creates in flight get a few seconds."""
@@ -115,9 +115,8 @@ class Drivers:
 class Pollers:
     """The pollers of one account: one for each `Polling` in use, however many clients use it."""
 
-    def __init__(self, drivers: Drivers, timeouts: Timeouts) -> None:
+    def __init__(self, drivers: Drivers) -> None:
         self._drivers = drivers
-        self._timeouts = timeouts
         self._forms = QueryForms(batch_ids=drivers.transport.unified)  # /tasks wants an API key
         self._pollers: dict[Polling, Poller] = {}
 
@@ -125,7 +124,7 @@ class Pollers:
         """All pollers in use."""
         return iter(self._pollers.values())
 
-    def obtain(self, polling: Polling, retry: Retry) -> Poller:
+    def obtain(self, polling: Polling, retry: Retry, timeouts: Timeouts) -> Poller:
         """Return the poller of these settings, made when first asked for."""
         poller = self._pollers.get(polling)
         if poller is None:
@@ -134,7 +133,7 @@ class Pollers:
             poller = self._pollers[polling] = Poller(
                 drivers.scope,
                 drivers.hooks,
-                StatusReader(drivers.transport, self._timeouts),
+                StatusReader(drivers.transport, timeouts),
                 TaskRegistry(drivers.limiter, drivers.recovery),
                 drivers.limiter,
                 schedule,
@@ -157,11 +156,14 @@ class Engine:
     def __init__(self, drivers: Drivers, settings: Settings, poller: Poller | None = None) -> None:
         self._drivers = drivers
         self.settings = settings
-        self.poller = drivers.pollers.obtain(settings.polling, settings.retry) if poller is None else poller
+        if poller is None:
+            poller = drivers.pollers.obtain(settings.polling, settings.retry, settings.timeouts)
+        self.poller = poller
 
     def with_settings(self, settings: Settings) -> Engine:
         """Return an engine over the same drivers with other settings."""
-        poller = self._drivers.pollers.obtain(settings.polling, self.settings.retry)
+        own = self.settings
+        poller = self._drivers.pollers.obtain(settings.polling, own.retry, own.timeouts)
         return Engine(self._drivers, settings, poller)
 
     def looking_after(self, poller: Poller) -> Engine:
