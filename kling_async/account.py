@@ -141,6 +141,7 @@ class Account:
         Raises:
             ConfigurationError: No such pool was used.
         """
+        self._engine.scope.refresh()
         self._engine.limiter.reopen(pool)
         self._engine.packs.units_changed()
 

@@ -318,6 +318,7 @@ class Client:
 
         If its task exists, it runs on and is billed, and the account may refuse another create until it ends.
         """
+        self._engine.scope.refresh()
         return self._engine.recovery.abandon(external_task_id)
 
     async def list(

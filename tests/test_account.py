@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from typing import Any
 
 import pytest
 
 from kling_async import BadResponse, Client, RequestInvalid, v1
-from tests.support import clip, pair, still
+from kling_async.testing import emulator
+from tests.clock import new_event_loop
+from tests.support import client_of, clip, pair, settle, still, until
 from tests.wiretap import raw, serving
 
 pytestmark = pytest.mark.anyio
@@ -100,3 +103,26 @@ async def test_a_ledger_ends_where_the_vendor_says_so() -> None:
     ):
         found = [e.task_id async for e in client.account.ledger(start, start + dt.timedelta(days=1))]
         assert found == ["1", "2"] and len(wire.requests) == 3
+
+
+def test_reopening_notices_that_the_loop_was_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    """In a new loop it admits nothing that queued in the old one: such a create cannot move on."""
+    kept: list[Any] = []
+
+    async def first() -> None:
+        async with emulator() as emu:
+            client = client_of(emu)
+            emu.fault("create", code=1302, retry_after=1000)
+            kept.extend([client, asyncio.ensure_future(client.submit(clip()))])
+            await until(lambda: emu.ledger.creates and client.account.limits()["video"].queued)
+
+    async def second() -> None:
+        kept[0].account.reopen()
+        await settle()
+        limits = kept[0].account.limits()["video"]
+        assert (limits.held, limits.queued) == (0, 0)
+
+    old, new = new_event_loop(), new_event_loop()
+    old.run_until_complete(first())
+    new.run_until_complete(second())
+    assert not [r for r in caplog.records if r.levelname == "ERROR"]

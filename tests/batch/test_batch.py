@@ -298,7 +298,7 @@ async def test_max_units_stops_before_it_is_passed() -> None:
 
 
 async def test_an_input_or_a_price_may_stop_a_batch_without_units() -> None:
-    """A stop from within the reading, with no units left for the next job, ends the batch without an error."""
+    """A stop from within the reading, with no units for the next job, ends the batch without an error."""
 
     def stopping() -> Iterator[v1.TextToVideo]:
         batches[-1].stop()
