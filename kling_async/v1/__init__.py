@@ -1,4 +1,12 @@
-"""Requests and results of the first generation of the API: ``/v1/...``, model named in the body."""
+"""Requests and results of the first generation of the API: ``/v1/...``, model named in the body.
+
+`video`, `image`, `library`, `audio` and `account` hold one module for each product. `parts` has what several
+products share, `rules` the checks over several fields, `capabilities` what each model can do, `scenes` and
+`tts_voices` the vendor's lists of names.
+
+From outside: the names below. Requests are frozen values, checked by `kling_async.wire.checks`; which path
+takes one, and which result comes back, stands in `kling_async.catalog`. Nothing here sends anything.
+"""
 
 from kling_async.v1.account import (
     AccountBillingBalance,
