@@ -146,10 +146,10 @@ class Plan(NamedTuple):
     """What to do should the last command fail; empty where nothing else is left to try."""
 
 
-def plan(facts: Facts, place: Place, extra: str, wish: str = "") -> Plan:
+def plan(facts: Facts, place: Place, extra: str, optional: str = "") -> Plan:
     """Decide how ``.venv`` comes to hold the project with ``extra``; SetupError if it cannot.
 
-    The extra ``wish`` is installed along with it, and done without where it cannot be installed.
+    The extra ``optional`` is installed along with it, and done without where it cannot be installed.
     """
     commands: list[Command] = []
     own_pip = facts.own_pip
@@ -168,8 +168,8 @@ def plan(facts: Facts, place: Place, extra: str, wish: str = "") -> Plan:
             target = ["install", "--target", place.packages, "pip"]
             commands.append([outside, "-m", "pip", "--no-input", *target])
     install = [*pip, "--no-input", "--disable-pip-version-check", "install", "-e"]
-    commands.append([*install, project(joined(extra, wish))])
-    instead = [*install, project(extra)] if wish else []
+    commands.append([*install, project(joined(extra, optional))])
+    instead = [*install, project(extra)] if optional else []
     return Plan(facts.exists and not facts.usable, tuple(commands), instead)
 
 
@@ -178,9 +178,9 @@ def project(extra: str) -> str:
     return f".[{extra}]" if extra else "."
 
 
-def joined(extra: str, wish: str) -> str:
+def joined(extra: str, optional: str) -> str:
     """Both extras as one, either of which may be empty."""
-    return ",".join(filter(None, (extra, wish)))
+    return ",".join(filter(None, (extra, optional)))
 
 
 def look(place: Place, run: Runner) -> Facts:
@@ -255,10 +255,10 @@ def remove(path: Path) -> None:
 # --- the way in --------------------------------------------------------------------------------
 
 
-def enter(extra: str = "", wish: str = "") -> None:
+def enter(extra: str = "", optional: str = "") -> None:
     """Return inside the private venv, with the project and ``extra`` installed; set that up if needed.
 
-    The extra ``wish`` comes along if it can be installed; tests of what it brings must do without it.
+    The extra ``optional`` comes along if it can be installed; tests of what it brings must do without it.
     """
     place = Place(ROOT)
     if os.environ.pop(ARRIVED, None):
@@ -266,7 +266,7 @@ def enter(extra: str = "", wish: str = "") -> None:
             sys.exit("kling_async: .venv is there but does not take effect; is PYTHONHOME set?")
         return
     try:
-        changed = ensure(place, extra, wish)
+        changed = ensure(place, extra, optional)
         if changed or not inside(place):
             start_again(place)
     except SetupError as error:
@@ -277,9 +277,9 @@ def enter(extra: str = "", wish: str = "") -> None:
         sys.exit(130)
 
 
-def ensure(place: Place, extra: str, wish: str = "", run: "Runner | None" = None) -> bool:
+def ensure(place: Place, extra: str, optional: str = "", run: "Runner | None" = None) -> bool:
     """Make ``.venv`` ready; whether there was anything to do."""
-    asked = joined(extra, wish)
+    asked = joined(extra, optional)
     if is_ready(place, asked):
         return False
     with locked(Path(__file__)) as lock:
@@ -287,7 +287,7 @@ def ensure(place: Place, extra: str, wish: str = "", run: "Runner | None" = None
             return True
         run = run or runner(place.root, lock)
         facts = look(place, run)
-        todo = plan(facts, place, extra, wish)
+        todo = plan(facts, place, extra, optional)
         say(headline(facts))
         carry_out(todo, place, wanted_stamp(place, asked), run)
     return True

@@ -85,7 +85,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int = 0
     """Creates on their way, or being looked for after their answer was lost."""
     running: int = 0
-    """Tasks looked after and not yet seen ended, attached ones included."""
+    """Tasks seen running and not yet seen ended, attached ones included."""
     unresolved: int = 0
     """Creates of unknown fate; see ``client.unresolved()``."""
     pools: dict[str, PoolState] = {}

@@ -81,10 +81,10 @@ class Machine:
             raise bootstrap.SetupError("No module named so")
         return version
 
-    def ensure(self, extra: str = "test", wish: str = "") -> bool:
+    def ensure(self, extra: str = "test", optional: str = "") -> bool:
         """Set up, and forget what was done before."""
         self.done = []
-        changed: bool = bootstrap.ensure(self.place, extra, wish, self)
+        changed: bool = bootstrap.ensure(self.place, extra, optional, self)
         return changed
 
     @property
@@ -329,7 +329,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_process_continues_in_a_ready_venv(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outside the venv and after an install the process starts anew; inside a ready venv it continues."""
-    monkeypatch.setattr(bootstrap, "ensure", lambda place, extra, wish: False)
+    monkeypatch.setattr(bootstrap, "ensure", lambda place, extra, optional: False)
     with pytest.raises(Started):
         bootstrap.enter("test")
 
@@ -337,7 +337,7 @@ def test_the_process_continues_in_a_ready_venv(elsewhere: Path, monkeypatch: pyt
     (elsewhere / ".venv").mkdir()
     bootstrap.enter("test")
 
-    monkeypatch.setattr(bootstrap, "ensure", lambda place, extra, wish: True)
+    monkeypatch.setattr(bootstrap, "ensure", lambda place, extra, optional: True)
     with pytest.raises(Started):  # this process would not find what was installed just now
         bootstrap.enter("test")
 
@@ -365,7 +365,7 @@ def test_a_failure_ends_in_a_line_not_a_traceback(
 ) -> None:
     """A failed set-up and an OS error exit with their message, Ctrl-C with code 130."""
 
-    def fail(place: object, extra: str, wish: str) -> bool:
+    def fail(place: object, extra: str, optional: str) -> bool:
         raise error
 
     monkeypatch.setattr(bootstrap, "ensure", fail)

@@ -167,7 +167,7 @@ class Engine:
         return Engine(self._drivers, settings, poller)
 
     def looking_after(self, poller: Poller) -> Engine:
-        """Return this engine with the poller that looks after a task already: it must have only one."""
+        """Return this engine with the poller that already polls a task: only one may."""
         return self if poller is self.poller else Engine(self._drivers, self.settings, poller)
 
     async def close(self) -> None:

@@ -127,10 +127,10 @@ _NO_HOOKS: Final = SubmissionHooks()
 
 
 class TaskWatcher(Protocol):
-    """Whoever looks after tasks that exist."""
+    """A poller, as far as a submission knows it."""
 
     def watch(self, task: TrackedTask, /) -> TrackedTask:
-        """Look after a task; return the one already looked after, if it is the same."""
+        """Poll a task that exists; return the tracked task to use, which may be polled already."""
         ...
 
 
