@@ -348,8 +348,9 @@ def test_bad_settings_are_named(options: dict[str, Any], names: str) -> None:
 )
 def test_options_of_a_wrong_type_are_named_at_construction(options: dict[str, Any], words: str) -> None:
     """Nothing is sent and nothing paid: a wrong type is an error of the constructor, with the right one."""
+    settings: dict[str, Any] = {"api_key": "key", **options}
     with pytest.raises(ConfigurationError, match=words):
-        Client(**{"api_key": "key", **options})
+        Client(**settings)
 
 
 def test_a_view_of_a_client_checks_its_options_too() -> None:

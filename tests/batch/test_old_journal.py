@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ async def entries_of(journal: Path) -> dict[str, Entry]:
 
 async def test_entries_have_the_bytes_they_had(journal: Path) -> None:
     """Read and written again, each is the same to the byte; but 16 units, once a whole number, are 16.0."""
-    with sqlite3.connect(f"file:{OLD}?mode=ro&immutable=1", uri=True) as db:
+    with closing(sqlite3.connect(f"file:{OLD}?mode=ro&immutable=1", uri=True)) as db:
         rows = dict(db.execute("SELECT number, entry FROM jobs ORDER BY number"))
     stills = next(number for number, data in rows.items() if unpack(data).key == "stills")
     again = {number: pack(unpack(data)) for number, data in rows.items()}

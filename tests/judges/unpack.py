@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,8 +23,10 @@ __all__ = ["FOLDER", "prepare"]
 WHEELS: Final = ("klingai-api==0.1.0", "requests-toolbelt==1.0.0", "comfy-cli==1.23.0")
 """The very releases whose conduct the tests show; requests itself comes with prompture."""
 FOLDER: Final = Path(sys.prefix) / "judges"
+PYTHON: Final[str] = sys.executable if find_spec("pip") else getattr(sys, "_base_executable", sys.executable)
+"""An interpreter with pip: a venv made without ensurepip, as on a bare Debian, has none of its own."""
 PIP: Final = (
-    *(sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", "--quiet"),
+    *(PYTHON, "-m", "pip", "--no-input", "--disable-pip-version-check", "--quiet"),
     *("install", "--no-deps", "--ignore-requires-python", "--only-binary", ":all:", "--upgrade"),
 )
 TIMEOUT: Final = 300.0
