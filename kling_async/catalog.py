@@ -118,6 +118,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         _one,
         kind=_edit_kind,
         median=90.0,
+        whole_at_tasks=False,
     ),
     Endpoint(
         "video_extend",
@@ -127,6 +128,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         "video",
         _one,
         median=90.0,
+        whole_at_tasks=False,
     ),
     Endpoint(
         "advanced_lip_sync",
@@ -136,6 +138,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         "video",
         _one,
         lookup="search",
+        whole_at_tasks=False,
     ),
     Endpoint(
         "lip_sync",
@@ -147,6 +150,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         lookup="search",
         kind=lambda request: request.input.mode,
         idempotent=False,
+        whole_at_tasks=False,
     ),
     Endpoint(
         "avatar",
@@ -187,6 +191,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         lambda request: request.amount,
         kind=_omni_image_kind,
         median=25.0,
+        whole_at_tasks=False,
     ),
     Endpoint(
         "multi_image_to_image",
@@ -226,6 +231,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         "image",
         _one,
         sure=False,
+        whole_at_tasks=False,
     ),
     Endpoint(
         "custom_elements",
@@ -237,6 +243,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         kind=lambda request: request.reference_type,
         median=5.0,
         sure=False,
+        whole_at_tasks=False,
     ),
     Endpoint(
         "custom_voices",
@@ -260,6 +267,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         "video",
         _one,
         sure=False,
+        whole_at_tasks=False,
     ),
 )
 """Every endpoint that makes tasks."""
@@ -349,7 +357,15 @@ def endpoint_of(request: TaskRequest[R] | type[TaskRequest[R]]) -> Endpoint[R]:
     if isinstance(request, RawTask):
         check_path(request.path)
         weight = request.weight
-        row = Endpoint(request.path, RawTask, RawResult, request.path, request.pool, lambda _: weight)
+        row = Endpoint(
+            request.path,
+            RawTask,
+            RawResult,
+            request.path,
+            request.pool,
+            lambda _: weight,
+            whole_at_tasks=False,
+        )
         return cast("Endpoint[R]", row)
     kind = request if isinstance(request, type) else type(request)
     found = _by_task.get(kind)

@@ -257,15 +257,15 @@ class TaskFailed(KlingError):
 class TaskTimeout(KlingError, TimeoutError):
     """The deadline passed; the task lives on, is billed when it succeeds, and can be waited for again."""
 
-    def __init__(self, task_id: str, external_task_id: str | None, timeout: float) -> None:
+    def __init__(self, task_id: str, external_task_id: str | None, timeout: float, unread: int = 0) -> None:
         self.task_id = task_id
         """Empty while its create is still on its way."""
         self.external_task_id = external_task_id
-        self.timeout = timeout
+        self.timeout, self.unreadable = timeout, unread
+        """Answers about the task that could not be read."""
         name = f"task {task_id}" if task_id else f"the task of external_task_id {external_task_id}"
-        super().__init__(
-            f"{name} had not ended after {timeout:g} s; it runs on: wait() again, or attach() to it later"
-        )
+        name += f" had not ended after {timeout:g} s; it runs on: wait() again, or attach() to it later"
+        super().__init__(name + (f" ({unread} answers about it could not be read)" if unread else ""))
 
 
 class QueueTimeout(KlingError, TimeoutError):

@@ -1,18 +1,21 @@
 """Records: plain data out of the API's answers (envelopes, records of tasks, pages of records).
 
-Decoding is lenient: the vendor adds and drops fields monthly. It takes two steps, because an error answer may
-hold ``data`` of another shape while its code must still be read: first the envelope, with ``data`` left as
-bytes, then ``data`` by the endpoint's type.
+Decoding is lenient: the vendor adds and drops fields monthly, and gateways re-encode them. It takes two
+steps, because an error answer may hold ``data`` of another shape while its code must still be read: first the
+envelope, with ``data`` left as bytes, then ``data`` by the endpoint's type.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import re
 from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
 
-from kling_async.outputs import task_result
+from kling_async.decoding.lenient import decimal_of, milliseconds_of, text_of, words_of
+from kling_async.decoding.outputs import task_result
 from kling_async.redaction import keepable
 
 __all__ = [
@@ -44,21 +47,35 @@ class Envelope(msgspec.Struct, frozen=True):
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _TaskInfo(msgspec.Struct, frozen=True):
-    external_task_id: str | None = None
+class _Envelope(msgspec.Struct, frozen=True):
+    """An envelope whose fields may be of any type."""
+
+    code: Any = None
+    message: Any = None
+    request_id: Any = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _TaskData(msgspec.Struct, frozen=True):
-    """A task in the form of ``/v1``. Ids are text of digits; numbers are accepted, too."""
+class _TaskFields(msgspec.Struct, frozen=True):
+    """A task object under the names of ``/v1`` or of ``/tasks``; its fields may be of any type."""
 
-    task_id: str | int
-    task_status: str | None = None
-    task_status_msg: str | None = None
-    task_info: _TaskInfo | None = None
+    task_id: Any = None
+    id: Any = None
+    task_status: Any = None
+    status: Any = None
+    task_status_msg: Any = None
+    message: Any = None
+    task_info: Any = None
+    external_task_id: Any = None
+    external_id: Any = None
     task_result: msgspec.Raw = msgspec.Raw(b"null")
-    final_unit_deduction: str | float | None = None
-    created_at: int | None = None
-    updated_at: int | None = None
+    outputs: Any = None
+    final_unit_deduction: Any = None
+    billing: Any = None
+    created_at: Any = None
+    create_time: Any = None
+    updated_at: Any = None
+    update_time: Any = None
 
 
 class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,10 +140,12 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
 ListPage = list[TaskRecord]
 """One page of a list, newest first; a page shorter than asked for is the last."""
 
-_envelopes = msgspec.json.Decoder(Envelope, strict=False)
-_tasks = msgspec.json.Decoder(_TaskData, strict=False)
+_envelopes = msgspec.json.Decoder(_Envelope)
+_tasks = msgspec.json.Decoder(_TaskFields)
 _task_lists = msgspec.json.Decoder(list[msgspec.Raw])
 _records = msgspec.json.Decoder(TaskRecord)
+_NOTHING: Final = (b"null", b'""', b"[]", b"{}")
+"""JSON of results that are not there."""
 
 
 def _record_from_json(body: bytes) -> TaskRecord:
@@ -148,104 +167,112 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 
 
 def decode_envelope(body: bytes) -> Envelope:
-    """Decode an answer's outer object.
+    """Decode an answer's outer object; a text of another type than documented counts as absent.
 
     Raises:
-        msgspec.DecodeError: The body is not JSON, or not an object of this form.
+        msgspec.DecodeError: The body is not JSON, not an object, or its code is no number.
     """
-    return decode(_envelopes, body)
+    fields = decode(_envelopes, body)
+    code = text_of(fields.code)
+    if fields.code is not None and (code is None or not _CODE.fullmatch(code)):
+        raise msgspec.DecodeError("the code is not a number")
+    return Envelope(
+        code=None if code is None else int(code),
+        message=words_of(fields.message) or None,
+        request_id=text_of(fields.request_id),
+        data=fields.data,
+    )
+
+
+_CODE: Final = re.compile(r"-?[0-9]{1,9}")
 
 
 def decode_task(endpoint: str, data: bytes | msgspec.Raw) -> TaskRecord:
-    """Decode one task object of ``/v1``.
+    """Decode one task object, in the form of ``/v1`` or of ``/tasks``; only its id is needed.
+
+    The other fields are taken as far as they can be read: see `kling_async.decoding.lenient`.
 
     Raises:
-        msgspec.DecodeError: The data are not a task.
+        msgspec.DecodeError: The data are not an object, or show no id.
     """
     raw = bytes(data)
     task = decode(_tasks, raw)
-    if task.task_id == "":
+    task_id = text_of(task.task_id) or text_of(task.id)
+    if task_id is None:
         raise msgspec.DecodeError("the task has no id")
-    units = task.final_unit_deduction
+    info = task.task_info if isinstance(task.task_info, dict) else {}
+    names = info.get("external_task_id"), task.external_task_id, task.external_id
     return TaskRecord(
         endpoint=endpoint,
-        task_id=str(task.task_id),
-        external_task_id=(task.task_info.external_task_id if task.task_info else None) or None,
-        status=task.task_status or "submitted",
-        message=task.task_status_msg or "",
-        created_at=task.created_at or 0,
-        updated_at=task.updated_at or 0,
-        units=None if units is None or units == "" else str(units),
+        task_id=task_id,
+        external_task_id=next((text for name in names if (text := text_of(name))), None),
+        status=text_of(task.task_status) or text_of(task.status) or "submitted",
+        message=words_of(task.task_status_msg) or words_of(task.message),
+        created_at=milliseconds_of(task.created_at) or milliseconds_of(task.create_time),
+        updated_at=milliseconds_of(task.updated_at) or milliseconds_of(task.update_time),
+        units=decimal_of(task.final_unit_deduction) or _units(task.billing),
         data=msgspec.Raw(raw),
-        result_data=msgspec.Raw(bytes(task.task_result)),
+        result_data=_result_of(task),
     )
 
 
-class _Billing(msgspec.Struct, frozen=True):
-    charge_type: str | None = None
-    amount: str | float | None = None
+def _result_of(task: _TaskFields) -> msgspec.Raw:
+    """Return the result under the names of ``/v1``."""
+    result = bytes(task.task_result)
+    if result not in _NOTHING:
+        return msgspec.Raw(result)
+    outputs = task.outputs if isinstance(task.outputs, list) else []
+    return msgspec.Raw(msgspec.json.encode(task_result(outputs) or None))
 
 
-class _UnifiedTask(msgspec.Struct, frozen=True):
-    """A task in the form of ``/tasks``, which also shows tasks made under ``/v1``."""
-
-    id: str | int
-    status: str | None = None
-    message: str | None = None
-    external_id: str | None = None
-    outputs: tuple[dict[str, Any], ...] | None = None
-    billing: tuple[_Billing, ...] | None = None
-    create_time: int | None = None
-    update_time: int | None = None
+_ZERO: Final = re.compile(r"0+(\.0*)?")
 
 
-_ZERO: Final = frozenset({"0", "0.0", "0.00"})
-_unified_tasks = msgspec.json.Decoder(_UnifiedTask, strict=False)
+def _units(billing: Any) -> str | None:
+    """Return the units of a bill; an amount of another or of no kind tells them only if it is 0."""
+    entries = [entry for entry in billing if isinstance(entry, dict)] if isinstance(billing, list) else []
+    units = [decimal_of(entry.get("amount")) for entry in entries if entry.get("charge_type") == "unit"]
+    free = [
+        "0"
+        for entry in entries
+        if not entry.get("charge_type") and _ZERO.fullmatch(decimal_of(entry.get("amount")) or "")
+    ]
+    return next((amount for amount in (*units, *free) if amount is not None), None)
 
 
 def decode_unified(data: bytes | msgspec.Raw) -> dict[str, TaskRecord]:
-    """Decode an answer of ``/tasks``; return records by task id, with results in the form of ``/v1``.
+    """Decode an answer of ``/tasks``; return records by task id, with results in the form of ``/v1``."""
+    return {record.task_id: record for record in decode_unified_page(data)}
 
-    Their endpoint is empty, because these answers do not name it. Tasks that cannot be read are left out, as
-    are those that the vendor does not know.
+
+def decode_unified_page(data: bytes | msgspec.Raw) -> ListPage:
+    """Decode an answer of ``/tasks``, with results in the form of ``/v1``.
+
+    The records' endpoint is empty, because these answers do not name it. Tasks that cannot be read are left
+    out, as are those that the vendor does not know.
     """
-    records: dict[str, TaskRecord] = {}
-    for item in decode(_task_lists, bytes(data)):
-        try:
-            record = _unified(bytes(item))
-        except msgspec.DecodeError:
-            continue
-        records[record.task_id] = record
-    return records
-
-
-def _unified(raw: bytes) -> TaskRecord:
-    task = decode(_unified_tasks, raw)
-    return TaskRecord(
-        endpoint="",
-        task_id=str(task.id),
-        external_task_id=task.external_id or None,
-        status=task.status or "submitted",
-        message=task.message or "",
-        created_at=task.create_time or 0,
-        updated_at=task.update_time or 0,
-        units=_units(task.billing or ()),
-        data=msgspec.Raw(raw),
-        result_data=msgspec.Raw(msgspec.json.encode(task_result(task.outputs or ()) or None)),
-    )
-
-
-def _units(billing: tuple[_Billing, ...]) -> str | None:
-    """Return the units of a bill; an amount of another or of no kind tells them only if it is 0."""
-    units = [entry.amount for entry in billing if entry.charge_type == "unit"]
-    nothing = ["0" for entry in billing if not entry.charge_type and str(entry.amount) in _ZERO]
-    amount = next(iter((*units, *nothing)), None)
-    return None if amount is None else str(amount)
+    return _readable("", decode(_task_lists, bytes(data)))
 
 
 def decode_list(endpoint: str, data: bytes | msgspec.Raw) -> ListPage:
-    """Decode a list page: a bare array of task objects, newest first."""
+    """Decode a list page: a bare array of task objects, newest first. Entries without an id are left out.
+
+    Raises:
+        msgspec.DecodeError: The data are no array, or none of its entries is a task.
+    """
     raw = bytes(data)
     if raw in (b"null", b""):
         return []
-    return [decode_task(endpoint, item) for item in decode(_task_lists, raw)]
+    items = decode(_task_lists, raw)
+    page = _readable(endpoint, items)
+    if items and not page:
+        raise msgspec.DecodeError("no entry of the list is a task")
+    return page
+
+
+def _readable(endpoint: str, items: list[msgspec.Raw]) -> ListPage:
+    page: ListPage = []
+    for item in items:
+        with contextlib.suppress(msgspec.DecodeError):
+            page.append(decode_task(endpoint, item))
+    return page

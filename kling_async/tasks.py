@@ -12,8 +12,8 @@ import anyio
 from kling_async.catalog import endpoint_of
 from kling_async.downloads.naming import Template
 from kling_async.downloads.result_files import fetch_all
-from kling_async.errors import Problem, RequestInvalid, TaskTimeout
-from kling_async.orchestrator.results import result_of
+from kling_async.errors import BadResponse, Problem, RequestInvalid, TaskTimeout
+from kling_async.orchestrator.results import result_of, shortfall
 from kling_async.orchestrator.tracked import TrackedState, TrackedTask
 from kling_async.runtime.loop import within
 from kling_async.wire.endpoints import check_id
@@ -105,7 +105,7 @@ class Task(Generic[R]):
         """The result; None before the task succeeded.
 
         Raises:
-            BadResponse: The vendor's result is not of the documented form; see ``raw``.
+            BadResponse: The vendor shows no result, or not in the documented form; see ``raw``.
         """
         record = self._tracked.record
         if (
@@ -113,6 +113,8 @@ class Task(Generic[R]):
             and record is not self._decoded
             and self._tracked.state is TrackedState.SUCCEEDED
         ):
+            if (lack := shortfall(self._tracked.endpoint, record)) is not None:
+                raise BadResponse(f"task {self.id} succeeded, but {lack}", http_status=200)
             self._result = result_of(self._tracked.endpoint, record)
             self._decoded = record
         return self._result
@@ -140,7 +142,8 @@ class Task(Generic[R]):
         finally:
             waiters.undated -= undated
         if not self.done:
-            raise TaskTimeout(self.id, self.external_task_id, timeout or 0.0)
+            unreadable = self._tracked.looks.unreadable_ever
+            raise TaskTimeout(self.id, self.external_task_id, timeout or 0.0, unreadable)
         self._tracked.raise_if_failed()
         result = self.result
         assert result is not None  # noqa: S101 - it is done and has not failed

@@ -60,7 +60,8 @@ ROOMS: Final = (
     ("catalog",),
     ("v1", "v2"),
     ("wire",),
-    ("options", "errors", "outputs", "records", "redaction", "_version"),
+    ("options", "errors", "records", "redaction", "_version"),
+    ("decoding",),
 )
 """From top to bottom."""
 
@@ -90,7 +91,8 @@ PURE: Final = {
     "downloads.ranges",
     "errors",
     "options",
-    "outputs",
+    "decoding.lenient",
+    "decoding.outputs",
     "prices",
     "records",
     "redaction",

@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import pickle
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kling_async import records, v1
 from kling_async.catalog import endpoint_of
 from kling_async.orchestrator.results import result_of
-from kling_async.records import TaskRecord, decode_envelope, decode_list, decode_task
+from kling_async.records import TaskRecord, decode_envelope, decode_list, decode_task, decode_unified
 from tests.golden import golden
 
 ANSWERS = {
@@ -180,12 +182,13 @@ def test_a_task_is_read_leniently(field: str, value: Any, attribute: str, expect
         b"{}",
         b'{"task_id":null}',
         b'{"task_id":""}',
-        b'{"task_id":"1","task_info":"x"}',
+        b'{"task_id":[1]}',
+        b'{"task_id":true}',
         b'{"task_id":"1"',
     ],
 )
 def test_data_that_is_no_task_is_refused(body: bytes) -> None:
-    """Without an id, or of another form, it is a decode error that the caller turns into `BadResponse`."""
+    """Without an id, or cut, it is a decode error that the caller turns into `BadResponse`."""
     with pytest.raises(msgspec.DecodeError):
         decode_task("text_to_video", body)
 
@@ -206,11 +209,66 @@ def test_a_page_past_the_end_is_empty(body: bytes) -> None:
     assert decode_list("text_to_video", body) == []
 
 
-@pytest.mark.parametrize("body", [b"{}", b'[{"task_status":"succeed"}]', b'[{"task_id":"1"}, 3]'])
+@pytest.mark.parametrize("body", [b"{}", b'[{"task_status":"succeed"}]', b"[3, null]"])
 def test_data_that_is_no_list_is_refused(body: bytes) -> None:
-    """An object, or entries that are no tasks, are a decode error."""
+    """An object, or entries none of which is a task, are a decode error."""
     with pytest.raises(msgspec.DecodeError):
         decode_list("text_to_video", body)
+
+
+ODD: Final[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5)
+    | st.sampled_from(["1766737710125", "2026-11-26T10:00:00Z", "2026-11-26 10:00:00"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+OPTIONAL: Final = [
+    *("task_status_msg", "task_info", "final_unit_deduction", "created_at", "updated_at", "watermark_info"),
+    *("external_task_id", "external_id", "message", "billing", "create_time", "update_time", "outputs"),
+]
+
+
+@given(st.dictionaries(st.sampled_from(OPTIONAL), ODD), ODD, ODD, ODD)
+def test_no_optional_field_hides_a_task(drawn: dict[str, Any], info: Any, message: Any, request: Any) -> None:
+    """Whatever JSON stands in any optional field, at any depth, id, status and result are read."""
+    result = {"videos": [{"id": "v", "url": "https://a.example/v.mp4"}]}
+    odd: dict[str, Any] = {"task_info": {"external_task_id": info}, **drawn}
+    task = {**odd, "task_id": 77, "task_status": "succeed", "task_result": result}
+    envelope = {"code": 0, "message": message, "request_id": request, "data": [5, task, {}]}
+    answer = decode_envelope(msgspec.json.encode(envelope))
+    (record,) = decode_list("text_to_video", answer.data)
+    assert (answer.code, record.task_id, record.status) == (0, "77", "succeed")
+    assert msgspec.json.decode(record.result_data) == result
+    assert pickle.loads(pickle.dumps(record)) == record and record.plain()
+    (unified,) = decode_unified(
+        msgspec.json.encode([None, {**odd, "id": 77, "status": "succeeded"}])
+    ).values()
+    assert (unified.task_id, unified.status) == ("77", "succeeded")
+
+
+@pytest.mark.parametrize(
+    ("value", "milliseconds"),
+    [
+        (1766737710125, 1766737710125),
+        (1766737710.125, 1766737710125),
+        (1766737710, 1766737710000),
+        ("1766737710125", 1766737710125),
+        ("2025-12-26T08:28:30.125Z", 1766737710125),
+        ("2025-12-26T16:28:30.125+08:00", 1766737710125),
+        *(
+            (odd, 0)
+            for odd in ("2025-12-26 08:28:30", "", "soon", "nan", "1e999", -5, 1e300, True, [], {}, None)
+        ),
+    ],
+)
+def test_a_time_is_read_in_any_form(value: Any, milliseconds: int) -> None:
+    """Seconds, milliseconds and ISO 8601 with an offset are times; a local time could be hours off."""
+    task = decode_task("text_to_video", msgspec.json.encode({"task_id": "1", "created_at": value}))
+    assert task.created_at == milliseconds
 
 
 # --- records -----------------------------------------------------------------------------------

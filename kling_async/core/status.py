@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["TaskState", "is_known_status", "state_of"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kling_async.records import TaskRecord
+
+__all__ = ["TaskState", "is_known_status", "latest", "state_of"]
 
 
 class TaskState(enum.Enum):
@@ -19,18 +24,35 @@ class TaskState(enum.Enum):
     """Ended without a result."""
 
 
-_SUCCEEDED: Final = frozenset({"succeed", "succeeded"})  # /v1 says "succeed", /tasks "succeeded"
-_FAILED: Final = frozenset({"failed"})
+# /v1 says "succeed", /tasks "succeeded"; gateways and other clients' servers say the rest
+_SUCCEEDED: Final = frozenset({"succeed", "succeeded", "success", "completed"})
+_FAILED: Final = frozenset({"failed", "failure"})
 _RUNNING: Final = frozenset({"submitted", "processing"})
 
 
 def state_of(status: str) -> TaskState:
-    """Return the state that a status word stands for; an unknown word counts as running."""
-    if status in _SUCCEEDED:
+    """Return the state that a status word stands for, in any case; an unknown word counts as running."""
+    word = status.strip().lower()
+    if word in _SUCCEEDED:
         return TaskState.SUCCEEDED
-    return TaskState.FAILED if status in _FAILED else TaskState.RUNNING
+    return TaskState.FAILED if word in _FAILED else TaskState.RUNNING
 
 
 def is_known_status(status: str) -> bool:
-    """Return whether the vendor documents this status word."""
-    return status in _SUCCEEDED or status in _FAILED or status in _RUNNING
+    """Return whether a status word is understood."""
+    word = status.strip().lower()
+    return word in _SUCCEEDED or word in _FAILED or word in _RUNNING
+
+
+def latest(records: Iterable[TaskRecord]) -> dict[str, TaskRecord]:
+    """Return records by task id; of two copies of a task, the one in the later state."""
+    found: dict[str, TaskRecord] = {}
+    for record in records:
+        other = found.get(record.task_id)
+        if other is None or _progress(record) > _progress(other):
+            found[record.task_id] = record
+    return found
+
+
+def _progress(record: TaskRecord) -> tuple[bool, int]:
+    return state_of(record.status) is not TaskState.RUNNING, record.updated_at

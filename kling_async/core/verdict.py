@@ -78,6 +78,8 @@ class Broken(NamedTuple):
     sent: bool
     """Whether the request may have reached the server."""
     reason: str
+    hopeless: bool = False
+    """Whether any further request would fail alike: the server's certificate is not trusted."""
 
 
 ExchangeOutcome: TypeAlias = Answer | Garbled | Broken
@@ -233,8 +235,9 @@ _DATE_TOLERANCE: Final = 2.0
 def judge_read(outcome: ExchangeOutcome, *, renewable: bool) -> ReadVerdict:
     """Return the verdict on a read, which may be repeated freely."""
     match outcome:
-        case Broken(sent=sent, reason=reason):
-            return Again(TransportError(reason, sent=sent))
+        case Broken(sent=sent, reason=reason, hopeless=hopeless):
+            error = TransportError(reason, sent=sent)
+            return Refused(error) if hopeless else Again(error)
         case Garbled(http_status=status) if 300 <= status < 500 and status != 429:
             return Refused(_bad_response(outcome, outcome.reason))
         case Garbled():

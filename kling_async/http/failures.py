@@ -65,7 +65,9 @@ def _by_class(error: Exception) -> Broken:  # noqa: PLR0911 - a table
         case aiohttp.ClientConnectorDNSError():
             return Broken(False, f"cannot find the host {error.host}")
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return Broken(False, f"no TLS connection to {error.host}; is its certificate to be trusted?")
+            hopeless = isinstance(error, aiohttp.ClientConnectorCertificateError)
+            reason = f"no TLS connection to {error.host}; is its certificate to be trusted?"
+            return Broken(False, reason, hopeless)
         case aiohttp.ClientConnectorError():
             reason = error.os_error.strerror or type(error.os_error).__name__
             return Broken(False, f"cannot connect to {error.host}:{error.port}: {reason}")

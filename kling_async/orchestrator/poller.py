@@ -7,22 +7,23 @@ what to ask and when; `core.verdict` decides what an answer means.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.core.durations import KNOWN
-from kling_async.core.status import TaskState, is_known_status, state_of
+from kling_async.core.looks import RefusalWeight, refusal_of
 from kling_async.core.verdict import Again, Got, Missing, Refused
 from kling_async.errors import APIError, BadResponse, KlingError, TransportError
 from kling_async.events import facts
 from kling_async.http.retry import not_found, read_patiently
-from kling_async.orchestrator.status_reader import record_of
-from kling_async.orchestrator.tracked import TrackedTask
+from kling_async.orchestrator.poll_log import PollLog
+from kling_async.orchestrator.status_reader import record_about
+from kling_async.orchestrator.tracked import TrackedTask, sort_sightings
 from kling_async.redaction import redact
 from kling_async.runtime.loop import Timer
 
 if TYPE_CHECKING:
-    import asyncio
     import random
     from collections.abc import Callable, Iterator
 
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
     from kling_async.core.verdict import ReadVerdict
     from kling_async.events import Hooks
     from kling_async.options import Retry, Timeouts
-    from kling_async.orchestrator.limiter import ContentionListener
-    from kling_async.orchestrator.registry import TaskRegistry
+    from kling_async.orchestrator.registry import Contention, TaskRegistry
     from kling_async.orchestrator.status_reader import StatusAnswer, StatusReader
     from kling_async.orchestrator.tracked import TaskKey
     from kling_async.records import TaskRecord
@@ -44,16 +44,9 @@ __all__ = ["Poller"]
 log = logging.getLogger("kling_async.polling")
 
 _BAD_ANSWERS_MAX: Final = 3
-"""Answers in a row, such as only a broken gateway gives, after which they are believed."""
+"""Answers in a row, such as only a broken gateway gives, after which a form is given up."""
 _LATE: Final = 0.99
 """Share of the tasks of a kind that have ended by the time at which one counts as late."""
-
-
-class Contention(Protocol):
-    """Tells whether submits queue for the slots of a pool; a `Limiter` does."""
-
-    def subscribe(self, listener: ContentionListener, /) -> None:
-        """Tell this listener whenever it changes, beginning with the pools contended now."""
 
 
 class Poller:
@@ -79,10 +72,9 @@ class Poller:
         self._tasks: dict[TaskKey, TrackedTask] = {}
         """By the id they are asked by; none has been seen ended."""
         self._timer = Timer(scope, self._ask_due)
-        self._reported: set[str] = set()
-        """Unknown status words that the log has named."""
         self._bad_answers: dict[tuple[str, str], int] = {}
         """Malformed or odd answers in a row, by form and path."""
+        self._log = PollLog(scope, reader.host)
         contention.subscribe(self)
         scope.subscribe(self)
 
@@ -190,7 +182,7 @@ class Poller:
             return await self._reader.get(task, timeouts)
 
         got = await read_patiently(read, retry=retry, rng=self._rng, what=task.id)
-        self._observe(task, record_of(task.endpoint, got))
+        self._observe(task, record_about(task, got))
         if not task.done and task.key not in self._tasks:
             self.watch(task)  # it holds slots now, so its end must be seen
 
@@ -215,12 +207,29 @@ class Poller:
             return
         try:
             for query in self._schedule.ask(now):
-                self._scope.spawn(self._ask(query), f"status query {query.number}")
+                self._send(query)
             self._timer.set(self._schedule.next_time())
         except Exception as error:  # a bug must not leave anyone waiting for ever
             log.exception("sending status queries failed", extra=facts())
             reason = f"sending status queries failed: {type(error).__name__}"
             self.fail_all(TransportError(reason, sent=False))
+
+    def _send(self, query: StatusQuery) -> None:
+        """Send a query in the background, and have it back whatever becomes of it."""
+        schedule = self._schedule  # it is replaced if the loop is
+
+        def give_back(_: object = None) -> None:
+            # not in a `finally` of the coroutine: cancelled before its first step, that would never run
+            schedule.failed(query, self._scope.time(), self._rng.random())  # unless it was settled
+            if schedule is self._schedule and not self._scope.closed:
+                self._ask_soon()
+
+        try:
+            work = self._scope.spawn(self._ask(query), f"status query {query.number}")
+        except BaseException:
+            give_back()
+            raise
+        work.add_done_callback(give_back)
 
     async def _ask(self, query: StatusQuery) -> None:
         """Send one query and take its answer."""
@@ -228,42 +237,58 @@ class Poller:
         self._hooks.emit("asked", *tasks, detail=f"{query.form}: {len(tasks)}")
         try:
             self._answered(query, tasks, await self._reader.ask(query, tasks))
-        except Exception as error:  # a bug must not leave anyone waiting for ever
+        except asyncio.CancelledError:  # `_send` has it asked again: waiters lose nothing
+            raise
+        except BaseException as error:  # a bug must not leave anyone waiting for ever
             log.exception("a status query about %d tasks failed", len(tasks), extra=facts(*tasks))
             self._schedule.failed(query, self._scope.time(), self._rng.random())
             reason = f"the status query failed: {type(error).__name__}"
+            known = error if isinstance(error, KlingError) else TransportError(reason, sent=True)
             for task in tasks:
-                task.waiters.fail(
-                    error if isinstance(error, KlingError) else TransportError(reason, sent=True)
-                )
+                task.waiters.fail(known)
+            if not isinstance(error, Exception):
+                raise
         self._ask_due(self._scope.time())
 
     def _answered(self, query: StatusQuery, tasks: list[TrackedTask], answer: StatusAnswer) -> None:
         match answer.verdict:
             case Got():
                 self._bad_answers.pop((query.form, query.path), None)
-                self._found(query, answer.records)
+                self._log.answered()
+                self._found(query, tasks, answer.records)
             case Again():
-                self._failed(query, answer.verdict)
-                if answer.malformed:
+                self._failed(query, tasks, answer.verdict)
+                if answer.malformed and query.form != "one":
                     self._count_bad_answer(query)
+            case Refused(error) if refusal_of(error) is RefusalWeight.FINAL and (
+                query.form == "one" or isinstance(error, TransportError)
+            ):
+                self._refused_for_good(query, tasks, error)
             case _ if query.form != "one":
-                self._form_refused(query, answer.verdict)
+                self._form_refused(query, tasks, answer.verdict)
             case Missing():
-                self._missed(query, tasks[0], answer.verdict)
-            case Refused():
-                self._task_refused(query, tasks[0], answer.verdict)
+                self._missed(query, tasks[0], answer)
+            case Refused(error) if refusal_of(error) is RefusalWeight.WALL:
+                self._walled(query, tasks[0], error)
+            case Refused(error):
+                self._failed(query, tasks, Again(error))
             case _:  # pragma: no cover - the transport renews tokens itself
                 raise AssertionError(answer.verdict)
 
-    def _found(self, query: StatusQuery, records: dict[TrackedTask, TaskRecord]) -> None:
-        running, ended = set[TrackedTask](), set[TrackedTask]()
+    def _found(
+        self, query: StatusQuery, tasks: list[TrackedTask], records: dict[TrackedTask, TaskRecord]
+    ) -> None:
+        for task in tasks:
+            if task not in records:
+                task.looks.left_out(query.form)
+        running, ended, pauses = sort_sightings(records)
+        now = self._scope.time()
+        if query.form == "one" and pauses:
+            self._schedule.failed(query, now, self._rng.random(), *pauses)
+        else:  # tasks without their result are left out: so they are asked about alone
+            self._schedule.answered(query, running, ended, now)
         for task, record in records.items():
-            task.misses = task.bad_answers = 0
-            (running if state_of(record.status) is TaskState.RUNNING else ended).add(task)
-        self._schedule.answered(query, running, ended, self._scope.time())
-        for task, record in records.items():
-            self._observe(task, record)
+            self._observe(task, record, final=task in ended)
         for task in running:
             if task.waiters.undated and not task.waiters.warned_late:
                 self._warn_if_late(task)
@@ -273,22 +298,25 @@ class Poller:
         end = self._schedule.expected_end(task, _LATE, least=KNOWN)
         if end is not None and self._scope.time() > end:
             task.waiters.warned_late = True
-            log.warning(
-                "task %s takes longer than 99 in 100 like it; it is waited for without a deadline",
-                task.id,
-                extra=facts(task),
-            )
+            self._log.late(task)
 
-    def _failed(self, query: StatusQuery, verdict: Again) -> None:
-        count = self._schedule.failed(query, self._scope.time(), self._rng.random(), verdict.after)
-        if count == 1:  # further failures in a row are no news
-            tasks = _tasks_of(query)
-            log.info("no answer about %d tasks: %s", len(tasks), verdict.error, extra=facts(*tasks))
+    def _failed(self, query: StatusQuery, tasks: list[TrackedTask], verdict: Again) -> None:
+        """Ask again after a pause; tell of the failure unless the last one was the same."""
+        self._schedule.failed(query, self._scope.time(), self._rng.random(), verdict.after)
+        if not isinstance(verdict.error, BadResponse):
+            self._log.failed(verdict.error, tasks)
+            return
+        told = [task for task in tasks if task.looks.garbled()]
+        if told:
+            self._log.unreadable(verdict.error, told)
+        task = tasks[0]
+        if query.form == "one" and (seen := task.lacks_result) and task.looks.without_result() is None:
+            self._observe(task, seen, final=True)  # its own path fails: take what was seen
 
-    def _form_refused(self, query: StatusQuery, verdict: ReadVerdict) -> None:
+    def _form_refused(self, query: StatusQuery, tasks: list[TrackedTask], verdict: ReadVerdict) -> None:
         """Ask in another form: this account, or a gateway before it, does not answer queries of this one."""
         if isinstance(verdict, Refused) and isinstance(verdict.error, BadResponse):
-            self._schedule.failed(query, self._scope.time(), self._rng.random())
+            self._failed(query, tasks, Again(verdict.error))
             self._count_bad_answer(query)
         else:
             self._give_up_form(query)
@@ -304,27 +332,34 @@ class Poller:
         if self._bad_answers[key] >= _BAD_ANSWERS_MAX:
             self._give_up_form(query)
 
-    def _task_refused(self, query: StatusQuery, task: TrackedTask, verdict: Refused) -> None:
-        """Raise a refusal to the task's waiters; without a code of the API's, only the third in a row."""
-        if isinstance(verdict.error, BadResponse) or (
-            isinstance(verdict.error, APIError) and verdict.error.code is None
-        ):
-            task.bad_answers += 1
-            if task.bad_answers < _BAD_ANSWERS_MAX:
-                self._failed(query, Again(verdict.error))
-                return
-        task.bad_answers = 0
+    def _refused_for_good(self, query: StatusQuery, tasks: list[TrackedTask], error: KlingError) -> None:
+        """Raise a refusal of the account, or of any connection, to the waiters; the tasks live on."""
         self._schedule.failed(query, self._scope.time(), self._rng.random())
-        task.waiters.fail(verdict.error)
+        for task in tasks:
+            task.waiters.fail(error)
 
-    def _missed(self, query: StatusQuery, task: TrackedTask, verdict: Missing) -> None:
-        """Count a miss; a task that counts as missing is polled no more, and its slots are free."""
+    def _walled(self, query: StatusQuery, task: TrackedTask, error: KlingError) -> None:
+        """Ask again where somebody before the vendor refuses; raise that once it has lasted."""
+        now = self._scope.time()
+        self._log.failed(error, [task])
+        self._schedule.failed(query, now, self._rng.random())
+        if task.looks.walled(now):
+            status = error.http_status if isinstance(error, APIError | BadResponse) else 0
+            host = self._reader.host
+            reason = f"{host} has refused all queries of task {task.id} for 15 minutes, without a code"
+            task.waiters.fail(BadResponse(reason, http_status=status))
+
+    def _missed(self, query: StatusQuery, task: TrackedTask, answer: StatusAnswer) -> None:
+        """Count a miss; a task that counts as gone is polled no more, and its slots are free."""
+        assert isinstance(answer.verdict, Missing)  # noqa: S101 - the caller has matched it
+        now = self._scope.time()
         if task.done:  # a refresh saw the end while this query was out
             return
-        if not task.miss():
-            self._schedule.answered(query, (), (), self._scope.time())
+        miss = task.miss(answer.form, query.asked_at)
+        if not miss.gone:
+            self._schedule.failed(query, now, self._rng.random(), miss.pause)
             return
-        error = not_found(verdict, task.id)
+        error = not_found(answer.verdict, task.id)
         self._forget(task)
         if task.record is not None:
             self._hooks.emit("ended", task, error=type(error).__name__, detail=error.message)
@@ -332,13 +367,16 @@ class Poller:
 
     # -- observations
 
-    def _observe(self, task: TrackedTask, record: TaskRecord) -> None:
-        """Take a record that was just read, and do what follows from it."""
-        seen = task.observe(record)
-        if not is_known_status(record.status) and record.status not in self._reported:
-            self._reported.add(record.status)
-            word = record.status[:50]
-            log.warning("unknown task status %r counts as running", word, extra=facts(task))
+    def _observe(self, task: TrackedTask, record: TaskRecord, *, final: bool = False) -> None:
+        """Take a record that was just read, and do what follows from it.
+
+        Args:
+            task: The task.
+            record: The record.
+            final: Take a success though its result is not there.
+        """
+        seen = task.observe(record, final=final)
+        self._log.seen(task, record)
         if seen.changed:
             if self.registry.is_holder(task):
                 self._hooks.emit("changed", task, status=record.status, detail=redact(record.message))
@@ -347,6 +385,8 @@ class Poller:
             self.registry.add_attached(task, self._age(record))
         if seen.ended:
             self._end(task, record)
+        elif task.lacks_result:
+            self.registry.free_slots(task)
 
     def _end(self, task: TrackedTask, record: TaskRecord) -> None:
         holder = self.registry.is_holder(task)

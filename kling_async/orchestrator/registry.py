@@ -10,10 +10,11 @@ from kling_async.orchestrator.tracked import TrackedState
 if TYPE_CHECKING:
     from kling_async.core.queue import Ticket
     from kling_async.events import Subject
+    from kling_async.orchestrator.limiter import ContentionListener
     from kling_async.orchestrator.tracked import TaskKey, TrackedTask
     from kling_async.wire.endpoints import Endpoint
 
-__all__ = ["RunningSlots", "TaskRegistry", "UnresolvedCreates"]
+__all__ = ["Contention", "RunningSlots", "TaskRegistry", "UnresolvedCreates"]
 
 
 class RunningSlots(Protocol):
@@ -36,6 +37,13 @@ class UnresolvedCreates(Protocol):
     def claim(self, external_task_id: str | None, /) -> Ticket | None:
         """Give up a create whose task was found; return the slots it holds."""
         ...
+
+
+class Contention(Protocol):
+    """Tells whether submits queue for the slots of a pool; a `Limiter` does."""
+
+    def subscribe(self, listener: ContentionListener, /) -> None:
+        """Tell this listener whenever it changes, beginning with the pools contended now."""
 
 
 class TaskRegistry:
@@ -103,6 +111,10 @@ class TaskRegistry:
             if id_ and self._polled.get((path, id_)) is task:
                 del self._polled[path, id_]
                 self._held[path, id_] = task
+        self._release(task)
+
+    def free_slots(self, task: TrackedTask) -> None:
+        """Free the slots of a task that has ended at the vendor, but is still polled for its result."""
         self._release(task)
 
     def merge(self, old: TrackedTask, new: TrackedTask) -> None:

@@ -2,27 +2,60 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 import msgspec
 
+from kling_async.decoding.outputs import in_v1_names
 from kling_async.errors import BadResponse, api_error
+from kling_async.orchestrator.salvage import salvaged
 from kling_async.records import TaskRecord, decode
 from kling_async.wire.requests import Result
 
 if TYPE_CHECKING:
     from kling_async.core.verdict import Got
-    from kling_async.wire.endpoints import Call, Endpoint
 
-__all__ = ["answer_of", "decode_result", "result_of"]
+__all__ = ["answer_of", "decode_result", "is_whole", "result_of", "shortfall"]
 
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class CallRow(Protocol[R_co]):
+    """The row of a call, as far as its answer goes."""
+
+    @property
+    def result(self) -> type[R_co]:
+        """The type of the answer."""
+        ...
+
+    @property
+    def array(self) -> str:
+        """The field that takes an answer which is a bare array."""
+        ...
+
+
+class TaskRow(Protocol[R_co]):
+    """The row of an endpoint that makes tasks, as far as their results go."""
+
+    @property
+    def result(self) -> type[R_co]:
+        """The type of the result."""
+        ...
+
+    @property
+    def whole_at_tasks(self) -> bool:
+        """Whether answers of ``/tasks`` hold all of a result."""
+        ...
+
 
 _plain: Final = msgspec.json.Decoder()
 
 
 def decode_result(kind: type[R], data: bytes, *, array: str = "", beside: dict[str, Any] | None = None) -> R:
     """Decode a result, and keep the vendor's own object in its ``raw``.
+
+    A field of another type than documented is left out, unless the kind's answers may hold a refusal.
 
     Args:
         kind: The type of the result.
@@ -37,15 +70,30 @@ def decode_result(kind: type[R], data: bytes, *, array: str = "", beside: dict[s
         raw = decode(_plain, data)
         if array and isinstance(raw, list):
             raw = {array: raw}
-        whole = {**beside, **raw} if beside and isinstance(raw, dict) else raw
-        result = msgspec.convert(_without_blanks(whole), kind, strict=False)
+        whole = {**(beside or {}), **in_v1_names(raw)} if isinstance(raw, dict) and not array else raw
+        result = _convert(kind, _without_blanks(whole))
     except msgspec.DecodeError as error:  # convert raises a subclass of it
         raise BadResponse(f"the result cannot be read: {error}", http_status=200) from None
     msgspec.structs.force_setattr(cast("Any", result), "raw", raw)
     return result
 
 
-def answer_of(row: Call[R], got: Got) -> R:
+def _convert(kind: type[R], value: Any) -> R:
+    """Convert plain data to a result, without its odd fields if need be.
+
+    Raises:
+        msgspec.ValidationError: The data are no object, or odd where a refusal could hide.
+    """
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError:
+        may_refuse = issubclass(kind, Result) and kind.refusal is not Result.refusal
+        if may_refuse or not isinstance(value, dict):
+            raise
+    return msgspec.convert(salvaged(kind, value), kind, strict=False)
+
+
+def answer_of(row: CallRow[R], got: Got) -> R:
     """Decode the answer of a call.
 
     Raises:
@@ -73,13 +121,13 @@ def _without_blanks(value: Any) -> Any:
     )
 
 
-def result_of(endpoint: Endpoint[R], record: TaskRecord) -> R:
+def result_of(endpoint: TaskRow[R], record: TaskRecord) -> R:
     """Return the typed result of a task that succeeded; fields that the answer lacks are left empty."""
     data = bytes(record.result_data)
     kind = endpoint.result
     names = kind.in_task_info if issubclass(kind, Result) else ()
     beside = _from_task_info(record, names) if names else {}
-    return decode_result(kind, b"{}" if data in (b"null", b"") else data, beside=beside)
+    return decode_result(kind, data if data.startswith(b"{") else b"{}", beside=beside)
 
 
 def _from_task_info(record: TaskRecord, names: tuple[str, ...]) -> dict[str, Any]:
@@ -88,3 +136,42 @@ def _from_task_info(record: TaskRecord, names: tuple[str, ...]) -> dict[str, Any
     if not isinstance(info, dict):
         return {}
     return {name: value for name in names if isinstance(value := info.get(name), dict)}
+
+
+def shortfall(endpoint: TaskRow[Any], record: TaskRecord) -> str | None:
+    """Say what a task that succeeded shows in place of its result; None if the result is there.
+
+    A result is there if it names a file, or something that later requests name: an element, a voice. Nothing
+    can be said of results of unknown form (`RawResult`).
+    """
+    kind = endpoint.result
+    if not (issubclass(kind, Result) and kind.has_files):
+        return None
+    try:
+        result = result_of(endpoint, record)
+    except BadResponse as error:
+        return str(error)
+    if result.files() or any(getattr(result, name, ()) for name in ("elements", "voices")):
+        return None
+    shown = ", ".join(_names(result.raw))
+    return f"its result names no file; it holds {shown or 'nothing'}"
+
+
+def is_whole(endpoint: TaskRow[Any], record: TaskRecord) -> bool:
+    """Return whether the record of a task that succeeded holds all that the vendor knows of its result."""
+    from_tasks = "task_id" not in record.raw
+    return (endpoint.whole_at_tasks or not from_tasks) and shortfall(endpoint, record) is None
+
+
+_NAMES_SHOWN: Final = 20
+
+
+def _names(value: Any, place: str = "") -> list[str]:
+    """Return the places of all values of a result that are not blank."""
+    if isinstance(value, dict):
+        inner = [(f"{place}.{name}" if place else str(name), item) for name, item in value.items()]
+    elif isinstance(value, list):
+        inner = [(f"{place}[{at}]", item) for at, item in enumerate(value)]
+    else:
+        return [] if value in (None, "") else [place[:100]]
+    return [name for where, item in inner for name in _names(item, where)][:_NAMES_SHOWN]

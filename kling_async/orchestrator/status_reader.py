@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
-from kling_async.core.verdict import Again, Got
+from kling_async.core.status import latest
+from kling_async.core.verdict import Again, Got, Missing, Refused
 from kling_async.errors import BadResponse
-from kling_async.records import PAGE_SIZE_MAX, decode_list, decode_task, decode_unified
+from kling_async.records import PAGE_SIZE_MAX, decode_list, decode_task, decode_unified_page
 
 if TYPE_CHECKING:
-    from kling_async.core.queries import StatusQuery
+    from kling_async.core.queries import Form, StatusQuery
     from kling_async.core.verdict import ReadVerdict
     from kling_async.http.transport import Transport
     from kling_async.options import Timeouts
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from kling_async.records import TaskRecord
     from kling_async.wire.endpoints import Endpoint
 
-__all__ = ["StatusAnswer", "StatusReader", "record_of"]
+__all__ = ["StatusAnswer", "StatusReader", "record_about", "record_of"]
 
 
 class StatusAnswer(NamedTuple):
@@ -28,7 +30,9 @@ class StatusAnswer(NamedTuple):
     verdict: ReadVerdict
     records: dict[TrackedTask, TaskRecord]
     malformed: bool = False
-    """Whether an answer came that is not of the form it should have."""
+    """Whether an answer came that is not of the form it should have, or is about another task."""
+    form: Form = "one"
+    """The form in which a single task was asked about."""
 
 
 class StatusReader:
@@ -38,9 +42,16 @@ class StatusReader:
         self._transport = transport
         self._timeouts = timeouts
 
+    @property
+    def host(self) -> str:
+        """The host that is asked."""
+        return urlsplit(self._transport.base_url).hostname or ""
+
     async def ask(self, query: StatusQuery, tasks: list[TrackedTask]) -> StatusAnswer:
         """Send one status query about these tasks."""
         match query.form:
+            case "one" if tasks[0].confirmed and tasks[0].looks.wants_other_form:
+                return await self._other_form(tasks[0])
             case "one":
                 return await self._one(tasks[0])
             case "ids":
@@ -58,9 +69,25 @@ class StatusReader:
         if not isinstance(verdict, Got):
             return StatusAnswer(verdict, {})
         try:
-            return StatusAnswer(verdict, {task: record_of(task.endpoint, verdict)})
+            return StatusAnswer(verdict, {task: record_about(task, verdict)})
         except BadResponse as error:
-            return StatusAnswer(Again(error), {})
+            return StatusAnswer(Again(error), {}, malformed=True)
+
+    async def _other_form(self, task: TrackedTask) -> StatusAnswer:
+        """Ask in another form about a task that a GET does not know: by ids, or by the newest of its list."""
+        if task.task_id is None:  # neither answers of many nor their query know tasks by external id
+            task.looks.one_form = True
+            return await self._one(task)
+        answer = await (self._ids([task]) if self._transport.unified else self._list([task], PAGE_SIZE_MAX))
+        match answer.verdict:
+            case Got() if not answer.records:
+                form: Form = "ids" if self._transport.unified else "list"
+                missing = Missing("neither a query of the task nor one of many shows it", "")
+                return StatusAnswer(missing, {}, form=form)
+            case Refused():
+                task.looks.one_form = True
+                return await self._one(task)
+        return answer
 
     async def _ids(self, tasks: list[TrackedTask]) -> StatusAnswer:
         params = {"task_ids": ",".join(_id(task) for task in tasks)}
@@ -70,13 +97,13 @@ class StatusReader:
         if not isinstance(verdict, Got):
             return StatusAnswer(verdict, {})
         try:
-            found = decode_unified(verdict.data)
+            found = latest(decode_unified_page(verdict.data))
         except msgspec.DecodeError as error:
             return StatusAnswer(Again(_bad(verdict, error)), {}, malformed=True)
         return StatusAnswer(verdict, _match(tasks, found))
 
     async def _list(self, tasks: list[TrackedTask], size: int) -> StatusAnswer:
-        found: dict[str, TaskRecord] = {}
+        found: list[TaskRecord] = []
         endpoint = tasks[0].endpoint
         page = 0
         while True:
@@ -91,9 +118,9 @@ class StatusReader:
                 records = decode_list(endpoint.name, verdict.data)
             except msgspec.DecodeError as error:
                 return StatusAnswer(Again(_bad(verdict, error)), {}, malformed=True)
-            found |= {record.task_id: record for record in records}
+            found += records
             if page * PAGE_SIZE_MAX >= size:
-                return StatusAnswer(verdict, _match(tasks, found))
+                return StatusAnswer(verdict, _match(tasks, latest(found)))
 
 
 def record_of(endpoint: Endpoint[Any], got: Got) -> TaskRecord:
@@ -106,6 +133,21 @@ def record_of(endpoint: Endpoint[Any], got: Got) -> TaskRecord:
         return decode_task(endpoint.name, got.data)
     except msgspec.DecodeError as error:
         raise _bad(got, error) from None
+
+
+def record_about(task: TrackedTask, got: Got) -> TaskRecord:
+    """Return the record in the answer to a GET of a task.
+
+    Raises:
+        BadResponse: The answer is no task, or another one: a cache or a proxy mixed answers up.
+    """
+    record = record_of(task.endpoint, got)
+    if not task.may_be(record):
+        answer = got.answer
+        raise BadResponse(
+            "the answer is about another task", http_status=answer.http_status, request_id=answer.request_id
+        )
+    return record
 
 
 def _bad(got: Got, error: msgspec.DecodeError) -> BadResponse:
@@ -126,7 +168,7 @@ def _match(tasks: list[TrackedTask], found: dict[str, TaskRecord]) -> dict[Track
     records: dict[TrackedTask, TaskRecord] = {}
     for task in tasks:
         record = found.get(_id(task))
-        if record is not None:
+        if record is not None and task.may_be(record):
             name = task.endpoint.name  # which answers of /tasks leave out
             records[task] = (
                 record if record.endpoint == name else msgspec.structs.replace(record, endpoint=name)

@@ -8,24 +8,34 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from kling_async.core.lifecycle import Lifecycle
+from kling_async.core.looks import Looks
 from kling_async.core.status import TaskState, state_of
 from kling_async.errors import TaskFailed
+from kling_async.orchestrator.results import is_whole
 from kling_async.runtime.loop import is_pending
 
 if TYPE_CHECKING:
     import asyncio
 
     from kling_async.core.lifecycle import Moves
+    from kling_async.core.looks import Miss
+    from kling_async.core.queries import Form
     from kling_async.core.queue import Ticket
     from kling_async.errors import KlingError
     from kling_async.records import TaskRecord
     from kling_async.wire.endpoints import Endpoint
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["TRACKED_MOVES", "Observation", "TaskKey", "TrackedState", "TrackedTask", "Waiters"]
-
-_MISSES_MAX: Final = 3
-"""Answers in a row that do not know a task, after which one that the vendor did know counts as missing."""
+__all__ = [
+    "ENDED",
+    "TRACKED_MOVES",
+    "Observation",
+    "TaskKey",
+    "TrackedState",
+    "TrackedTask",
+    "Waiters",
+    "sort_sightings",
+]
 
 
 class TrackedState(enum.Enum):
@@ -34,7 +44,8 @@ class TrackedState(enum.Enum):
     UNSEEN = "unseen"
     """Attached by an id that no answer has confirmed; holds no slots."""
     RUNNING = "running"
-    """Seen, and not ended when last seen; holds slots, unless another handle of the same task does."""
+    """Seen, and not ended when last seen; holds slots, unless another handle of the same task does. Also one
+    that succeeded, until an answer shows its whole result."""
     SUCCEEDED = "succeeded"
     """Seen ended, with a result; its slots are free."""
     FAILED = "failed"
@@ -43,17 +54,18 @@ class TrackedState(enum.Enum):
     """The vendor says that there is no such task; its slots are free. Whoever waits again asks again."""
 
 
-_ENDED: Final = frozenset({TrackedState.SUCCEEDED, TrackedState.FAILED})
+ENDED: Final = frozenset({TrackedState.SUCCEEDED, TrackedState.FAILED})
+"""The states of tasks seen ended."""
 
 TRACKED_MOVES: Final[Moves[TrackedState]] = {
-    TrackedState.UNSEEN: frozenset({TrackedState.RUNNING, TrackedState.MISSING, *_ENDED}),
-    TrackedState.RUNNING: frozenset({TrackedState.MISSING, *_ENDED}),
-    # an ended task is never looked for, so it cannot go missing; but answers that contradict it are believed
-    TrackedState.SUCCEEDED: frozenset({TrackedState.RUNNING, TrackedState.FAILED}),
-    TrackedState.FAILED: frozenset({TrackedState.RUNNING, TrackedState.SUCCEEDED}),
-    TrackedState.MISSING: frozenset({TrackedState.RUNNING, *_ENDED}),
+    TrackedState.UNSEEN: frozenset({TrackedState.RUNNING, TrackedState.MISSING, *ENDED}),
+    TrackedState.RUNNING: frozenset({TrackedState.MISSING, *ENDED}),
+    # an end is final: an answer that contradicts it comes from a replica or a cache that lags
+    TrackedState.SUCCEEDED: frozenset(),
+    TrackedState.FAILED: frozenset(),
+    TrackedState.MISSING: frozenset({TrackedState.RUNNING, *ENDED}),
 }
-"""The legal moves. None leads back to UNSEEN: what was seen once stays known."""
+"""The legal moves. None leads back to UNSEEN: what was seen once stays known. None leaves an end."""
 
 _STATE_SEEN: Final = {
     TaskState.RUNNING: TrackedState.RUNNING,
@@ -123,12 +135,12 @@ class TrackedTask:
     __slots__ = (
         "__weakref__",
         "_life",
-        "bad_answers",
+        "aliases",
         "by_external_id",
         "confirmed",
         "endpoint",
         "id",
-        "misses",
+        "looks",
         "record",
         "request",
         "ticket",
@@ -158,11 +170,11 @@ class TrackedTask:
         self.ticket = ticket
         """The slots it holds."""
         self.waiters = Waiters()
-        self.misses = 0
-        """Answers in a row that did not know the task."""
-        self.bad_answers = 0
-        """Refusals in a row that only a broken gateway gives."""
-        start = TrackedState.UNSEEN if record is None else _STATE_SEEN[state_of(record.status)]
+        self.looks = Looks()
+        """What came of the looks at it."""
+        self.aliases: frozenset[str] = frozenset()
+        """Further ids that the answer to its create showed."""
+        start = TrackedState.UNSEEN if record is None else self.state_in(record)
         self._life = Lifecycle(TRACKED_MOVES, start)
 
     @property
@@ -178,7 +190,7 @@ class TrackedTask:
     @property
     def done(self) -> bool:
         """Whether the task was seen ended."""
-        return self._life.state in _ENDED
+        return self._life.state in ENDED
 
     @property
     def external_task_id(self) -> str | None:
@@ -193,12 +205,45 @@ class TrackedTask:
             return self.record.task_id
         return None if self.by_external_id else self.id
 
-    def observe(self, record: TaskRecord) -> Observation:
-        """Take a record that was just read; return what is new in it."""
+    def may_be(self, record: TaskRecord) -> bool:
+        """Return whether a record can be of this task: no id that is known to us differs from its ids."""
+        if self.record is None and not self.by_external_id:
+            return self.id in (record.task_id, record.external_task_id)
+        if self.record is not None and record.task_id != self.record.task_id:
+            return False
+        known = self.external_task_id
+        shown = record.external_task_id
+        return known is None or shown is None or shown == known or shown in self.aliases
+
+    def state_in(self, record: TaskRecord) -> TrackedState:
+        """Return the state that a record shows; without its whole result a task has not ended for us."""
+        state = _STATE_SEEN[state_of(record.status)]
+        if state is TrackedState.SUCCEEDED and not is_whole(self.endpoint, record):
+            return TrackedState.RUNNING
+        return state
+
+    @property
+    def lacks_result(self) -> TaskRecord | None:
+        """The record of a task that succeeded, while no answer has shown its whole result; else None."""
+        seen = self.record
+        succeeded = seen is not None and state_of(seen.status) is TaskState.SUCCEEDED
+        return seen if succeeded and not self.done else None
+
+    def observe(self, record: TaskRecord, *, final: bool = False) -> Observation:
+        """Take a record that was just read; return what is new in it.
+
+        An end is final: a record that contradicts it, or shows less of the result, is ignored.
+
+        Args:
+            record: The record.
+            final: Take a success though its result is not there.
+        """
+        state = _STATE_SEEN[state_of(record.status)] if final else self.state_in(record)
+        if self.done and state is not self._life.state:
+            return Observation(first=False, changed=False, ended=False)
         before, was_done = self.record, self.done
         self.record = _merged(before, record)
         self.confirmed = True
-        state = _STATE_SEEN[state_of(record.status)]
         if state is not self._life.state:
             self._life.move(state)
         return Observation(
@@ -208,17 +253,20 @@ class TrackedTask:
             ended=self.done and not was_done,
         )
 
-    def miss(self) -> bool:
-        """Count an answer that does not know the task; return whether the task counts as missing now.
+    def miss(self, form: Form, now: float) -> Miss:
+        """Count an answer to a query about this task alone that does not know it.
+
+        Args:
+            form: The form of the query.
+            now: When it was sent.
 
         Raises:
             IllegalMove: The task has ended, so it is not looked for any more.
         """
-        missing = not self.confirmed or self.misses + 1 >= _MISSES_MAX
-        if missing and self._life.state is not TrackedState.MISSING:
+        miss = self.looks.missed(form, now, accepted=self.confirmed)
+        if miss.gone and self._life.state is not TrackedState.MISSING:
             self._life.move(TrackedState.MISSING)
-        self.misses += 1
-        return missing
+        return miss
 
     def raise_if_failed(self) -> None:
         """Raise `TaskFailed` if that is how the task ended."""
@@ -231,3 +279,28 @@ def _merged(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
     if old is None or new.external_task_id or not old.external_task_id:
         return new
     return msgspec.structs.replace(new, external_task_id=old.external_task_id)
+
+
+class Sightings(NamedTuple):
+    """The tasks that an answer showed, by what follows."""
+
+    running: set[TrackedTask]
+    ended: set[TrackedTask]
+    pauses: list[float]
+    """Seconds until the next look, for each task that succeeded but does not show its whole result."""
+
+
+def sort_sightings(records: dict[TrackedTask, TaskRecord]) -> Sightings:
+    """Sort the tasks that an answer showed, and count it among the looks at each."""
+    sightings = Sightings(set(), set(), [])
+    for task, record in records.items():
+        task.looks.found()
+        if task.done or task.state_in(record) in ENDED:
+            sightings.ended.add(task)
+        elif state_of(record.status) is TaskState.RUNNING:
+            sightings.running.add(task)
+        elif (pause := task.looks.without_result()) is not None:
+            sightings.pauses.append(pause)
+        else:
+            sightings.ended.add(task)
+    return sightings

@@ -49,6 +49,9 @@ class Endpoint(NamedTuple, Generic[R]):
     whose task was not found sent again."""
     sure: bool = True
     """Whether pool and weight are known; False: they are the best reading of the vendor's pages."""
+    whole_at_tasks: bool = True
+    """Whether answers of ``/tasks`` hold all of a result; where not, a task seen succeeded there is asked for
+    once more at its own path."""
     page_size_max: int = PAGE_SIZE_MAX
     """Most tasks on one page of its list."""
 

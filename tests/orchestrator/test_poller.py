@@ -12,13 +12,13 @@ from kling_async import (
     BadResponse,
     ClientClosed,
     Polling,
-    RequestRejected,
     TaskFailed,
     TaskNotFound,
+    TaskTimeout,
     v1,
 )
 from kling_async.core.schedule import Schedule
-from kling_async.core.verdict import Answer
+from kling_async.core.verdict import Answer, Broken
 from kling_async.errors import KlingError, TransportError
 from tests.support import Recorder, client_of, clip, pair, settle, still, until
 
@@ -170,56 +170,74 @@ async def test_a_refused_key_is_raised_and_the_task_can_be_waited_for_again() ->
         assert await task.wait()
 
 
-async def test_a_gateway_that_answers_json_of_its_own_decides_no_fate(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Rule 11: a 404 without a code of the API's is a gateway's; the third in a row is believed."""
+NOT_FOUND = "Task not found by id/external id"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "html", "status": 404},
+        {"kind": "html", "status": 408},
+        {"kind": "html", "status": 403},
+        {"status": 401},
+        {"code": 1203},
+        {"code": 1201, "message": "id is malformed"},
+        {"code": 1200},
+        {"code": 1300},
+        {"kind": "wrong_types", "value": "nonsense"},
+    ],
+    ids=lambda f: "-".join(str(v) for v in f.values())[:30],
+)
+async def test_a_query_ends_no_task_however_often_it_is_refused(fault: dict[str, Any]) -> None:
+    """Rule 11: twenty refusals in a row that are not the vendor's about the account decide nothing."""
     async with pair() as (emu, client):
         task = await client.submit(clip())
-        stray = Answer(404, None, "no Route matched", "", b"null")
-        real, left = client._engine.transport.exchange, 2
-
-        async def exchange(*args: Any, **more: Any) -> Any:
-            nonlocal left
-            left -= 1
-            return stray if left >= 0 else await real(*args, **more)
-
-        monkeypatch.setattr(client._engine.transport, "exchange", exchange)
+        emu.fault("query", times=20, **fault)
         assert (await task.wait()).videos
-        other = await client.submit(clip())
-        left = 3
-        with pytest.raises(RequestRejected, match="no Route matched"):
-            await other.wait()
-        assert (await other.wait()).videos and len(emu.ledger.created) == 2
+        assert len(emu.ledger.faults) == 20 and len(emu.ledger.created) == 1
 
 
-async def test_a_broken_gateway_is_raised_when_it_lasts() -> None:
-    """Three HTML pages of status 404 in a row are believed: the wait raises the last."""
+async def test_a_wall_before_the_vendor_is_told_and_raised_when_it_lasts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """401 and 403 without a code: one warning, after 15 minutes an error that names the host."""
     async with pair() as (emu, client):
         task = await client.submit(clip())
-        emu.fault("query", kind="html", status=404, times=3)
-        with pytest.raises(BadResponse) as caught:
+        emu.fault("query", kind="html", status=403, times=None)
+        begun = asyncio.get_running_loop().time()
+        with pytest.raises(BadResponse, match=r"127\.0\.0\.1 has refused all queries") as caught:
             await task.wait()
-        assert caught.value.http_status == 404
-        assert await task.wait()
+        assert 900 <= asyncio.get_running_loop().time() - begun < 1000
+        assert caught.value.http_status == 403 and client.account.limits()["video"].held == 1
+        assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 1
 
 
-async def test_a_task_that_was_seen_is_missed_three_times_before_it_is_gone() -> None:
-    """Rule 1: TaskNotFound is confirmed first, then its slots are free."""
+async def test_a_task_that_was_accepted_is_missed_for_minutes_before_it_is_gone() -> None:
+    """Rule 1: four looks over five minutes, in two forms of query; then its slots are free."""
     async with pair() as (emu, client):
         task = await client.submit(clip())
-        emu.fault("query", code=1201, message="Task not found by id/external id", times=3)
+        emu.fault("query", code=1201, message=NOT_FOUND, times=None)
+        emu.fault("tasks", kind="wrong_types", value=[], times=None)
+        begun = asyncio.get_running_loop().time()
         with pytest.raises(TaskNotFound, match=task.id):
             await task.wait()
-        assert len(emu.ledger.queries) == 3
+        assert 300 <= asyncio.get_running_loop().time() - begun < 400
+        assert emu.ledger.queries and emu.ledger.of("tasks")
         assert client.account.limits()["video"].held == 0
-        assert await task.wait()  # it was there after all: asked for again, it is found
+
+
+async def test_a_task_that_another_form_shows_is_not_gone() -> None:
+    """A GET that never finds the task ends nothing: /tasks shows it, and its result."""
+    async with pair() as (emu, client):
+        task = await client.submit(clip())
+        emu.fault("query", code=1201, message=NOT_FOUND, times=None)
+        assert (await task.wait()).videos
 
 
 async def test_a_miss_that_comes_after_the_end_was_seen_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A refresh saw the end while the third query in a row was to miss it: the task has ended, once."""
+    """A refresh saw the end while a query was to miss it: the task has ended, once."""
     events = Recorder()
     async with pair(client={"on_event": events}) as (_, client):
         task = await client.submit(clip())
@@ -314,11 +332,13 @@ async def test_a_refreshed_task_that_runs_is_polled() -> None:
 
 
 async def test_attach_to_nothing() -> None:
-    """A task that was never seen is believed missing at once."""
+    """An id that was merely given is believed to be no task's after three looks in five seconds."""
     async with pair() as (emu, client):
+        begun = asyncio.get_running_loop().time()
         with pytest.raises(TaskNotFound):
             await client.attach(v1.TextToVideo, task_id="123456789012345678").wait()
-        assert len(emu.ledger.queries) == 1
+        assert 5 <= asyncio.get_running_loop().time() - begun < 9
+        assert len(emu.ledger.queries) + len(emu.ledger.of("tasks")) == 3
 
 
 async def test_requests_per_second_binds_and_rounds_keep_their_distance() -> None:
@@ -420,3 +440,165 @@ async def test_the_answer_may_leave_out_the_external_id() -> None:
 def _drop_task_info(emu: Emulator) -> None:
     (made,) = emu.tasks.values()
     emu.fault("query", kind="wrong_types", value={"task_id": made.task_id, "task_status": "processing"})
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        None,
+        {},
+        [],
+        "",
+        {"videos": []},
+        {"videos": [{"id": "1", "url": None}]},
+        {"videos": [{"watermark_url": "u"}]},
+    ],
+    ids=str,
+)
+async def test_a_success_is_asked_again_for_its_result(result: Any) -> None:
+    """Rule 11: a result that comes late is waited for; meanwhile the slot is free and nothing has ended."""
+    events = Recorder()
+    async with pair(client={"on_event": events}) as (emu, client):
+        task = await client.submit(clip())
+        odd = {"task_id": task.id, "task_status": "succeed", "task_result": result}
+        emu.fault("query", kind="wrong_types", value=odd, times=3)
+        wait = asyncio.create_task(task.wait())
+        await until(lambda: emu.ledger.faults)
+        await settle()
+        assert client.account.limits()["video"].held == 0 and not task.done
+        assert (await wait).videos[0].url
+        assert [event.status for event in events.of("ended")] == ["succeed"]
+
+
+async def test_a_result_that_never_comes_is_an_error_that_says_what_there_is() -> None:
+    """After a few looks the task has ended, and each wait tells what its result holds."""
+    async with pair() as (emu, client):
+        task = await client.submit(clip())
+        odd = {
+            "task_id": task.id,
+            "task_status": "succeed",
+            "task_result": {"videos": [{"watermark_url": "u"}]},
+        }
+        emu.fault("query", kind="wrong_types", value=odd, times=None)
+        for _ in range(2):
+            with pytest.raises(BadResponse, match=r"names no file; it holds videos\[0\]\.watermark_url"):
+                await task.wait()
+        assert task.done and len(emu.ledger.faults) == 6
+
+
+async def test_an_end_is_final() -> None:
+    """Rule 11: a replica that lags does not turn an ended task back; fresh addresses are taken."""
+    events = Recorder()
+    async with pair(client={"on_event": events}) as (emu, client):
+        task = await client.submit(clip())
+        await task.wait()
+        for value in (
+            {"task_id": task.id, "task_status": "processing"},
+            {"task_id": task.id, "task_status": "failed", "task_status_msg": "no"},
+            {"task_id": task.id, "task_status": "succeed"},
+        ):
+            emu.fault("query", kind="wrong_types", value=value)
+            assert (await task.refresh()).status == "succeed"
+            assert task.done and (await task.wait()).videos
+        assert len(events.of("ended")) == 1
+
+
+async def test_an_answer_about_another_task_is_not_believed(caplog: pytest.LogCaptureFixture) -> None:
+    """Rule 11: a cache that answers with another task's object ends nothing; the third time it is told."""
+    async with pair() as (emu, client):
+        task = await client.submit(clip())
+        other = {
+            "task_id": "7",
+            "task_status": "succeed",
+            "task_result": {"videos": [{"id": "1", "url": "https://a.example/other.mp4"}]},
+        }
+        emu.fault("query", kind="wrong_types", value=other, times=4)
+        result = await task.wait()
+        assert "other" not in result.videos[0].url and len(emu.ledger.faults) == 4
+        told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+        assert len(told) == 1 and "the answer is about another task" in told[0]
+
+
+async def test_a_timeout_tells_how_many_answers_could_not_be_read() -> None:
+    """A wait that ends without an end says why it may have missed it."""
+    async with pair() as (emu, client):
+        task = await client.submit(clip())
+        emu.fault("query", kind="wrong_types", value="nonsense", times=None)
+        with pytest.raises(TaskTimeout, match=r"\d+ answers about it could not be read") as caught:
+            await task.wait(timeout=100)
+        assert caught.value.unreadable == len(emu.ledger.faults) > 2
+
+
+@pytest.mark.parametrize("started", [False, True], ids=["before its first step", "under way"])
+async def test_a_cancelled_query_is_asked_again(started: bool) -> None:
+    """Rule 14: whoever cancels all tasks of the loop leaves no waiter hanging, nor later ones."""
+    async with pair() as (emu, client):
+        task = await client.submit(clip())
+        wait = asyncio.create_task(task.wait())
+        emu.fault("query", kind="slow", seconds=5)
+
+        def queries() -> list[asyncio.Task[Any]]:
+            return [t for t in asyncio.all_tasks() if "status query" in t.get_name()]
+
+        if started:
+            await until(lambda: emu.ledger.queries)
+        else:
+            await settle()
+            client.nudge(task.id)
+        assert queries()
+        for query in queries():
+            query.cancel()
+        assert (await wait).videos
+        assert (await client.run(clip())).videos
+
+
+async def test_a_query_that_raises_what_is_no_exception_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rule 14: its waiters are told, and later ones get the result."""
+
+    class Halt(BaseException):
+        pass
+
+    async with pair() as (_, client):
+        task = await client.submit(clip())
+
+        async def broken(*_: Any) -> Any:
+            raise Halt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(client._engine.poller._reader, "ask", broken)
+            with pytest.raises(TransportError, match="Halt"):
+                await task.wait()
+        assert (await task.wait()).videos
+
+
+async def test_the_first_failed_query_of_a_kind_and_the_recovery_are_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Silence would look like a task that takes long: a warning for each kind of failure, one at its end."""
+    async with pair() as (emu, client):
+        emu.fault("query", code=5000, times=3)
+        emu.fault("query", kind="lost_before", times=2)
+        await client.run(clip())
+        told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+        assert len(told) == 3 and all("127.0.0.1" in line for line in told)
+        assert "5000" in told[0] and "cut" in told[1] and "answers again, after" in told[2]
+        assert len(emu.ledger.faults) == 5
+
+
+async def test_an_untrusted_certificate_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No later query could succeed: the waiters are told at once, in any form of query."""
+    async with pair() as (_, client):
+        tasks = [await client.submit(clip()) for _ in range(3)]
+
+        async def exchange(*_: Any, **__: Any) -> Any:
+            return Broken(False, "no TLS connection", hopeless=True)
+
+        begun = asyncio.get_running_loop().time()
+        with monkeypatch.context() as patch:
+            patch.setattr(client._engine.transport, "exchange", exchange)
+            for error in await asyncio.gather(*(task.wait() for task in tasks), return_exceptions=True):
+                assert isinstance(error, TransportError) and "TLS" in str(error)
+        assert asyncio.get_running_loop().time() - begun < 60
+        assert await asyncio.gather(*(task.wait() for task in tasks))

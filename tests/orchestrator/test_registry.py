@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from kling_async import v1
@@ -59,7 +60,13 @@ def registry(ledger: Ledger) -> TaskRegistry:
 
 
 def record(status: str = "processing", external_task_id: str | None = "mine") -> TaskRecord:
-    return TaskRecord(endpoint="text_to_video", task_id="7", external_task_id=external_task_id, status=status)
+    return TaskRecord(
+        endpoint="text_to_video",
+        task_id="7",
+        external_task_id=external_task_id,
+        status=status,
+        result_data=msgspec.Raw(b'{"videos":[{"url":"u"}]}'),
+    )
 
 
 def attached(

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING, Any
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kling_async import catalog, v1
 from kling_async.catalog import endpoint_of
 from kling_async.errors import BadResponse
-from kling_async.orchestrator.results import decode_result, result_of
+from kling_async.orchestrator.results import decode_result, result_of, shortfall
 from kling_async.records import TaskRecord, decode_envelope, decode_task
 from kling_async.wire.endpoints import RawTask
 from kling_async.wire.requests import RawResult
 from tests.golden import golden
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROWS = {row.name: row for row in catalog.TASKS}
 
@@ -82,9 +90,7 @@ def test_raw_is_the_vendor_s_object_whatever_it_holds() -> None:
     assert result.videos == (v1.Video(id="1"),)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"[]", b'{"videos":', b'{"videos":[{"id":5}]}', b'{"videos":"https://a.example/?SECRET"}']
-)
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"videos":', b'"https://a.example/?SECRET"'])
 def test_a_result_of_another_form_is_a_bad_response(data: bytes) -> None:
     """The error says where the form differs, shows no value, and hides the decoder's error."""
     with pytest.raises(BadResponse, match="the result cannot be read") as caught:
@@ -92,3 +98,79 @@ def test_a_result_of_another_form_is_a_bad_response(data: bytes) -> None:
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert "SECRET" not in str(caught.value)
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Return the places of all fields within a result, those of the files excepted."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in inner:
+        if (
+            isinstance(value, dict)
+            and not isinstance(item, dict | list)
+            and not re.search("url|frontal", name)
+        ):
+            yield (*place, name)
+        yield from places(item, (*place, name))
+
+
+ODD: Any = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
+ODD = ODD | st.lists(ODD, max_size=2) | st.dictionaries(st.text(max_size=3), ODD, max_size=2)
+
+
+@pytest.mark.parametrize("name", ROWS)
+@given(data=st.data())
+def test_an_odd_field_hides_no_file(name: str, data: st.DataObject) -> None:
+    """Whatever stands in any other field of a result, its files are named."""
+    finished = golden(name)["answers"]["finished"]["data"]["task_result"]
+    whole = decode_result(ROWS[name].result, msgspec.json.encode(finished))
+    changed = msgspec.json.decode(msgspec.json.encode(finished))
+    for place in data.draw(st.lists(st.sampled_from(list(places(finished)) or [("new",)]), min_size=1)):
+        at = changed
+        for step in place[:-1]:
+            at = at[step]
+        at[place[-1]] = data.draw(ODD)
+    result = decode_result(ROWS[name].result, msgspec.json.encode(changed))
+    assert [file.url for file in result.files()] == [file.url for file in whole.files()]
+
+
+def test_odd_values_are_taken_as_far_as_they_go() -> None:
+    """Numbers become text where that is wanted, an object is an array of one, the rest is left out."""
+    data = b'{"videos":[{"id":5,"url":"u","duration":[1]},7],"parent_video":3}'
+    assert decode_result(v1.DerivedVideos, data).videos == (v1.Video(id="5", url="u"),)
+    assert decode_result(v1.Videos, b'{"videos":{"id":"5"}}').videos == (v1.Video(id="5"),)
+    assert decode_result(v1.Videos, b'{"videos":"x"}').videos == ()
+
+
+def test_a_refusal_does_not_hide_behind_an_odd_field() -> None:
+    """Answers whose ``status`` may refuse are read strictly."""
+    with pytest.raises(BadResponse):
+        decode_result(v1.SelectionAnswer, b'{"status":"refused"}')
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (b'{"videos":[{"id":"1","url":"u"}]}', None),
+        (b"null", "names no file; it holds nothing"),
+        (b'{"videos":[]}', "names no file; it holds nothing"),
+        (b'{"videos":[{"id":"1","url":null}]}', r"holds videos\[0\]\.id"),
+        (b'{"videos":[{"watermark_url":"SECRET"}]}', r"holds videos\[0\]\.watermark_url"),
+        (b'{"videos":"u"}', "holds videos"),
+    ],
+)
+def test_a_shortfall_says_what_there_is(result: bytes, told: str | None) -> None:
+    """A result is there if it names a file; otherwise its fields are named, without their values."""
+    shown = shortfall(ROWS["text_to_video"], record(result))
+    assert (shown is None) is (told is None)
+    assert re.search(told or "", shown or "")
+    assert "SECRET" not in (shown or "")
+
+
+def test_an_element_or_a_voice_is_a_result_without_files() -> None:
+    """What later requests name by its id needs no file; of unknown results nothing is demanded."""
+    assert shortfall(ROWS["custom_elements"], record(b'{"elements":[{"element_id":5}]}')) is None
+    assert shortfall(ROWS["custom_voices"], record(b'{"voices":[{"voice_id":"5"}]}')) is None
+    assert shortfall(ROWS["custom_voices"], record(b"{}")) is not None
+    assert shortfall(endpoint_of(RawTask(path="/v1/x", body={})), record(b"null")) is None

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kling_async.catalog import TASKS
+from kling_async.decoding.outputs import NAMES, task_result
 from kling_async.orchestrator.results import result_of
-from kling_async.outputs import NAMES, task_result
 from kling_async.records import decode_list, decode_task, decode_unified
 from tests.emulator.calls.test_answers import SLOTS, VARIANTS, made
 from tests.emulator.facts import path
@@ -63,6 +63,11 @@ async def test_a_result_does_not_depend_on_the_question(name: str, changes: dict
     if name not in WITHOUT_FILES:
         assert results[0].files() and results[0].files() == results[1].files() == results[2].files()
         assert len({result.files(watermarked=True) for result in results}) == 1
+
+
+def test_the_catalog_says_where_tasks_shows_less() -> None:
+    """Exactly the endpoints of which ``/tasks`` shows less are asked once more at their own path."""
+    assert {row.name for row in TASKS if not row.whole_at_tasks} == LESS.keys()
 
 
 def documented() -> tuple[dict[str, Any], ...]:

@@ -6,9 +6,12 @@ those of ``/v1`` pass unchanged: no source shows which ones a task made under ``
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-__all__ = ["task_result"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["in_v1_names", "task_result"]
 
 Fields: TypeAlias = "dict[str, Any]"
 
@@ -40,14 +43,29 @@ _MATERIAL: Final = ("references", "materials")
 """Names of an element's images, videos and voice in one array; callbacks have the second one."""
 
 
-def task_result(outputs: tuple[Fields, ...]) -> dict[str, list[Fields]]:
-    """Return the ``task_result`` that outputs make: an array for each type, with numbered entries."""
+def task_result(outputs: Iterable[Any]) -> dict[str, list[Fields]]:
+    """Return the ``task_result`` that outputs make: an array for each type, with numbered entries.
+
+    Outputs that are not objects are left out.
+    """
     result: dict[str, list[Fields]] = {}
     for output in outputs:
+        if not isinstance(output, dict):
+            continue
         kind = output.get("type")
         same = result.setdefault(f"{kind or ''}s", [])
         same.append({"index": len(same), **_translated(str(kind), output)})
     return result
+
+
+def in_v1_names(result: Fields) -> Fields:
+    """Return a ``task_result`` in which entries under the names of ``/tasks`` have those of ``/v1``."""
+    translated = dict(result)
+    for kind in NAMES:
+        entries = result.get(f"{kind}s")
+        if isinstance(entries, list):
+            translated[f"{kind}s"] = [_translated(kind, e) if isinstance(e, dict) else e for e in entries]
+    return translated
 
 
 def _translated(kind: str, output: Fields) -> Fields:
