@@ -39,6 +39,10 @@ _DURATION_MIN, _DURATION_MAX = 0.005, 1e6
 """Seconds; durations are clamped to these so that their logarithms stay sane."""
 _NEGLIGIBLE_ODDS: Final = 1e-3
 """Odds of having ended below which a known kind's idleness is not integrated."""
+_PATIENCE_MIN: Final = 600.0
+_PATIENCE_FACTOR: Final = 3
+_PATIENCE_SHARE: Final = 0.99
+"""No running task goes unlooked-at for longer than max(10 min, 3 x the learned 99th percentile)."""
 _LOBATTO_INNER: Final = (1 - math.sqrt(1 / 5)) / 2
 """Inner point of the four-point Gauss-Lobatto rule on [0, 1]; the other lies at 1 minus this. The weights are
 1/12, 5/12, 5/12, 1/12; the left end drops out because nothing has ended there yet."""
@@ -47,13 +51,15 @@ _LOBATTO_INNER: Final = (1 - math.sqrt(1 / 5)) / 2
 class Law:
     """The distribution of one kind's durations. Ages are seconds since the task began."""
 
-    __slots__ = ("_doubt", "_mean", "_rate", "_shape", "_variance", "early", "known")
+    __slots__ = ("_doubt", "_mean", "_rate", "_shape", "_variance", "early", "known", "patience")
 
     def __init__(self, median: float) -> None:
         self.known = 0
         """Durations learned."""
         self.early = 0.0
         """Age before which practically no task ends; 0 while that is not known."""
+        self.patience = math.inf
+        """Seconds after which a running task is looked at again, whatever is expected of it."""
         self._mean = math.log(_clamped(median))
         self._variance = _PRIOR_VARIANCE
         self._derive()
@@ -79,6 +85,7 @@ class Law:
         # ln(duration) is logistic with scale 1/shape, hence of variance pi^2 / (3 shape^2)
         self._shape = math.pi / (sigma * math.sqrt(3))
         self._doubt = _DOUBT * max(0.0, 1 - self.known / KNOWN)
+        self.patience = max(_PATIENCE_MIN, _PATIENCE_FACTOR * self.quantile(_PATIENCE_SHARE))
         self.early = 0.0 if self._doubt else _NEGLIGIBLE_ODDS ** (1 / self._shape) / self._rate
 
     def survival(self, age: float, given: float = 0.0) -> float:

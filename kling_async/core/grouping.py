@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kling_async.core.poll_groups import PollGroup
 
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from kling_async.core.queries import Form, QueryForms, StatusQuery
 
 __all__ = ["Demand", "Grouping"]
+
+
+_REACH: Final = 3
+"""Tasks end in another order than they began: a list reaches back over so many for each that runs."""
+_REACH_MARGIN: Final = 60
+"""The least that a list may reach back: as cheap as one more query."""
 
 
 class Demand:
@@ -68,6 +74,20 @@ class Grouping:
     def page_size(self, path: str, tasks: Iterable[PolledTask]) -> int:
         """Return how many tasks to ask a list for, so that it reaches back to the oldest of these."""
         return self._forms.page_size(path, self._made[path] + 1 - min(task.rank for task in tasks))
+
+    def far_behind(self, path: str, tasks: Iterable[PolledTask]) -> list[PolledTask]:
+        """Return the tasks that stand far behind the others of a list, whose size follows what runs.
+
+        A task is far behind if more than `_REACH` times as many tasks were made since it as run that are
+        newer, give or take `_REACH_MARGIN`: it is cheaper to ask about it alone.
+        """
+        newest_first = sorted(tasks, key=lambda task: -task.rank)
+        made = self._made[path]
+        return [
+            task
+            for place, task in enumerate(newest_first, 1)
+            if made + 1 - task.rank > _REACH * place + _REACH_MARGIN
+        ]
 
     def count(self, task: PolledTask) -> bool:
         """Update the counts after a task changed; return whether the forms must be chosen at once."""

@@ -57,8 +57,11 @@ class IdleEstimate:
         return idle * self.weight, growth * self.weight
 
     def latest_look(self, max_interval: float) -> float:
-        """Return the time by which to look again, whatever is expected; inf for a kind that is known."""
-        return self.looked + max_interval if self.law.known < KNOWN else math.inf
+        """Return the time by which to look again, whatever is expected.
+
+        A law that was learned by a wrong clock would expect no end for hours: no cap is ever lifted wholly.
+        """
+        return self.looked + (max_interval if self.law.known < KNOWN else self.law.patience)
 
     def ask(self, now: float, request_cost: float) -> None:
         """Note that a query goes out; one that comes late for want of waiters will teach nothing."""
@@ -79,17 +82,19 @@ class IdleEstimate:
 class Omissions:
     """The answers of group queries that left a task out."""
 
-    __slots__ = ("count", "form")
+    __slots__ = ("count", "far_behind", "form")
 
     def __init__(self) -> None:
         self.count = 0
+        self.far_behind = False
+        """Whether so many tasks were made since that a list would have to be long to show this one."""
         self.form: Form | None = None
         """The form that left it out last, until the task was asked alone."""
 
     @property
     def ask_alone(self) -> bool:
-        """Whether the task must be asked alone: once after each omission, and for good after some."""
-        return self.form is not None or self.count >= _OMISSIONS_MAX
+        """Whether to ask about it alone: once after each omission, for good after some or far behind."""
+        return self.far_behind or self.form is not None or self.count >= _OMISSIONS_MAX
 
     def add(self, form: Form) -> None:
         """Count an answer that left the task out."""

@@ -251,6 +251,8 @@ class Schedule:
     def _take(self, group: PollGroup, now: float) -> StatusQuery:
         """Make the query of a due group; its tasks are out of the group until it is answered."""
         tasks = group.most_pressing(now, self._polling.max_interval)
+        if group.form == "list":
+            tasks = self._without_stragglers(group.path, tasks)
         self._queries += 1
         oldest = now
         for task in tasks:
@@ -265,6 +267,17 @@ class Schedule:
         return StatusQuery(
             group.form, group.path, tuple(task.key for task in tasks), size, now, self._queries
         )
+
+    def _without_stragglers(self, path: str, tasks: list[PolledTask]) -> list[PolledTask]:
+        """Have tasks that are far behind asked about alone from now on; return the others."""
+        far = self._grouping.far_behind(path, tasks)
+        if len(far) == len(tasks):  # the query is under way and needs one: the next newest
+            far = far[1:]
+        for task in far:
+            task.omissions.far_behind = True
+            self._count(task)
+            self._sync(task)
+        return [task for task in tasks if task not in far]
 
     def _returned(self, query: StatusQuery) -> list[PolledTask]:
         """Return the tasks of a query that are still polled; the query is over for them."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.core.durations import KNOWN
 from kling_async.core.looks import RefusalWeight, refusal_of
+from kling_async.core.vendor_clock import VendorClock
 from kling_async.core.verdict import Again, Got, Missing, Refused
 from kling_async.errors import APIError, BadResponse, KlingError, TransportError
 from kling_async.events import facts
@@ -75,6 +76,7 @@ class Poller:
         self._bad_answers: dict[tuple[str, str], int] = {}
         """Malformed or odd answers in a row, by form and path."""
         self._log = PollLog(scope, reader.host)
+        self._clock = VendorClock()
         contention.subscribe(self)
         scope.subscribe(self)
 
@@ -121,14 +123,17 @@ class Poller:
             median=endpoint.median,
             now=now,
             weight=1 if request is None else max(1, endpoint.weight(request)),
-            started=now - self._age(task.record),
+            started=self._started(task),
             at_once=at_once,
         )
 
-    def _age(self, record: TaskRecord | None) -> float:
-        if record is None or not record.created_at:
-            return 0.0
-        return max(0.0, self._scope.now() - record.created_at / 1000)
+    def _started(self, task: TrackedTask) -> float:
+        """Return when a task began, by the client's clock."""
+        if task.started is not None:
+            return task.started
+        started = self._scope.time() - self._clock.age(task.record, self._scope.now())
+        task.started = None if task.record is None else started
+        return started
 
     def nudge(self, task: TrackedTask) -> None:
         """Ask as soon as the rates allow: something says that this task has changed."""
@@ -255,6 +260,7 @@ class Poller:
             case Got():
                 self._bad_answers.pop((query.form, query.path), None)
                 self._log.answered()
+                self._clock.seen(answer.verdict.answer.date, self._scope.now())
                 self._found(query, tasks, answer.records)
             case Again():
                 self._failed(query, tasks, answer.verdict)
@@ -382,7 +388,7 @@ class Poller:
                 self._hooks.emit("changed", task, status=record.status, detail=redact(record.message))
             task.waiters.wake_change()
         if seen.first:
-            self.registry.add_attached(task, self._age(record))
+            self.registry.add_attached(task, self._scope.time() - self._started(task))
         if seen.ended:
             self._end(task, record)
         elif task.lacks_result:

@@ -224,6 +224,7 @@ class Submitter:
         kind: EventKind = "created" if submission.state is SubmissionState.SENDING else "adopted"
         submission.move(SubmissionState.ACCEPTED)
         if kind == "created":
+            tracked.started = self._scope.time()  # our own clock knows it, whatever ``created_at`` says
             self._limiter.accepted(submission.ticket, tracked)
         else:
             self._limiter.held_by(submission.ticket, tracked)

@@ -143,6 +143,7 @@ class TrackedTask:
         "looks",
         "record",
         "request",
+        "started",
         "ticket",
         "waiters",
     )
@@ -170,6 +171,8 @@ class TrackedTask:
         self.ticket = ticket
         """The slots it holds."""
         self.waiters = Waiters()
+        self.started: float | None = None
+        """When it began, by the client's clock; None until that is known or guessed."""
         self.looks = Looks()
         """What came of the looks at it."""
         self.aliases: frozenset[str] = frozenset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from itertools import pairwise
@@ -271,3 +272,36 @@ def test_a_form_that_keeps_leaving_tasks_out_is_given_up() -> None:
         for query in queries:
             schedule.answered(query, () if query.form == "ids" else query.keys, (), now)
     assert not forms.works("ids", PATH)
+
+
+@pytest.mark.parametrize("ended_meanwhile", [100, 1000, 5000])
+def test_a_list_follows_what_runs_not_what_ever_ran(ended_meanwhile: int) -> None:
+    """A stuck task is asked about alone, once many others were made since; the list stays short."""
+    schedule = made("stuck", forms=QueryForms(batch_ids=False))
+    for number in range(ended_meanwhile):
+        add(schedule, [str(number)], wanted=False)
+        schedule.remove(str(number))
+    add(schedule, ["new", "newer", "newest"])
+    asked = []
+    while len(asked) < 8:
+        now, queries = ask_next(schedule)
+        asked += queries
+        for query in queries:
+            schedule.answered(query, query.keys, (), now)
+    lists = [query for query in asked if query.form == "list"]
+    assert lists and all(query.size <= 100 and "stuck" not in query.keys for query in lists)
+    assert any(query.form == "one" and query.keys == ("stuck",) for query in asked)
+
+
+@pytest.mark.parametrize("age", [0.0, 8 * 3600.0])
+def test_a_task_of_a_known_kind_is_looked_at_now_and_then(age: float) -> None:
+    """However old a wrong clock makes it: every 10 minutes, or 3 times the learned 99th percentile."""
+    schedule = made(wanted=False)
+    add(schedule, ["old"], now=30000.0, started=30000.0 - age)
+    times = [30000.0]
+    for _ in range(20):
+        now, (query,) = ask_next(schedule)
+        schedule.answered(query, query.keys, (), now)
+        times.append(now)
+    law = known().law("video", 90.0)
+    assert max(b - a for a, b in itertools.pairwise(times)) <= max(600, 3 * law.quantile(0.99)) + 1

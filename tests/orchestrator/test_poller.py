@@ -20,7 +20,7 @@ from kling_async import (
 from kling_async.core.schedule import Schedule
 from kling_async.core.verdict import Answer, Broken
 from kling_async.errors import KlingError, TransportError
-from tests.support import Recorder, client_of, clip, pair, settle, still, until
+from tests.support import Recorder, client_of, clip, pair, settle, still, until, wall_clock
 
 if TYPE_CHECKING:
     from kling_async.testing import Emulator
@@ -602,3 +602,16 @@ async def test_an_untrusted_certificate_fails_at_once(monkeypatch: pytest.Monkey
                 assert isinstance(error, TransportError) and "TLS" in str(error)
         assert asyncio.get_running_loop().time() - begun < 60
         assert await asyncio.gather(*(task.wait() for task in tasks))
+
+
+@pytest.mark.parametrize("hours", [8, -8, 24 * 365])
+async def test_a_wrong_local_clock_delays_no_result(hours: int) -> None:
+    """Ages of our own tasks come from our own clock, those of others from the vendor's Date."""
+    loop = asyncio.get_running_loop()
+    wall = wall_clock()
+    slots = {"video": 5}
+    async with pair(slots, seconds=60, client={"now": lambda: wall() + hours * 3600}) as (_, client):
+        begun = loop.time()
+        for _ in range(4):
+            await asyncio.gather(*(client.run(clip()) for _ in range(5)))
+        assert loop.time() - begun < 4 * 75

@@ -1,0 +1,97 @@
+"""Refreshes: queries about one task that a caller wants at once, within the rate of status queries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from kling_async.errors import KlingError, TransportError
+from kling_async.runtime.loop import is_pending
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from kling_async.orchestrator.tracked import TrackedTask
+    from kling_async.runtime.loop import LoopScope
+
+__all__ = ["Refreshes"]
+
+
+class Refreshes:
+    """Joins refreshes of one task in one request, and queues the requests behind the due status queries.
+
+    Args:
+        scope: The loop; the requests are work of the client's.
+        wake: Called when a request begins to wait for its turn.
+    """
+
+    def __init__(self, scope: LoopScope, wake: Callable[[], None]) -> None:
+        self._scope = scope
+        self._wake = wake
+        self._callers: dict[TrackedTask, list[asyncio.Future[None]]] = {}
+        """Who waits for each refresh under way."""
+        self._turns: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a request waits for its turn."""
+        while self._turns and not is_pending(self._turns[0]):
+            self._turns.popleft()
+        return bool(self._turns)
+
+    def admit(self) -> None:
+        """Let the request go that has waited longest."""
+        self._turns.popleft().set_result(None)
+
+    async def turn(self) -> None:
+        """Wait until a request may go."""
+        turn: asyncio.Future[None] = self._scope.enter().create_future()
+        self._turns.append(turn)
+        self._wake()
+        await turn
+
+    async def join(self, task: TrackedTask, refresh: Callable[[], Awaitable[None]]) -> None:
+        """Refresh a task, or wait for the refresh of it under way. Cancelling a caller cancels no request.
+
+        Raises:
+            KlingError: As the refresh raised it.
+        """
+        caller: asyncio.Future[None] = self._scope.enter().create_future()
+        callers = self._callers.setdefault(task, [])
+        callers.append(caller)
+        if len(callers) == 1:
+            work = self._scope.spawn(self._run(task, refresh), f"refresh {task.id}")
+            work.add_done_callback(lambda _: self._end(task, callers, _CUT_SHORT))
+        await caller
+
+    async def _run(self, task: TrackedTask, refresh: Callable[[], Awaitable[None]]) -> None:
+        callers = self._callers[task]
+        try:
+            await refresh()
+        except KlingError as error:
+            self._end(task, callers, error)
+        else:
+            self._end(task, callers, None)
+
+    def _end(self, task: TrackedTask, callers: list[asyncio.Future[None]], error: KlingError | None) -> None:
+        """Tell the callers how a refresh ended; only the first call for a refresh counts."""
+        if self._callers.get(task) is callers:
+            del self._callers[task]
+        for caller in callers:
+            if not is_pending(caller):
+                continue
+            if error is None:
+                caller.set_result(None)
+            else:
+                caller.set_exception(error.again())
+                caller.exception()  # marked as seen: a caller that is being cancelled will not look
+        callers.clear()
+
+    def on_loop_replaced(self) -> None:
+        """Forget who waited in a loop that has ended."""
+        self._callers.clear()
+        self._turns.clear()
+
+
+_CUT_SHORT = TransportError("the refresh was cut short", sent=True)
