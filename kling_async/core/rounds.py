@@ -30,7 +30,7 @@ class Rounds:
 
     def __init__(self, polling: Polling) -> None:
         self._polling = polling
-        self._rate_allows = -math.inf
+        self.rate_allows = -math.inf
         """When the request rate lets the next query go."""
         self.next_round = -math.inf
         """When the next round may start."""
@@ -45,18 +45,25 @@ class Rounds:
 
     def next_time(self, due: float) -> float:
         """Return when a group due then may ask."""
-        return max(self.earliest(due), self._rate_allows)
+        return max(self.earliest(due), self.rate_allows)
 
     def allows(self, due: float, now: float) -> bool:
         """Return whether a group due then may ask now."""
-        return self._rate_allows <= now and self.earliest(due) <= now
+        return self.rate_allows <= now and self.earliest(due) <= now
 
     def spend(self, requests: int, now: float) -> None:
         """Take note of a query that goes out now; it starts a round if none is under way."""
         if self._round_until == -math.inf:
             self._round_until = now + self._polling.min_interval
-        self._rate_allows = max(self._rate_allows, now) + requests / self._polling.requests_per_second
+        self.rate_allows = max(self.rate_allows, now) + requests / self._polling.requests_per_second
         self.next_round = now + self._polling.min_interval
+
+    def spend_spare(self, now: float) -> bool:
+        """Take one request of the rate, outside of rounds; return whether one is to be had now."""
+        if self.rate_allows > now:
+            return False
+        self.rate_allows = now + 1 / self._polling.requests_per_second
+        return True
 
     def end_round(self, due: float, now: float) -> None:
         """End the round unless the next group, due then, still belongs to it and only the rate delays it."""

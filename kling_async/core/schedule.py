@@ -168,10 +168,22 @@ class Schedule:
         self._rounds.end_round(math.inf if group is None else group.due, now)
         return queries
 
-    def next_time(self) -> float:
-        """Return when `ask` may have something to return; inf: not before another call changes things."""
+    def spend_spare(self, now: float) -> bool:
+        """Take one request of the rate for a query of the caller's own; return whether one is to be had.
+
+        To be called after `ask`: what is due goes first.
+        """
+        self._advance(now)
+        return self._rounds.spend_spare(now)
+
+    def next_time(self, *, spare: bool = False) -> float:
+        """Return when `ask` may have something to return; inf: not before another call changes things.
+
+        With ``spare``, also when `spend_spare` may return True.
+        """
         group = self._first()
-        return math.inf if group is None else self._rounds.next_time(group.due)
+        due = math.inf if group is None else self._rounds.next_time(group.due)
+        return min(due, self._rounds.rate_allows) if spare else due
 
     def answered(
         self, query: StatusQuery, running: Collection[Hashable], ended: Collection[Hashable], now: float

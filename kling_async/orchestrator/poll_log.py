@@ -70,7 +70,14 @@ class PollLog:
             word = record.status[:50]
             log.warning("unknown task status %r counts as running", word, extra=facts(task))
 
-    def late(self, task: TrackedTask) -> None:
-        """Warn that a task takes long, while somebody waits for it without a deadline."""
-        text = "task %s takes longer than 99 in 100 like it; it is waited for without a deadline"
-        log.warning(text, task.id, extra=facts(task))
+    def late(self, task: TrackedTask, end: float | None) -> None:
+        """Warn once of a task that runs beyond ``end``, while somebody waits for it without a deadline.
+
+        Args:
+            task: The task.
+            end: When nearly all tasks like it would have ended; None if that is not known.
+        """
+        if end is not None and self._scope.time() > end:
+            task.waiters.warned_late = True
+            text = "task %s takes longer than 99 in 100 like it; it is waited for without a deadline"
+            log.warning(text, task.id, extra=facts(task))

@@ -17,9 +17,9 @@ from kling_async.core.vendor_clock import VendorClock
 from kling_async.core.verdict import Again, Got, Missing, Refused
 from kling_async.errors import APIError, BadResponse, KlingError, TransportError
 from kling_async.events import facts
-from kling_async.http.retry import not_found, read_patiently
+from kling_async.http.retry import not_found
 from kling_async.orchestrator.poll_log import PollLog
-from kling_async.orchestrator.status_reader import record_about
+from kling_async.orchestrator.refreshes import Refreshes
 from kling_async.orchestrator.tracked import TrackedTask, sort_sightings
 from kling_async.redaction import redact
 from kling_async.runtime.loop import Timer
@@ -77,6 +77,7 @@ class Poller:
         """Malformed or odd answers in a row, by form and path."""
         self._log = PollLog(scope, reader.host)
         self._clock = VendorClock()
+        self._refreshes = Refreshes(scope, hooks, reader, rng, self._ask_soon, self._refreshed)
         contention.subscribe(self)
         scope.subscribe(self)
 
@@ -176,18 +177,15 @@ class Poller:
             schedule.remove_waiter(token)
 
     async def refresh(self, task: TrackedTask, retry: Retry, timeouts: Timeouts) -> None:
-        """Ask about one task now; try again as often as ``retry`` allows.
+        """Ask about one task as soon as the rate allows; try again as often as ``retry`` allows.
 
         Raises:
             KlingError: No answer came, or the task does not exist.
         """
+        await self._refreshes.ask(task, retry, timeouts)
 
-        async def read() -> ReadVerdict:
-            self._hooks.emit("asked", task, detail="one: 1")
-            return await self._reader.get(task, timeouts)
-
-        got = await read_patiently(read, retry=retry, rng=self._rng, what=task.id)
-        self._observe(task, record_about(task, got))
+    def _refreshed(self, task: TrackedTask, record: TaskRecord) -> None:
+        self._observe(task, record)
         if not task.done and task.key not in self._tasks:
             self.watch(task)  # it holds slots now, so its end must be seen
 
@@ -213,7 +211,9 @@ class Poller:
         try:
             for query in self._schedule.ask(now):
                 self._send(query)
-            self._timer.set(self._schedule.next_time())
+            while self._refreshes.waiting and self._schedule.spend_spare(now):
+                self._refreshes.admit()
+            self._timer.set(self._schedule.next_time(spare=self._refreshes.waiting))
         except Exception as error:  # a bug must not leave anyone waiting for ever
             log.exception("sending status queries failed", extra=facts())
             reason = f"sending status queries failed: {type(error).__name__}"
@@ -297,14 +297,7 @@ class Poller:
             self._observe(task, record, final=task in ended)
         for task in running:
             if task.waiters.undated and not task.waiters.warned_late:
-                self._warn_if_late(task)
-
-    def _warn_if_late(self, task: TrackedTask) -> None:
-        """Warn once, for waiters without a deadline, that nearly all tasks like this one would have ended."""
-        end = self._schedule.expected_end(task, _LATE, least=KNOWN)
-        if end is not None and self._scope.time() > end:
-            task.waiters.warned_late = True
-            self._log.late(task)
+                self._log.late(task, self._schedule.expected_end(task, _LATE, least=KNOWN))
 
     def _failed(self, query: StatusQuery, tasks: list[TrackedTask], verdict: Again) -> None:
         """Ask again after a pause; tell of the failure unless the last one was the same."""
@@ -415,6 +408,7 @@ class Poller:
     def on_loop_replaced(self) -> None:
         """Start anew in another loop: the waiters of the old one are gone, the tasks are not."""
         self._timer.clear()
+        self._refreshes.on_loop_replaced()
         self._schedule = self._new_schedule()
         for task in self._tasks.values():
             task.waiters.drop()

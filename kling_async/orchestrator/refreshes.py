@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kling_async.errors import KlingError, TransportError
+from kling_async.http.retry import read_patiently
+from kling_async.orchestrator.status_reader import record_about
 from kling_async.runtime.loop import is_pending
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    import asyncio
+    import random
+    from collections.abc import Callable
 
+    from kling_async.core.verdict import ReadVerdict
+    from kling_async.events import Hooks
+    from kling_async.options import Retry, Timeouts
+    from kling_async.orchestrator.status_reader import StatusReader
     from kling_async.orchestrator.tracked import TrackedTask
+    from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["Refreshes"]
@@ -23,12 +31,28 @@ class Refreshes:
 
     Args:
         scope: The loop; the requests are work of the client's.
+        hooks: Takes events.
+        reader: Sends the requests.
+        rng: Source of jitter.
         wake: Called when a request begins to wait for its turn.
+        observe: Takes the record of a task that came.
     """
 
-    def __init__(self, scope: LoopScope, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        scope: LoopScope,
+        hooks: Hooks,
+        reader: StatusReader,
+        rng: random.Random,
+        wake: Callable[[], None],
+        observe: Callable[[TrackedTask, TaskRecord], None],
+    ) -> None:
         self._scope = scope
+        self._hooks = hooks
+        self._reader = reader
+        self._rng = rng
         self._wake = wake
+        self._observe = observe
         self._callers: dict[TrackedTask, list[asyncio.Future[None]]] = {}
         """Who waits for each refresh under way."""
         self._turns: deque[asyncio.Future[None]] = deque()
@@ -44,35 +68,41 @@ class Refreshes:
         """Let the request go that has waited longest."""
         self._turns.popleft().set_result(None)
 
-    async def turn(self) -> None:
-        """Wait until a request may go."""
-        turn: asyncio.Future[None] = self._scope.enter().create_future()
-        self._turns.append(turn)
-        self._wake()
-        await turn
-
-    async def join(self, task: TrackedTask, refresh: Callable[[], Awaitable[None]]) -> None:
+    async def ask(self, task: TrackedTask, retry: Retry, timeouts: Timeouts) -> None:
         """Refresh a task, or wait for the refresh of it under way. Cancelling a caller cancels no request.
 
         Raises:
-            KlingError: As the refresh raised it.
+            KlingError: No answer came, as often as ``retry`` allows, or the task does not exist.
         """
         caller: asyncio.Future[None] = self._scope.enter().create_future()
         callers = self._callers.setdefault(task, [])
         callers.append(caller)
         if len(callers) == 1:
-            work = self._scope.spawn(self._run(task, refresh), f"refresh {task.id}")
+            work = self._scope.spawn(self._run(task, retry, timeouts), f"refresh {task.id}")
             work.add_done_callback(lambda _: self._end(task, callers, _CUT_SHORT))
         await caller
 
-    async def _run(self, task: TrackedTask, refresh: Callable[[], Awaitable[None]]) -> None:
+    async def _run(self, task: TrackedTask, retry: Retry, timeouts: Timeouts) -> None:
+        async def read() -> ReadVerdict:
+            await self._turn()
+            self._hooks.emit("asked", task, detail="one: 1")
+            return await self._reader.get(task, timeouts)
+
         callers = self._callers[task]
         try:
-            await refresh()
+            got = await read_patiently(read, retry=retry, rng=self._rng, what=task.id)
+            self._observe(task, record_about(task, got))
         except KlingError as error:
             self._end(task, callers, error)
         else:
             self._end(task, callers, None)
+
+    async def _turn(self) -> None:
+        """Wait until a request may go."""
+        turn: asyncio.Future[None] = self._scope.enter().create_future()
+        self._turns.append(turn)
+        self._wake()
+        await turn
 
     def _end(self, task: TrackedTask, callers: list[asyncio.Future[None]], error: KlingError | None) -> None:
         """Tell the callers how a refresh ended; only the first call for a refresh counts."""
@@ -94,4 +124,4 @@ class Refreshes:
         self._turns.clear()
 
 
-_CUT_SHORT = TransportError("the refresh was cut short", sent=True)
+_CUT_SHORT: Final = TransportError("the refresh was cut short", sent=True)

@@ -615,3 +615,48 @@ async def test_a_wrong_local_clock_delays_no_result(hours: int) -> None:
         for _ in range(4):
             await asyncio.gather(*(client.run(clip()) for _ in range(5)))
         assert loop.time() - begun < 4 * 75
+
+
+async def test_refreshes_keep_the_rate_and_polls_go_first() -> None:
+    """Rule 13: 40 refreshes at once take 4 s at 10 a second, and delay no status query that is due."""
+    loop = asyncio.get_running_loop()
+    async with pair({"video": 40}, client={"limits": {"video": 40}}) as (emu, client):
+        tasks = [await client.submit(clip()) for _ in range(40)]
+        begun = loop.time()
+        wait = asyncio.create_task(tasks[0].wait())
+        await asyncio.gather(*(task.refresh() for task in tasks))
+        assert 3.8 <= loop.time() - begun <= 6
+        asked = [row.at for row in emu.ledger.queries]
+        assert all(b - a > 0.9 for a, b in zip(asked, asked[10:], strict=False))
+        assert (await wait).videos
+
+
+async def test_refreshes_of_one_task_at_once_are_one_request() -> None:
+    """Rule 13: all callers get its answer; one that is cancelled takes nothing from the others."""
+    async with pair() as (emu, client):
+        task = await client.submit(clip())
+        callers = [asyncio.create_task(task.refresh()) for _ in range(200)]
+        await asyncio.sleep(0)
+        callers[0].cancel()
+        await asyncio.gather(*callers[1:])
+        assert len(emu.ledger.queries) == 1
+        emu.fault("query", code=1002)
+        failures = await asyncio.gather(*(task.refresh() for _ in range(3)), return_exceptions=True)
+        assert all(isinstance(error, AuthenticationError) for error in failures)
+        assert len({id(error) for error in failures}) == 3
+        await task.refresh()
+
+
+async def test_a_refresh_that_is_cut_short_fails_its_callers() -> None:
+    """Rule 14: whoever cancels all tasks of the loop leaves no caller hanging, nor later ones."""
+    async with pair() as (emu, client):
+        task = await client.submit(clip())
+        emu.fault("query", kind="slow", seconds=5)
+        caller = asyncio.create_task(task.refresh())
+        await until(lambda: emu.ledger.queries)
+        for work in asyncio.all_tasks():
+            if "refresh" in work.get_name():
+                work.cancel()
+        with pytest.raises(TransportError, match="cut short"):
+            await caller
+        await task.refresh()
