@@ -12,8 +12,8 @@ import anyio
 from kling_async.catalog import endpoint_of
 from kling_async.downloads.naming import Template
 from kling_async.downloads.result_files import fetch_all
-from kling_async.errors import BadResponse, Problem, RequestInvalid, TaskTimeout
-from kling_async.orchestrator.results import result_of, shortfall
+from kling_async.errors import Problem, RequestInvalid, TaskTimeout
+from kling_async.orchestrator.results import whole_result_of
 from kling_async.orchestrator.tracked import TrackedState, TrackedTask
 from kling_async.runtime.loop import within
 from kling_async.wire.endpoints import check_id
@@ -113,9 +113,7 @@ class Task(Generic[R]):
             and record is not self._decoded
             and self._tracked.state is TrackedState.SUCCEEDED
         ):
-            if (lack := shortfall(self._tracked.endpoint, record)) is not None:
-                raise BadResponse(f"task {self.id} succeeded, but {lack}", http_status=200)
-            self._result = result_of(self._tracked.endpoint, record)
+            self._result = whole_result_of(self._tracked.endpoint, record)
             self._decoded = record
         return self._result
 

@@ -250,7 +250,7 @@ async def test_an_outage_is_said_once(said: Log) -> None:
         emu.fault("query", kind="html", times=8)
         await task.wait()
     (line,) = [line for line in said.lines() if "no answer" in line]
-    assert line.startswith("no answer about 1 tasks: ")
+    assert line.startswith("no answer from 127.0.0.1 about 1 tasks: ")
 
 
 async def test_a_form_that_is_given_up_is_said_once(said: Log) -> None:

@@ -35,7 +35,7 @@ from kling_async.errors import (
     TaskNotFound,
 )
 from kling_async.orchestrator.attempts import EarlierAttempt
-from kling_async.orchestrator.results import result_of
+from kling_async.orchestrator.results import whole_result_of
 from kling_async.orchestrator.submission import SubmissionHooks, Withdrawn
 from kling_async.tasks import Task, attach
 
@@ -354,7 +354,7 @@ def remembered_outcome(planned: PlannedJob, folder: Path | None) -> Outcome[Any]
     elif (record := load_record(entry)) is not None:
         facts["record"] = record
         try:
-            facts["result"] = result_of(endpoint_of(planned.item.request), record)
+            facts["result"] = whole_result_of(endpoint_of(planned.item.request), record)
         except BadResponse as error:
             facts["error"] = error
     return _outcome_of(planned.item, entry, folder, ended=ended, resumed=True, **facts)

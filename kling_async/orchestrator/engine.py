@@ -6,6 +6,7 @@ import random
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from kling_async.http.sessions import Sessions
     from kling_async.options import Polling, Retry, Settings, SubmitOptions, Timeouts
     from kling_async.orchestrator.attempts import EarlierAttempt
+    from kling_async.orchestrator.limiter import ContentionListener
     from kling_async.orchestrator.submission import SubmissionHooks
     from kling_async.wire.requests import TaskRequest
 
@@ -113,16 +115,44 @@ class Drivers:
 
 
 class Pollers:
-    """The pollers of one account: one for each `Polling` in use, however many clients use it."""
+    """The pollers of one account: one for each `Polling` in use, however many clients use it.
+
+    A poller that no client uses any more is freed once its last task was seen ended.
+    """
 
     def __init__(self, drivers: Drivers) -> None:
         self._drivers = drivers
+        self._contended: set[str] = set()
+        self._busy: set[Poller] = set()
+        """Pollers with tasks not seen ended, which must live on without a client."""
         self._forms = QueryForms(batch_ids=drivers.transport.unified)  # /tasks wants an API key
-        self._pollers: dict[Polling, Poller] = {}
+        self._pollers: WeakValueDictionary[Polling, Poller] = WeakValueDictionary()
+        drivers.limiter.subscribe(self)
+        drivers.scope.subscribe(self)
 
     def __iter__(self) -> Iterator[Poller]:
         """All pollers in use."""
-        return iter(self._pollers.values())
+        return iter(list(self._pollers.values()))
+
+    def subscribe(self, listener: ContentionListener) -> None:
+        """Tell a new poller which pools submits queue for; it hears of changes while it lives."""
+        for pool in self._contended:
+            listener.on_contention(pool, True)
+
+    def keep(self, poller: Poller, busy: bool) -> None:
+        """Take whether a poller has tasks not seen ended: then it lives on though no client uses it."""
+        (self._busy.add if busy else self._busy.discard)(poller)
+
+    def on_contention(self, pool: str, contended: bool) -> None:
+        """Note whether submits queue for the slots of a pool, and tell the pollers."""
+        (self._contended.add if contended else self._contended.discard)(pool)
+        for poller in self:
+            poller.on_contention(pool, contended)
+
+    def on_loop_replaced(self) -> None:
+        """Have the pollers start anew in another loop."""
+        for poller in self:
+            poller.on_loop_replaced()
 
     def obtain(self, polling: Polling, retry: Retry, timeouts: Timeouts) -> Poller:
         """Return the poller of these settings, made when first asked for."""
@@ -135,7 +165,7 @@ class Pollers:
                 drivers.hooks,
                 StatusReader(drivers.transport, timeouts),
                 TaskRegistry(drivers.limiter, drivers.recovery),
-                drivers.limiter,
+                self,
                 schedule,
                 drivers.rng,
             )

@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from kling_async.core.status import is_known_status
-from kling_async.errors import APIError
+from kling_async.errors import APIError, BadResponse
 from kling_async.events import facts
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ class PollLog:
 
     def failed(self, error: KlingError, tasks: Sequence[TrackedTask]) -> None:
         """Warn of a failed query, unless others fail in the same way just now."""
-        kind = f"{type(error).__name__} {error.code}" if isinstance(error, APIError) else type(error).__name__
+        kind = type(error).__name__
+        if isinstance(error, APIError | BadResponse):
+            kind += f" {error.http_status}" + (f" {error.code}" if isinstance(error, APIError) else "")
         if kind in self._since:
             return
         self._since[kind] = self._scope.time()

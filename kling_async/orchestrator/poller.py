@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from kling_async.core.verdict import ReadVerdict
     from kling_async.events import Hooks
     from kling_async.options import Retry, Timeouts
-    from kling_async.orchestrator.registry import Contention, TaskRegistry
+    from kling_async.orchestrator.registry import PollerHome, TaskRegistry
     from kling_async.orchestrator.status_reader import StatusAnswer, StatusReader
     from kling_async.orchestrator.tracked import TaskKey
     from kling_async.records import TaskRecord
@@ -46,6 +46,8 @@ log = logging.getLogger("kling_async.polling")
 
 _BAD_ANSWERS_MAX: Final = 3
 """Answers in a row, such as only a broken gateway gives, after which a form is given up."""
+_REFUSED_FROM: Final = 400
+"""HTTP status from which an answer that cannot be read is a failure of a server, and no odd answer."""
 _LATE: Final = 0.99
 """Share of the tasks of a kind that have ended by the time at which one counts as late."""
 
@@ -59,7 +61,7 @@ class Poller:
         hooks: Hooks,
         reader: StatusReader,
         registry: TaskRegistry,
-        contention: Contention,
+        home: PollerHome,
         schedule: Callable[[], Schedule],
         rng: random.Random,
     ) -> None:
@@ -73,13 +75,11 @@ class Poller:
         self._tasks: dict[TaskKey, TrackedTask] = {}
         """By the id they are asked by; none has been seen ended."""
         self._timer = Timer(scope, self._ask_due)
-        self._bad_answers: dict[tuple[str, str], int] = {}
-        """Malformed or odd answers in a row, by form and path."""
         self._log = PollLog(scope, reader.host)
         self._clock = VendorClock()
         self._refreshes = Refreshes(scope, hooks, reader, rng, self._ask_soon, self._refreshed)
-        contention.subscribe(self)
-        scope.subscribe(self)
+        self._home = home
+        home.subscribe(self)
 
     def __iter__(self) -> Iterator[TrackedTask]:
         """Iterate over all tasks not seen ended."""
@@ -102,6 +102,7 @@ class Poller:
             at_once: Nothing is known of it yet: ask as soon as the rates allow.
         """
         polled = self._tasks.setdefault(task.key, task)
+        self._home.keep(self, True)
         if task.record is not None:
             self.registry.add(task)
         if polled is task:
@@ -258,7 +259,7 @@ class Poller:
     def _answered(self, query: StatusQuery, tasks: list[TrackedTask], answer: StatusAnswer) -> None:
         match answer.verdict:
             case Got():
-                self._bad_answers.pop((query.form, query.path), None)
+                self._reader.readable(query)
                 self._log.answered()
                 self._clock.seen(answer.verdict.answer.date, self._scope.now())
                 self._found(query, tasks, answer.records)
@@ -302,7 +303,7 @@ class Poller:
     def _failed(self, query: StatusQuery, tasks: list[TrackedTask], verdict: Again) -> None:
         """Ask again after a pause; tell of the failure unless the last one was the same."""
         self._schedule.failed(query, self._scope.time(), self._rng.random(), verdict.after)
-        if not isinstance(verdict.error, BadResponse):
+        if not isinstance(verdict.error, BadResponse) or verdict.error.http_status >= _REFUSED_FROM:
             self._log.failed(verdict.error, tasks)
             return
         told = [task for task in tasks if task.looks.garbled()]
@@ -326,9 +327,7 @@ class Poller:
 
     def _count_bad_answer(self, query: StatusQuery) -> None:
         """Give a form up after a few answers in a row that only a broken gateway gives."""
-        key = (query.form, query.path)
-        self._bad_answers[key] = self._bad_answers.get(key, 0) + 1
-        if self._bad_answers[key] >= _BAD_ANSWERS_MAX:
+        if self._reader.unreadable(query) >= _BAD_ANSWERS_MAX:
             self._give_up_form(query)
 
     def _refused_for_good(self, query: StatusQuery, tasks: list[TrackedTask], error: KlingError) -> None:
@@ -397,6 +396,7 @@ class Poller:
     def _forget(self, task: TrackedTask) -> None:
         """Poll a task no more; its slots are free."""
         self._tasks.pop(task.key, None)
+        self._home.keep(self, bool(self._tasks))
         self._schedule.remove(task)
         self.registry.retire(task)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.tracked import TaskKey, TrackedTask
     from kling_async.wire.endpoints import Endpoint
 
-__all__ = ["Contention", "RunningSlots", "TaskRegistry", "UnresolvedCreates"]
+__all__ = ["PollerHome", "RunningSlots", "TaskRegistry", "UnresolvedCreates"]
 
 
 class RunningSlots(Protocol):
@@ -39,11 +39,14 @@ class UnresolvedCreates(Protocol):
         ...
 
 
-class Contention(Protocol):
-    """Tells whether submits queue for the slots of a pool; a `Limiter` does."""
+class PollerHome(Protocol):
+    """The pollers of an account; `Pollers` is it."""
 
     def subscribe(self, listener: ContentionListener, /) -> None:
-        """Tell this listener whenever it changes, beginning with the pools contended now."""
+        """Tell a new poller which pools submits queue for now."""
+
+    def keep(self, poller: Any, busy: bool, /) -> None:
+        """Take whether a poller has tasks not seen ended."""
 
 
 class TaskRegistry:

@@ -15,7 +15,7 @@ from kling_async.wire.requests import Result
 if TYPE_CHECKING:
     from kling_async.core.verdict import Got
 
-__all__ = ["answer_of", "decode_result", "is_whole", "result_of", "shortfall"]
+__all__ = ["answer_of", "decode_result", "is_whole", "result_of", "shortfall", "whole_result_of"]
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -136,6 +136,17 @@ def _from_task_info(record: TaskRecord, names: tuple[str, ...]) -> dict[str, Any
     if not isinstance(info, dict):
         return {}
     return {name: value for name in names if isinstance(value := info.get(name), dict)}
+
+
+def whole_result_of(endpoint: TaskRow[R], record: TaskRecord) -> R:
+    """Return the typed result of a task that succeeded.
+
+    Raises:
+        BadResponse: The result is not there, or not of the documented form; the error says what there is.
+    """
+    if (lack := shortfall(endpoint, record)) is not None:
+        raise BadResponse(f"task {record.task_id} succeeded, but {lack}", http_status=200)
+    return result_of(endpoint, record)
 
 
 def shortfall(endpoint: TaskRow[Any], record: TaskRecord) -> str | None:

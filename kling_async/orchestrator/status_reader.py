@@ -41,6 +41,18 @@ class StatusReader:
     def __init__(self, transport: Transport, timeouts: Timeouts) -> None:
         self._transport = transport
         self._timeouts = timeouts
+        self._unreadable: dict[tuple[Form, str], int] = {}
+        """Answers in a row that could not be read, by form and path."""
+
+    def readable(self, query: StatusQuery) -> None:
+        """Note an answer that could be read."""
+        self._unreadable.pop((query.form, query.path), None)
+
+    def unreadable(self, query: StatusQuery) -> int:
+        """Count an answer that could not be read; return how many there were in a row."""
+        key = (query.form, query.path)
+        self._unreadable[key] = self._unreadable.get(key, 0) + 1
+        return self._unreadable[key]
 
     @property
     def host(self) -> str:

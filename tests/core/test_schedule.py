@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -100,7 +101,7 @@ def test_each_list_has_its_own_clock() -> None:
     schedule = made(durations=durations, forms=without_ids())
     add(schedule, names(4, "q"), kind="quick", path="/quick")
     add(schedule, names(4, "s"), kind="slow", path="/slow")
-    asked = []
+    asked: list[Any] = []
     for _ in range(10):
         now, queries = ask_next(schedule)
         for query in queries:
@@ -282,7 +283,7 @@ def test_a_list_follows_what_runs_not_what_ever_ran(ended_meanwhile: int) -> Non
         add(schedule, [str(number)], wanted=False)
         schedule.remove(str(number))
     add(schedule, ["new", "newer", "newest"])
-    asked = []
+    asked: list[Any] = []
     while len(asked) < 8:
         now, queries = ask_next(schedule)
         asked += queries

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -660,3 +661,20 @@ async def test_a_refresh_that_is_cut_short_fails_its_callers() -> None:
         with pytest.raises(TransportError, match="cut short"):
             await caller
         await task.refresh()
+
+
+async def test_pollers_of_dropped_views_are_freed() -> None:
+    """A view's poller lives while a client or a running task needs it, and no longer."""
+    async with pair() as (_, client):
+        pollers = client._engine.pollers
+        for number in range(20):
+            await client.with_options(polling=Polling(max_interval=20 + number)).run(clip())
+        task = await client.with_options(polling=Polling(max_interval=99)).submit(clip())
+        await settle()
+        gc.collect()
+        assert len(list(pollers)) == 2
+        await task.wait()
+        del task
+        await settle()
+        gc.collect()
+        assert list(pollers) == [client._engine.poller]

@@ -107,7 +107,7 @@ def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
         if (
             isinstance(value, dict)
             and not isinstance(item, dict | list)
-            and not re.search("url|frontal", name)
+            and not re.search("url|frontal", str(name))
         ):
             yield (*place, name)
         yield from places(item, (*place, name))
