@@ -135,7 +135,6 @@ class TrackedTask:
     __slots__ = (
         "__weakref__",
         "_life",
-        "aliases",
         "by_external_id",
         "confirmed",
         "endpoint",
@@ -175,8 +174,6 @@ class TrackedTask:
         """When it began, by the client's clock; None until that is known or guessed."""
         self.looks = Looks()
         """What came of the looks at it."""
-        self.aliases: frozenset[str] = frozenset()
-        """Further ids that the answer to its create showed."""
         start = TrackedState.UNSEEN if record is None else self.state_in(record)
         self._life = Lifecycle(TRACKED_MOVES, start)
 
@@ -209,14 +206,15 @@ class TrackedTask:
         return None if self.by_external_id else self.id
 
     def may_be(self, record: TaskRecord) -> bool:
-        """Return whether a record can be of this task: no id that is known to us differs from its ids."""
-        if self.record is None and not self.by_external_id:
-            return self.id in (record.task_id, record.external_task_id)
-        if self.record is not None and record.task_id != self.record.task_id:
-            return False
-        known = self.external_task_id
-        shown = record.external_task_id
-        return known is None or shown is None or shown == known or shown in self.aliases
+        """Return whether a record can be of this task: the id that we know does not differ from its own.
+
+        Where the vendor's id is known it decides alone: the external one is an optional field like others.
+        """
+        if self.record is not None:
+            return record.task_id == self.record.task_id
+        if self.by_external_id:
+            return record.external_task_id in (None, self.id)
+        return self.id in (record.task_id, record.external_task_id)
 
     def state_in(self, record: TaskRecord) -> TrackedState:
         """Return the state that a record shows; without its whole result a task has not ended for us."""
@@ -278,8 +276,8 @@ class TrackedTask:
 
 
 def _merged(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
-    """Keep the external id where an answer leaves it out, as some do."""
-    if old is None or new.external_task_id or not old.external_task_id:
+    """Keep the external id that is known, where an answer leaves it out or shows another one."""
+    if old is None or not old.external_task_id or new.external_task_id == old.external_task_id:
         return new
     return msgspec.structs.replace(new, external_task_id=old.external_task_id)
 
