@@ -23,6 +23,7 @@ from kling_async.errors import (
     TransportError,
 )
 from kling_async.http.failures import CancelledUnsent
+from kling_async.orchestrator.attempts import Evidence
 from kling_async.orchestrator.bodies import encode
 from kling_async.orchestrator.submission import SubmissionState, Withdrawn
 from kling_async.orchestrator.tracked import TrackedTask
@@ -123,8 +124,7 @@ class Submitter:
             if wait.timer is not None:
                 wait.timer.cancel()
             if submission.queued:
-                self._limiter.leave(submission.ticket)
-                submission.withdraw()
+                self._leave_queue(submission, None)
         return tracked
 
     def adopt(self, submission: Submission, record: TaskRecord) -> None:
@@ -276,8 +276,16 @@ class Submitter:
         if not submission.queued:
             return
         wait = submission.wait
+        late = QueueTimeout(submission.external_task_id, wait.timeout or 0.0, wait.reason)
+        self._leave_queue(submission, late)
+
+    def _leave_queue(self, submission: Submission, error: KlingError | None) -> None:
+        """Take a submission out of the queue; one whose earlier attempt is in doubt is looked for later."""
         self._limiter.leave(submission.ticket)
-        submission.withdraw(QueueTimeout(submission.external_task_id, wait.timeout or 0.0, wait.reason))
+        if submission.attempts.evidence is Evidence.LOST:
+            self._recovery.keep(submission, submission.wait.reason, self)
+        else:
+            submission.withdraw(error)
 
     def _interrupted(self, submission: Submission, reason: str) -> None:
         """Settle a create whose loop ended, or whose work failed, as far as that can be known."""
