@@ -7,6 +7,7 @@ turn it is by `core.admission`; an answer that was lost is the business of `reco
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -103,7 +104,9 @@ class Submitter:
         Raises:
             KlingError: It was refused, or its fate is unknown.
         """
-        submission.future = self._scope.enter().create_future()
+        loop = self._scope.enter()
+        await asyncio.sleep(0)  # a caller who is cancelled, or whose time is over already, gets no task
+        submission.future = loop.create_future()
         wait = submission.wait
         wait.start(self._scope.time())
         if wait.deadline is not None:
@@ -177,7 +180,13 @@ class Submitter:
         if attempts.body is None:
             attempts.body = await encode(create.request, create.extra_fields, self._scope, hooks.digests)
         if not attempts.sent:
+            _look_at_caller(submission)  # files may have been read for long
             await hooks.before_send()
+            try:
+                _look_at_caller(submission)
+            except Withdrawn:
+                hooks.on_refused()
+                raise
             attempts.begin(self._scope.now())
         submission.move(SubmissionState.SENDING)
         return await self._transport.create(
@@ -302,6 +311,16 @@ class Submitter:
         for submission in list(self._in_flight):
             self._in_flight.discard(submission)
             self._interrupted(submission, "its event loop ended while it was on its way")
+
+
+def _look_at_caller(submission: Submission) -> None:
+    """Check, before the first byte, that somebody still waits for the task.
+
+    Raises:
+        Withdrawn: The caller has left, and nothing was sent that may have made the task.
+    """
+    if submission.abandoned and not submission.attempts.doubtful:
+        raise Withdrawn
 
 
 def _back_to_queue(submission: Submission, error: KlingError) -> bool:
