@@ -235,8 +235,8 @@ def _judge_garbled_create(outcome: Garbled) -> CreateVerdict:
     if status == 429:
         error = api_error(None, "too many requests", http_status=429)
         return Again(error, outcome.retry_after, doubtful=True)
-    error = _bad_response(outcome, outcome.reason)
-    return Lost(error, Miss.END if 300 <= status < 500 else Miss.RESEND)
+    miss = Miss.END if 300 <= status < 500 else Miss.RESEND
+    return Lost(_bad_response(outcome, outcome.reason), miss)
 
 
 def is_wall(error: KlingError) -> bool:

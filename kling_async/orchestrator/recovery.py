@@ -113,7 +113,8 @@ class Recovery:
         """
         attempts = submission.attempts
         while self._is_open(submission, verdict):
-            if _is_resent(submission, verdict):
+            assert not isinstance(verdict, Accepted)  # noqa: S101 - it leaves nothing open
+            if isinstance(verdict, Again) and _is_resent(submission, verdict):
                 attempts.lost()
                 return verdict
             submission.move(SubmissionState.LOOKING_UP)
@@ -264,24 +265,34 @@ class Recovery:
         for case in self._open.values():
             if case.due <= now and case.lookable:
                 case.due = math.inf
-                self._scope.spawn(self._recheck(case), f"recheck {case.submission.external_task_id}")
+                work = self._recheck(case)
+                task = self._scope.spawn(work, f"recheck {case.submission.external_task_id}")
+                task.add_done_callback(lambda _, case=case: self._given_back(case))  # type: ignore[misc]
         self._plan()
 
     async def _recheck(self, case: _OpenCase) -> None:
         """Look once more."""
         submission = case.submission
+        found: Accepted | Refused | Unknown | None = None
         try:
             found = await self._look(submission)
             case.misses = case.misses + 1 if found is None else 0
         except KlingError as error:
             text = "create %s is still of unknown fate: %s"
             log.debug(text, submission.external_task_id, error, extra=facts(submission))
-            found, case.misses = None, 0
+            case.misses = 0
         case.pause = min(RECHECK_MAX, case.pause * 2)
         case.due = self._scope.time() + case.pause
         if self._open.get(submission.external_task_id) is case:
             self._settle(case, found)
         self._plan()
+
+    def _given_back(self, case: _OpenCase) -> None:
+        """Look again after a look that broke or was cancelled, perhaps before its first step: no miss."""
+        if case.due == math.inf and not self._scope.closed:
+            case.pause = min(RECHECK_MAX, case.pause * 2)
+            case.due = self._scope.time() + case.pause
+            self._plan()
 
     def _settle(self, case: _OpenCase, found: Accepted | Refused | Unknown | None) -> None:
         """Close a case that a look has decided; a create that is surely not there is forgotten."""
@@ -314,9 +325,9 @@ def _on_miss(verdict: CreateVerdict) -> Miss:
             return Miss.RESEND
 
 
-def _is_resent(submission: Submission, verdict: CreateVerdict) -> bool:
+def _is_resent(submission: Submission, verdict: Again) -> bool:
     """Tell whether a create refused by a 429 without a code is sent again before it is looked up."""
-    if not isinstance(verdict, Again) or not verdict.doubtful or submission.abandoned:
+    if not verdict.doubtful or submission.abandoned:
         return False
     spent = submission.attempts.count + 1 >= submission.settings.retry.max_tries
     return submission.endpoint.idempotent and not spent

@@ -15,6 +15,7 @@ import msgspec
 from kling_async.core.queue import Phase
 from kling_async.core.verdict import Accepted, Again, Full, Lost, Refused, Unknown
 from kling_async.errors import (
+    AmbiguousCreate,
     APIError,
     ClientClosed,
     JournalError,
@@ -90,7 +91,7 @@ class Submitter:
         self._units = units
         self._rng = rng
         self._queueing = queueing
-        self._in_flight: set[Submission] = set()
+        self._in_flight: dict[Submission, asyncio.Task[None]] = {}
         scope.subscribe(self)
 
     @property
@@ -142,8 +143,15 @@ class Submitter:
         wait.waited = self._scope.time() - wait.since
         submission.move(SubmissionState.PREPARING)
         self._hooks.emit("admitted", submission, waited=wait.waited)
-        self._in_flight.add(submission)
-        self._scope.spawn(self._run(submission), f"create {submission.external_task_id}", lasting=True)
+        work, name = self._run(submission), f"create {submission.external_task_id}"
+        task = self._in_flight[submission] = self._scope.spawn(work, name, lasting=True)
+        task.add_done_callback(lambda task: self._given_back(submission, task))
+
+    def _given_back(self, submission: Submission, task: asyncio.Task[None]) -> None:
+        """Settle a create whose work was cancelled before its first step."""
+        if self._in_flight.get(submission) is task:
+            del self._in_flight[submission]
+            self._interrupted(submission, "it was cancelled")
 
     async def _run(self, submission: Submission) -> None:
         try:
@@ -160,8 +168,14 @@ class Submitter:
             self._interrupted(submission, f"{type(error).__name__} while it was on its way")
             raise
         finally:
-            self._in_flight.discard(submission)
-        self._conclude(submission, verdict)
+            self._in_flight.pop(submission, None)
+        try:
+            self._conclude(submission, verdict)
+        except BaseException as error:  # a bug: its caller must not wait for ever
+            self._interrupted(submission, f"{type(error).__name__} while it was settled")
+            name = submission.external_task_id
+            submission.tell(AmbiguousCreate("the create's answer was lost", external_task_id=name))
+            raise
 
     async def _first(self, submission: Submission) -> CreateVerdict:
         """Send a create, unless another run of the program may have: then it is looked for before."""
@@ -309,7 +323,7 @@ class Submitter:
     def on_loop_replaced(self) -> None:
         """Settle what was on its way in the loop that ended."""
         for submission in list(self._in_flight):
-            self._in_flight.discard(submission)
+            self._in_flight.pop(submission, None)
             self._interrupted(submission, "its event loop ended while it was on its way")
 
 

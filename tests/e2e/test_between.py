@@ -41,8 +41,10 @@ FORMS: Final[dict[str, Callable[[int], web.Response]]] = {
     "error": lambda status: web.json_response({"error": {"message": "slow", "code": "408"}}, status=status),
     "no data": lambda status: web.json_response({"code": None, "message": "m", "data": None}, status=status),
 }
-STATUSES: Final = [302, 400, 401, 403, 404, 405, 408, 409, 410, 413, 415, 421, 422, 425, 429, 431, 451, 460]
-STATUSES += [499, 500, 501, 502, 503, 504, 520, 524, 529]
+STATUSES: Final = [
+    *(302, 400, 401, 403, 404, 405, 408, 409, 410, 413, 415, 421, 422, 425, 429, 431, 451, 460, 499),
+    *(500, 501, 502, 503, 504, 520, 524, 529),
+]
 
 
 class Vendor:

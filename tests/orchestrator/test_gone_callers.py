@@ -11,7 +11,7 @@ import pytest
 
 from kling_async import QueueTimeout
 from kling_async.errors import TaskTimeout
-from kling_async.orchestrator import submitter
+from kling_async.orchestrator.bodies import encode
 from kling_async.orchestrator.submission import SubmissionHooks
 from tests.support import clip, pair, settle
 
@@ -75,14 +75,13 @@ async def test_who_has_gone_before_the_submit_gets_no_task(call: Callable[[Clien
 async def test_who_leaves_while_files_are_read_gets_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """The body is made in the client's care; before its first byte somebody must still want the task."""
     reading, go_on = asyncio.Event(), asyncio.Event()
-    encode = submitter.encode
 
     async def slow(*arguments: object) -> bytes:
         reading.set()
         await go_on.wait()
         return await encode(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(submitter, "encode", slow)
+    monkeypatch.setattr("kling_async.orchestrator.submitter.encode", slow)
     async with pair() as (emu, client):
         submit = asyncio.create_task(client.submit(clip()))
         await asyncio.wait_for(reading.wait(), 60)
