@@ -500,8 +500,7 @@ async def test_a_create_that_is_cancelled_before_its_first_step_gives_itself_bac
     async with pair() as (emu, client):
         submission = await client._engine.new_submission(clip())
         submit = asyncio.create_task(client._engine.submitter.submit(submission))
-        while not client.stats().in_flight:
-            await asyncio.sleep(0)
+        await until(lambda: client.stats().in_flight, step=0)
         for work in list(client._engine.scope._work):
             work.cancel()
         with pytest.raises(ClientClosed):
