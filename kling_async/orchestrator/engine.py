@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from kling_async.options import Polling, Retry, Settings, SubmitOptions, Timeouts
     from kling_async.orchestrator.attempts import EarlierAttempt
     from kling_async.orchestrator.submission import SubmissionHooks
+    from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Drivers", "Engine", "Pollers"]
@@ -250,6 +251,26 @@ class Engine:
     def pollers(self) -> Pollers:
         """All pollers of the account."""
         return self._drivers.pollers
+
+    # -- tasks
+
+    def known_as(self, name: str) -> list[tuple[Poller, TrackedTask]]:
+        """Return the tasks looked after that have this id, with their pollers; from any thread."""
+        while True:
+            try:
+                return [
+                    (poller, tracked)
+                    for poller in self.pollers
+                    for tracked in poller
+                    if name in (tracked.id, tracked.external_task_id)
+                ]
+            except RuntimeError:  # the loop's thread added or dropped one meanwhile
+                continue
+
+    def nudge(self, name: str) -> None:
+        """Make the next status queries about the tasks of this id due at once."""
+        for poller, tracked in self.known_as(name):
+            poller.nudge(tracked)
 
     # -- submits
 
