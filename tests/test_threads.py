@@ -72,3 +72,38 @@ def test_a_nudge_between_two_runs_acts_in_the_next() -> None:
             await client.aclose()
 
         runner.run(end())
+
+
+async def closing_pair(client: Client) -> asyncio.Task[object]:
+    """Begin a create that hangs, so that closing takes its grace."""
+    submit = asyncio.create_task(client.submit(clip()))
+    await until(lambda: client.stats().in_flight, step=0)
+    await settle()
+    return submit
+
+
+async def test_a_second_caller_of_aclose_waits_for_the_first() -> None:
+    """Both return when everything has ended, not before."""
+    async with pair() as (emu, client):
+        emu.fault("create", kind="hang")
+        submit = await closing_pair(client)
+        first, second = (asyncio.create_task(client.aclose()) for _ in range(2))
+        await asyncio.sleep(1)
+        assert not first.done() and not second.done()
+        await asyncio.gather(first, second, submit, return_exceptions=True)
+        assert client._engine.scope._work == {}
+
+
+async def test_an_aclose_that_was_cut_short_can_be_repeated() -> None:
+    """The second call ends what the first left running."""
+    async with pair() as (emu, client):
+        emu.fault("create", kind="hang")
+        submit = await closing_pair(client)
+        cut = asyncio.create_task(client.aclose())
+        await asyncio.sleep(1)
+        cut.cancel()
+        await asyncio.wait([cut])
+        assert cut.cancelled() and client._engine.scope._work
+        await client.aclose()
+        assert client._engine.scope._work == {}
+        await asyncio.gather(submit, return_exceptions=True)

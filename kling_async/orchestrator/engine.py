@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import uuid
 from functools import partial
@@ -96,11 +97,22 @@ class Drivers:
         )
         self.durations = Durations()
         self.pollers = Pollers(self)
+        self._closing = asyncio.Lock()
 
     async def close(self) -> None:
-        """End everything; what waits gets `ClientClosed`, creates in flight get a few seconds."""
-        if self.scope.closed:
-            return
+        """End everything; what waits gets `ClientClosed`, creates in flight get a few seconds.
+
+        A second caller waits for the first. Cut short, it can be repeated.
+        """
+        if not self.scope.closed:
+            self._turn_away()
+        async with self._closing:  # where all has ended, the rest does nothing
+            with anyio.move_on_after(GRACE + 1, shield=True):
+                await self.scope.close()
+                await self.sessions.close()
+
+    def _turn_away(self) -> None:
+        """Start nothing more, and fail whatever waits."""
         self.scope.closed = True
         for driver in (self.limiter, self.packs, self.recovery):
             driver.stop_timers()
@@ -108,9 +120,6 @@ class Drivers:
         for poller in self.pollers:
             poller.stop_timers()
             poller.fail_all(ClientClosed("the client was closed; the task runs on, attach() to it later"))
-        with anyio.move_on_after(GRACE + 1, shield=True):
-            await self.scope.close()
-            await self.sessions.close()
 
 
 class Pollers:
