@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import uuid
 from functools import partial
@@ -97,7 +96,6 @@ class Drivers:
         )
         self.durations = Durations()
         self.pollers = Pollers(self)
-        self._closing = asyncio.Lock()
 
     async def close(self) -> None:
         """End everything; what waits gets `ClientClosed`, creates in flight get a few seconds.
@@ -106,7 +104,7 @@ class Drivers:
         """
         if not self.scope.closed:
             self._turn_away()
-        async with self._closing:  # where all has ended, the rest does nothing
+        async with self.scope.closing:  # where all has ended, the rest does nothing
             with anyio.move_on_after(GRACE + 1, shield=True):
                 await self.scope.close()
                 await self.sessions.close()

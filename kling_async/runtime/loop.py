@@ -58,6 +58,8 @@ class LoopScope:
         self.now = now
         """The wall clock; for the wire only."""
         self.closed = False
+        self.closing = asyncio.Lock()
+        """Held while all work is ended: whoever closes next waits."""
         self._listeners: list[LoopListener] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._offset = 0.0
