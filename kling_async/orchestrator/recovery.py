@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from kling_async.core.verdict import Accepted, Again, Lost, Miss, Refused, Unknown, Whose, is_wall, whose
@@ -267,7 +268,7 @@ class Recovery:
                 case.due = math.inf
                 work = self._recheck(case)
                 task = self._scope.spawn(work, f"recheck {case.submission.external_task_id}")
-                task.add_done_callback(lambda _, case=case: self._given_back(case))  # type: ignore[misc]
+                task.add_done_callback(partial(self._given_back, case))
         self._plan()
 
     async def _recheck(self, case: _OpenCase) -> None:
@@ -287,7 +288,7 @@ class Recovery:
             self._settle(case, found)
         self._plan()
 
-    def _given_back(self, case: _OpenCase) -> None:
+    def _given_back(self, case: _OpenCase, _: asyncio.Task[None]) -> None:
         """Look again after a look that broke or was cancelled, perhaps before its first step: no miss."""
         if case.due == math.inf and not self._scope.closed:
             case.pause = min(RECHECK_MAX, case.pause * 2)
