@@ -285,7 +285,7 @@ class Client:
         """Ask about a task at once, if anybody waits for it: something says that it may have changed.
 
         Made for callbacks, which are hints unless their signature was checked. Repeated and late calls are
-        harmless.
+        harmless. May be called from any thread; with no loop running it acts in the next one.
 
         Args:
             id: The task_id or external_task_id.
@@ -293,16 +293,8 @@ class Client:
         Returns:
             Whether this client looks after such a task.
         """
-        self._engine.scope.refresh()
-        found = [
-            (poller, tracked)
-            for poller in self._engine.pollers
-            for tracked in poller
-            if id in (tracked.id, tracked.external_task_id)
-        ]
-        for poller, tracked in found:
-            poller.nudge(tracked)
-        return bool(found)
+        self._engine.scope.act(lambda: self._engine.nudge(id))
+        return bool(self._engine.known_as(id))
 
     def stats(self) -> Stats:
         """Return numbers of what this client has done and is doing. Cheap; nothing is sent."""
@@ -317,9 +309,12 @@ class Client:
         """Give up a create of unknown fate and free its slots; return False if there is none of that id.
 
         If its task exists, it runs on and is billed, and the account may refuse another create until it ends.
+        May be called from any thread, and with no loop running.
         """
-        self._engine.scope.refresh()
-        return self._engine.recovery.abandon(external_task_id)
+        engine = self._engine
+        known = any(entry.external_task_id == external_task_id for entry in engine.recovery.entries())
+        engine.scope.act(lambda: engine.recovery.abandon(external_task_id), needs_loop=False)
+        return known
 
     async def list(
         self, kind: type[TaskRequest[Any]], *, page: int = 1, page_size: int = 30

@@ -6,6 +6,7 @@ A transport turns every exchange into one of three outcomes (`Answer`, `Garbled`
 
 from __future__ import annotations
 
+import enum
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -36,15 +37,18 @@ __all__ = [
     "Garbled",
     "Got",
     "Lost",
+    "Miss",
     "Missing",
     "NewToken",
     "ReadVerdict",
     "Refused",
     "Resolved",
     "Unknown",
-    "is_ours",
+    "Whose",
+    "is_wall",
     "judge_create",
     "judge_read",
+    "whose",
 ]
 
 
@@ -105,6 +109,8 @@ class Again(NamedTuple):
     """Seconds that the server asked to wait."""
     onward: bool = False
     """Whether a part came of what is wanted, from which the next attempt goes on."""
+    doubtful: bool = False
+    """Whether a create may have made its task all the same: a 429 without the vendor's code."""
 
 
 class NewToken(NamedTuple):
@@ -114,10 +120,19 @@ class NewToken(NamedTuple):
     date: float | None = None
 
 
+class Miss(enum.Enum):
+    """Consequence of a complete miss of the look-up, for a create whose answer left its fate open."""
+
+    RESEND = "resend"  # the request got lost: send it again
+    END = "end"  # somebody between us and the vendor refused it: end, without another attempt
+    REFUSE = "refuse"  # the vendor refused it with an unknown code: one look is enough to believe that
+
+
 class Lost(NamedTuple):
     """The create may have made a task; only a lookup can tell."""
 
     error: KlingError
+    miss: Miss = Miss.RESEND
 
 
 class Refused(NamedTuple):
@@ -146,6 +161,8 @@ class Unknown(NamedTuple):
     """A lost create was looked up in vain: the task may exist, so nothing is sent again."""
 
     error: KlingError
+    wall: bool = False
+    """Whether the look-up, too, was refused by somebody who is not the vendor."""
 
 
 CreateVerdict: TypeAlias = Accepted | Full | Again | NewToken | Lost | Refused
@@ -176,9 +193,10 @@ def judge_create(  # noqa: PLR0911 - one line per outcome
         case Answer(code=0):
             return _accepted(outcome, endpoint)
         case Answer(code=None, http_status=status) if status < 400:
-            return Lost(_bad_response(outcome, "the answer has no code"))
-        case Answer(code=code, http_status=status) if status < 400 and code not in CODES:
-            return Lost(_error(outcome, external_task_id))  # neither code nor status refuses it
+            miss = Miss.END if status >= 300 else Miss.RESEND
+            return Lost(_bad_response(outcome, "the answer has no code"), miss)
+        case Answer(code=code) if code not in CODES:
+            return _judge_strange_create(outcome, external_task_id)
         case Answer():
             return _judge_refused_create(outcome, external_task_id, renewable=renewable)
 
@@ -188,6 +206,19 @@ def _accepted(answer: Answer, endpoint: str) -> CreateVerdict:
         return Accepted(decode_task(endpoint, answer.data))
     except msgspec.DecodeError as error:
         return Lost(_bad_response(answer, f"accepted, but the task cannot be read: {error}"))
+
+
+def _judge_strange_create(answer: Answer, external_task_id: str | None) -> CreateVerdict:
+    """Judge an answer whose code, if any, is not the vendor's: it proves nothing about the task."""
+    status, error = answer.http_status, _error(answer, external_task_id)
+    if status < 400 or status >= 500:
+        return Lost(error)
+    if status == 429:
+        return Again(error, answer.retry_after, doubtful=True)
+    if answer.code is None:
+        words = answer.message or "no message"
+        return Lost(_bad_response(answer, f"refused without a code of the API: {words}"), Miss.END)
+    return Lost(error, Miss.REFUSE)
 
 
 def _judge_refused_create(answer: Answer, external_task_id: str | None, *, renewable: bool) -> CreateVerdict:
@@ -204,32 +235,56 @@ def _judge_refused_create(answer: Answer, external_task_id: str | None, *, renew
 def _judge_garbled_create(outcome: Garbled) -> CreateVerdict:
     status = outcome.http_status
     if status == 429:
-        return Again(api_error(None, "too many requests", http_status=429), outcome.retry_after)
-    if 300 <= status < 500:
-        return Refused(_bad_response(outcome, outcome.reason))
-    return Lost(_bad_response(outcome, outcome.reason))
+        error = api_error(None, "too many requests", http_status=429)
+        return Again(error, outcome.retry_after, doubtful=True)
+    miss = Miss.END if 300 <= status < 500 else Miss.RESEND
+    return Lost(_bad_response(outcome, outcome.reason), miss)
 
 
-def is_ours(record: TaskRecord, *, external_task_id: str, generated: bool, first_sent: float) -> bool | None:
-    """Return whether a task that was found by the id of a lost create is that create's.
+def is_wall(error: KlingError) -> bool:
+    """Tell whether somebody in between refused a request: 3xx or 4xx without a code of the API."""
+    if isinstance(error, BadResponse):
+        return 300 <= error.http_status < 500
+    return isinstance(error, APIError) and error.code is None and 400 <= error.http_status < 500
+
+
+class Whose(enum.Enum):
+    """Whose a task is that was found by the external id of a create in doubt."""
+
+    OURS = "ours"  # that create made it
+    TAKEN = "taken"  # somebody used that id before
+    UNCLEAR = "unclear"  # its time of creation does not tell
+    ANOTHER = "another"  # its own id happens to be spelled like our external one, or it was not asked for
+
+
+def whose(record: TaskRecord, *, external_task_id: str, generated: bool, first_sent: float) -> Whose:
+    """Return whose a task is that was found by the id of a create in doubt.
 
     Args:
         record: The task that was found.
         external_task_id: The id that the create carried.
         generated: Whether we generated that id, so that nobody else can have used it.
         first_sent: When the create was first sent, by the server's clock, seconds since 1970.
-
-    Returns:
-        True: it is ours. False: somebody used that id before us. None: it is another task altogether, whose
-        own id happens to be spelled like our external one.
     """
     if record.external_task_id not in (None, external_task_id) or record.task_id == external_task_id:
-        return None
-    return generated or record.created_at / 1000 >= first_sent - _DATE_TOLERANCE
+        return Whose.ANOTHER
+    if generated:
+        return Whose.OURS
+    created = record.created_at / 1000
+    if created < _EARLIEST:  # missing, or seconds where the reference has milliseconds
+        return Whose.UNCLEAR
+    if created >= first_sent - _DATE_TOLERANCE:
+        return Whose.OURS
+    return Whose.UNCLEAR if created >= first_sent - _SKEW_MAX else Whose.TAKEN
 
 
 _DATE_TOLERANCE: Final = 2.0
 """Seconds of tolerance: a Date header has whole seconds, and the create took a moment to arrive."""
+_SKEW_MAX: Final = 30.0
+"""Seconds by which the clocks of the vendor's servers may differ: a task that seems older by less than this
+may still be ours."""
+_EARLIEST: Final = 1.5e9
+"""Seconds since 1970 (2017): every task of this API is younger."""
 
 
 def judge_read(outcome: ExchangeOutcome, *, renewable: bool) -> ReadVerdict:

@@ -26,8 +26,8 @@ class Evidence(enum.Enum):
 EVIDENCE_MOVES: Final[Moves[Evidence]] = {
     Evidence.NONE: frozenset({Evidence.SENT}),
     Evidence.SENT: frozenset({Evidence.NONE, Evidence.LOST}),
-    Evidence.LOST: frozenset(),
-    Evidence.EARLIER: frozenset({Evidence.LOST}),  # not found, and sent again
+    Evidence.LOST: frozenset({Evidence.SENT}),  # looked up, and surely not made
+    Evidence.EARLIER: frozenset({Evidence.NONE, Evidence.LOST}),  # likewise
     Evidence.ELSEWHERE: frozenset(),  # to send it here may be to pay for it on two accounts
 }
 
@@ -44,7 +44,7 @@ class EarlierAttempt(NamedTuple):
 class Attempts:
     """Attempts to send one create so far, and the evidence that they left."""
 
-    __slots__ = ("_life", "body", "count", "first_sent")
+    __slots__ = ("_life", "body", "count", "doubted", "first_sent")
 
     def __init__(self, earlier: EarlierAttempt | None) -> None:
         start = Evidence.NONE
@@ -55,6 +55,8 @@ class Attempts:
         """Encoded once: a repetition sends the same bytes."""
         self.count = 0
         """How many are used up, of those that `Retry` allows."""
+        self.doubted = earlier is not None
+        """Whether a task was ever looked for: should its id be taken after all, a late look may find it."""
         self.first_sent = 0.0 if earlier is None else earlier.first_sent
         """Wall time of the first attempt that may have made a task."""
 
@@ -76,12 +78,19 @@ class Attempts:
     def begin(self, now: float) -> None:
         """Note, before the first byte, that it is sent at that wall time."""
         self._life.move(Evidence.LOST if self.doubtful else Evidence.SENT)
-        self.first_sent = now
+        if not self.doubted:
+            self.first_sent = now
 
     def lost(self) -> None:
         """Note that an answer was lost."""
         if not self.doubtful:
             self._life.move(Evidence.LOST)
+        self.doubted = True
+
+    def cleared(self) -> None:
+        """Note that a look-up found nothing: the doubt is over, what was sent made no task."""
+        if self.doubtful:
+            self._life.move(Evidence.SENT if self.sent else Evidence.NONE)
 
     def refused(self) -> None:
         """Note that all that was sent was surely refused."""

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.attempts import EarlierAttempt
     from kling_async.orchestrator.limiter import ContentionListener
     from kling_async.orchestrator.submission import SubmissionHooks
+    from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Drivers", "Engine", "Pollers"]
@@ -99,9 +100,19 @@ class Drivers:
         self.pollers = Pollers(self)
 
     async def close(self) -> None:
-        """End everything; what waits gets `ClientClosed`, creates in flight get a few seconds."""
-        if self.scope.closed:
-            return
+        """End everything; what waits gets `ClientClosed`, creates in flight get a few seconds.
+
+        A second caller waits for the first. Cut short, it can be repeated.
+        """
+        if not self.scope.closed:
+            self._turn_away()
+        async with self.scope.closing:  # where all has ended, the rest does nothing
+            with anyio.move_on_after(GRACE + 1, shield=True):
+                await self.scope.close()
+                await self.sessions.close()
+
+    def _turn_away(self) -> None:
+        """Start nothing more, and fail whatever waits."""
         self.scope.closed = True
         for driver in (self.limiter, self.packs, self.recovery):
             driver.stop_timers()
@@ -109,9 +120,6 @@ class Drivers:
         for poller in self.pollers:
             poller.stop_timers()
             poller.fail_all(ClientClosed("the client was closed; the task runs on, attach() to it later"))
-        with anyio.move_on_after(GRACE + 1, shield=True):
-            await self.scope.close()
-            await self.sessions.close()
 
 
 class Pollers:
@@ -280,6 +288,26 @@ class Engine:
     def pollers(self) -> Pollers:
         """All pollers of the account."""
         return self._drivers.pollers
+
+    # -- tasks
+
+    def known_as(self, name: str) -> list[tuple[Poller, TrackedTask]]:
+        """Return the tasks looked after that have this id, with their pollers; from any thread."""
+        while True:
+            try:
+                return [
+                    (poller, tracked)
+                    for poller in self.pollers
+                    for tracked in poller
+                    if name in (tracked.id, tracked.external_task_id)
+                ]
+            except RuntimeError:  # the loop's thread added or dropped one meanwhile
+                continue
+
+    def nudge(self, name: str) -> None:
+        """Make the next status queries about the tasks of this id due at once."""
+        for poller, tracked in self.known_as(name):
+            poller.nudge(tracked)
 
     # -- submits
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from kling_async.core.verdict import Accepted, Lost, Refused, Unknown, is_ours
-from kling_async.errors import AmbiguousCreate, ExternalIdTaken, KlingError, TransportError
+from kling_async.core.verdict import Accepted, Again, Lost, Miss, Refused, Unknown, Whose, is_wall, whose
+from kling_async.errors import AmbiguousCreate, BadResponse, ExternalIdTaken, KlingError, TransportError
 from kling_async.events import facts
 from kling_async.orchestrator.attempts import Evidence
 from kling_async.orchestrator.submission import Submission, SubmissionState, Unresolved
@@ -103,7 +104,8 @@ class Recovery:
         """Turn a verdict that leaves something open into one that does not.
 
         Once an answer was lost, nothing but an acceptance is believed before the task was looked for: what
-        refuses or puts off the second attempt says nothing about the first.
+        refuses or puts off the second attempt says nothing about the first. Looked for and surely not made,
+        the doubt is over.
 
         Args:
             submission: Whose create.
@@ -111,39 +113,62 @@ class Recovery:
             send: Sends its bytes once more.
         """
         attempts = submission.attempts
-        while isinstance(verdict, Lost) or (attempts.doubtful and not isinstance(verdict, Accepted)):
+        while self._is_open(submission, verdict):
+            assert not isinstance(verdict, Accepted)  # noqa: S101 - it leaves nothing open
+            if isinstance(verdict, Again) and _is_resent(submission, verdict):
+                attempts.lost()
+                return verdict
             submission.move(SubmissionState.LOOKING_UP)
             attempts.lost()
-            attempts.count += attempts.sent  # an earlier run's attempt is none of ours
+            if isinstance(verdict, Lost):
+                attempts.count += attempts.sent  # an earlier run's attempt is none of ours
             self._limiter.unknown(submission.ticket)  # a task may run: its slots stay held
-            found = await self._find(submission)
+            miss = _on_miss(verdict)
+            found = await self._find(submission, 1 if miss is Miss.REFUSE else LOOKS)
             if found is not None:
                 return found
             if isinstance(verdict, Refused):
                 if isinstance(verdict.error, ExternalIdTaken):  # and yet it cannot be found: by whom?
                     return Unknown(verdict.error)
                 break  # nothing of ours is there: the refusal was about the request
+            if miss is not Miss.RESEND:
+                return Refused(verdict.error)
+            lost = isinstance(verdict, Lost)
             spent = submission.abandoned or attempts.count >= submission.settings.retry.max_tries
-            if spent or not self._limiter.resume(submission.ticket):
+            if (lost and spent) or not self._limiter.resume(submission.ticket):
                 return Unknown(verdict.error)  # nobody waits for it: later looks make surer still
-            if not isinstance(verdict, Lost):
+            attempts.cleared()
+            if not lost:
                 break  # put off: back to its place
             verdict = await send(submission)
         assert not isinstance(verdict, Lost)  # noqa: S101 - the loop's condition
         return verdict  # type: ignore[return-value]  # the transport renews tokens itself
 
-    async def _find(self, submission: Submission) -> Accepted | Refused | Unknown | None:
-        """Look the create up `LOOKS` times; None: surely nothing was made."""
+    def _is_open(self, submission: Submission, verdict: CreateVerdict) -> bool:
+        """Tell whether a task may exist of which a verdict says nothing."""
+        attempts = submission.attempts
+        match verdict:
+            case Accepted():
+                return False
+            case Lost() | Again(doubtful=True):
+                return True
+            case Refused(error=ExternalIdTaken()) if submission.create.generated or attempts.doubted:
+                return True  # an attempt of ours may have made that task
+            case _:
+                return attempts.doubtful
+
+    async def _find(self, submission: Submission, looks: int) -> Accepted | Refused | Unknown | None:
+        """Look the create up that many times; None: surely nothing was made."""
         endpoint = submission.endpoint
         if endpoint.lookup == "none":
             return Unknown(TransportError("this endpoint gives no way to look a task up", sent=True))
-        for look in range(LOOKS):
+        for look in range(looks):
             if look:
                 await asyncio.sleep(PAUSE)
             try:
                 found = await self._look(submission)
             except KlingError as error:
-                return Unknown(error)
+                return Unknown(error, wall=is_wall(error))
             if found is not None:
                 return found
         if submission.attempts.evidence is Evidence.ELSEWHERE:
@@ -152,23 +177,28 @@ class Recovery:
             return Unknown(TransportError("a second create here might be a second task", sent=True))
         return None
 
-    async def _look(self, submission: Submission) -> Accepted | Refused | None:
+    async def _look(self, submission: Submission) -> Accepted | Refused | Unknown | None:
         """Ask once for the task of that external id, until there is an answer."""
         found = await self._finder.find(submission)
         return None if found is None else self._judge(submission, *found)
 
-    def _judge(self, submission: Submission, record: TaskRecord, answer: Answer) -> Accepted | Refused | None:
+    def _judge(
+        self, submission: Submission, record: TaskRecord, answer: Answer
+    ) -> Accepted | Refused | Unknown | None:
         skew = answer.date - self._scope.now() if answer.date is not None else 0.0
-        ours = is_ours(
+        found = whose(
             record,
             external_task_id=submission.external_task_id,
             generated=submission.create.generated,
             first_sent=submission.attempts.first_sent + skew,
         )
-        if ours is None:
+        if found is Whose.ANOTHER:
             return None
-        if ours:
+        if found is Whose.OURS:
             return Accepted(record)
+        if found is Whose.UNCLEAR:
+            text = "a task has this external_task_id, and its time of creation does not tell whose it is"
+            return Unknown(BadResponse(text, http_status=answer.http_status, request_id=answer.request_id))
         error = ExternalIdTaken(
             "another task of this account already has this external_task_id",
             code=1201,
@@ -236,32 +266,42 @@ class Recovery:
         for case in self._open.values():
             if case.due <= now and case.lookable:
                 case.due = math.inf
-                self._scope.spawn(self._recheck(case), f"recheck {case.submission.external_task_id}")
+                work = self._recheck(case)
+                task = self._scope.spawn(work, f"recheck {case.submission.external_task_id}")
+                task.add_done_callback(partial(self._given_back, case))
         self._plan()
 
     async def _recheck(self, case: _OpenCase) -> None:
         """Look once more."""
         submission = case.submission
+        found: Accepted | Refused | Unknown | None = None
         try:
             found = await self._look(submission)
             case.misses = case.misses + 1 if found is None else 0
         except KlingError as error:
             text = "create %s is still of unknown fate: %s"
             log.debug(text, submission.external_task_id, error, extra=facts(submission))
-            found, case.misses = None, 0
+            case.misses = 0
         case.pause = min(RECHECK_MAX, case.pause * 2)
         case.due = self._scope.time() + case.pause
         if self._open.get(submission.external_task_id) is case:
             self._settle(case, found)
         self._plan()
 
-    def _settle(self, case: _OpenCase, found: Accepted | Refused | None) -> None:
+    def _given_back(self, case: _OpenCase, _: asyncio.Task[None]) -> None:
+        """Look again after a look that broke or was cancelled, perhaps before its first step: no miss."""
+        if case.due == math.inf and not self._scope.closed:
+            case.pause = min(RECHECK_MAX, case.pause * 2)
+            case.due = self._scope.time() + case.pause
+            self._plan()
+
+    def _settle(self, case: _OpenCase, found: Accepted | Refused | Unknown | None) -> None:
         """Close a case that a look has decided; a create that is surely not there is forgotten."""
         submission = case.submission
         if isinstance(found, Accepted):
             self._open.pop(submission.external_task_id)
             case.adopter.adopt(submission, found.record)
-        elif found is not None or (case.misses >= RECHECKS and submission.endpoint.idempotent):
+        elif isinstance(found, Refused) or (case.misses >= RECHECKS and submission.endpoint.idempotent):
             log.info("create %s made nothing after all", submission.external_task_id, extra=facts(submission))
             self._open.pop(submission.external_task_id)
             submission.move(SubmissionState.REFUSED)
@@ -273,3 +313,22 @@ class Recovery:
         for case in self._open.values():
             case.due = self._scope.time() + PAUSE
         self._plan()
+
+
+def _on_miss(verdict: CreateVerdict) -> Miss:
+    """Return what a complete miss of the look-up means after that verdict."""
+    match verdict:
+        case Lost(miss=miss):
+            return miss
+        case Again(doubtful=True):
+            return Miss.END
+        case _:
+            return Miss.RESEND
+
+
+def _is_resent(submission: Submission, verdict: Again) -> bool:
+    """Tell whether a create refused by a 429 without a code is sent again before it is looked up."""
+    if not verdict.doubtful or submission.abandoned:
+        return False
+    spent = submission.attempts.count + 1 >= submission.settings.retry.max_tries
+    return submission.endpoint.idempotent and not spent

@@ -69,7 +69,8 @@ _ENDS: Final = frozenset({_S.REFUSED, _S.WITHDRAWN})
 
 SUBMISSION_MOVES: Final[Moves[SubmissionState]] = {
     _S.NEW: frozenset({_S.QUEUED}),
-    _S.QUEUED: _ENDS | {_S.PREPARING},
+    # unresolved: its caller left after an attempt that may have made the task (a 429 without a code)
+    _S.QUEUED: _ENDS | {_S.PREPARING, _S.UNRESOLVED},
     _S.PREPARING: _ENDS | {_S.SENDING, _S.LOOKING_UP, _S.UNRESOLVED},
     _S.SENDING: _ENDS | {_S.ACCEPTED, _S.QUEUED, _S.LOOKING_UP, _S.UNRESOLVED},
     _S.LOOKING_UP: _ENDS | {_S.ACCEPTED, _S.QUEUED, _S.PREPARING, _S.UNRESOLVED},

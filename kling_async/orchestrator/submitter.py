@@ -7,6 +7,7 @@ turn it is by `core.admission`; an answer that was lost is the business of `reco
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from kling_async.core.queue import Phase
 from kling_async.core.verdict import Accepted, Again, Full, Lost, Refused, Unknown
 from kling_async.errors import (
+    AmbiguousCreate,
     APIError,
     ClientClosed,
     JournalError,
@@ -23,6 +25,7 @@ from kling_async.errors import (
     TransportError,
 )
 from kling_async.http.failures import CancelledUnsent
+from kling_async.orchestrator.attempts import Evidence
 from kling_async.orchestrator.bodies import encode
 from kling_async.orchestrator.submission import SubmissionState, Withdrawn
 from kling_async.orchestrator.tracked import TrackedTask
@@ -88,7 +91,7 @@ class Submitter:
         self._units = units
         self._rng = rng
         self._queueing = queueing
-        self._in_flight: set[Submission] = set()
+        self._in_flight: dict[Submission, asyncio.Task[None]] = {}
         scope.subscribe(self)
 
     @property
@@ -102,7 +105,9 @@ class Submitter:
         Raises:
             KlingError: It was refused, or its fate is unknown.
         """
-        submission.future = self._scope.enter().create_future()
+        loop = self._scope.enter()
+        await asyncio.sleep(0)  # a caller who is cancelled, or whose time is over already, gets no task
+        submission.future = loop.create_future()
         wait = submission.wait
         wait.start(self._scope.time())
         if wait.deadline is not None:
@@ -123,8 +128,7 @@ class Submitter:
             if wait.timer is not None:
                 wait.timer.cancel()
             if submission.queued:
-                self._limiter.leave(submission.ticket)
-                submission.withdraw()
+                self._leave_queue(submission, None)
         return tracked
 
     def adopt(self, submission: Submission, record: TaskRecord) -> None:
@@ -139,8 +143,15 @@ class Submitter:
         wait.waited = self._scope.time() - wait.since
         submission.move(SubmissionState.PREPARING)
         self._hooks.emit("admitted", submission, waited=wait.waited)
-        self._in_flight.add(submission)
-        self._scope.spawn(self._run(submission), f"create {submission.external_task_id}", lasting=True)
+        work, name = self._run(submission), f"create {submission.external_task_id}"
+        task = self._in_flight[submission] = self._scope.spawn(work, name, lasting=True)
+        task.add_done_callback(lambda task: self._given_back(submission, task))
+
+    def _given_back(self, submission: Submission, task: asyncio.Task[None]) -> None:
+        """Settle a create whose work was cancelled before its first step."""
+        if self._in_flight.get(submission) is task:
+            del self._in_flight[submission]
+            self._interrupted(submission, "it was cancelled")
 
     async def _run(self, submission: Submission) -> None:
         try:
@@ -157,8 +168,14 @@ class Submitter:
             self._interrupted(submission, f"{type(error).__name__} while it was on its way")
             raise
         finally:
-            self._in_flight.discard(submission)
-        self._conclude(submission, verdict)
+            self._in_flight.pop(submission, None)
+        try:
+            self._conclude(submission, verdict)
+        except BaseException as error:  # a bug: its caller must not wait for ever
+            self._interrupted(submission, f"{type(error).__name__} while it was settled")
+            name = submission.external_task_id
+            submission.tell(AmbiguousCreate("the create's answer was lost", external_task_id=name))
+            raise
 
     async def _first(self, submission: Submission) -> CreateVerdict:
         """Send a create, unless another run of the program may have: then it is looked for before."""
@@ -177,7 +194,13 @@ class Submitter:
         if attempts.body is None:
             attempts.body = await encode(create.request, create.extra_fields, self._scope, hooks.digests)
         if not attempts.sent:
+            _look_at_caller(submission)  # files may have been read for long
             await hooks.before_send()
+            try:
+                _look_at_caller(submission)
+            except Withdrawn:
+                hooks.on_refused()
+                raise
             attempts.begin(self._scope.now())
         submission.move(SubmissionState.SENDING)
         return await self._transport.create(
@@ -277,8 +300,16 @@ class Submitter:
         if not submission.queued:
             return
         wait = submission.wait
+        late = QueueTimeout(submission.external_task_id, wait.timeout or 0.0, wait.reason)
+        self._leave_queue(submission, late)
+
+    def _leave_queue(self, submission: Submission, error: KlingError | None) -> None:
+        """Take a submission out of the queue; one whose earlier attempt is in doubt is looked for later."""
         self._limiter.leave(submission.ticket)
-        submission.withdraw(QueueTimeout(submission.external_task_id, wait.timeout or 0.0, wait.reason))
+        if submission.attempts.evidence is Evidence.LOST:
+            self._recovery.keep(submission, submission.wait.reason, self)
+        else:
+            submission.withdraw(error)
 
     def _interrupted(self, submission: Submission, reason: str) -> None:
         """Settle a create whose loop ended, or whose work failed, as far as that can be known."""
@@ -293,8 +324,18 @@ class Submitter:
     def on_loop_replaced(self) -> None:
         """Settle what was on its way in the loop that ended."""
         for submission in list(self._in_flight):
-            self._in_flight.discard(submission)
+            self._in_flight.pop(submission, None)
             self._interrupted(submission, "its event loop ended while it was on its way")
+
+
+def _look_at_caller(submission: Submission) -> None:
+    """Check, before the first byte, that somebody still waits for the task.
+
+    Raises:
+        Withdrawn: The caller has left, and nothing was sent that may have made the task.
+    """
+    if submission.abandoned and not submission.attempts.doubtful:
+        raise Withdrawn
 
 
 def _back_to_queue(submission: Submission, error: KlingError) -> bool:

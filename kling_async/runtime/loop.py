@@ -7,6 +7,7 @@ from where it stood, by wall time; work of the old loop is gone, and subscribers
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import contextvars
 import logging
@@ -57,6 +58,8 @@ class LoopScope:
         self.now = now
         """The wall clock; for the wire only."""
         self.closed = False
+        self.closing = asyncio.Lock()
+        """Held while all work is ended: whoever closes next waits."""
         self._listeners: list[LoopListener] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._offset = 0.0
@@ -64,6 +67,8 @@ class LoopScope:
         self._wall = (0.0, 0.0)
         """(client's time, wall time) at the last reading of the wall clock."""
         self._latest = self._next_reading = -math.inf
+        self._handed: collections.deque[Callable[[], object]] = collections.deque()
+        """Steps that were asked for outside the loop, to be taken in it."""
         self._work: dict[asyncio.Task[None], bool] = {}
         """Tasks that run, and whether they get `GRACE` seconds at the end."""
 
@@ -82,6 +87,7 @@ class LoopScope:
             raise ClientClosed("this client is closed")
         loop = asyncio.get_running_loop()
         if loop is self._loop:
+            self._take_handed()
             return loop
         if self._loop is not None and self._loop.is_running():
             raise ConfigurationError(
@@ -93,7 +99,32 @@ class LoopScope:
         if not first:
             for listener in self._listeners:
                 listener.on_loop_replaced()
+        self._take_handed()
         return loop
+
+    def act(self, step: Callable[[], object], *, needs_loop: bool = True) -> None:
+        """Take a step in the client's loop: at once if called there, else soon, or when one runs again.
+
+        Works from any thread: a step taken outside the loop would race with the work in it.
+
+        Args:
+            step: What to do.
+            needs_loop: False: where no loop runs, there is nothing to race with, so it is taken at once.
+        """
+        running, loop = asyncio._get_running_loop(), self._loop  # noqa: SLF001
+        elsewhere = loop is not None and loop is not running and loop.is_running()
+        if self.closed or (not elsewhere and (running is not None or not needs_loop)):
+            self.refresh()
+            step()
+            return
+        self._handed.append(step)
+        if loop is not None and elsewhere:
+            with contextlib.suppress(RuntimeError):  # it has just ended: the next one takes the step
+                loop.call_soon_threadsafe(self._take_handed, context=contextvars.Context())
+
+    def _take_handed(self) -> None:
+        while self._handed:
+            self._handed.popleft()()
 
     def refresh(self) -> None:
         """Notice that the loop was replaced, if one runs; for methods that are called without ``await``."""

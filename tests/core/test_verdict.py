@@ -17,12 +17,15 @@ from kling_async.core.verdict import (
     Garbled,
     Got,
     Lost,
+    Miss,
     Missing,
     NewToken,
     ReadVerdict,
     Refused,
+    Whose,
     judge_create,
     judge_read,
+    whose,
 )
 from kling_async.errors import (
     AccountError,
@@ -39,6 +42,7 @@ from kling_async.errors import (
     ServerError,
     TransportError,
 )
+from kling_async.records import TaskRecord
 
 TASK = b'{"task_id":"831","task_status":"submitted","created_at":1722769557708}'
 
@@ -208,10 +212,14 @@ def test_code_0_of_a_read_hands_on_its_data() -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "create", "again"),
     [
-        (400, RequestRejected, Refused, Refused),
-        (401, AuthenticationError, Refused, Refused),
-        (403, RequestRejected, Refused, Refused),
-        (404, RequestRejected, Refused, Refused),
+        (400, RequestRejected, Lost, Refused),
+        (401, AuthenticationError, Lost, Refused),
+        (403, RequestRejected, Lost, Refused),
+        (404, RequestRejected, Lost, Refused),
+        (408, RequestRejected, Lost, Refused),
+        (409, RequestRejected, Lost, Refused),
+        (425, RequestRejected, Lost, Refused),
+        (499, RequestRejected, Lost, Refused),
         (429, RateLimited, Again, Again),
         (500, ServerError, Lost, Again),
         (502, ServerError, Lost, Again),
@@ -221,20 +229,21 @@ def test_code_0_of_a_read_hands_on_its_data() -> None:
 def test_an_unknown_code_is_judged_by_its_http_class(
     code: int | None, status: int, kind: type[APIError], create: type, again: type
 ) -> None:
-    """4xx is final, 429 counts as 1302, 5xx may have made the task."""
+    """A create is refused for good by a known code only; a miss of its look-up then means what Miss says."""
     outcome = answer(code, status, after=3.0)
     for verdict, expected in ((created(outcome), create), (read(outcome), again)):
         assert type(verdict) is expected
-        assert type(error_of(verdict)) is kind
+        assert closes_of(created(outcome)) == ""
+        if isinstance(verdict, Lost):
+            between = status < 500
+            assert verdict.miss is (Miss.RESEND if not between else Miss.END if code is None else Miss.REFUSE)
+            assert type(verdict.error) is (BadResponse if between and code is None else kind)
+        else:
+            assert type(error_of(verdict)) is kind
         if isinstance(verdict, Again):
             assert verdict.after == 3.0
-
-
-@pytest.mark.parametrize(("code", "closes"), [(None, "all"), (1999, "")], ids=["no code", "new code"])
-def test_only_a_401_without_any_code_closes_everything(code: int | None, closes: str) -> None:
-    """A gateway that knows no codes refused the key; a new code may concern the request alone."""
-    assert closes_of(created(answer(code, 401))) == closes
-    assert closes_of(created(answer(code, 403))) == ""
+    if isinstance(verdict := created(outcome), Again):
+        assert verdict.doubtful, "a gateway's 429 may follow the task"
 
 
 @pytest.mark.parametrize("status", [200, 202, 302])
@@ -291,11 +300,13 @@ def test_any_other_refusal_of_a_read_says_nothing_of_the_task(code: int, message
     [
         (200, Lost, Again),
         (204, Lost, Again),
-        (301, Refused, Refused),
-        (400, Refused, Refused),
-        (403, Refused, Refused),
-        (404, Refused, Refused),
-        (413, Refused, Refused),
+        (301, Lost, Refused),
+        (400, Lost, Refused),
+        (403, Lost, Refused),
+        (404, Lost, Refused),
+        (408, Lost, Refused),
+        (413, Lost, Refused),
+        (499, Lost, Refused),
         (429, Again, Again),
         (500, Lost, Again),
         (502, Lost, Again),
@@ -304,7 +315,7 @@ def test_any_other_refusal_of_a_read_says_nothing_of_the_task(code: int, message
     ],
 )
 def test_a_garbled_answer_is_judged_by_its_http_status(status: int, create: type, again: type) -> None:
-    """HTML, cut JSON, nothing: only 3xx and 4xx prove that nothing was made; none of them closes a pool."""
+    """HTML, cut JSON, nothing: none proves that nothing was made, and none closes a pool."""
     outcome = Garbled(status, "HTML", "<html>", "req-1", 4.0)
     for verdict, expected in ((created(outcome), create), (read(outcome), again)):
         assert type(verdict) is expected
@@ -314,8 +325,50 @@ def test_a_garbled_answer_is_judged_by_its_http_status(status: int, create: type
             assert (error.http_status, error.excerpt, error.request_id) == (status, "<html>", "req-1")
         else:
             assert type(error) is RateLimited
+        if isinstance(verdict, Lost):
+            assert verdict.miss is (Miss.END if 300 <= status < 500 else Miss.RESEND)
         if isinstance(verdict, Again):
             assert verdict.after == 4.0
+
+
+# -- whose task it is
+
+
+@pytest.mark.parametrize(
+    ("late", "expected"),
+    [
+        (0.0, Whose.OURS),
+        (900.0, Whose.OURS),
+        (-1.9, Whose.OURS),
+        (-2.5, Whose.UNCLEAR),
+        (-29.0, Whose.UNCLEAR),
+        (-31.0, Whose.TAKEN),
+        (-9e6, Whose.TAKEN),
+    ],
+)
+def test_the_time_of_creation_tells_whose_a_given_id_is(late: float, expected: Whose) -> None:
+    """A generated id is ours whatever the time says; a few seconds before the create do not make it taken."""
+    first = 1.79e9
+    record = TaskRecord(
+        endpoint="e", task_id="1", external_task_id="mine", created_at=int((first + late) * 1000)
+    )
+    for generated, verdict in ((False, expected), (True, Whose.OURS)):
+        assert whose(record, external_task_id="mine", generated=generated, first_sent=first) is verdict
+
+
+@pytest.mark.parametrize("created_at", [0, 1, 1_790_000_000, 1_780_000_000])
+def test_a_time_of_creation_that_is_none_tells_nothing(created_at: int) -> None:
+    """It is missing, or in seconds where the reference has milliseconds."""
+    record = TaskRecord(endpoint="e", task_id="1", external_task_id="mine", created_at=created_at)
+    assert whose(record, external_task_id="mine", generated=False, first_sent=1.79e9) is Whose.UNCLEAR
+    assert whose(record, external_task_id="mine", generated=True, first_sent=1.79e9) is Whose.OURS
+
+
+@pytest.mark.parametrize(("task_id", "name"), [("mine", None), ("mine", "mine"), ("1", "other")])
+def test_another_task_is_not_the_creates(task_id: str, name: str | None) -> None:
+    """Its own id is spelled like the create's external one, or it names another external id."""
+    record = TaskRecord(endpoint="e", task_id=task_id, external_task_id=name, created_at=1_790_000_000_000)
+    assert whose(record, external_task_id="mine", generated=True, first_sent=1.79e9) is Whose.ANOTHER
 
 
 def test_a_create_that_surely_was_not_sent_is_repeated() -> None:

@@ -6,12 +6,16 @@ import asyncio
 import itertools
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from kling_async import AmbiguousCreate, RequestRejected, Retry, v1
 from kling_async.catalog import TASKS
 from tests.support import clip, pair, still, until
+
+if TYPE_CHECKING:
+    from kling_async.orchestrator.submission import Submission
 
 pytestmark = pytest.mark.anyio
 
@@ -193,3 +197,29 @@ def test_a_create_whose_loop_ended_is_found_in_the_next(how: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "fine\n"), done.stderr
+
+
+@pytest.mark.parametrize("end", [asyncio.CancelledError, ZeroDivisionError, GeneratorExit])
+async def test_a_later_look_that_is_cancelled_or_breaks_is_made_again(
+    end: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The case gives itself back, whatever ended the look; the next one finds the task."""
+    broken: list[Submission] = []
+    async with pair(seconds=5000, client={"retry": Retry(max_tries=1)}) as (emu, client):
+        emu.fault("create", kind="lost_after")
+        emu.fault("query", code=5000)
+        with pytest.raises(AmbiguousCreate):
+            await client.submit(clip())
+        recovery = client._engine.recovery
+        look = recovery._look
+
+        async def breaks(submission: Submission) -> object:
+            if broken:
+                return await look(submission)
+            broken.append(submission)
+            raise end
+
+        monkeypatch.setattr(recovery, "_look", breaks)
+        await until(client.tasks)
+        assert broken and client.unresolved() == []
+        assert client.account.limits()["video"].held == 1

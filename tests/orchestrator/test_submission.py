@@ -113,23 +113,28 @@ def test_the_table_of_the_evidence_is_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    ("evidence", "begun", "lost", "refused"),
+    ("evidence", "begun", "lost", "refused", "cleared"),
     [
-        (E.NONE, E.SENT, None, None),
-        (E.SENT, None, E.LOST, E.NONE),
-        (E.LOST, None, E.LOST, None),
-        (E.EARLIER, E.LOST, E.EARLIER, None),
-        (E.ELSEWHERE, None, E.ELSEWHERE, None),
+        (E.NONE, E.SENT, None, None, E.NONE),
+        (E.SENT, None, E.LOST, E.NONE, E.SENT),
+        (E.LOST, None, E.LOST, None, E.SENT),
+        (E.EARLIER, E.LOST, E.EARLIER, E.NONE, E.NONE),
+        (E.ELSEWHERE, None, E.ELSEWHERE, None, None),
     ],
 )
 def test_every_event_of_an_attempt_with_any_evidence(
-    evidence: Evidence, begun: Evidence | None, lost: Evidence | None, refused: Evidence | None
+    evidence: Evidence,
+    begun: Evidence | None,
+    lost: Evidence | None,
+    refused: Evidence | None,
+    cleared: Evidence | None,
 ) -> None:
-    """Sent, its answer lost, surely refused: the evidence that follows; None where that cannot happen."""
+    """Sent, lost, surely refused, looked up in vain: the evidence that follows; None: that cannot happen."""
     events: dict[str, tuple[Callable[[Attempts], None], Evidence | None]] = {
         "begun": (lambda attempts: attempts.begin(100.0), begun),
         "lost": (lambda attempts: attempts.lost(), lost),
         "refused": (lambda attempts: attempts.refused(), refused),
+        "cleared": (lambda attempts: attempts.cleared(), cleared),
     }
     for act, expected in events.values():
         attempts = attempts_with(evidence)

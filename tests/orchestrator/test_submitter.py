@@ -493,3 +493,29 @@ async def test_client_of_uses_the_emulators_key() -> None:
         await client.submit(clip())
         assert repr(client) == f"<Client {emu.url} video 1/5 held, 0 queued>"
         assert str(emu.api_key) not in repr(client_of(emu))
+
+
+async def test_a_create_that_is_cancelled_before_its_first_step_gives_itself_back() -> None:
+    """Somebody cancels all tasks of the loop: the caller gets an error, and the slot is free."""
+    async with pair() as (emu, client):
+        submission = await client._engine.new_submission(clip())
+        submit = asyncio.create_task(client._engine.submitter.submit(submission))
+        await until(lambda: client.stats().in_flight, step=0)
+        for work in list(client._engine.scope._work):
+            work.cancel()
+        with pytest.raises(ClientClosed):
+            await asyncio.wait_for(submit, 60)
+        assert (len(emu.ledger.creates), client.stats().in_flight) == (0, 0)
+        assert client.account.limits()["video"].held == 0
+
+
+async def test_a_create_that_cannot_be_settled_fails_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug in what follows the answer must not leave the caller waiting for ever."""
+    async with pair() as (_, client):
+
+        def breaks(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(client._engine.poller, "watch", breaks)
+        with pytest.raises(AmbiguousCreate):
+            await asyncio.wait_for(client.submit(clip()), 60)
