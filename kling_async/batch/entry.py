@@ -101,6 +101,8 @@ class JournaledFile(msgspec.Struct, frozen=True, array_like=True):
     """Relative to the batch's folder."""
     size: int
     """In bytes."""
+    sha256: str = ""
+    """Hash of the content in hexadecimal; empty where an older version stored the file."""
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True):

@@ -25,7 +25,7 @@ from kling_async.batch.lifecycle import RunLife
 from kling_async.batch.outcomes import Outcome
 from kling_async.batch.report import Charge
 from kling_async.catalog import endpoint_of
-from kling_async.downloads.result_files import fetch_all
+from kling_async.downloads.result_files import KnownFile, fetch_all
 from kling_async.errors import (
     AmbiguousCreate,
     BadResponse,
@@ -294,8 +294,17 @@ class JobRun(SubmissionHooks):
             watermarked=context.options.watermarked,
             sidecar=context.options.sidecar,
             slots=context.download_slots,
+            known=self._known_files(),
         )
-        return tuple(JournaledFile(str(file.path.relative_to(folder)), file.size) for file in stored)
+        return tuple(
+            JournaledFile(str(file.path.relative_to(folder)), file.size, file.sha256) for file in stored
+        )
+
+    def _known_files(self) -> list[KnownFile] | None:
+        """Return the files that the journal knows of the task; None without a journal."""
+        if self._context.options.journal is None:
+            return None
+        return [KnownFile(file.name, file.size, file.sha256) for file in self.entry.files or ()]
 
     async def _failed(self, error: Exception) -> Outcome[Any]:
         """Journal a failure that is final; any other is left for the next run."""

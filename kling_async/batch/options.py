@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ import msgspec
 
 from kling_async.core.pool_sizes import POOLS
 from kling_async.downloads.naming import Template
+from kling_async.downloads.placing import prove_folder
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.prices import is_amount
 from kling_async.runtime.loop import in_thread
@@ -135,7 +135,7 @@ def _unless_units(limits: object) -> Iterator[Problem]:
 
 
 async def ready_folder(folder: Path | None) -> None:
-    """Make the folder of a batch and try to write in it, before any task is paid for.
+    """Make the folder of a batch, write in it and read from it, before any task is paid for.
 
     Raises:
         RequestInvalid: The folder cannot be made, or nothing can be stored in it.
@@ -143,14 +143,9 @@ async def ready_folder(folder: Path | None) -> None:
     if folder is None:
         return
     try:
-        await in_thread(asyncio.get_running_loop(), _make, folder)
+        await in_thread(asyncio.get_running_loop(), prove_folder, folder)
     except OSError as error:
         reason = error.strerror or type(error).__name__
     else:
         return
     raise RequestInvalid("batch", [Problem("download_to", f"{str(folder)!r} cannot be used: {reason}")])
-
-
-def _make(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=folder).close()

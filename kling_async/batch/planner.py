@@ -7,6 +7,7 @@ import hashlib
 import os
 import uuid
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -16,13 +17,13 @@ from kling_async.batch.entry import Entry, ResumeAction, next_attempt, resume
 from kling_async.batch.identity import defaults_of, external_id, fingerprint, identity
 from kling_async.batch.planned import PlannedJob
 from kling_async.catalog import endpoint_of
+from kling_async.downloads.placing import KnownFile, is_known
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.runtime.loop import in_thread
 from kling_async.wire.checks import has_files, wrong_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-    from pathlib import Path
 
     from kling_async.batch.entry import JournaledFile
     from kling_async.batch.journal import Journal
@@ -241,7 +242,7 @@ class JournaledJobs:
         return PlannedJob(one.item, entry, action, None, one.digests)
 
     async def _refetch_missing(self, jobs: list[PlannedJob]) -> list[PlannedJob]:
-        """Fetch again the files of finished jobs that are gone, or have another size."""
+        """Fetch again the files of finished jobs that are gone, or have another length or content."""
         folder = self._options.folder
         if folder is None or not self._options.refetch:
             return jobs
@@ -310,12 +311,14 @@ def _invalid(request: TaskRequest[Any], error: Exception) -> RequestInvalid:
 
 
 def _are_complete(folder: Path, jobs: list[tuple[JournaledFile, ...]]) -> list[bool]:
-    """Tell of each job whether all of its files lie where they were stored, with the size they had."""
-    return [all(_has_size(f"{folder}{os.sep}{file.name}", file.size) for file in files) for files in jobs]
+    """Tell of each job whether all of its files lie where they were stored, unchanged."""
+    return [all(_is_there(f"{folder}{os.sep}{file.name}", file) for file in files) for files in jobs]
 
 
-def _has_size(path: str, size: int) -> bool:
+def _is_there(path: str, file: JournaledFile) -> bool:
     try:
-        return os.stat(path).st_size == size  # noqa: PTH116 - 100,000 times; Path.stat() takes three times as long
+        if os.stat(path).st_size != file.size:  # noqa: PTH116 - 100,000 times; Path.stat() takes three times as long
+            return False
     except OSError:
         return False
+    return not file.sha256 or is_known(Path(path), KnownFile(file.name, file.size, file.sha256))
