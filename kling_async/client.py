@@ -357,6 +357,9 @@ class Client:
                 no more tasks are made; ``"raise"``: its error is raised besides. Default: ``"collect"``.
             retries: How many new tasks to make for one whose task failed, unless by moderation or bad
                 input. Each may be billed. Default: 0.
+            stop_after_refusals: After so many equal refusals of different requests in a row, none accepted
+                between, no more tasks of that endpoint and model are made; the rest goes on. None: never.
+                Default: 10.
             order: ``"longest"`` reads the whole input and begins with the longest tasks, which shortens the
                 end; ``"given"``: as it comes. Default: ``"given"``.
             priority: As for `submit`. Default: 0.

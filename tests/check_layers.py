@@ -82,6 +82,7 @@ BY_NAME: Final = {"cli"}
 PURE: Final = {
     "batch.budget",
     "batch.entry",
+    "batch.exclusions",
     "batch.failures",
     "batch.identity",
     "batch.lifecycle",

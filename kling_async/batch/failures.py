@@ -7,7 +7,9 @@ import re
 from typing import Final
 
 from kling_async.errors import (
+    CODES,
     AccountError,
+    APIError,
     AuthenticationError,
     ClientClosed,
     ConcurrencyExceeded,
@@ -36,6 +38,8 @@ class FailureAction(enum.Enum):
     """Nothing was sent, or the vendor put it off: send the same create again after a pause."""
     OPEN = "open"
     """The create's fate is unknown, or it was not made: the next run finds out."""
+    POOL = "pool"
+    """The units of the task's pool are used up: this run makes no more tasks of that pool."""
     ACCOUNT = "account"
     """The account, the journal or the disk fails every job alike: this run makes no more tasks."""
 
@@ -64,8 +68,7 @@ def action_for(error: BaseException) -> FailureAction:
     if isinstance(error, TaskFailed):
         return FailureAction.FINAL if _NOT_AGAIN.search(error.record.message) else FailureAction.RETRY
     if isinstance(error, AccountError):
-        # 1103 concerns one model; the account may gain the right to it before the next run
-        return FailureAction.OPEN if error.code == _MODEL_NOT_ALLOWED else FailureAction.ACCOUNT
+        return _account_action(error)
     if isinstance(error, RateLimited | ConcurrencyExceeded) or (
         isinstance(error, TransportError) and not error.sent
     ):
@@ -75,4 +78,13 @@ def action_for(error: BaseException) -> FailureAction:
         return FailureAction.OPEN
     if isinstance(error, _ACCOUNT) or getattr(error, "disk_full", False):
         return FailureAction.ACCOUNT
-    return FailureAction.FINAL if isinstance(error, _FINAL) else FailureAction.OPEN
+    # only the vendor's own code refuses for good: any other answer may be a gateway's
+    known = not isinstance(error, APIError) or error.code in CODES
+    return FailureAction.FINAL if known and isinstance(error, _FINAL) else FailureAction.OPEN
+
+
+def _account_action(error: AccountError) -> FailureAction:
+    if error.code in CODES and CODES[error.code].closes == "pool":
+        return FailureAction.POOL
+    # 1103 concerns one model; the account may gain the right to it before the next run
+    return FailureAction.OPEN if error.code == _MODEL_NOT_ALLOWED else FailureAction.ACCOUNT

@@ -32,6 +32,7 @@ from kling_async.errors import (
     JobFailed,
     JournalError,
     ResultExpired,
+    TaskFailed,
     TaskNotFound,
 )
 from kling_async.orchestrator.attempts import EarlierAttempt
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kling_async.batch.budget import BatchControl, Reservation
+    from kling_async.batch.exclusions import Kind
     from kling_async.batch.journal import JobJournal
     from kling_async.batch.options import BatchOptions
     from kling_async.batch.planned import PlannedJob
@@ -93,6 +95,8 @@ class JobRun(SubmissionHooks):
         """How many tasks this run made, or tried to make, for the job."""
         self.failure_action: FailureAction | None = None
         """The consequence of the latest failure."""
+        self.excludes_kind = False
+        """Whether its refusal is the last of so many that its kind is skipped from now on."""
         self._task: Task[Any] | None = None
         self._submission: Submission | None = None
         self._worker: asyncio.Task[Any] | None = None
@@ -104,6 +108,11 @@ class JobRun(SubmissionHooks):
     def item(self) -> Item:
         """The request and its place in the input."""
         return self._planned.item
+
+    @property
+    def kind(self) -> Kind:
+        """The endpoint, model and pool of the request."""
+        return self._planned.kind
 
     @property
     def may_be_dropped(self) -> bool:
@@ -146,6 +155,9 @@ class JobRun(SubmissionHooks):
                 raise Abandoned from None
             except Exception as error:  # noqa: BLE001 - one request's failure must not end the others
                 self.failure_action, failure = action_for(error), error
+                if self.entry.state is JobState.PLANNED:  # before any await: others are about to be sent
+                    exclusions = self._context.control.exclusions
+                    self.excludes_kind = exclusions.refused(self.kind, self.item.position, error)
             may_create = self._context.control.may_create
             if self.failure_action is FailureAction.LATER and may_create:
                 await asyncio.sleep(pause)
@@ -228,12 +240,13 @@ class JobRun(SubmissionHooks):
         self._task = task
         self._other_account = False
         self.life.created()
+        self._context.control.exclusions.accepted(self.kind)
         await self._note(JobState.CREATED, task_id=task.id, account=engine.account)
         return task
 
     def may_send(self) -> bool:
         """Tell whether a create of this job may be sent now."""
-        return self._context.control.may_send(self.reservation.pool)
+        return self._context.control.may_send(self.kind)
 
     async def before_send(self) -> None:
         """Commit the entry before the create's first byte: from here on the task may exist."""
@@ -311,6 +324,8 @@ class JobRun(SubmissionHooks):
         if isinstance(error, TaskNotFound):
             error = self._explained(error)
         final = self.failure_action in (FailureAction.FINAL, FailureAction.RETRY)
+        if self.entry.task_id is not None and not isinstance(error, TaskFailed | ResultExpired):
+            final = False  # a task that was accepted is not ended by a query that fails
         if final and self.entry.state is not JobState.DONE:
             if self.life.sent:  # a refusal is final only after a search has found no task
                 self.life.refused()

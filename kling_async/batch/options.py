@@ -41,6 +41,7 @@ class BatchArguments(TypedDict, total=False):
     price: Callable[[TaskRequest[Any]], float | None] | None
     on_error: OnError
     retries: int
+    stop_after_refusals: int | None
     order: Order
     priority: int
     label: str | Callable[[TaskRequest[Any]], str]
@@ -66,6 +67,7 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     price: Callable[[TaskRequest[Any]], float | None] | None = None
     on_error: OnError = "collect"
     retries: int = 0
+    stop_after_refusals: int | None = 10
     order: Order = "given"
     priority: int = 0
     label: str | Callable[[TaskRequest[Any]], str] = ""
@@ -97,6 +99,7 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         yield from _unless_one_of("order", self.order, ("given", "longest"))
         for field, count, least in (
             ("retries", self.retries, 0),
+            ("stop_after_refusals", self.stop_after_refusals, 1),
             ("ahead", self.ahead, 1),
             ("downloads", self.downloads, 1),
         ):

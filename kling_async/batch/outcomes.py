@@ -9,6 +9,7 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from kling_async.batch.exclusions import Skipped
 from kling_async.records import TaskRecord
 from kling_async.wire.requests import TaskRequest
 
@@ -26,6 +27,8 @@ StopReason: TypeAlias = Literal[
     "account",
     "journal",
     "disk",
+    "refusals",
+    "storage",
     "stop()",
     "closed",
 ]
@@ -94,7 +97,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     stopped: StopReason
     """Why no more tasks were made: empty (the input has ended), ``input`` (it raised an error), a signal's
     name, ``max_units``, ``error`` (with ``on_error`` "stop" or "raise"), ``account`` (the account may not
-    create), ``journal`` (it cannot be written), ``disk`` (no room for files), ``stop()``, ``closed``."""
+    create), ``journal`` (it cannot be written), ``disk`` (no room for files), ``storage`` (no file can be
+    stored, or fetched), ``refusals`` (equal ones in a row), ``stop()``, ``closed``. After ``max_units``,
+    ``account`` and ``refusals`` the rest of the input may have been made: see `skipped`."""
+    skipped: tuple[Skipped, ...] = ()
+    """Requests that were not made though others were: too dear for the units left, of a pool that is used up,
+    or of an endpoint and model that the vendor refuses."""
     units: dict[str, float]
     """Units spent, by pool; with a journal and ``max_units``, over all its runs. A task whose cost the vendor
     did not say counts with the units reserved for it."""

@@ -83,6 +83,11 @@ class Planner:
         """Whether a key alone names a job's files, so that no key may come twice."""
         self._extent = (0, -1)
 
+    @property
+    def has_length(self) -> bool:
+        """Whether the input is known to end."""
+        return self._source.has_length
+
     async def chunks(self, in_a_hurry: Callable[[], bool]) -> AsyncGenerator[list[PlannedJob], None]:
         """Yield the input's requests, from its beginning, planned.
 

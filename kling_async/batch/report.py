@@ -11,6 +11,7 @@ from kling_async.errors import RequestInvalid
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kling_async.batch.exclusions import Skipped
     from kling_async.batch.outcomes import Outcome, StopReason
     from kling_async.prices import Estimate
     from kling_async.wire.requests import TaskRequest
@@ -82,6 +83,7 @@ class ReportBuilder:
         self._invalid = 0
         self._unfinished = 0
         self._left_running = 0
+        self._explanation = ""
         self._bill = Bill()
 
     def start(self, now: float) -> None:
@@ -111,6 +113,10 @@ class ReportBuilder:
         self._failed += not ok
         self._resumed += 1
 
+    def explain(self, text: str) -> None:
+        """Note in words why the batch was stopped."""
+        self._explanation = text
+
     def add_left_running(self, tasks: int) -> None:
         """Count tasks that run on though their jobs are over."""
         self._left_running += tasks
@@ -119,6 +125,7 @@ class ReportBuilder:
         self,
         *,
         stopped: StopReason,
+        skipped: tuple[Skipped, ...],
         running: int,
         waiting: int,
         units: dict[str, float],
@@ -128,6 +135,7 @@ class ReportBuilder:
         """Return the report as of now.
 
         Args:
+            skipped: Requests that were not made though others were.
             stopped: Why no more tasks are made; empty if more are, or the input has ended.
             running: Jobs under way whose task runs, or may run.
             waiting: Jobs under way without a task.
@@ -142,13 +150,21 @@ class ReportBuilder:
             resumed=self._resumed,
             running=running,
             stopped=stopped,
+            skipped=skipped,
             units={pool: spent for pool, spent in units.items() if spent},
             spent=self._bill.lines(),
             seconds=now - self._started,
-            advice=self._advice(stopped, running, waiting, journal),
+            advice=self._advice(stopped, skipped, running, waiting, journal),
         )
 
-    def _advice(self, stopped: StopReason, running: int, waiting: int, journal: Path | None) -> str:
+    def _advice(
+        self,
+        stopped: StopReason,
+        skipped: tuple[Skipped, ...],
+        running: int,
+        waiting: int,
+        journal: Path | None,
+    ) -> str:
         """Say how to resume, if anything is left to do."""
         invalid = f"{self._invalid} refused unsent: their errors name what to change"
         if not (stopped or running or waiting or self._unfinished):
@@ -157,9 +173,11 @@ class ReportBuilder:
         parts += [f"{self._failed} failed"] if self._failed else []
         parts += [f"{running} still running at the vendor"] if running else []
         parts += [invalid] if self._invalid else []
+        parts += [_skipped_words(line) for line in skipped]
+        parts += [f"stopped, since {self._explanation}"] if self._explanation else []
         state = ", ".join(parts)
         if journal is not None:
-            more = ", and a larger max_units" if stopped == "max_units" else ""
+            more = ", and a larger max_units" if any(line.reason == "max_units" for line in skipped) else ""
             again = f"run the same again with journal={str(journal)!r}{more}"
             return f"{state}. To go on, {again}: nothing is made or paid twice."
         bills = (
@@ -168,3 +186,8 @@ class ReportBuilder:
             else ""
         )
         return f"{state}. There is no journal: run what is missing again, or next time give journal=.{bills}"
+
+
+def _skipped_words(line: Skipped) -> str:
+    what = f"{line.requests} of {line.what} not made" if line.requests else f"no more of {line.what} are made"
+    return f"{what} ({line.text.rstrip('.')})"

@@ -63,10 +63,10 @@ def test_other_failures_may_be_retried(message: str) -> None:
             for code in (1000, 1002, 1003, 1004)
         ),
         (api_error(1001, "x", http_status=401), FailureAction.OPEN),
-        *(
-            (api_error(code, "x", http_status=429), FailureAction.ACCOUNT)
-            for code in (1100, 1101, 1102, 1304)
-        ),
+        *((api_error(code, "x", http_status=429), FailureAction.ACCOUNT) for code in (1100, 1101, 1304)),
+        (api_error(1102, "x", http_status=429), FailureAction.POOL),
+        *((api_error(None, "x", http_status=status), FailureAction.OPEN) for status in (400, 403, 404, 408)),
+        (api_error(4711, "x", http_status=400), FailureAction.OPEN),
         (api_error(1103, "x", http_status=403), FailureAction.OPEN),
         *(
             (api_error(code, "x", http_status=400), FailureAction.FINAL)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import RequestInvalid
+from kling_async import DownloadError, RequestInvalid
+from kling_async.downloads.partial import Partial
 from tests.e2e.batches import creates, run_and_report
 from tests.support import clip, pair
 
@@ -60,3 +61,29 @@ async def test_the_folder_is_proved_before_anything_is_bought(
         with pytest.raises(RequestInvalid, match="download_to"):
             await run_and_report(client, [clip("a")], download_to=tmp_path / "out")
         assert creates(emu) == 0
+
+
+@pytest.mark.parametrize("cause", ["host", "folder"])
+async def test_nothing_more_is_bought_while_nothing_can_be_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    """About ten files in a row that server or folder refuse stop the batch; a later run goes on."""
+    requests = [clip(str(n)) for n in range(60)]
+    slots = {"limits": {"video": 3}}
+    async with pair({"video": 3}, seconds=5, client=slots) as (emu, client):
+        with monkeypatch.context() as patch:
+            if cause == "host":
+                emu.fault("media", status=403, times=None)
+            else:
+
+                def broken(*_: Any, **__: Any) -> None:
+                    raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+                patch.setattr(Partial, "publish", broken)
+            found, report = await run_and_report(client, requests, tmp_path, download_to=tmp_path / "out")
+            assert report.stopped == "storage" and creates(emu) < 30
+            assert len(found) >= 10 and all(isinstance(o.error, DownloadError) for o in found)
+            assert "stopped, since" in report.advice and "run the same again" in report.advice
+        emu.faults.clear()
+        found, _ = await run_and_report(client, requests, tmp_path, download_to=tmp_path / "out")
+        assert all(o.ok for o in found) and creates(emu) == 60
