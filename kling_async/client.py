@@ -357,6 +357,8 @@ class Client:
                 no more tasks are made; ``"raise"``: its error is raised besides. Default: ``"collect"``.
             retries: How many new tasks to make for one whose task failed, unless by moderation or bad
                 input. Each may be billed. Default: 0.
+            retry_failed: Try again what earlier runs wrote down as failed: True, or a function of the
+                outcome that says which. It may be billed again. Default: False.
             stop_after_refusals: After so many equal refusals of different requests in a row, none accepted
                 between, no more tasks of that endpoint and model are made; the rest goes on. None: never.
                 Default: 10.

@@ -24,9 +24,8 @@ from kling_async.batch.job import (
     Abandoned,
     JobContext,
     JobRun,
-    refused_outcome,
-    remembered_outcome,
 )
+from kling_async.batch.job_outcomes import refused_outcome, remembered_outcome
 from kling_async.batch.journal import Journal, NullJournal
 from kling_async.batch.lifecycle import BatchLife, RunLife
 from kling_async.batch.options import ready_folder
@@ -341,7 +340,7 @@ class _Jobs(Generic[R]):
         elif run.failure_action is FailureAction.POOL:
             exclusions.close_pool(run.kind.pool, error)
             self._drop_excluded()
-        elif run.excludes_kind:
+        elif exclusions.reason(run.kind) is not None:
             self._drop_excluded()
         elif isinstance(error, DownloadError) and error.fault != "file" and exclusions.unstored():
             self._report.explain(str(error))
@@ -352,7 +351,7 @@ class _Jobs(Generic[R]):
         exclusions = self._context.control.exclusions
         for run in self._dropped(lambda run: exclusions.reason(run.kind) is not None):
             if (reason := exclusions.reason(run.kind)) is not None:
-                exclusions.skip(run.kind, reason)
+                run.skip(reason)
 
     def _settle(self, run: JobRun) -> None:
         """Note that a job is over: settle its units, count its task if it runs on."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kling_async.batch.entry import Entry
-    from kling_async.batch.exclusions import Exclusions, Kind
+    from kling_async.batch.exclusions import Exclusions, Kind, SkipReason
     from kling_async.batch.lifecycle import BatchLife
     from kling_async.prices import Estimate
     from kling_async.wire.requests import TaskRequest
@@ -151,15 +151,10 @@ class BatchControl(NamedTuple):
         """Whether jobs under way may make tasks."""
         return self.life.may_create
 
-    def may_send(self, kind: Kind) -> bool:
-        """Tell whether a create whose units are reserved may be sent now.
+    def obstacle(self, kind: Kind) -> SkipReason | None:
+        """Return why a create whose units are reserved may not be sent now; None if it may.
 
         It may not where this run's limit is lower than what earlier runs have reserved.
         """
         reason = self.exclusions.reason(kind)
-        if reason is None and not self.budget.holds(kind.pool):
-            reason = "max_units"
-        if self.life.may_create and reason is not None:
-            self.exclusions.skip(kind, reason)
-            return False
-        return self.life.may_create
+        return "max_units" if reason is None and not self.budget.holds(kind.pool) else reason

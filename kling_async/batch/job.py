@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from kling_async.batch.entry import (
-    Entry,
     JobState,
     JournaledFile,
     Times,
@@ -16,27 +15,23 @@ from kling_async.batch.entry import (
     cost_of,
     dump_record,
     failure_of,
-    load_record,
     mark_unsent,
     next_attempt,
 )
 from kling_async.batch.failures import FailureAction, action_for
+from kling_async.batch.job_outcomes import outcome_of
 from kling_async.batch.lifecycle import RunLife
-from kling_async.batch.outcomes import Outcome
 from kling_async.batch.report import Charge
-from kling_async.catalog import endpoint_of
 from kling_async.downloads.result_files import KnownFile, fetch_all
 from kling_async.errors import (
     AmbiguousCreate,
     BadResponse,
-    JobFailed,
     JournalError,
     ResultExpired,
     TaskFailed,
     TaskNotFound,
 )
 from kling_async.orchestrator.attempts import EarlierAttempt
-from kling_async.orchestrator.results import result_of
 from kling_async.orchestrator.submission import SubmissionHooks, Withdrawn
 from kling_async.tasks import Task, attach
 
@@ -44,16 +39,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kling_async.batch.budget import BatchControl, Reservation
-    from kling_async.batch.exclusions import Kind
+    from kling_async.batch.exclusions import Kind, SkipReason
     from kling_async.batch.journal import JobJournal
     from kling_async.batch.options import BatchOptions
+    from kling_async.batch.outcomes import Outcome
     from kling_async.batch.planned import PlannedJob
     from kling_async.batch.source import Item
     from kling_async.orchestrator.engine import Engine
     from kling_async.orchestrator.submission import Submission
     from kling_async.wire.requests import Result
 
-__all__ = ["Abandoned", "JobContext", "JobRun", "refused_outcome", "remembered_outcome"]
+__all__ = ["Abandoned", "JobContext", "JobRun"]
 
 _PAUSE: Final = 15.0
 """Seconds until a create that could not be sent is tried again; doubles each time."""
@@ -95,8 +91,7 @@ class JobRun(SubmissionHooks):
         """How many tasks this run made, or tried to make, for the job."""
         self.failure_action: FailureAction | None = None
         """The consequence of the latest failure."""
-        self.excludes_kind = False
-        """Whether its refusal is the last of so many that its kind is skipped from now on."""
+        self._skipped = False
         self._task: Task[Any] | None = None
         self._submission: Submission | None = None
         self._worker: asyncio.Task[Any] | None = None
@@ -157,7 +152,7 @@ class JobRun(SubmissionHooks):
                 self.failure_action, failure = action_for(error), error
                 if self.entry.state is JobState.PLANNED:  # before any await: others are about to be sent
                     exclusions = self._context.control.exclusions
-                    self.excludes_kind = exclusions.refused(self.kind, self.item.position, error)
+                    exclusions.refused(self.kind, self.item.position, error)
             may_create = self._context.control.may_create
             if self.failure_action is FailureAction.LATER and may_create:
                 await asyncio.sleep(pause)
@@ -246,7 +241,17 @@ class JobRun(SubmissionHooks):
 
     def may_send(self) -> bool:
         """Tell whether a create of this job may be sent now."""
-        return self._context.control.may_send(self.kind)
+        control = self._context.control
+        if control.may_create and (reason := control.obstacle(self.kind)) is not None:
+            self.skip(reason)
+            return False
+        return control.may_create
+
+    def skip(self, reason: SkipReason) -> None:
+        """Count the job as skipped, once."""
+        if not self._skipped:
+            self._skipped = True
+            self._context.control.exclusions.skip(self.kind, reason)
 
     async def before_send(self) -> None:
         """Commit the entry before the create's first byte: from here on the task may exist."""
@@ -355,57 +360,4 @@ class JobRun(SubmissionHooks):
     def _outcome(self, **facts: Any) -> Outcome[Any]:
         context = self._context
         ended = self.entry.times.done or context.engine.scope.now()
-        return _outcome_of(self.item, self.entry, context.options.folder, ended=ended, **facts)
-
-
-def refused_outcome(
-    planned: PlannedJob, folder: Path | None, error: Exception, *, now: float
-) -> Outcome[Any]:
-    """Return the outcome of a job that did not begin."""
-    ended = planned.entry.times.done or now
-    return _outcome_of(planned.item, planned.entry, folder, ended=ended, error=error)
-
-
-def remembered_outcome(planned: PlannedJob, folder: Path | None) -> Outcome[Any]:
-    """Return the outcome of a job that an earlier run finished; ``folder`` holds its files."""
-    entry = planned.entry
-    ended = entry.times.done or entry.times.ended or 0.0
-    if entry.error is None and entry.record is None:
-        return _outcome_of(planned.item, entry, folder, ended=ended, resumed=True)
-    facts: dict[str, Any] = {}
-    if entry.error is not None:
-        facts["error"] = JobFailed(entry.error.kind, entry.error.message)
-    elif (record := load_record(entry)) is not None:
-        facts["record"] = record
-        try:
-            facts["result"] = result_of(endpoint_of(planned.item.request), record)
-        except BadResponse as error:
-            facts["error"] = error
-    return _outcome_of(planned.item, entry, folder, ended=ended, resumed=True, **facts)
-
-
-def _outcome_of(
-    item: Item,
-    entry: Entry,
-    folder: Path | None,
-    *,
-    ended: float,
-    resumed: bool = False,
-    files: tuple[Path, ...] | None = None,
-    **facts: Any,
-) -> Outcome[Any]:
-    """Return a job's outcome: what its entry holds, and more facts."""
-    if files is None:
-        files = tuple([folder / file.name for file in entry.files]) if folder and entry.files else ()
-    return Outcome(
-        position=item.position,
-        key=item.key,
-        request=item.request,
-        files=files,
-        units=None if entry.units is None else float(entry.units) + entry.earlier_units,
-        attempts=entry.attempt + 1,
-        resumed=resumed,
-        started=entry.times.planned or 0.0,
-        ended=ended,
-        **facts,
-    )
+        return outcome_of(self.item, self.entry, context.options.folder, ended=ended, **facts)

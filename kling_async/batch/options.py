@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import msgspec
 
+from kling_async.batch.outcomes import Outcome
 from kling_async.core.pool_sizes import POOLS
 from kling_async.downloads.naming import Template
 from kling_async.downloads.placing import prove_folder
@@ -41,6 +42,7 @@ class BatchArguments(TypedDict, total=False):
     price: Callable[[TaskRequest[Any]], float | None] | None
     on_error: OnError
     retries: int
+    retry_failed: bool | Callable[[Outcome[Any]], object]
     stop_after_refusals: int | None
     order: Order
     priority: int
@@ -67,6 +69,7 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     price: Callable[[TaskRequest[Any]], float | None] | None = None
     on_error: OnError = "collect"
     retries: int = 0
+    retry_failed: bool | Callable[[Outcome[Any]], object] = False
     stop_after_refusals: int | None = 10
     order: Order = "given"
     priority: int = 0
@@ -104,6 +107,8 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             ("downloads", self.downloads, 1),
         ):
             yield from _unless_count(field, count, least)
+        if not (isinstance(self.retry_failed, bool) or callable(self.retry_failed)):
+            yield Problem("retry_failed", f"must be a bool or a function, not {self.retry_failed!r:.40}")
         yield from _unless_units(self.max_units)
         yield from self._wrong_name()
 

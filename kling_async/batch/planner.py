@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 import msgspec
 
 from kling_async.batch.counter import SpillCounter
-from kling_async.batch.entry import Entry, ResumeAction, next_attempt, resume
+from kling_async.batch.entry import Entry, JobState, ResumeAction, next_attempt, resume, revive
+from kling_async.batch.failures import error_of, surely_not_made
 from kling_async.batch.identity import defaults_of, external_id, fingerprint, identity
+from kling_async.batch.job_outcomes import remembered_outcome
 from kling_async.batch.planned import PlannedJob
 from kling_async.catalog import endpoint_of
 from kling_async.downloads.placing import KnownFile, is_known
-from kling_async.errors import Problem, RequestInvalid
+from kling_async.errors import Problem, RequestInvalid, ResultExpired
 from kling_async.runtime.loop import in_thread
 from kling_async.wire.checks import has_files, wrong_with
 
@@ -241,10 +243,30 @@ class JournaledJobs:
         options = self._options
         self.known += 1
         action = resume(entry, wanted_files=options.folder is not None, retries=options.retries)
-        if action is ResumeAction.RETRY:
-            defaults = defaults_of(one.item.request)
-            entry = next_attempt(entry, self._journal.id, account=self._account, defaults=defaults)
-        return PlannedJob(one.item, entry, action, None, one.digests)
+        job = PlannedJob(one.item, entry, action, None, one.digests)
+        if options.retry_failed and action is ResumeAction.NOTHING and entry.state is JobState.FAILED:
+            return self._retried(job)
+        return job._replace(entry=self._next_attempt(job)) if action is ResumeAction.RETRY else job
+
+    def _retried(self, job: PlannedJob) -> PlannedJob:
+        """Plan a failed job anew, if the caller wants that: under a new id where a new task is safe."""
+        wanted = self._options.retry_failed
+        try:
+            if not (wanted is True or (callable(wanted) and wanted(remembered_outcome(job, None)))):
+                return job
+        except Exception as error:  # noqa: BLE001 - the caller's function fails one job alone
+            problem = Problem("retry_failed", f"raised {type(error).__name__}: {error}")
+            return job._replace(error=RequestInvalid("batch", [problem]))
+        failure = error_of(job.entry)
+        if wanted is True and isinstance(failure, ResultExpired):
+            return job  # its task succeeded and was paid: to make it again is for the caller to say
+        if surely_not_made(failure) or isinstance(failure, ResultExpired):
+            return job._replace(entry=self._next_attempt(job), action=ResumeAction.RETRY)
+        return job._replace(entry=revive(job.entry), action=ResumeAction.CREATE_DOUBTFUL)
+
+    def _next_attempt(self, job: PlannedJob) -> Entry:
+        defaults = defaults_of(job.item.request)
+        return next_attempt(job.entry, self._journal.id, account=self._account, defaults=defaults)
 
     async def _refetch_missing(self, jobs: list[PlannedJob]) -> list[PlannedJob]:
         """Fetch again the files of finished jobs that are gone, or have another length or content."""

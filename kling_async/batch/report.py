@@ -81,6 +81,7 @@ class ReportBuilder:
         self._failed = 0
         self._resumed = 0
         self._invalid = 0
+        self._failed_for_good = 0
         self._unfinished = 0
         self._left_running = 0
         self._explanation = ""
@@ -103,6 +104,7 @@ class ReportBuilder:
         self._failed += not outcome.ok
         self._resumed += outcome.resumed
         self._invalid += invalid
+        self._failed_for_good += finished and not outcome.ok
         self._unfinished += not (outcome.ok or invalid or finished)
         if charge is not None:
             self._bill.add(charge)
@@ -111,6 +113,7 @@ class ReportBuilder:
         """Count an outcome of an earlier run, which counted its cost."""
         self._done += ok
         self._failed += not ok
+        self._failed_for_good += not ok
         self._resumed += 1
 
     def explain(self, text: str) -> None:
@@ -167,8 +170,12 @@ class ReportBuilder:
     ) -> str:
         """Say how to resume, if anything is left to do."""
         invalid = f"{self._invalid} refused unsent: their errors name what to change"
+        count = self._failed_for_good if journal is not None else 0
+        again = f"{count} failed for good: retry_failed=True tries them again" if count else ""
         if not (stopped or running or waiting or self._unfinished):
-            return f"{invalid}." if self._invalid else ""
+            parts = [again] if again else []
+            parts += [invalid] if self._invalid else []
+            return f"{', '.join(parts)}." if parts else ""
         parts = [f"{self._done} done"]
         parts += [f"{self._failed} failed"] if self._failed else []
         parts += [f"{running} still running at the vendor"] if running else []
@@ -178,8 +185,9 @@ class ReportBuilder:
         state = ", ".join(parts)
         if journal is not None:
             more = ", and a larger max_units" if any(line.reason == "max_units" for line in skipped) else ""
-            again = f"run the same again with journal={str(journal)!r}{more}"
-            return f"{state}. To go on, {again}: nothing is made or paid twice."
+            again = f"{again}. " if again else ""
+            how = f"run the same again with journal={str(journal)!r}{more}"
+            return f"{state}. {again}To go on, {how}: nothing is made or paid twice."
         bills = (
             " Running tasks will be billed; the client's tasks() and unresolved() list them."
             if running

@@ -80,6 +80,7 @@ def test_states_go_forward_only() -> None:
         *itertools.product(["SUCCEEDED"], ["SUCCEEDED", "DONE", "FAILED"]),
         ("DONE", "DONE"),
         ("FAILED", "FAILED"),
+        ("FAILED", "PLANNED"),  # tried again under the same id, where nothing proves a refusal
     }
 
 
@@ -255,7 +256,7 @@ def test_the_stored_form_is_pinned() -> None:
         "3.5",
         b"{}",
         [["847.mp4", 1000, "5e"]],
-        ["TaskFailed", "m"],
+        ["TaskFailed", "m", {}],
         "a1",
         {"model_name": "kling-v3"},
         [1.5, 2.5, None, 4.5],

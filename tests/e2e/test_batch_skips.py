@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import OutOfUnits, v1
+from kling_async import OutOfUnits, RequestInvalid, v1
 from tests.e2e.batches import creates, remaining, run_and_report
-from tests.support import clip, pair
+from tests.support import clip, pair, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,3 +77,46 @@ async def test_equal_refusals_stop_their_model_alone(tmp_path: Path, code: int, 
         (line,) = results.report.skipped
         assert line.requests == 40 - len(refused) and str(code) in line.text
         assert results.report.stopped == "refusals" and str(code) in results.report.advice
+
+
+@pytest.mark.parametrize("which", ["code", "task", "no code"])
+async def test_what_failed_for_good_is_tried_again_if_wanted(tmp_path: Path, which: str) -> None:
+    """Refused with a code or failed: told again, and tried again under a new id only if that is wanted.
+
+    Without a code nothing is final: the next run goes on by itself, under the same id.
+    """
+    requests = [clip("a"), clip("b")]
+    async with pair(seconds=5) as (emu, client):
+        if which == "task":
+            async with client.batch(requests, journal=tmp_path / "jobs.sqlite") as results:
+                await until(lambda: len(emu.tasks) == 2)
+                emu.finish(next(iter(emu.tasks)), "failed", "risk control")
+                first = await remaining(results)
+                advice = results.report.advice
+        else:
+            code = {"code": 1300} if which == "code" else {}
+            emu.fault("create", status=400, times=None if which == "no code" else 1, **code)
+            first, report = await run_and_report(client, requests, tmp_path)
+            advice = report.advice
+            emu.faults.clear()
+        if which == "no code":
+            found, report = await run_and_report(client, requests, tmp_path)
+            assert all(o.ok for o in found) and report.advice == ""
+            ids = [row.external_task_id for row in emu.ledger.creates]
+            assert len(set(ids)) == 2
+            return
+        assert "1 failed for good: retry_failed=True" in advice
+        kind = type(next(o.error for o in first if not o.ok))
+        found, report = await run_and_report(client, requests, tmp_path)
+        (again,) = (o for o in found if not o.ok)
+        assert type(again.error) is kind and again.resumed and "retry_failed=True" in report.advice
+        found, _ = await run_and_report(client, requests, tmp_path, retry_failed=lambda o: False)
+        assert sum(o.ok for o in found) == 1
+        found, _ = await run_and_report(client, requests, tmp_path, retry_failed=lambda o: 1 / 0)
+        assert [type(o.error) for o in found if not o.ok] == [RequestInvalid]
+        asked: list[Any] = []
+        found, report = await run_and_report(client, requests, tmp_path, retry_failed=asked.append)
+        assert [type(o.error) for o in asked] == [kind]
+        found, report = await run_and_report(client, requests, tmp_path, retry_failed=True)
+        assert all(o.ok for o in found) and report.advice == "" and creates(emu) == 2 + (which == "task")
+        assert {o.attempts for o in found} == {1, 2}
