@@ -81,6 +81,7 @@ BY_NAME: Final = {"cli"}
 
 PURE: Final = {
     "batch.budget",
+    "batch.checksums",
     "batch.entry",
     "batch.exclusions",
     "batch.failures",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import AmbiguousCreate, JobFailed, OutOfUnits, RequestInvalid, TaskFailed, TaskNotFound
+from kling_async import AmbiguousCreate, OutOfUnits, RequestInvalid, TaskFailed, TaskNotFound
 from tests.e2e.batches import creates, run_batch
 from tests.support import client_of, clip, pair, settle, still, until
 
@@ -69,7 +69,7 @@ async def test_a_failure_of_an_earlier_run_is_retried_within_retries(tmp_path: P
         first = await fail_first(emu, client, tmp_path, "internal error, please retry")
         assert isinstance(first.error, TaskFailed)
         (told,) = await run_batch(client, [clip("a")], tmp_path)
-        assert isinstance(told.error, JobFailed) and told.resumed and creates(emu) == 1
+        assert isinstance(told.error, TaskFailed) and told.resumed and creates(emu) == 1
         (again,) = await run_batch(client, [clip("a")], tmp_path, retries=1)
         assert again.ok and (again.attempts, again.resumed) == (2, False) and creates(emu) == 2
         (done,) = await run_batch(client, [clip("a")], tmp_path, retries=1)
@@ -82,7 +82,7 @@ async def test_moderation_is_never_retried(tmp_path: Path) -> None:
     async with pair(seconds=20) as (emu, client):
         await fail_first(emu, client, tmp_path, "Failure to pass the risk control system")
         (told,) = await run_batch(client, [clip("a")], tmp_path, retries=5)
-        assert isinstance(told.error, JobFailed) and creates(emu) == 1
+        assert isinstance(told.error, TaskFailed) and creates(emu) == 1
 
 
 async def test_a_retry_needs_units(tmp_path: Path) -> None:
