@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 import anyio
+import msgspec
 
 from kling_async.batch.budget import BatchControl, Budget, price_of
 from kling_async.batch.dry_run import dry_run
@@ -160,6 +161,8 @@ class Batch(Generic[R]):
             units=self._budget.spent,
             now=self._engine.scope.time(),
             journal=self._journal.path,
+            unclaimed=self._planner.unclaimed,
+            unclaimed_running=self._planner.unclaimed_running,
         )
 
     async def dry_run(self) -> Plan:
@@ -176,7 +179,8 @@ class Batch(Generic[R]):
             raise RuntimeError("a batch that was entered has no dry run; make another one for that")
         self._engine.scope.enter()
         async with self._journal, aclosing(self._planner.chunks(lambda: True)) as chunks:
-            return await dry_run(self._engine, chunks, lambda request: price_of(request, self._options.price))
+            plan = await dry_run(self._engine, chunks, lambda request: price_of(request, self._options.price))
+        return msgspec.structs.replace(plan, unclaimed=self._planner.unclaimed)
 
     # -- what happens to it
 

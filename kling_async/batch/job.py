@@ -26,6 +26,7 @@ from kling_async.downloads.result_files import KnownFile, fetch_all
 from kling_async.errors import (
     AmbiguousCreate,
     BadResponse,
+    DownloadError,
     JournalError,
     ResultExpired,
     TaskFailed,
@@ -203,7 +204,11 @@ class JobRun(SubmissionHooks):
         files: tuple[JournaledFile, ...] | None = None
         if context.options.folder is not None:
             await self._note_success()
-            files = await self._fetch(task, result, context.options.folder)
+            try:
+                files = await self._fetch(task, result, context.options.folder)
+            except DownloadError as error:
+                self.failure_action = action_for(error)
+                return await self._failed(error, result)  # the task is paid: its result is told
         await self._note(JobState.DONE, files=files)
         return self._outcome(result=result, record=task.record)
 
@@ -324,7 +329,7 @@ class JobRun(SubmissionHooks):
             return None
         return [KnownFile(file.name, file.size, file.sha256) for file in self.entry.files or ()]
 
-    async def _failed(self, error: Exception) -> Outcome[Any]:
+    async def _failed(self, error: Exception, result: Result | None = None) -> Outcome[Any]:
         """Journal a failure that is final; any other is left for the next run."""
         if isinstance(error, TaskNotFound):
             error = self._explained(error)
@@ -341,8 +346,8 @@ class JobRun(SubmissionHooks):
                 self.failure_action, error = FailureAction.ACCOUNT, broken
         record = self._task.record if self._task is not None else None
         if self.entry.state is JobState.DONE:  # only its files are missing, which an earlier run had
-            return self._outcome(error=error, record=record, resumed=True, files=())
-        return self._outcome(error=error, record=record)
+            return self._outcome(error=error, record=record, result=result, resumed=True, files=())
+        return self._outcome(error=error, record=record, result=result)
 
     def _explained(self, error: TaskNotFound) -> TaskNotFound | ResultExpired:
         """Say more of a task that the journal knows and the vendor does not."""

@@ -65,6 +65,7 @@ def outcome_of(
         key=item.key,
         request=item.request,
         files=files,
+        label=entry.label,
         units=None if entry.units is None else float(entry.units) + entry.earlier_units,
         attempts=entry.attempt + 1,
         resumed=resumed,

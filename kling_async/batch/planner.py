@@ -55,6 +55,10 @@ class JobFinder(Protocol):
         """Return how many jobs there are to be found, and the last position of one."""
         ...
 
+    def unclaimed(self) -> list[str]:
+        """Return the ids of unfinished jobs that were not found so far."""
+        ...
+
     def restart(self) -> None:
         """Forget what was found: the input begins anew."""
         ...
@@ -84,6 +88,10 @@ class Planner:
         self._keys_name_files = not options.template.fields & {"index", "task_id"}
         """Whether a key alone names a job's files, so that no key may come twice."""
         self._extent = (0, -1)
+        self.unclaimed = 0
+        """How many jobs of the journal the input did not name; known once it has ended."""
+        self.unclaimed_running: tuple[str, ...] = ()
+        """The ids of those that are not finished."""
 
     @property
     def has_length(self) -> bool:
@@ -111,6 +119,8 @@ class Planner:
                         jobs = await _reject_duplicate_keys(jobs, keys)
                     source.adapt(grow=in_a_hurry() or all(job.is_finished for job in jobs))
                     yield jobs
+            self.unclaimed = max(0, self._extent[0] - self._finder.known)
+            self.unclaimed_running = tuple(self._finder.unclaimed()) if self.unclaimed else ()
         finally:
             keys.close()
             self._finder.restart()
@@ -155,6 +165,10 @@ class FreshJobs:
         self._options = options
         self._account = account
 
+    def unclaimed(self) -> list[str]:
+        """Return that there are no earlier jobs."""
+        return []
+
     def restart(self) -> None:
         """Do nothing: nothing is counted."""
 
@@ -190,6 +204,8 @@ class JournaledJobs:
         self._positions_name_files = "index" in fields and "task_id" not in fields
         """Whether positions tell files apart; one position may belong to other jobs in other runs."""
         self._names = SpillCounter()
+        self._unfinished: dict[str, str] = {}
+        """Ids of the unfinished jobs of earlier runs that were not found yet, by identity."""
         self.known = 0
 
     def restart(self) -> None:
@@ -199,7 +215,16 @@ class JournaledJobs:
 
     async def extent(self) -> tuple[int, int]:
         """Return how many jobs the journal holds, and the last position of one."""
+        self._unfinished = {
+            entry.identity: entry.task_id or entry.external_task_id
+            for entry in await self._journal.unfinished()
+            if entry.task_id is not None or entry.times.planned is not None
+        }
         return await self._journal.extent()
+
+    def unclaimed(self) -> list[str]:
+        """Return the ids of unfinished jobs that were not found so far."""
+        return list(self._unfinished.values())
 
     async def find(self, items: Sequence[Item]) -> list[PlannedJob]:
         """Return the jobs of these requests; together they cost few trips to the journal's thread."""
@@ -242,6 +267,7 @@ class JournaledJobs:
     def _known_job(self, one: _Fingerprint, entry: Entry) -> PlannedJob:
         options = self._options
         self.known += 1
+        self._unfinished.pop(entry.identity, None)
         action = resume(entry, wanted_files=options.folder is not None, retries=options.retries)
         job = PlannedJob(one.item, entry, action, None, one.digests)
         if options.retry_failed and action is ResumeAction.NOTHING and entry.state is JobState.FAILED:

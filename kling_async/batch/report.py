@@ -134,6 +134,8 @@ class ReportBuilder:
         units: dict[str, float],
         now: float,
         journal: Path | None,
+        unclaimed: int = 0,
+        unclaimed_running: tuple[str, ...] = (),
     ) -> Report:
         """Return the report as of now.
 
@@ -145,6 +147,8 @@ class ReportBuilder:
             units: Spent, by pool.
             now: By the event loop's clock.
             journal: The journal's file; None if nothing is kept.
+            unclaimed: Jobs of the journal that the input did not name.
+            unclaimed_running: The ids of the unfinished ones.
         """
         running += self._left_running
         return Report(
@@ -154,6 +158,8 @@ class ReportBuilder:
             running=running,
             stopped=stopped,
             skipped=skipped,
+            unclaimed=unclaimed,
+            unclaimed_running=unclaimed_running,
             units={pool: spent for pool, spent in units.items() if spent},
             spent=self._bill.lines(),
             seconds=now - self._started,
