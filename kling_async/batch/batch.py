@@ -298,7 +298,7 @@ class _Jobs(Generic[R]):
     def remember(self, job: PlannedJob) -> None:
         """Hand out the outcome of a job that an earlier run finished."""
         outcome = remembered_outcome(job, self._context.options.folder)
-        self._report.add_remembered(ok=outcome.ok)
+        self._report.add_remembered(ok=outcome.ok, expired=isinstance(outcome.error, ResultExpired))
         self._outcomes.put(outcome)
 
     def drop_idle(self) -> None:

@@ -31,10 +31,14 @@ def price_of(
     """Return what a request may cost: by the caller's own price, else by the price pages.
 
     Raises:
-        RequestInvalid: The caller's price is not a number of units.
+        RequestInvalid: The caller's price raises, or is not a number of units.
     """
     found = estimate(request)
-    units = None if price is None else price(request)
+    try:
+        units = None if price is None else price(request)
+    except Exception as error:
+        problem = Problem("price", f"raised {type(error).__name__}: {error}")
+        raise RequestInvalid("batch", [problem]) from error
     if units is None:
         return found
     if not is_amount(units):

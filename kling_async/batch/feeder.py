@@ -125,7 +125,11 @@ class Feeder:
         elif (error := job.refusal()) is not None:
             self._starter.refuse(job, error)
         else:
-            price = price_of(job.item.request, self._price)
+            try:
+                price = price_of(job.item.request, self._price)
+            except RequestInvalid as wrong:
+                self._starter.refuse(job, wrong)
+                return
             if not job.is_new:
                 self._start(job, Reservation(price, job.entry.reserved))
             elif price.most is None and self._budget.limit(price.pool) is not None:

@@ -93,8 +93,19 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return Template(self.name)
 
     def label_of(self, request: TaskRequest[Any]) -> str:
-        """Return the label of a request's task."""
-        label: str = plain(self.label if isinstance(self.label, str) else self.label(request))
+        """Return the label of a request's task.
+
+        Raises:
+            RequestInvalid: The caller's function raises, or returns no text.
+        """
+        try:
+            label = plain(self.label if isinstance(self.label, str) else self.label(request))
+        except Exception as error:
+            problem = Problem("label", f"raised {type(error).__name__}: {error}")
+            raise RequestInvalid("batch", [problem]) from error
+        if not isinstance(label, str):
+            text = f"must be text, or a function that returns text, not {type(label).__name__}"
+            raise RequestInvalid("batch", [Problem("label", text)])
         return label
 
     def _problems(self) -> Iterator[Problem]:

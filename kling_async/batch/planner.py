@@ -259,7 +259,10 @@ class JournaledJobs:
 
     async def _new_job(self, one: _Fingerprint, name: str) -> PlannedJob:
         item, journal = one.item, self._journal
-        entry = _new_entry(item, name, external_id(journal.id, name, 0), self._options, self._account)
+        try:
+            entry = _new_entry(item, name, external_id(journal.id, name, 0), self._options, self._account)
+        except RequestInvalid as error:
+            return _refused(item, error)
         if self._positions_name_files and await journal.has_position(item.position):
             entry = msgspec.structs.replace(entry, position_taken=True)
         return PlannedJob(item, entry, ResumeAction.CREATE, digests=one.digests)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kling_async.batch.outcomes import Report, Spent
 from kling_async.catalog import endpoint_of
-from kling_async.errors import RequestInvalid
+from kling_async.errors import RequestInvalid, ResultExpired
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,16 +104,16 @@ class ReportBuilder:
         self._failed += not outcome.ok
         self._resumed += outcome.resumed
         self._invalid += invalid
-        self._failed_for_good += finished and not outcome.ok
+        self._failed_for_good += finished and not (outcome.ok or isinstance(outcome.error, ResultExpired))
         self._unfinished += not (outcome.ok or invalid or finished)
         if charge is not None:
             self._bill.add(charge)
 
-    def add_remembered(self, *, ok: bool) -> None:
+    def add_remembered(self, *, ok: bool, expired: bool = False) -> None:
         """Count an outcome of an earlier run, which counted its cost."""
         self._done += ok
         self._failed += not ok
-        self._failed_for_good += not ok
+        self._failed_for_good += not (ok or expired)
         self._resumed += 1
 
     def explain(self, text: str) -> None:
