@@ -29,6 +29,7 @@ class LogNormal:
     """The true distribution; can stand in for a learned one that is known exactly."""
 
     known = 1000
+    patience = math.inf
     early = 20.0
     """Age before which practically no task ends."""
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kling_async import v1
     from kling_async.account import Account, PoolState
     from kling_async.batch.batch import Batch
+    from kling_async.batch.exclusions import Skipped
     from kling_async.batch.outcomes import Outcome, Plan, Report, Spent
     from kling_async.client import Client
     from kling_async.errors import (
@@ -118,6 +119,7 @@ __all__ = [
     "ResultExpired",
     "Retry",
     "ServerError",
+    "Skipped",
     "Spent",
     "Stats",
     "Task",
@@ -139,6 +141,7 @@ __all__ = [
 _MODULES: Final = {
     "account": ("Account", "PoolState"),
     "batch.batch": ("Batch",),
+    "batch.exclusions": ("Skipped",),
     "batch.outcomes": ("Outcome", "Plan", "Report", "Spent"),
     "client": ("Client",),
     "events": ("Event",),

@@ -24,7 +24,7 @@
     ├── QueueTimeout (TimeoutError)    no slot came free in time; nothing was created
     ├── TaskNotFound                   the vendor knows no task of that id
     ├── JournalError                   a batch's journal cannot be used; says what to do
-    ├── JobFailed                      a job of a batch failed in an earlier run, says its journal
+    ├── JobFailed                      a job of a batch failed in an earlier run, and its error is not kept
     ├── DownloadError                  a result file could not be fetched
     │   └── ResultExpired              the vendor has deleted it: results live 30 days
     └── WebhookError                   a callback that cannot be believed
@@ -288,7 +288,7 @@ class TaskNotFound(KlingError):
 
 
 class JobFailed(KlingError):
-    """A batch job failed in an earlier run, says its journal; it is not made again."""
+    """A batch job failed in an earlier run with an error that its journal cannot make again."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(f"{kind} in an earlier run: {message}")

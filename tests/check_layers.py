@@ -82,7 +82,9 @@ BY_NAME: Final = {"cli"}
 
 PURE: Final = {
     "batch.budget",
+    "batch.checksums",
     "batch.entry",
+    "batch.exclusions",
     "batch.failures",
     "batch.identity",
     "batch.lifecycle",

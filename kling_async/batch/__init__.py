@@ -3,8 +3,9 @@
 `source` reads the input, `planner` compares it with the journal, `feeder` begins jobs as there is room and
 money, `job` carries one request to its outcome, `batch` holds the jobs under way and hands outcomes out.
 `lifecycle` has the states of batch and job with their legal moves. `journal` keeps what must outlive the
-process, in the database of `journal_store`, with `read_ahead` and `digests`; `report` and `dry_run` add up.
-`budget`, `entry`, `failures`, `identity`, `lifecycle` and `planned` decide and are pure.
+process, in the database of `journal_store`, with `read_ahead`, `checksums` and `digests`; `report` and
+`dry_run` add up; `job_outcomes` makes outcomes of entries. `budget`, `checksums`,
+`entry`, `exclusions`, `failures`, `identity`, `lifecycle` and `planned` decide and are pure.
 
 From outside: `batch.Batch` with `options.BatchOptions`, and the values of `outcomes`. Requests go in at
 `source`, each passes `planner`, `feeder` and `job`, and its outcome comes out of `Batch`.

@@ -13,19 +13,20 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 import anyio
+import msgspec
 
 from kling_async.batch.budget import BatchControl, Budget, price_of
 from kling_async.batch.dry_run import dry_run
 from kling_async.batch.entry import JobState
+from kling_async.batch.exclusions import Exclusions
 from kling_async.batch.failures import FailureAction
 from kling_async.batch.feeder import Feeder
 from kling_async.batch.job import (
     Abandoned,
     JobContext,
     JobRun,
-    refused_outcome,
-    remembered_outcome,
 )
+from kling_async.batch.job_outcomes import refused_outcome, remembered_outcome
 from kling_async.batch.journal import Journal, NullJournal
 from kling_async.batch.lifecycle import BatchLife, RunLife
 from kling_async.batch.options import ready_folder
@@ -76,7 +77,10 @@ class Batch(Generic[R]):
             self._journal = journal = Journal(options.journal, now=engine.scope.now)
             finder = JournaledJobs(journal, options, engine.account)
         slots = None if options.downloads is None else asyncio.Semaphore(options.downloads)
-        control = BatchControl(self._life, self._budget)
+        self._exclusions = Exclusions(
+            options.stop_after_refusals, everything_limited=self._budget.everything_limited
+        )
+        control = BatchControl(self._life, self._budget, self._exclusions)
         self._jobs: _Jobs[R] = _Jobs(
             JobContext(engine, options, self._journal, control, slots),
             self._outcomes,
@@ -150,12 +154,15 @@ class Batch(Generic[R]):
         """The counts and costs so far, and how to resume."""
         running = self._jobs.running()
         return self._report.report(
-            stopped=self._life.reason,
+            stopped=self._life.reason or self._exclusions.stopped,
+            skipped=self._exclusions.lines(),
             running=running,
             waiting=self._jobs.unfinished() - running,
             units=self._budget.spent,
             now=self._engine.scope.time(),
             journal=self._journal.path,
+            unclaimed=self._planner.unclaimed,
+            unclaimed_running=self._planner.unclaimed_running,
         )
 
     async def dry_run(self) -> Plan:
@@ -172,7 +179,8 @@ class Batch(Generic[R]):
             raise RuntimeError("a batch that was entered has no dry run; make another one for that")
         self._engine.scope.enter()
         async with self._journal, aclosing(self._planner.chunks(lambda: True)) as chunks:
-            return await dry_run(self._engine, chunks, lambda request: price_of(request, self._options.price))
+            plan = await dry_run(self._engine, chunks, lambda request: price_of(request, self._options.price))
+        return msgspec.structs.replace(plan, unclaimed=self._planner.unclaimed)
 
     # -- what happens to it
 
@@ -193,6 +201,8 @@ class Batch(Generic[R]):
         """Note that a job or the input has ended."""
         fed = self._feeding is not None and self._feeding.done() and not self._life.reads
         if fed and not self._jobs.unfinished() and not self._life.ended:
+            if (error := self._exclusions.fatal()) is not None:
+                self._life.fault("account", error)
             self._life.end()
             self._signals.stop()  # nothing is left that a signal could stop
         self._outcomes.notify()
@@ -288,14 +298,22 @@ class _Jobs(Generic[R]):
     def remember(self, job: PlannedJob) -> None:
         """Hand out the outcome of a job that an earlier run finished."""
         outcome = remembered_outcome(job, self._context.options.folder)
-        self._report.add_remembered(ok=outcome.ok)
+        self._report.add_remembered(ok=outcome.ok, expired=isinstance(outcome.error, ResultExpired))
         self._outcomes.put(outcome)
 
     def drop_idle(self) -> None:
         """Cancel the jobs without a task: nothing was paid for them."""
-        for task, run in self._runs.items():
-            if run.may_be_dropped:
-                task.cancel()
+        self._dropped(lambda _: True)
+
+    def _dropped(self, which: Callable[[JobRun], bool]) -> list[JobRun]:
+        """Cancel some of the jobs without a task, and return these."""
+        current = asyncio.current_task()  # its job has ended already
+        idle = [
+            (task, run)
+            for task, run in self._runs.items()
+            if task is not current and run.may_be_dropped and which(run)
+        ]
+        return [run for task, run in idle if task.cancel()]
 
     def cancel(self) -> None:
         """Cancel all jobs; their tasks run on at the vendor's."""
@@ -308,12 +326,36 @@ class _Jobs(Generic[R]):
         except Abandoned:
             self._settle(run)
             return
-        if run.failure_action is FailureAction.ACCOUNT:
-            self._stop(_reason(outcome.error), outcome.error)
+        self._draw_conclusions(run, outcome)
         finished = run.entry.state is JobState.FAILED or isinstance(outcome.error, ResultExpired)
         self._report.add(outcome, finished=finished, charge=run.charge(outcome))
         self._settle(run)
         self._hand_out(outcome)
+
+    def _draw_conclusions(self, run: JobRun, outcome: Outcome[R]) -> None:
+        """Stop the batch, or one kind of its requests, where a job's end tells that others would fail too."""
+        exclusions, error = self._context.control.exclusions, outcome.error
+        if outcome.files and error is None:
+            exclusions.stored()
+        if run.failure_action is FailureAction.ACCOUNT:
+            self._stop(_reason(error), error)
+        elif error is None:
+            return
+        elif run.failure_action is FailureAction.POOL:
+            exclusions.close_pool(run.kind.pool, error)
+            self._drop_excluded()
+        elif exclusions.reason(run.kind) is not None:
+            self._drop_excluded()
+        elif isinstance(error, DownloadError) and error.fault != "file" and exclusions.unstored():
+            self._report.explain(str(error))
+            self._stop("storage", None)
+
+    def _drop_excluded(self) -> None:
+        """Drop the jobs without a task whose kind is skipped from now on."""
+        exclusions = self._context.control.exclusions
+        for run in self._dropped(lambda run: exclusions.reason(run.kind) is not None):
+            if (reason := exclusions.reason(run.kind)) is not None:
+                run.skip(reason)
 
     def _settle(self, run: JobRun) -> None:
         """Note that a job is over: settle its units, count its task if it runs on."""
@@ -331,7 +373,8 @@ class _Jobs(Generic[R]):
     def _carried(self, task: asyncio.Task[None]) -> None:
         run = self._runs.pop(task)
         if task.cancelled():
-            self._report.add_left_running(run.life.running)
+            if not run.life.over:
+                self._settle(run)
         elif (error := task.exception()) is not None:  # a bug: the batch must not end as if all were well
             self._context.control.life.fault("error", error if isinstance(error, Exception) else None)
             self._stop("error", None)

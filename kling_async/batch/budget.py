@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kling_async.batch.entry import cost_of
+from kling_async.core.pool_sizes import POOLS
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.prices import estimate, is_amount
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kling_async.batch.entry import Entry
+    from kling_async.batch.exclusions import Exclusions, Kind, SkipReason
     from kling_async.batch.lifecycle import BatchLife
     from kling_async.prices import Estimate
     from kling_async.wire.requests import TaskRequest
@@ -29,10 +31,14 @@ def price_of(
     """Return what a request may cost: by the caller's own price, else by the price pages.
 
     Raises:
-        RequestInvalid: The caller's price is not a number of units.
+        RequestInvalid: The caller's price raises, or is not a number of units.
     """
     found = estimate(request)
-    units = None if price is None else price(request)
+    try:
+        units = None if price is None else price(request)
+    except Exception as error:
+        problem = Problem("price", f"raised {type(error).__name__}: {error}")
+        raise RequestInvalid("batch", [problem]) from error
     if units is None:
         return found
     if not is_amount(units):
@@ -71,6 +77,11 @@ class Budget:
     def limited(self) -> bool:
         """Whether any pool has a limit."""
         return self._most is not None
+
+    @property
+    def everything_limited(self) -> bool:
+        """Whether every pool has a limit."""
+        return all(self.limit(pool) is not None for pool in POOLS)
 
     def limit(self, pool: str) -> float | None:
         """Return the limit of a pool's units; None: there is none."""
@@ -133,22 +144,21 @@ class Budget:
 
 
 class BatchControl(NamedTuple):
-    """Decides whether jobs may make tasks: the batch's state and its money."""
+    """Decides whether jobs may make tasks: the batch's state, its money, and what it skips."""
 
     life: BatchLife
     budget: Budget
+    exclusions: Exclusions
 
     @property
     def may_create(self) -> bool:
         """Whether jobs under way may make tasks."""
         return self.life.may_create
 
-    def may_send(self, pool: str) -> bool:
-        """Tell whether a create whose units are reserved may be sent now.
+    def obstacle(self, kind: Kind) -> SkipReason | None:
+        """Return why a create whose units are reserved may not be sent now; None if it may.
 
         It may not where this run's limit is lower than what earlier runs have reserved.
         """
-        if self.life.may_create and not self.budget.holds(pool):
-            self.life.units_ran_out()
-            return False
-        return self.life.may_create
+        reason = self.exclusions.reason(kind)
+        return "max_units" if reason is None and not self.budget.holds(kind.pool) else reason

@@ -31,6 +31,7 @@ __all__ = [
     "next_attempt",
     "pack",
     "resume",
+    "revive",
     "unpack",
 ]
 
@@ -76,7 +77,8 @@ _NEXT: Final = {
     JobState.SUCCEEDED: {JobState.SUCCEEDED, JobState.DONE, JobState.FAILED},
     # to itself: a later run fetches files that the first one did not want
     JobState.DONE: {JobState.DONE},
-    JobState.FAILED: {JobState.FAILED},
+    # to planned: nothing proves that the create was refused, so that it goes on under its id
+    JobState.FAILED: {JobState.FAILED, JobState.PLANNED},
 }
 """Legal moves within one attempt."""
 
@@ -101,6 +103,8 @@ class JournaledFile(msgspec.Struct, frozen=True, array_like=True):
     """Relative to the batch's folder."""
     size: int
     """In bytes."""
+    sha256: str = ""
+    """Hash of the content in hexadecimal; empty where an older version stored the file."""
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True):
@@ -109,6 +113,8 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
     kind: str
     """Name of the error's class."""
     message: str
+    facts: dict[str, str | bool | int | float | None] = {}
+    """Plain attributes of the error: code, HTTP status, ids."""
 
 
 class Times(msgspec.Struct, frozen=True, array_like=True):
@@ -242,6 +248,12 @@ def next_attempt(entry: Entry, journal_id: str, **facts: Any) -> Entry:
     )
 
 
+def revive(entry: Entry) -> Entry:
+    """Return a failed job's entry as that of a create of unknown fate, which goes on under its id."""
+    times = Times(planned=entry.times.planned or 0.0)
+    return msgspec.structs.replace(entry, state=JobState.PLANNED, error=None, retryable=False, times=times)
+
+
 def mark_unsent(entry: Entry) -> Entry:
     """Return the entry of a job whose create the vendor surely refused: no task exists, nothing is owed."""
     return msgspec.structs.replace(entry, times=Times(), reserved=0.0)
@@ -339,8 +351,13 @@ def load_record(entry: Entry) -> TaskRecord | None:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return what the journal keeps of an error: its class and a short message without secrets."""
-    return Failure(type(error).__name__, _short(str(error)))
+    """Return what the journal keeps of an error: class, short message and plain facts, without secrets."""
+    facts = {
+        name: _short(value) if isinstance(value, str) else value
+        for name, value in vars(error).items()
+        if isinstance(value, str | int | float | None)
+    }
+    return Failure(type(error).__name__, _short(str(error)), facts)
 
 
 def _short(text: str) -> str:

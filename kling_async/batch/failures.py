@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
+from kling_async import errors
+from kling_async.batch.entry import Failure
 from kling_async.errors import (
+    CODES,
     AccountError,
+    APIError,
     AuthenticationError,
     ClientClosed,
     ConcurrencyExceeded,
     ConfigurationError,
+    DownloadError,
     ExternalIdTaken,
+    JobFailed,
     JournalError,
     PolicyViolation,
     RateLimited,
@@ -21,8 +27,13 @@ from kling_async.errors import (
     TaskFailed,
     TransportError,
 )
+from kling_async.records import TaskRecord
 
-__all__ = ["FailureAction", "action_for"]
+if TYPE_CHECKING:
+    from kling_async.batch.entry import Entry
+    from kling_async.errors import KlingError
+
+__all__ = ["FailureAction", "action_for", "error_of", "surely_not_made"]
 
 
 class FailureAction(enum.Enum):
@@ -36,6 +47,8 @@ class FailureAction(enum.Enum):
     """Nothing was sent, or the vendor put it off: send the same create again after a pause."""
     OPEN = "open"
     """The create's fate is unknown, or it was not made: the next run finds out."""
+    POOL = "pool"
+    """The units of the task's pool are used up: this run makes no more tasks of that pool."""
     ACCOUNT = "account"
     """The account, the journal or the disk fails every job alike: this run makes no more tasks."""
 
@@ -64,8 +77,7 @@ def action_for(error: BaseException) -> FailureAction:
     if isinstance(error, TaskFailed):
         return FailureAction.FINAL if _NOT_AGAIN.search(error.record.message) else FailureAction.RETRY
     if isinstance(error, AccountError):
-        # 1103 concerns one model; the account may gain the right to it before the next run
-        return FailureAction.OPEN if error.code == _MODEL_NOT_ALLOWED else FailureAction.ACCOUNT
+        return _account_action(error)
     if isinstance(error, RateLimited | ConcurrencyExceeded) or (
         isinstance(error, TransportError) and not error.sent
     ):
@@ -75,4 +87,56 @@ def action_for(error: BaseException) -> FailureAction:
         return FailureAction.OPEN
     if isinstance(error, _ACCOUNT) or getattr(error, "disk_full", False):
         return FailureAction.ACCOUNT
-    return FailureAction.FINAL if isinstance(error, _FINAL) else FailureAction.OPEN
+    # only the vendor's own code refuses for good: any other answer may be a gateway's
+    known = not isinstance(error, APIError) or error.code in CODES
+    return FailureAction.FINAL if known and isinstance(error, _FINAL) else FailureAction.OPEN
+
+
+def error_of(entry: Entry) -> KlingError:
+    """Return the error that ended a job in an earlier run, of the class it had.
+
+    A class that cannot be made again is told as `JobFailed`.
+    """
+    failure = entry.error or Failure("KlingError", "no reason is known")
+    kind = getattr(errors, failure.kind, None)
+    if not (isinstance(kind, type) and issubclass(kind, APIError | DownloadError | TaskFailed)):
+        return JobFailed(failure.kind, failure.message)
+    facts: dict[str, Any] = {"message": failure.message}
+    if issubclass(kind, TaskFailed):
+        # the message of the error begins with the id of the task
+        said = failure.message.partition(" failed: ")[2] or failure.message
+        facts["record"] = TaskRecord(
+            endpoint=entry.endpoint,
+            task_id=entry.task_id or "",
+            external_task_id=entry.external_task_id,
+            status="failed",
+            message=said,
+            units=entry.units,
+        )
+    elif issubclass(kind, APIError):
+        facts |= {"code": None, "http_status": 0, "request_id": "", "hint": ""}
+        facts["external_task_id"] = entry.external_task_id
+        for name, pattern in _TOLD.items():
+            if found := pattern.search(failure.message):
+                facts[name] = int(found[1])
+    else:
+        facts |= {"task_id": entry.task_id or "", "http_status": 0, "disk_full": False, "fault": "file"}
+    error: KlingError = kind.__new__(kind, failure.message)  # as unpickling does: no class's own arguments
+    error.__dict__.update(facts | failure.facts)
+    return error
+
+
+_TOLD: Final = {"code": re.compile(r"\(code (\d+), HTTP"), "http_status": re.compile(r", HTTP (\d+)")}
+"""Facts in the message of an `APIError`, where an older version kept no others."""
+
+
+def surely_not_made(error: Exception) -> bool:
+    """Tell whether a failure proves that no task of its attempt will yield a result: another may be made."""
+    return isinstance(error, TaskFailed) or (isinstance(error, APIError) and error.code in CODES)
+
+
+def _account_action(error: AccountError) -> FailureAction:
+    if error.code in CODES and CODES[error.code].closes == "pool":
+        return FailureAction.POOL
+    # 1103 concerns one model; the account may gain the right to it before the next run
+    return FailureAction.OPEN if error.code == _MODEL_NOT_ALLOWED else FailureAction.ACCOUNT

@@ -30,6 +30,11 @@ class JobPlanner(Protocol):
         """Yield the planned input from its beginning."""
         ...
 
+    @property
+    def has_length(self) -> bool:
+        """Whether the input is known to end."""
+        ...
+
     def is_past_known_jobs(self, job: PlannedJob) -> bool:
         """Tell whether no later request can be one that an earlier run paid for."""
         ...
@@ -80,14 +85,14 @@ class Feeder:
     ) -> None:
         self._planner = planner
         self._price = price
-        self._life, self._budget = control
+        self._life, self._budget, self._exclusions = control
         self._outcomes = outcomes
         self._starter = starter
 
     async def run(self) -> None:
         """Feed until the input ends or the batch makes no more tasks; an error is noted, not raised."""
         try:
-            async with aclosing(self._planner.chunks(lambda: self._life.out_of_units)) as chunks:
+            async with aclosing(self._planner.chunks(lambda: self._exclusions.skipping)) as chunks:
                 async for jobs in chunks:
                     if not await self._feed(jobs):
                         return
@@ -104,8 +109,8 @@ class Feeder:
             await self._offer(job)
             if not self._life.reads:
                 return False
-        out_of_units = self._life.out_of_units
-        return self._life.reads and not (out_of_units and self._planner.is_past_known_jobs(jobs[-1]))
+        endless = self._exclusions.hopeless and not self._planner.has_length
+        return self._life.reads and not (endless and self._planner.is_past_known_jobs(jobs[-1]))
 
     async def _offer(self, job: PlannedJob) -> None:
         """Begin a job once there is room and money for it, unless the batch stops meanwhile."""
@@ -115,34 +120,42 @@ class Feeder:
                 return
         if job.is_finished:
             self._starter.remember(job)
-        elif job.is_new and self._life.out_of_units:
-            return
+        elif job.error is None and job.is_new and (reason := self._exclusions.reason(job.kind)) is not None:
+            self._exclusions.skip(job.kind, reason)
         elif (error := job.refusal()) is not None:
             self._starter.refuse(job, error)
         else:
-            price = price_of(job.item.request, self._price)
+            try:
+                price = price_of(job.item.request, self._price)
+            except RequestInvalid as wrong:
+                self._starter.refuse(job, wrong)
+                return
             if not job.is_new:
                 self._start(job, Reservation(price, job.entry.reserved))
             elif price.most is None and self._budget.limit(price.pool) is not None:
                 problem = Problem("max_units", f"{price.why}: give price= to say what it may cost at most")
                 self._starter.refuse(job, RequestInvalid("batch", [problem]))
-            elif await self._reserve(price):
+            elif await self._reserve(job, price):
                 self._start(job, Reservation(price, price.most or 0.0))
 
     def _start(self, job: PlannedJob, reservation: Reservation) -> None:
+        self._exclusions.started(job.kind)
         self._budget.open(reservation)
         self._starter.start(job, reservation)
 
-    async def _reserve(self, price: Estimate) -> bool:
-        """Reserve what a task may cost; False: the batch stopped, or the units will never suffice."""
+    async def _reserve(self, job: PlannedJob, price: Estimate) -> bool:
+        """Reserve what a task may cost; False: the batch stopped, or the job is skipped."""
         if not self._life.reads:  # the input or the caller's price has stopped the batch, within this task
             return False
         pool, most = price.pool, price.most or 0.0
         while not self._budget.fits(pool, most):
             if not (self._budget.gives_back(pool) and self._budget.may_fit_later(pool, most)):
-                self._life.units_ran_out()
+                self._exclusions.skip(job.kind, "max_units")
                 return False
             if not await self._wait_for_room():
+                return False
+            if (reason := self._exclusions.reason(job.kind)) is not None:
+                self._exclusions.skip(job.kind, reason)
                 return False
         self._budget.reserve(pool, most)
         return True

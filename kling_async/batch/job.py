@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from kling_async.batch.entry import (
-    Entry,
     JobState,
     JournaledFile,
     Times,
@@ -16,26 +15,24 @@ from kling_async.batch.entry import (
     cost_of,
     dump_record,
     failure_of,
-    load_record,
     mark_unsent,
     next_attempt,
 )
 from kling_async.batch.failures import FailureAction, action_for
+from kling_async.batch.job_outcomes import outcome_of
 from kling_async.batch.lifecycle import RunLife
-from kling_async.batch.outcomes import Outcome
 from kling_async.batch.report import Charge
-from kling_async.catalog import endpoint_of
-from kling_async.downloads.result_files import fetch_all
+from kling_async.downloads.result_files import KnownFile, fetch_all
 from kling_async.errors import (
     AmbiguousCreate,
     BadResponse,
-    JobFailed,
+    DownloadError,
     JournalError,
     ResultExpired,
+    TaskFailed,
     TaskNotFound,
 )
 from kling_async.orchestrator.attempts import EarlierAttempt
-from kling_async.orchestrator.results import whole_result_of
 from kling_async.orchestrator.submission import SubmissionHooks, Withdrawn
 from kling_async.tasks import Task, attach
 
@@ -43,15 +40,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kling_async.batch.budget import BatchControl, Reservation
+    from kling_async.batch.exclusions import Kind, SkipReason
     from kling_async.batch.journal import JobJournal
     from kling_async.batch.options import BatchOptions
+    from kling_async.batch.outcomes import Outcome
     from kling_async.batch.planned import PlannedJob
     from kling_async.batch.source import Item
     from kling_async.orchestrator.engine import Engine
     from kling_async.orchestrator.submission import Submission
     from kling_async.wire.requests import Result
 
-__all__ = ["Abandoned", "JobContext", "JobRun", "refused_outcome", "remembered_outcome"]
+__all__ = ["Abandoned", "JobContext", "JobRun"]
 
 _PAUSE: Final = 15.0
 """Seconds until a create that could not be sent is tried again; doubles each time."""
@@ -93,6 +92,7 @@ class JobRun(SubmissionHooks):
         """How many tasks this run made, or tried to make, for the job."""
         self.failure_action: FailureAction | None = None
         """The consequence of the latest failure."""
+        self._skipped = False
         self._task: Task[Any] | None = None
         self._submission: Submission | None = None
         self._worker: asyncio.Task[Any] | None = None
@@ -104,6 +104,11 @@ class JobRun(SubmissionHooks):
     def item(self) -> Item:
         """The request and its place in the input."""
         return self._planned.item
+
+    @property
+    def kind(self) -> Kind:
+        """The endpoint, model and pool of the request."""
+        return self._planned.kind
 
     @property
     def may_be_dropped(self) -> bool:
@@ -146,6 +151,9 @@ class JobRun(SubmissionHooks):
                 raise Abandoned from None
             except Exception as error:  # noqa: BLE001 - one request's failure must not end the others
                 self.failure_action, failure = action_for(error), error
+                if self.entry.state is JobState.PLANNED:  # before any await: others are about to be sent
+                    exclusions = self._context.control.exclusions
+                    exclusions.refused(self.kind, self.item.position, error)
             may_create = self._context.control.may_create
             if self.failure_action is FailureAction.LATER and may_create:
                 await asyncio.sleep(pause)
@@ -196,7 +204,11 @@ class JobRun(SubmissionHooks):
         files: tuple[JournaledFile, ...] | None = None
         if context.options.folder is not None:
             await self._note_success()
-            files = await self._fetch(task, result, context.options.folder)
+            try:
+                files = await self._fetch(task, result, context.options.folder)
+            except DownloadError as error:
+                self.failure_action = action_for(error)
+                return await self._failed(error, result)  # the task is paid: its result is told
         await self._note(JobState.DONE, files=files)
         return self._outcome(result=result, record=task.record)
 
@@ -228,12 +240,23 @@ class JobRun(SubmissionHooks):
         self._task = task
         self._other_account = False
         self.life.created()
+        self._context.control.exclusions.accepted(self.kind)
         await self._note(JobState.CREATED, task_id=task.id, account=engine.account)
         return task
 
     def may_send(self) -> bool:
         """Tell whether a create of this job may be sent now."""
-        return self._context.control.may_send(self.reservation.pool)
+        control = self._context.control
+        if control.may_create and (reason := control.obstacle(self.kind)) is not None:
+            self.skip(reason)
+            return False
+        return control.may_create
+
+    def skip(self, reason: SkipReason) -> None:
+        """Count the job as skipped, once."""
+        if not self._skipped:
+            self._skipped = True
+            self._context.control.exclusions.skip(self.kind, reason)
 
     async def before_send(self) -> None:
         """Commit the entry before the create's first byte: from here on the task may exist."""
@@ -294,14 +317,25 @@ class JobRun(SubmissionHooks):
             watermarked=context.options.watermarked,
             sidecar=context.options.sidecar,
             slots=context.download_slots,
+            known=self._known_files(),
         )
-        return tuple(JournaledFile(str(file.path.relative_to(folder)), file.size) for file in stored)
+        return tuple(
+            JournaledFile(str(file.path.relative_to(folder)), file.size, file.sha256) for file in stored
+        )
 
-    async def _failed(self, error: Exception) -> Outcome[Any]:
+    def _known_files(self) -> list[KnownFile] | None:
+        """Return the files that the journal knows of the task; None without a journal."""
+        if self._context.options.journal is None:
+            return None
+        return [KnownFile(file.name, file.size, file.sha256) for file in self.entry.files or ()]
+
+    async def _failed(self, error: Exception, result: Result | None = None) -> Outcome[Any]:
         """Journal a failure that is final; any other is left for the next run."""
         if isinstance(error, TaskNotFound):
             error = self._explained(error)
         final = self.failure_action in (FailureAction.FINAL, FailureAction.RETRY)
+        if self.entry.task_id is not None and not isinstance(error, TaskFailed | ResultExpired):
+            final = False  # a task that was accepted is not ended by a query that fails
         if final and self.entry.state is not JobState.DONE:
             if self.life.sent:  # a refusal is final only after a search has found no task
                 self.life.refused()
@@ -312,8 +346,8 @@ class JobRun(SubmissionHooks):
                 self.failure_action, error = FailureAction.ACCOUNT, broken
         record = self._task.record if self._task is not None else None
         if self.entry.state is JobState.DONE:  # only its files are missing, which an earlier run had
-            return self._outcome(error=error, record=record, resumed=True, files=())
-        return self._outcome(error=error, record=record)
+            return self._outcome(error=error, record=record, result=result, resumed=True, files=())
+        return self._outcome(error=error, record=record, result=result)
 
     def _explained(self, error: TaskNotFound) -> TaskNotFound | ResultExpired:
         """Say more of a task that the journal knows and the vendor does not."""
@@ -331,57 +365,4 @@ class JobRun(SubmissionHooks):
     def _outcome(self, **facts: Any) -> Outcome[Any]:
         context = self._context
         ended = self.entry.times.done or context.engine.scope.now()
-        return _outcome_of(self.item, self.entry, context.options.folder, ended=ended, **facts)
-
-
-def refused_outcome(
-    planned: PlannedJob, folder: Path | None, error: Exception, *, now: float
-) -> Outcome[Any]:
-    """Return the outcome of a job that did not begin."""
-    ended = planned.entry.times.done or now
-    return _outcome_of(planned.item, planned.entry, folder, ended=ended, error=error)
-
-
-def remembered_outcome(planned: PlannedJob, folder: Path | None) -> Outcome[Any]:
-    """Return the outcome of a job that an earlier run finished; ``folder`` holds its files."""
-    entry = planned.entry
-    ended = entry.times.done or entry.times.ended or 0.0
-    if entry.error is None and entry.record is None:
-        return _outcome_of(planned.item, entry, folder, ended=ended, resumed=True)
-    facts: dict[str, Any] = {}
-    if entry.error is not None:
-        facts["error"] = JobFailed(entry.error.kind, entry.error.message)
-    elif (record := load_record(entry)) is not None:
-        facts["record"] = record
-        try:
-            facts["result"] = whole_result_of(endpoint_of(planned.item.request), record)
-        except BadResponse as error:
-            facts["error"] = error
-    return _outcome_of(planned.item, entry, folder, ended=ended, resumed=True, **facts)
-
-
-def _outcome_of(
-    item: Item,
-    entry: Entry,
-    folder: Path | None,
-    *,
-    ended: float,
-    resumed: bool = False,
-    files: tuple[Path, ...] | None = None,
-    **facts: Any,
-) -> Outcome[Any]:
-    """Return a job's outcome: what its entry holds, and more facts."""
-    if files is None:
-        files = tuple([folder / file.name for file in entry.files]) if folder and entry.files else ()
-    return Outcome(
-        position=item.position,
-        key=item.key,
-        request=item.request,
-        files=files,
-        units=None if entry.units is None else float(entry.units) + entry.earlier_units,
-        attempts=entry.attempt + 1,
-        resumed=resumed,
-        started=entry.times.planned or 0.0,
-        ended=ended,
-        **facts,
-    )
+        return outcome_of(self.item, self.entry, context.options.folder, ended=ended, **facts)

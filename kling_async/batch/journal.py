@@ -288,7 +288,13 @@ class Journal:
     def _current(self, identity: str, stored: bytes | None) -> Entry | None:
         """Return an entry as it was put, else as it is stored."""
         put = self._uncommitted.get(identity)
-        return self._unpacked(stored) if put is None and stored is not None else put
+        if put is not None or stored is None:
+            return put
+        entry = self._unpacked(stored)
+        if entry.identity != identity:
+            text = f"journal {str(self.path)!r}: the entry of job {identity} is another's; restore a backup"
+            raise JournalError(text, path=str(self.path))
+        return entry
 
     async def has_position(self, position: int) -> bool:
         """Tell whether a committed job was at this position of an input.
@@ -308,6 +314,15 @@ class Journal:
         store = self._opened()
         return await asyncio.get_running_loop().run_in_executor(self._reads, store.extent)
 
+    async def unfinished(self) -> list[Entry]:
+        """Return the committed entries of jobs that are not finished.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        loop, store = asyncio.get_running_loop(), self._opened()
+        return [self._unpacked(data) for data in await loop.run_in_executor(self._reads, store.unfinished)]
+
     def entries(self) -> AsyncIterator[Entry]:
         """Iterate over all committed entries, in the order in which their jobs were first put."""
         return _Entries(self)
@@ -321,7 +336,7 @@ class Journal:
     def _unpacked(self, data: bytes) -> Entry:
         try:
             return unpack(data)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             text = f"journal {str(self.path)!r}: an entry is damaged ({error}); restore a backup"
         raise JournalError(text, path=str(self.path))
 

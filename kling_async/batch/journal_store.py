@@ -14,6 +14,14 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from kling_async.batch.checksums import (
+    checked_digest,
+    checked_name,
+    digest_with_checksum,
+    name_with_checksum,
+    with_checksum,
+    without_checksum,
+)
 from kling_async.batch.entry import JobState, follows, pack
 from kling_async.errors import JournalError
 from kling_async.runtime.filelock import FileLock, LockHeld
@@ -97,7 +105,8 @@ class Store:
                 self._check_pages()
             self._db = self._connect()
             self._reader = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-            self.id: str = self._db.execute("SELECT id FROM journal").fetchone()[0]
+            self._files = self._identities()
+            self.id = self._read_id(self._db)
         except (sqlite3.Error, OSError) as error:
             failure = self.error(error)
         except JournalError as error:
@@ -158,7 +167,7 @@ class Store:
         # immutable: SQLite makes no -wal and -shm files beside a database that it cannot change
         how = "mode=ro" if logged else "mode=ro&immutable=1"
         with contextlib.closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True)) as db:
-            found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
             raise self.error(f"{_ADVICE[sqlite3.SQLITE_CORRUPT]} ({found})")
 
@@ -181,7 +190,8 @@ class Store:
             db.execute(f"PRAGMA user_version={SCHEMA}")
             for table in _TABLES:
                 db.execute(table)
-            db.execute("INSERT INTO journal VALUES (?)", (secrets.token_hex(16),))
+            name = secrets.token_hex(16)
+            db.execute("INSERT INTO journal VALUES (?)", (name_with_checksum(name),))
             db.execute("COMMIT")
         beside.replace(self.path)
         _flush_folder(self.path.parent)
@@ -198,6 +208,13 @@ class Store:
             raise self.error("this file system cannot keep commits safe; use a local disk")
         return db
 
+    def _read_id(self, db: sqlite3.Connection) -> str:
+        """Return the journal's name; journals of earlier versions hold it without a checksum."""
+        name = checked_name(str(db.execute("SELECT id FROM journal").fetchone()[0]))
+        if name is None:
+            raise self.error(f"{_DAMAGED} (its name)")
+        return name
+
     # -- use
 
     def write(self, entries: Sequence[Entry], digests: Sequence[Digest]) -> list[int]:
@@ -210,8 +227,10 @@ class Store:
         try:
             db.execute("BEGIN IMMEDIATE")
             refused = [place for place, entry in enumerate(entries) if not self._put(db, entry)]
-            db.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", digests)
+            rows = [(*digest[:3], digest_with_checksum(digest.sha256, *digest[:3])) for digest in digests]
+            db.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", rows)
             db.execute("COMMIT")
+            self._check_files()
         except sqlite3.Error as error:
             failure = error
             with contextlib.suppress(sqlite3.Error):
@@ -224,7 +243,8 @@ class Store:
     def _put(db: sqlite3.Connection, entry: Entry) -> bool:
         identity = bytes.fromhex(entry.identity)
         row = db.execute("SELECT number, state, attempt FROM jobs WHERE identity=?", (identity,)).fetchone()
-        values = (entry.position, entry.state, entry.attempt, pack(entry))
+        columns = (entry.position, int(entry.state), entry.attempt)
+        values = (*columns, with_checksum(identity, *columns, pack(entry)))
         if row is None:
             db.execute("INSERT INTO jobs VALUES (NULL, ?, ?, ?, ?, ?)", (identity, *values))
             return True
@@ -242,10 +262,13 @@ class Store:
         for identity in identities:
             if identity in found:
                 continue
-            for position, entry in self._rows("SELECT position, entry FROM jobs WHERE identity=?", identity):
-                found[identity] = entry
-                query = "SELECT identity, entry FROM jobs WHERE position>? ORDER BY position LIMIT ?"
-                found.update(self._rows(query, position, ahead))
+            for row in self._rows(
+                "SELECT identity, position, state, attempt, entry FROM jobs WHERE identity=?", identity
+            ):
+                found[identity] = self._entry(row)
+                query = "SELECT identity, position, state, attempt, entry FROM jobs"
+                query += " WHERE position>? ORDER BY position LIMIT ?"
+                found.update((row[0], self._entry(row)) for row in self._rows(query, row[1], ahead))
         return found
 
     def has_position(self, position: int) -> bool:
@@ -259,8 +282,49 @@ class Store:
 
     def page(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Return row numbers and packed entries, in the order in which the jobs were first written."""
-        query = "SELECT number, entry FROM jobs WHERE number>? ORDER BY number LIMIT ?"
-        return self._rows(query, after, limit)
+        query = (
+            "SELECT number, identity, position, state, attempt, entry FROM jobs"
+            " WHERE number>? ORDER BY number LIMIT ?"
+        )
+        return [(row[0], self._entry(row[1:])) for row in self._rows(query, after, limit)]
+
+    def unfinished(self) -> list[bytes]:
+        """Return the packed entries of jobs that are not finished."""
+        query = "SELECT identity, position, state, attempt, entry FROM jobs WHERE state<?"
+        return [self._entry(row) for row in self._rows(query, int(JobState.DONE))]
+
+    def _entry(self, row: Sequence[Any]) -> bytes:
+        """Return the packed entry of a row.
+
+        Raises:
+            JournalError: The row is damaged.
+        """
+        found = without_checksum(*row)
+        if found is None:
+            raise self.error(f"the entry of job {row[0].hex()} is damaged; restore a backup")
+        return found
+
+    # -- the files themselves
+
+    def _identities(self) -> list[tuple[Path, tuple[int, int] | None]]:
+        """Return the database and its log, with what tells each from another file of that name."""
+        return [(path, _file_id(path)) for path in (self.path, self.path.with_name(f"{self.path.name}-wal"))]
+
+    def _check_files(self) -> None:
+        """Notice that a file was removed or replaced: commits would go to one that nobody finds again.
+
+        Raises:
+            JournalError: It was.
+        """
+        for place, (path, before) in enumerate(self._files):
+            now = _file_id(path)
+            if before is None:  # the log is made by the first commit
+                self._files[place] = (path, now)
+            elif now != before:
+                raise self.error(
+                    f"{path.name!r} was removed or replaced while it was open; nothing more is made, since"
+                    " nothing could be remembered"
+                )
 
     def digest(self, path: str) -> str | None:
         """Return the SHA-256 of a file; None if it is not known, or the file's size or time has changed.
@@ -271,7 +335,7 @@ class Store:
         found = Path(path).stat()
         query = "SELECT sha256 FROM digests WHERE path=? AND size=? AND mtime_ns=?"
         rows = self._rows(query, path, found.st_size, found.st_mtime_ns)
-        return str(rows[0][0]) if rows else None
+        return checked_digest(str(rows[0][0]), path, found.st_size, found.st_mtime_ns) if rows else None
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         """Run a query on what is committed."""
@@ -296,6 +360,15 @@ class Store:
                     db.close()
         self._reader = self._db = None
         self._lock.release()
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from others; None if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _flush_folder(folder: Path) -> None:

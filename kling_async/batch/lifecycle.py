@@ -20,9 +20,6 @@ class BatchState(enum.Enum):
 
     OPEN = "open"
     """The input is read, tasks are started."""
-    OUT_OF_UNITS = "out of units"
-    """Budget exhausted: start no new tasks; queued ones keep their reservation. The input is read on for jobs
-    that earlier runs have paid for."""
     DRAINING = "draining"
     """The input has ended, or broke: jobs under way go on to their ends, new attempts included."""
     STOPPED = "stopped"
@@ -38,8 +35,7 @@ class BatchState(enum.Enum):
 
 _B = BatchState
 BATCH_MOVES: Final[Moves[BatchState]] = {
-    _B.OPEN: frozenset({_B.OUT_OF_UNITS, _B.DRAINING, _B.STOPPED, _B.INTERRUPTED, _B.CLOSED}),
-    _B.OUT_OF_UNITS: frozenset({_B.DRAINING, _B.STOPPED, _B.INTERRUPTED, _B.CLOSED}),
+    _B.OPEN: frozenset({_B.DRAINING, _B.STOPPED, _B.INTERRUPTED, _B.CLOSED}),
     _B.DRAINING: frozenset({_B.STOPPED, _B.INTERRUPTED, _B.CLOSED, _B.ENDED}),
     _B.STOPPED: frozenset({_B.INTERRUPTED, _B.CLOSED, _B.ENDED}),
     _B.INTERRUPTED: frozenset({_B.CLOSED, _B.ENDED}),
@@ -65,32 +61,17 @@ class BatchLife:
     @property
     def reads(self) -> bool:
         """Whether the input is read on."""
-        return self.state in (BatchState.OPEN, BatchState.OUT_OF_UNITS)
-
-    @property
-    def out_of_units(self) -> bool:
-        """Whether the input is read for jobs alone that earlier runs have paid for."""
-        return self.state is BatchState.OUT_OF_UNITS
+        return self.state is BatchState.OPEN
 
     @property
     def may_create(self) -> bool:
         """Whether jobs under way may make tasks."""
-        return self.state in (BatchState.OPEN, BatchState.OUT_OF_UNITS, BatchState.DRAINING)
+        return self.state in (BatchState.OPEN, BatchState.DRAINING)
 
     @property
     def ended(self) -> bool:
         """Whether every job is over."""
         return self.state is BatchState.ENDED
-
-    def units_ran_out(self) -> None:
-        """Note that no more units may be reserved.
-
-        Raises:
-            IllegalMove: The batch makes no tasks any more.
-        """
-        if self.state is not BatchState.DRAINING:
-            self._once(BatchState.OUT_OF_UNITS)
-        self.reason = self.reason or "max_units"
 
     def input_ended(self, reason: StopReason = "", error: Exception | None = None) -> None:
         """Note that no more is read: the input is exhausted, or it or a look-up failed with an error."""

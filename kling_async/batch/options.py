@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import msgspec
 
+from kling_async.batch.outcomes import Outcome
 from kling_async.core.pool_sizes import POOLS
 from kling_async.downloads.naming import Template
+from kling_async.downloads.placing import prove_folder
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.prices import is_amount
 from kling_async.runtime.loop import in_thread
@@ -41,6 +42,8 @@ class BatchArguments(TypedDict, total=False):
     price: Callable[[TaskRequest[Any]], float | None] | None
     on_error: OnError
     retries: int
+    retry_failed: bool | Callable[[Outcome[Any]], object]
+    stop_after_refusals: int | None
     order: Order
     priority: int
     label: str | Callable[[TaskRequest[Any]], str]
@@ -66,6 +69,8 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     price: Callable[[TaskRequest[Any]], float | None] | None = None
     on_error: OnError = "collect"
     retries: int = 0
+    retry_failed: bool | Callable[[Outcome[Any]], object] = False
+    stop_after_refusals: int | None = 10
     order: Order = "given"
     priority: int = 0
     label: str | Callable[[TaskRequest[Any]], str] = ""
@@ -88,8 +93,19 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return Template(self.name)
 
     def label_of(self, request: TaskRequest[Any]) -> str:
-        """Return the label of a request's task."""
-        label: str = plain(self.label if isinstance(self.label, str) else self.label(request))
+        """Return the label of a request's task.
+
+        Raises:
+            RequestInvalid: The caller's function raises, or returns no text.
+        """
+        try:
+            label = plain(self.label if isinstance(self.label, str) else self.label(request))
+        except Exception as error:
+            problem = Problem("label", f"raised {type(error).__name__}: {error}")
+            raise RequestInvalid("batch", [problem]) from error
+        if not isinstance(label, str):
+            text = f"must be text, or a function that returns text, not {type(label).__name__}"
+            raise RequestInvalid("batch", [Problem("label", text)])
         return label
 
     def _problems(self) -> Iterator[Problem]:
@@ -97,10 +113,13 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         yield from _unless_one_of("order", self.order, ("given", "longest"))
         for field, count, least in (
             ("retries", self.retries, 0),
+            ("stop_after_refusals", self.stop_after_refusals, 1),
             ("ahead", self.ahead, 1),
             ("downloads", self.downloads, 1),
         ):
             yield from _unless_count(field, count, least)
+        if not (isinstance(self.retry_failed, bool) or callable(self.retry_failed)):
+            yield Problem("retry_failed", f"must be a bool or a function, not {self.retry_failed!r:.40}")
         yield from _unless_units(self.max_units)
         yield from self._wrong_name()
 
@@ -135,7 +154,7 @@ def _unless_units(limits: object) -> Iterator[Problem]:
 
 
 async def ready_folder(folder: Path | None) -> None:
-    """Make the folder of a batch and try to write in it, before any task is paid for.
+    """Make the folder of a batch, write in it and read from it, before any task is paid for.
 
     Raises:
         RequestInvalid: The folder cannot be made, or nothing can be stored in it.
@@ -143,14 +162,9 @@ async def ready_folder(folder: Path | None) -> None:
     if folder is None:
         return
     try:
-        await in_thread(asyncio.get_running_loop(), _make, folder)
+        await in_thread(asyncio.get_running_loop(), prove_folder, folder)
     except OSError as error:
         reason = error.strerror or type(error).__name__
     else:
         return
     raise RequestInvalid("batch", [Problem("download_to", f"{str(folder)!r} cannot be used: {reason}")])
-
-
-def _make(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=folder).close()

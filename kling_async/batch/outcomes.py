@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from pathlib import Path
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from kling_async.batch.exclusions import Skipped
 from kling_async.records import TaskRecord
 from kling_async.wire.requests import TaskRequest
 
@@ -26,6 +27,8 @@ StopReason: TypeAlias = Literal[
     "account",
     "journal",
     "disk",
+    "refusals",
+    "storage",
     "stop()",
     "closed",
 ]
@@ -44,13 +47,16 @@ class Outcome(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     """The task as the vendor last described it; None if there is no task, or the journal dropped the record
     because files are stored."""
     result: R | None = None
-    """The typed result; None unless the task succeeded. Out of a journal, its addresses lack signatures."""
+    """The typed result, also where its files failed; None unless the task succeeded. Out of a journal, its
+    addresses lack signatures."""
     files: tuple[Path, ...] = ()
     """The stored files, with ``download_to``."""
     units: float | None = None
     """Units that all attempts together took; None if the vendor has not said."""
     error: Exception | None = None
     """Why there is no result, or a file is missing; None if all went well."""
+    label: str = ""
+    """The label of its task."""
     attempts: int = 1
     """How many creates of this request were made, each with an id of its own."""
     resumed: bool = False
@@ -59,6 +65,26 @@ class Outcome(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     """When the latest attempt's create was first sent, seconds since 1970; 0 if none was."""
     ended: float = 0.0
     """When the request was finished, seconds since 1970."""
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from the latest attempt's create to the end; 0 if none was sent."""
+        return max(0.0, self.ended - self.started) if self.started else 0.0
+
+    def row(self) -> dict[str, Any]:
+        """Return the outcome as one flat row of JSON types, for JSONL, CSV or a data frame."""
+        error = self.error
+        return {
+            "key": self.key,
+            "position": self.position,
+            "status": "succeeded" if error is None else "failed",
+            "files": [str(file) for file in self.files],
+            "units": self.units,
+            "seconds": round(self.seconds, 3),
+            "label": self.label,
+            "error": None if error is None else type(error).__name__,
+            "message": None if error is None else str(error),
+        }
 
     @property
     def ok(self) -> bool:
@@ -94,7 +120,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     stopped: StopReason
     """Why no more tasks were made: empty (the input has ended), ``input`` (it raised an error), a signal's
     name, ``max_units``, ``error`` (with ``on_error`` "stop" or "raise"), ``account`` (the account may not
-    create), ``journal`` (it cannot be written), ``disk`` (no room for files), ``stop()``, ``closed``."""
+    create), ``journal`` (it cannot be written), ``disk`` (no room for files), ``storage`` (no file can be
+    stored, or fetched), ``refusals`` (equal ones in a row), ``stop()``, ``closed``. After ``max_units``,
+    ``account`` and ``refusals`` the rest of the input may have been made: see `skipped`."""
+    skipped: tuple[Skipped, ...] = ()
+    """Requests that were not made though others were: too dear for the units left, of a pool that is used up,
+    or of an endpoint and model that the vendor refuses."""
+    unclaimed: int = 0
+    """Jobs that the journal knows and the input, once read to its end, did not name: a mended typo or an
+    added key makes another job."""
+    unclaimed_running: tuple[str, ...] = ()
+    """The ids of those of them that are not finished: their tasks may run, or have files to fetch."""
     units: dict[str, float]
     """Units spent, by pool; with a journal and ``max_units``, over all its runs. A task whose cost the vendor
     did not say counts with the units reserved for it."""
@@ -135,6 +171,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Expected duration of the batch, at the pools' limits as known now."""
     models: tuple[Spent, ...]
     """By endpoint, model and label; ``units`` is 0."""
+    unclaimed: int = 0
+    """Jobs that the journal knows and the input does not name."""
 
 
 class OutcomeQueue(Generic[R]):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kling_async.batch.entry import ResumeAction
+from kling_async.batch.exclusions import Kind
+from kling_async.catalog import endpoint_of
 from kling_async.wire.checks import wrong_with
 
 if TYPE_CHECKING:
@@ -28,6 +30,13 @@ class PlannedJob(NamedTuple):
     """Why the job cannot begin, whatever its request."""
     digests: Mapping[Media, str] = {}
     """SHA-256 of its files, which the job's name stands for."""
+
+    @property
+    def kind(self) -> Kind:
+        """The endpoint, model and pool of the request."""
+        request = self.item.request
+        endpoint = endpoint_of(request)
+        return Kind(endpoint.name, str(getattr(request, "model_name", None) or ""), endpoint.pool)
 
     @property
     def is_finished(self) -> bool:

@@ -7,22 +7,25 @@ import hashlib
 import os
 import uuid
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import msgspec
 
 from kling_async.batch.counter import SpillCounter
-from kling_async.batch.entry import Entry, ResumeAction, next_attempt, resume
+from kling_async.batch.entry import Entry, JobState, ResumeAction, next_attempt, resume, revive
+from kling_async.batch.failures import error_of, surely_not_made
 from kling_async.batch.identity import defaults_of, external_id, fingerprint, identity
+from kling_async.batch.job_outcomes import remembered_outcome
 from kling_async.batch.planned import PlannedJob
 from kling_async.catalog import endpoint_of
-from kling_async.errors import Problem, RequestInvalid
+from kling_async.downloads.placing import KnownFile, is_known
+from kling_async.errors import Problem, RequestInvalid, ResultExpired
 from kling_async.runtime.loop import in_thread
 from kling_async.wire.checks import has_files, wrong_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-    from pathlib import Path
 
     from kling_async.batch.entry import JournaledFile
     from kling_async.batch.journal import Journal
@@ -50,6 +53,10 @@ class JobFinder(Protocol):
 
     async def extent(self) -> tuple[int, int]:
         """Return how many jobs there are to be found, and the last position of one."""
+        ...
+
+    def unclaimed(self) -> list[str]:
+        """Return the ids of unfinished jobs that were not found so far."""
         ...
 
     def restart(self) -> None:
@@ -81,6 +88,15 @@ class Planner:
         self._keys_name_files = not options.template.fields & {"index", "task_id"}
         """Whether a key alone names a job's files, so that no key may come twice."""
         self._extent = (0, -1)
+        self.unclaimed = 0
+        """How many jobs of the journal the input did not name; known once it has ended."""
+        self.unclaimed_running: tuple[str, ...] = ()
+        """The ids of those that are not finished."""
+
+    @property
+    def has_length(self) -> bool:
+        """Whether the input is known to end."""
+        return self._source.has_length
 
     async def chunks(self, in_a_hurry: Callable[[], bool]) -> AsyncGenerator[list[PlannedJob], None]:
         """Yield the input's requests, from its beginning, planned.
@@ -103,6 +119,8 @@ class Planner:
                         jobs = await _reject_duplicate_keys(jobs, keys)
                     source.adapt(grow=in_a_hurry() or all(job.is_finished for job in jobs))
                     yield jobs
+            self.unclaimed = max(0, self._extent[0] - self._finder.known)
+            self.unclaimed_running = tuple(self._finder.unclaimed()) if self.unclaimed else ()
         finally:
             keys.close()
             self._finder.restart()
@@ -147,6 +165,10 @@ class FreshJobs:
         self._options = options
         self._account = account
 
+    def unclaimed(self) -> list[str]:
+        """Return that there are no earlier jobs."""
+        return []
+
     def restart(self) -> None:
         """Do nothing: nothing is counted."""
 
@@ -182,6 +204,8 @@ class JournaledJobs:
         self._positions_name_files = "index" in fields and "task_id" not in fields
         """Whether positions tell files apart; one position may belong to other jobs in other runs."""
         self._names = SpillCounter()
+        self._unfinished: dict[str, str] = {}
+        """Ids of the unfinished jobs of earlier runs that were not found yet, by identity."""
         self.known = 0
 
     def restart(self) -> None:
@@ -191,7 +215,16 @@ class JournaledJobs:
 
     async def extent(self) -> tuple[int, int]:
         """Return how many jobs the journal holds, and the last position of one."""
+        self._unfinished = {
+            entry.identity: entry.task_id or entry.external_task_id
+            for entry in await self._journal.unfinished()
+            if entry.task_id is not None or entry.times.planned is not None
+        }
         return await self._journal.extent()
+
+    def unclaimed(self) -> list[str]:
+        """Return the ids of unfinished jobs that were not found so far."""
+        return list(self._unfinished.values())
 
     async def find(self, items: Sequence[Item]) -> list[PlannedJob]:
         """Return the jobs of these requests; together they cost few trips to the journal's thread."""
@@ -226,7 +259,10 @@ class JournaledJobs:
 
     async def _new_job(self, one: _Fingerprint, name: str) -> PlannedJob:
         item, journal = one.item, self._journal
-        entry = _new_entry(item, name, external_id(journal.id, name, 0), self._options, self._account)
+        try:
+            entry = _new_entry(item, name, external_id(journal.id, name, 0), self._options, self._account)
+        except RequestInvalid as error:
+            return _refused(item, error)
         if self._positions_name_files and await journal.has_position(item.position):
             entry = msgspec.structs.replace(entry, position_taken=True)
         return PlannedJob(item, entry, ResumeAction.CREATE, digests=one.digests)
@@ -234,14 +270,35 @@ class JournaledJobs:
     def _known_job(self, one: _Fingerprint, entry: Entry) -> PlannedJob:
         options = self._options
         self.known += 1
+        self._unfinished.pop(entry.identity, None)
         action = resume(entry, wanted_files=options.folder is not None, retries=options.retries)
-        if action is ResumeAction.RETRY:
-            defaults = defaults_of(one.item.request)
-            entry = next_attempt(entry, self._journal.id, account=self._account, defaults=defaults)
-        return PlannedJob(one.item, entry, action, None, one.digests)
+        job = PlannedJob(one.item, entry, action, None, one.digests)
+        if options.retry_failed and action is ResumeAction.NOTHING and entry.state is JobState.FAILED:
+            return self._retried(job)
+        return job._replace(entry=self._next_attempt(job)) if action is ResumeAction.RETRY else job
+
+    def _retried(self, job: PlannedJob) -> PlannedJob:
+        """Plan a failed job anew, if the caller wants that: under a new id where a new task is safe."""
+        wanted = self._options.retry_failed
+        try:
+            if not (wanted is True or (callable(wanted) and wanted(remembered_outcome(job, None)))):
+                return job
+        except Exception as error:  # noqa: BLE001 - the caller's function fails one job alone
+            problem = Problem("retry_failed", f"raised {type(error).__name__}: {error}")
+            return job._replace(error=RequestInvalid("batch", [problem]))
+        failure = error_of(job.entry)
+        if wanted is True and isinstance(failure, ResultExpired):
+            return job  # its task succeeded and was paid: to make it again is for the caller to say
+        if surely_not_made(failure) or isinstance(failure, ResultExpired):
+            return job._replace(entry=self._next_attempt(job), action=ResumeAction.RETRY)
+        return job._replace(entry=revive(job.entry), action=ResumeAction.CREATE_DOUBTFUL)
+
+    def _next_attempt(self, job: PlannedJob) -> Entry:
+        defaults = defaults_of(job.item.request)
+        return next_attempt(job.entry, self._journal.id, account=self._account, defaults=defaults)
 
     async def _refetch_missing(self, jobs: list[PlannedJob]) -> list[PlannedJob]:
-        """Fetch again the files of finished jobs that are gone, or have another size."""
+        """Fetch again the files of finished jobs that are gone, or have another length or content."""
         folder = self._options.folder
         if folder is None or not self._options.refetch:
             return jobs
@@ -310,12 +367,14 @@ def _invalid(request: TaskRequest[Any], error: Exception) -> RequestInvalid:
 
 
 def _are_complete(folder: Path, jobs: list[tuple[JournaledFile, ...]]) -> list[bool]:
-    """Tell of each job whether all of its files lie where they were stored, with the size they had."""
-    return [all(_has_size(f"{folder}{os.sep}{file.name}", file.size) for file in files) for files in jobs]
+    """Tell of each job whether all of its files lie where they were stored, unchanged."""
+    return [all(_is_there(f"{folder}{os.sep}{file.name}", file) for file in files) for files in jobs]
 
 
-def _has_size(path: str, size: int) -> bool:
+def _is_there(path: str, file: JournaledFile) -> bool:
     try:
-        return os.stat(path).st_size == size  # noqa: PTH116 - 100,000 times; Path.stat() takes three times as long
+        if os.stat(path).st_size != file.size:  # noqa: PTH116 - 100,000 times; Path.stat() takes three times as long
+            return False
     except OSError:
         return False
+    return not file.sha256 or is_known(Path(path), KnownFile(file.name, file.size, file.sha256))

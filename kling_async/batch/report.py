@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kling_async.batch.outcomes import Report, Spent
 from kling_async.catalog import endpoint_of
-from kling_async.errors import RequestInvalid
+from kling_async.errors import RequestInvalid, ResultExpired
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kling_async.batch.exclusions import Skipped
     from kling_async.batch.outcomes import Outcome, StopReason
     from kling_async.prices import Estimate
     from kling_async.wire.requests import TaskRequest
@@ -80,8 +81,10 @@ class ReportBuilder:
         self._failed = 0
         self._resumed = 0
         self._invalid = 0
+        self._failed_for_good = 0
         self._unfinished = 0
         self._left_running = 0
+        self._explanation = ""
         self._bill = Bill()
 
     def start(self, now: float) -> None:
@@ -101,15 +104,21 @@ class ReportBuilder:
         self._failed += not outcome.ok
         self._resumed += outcome.resumed
         self._invalid += invalid
+        self._failed_for_good += finished and not (outcome.ok or isinstance(outcome.error, ResultExpired))
         self._unfinished += not (outcome.ok or invalid or finished)
         if charge is not None:
             self._bill.add(charge)
 
-    def add_remembered(self, *, ok: bool) -> None:
+    def add_remembered(self, *, ok: bool, expired: bool = False) -> None:
         """Count an outcome of an earlier run, which counted its cost."""
         self._done += ok
         self._failed += not ok
+        self._failed_for_good += not (ok or expired)
         self._resumed += 1
+
+    def explain(self, text: str) -> None:
+        """Note in words why the batch was stopped."""
+        self._explanation = text
 
     def add_left_running(self, tasks: int) -> None:
         """Count tasks that run on though their jobs are over."""
@@ -119,21 +128,27 @@ class ReportBuilder:
         self,
         *,
         stopped: StopReason,
+        skipped: tuple[Skipped, ...],
         running: int,
         waiting: int,
         units: dict[str, float],
         now: float,
         journal: Path | None,
+        unclaimed: int = 0,
+        unclaimed_running: tuple[str, ...] = (),
     ) -> Report:
         """Return the report as of now.
 
         Args:
+            skipped: Requests that were not made though others were.
             stopped: Why no more tasks are made; empty if more are, or the input has ended.
             running: Jobs under way whose task runs, or may run.
             waiting: Jobs under way without a task.
             units: Spent, by pool.
             now: By the event loop's clock.
             journal: The journal's file; None if nothing is kept.
+            unclaimed: Jobs of the journal that the input did not name.
+            unclaimed_running: The ids of the unfinished ones.
         """
         running += self._left_running
         return Report(
@@ -142,29 +157,51 @@ class ReportBuilder:
             resumed=self._resumed,
             running=running,
             stopped=stopped,
+            skipped=skipped,
+            unclaimed=unclaimed,
+            unclaimed_running=unclaimed_running,
             units={pool: spent for pool, spent in units.items() if spent},
             spent=self._bill.lines(),
             seconds=now - self._started,
-            advice=self._advice(stopped, running, waiting, journal),
+            advice=self._advice(stopped, skipped, running, waiting, journal),
         )
 
-    def _advice(self, stopped: StopReason, running: int, waiting: int, journal: Path | None) -> str:
+    def _advice(
+        self,
+        stopped: StopReason,
+        skipped: tuple[Skipped, ...],
+        running: int,
+        waiting: int,
+        journal: Path | None,
+    ) -> str:
         """Say how to resume, if anything is left to do."""
         invalid = f"{self._invalid} refused unsent: their errors name what to change"
+        count = self._failed_for_good if journal is not None else 0
+        again = f"{count} failed for good: retry_failed=True tries them again" if count else ""
         if not (stopped or running or waiting or self._unfinished):
-            return f"{invalid}." if self._invalid else ""
+            parts = [again] if again else []
+            parts += [invalid] if self._invalid else []
+            return f"{', '.join(parts)}." if parts else ""
         parts = [f"{self._done} done"]
         parts += [f"{self._failed} failed"] if self._failed else []
         parts += [f"{running} still running at the vendor"] if running else []
         parts += [invalid] if self._invalid else []
+        parts += [_skipped_words(line) for line in skipped]
+        parts += [f"stopped, since {self._explanation}"] if self._explanation else []
         state = ", ".join(parts)
         if journal is not None:
-            more = ", and a larger max_units" if stopped == "max_units" else ""
-            again = f"run the same again with journal={str(journal)!r}{more}"
-            return f"{state}. To go on, {again}: nothing is made or paid twice."
+            more = ", and a larger max_units" if any(line.reason == "max_units" for line in skipped) else ""
+            again = f"{again}. " if again else ""
+            how = f"run the same again with journal={str(journal)!r}{more}"
+            return f"{state}. {again}To go on, {how}: nothing is made or paid twice."
         bills = (
             " Running tasks will be billed; the client's tasks() and unresolved() list them."
             if running
             else ""
         )
         return f"{state}. There is no journal: run what is missing again, or next time give journal=.{bills}"
+
+
+def _skipped_words(line: Skipped) -> str:
+    what = f"{line.requests} of {line.what} not made" if line.requests else f"no more of {line.what} are made"
+    return f"{what} ({line.text.rstrip('.')})"

@@ -7,7 +7,7 @@ within seconds. Once a job is to be made, chunks hold one request, so that none 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -54,6 +54,11 @@ class RequestSource:
         self._requests = requests
         self._position = 0
         self._size = 1
+
+    @property
+    def has_length(self) -> bool:
+        """Whether the input has a length, so that it is known to end."""
+        return isinstance(self._requests, Sized)
 
     def adapt(self, *, grow: bool) -> None:
         """Double the size of the next chunk, or set it back to one request."""

@@ -28,6 +28,7 @@ from kling_async.records import TaskRecord, decode_task
 
 __all__ = [
     "Accepted",
+    "AfterMiss",
     "Again",
     "Answer",
     "Broken",
@@ -37,7 +38,6 @@ __all__ = [
     "Garbled",
     "Got",
     "Lost",
-    "Miss",
     "Missing",
     "NewToken",
     "ReadVerdict",
@@ -120,7 +120,7 @@ class NewToken(NamedTuple):
     date: float | None = None
 
 
-class Miss(enum.Enum):
+class AfterMiss(enum.Enum):
     """Consequence of a complete miss of the look-up, for a create whose answer left its fate open."""
 
     RESEND = "resend"  # the request got lost: send it again
@@ -132,7 +132,7 @@ class Lost(NamedTuple):
     """The create may have made a task; only a lookup can tell."""
 
     error: KlingError
-    miss: Miss = Miss.RESEND
+    miss: AfterMiss = AfterMiss.RESEND
 
 
 class Refused(NamedTuple):
@@ -193,7 +193,7 @@ def judge_create(  # noqa: PLR0911 - one line per outcome
         case Answer(code=0):
             return _accepted(outcome, endpoint)
         case Answer(code=None, http_status=status) if status < 400:
-            miss = Miss.END if status >= 300 else Miss.RESEND
+            miss = AfterMiss.END if status >= 300 else AfterMiss.RESEND
             return Lost(_bad_response(outcome, "the answer has no code"), miss)
         case Answer(code=code) if code not in CODES:
             return _judge_strange_create(outcome, external_task_id)
@@ -217,8 +217,8 @@ def _judge_strange_create(answer: Answer, external_task_id: str | None) -> Creat
         return Again(error, answer.retry_after, doubtful=True)
     if answer.code is None:
         words = answer.message or "no message"
-        return Lost(_bad_response(answer, f"refused without a code of the API: {words}"), Miss.END)
-    return Lost(error, Miss.REFUSE)
+        return Lost(_bad_response(answer, f"refused without a code of the API: {words}"), AfterMiss.END)
+    return Lost(error, AfterMiss.REFUSE)
 
 
 def _judge_refused_create(answer: Answer, external_task_id: str | None, *, renewable: bool) -> CreateVerdict:
@@ -237,7 +237,7 @@ def _judge_garbled_create(outcome: Garbled) -> CreateVerdict:
     if status == 429:
         error = api_error(None, "too many requests", http_status=429)
         return Again(error, outcome.retry_after, doubtful=True)
-    miss = Miss.END if 300 <= status < 500 else Miss.RESEND
+    miss = AfterMiss.END if 300 <= status < 500 else AfterMiss.RESEND
     return Lost(_bad_response(outcome, outcome.reason), miss)
 
 

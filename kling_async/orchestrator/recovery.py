@@ -13,7 +13,7 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from kling_async.core.verdict import Accepted, Again, Lost, Miss, Refused, Unknown, Whose, is_wall, whose
+from kling_async.core.verdict import Accepted, AfterMiss, Again, Lost, Refused, Unknown, Whose, is_wall, whose
 from kling_async.errors import AmbiguousCreate, BadResponse, ExternalIdTaken, KlingError, TransportError
 from kling_async.events import facts
 from kling_async.orchestrator.attempts import Evidence
@@ -124,14 +124,14 @@ class Recovery:
                 attempts.count += attempts.sent  # an earlier run's attempt is none of ours
             self._limiter.unknown(submission.ticket)  # a task may run: its slots stay held
             miss = _on_miss(verdict)
-            found = await self._find(submission, 1 if miss is Miss.REFUSE else LOOKS)
+            found = await self._find(submission, 1 if miss is AfterMiss.REFUSE else LOOKS)
             if found is not None:
                 return found
             if isinstance(verdict, Refused):
                 if isinstance(verdict.error, ExternalIdTaken):  # and yet it cannot be found: by whom?
                     return Unknown(verdict.error)
                 break  # nothing of ours is there: the refusal was about the request
-            if miss is not Miss.RESEND:
+            if miss is not AfterMiss.RESEND:
                 return Refused(verdict.error)
             lost = isinstance(verdict, Lost)
             spent = submission.abandoned or attempts.count >= submission.settings.retry.max_tries
@@ -315,15 +315,15 @@ class Recovery:
         self._plan()
 
 
-def _on_miss(verdict: CreateVerdict) -> Miss:
+def _on_miss(verdict: CreateVerdict) -> AfterMiss:
     """Return what a complete miss of the look-up means after that verdict."""
     match verdict:
         case Lost(miss=miss):
             return miss
         case Again(doubtful=True):
-            return Miss.END
+            return AfterMiss.END
         case _:
-            return Miss.RESEND
+            return AfterMiss.RESEND
 
 
 def _is_resent(submission: Submission, verdict: Again) -> bool:

@@ -49,7 +49,7 @@ TASK = {
     "final_unit_deduction": "3.5",
 }
 RECORD = decode_task("text_to_video", msgspec.json.encode(TASK))
-STORED = (JournaledFile("847.mp4", 1000),)
+STORED = (JournaledFile("847.mp4", 1000, "5e"),)
 
 
 def entry(state: JobState = JobState.PLANNED, **more: Any) -> Entry:
@@ -80,6 +80,7 @@ def test_states_go_forward_only() -> None:
         *itertools.product(["SUCCEEDED"], ["SUCCEEDED", "DONE", "FAILED"]),
         ("DONE", "DONE"),
         ("FAILED", "FAILED"),
+        ("FAILED", "PLANNED"),  # tried again under the same id, where nothing proves a refusal
     }
 
 
@@ -254,8 +255,8 @@ def test_the_stored_form_is_pinned() -> None:
         "847",
         "3.5",
         b"{}",
-        [["847.mp4", 1000]],
-        ["TaskFailed", "m"],
+        [["847.mp4", 1000, "5e"]],
+        ["TaskFailed", "m", {}],
         "a1",
         {"model_name": "kling-v3"},
         [1.5, 2.5, None, 4.5],
@@ -273,6 +274,9 @@ def test_older_and_newer_arrays_are_read() -> None:
     assert unpack(msgspec.msgpack.encode([NAME, 3, "e", "x"])).times == Times()
     longer = [*msgspec.msgpack.decode(pack(entry())), "new"]
     assert unpack(msgspec.msgpack.encode(longer)) == entry()
+    old = [*msgspec.msgpack.decode(pack(entry(files=STORED)))]
+    old[11] = [["847.mp4", 1000]]  # before files had a hash
+    assert unpack(msgspec.msgpack.encode(old)).files == (JournaledFile("847.mp4", 1000),)
 
 
 def test_damaged_bytes_are_refused() -> None:

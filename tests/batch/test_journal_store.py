@@ -133,9 +133,9 @@ def test_digests_hold_while_size_and_time_do(tmp_path: Path) -> None:
     found = file.stat()
     store = Store(tmp_path / "j.sqlite")
     assert store.digest(str(file)) is None
-    store.write([], [Digest(str(file), 3, found.st_mtime_ns, "old")])
-    store.write([], [Digest(str(file), 3, found.st_mtime_ns, "new")])
-    assert store.digest(str(file)) == "new"
+    store.write([], [Digest(str(file), 3, found.st_mtime_ns, "0f" * 32)])
+    store.write([], [Digest(str(file), 3, found.st_mtime_ns, "5e" * 32)])
+    assert store.digest(str(file)) == "5e" * 32
     os.utime(file, ns=(0, found.st_mtime_ns + 1))
     assert store.digest(str(file)) is None
     file.write_bytes(b"abcd")

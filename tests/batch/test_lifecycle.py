@@ -49,7 +49,6 @@ def test_every_state_stands_in_its_table(states: Any, moves: Any) -> None:
 # -- a batch
 
 EVENTS: dict[str, Callable[[BatchLife], object]] = {
-    "units": lambda life: life.units_ran_out(),
     "input": lambda life: life.input_ended("input", BOOM),
     "stop": lambda life: life.stop("account", BOOM),
     "signal": lambda life: life.interrupt("SIGINT"),
@@ -58,15 +57,6 @@ EVENTS: dict[str, Callable[[BatchLife], object]] = {
 }
 AFTER: dict[BatchState, dict[str, BatchState | None]] = {
     B.OPEN: {
-        "units": B.OUT_OF_UNITS,
-        "input": B.DRAINING,
-        "stop": B.STOPPED,
-        "signal": B.INTERRUPTED,
-        "close": B.CLOSED,
-        "end": None,
-    },
-    B.OUT_OF_UNITS: {
-        "units": B.OUT_OF_UNITS,
         "input": B.DRAINING,
         "stop": B.STOPPED,
         "signal": B.INTERRUPTED,
@@ -74,7 +64,6 @@ AFTER: dict[BatchState, dict[str, BatchState | None]] = {
         "end": None,
     },
     B.DRAINING: {
-        "units": B.DRAINING,
         "input": B.DRAINING,
         "stop": B.STOPPED,
         "signal": B.INTERRUPTED,
@@ -82,7 +71,6 @@ AFTER: dict[BatchState, dict[str, BatchState | None]] = {
         "end": B.ENDED,
     },
     B.STOPPED: {
-        "units": None,
         "input": B.STOPPED,
         "stop": B.STOPPED,
         "signal": B.INTERRUPTED,
@@ -90,7 +78,6 @@ AFTER: dict[BatchState, dict[str, BatchState | None]] = {
         "end": B.ENDED,
     },
     B.INTERRUPTED: {
-        "units": None,
         "input": B.INTERRUPTED,
         "stop": B.INTERRUPTED,
         "signal": B.CLOSED,
@@ -98,7 +85,6 @@ AFTER: dict[BatchState, dict[str, BatchState | None]] = {
         "end": B.ENDED,
     },
     B.CLOSED: {
-        "units": None,
         "input": B.CLOSED,
         "stop": B.CLOSED,
         "signal": B.CLOSED,
@@ -106,7 +92,6 @@ AFTER: dict[BatchState, dict[str, BatchState | None]] = {
         "end": B.ENDED,
     },
     B.ENDED: {
-        "units": None,
         "input": B.ENDED,
         "stop": B.ENDED,
         "signal": B.ENDED,
@@ -136,7 +121,6 @@ def test_batch_state_by_event(state: BatchState, event: str) -> None:
     ("state", "reads", "may_create"),
     [
         (B.OPEN, True, True),
-        (B.OUT_OF_UNITS, True, True),
         (B.DRAINING, False, True),
         (B.STOPPED, False, False),
         (B.INTERRUPTED, False, False),
@@ -148,16 +132,16 @@ def test_what_each_state_allows(state: BatchState, reads: bool, may_create: bool
     """To read on, and to make tasks."""
     life = batch_in(state)
     assert (life.reads, life.may_create) == (reads, may_create)
-    assert life.out_of_units == (state is B.OUT_OF_UNITS) and life.ended == (state is B.ENDED)
+    assert life.ended == (state is B.ENDED)
 
 
 def test_the_first_reason_counts() -> None:
     """A batch that was stopped for one reason is not stopped for another, nor raises that one's error."""
     life = BatchLife()
-    life.units_ran_out()
+    life.stop("stop()")
     life.stop("account", BOOM)
     life.close()
-    assert (life.reason, life.error, life.state) == ("max_units", None, B.CLOSED)
+    assert (life.reason, life.error, life.state) == ("stop()", None, B.CLOSED)
 
 
 def test_what_comes_after_the_end_has_no_reason() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from kling_async.core.verdict import (
     Accepted,
+    AfterMiss,
     Again,
     Answer,
     Broken,
@@ -17,7 +18,6 @@ from kling_async.core.verdict import (
     Garbled,
     Got,
     Lost,
-    Miss,
     Missing,
     NewToken,
     ReadVerdict,
@@ -236,7 +236,9 @@ def test_an_unknown_code_is_judged_by_its_http_class(
         assert closes_of(created(outcome)) == ""
         if isinstance(verdict, Lost):
             between = status < 500
-            assert verdict.miss is (Miss.RESEND if not between else Miss.END if code is None else Miss.REFUSE)
+            assert verdict.miss is (
+                AfterMiss.RESEND if not between else AfterMiss.END if code is None else AfterMiss.REFUSE
+            )
             assert type(verdict.error) is (BadResponse if between and code is None else kind)
         else:
             assert type(error_of(verdict)) is kind
@@ -326,7 +328,7 @@ def test_a_garbled_answer_is_judged_by_its_http_status(status: int, create: type
         else:
             assert type(error) is RateLimited
         if isinstance(verdict, Lost):
-            assert verdict.miss is (Miss.END if 300 <= status < 500 else Miss.RESEND)
+            assert verdict.miss is (AfterMiss.END if 300 <= status < 500 else AfterMiss.RESEND)
         if isinstance(verdict, Again):
             assert verdict.after == 4.0
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kling_async import RequestInvalid, ResultExpired, Retry, TaskFailed
-from kling_async.batch.budget import BatchControl
+from kling_async.batch.job import JobRun
 from kling_async.emulator.http import dispatch as emulator_dispatch
 from tests.clock import new_event_loop
 from tests.e2e.batches import creates, remaining, run_and_report, run_batch
@@ -254,10 +254,10 @@ async def test_each_attempt_of_a_failed_job_is_counted() -> None:
 
 @pytest.mark.parametrize("units", [-5, float("nan"), "3", True])
 async def test_a_price_that_is_no_amount_is_refused(units: Any) -> None:
-    """A price that is no number of units is an error before anything is made."""
+    """A price that is no number of units is the outcome of its request alone, before anything is made."""
     async with pair(seconds=5) as (emu, client):
-        with pytest.raises(RequestInvalid, match="price: returned"):
-            await run_batch(client, [clip("a")], max_units=5, price=lambda _: units)
+        (outcome,) = await run_batch(client, [clip("a")], max_units=5, price=lambda _: units)
+        assert isinstance(outcome.error, RequestInvalid) and "price: returned" in str(outcome.error)
         assert emu.tasks == {}
 
 
@@ -288,7 +288,7 @@ async def test_an_unsent_create_opens_no_closed_pool(tmp_path: Path, monkeypatch
         await asyncio.sleep(61)  # half open: one may try
         async with client.batch([clip("b")], journal=tmp_path / "jobs.sqlite") as results:
             # as if stopped in the very turn of its admission
-            monkeypatch.setattr(BatchControl, "may_send", lambda *_: False)
+            monkeypatch.setattr(JobRun, "may_send", lambda *_: False)
             assert await remaining(results) == []
         monkeypatch.undo()
         assert client.account.limits()["video"].closed is not None and emu.tasks == {}

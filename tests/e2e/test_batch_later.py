@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import AmbiguousCreate, JobFailed, OutOfUnits, RequestInvalid, TaskFailed, TaskNotFound
-from tests.e2e.batches import creates, run_batch
+from kling_async import AmbiguousCreate, OutOfUnits, RequestInvalid, TaskFailed, TaskNotFound
+from tests.e2e.batches import creates, run_and_report, run_batch
 from tests.support import client_of, clip, pair, settle, still, until
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ async def test_a_failure_of_an_earlier_run_is_retried_within_retries(tmp_path: P
         first = await fail_first(emu, client, tmp_path, "internal error, please retry")
         assert isinstance(first.error, TaskFailed)
         (told,) = await run_batch(client, [clip("a")], tmp_path)
-        assert isinstance(told.error, JobFailed) and told.resumed and creates(emu) == 1
+        assert isinstance(told.error, TaskFailed) and told.resumed and creates(emu) == 1
         (again,) = await run_batch(client, [clip("a")], tmp_path, retries=1)
         assert again.ok and (again.attempts, again.resumed) == (2, False) and creates(emu) == 2
         (done,) = await run_batch(client, [clip("a")], tmp_path, retries=1)
@@ -82,7 +83,7 @@ async def test_moderation_is_never_retried(tmp_path: Path) -> None:
     async with pair(seconds=20) as (emu, client):
         await fail_first(emu, client, tmp_path, "Failure to pass the risk control system")
         (told,) = await run_batch(client, [clip("a")], tmp_path, retries=5)
-        assert isinstance(told.error, JobFailed) and creates(emu) == 1
+        assert isinstance(told.error, TaskFailed) and creates(emu) == 1
 
 
 async def test_a_retry_needs_units(tmp_path: Path) -> None:
@@ -273,3 +274,44 @@ async def test_an_entered_batch_has_no_dry_run() -> None:
             await results.dry_run()
         assert [o.ok async for o in results] == [True]
     await asyncio.sleep(0)
+
+
+# -- jobs that the input no longer names
+
+
+async def test_jobs_that_the_input_no_longer_names_are_told(tmp_path: Path) -> None:
+    """A mended prompt is another job: the old one is counted, and its id told while it is unfinished."""
+    async with pair(seconds=50) as (emu, client):
+        await run_batch(client, [clip("done")], tmp_path)
+        async with client.batch([clip("typpo"), clip("b")], journal=tmp_path / "jobs.sqlite"):
+            await until(lambda: creates(emu) == 3)
+            await settle()
+        (running,) = (name for name, task in emu.tasks.items() if task.body["prompt"] == "typpo")
+        requests = [clip("typo"), clip("b")]
+        batch = client.batch(requests, journal=tmp_path / "jobs.sqlite")
+        assert (await batch.dry_run()).unclaimed == 2
+        async with client.batch(requests, journal=tmp_path / "jobs.sqlite") as results:
+            assert len([outcome async for outcome in results]) == 2
+        assert (results.report.unclaimed, results.report.unclaimed_running) == (2, (running,))
+        assert creates(emu) == 4
+        _, report = await run_and_report(client, [clip("done"), clip("typpo"), *requests], tmp_path)
+        assert (report.unclaimed, report.unclaimed_running, creates(emu)) == (0, (), 4)
+
+
+# -- rows and results
+
+
+async def test_an_outcome_is_a_row_and_keeps_a_paid_result(tmp_path: Path) -> None:
+    """The row holds JSON types alone; a result is there though its file could not be stored."""
+    async with pair(seconds=20) as (emu, client):
+        (good,) = await run_batch(client, [("k", clip("a"))], label="night", download_to=tmp_path)
+        row = good.row()
+        assert json.loads(json.dumps(row)) == row
+        assert (row["key"], row["position"], row["status"], row["units"]) == ("k", 0, "succeeded", 3.0)
+        assert (row["label"], row["files"], row["error"]) == ("night", [str(good.files[0])], None)
+        assert row["seconds"] == round(good.seconds, 3) >= 20
+        emu.fault("media", status=404, times=None)
+        (bad,) = await run_batch(client, [clip("b")], download_to=tmp_path)
+        assert not bad.ok and bad.result is not None and bad.result.videos[0].url
+        assert (bad.row()["status"], bad.row()["error"]) == ("failed", type(bad.error).__name__)
+        emu.faults.clear()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import AuthenticationError, JobFailed, JournalError, ResultExpired, TaskFailed, media
+from kling_async import AuthenticationError, JournalError, ResultExpired, TaskFailed, media
 from kling_async.batch.journal import Journal
 from tests.e2e.batches import creates, run_batch
 from tests.support import client_of, clip, pair, png, settle, still, until
@@ -158,7 +158,7 @@ async def test_a_final_failure_is_not_made_again(tmp_path: Path) -> None:
             (first,) = [o async for o in results]
         assert isinstance(first.error, TaskFailed)
         (second,) = await run_batch(client, [clip("a")], tmp_path)
-        assert isinstance(second.error, JobFailed) and second.resumed and "risk control" in str(second.error)
+        assert isinstance(second.error, TaskFailed) and second.resumed and "risk control" in str(second.error)
         assert creates(emu) == 1
 
 

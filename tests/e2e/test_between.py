@@ -248,7 +248,7 @@ async def test_an_id_of_ours_that_is_taken_is_ours() -> None:
 
 STAMPS: Final[dict[str, Callable[[float], int] | None]] = {
     "missing": None,
-    "seconds": int,
+    "seconds, skewed": lambda time: int(time - 6),
     "skewed": lambda time: int((time - 6) * 1000),
 }
 
