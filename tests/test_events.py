@@ -208,11 +208,12 @@ async def test_a_refusal_is_told_though_nobody_waits_any_more() -> None:
 
 
 async def test_a_task_that_is_gone_has_ended_for_whoever_counts() -> None:
-    """Three misses in a row are an end with an error, not with a status."""
+    """Misses in both forms of query, over minutes, are an end with an error, not with a status."""
     heard = Recorder()
     async with pair(client={"on_event": heard}) as (emu, client):
         task = await client.submit(clip())
         emu.fault("query", code=1201, message="Task not found by id/external id", times=None)
+        emu.fault("tasks", kind="wrong_types", value=[], times=None)
         with pytest.raises(TaskNotFound):
             await task.wait()
         assert (client.stats().gone, client.stats().running) == (1, 0)

@@ -132,6 +132,7 @@ class Recovery:
                     return Unknown(verdict.error)
                 break  # nothing of ours is there: the refusal was about the request
             if miss is not AfterMiss.RESEND:
+                attempts.cleared()  # looked for and not made: a batch may take its reserved units back
                 return Refused(verdict.error)
             lost = isinstance(verdict, Lost)
             spent = submission.abandoned or attempts.count >= submission.settings.retry.max_tries
