@@ -121,8 +121,14 @@ def test_reopening_notices_that_the_loop_was_replaced(caplog: pytest.LogCaptureF
         await settle()
         limits = kept[0].account.limits()["video"]
         assert (limits.held, limits.queued) == (0, 0)
+        await kept[0].aclose()
 
     old, new = new_event_loop(), new_event_loop()
     old.run_until_complete(first())
     new.run_until_complete(second())
+    kept[1].cancel()
+    old.run_until_complete(asyncio.gather(kept[1], return_exceptions=True))
+    for loop in (old, new):  # as asyncio.run does: the sessions of a loop are closed by its generators
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
     assert not [r for r in caplog.records if r.levelname == "ERROR"]
