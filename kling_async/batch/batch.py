@@ -54,6 +54,7 @@ __all__ = ["Batch"]
 R = TypeVar("R")
 
 _AHEAD_MIN: Final = 16
+"""Fewest requests that a batch holds by default, however few slots the account has."""
 
 
 class Batch(Generic[R]):
@@ -93,7 +94,7 @@ class Batch(Generic[R]):
         self._feeding: asyncio.Task[None] | None = None
         self._signals = SignalWatcher(self._heard, enabled=options.signals)
 
-    # -- its life
+    # -- entering and leaving
 
     async def __aenter__(self) -> Self:
         self._engine.scope.enter()
@@ -103,11 +104,13 @@ class Batch(Generic[R]):
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self._journal)
             if self._budget.limited:
+                # max_units holds for all runs together, so earlier costs count before any task is made
                 async for entry in self._journal.entries():
                     self._budget.recall(entry)
-            stack.pop_all()
+            stack.pop_all()  # from here on __aexit__ closes the journal
         self._report.start(self._engine.scope.time())
         self._signals.start()
+        # the feeder checks requests in a task of its own, where the user's frames are not on the stack
         with pointing_here():
             self._feeding = asyncio.create_task(self._feeder.run(), name="kling_async batch")
         self._feeding.add_done_callback(self._fed)
@@ -115,6 +118,7 @@ class Batch(Generic[R]):
 
     async def __aexit__(self, *_: object) -> None:
         self._signals.stop()
+        # closed before anything is cancelled: by its state `_fed` tells this cancel from one by the input
         self._life.close()
         self._jobs.cancel()
         tasks = self._jobs.tasks()
@@ -182,10 +186,10 @@ class Batch(Generic[R]):
             plan = await dry_run(self._engine, chunks, lambda request: price_of(request, self._options.price))
         return msgspec.structs.replace(plan, unclaimed=self._planner.unclaimed)
 
-    # -- what happens to it
+    # -- callbacks
 
     def _fed(self, feeding: asyncio.Task[None]) -> None:
-        """Note that nothing more is read, and why, if that was no error of the input or the journal."""
+        """Note that nothing more is read; the feeder has noted errors of the input and the journal itself."""
         lost: BaseException | None = (
             RuntimeError("the batch's input was cancelled") if feeding.cancelled() else feeding.exception()
         )
@@ -224,7 +228,7 @@ class Batch(Generic[R]):
     def _heard(self, signal: str) -> None:
         """Handle SIGINT or SIGTERM: the first lets running tasks come in, the next waits for nothing."""
         if not self._life.interrupt("SIGTERM" if signal == "SIGTERM" else "SIGINT"):
-            self._signals.stop()  # whoever sends a third one wants to end the process
+            self._signals.stop()  # a third signal is left to the process's own handlers
             self._jobs.cancel()
             return
         self._drop_unsent()
@@ -235,7 +239,7 @@ class _Jobs(Generic[R]):
     """The jobs of a batch that are under way.
 
     Args:
-        context: What they share.
+        context: The parts that all jobs share.
         outcomes: Takes their outcomes.
         report: Counts them.
         stop: Stops the batch, for a reason, with an error to raise at its end.
@@ -270,7 +274,7 @@ class _Jobs(Generic[R]):
         return sum(not run.life.over for run in self._runs.values())
 
     def running(self) -> int:
-        """Return how many of these have a task that runs, or may run."""
+        """Return how many jobs under way have a task that runs, or may run."""
         return sum(run.life.running for run in self._runs.values())
 
     def capacity(self) -> int:

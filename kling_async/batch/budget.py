@@ -91,6 +91,7 @@ class Budget:
         """Tell whether so many units more may be reserved now."""
         limit = self.limit(pool)
         taken = self.spent.get(pool, 0.0) + self.reserved.get(pool, 0.0)
+        # rounded, or tasks of 0.1 and 0.2 units would not fit into 0.3: their sum is 0.30000000000000004
         return limit is None or round(taken + units, 6) <= limit
 
     def holds(self, pool: str) -> bool:
@@ -136,7 +137,7 @@ class Budget:
             self._returnable[pool] = self._returnable.get(pool, 0) + 1
 
     def close(self, reservation: Reservation, cost: float | None) -> None:
-        """Settle a job that is over; None: its task may still be billed, so its reservation stays."""
+        """Settle a job that is over; cost None: its task may still be billed, so its reservation stays."""
         if reservation.units > 0:
             self._returnable[reservation.pool] -= 1
         if cost is not None:

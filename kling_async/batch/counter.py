@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["SpillCounter"]
 
 MOST: Final = 100_000
-"""Names held in memory, about 10 MB; more go to a temporary file."""
+"""Most names held in memory, about 10 MB; more go to a temporary file."""
 
 
 class SpillCounter:
@@ -31,7 +31,7 @@ class SpillCounter:
         self._file: sqlite3.Connection | None = None
 
     async def count_before(self, names: Sequence[bytes]) -> list[int]:
-        """Return how often each name came before, among these and in earlier calls. One call at a time."""
+        """Return how often each name came before, in this call and in earlier ones. One call at a time."""
         loop = asyncio.get_running_loop()
         if self._file is not None:
             await in_thread(loop, self._load, [name for name in names if name not in self._recent])
@@ -54,8 +54,10 @@ class SpillCounter:
 
     def _spill(self) -> None:
         if self._file is None:
-            # "" makes a file without a name, which the system removes however this process ends
+            # "" makes a file without a name, which the system removes however this process ends;
+            # each call may run in another thread of the executor, but never two at a time
             self._file = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+            # nothing needs to survive a crash, so nothing is flushed
             self._file.execute("PRAGMA synchronous=OFF")
             self._file.execute("CREATE TABLE seen (name BLOB PRIMARY KEY, times INTEGER) WITHOUT ROWID")
         self._file.execute("BEGIN")

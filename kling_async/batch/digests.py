@@ -1,4 +1,4 @@
-"""SHA-256 of a request's input files, by which a journal names its job; each file is read once."""
+"""Compute the SHA-256 of a request's input files, which its job's name stands for; read each file once."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ class InputDigests:
         if known is not None:
             return known
         digest, steady = await asyncio.get_running_loop().run_in_executor(None, _hash_file, name)
+        # a file changed just now may change once more within the same time stamp, unnoticed by later runs
         if steady and abs(self._now() - digest.mtime_ns / 1e9) > _SETTLED:
             self._computed.append(digest)
         return digest.sha256

@@ -1,4 +1,4 @@
-"""Estimate what a batch would make, cost and take; nothing is sent but one query for the packs."""
+"""Estimate the tasks, costs and duration of a batch; send nothing but one query for the packs."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["dry_run"]
 
 _PROBLEMS_MAX: Final = 20
+"""Most errors listed in `Plan.problems`; `Plan.refused` counts the others too."""
 
 
 class _PoolLoad(NamedTuple):
@@ -65,6 +66,7 @@ class _Totals:
         """Add the slots that a task holds for so long."""
         endpoint = endpoint_of(request)
         load = self.loads.get(endpoint.pool, _PoolLoad())
+        # tasks of weight 0 (custom elements) take time as well, so each counts as one slot
         self.loads[endpoint.pool] = _PoolLoad(
             load.slot_seconds + seconds * max(1, endpoint.weight(request)), max(load.longest, seconds)
         )
@@ -156,9 +158,10 @@ async def _media_error(engine: Engine, request: TaskRequest[Any]) -> RequestInva
 
 
 def _makespan(engine: Engine, loads: dict[str, _PoolLoad]) -> float:
-    """Return the seconds until the last pool is through, each at its limit as known now."""
+    """Return the seconds until the last pool has finished, each at its limit as known now."""
     times = [0.0]
     for pool, load in loads.items():
         limit = engine.limiter.pool(pool).limit
+        # the two lower bounds of any schedule: all slots busy to the end, and the longest task alone
         times.append(max(math.ceil(load.slot_seconds / limit), load.longest))
     return max(times)

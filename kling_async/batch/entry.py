@@ -118,7 +118,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Times(msgspec.Struct, frozen=True, array_like=True):
-    """When this attempt reached its steps, seconds since 1970; None: not yet."""
+    """Times at which this attempt reached its steps, seconds since 1970; None: not yet."""
 
     planned: float | None = None
     """When the create was about to be sent; None again once the vendor has surely refused it."""
@@ -128,7 +128,7 @@ class Times(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """All that the journal knows of a job.
+    """The facts that the journal holds of a job.
 
     Stored as an array: the order of fields is part of the format, and a new field goes to the end, with a
     default.
@@ -275,7 +275,7 @@ def resume(entry: Entry, *, wanted_files: bool, retries: int = 0) -> ResumeActio
         retries: How many new tasks may be made for one that failed.
     """
     state = entry.state
-    # first and without looking up enum members: a resumed batch asks this 100,000 times
+    # first, and without looking up members of an enum: a resumed batch asks this 100,000 times
     if state is _DONE and (entry.files is not None or not wanted_files):
         return _NOTHING_LEFT
     match state:
@@ -298,6 +298,7 @@ _NOTHING_LEFT: Final = ResumeAction.NOTHING
 # -- records and errors without secrets
 
 _MESSAGE_MAX: Final = 300
+"""Most characters of a failure's message that are kept."""
 _NOTHING: Final = msgspec.Raw(b"null")
 
 

@@ -70,9 +70,9 @@ class Feeder:
     Args:
         planner: Reads the input and compares it with the journal.
         price: The caller's own prices.
-        control: Says whether to go on; the place where units are reserved.
-        outcomes: Those that nobody has taken hold the input back.
-        starter: Takes the jobs.
+        control: State and budget of the batch.
+        outcomes: Queue of the outcomes; those that the caller has not taken yet hold the input back.
+        starter: Begins the jobs.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Feeder:
     async def _feed(self, jobs: list[PlannedJob]) -> bool:
         """Begin jobs as there is room and money for them; return whether to read on."""
         for job in jobs:
-            # a resumed batch comes here 100,000 times: no await, and then no look at the batch's state
+            # a resumed batch comes here 100,000 times; without an await its state cannot have changed
             if job.is_finished and len(self._outcomes) < _REMEMBERED_MAX:
                 self._starter.remember(job)
                 continue
@@ -149,6 +149,7 @@ class Feeder:
             return False
         pool, most = price.pool, price.most or 0.0
         while not self._budget.fits(pool, most):
+            # wait only for units that a job of this run may return: the others may never come back
             if not (self._budget.gives_back(pool) and self._budget.may_fit_later(pool, most)):
                 self._exclusions.skip(job.kind, "max_units")
                 return False

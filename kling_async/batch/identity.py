@@ -26,6 +26,7 @@ _EXACT: Final = 2.0**53
 
 
 def _hash(*parts: Any) -> str:
+    # 128 bits rule out chance collisions, and the vendor takes an external_task_id of that length
     return hashlib.sha256(_canonical.encode(parts)).hexdigest()[:32]
 
 
@@ -56,6 +57,7 @@ def _rows(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
 def _object(value: msgspec.Struct, digests: Mapping[Media, str]) -> dict[str, Any]:
     body: dict[str, Any] = {}
     for item, (name, default) in zip(msgspec.structs.astuple(value), _rows(type(value)), strict=True):
+        # to the vendor an empty text means the same as no field
         if item is not None and item not in (default, ""):
             body[name] = item if type(item) in _SIMPLE else _value(item, digests)
     return body

@@ -53,7 +53,8 @@ if TYPE_CHECKING:
 __all__ = ["Abandoned", "JobContext", "JobRun"]
 
 _PAUSE: Final = 15.0
-"""Seconds until a create that could not be sent is tried again; doubles each time."""
+"""Seconds until a create that could not be sent is tried again; doubles each time. By then the client's own
+tries, `Retry.max_tries` in about a minute, have all failed."""
 _PAUSE_MAX: Final = 300.0
 
 
@@ -119,7 +120,7 @@ class JobRun(SubmissionHooks):
 
     def cost(self) -> float | None:
         """Return the units to count as spent; None: nothing is known yet, or an earlier run counted them."""
-        # a journaled end settles a job though its task may run: the vendor refuses to tell of it
+        # a journaled end settles a job though its task may run: the vendor answers no query about it
         may_cost_yet = self.life.may_cost_yet and not self.entry.ended
         return None if self._counted_earlier or may_cost_yet else cost_of(self.entry)
 
@@ -212,7 +213,7 @@ class JobRun(SubmissionHooks):
         await self._note(JobState.DONE, files=files)
         return self._outcome(result=result, record=task.record)
 
-    # -- its create
+    # -- the create
 
     async def _create(self) -> Task[Any]:
         """Create the task, or find the one that an earlier run created."""
@@ -232,7 +233,7 @@ class JobRun(SubmissionHooks):
         )
         try:
             tracked = await engine.submitter.submit(submission)
-        except BaseException as error:
+        except BaseException as error:  # a cancellation too: nothing may have been sent when it came
             if not (submission.may_exist or isinstance(error, AmbiguousCreate)):
                 self._mark_unsent()
             raise
@@ -282,7 +283,7 @@ class JobRun(SubmissionHooks):
             self.entry = mark_unsent(self.entry)
             self._context.journal.put_soon(self.entry)
 
-    # -- its end
+    # -- the end
 
     async def _note_success(self) -> None:
         if self.entry.state in (JobState.PLANNED, JobState.CREATED):
@@ -350,14 +351,14 @@ class JobRun(SubmissionHooks):
         return self._outcome(error=error, record=record, result=result)
 
     def _explained(self, error: TaskNotFound) -> TaskNotFound | ResultExpired:
-        """Say more of a task that the journal knows and the vendor does not."""
+        """Return a clearer error for a task that the journal knows and the vendor does not."""
         if self._other_account:
-            text = "it was made under another key: if of another account, go on with a key of that one"
+            text = "it was made under another key; if that belongs to another account, resume with that key"
             return TaskNotFound(f"{error.message}; {text}", id=error.id, request_id=error.request_id)
         if self.entry.ended:
             text = (
-                f"the files of task {error.id} are gone, here and there: the vendor keeps them for 30 days;"
-                " refetch=False leaves it at that"
+                f"the files of task {error.id} are gone from the folder and from the vendor, who keeps them"
+                " for 30 days; with refetch=False missing files are not fetched again"
             )
             return ResultExpired(text, task_id=error.id)
         return error

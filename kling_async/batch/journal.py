@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 __all__ = ["JobJournal", "Journal", "NullJournal"]
 
 _PAGE: Final = 1000
+"""Entries read at once while iterating over a whole journal."""
 
 
 class JobJournal(Protocol):
-    """Where a batch writes down how far its jobs have come: `Journal`, or `NullJournal` for nowhere."""
+    """Record of how far a batch's jobs have come: `Journal`, or `NullJournal`, which keeps none."""
 
     @property
     def id(self) -> str:
@@ -54,7 +55,7 @@ class JobJournal(Protocol):
 
 
 class NullJournal:
-    """Stands where a batch has no journal: keeps nothing, knows nothing, and never fails."""
+    """Take the place of a journal in a batch without one: keep nothing, know nothing, never fail."""
 
     path: None = None
 
@@ -104,7 +105,7 @@ class Journal:
         self._store: Store | None = None
         self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
         self.digests = InputDigests(self._recall_digest, now)
-        """Of the input files; new ones are stored with the next commit."""
+        """Digests of the input files; new ones are stored with the next commit."""
         self._writing = False
         self._broken: JournalError | None = None
         self._uncommitted: dict[str, Entry] = {}
@@ -138,7 +139,7 @@ class Journal:
         await self.close()
 
     async def close(self) -> None:
-        """Commit what was put, close the file and give its lock back, also when cancelled meanwhile."""
+        """Commit what was put, close the file and release its lock, even if cancelled meanwhile."""
         store, self._store = self._store, None
         if store is None:
             return
@@ -151,21 +152,22 @@ class Journal:
 
     def _finish(self, store: Store) -> None:
         """Close the store once reads under way have ended; runs in the thread that writes."""
+        # to close a connection while another thread reads by it has crashed the interpreter
         self._reads.shutdown(wait=True)
         store.close()
 
     def _opened(self) -> Store:
         """Return the store, if the journal is open, in this process and event loop."""
+        # SQLite forbids to use a connection in a forked child: locks and the log would be confused
         if os.getpid() != self._pid:
-            raise JournalError(
-                f"journal {str(self.path)!r}: a forked process must open it anew",
-                path=str(self.path),
-            )
+            text = f"journal {str(self.path)!r}: opened before a fork; a forked process must open it anew"
+            raise JournalError(text, path=str(self.path))
         if self._store is None:
-            raise JournalError(f"journal {str(self.path)!r}: it is not open", path=str(self.path))
+            text = f"journal {str(self.path)!r}: it is not open; enter it with async with"
+            raise JournalError(text, path=str(self.path))
         if asyncio.get_running_loop() is not self._loop:
             raise ConfigurationError(
-                "a journal belongs to the event loop in which it was opened; open it anew"
+                "a journal belongs to the event loop in which it was opened; open it anew in this loop"
             )
         return self._store
 
@@ -185,7 +187,7 @@ class Journal:
     def put_soon(self, entry: Entry) -> None:
         """Store an entry with the next commit, at the latest when the journal is closed.
 
-        For entries that are no harm to lose: an error is raised by the next `put`, not here.
+        Meant for entries whose loss does no harm: an error is raised by the next `put`, not here.
         """
         with contextlib.suppress(KlingError):
             self._put(entry).add_done_callback(_ignore_error)
@@ -239,7 +241,7 @@ class Journal:
             self._write(store)
 
     def _break(self, error: BaseException) -> None:
-        """Refuse all later puts: after a failed write, what the next one leaves on the disk is uncertain."""
+        """Refuse all later puts: after a failed write, the next one's effect on the disk is uncertain."""
         if isinstance(error, JournalError):
             self._broken = error
         else:
@@ -346,7 +348,7 @@ class Journal:
 
 
 class _Entries:
-    """Iterates over a journal page by page; holds nothing between pages, so leaving early leaves nothing."""
+    """Iterate over a journal page by page; no cursor stays open between pages, so leaving early is safe."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -366,7 +368,7 @@ class _Entries:
 
 
 def _ignore_error(done: asyncio.Future[None]) -> None:
-    """Retrieve the exception of a put that nobody awaits, so that asyncio does not report it."""
+    """Mark the exception of a put that is never awaited as retrieved, so that asyncio does not report it."""
     if not done.cancelled():
         done.exception()
 

@@ -40,7 +40,9 @@ SCHEMA: Final = 1
 """Stands in the file's header: the version of the tables."""
 _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER: Final = 100
+"""Bytes of the header of any SQLite file."""
 _SYNCHRONOUS_FULL: Final = 2
+"""The value by which ``PRAGMA synchronous`` reports FULL."""
 
 _TABLES: Final = (
     "CREATE TABLE journal (id TEXT NOT NULL)",
@@ -125,6 +127,7 @@ class Store:
         if isinstance(error, OSError):
             text = f"it cannot be written ({error.strerror}); check the permissions of file and folder"
         elif isinstance(error, sqlite3.Error):
+            # the low byte of an extended code is the primary one
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             text = _ADVICE.get(code, "the database failed")
             text = f"{text} ({error})"
@@ -183,6 +186,7 @@ class Store:
         """Make the tables in a file beside, then rename it: a kill leaves no half-made journal."""
         beside = self.path.with_name(self.path.name + ".new")
         beside.unlink(missing_ok=True)
+        # private from the start: a later chmod would leave a moment in which others could open it
         os.close(os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         with contextlib.closing(sqlite3.connect(beside, isolation_level=None)) as db:
             db.execute("BEGIN EXCLUSIVE")
@@ -218,13 +222,14 @@ class Store:
     # -- use
 
     def write(self, entries: Sequence[Entry], digests: Sequence[Digest]) -> list[int]:
-        """Commit all at once, flushed to the disk; return the places of entries whose state may not follow.
+        """Commit all entries together, flushed to the disk; return the places of those that may not follow.
 
         Raises:
             JournalError: Nothing was committed.
         """
         db = self._open()
         try:
+            # IMMEDIATE takes the write lock here: another program's lock shows before the first change
             db.execute("BEGIN IMMEDIATE")
             refused = [place for place, entry in enumerate(entries) if not self._put(db, entry)]
             rows = [(*digest[:3], digest_with_checksum(digest.sha256, *digest[:3])) for digest in digests]
@@ -372,7 +377,7 @@ def _file_id(path: Path) -> tuple[int, int] | None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Flush a folder, so that a new name in it survives a power cut; Windows does that by itself."""
+    """Flush a folder, so that a new name in it survives a power cut; Windows needs no such call."""
     if os.name == "posix":
         fd = os.open(folder, os.O_RDONLY)
         try:
@@ -387,6 +392,7 @@ def _wrong_header(header: bytes) -> str | None:
         return None
     if not header.startswith(_MAGIC) or len(header) < _HEADER:
         return "it is not a journal, or a damaged one; nothing was changed: choose another name"
+    # the SQLite file format has application_id at byte 68 and user_version at byte 60
     if int.from_bytes(header[68:72], "big") != APPLICATION:
         return "it is a database of another program; nothing was changed: choose another name"
     schema = int.from_bytes(header[60:64], "big")

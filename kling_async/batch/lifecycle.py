@@ -1,4 +1,4 @@
-"""The lives of a batch and of its jobs: their states, the legal moves, and what each state allows."""
+"""Lifecycles of a batch and of its jobs: their states, the legal moves, and what each state allows."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class BatchState(enum.Enum):
     DRAINING = "draining"
     """The input has ended, or broke: jobs under way go on to their ends, new attempts included."""
     STOPPED = "stopped"
-    """By ``stop()``, by a failure or by an error that concerns every job: make no more tasks; running ones
-    are waited for."""
+    """Ended early by ``stop()``, by a failure or by an error that concerns every job: make no more tasks;
+    running ones are waited for."""
     INTERRUPTED = "interrupted"
-    """By a signal: as when stopped; the next signal waits for nothing."""
+    """Ended early by a signal: as when stopped; the next signal waits for nothing."""
     CLOSED = "closed"
     """Left, or interrupted twice: nothing is waited for; tasks run on at the vendor's."""
     ENDED = "ended"

@@ -84,12 +84,12 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def folder(self) -> Path | None:
-        """Where files are stored; None: none are wanted."""
+        """The folder for files; None: none are stored."""
         return None if self.download_to is None else Path(self.download_to)
 
     @cached_property
     def template(self) -> Template:
-        """How files are named."""
+        """The template of file names."""
         return Template(self.name)
 
     def label_of(self, request: TaskRequest[Any]) -> str:
@@ -146,7 +146,8 @@ def _unless_count(field: str, count: object, least: int) -> Iterator[Problem]:
 def _unless_units(limits: object) -> Iterator[Problem]:
     for units in limits.values() if isinstance(limits, Mapping) else [limits]:
         if units is not None and not is_amount(units):
-            yield Problem("max_units", f"must be units from 0, or a dict of units by pool, not {units!r:.40}")
+            text = f"must be a number of units of at least 0, or a dict of such by pool, not {units!r:.40}"
+            yield Problem("max_units", text)
     # a misspelt pool would be no limit at all
     for pool in limits if isinstance(limits, Mapping) else ():
         if pool not in POOLS:

@@ -101,9 +101,9 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     pool: str
     tasks: int
     units: float
-    """As the vendor said at their ends (``final_unit_deduction``)."""
+    """Units by the vendor's word at the tasks' ends (``final_unit_deduction``)."""
     estimated: float
-    """As estimated before their creates."""
+    """Units as estimated before the creates."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +114,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     """Requests without a result, or without a file that was asked for."""
     resumed: int
-    """Of both, those that earlier runs finished."""
+    """Requests among ``done`` and ``failed`` that earlier runs finished."""
     running: int
     """Tasks that exist, or may exist, and were not seen ended: they run on at the vendor's."""
     stopped: StopReason
@@ -211,6 +211,7 @@ class OutcomeQueue(Generic[R]):
 
     async def arrival(self) -> None:
         """Wait for the next `put` or `notify`."""
+        # no `put` is missed: callers have just seen the queue empty, with no await since
         self._arrival.clear()
         await self._arrival.wait()
 

@@ -42,17 +42,17 @@ _INSERTED_MAX: Final = 1000
 
 
 class JobFinder(Protocol):
-    """Finds the entries of requests, in order; where there are none, makes them."""
+    """Finds the entries of requests, in order; makes one for each request that has none."""
 
     known: int
-    """How many were found in a journal so far."""
+    """Number of entries found in a journal so far."""
 
     async def find(self, items: Sequence[Item]) -> list[PlannedJob]:
         """Return the jobs of these requests."""
         ...
 
     async def extent(self) -> tuple[int, int]:
-        """Return how many jobs there are to be found, and the last position of one."""
+        """Return how many jobs a journal holds, and the last position of one."""
         ...
 
     def unclaimed(self) -> list[str]:
@@ -134,6 +134,7 @@ class Planner:
 
 async def _reject_duplicate_keys(jobs: list[PlannedJob], keys: SpillCounter) -> list[PlannedJob]:
     """Refuse a job whose key came before: its files would take the place of the first one's."""
+    # digests have one length, so that memory is bounded whatever the length of keys
     marks = [hashlib.blake2b((job.item.key or "").encode(), digest_size=16).digest() for job in jobs]
     counts = await keys.count_before(marks)
     return [
@@ -145,9 +146,11 @@ async def _reject_duplicate_keys(jobs: list[PlannedJob], keys: SpillCounter) -> 
 def _with_key_checked(job: PlannedJob, *, times_before: int) -> PlannedJob:
     if job.item.key is None:
         where = f"requests[{job.item.position}]"
-        problem = Problem("name", f"{{key}} alone names the files, and {where} has no key")
+        text = f"{{key}} alone names the files, and {where} has no key; give one, or add {{index}} to name="
+        problem = Problem("name", text)
     elif times_before:
-        problem = Problem("key", f"{job.item.key!r:.60} came before; {{key}} alone names the files")
+        text = f"{job.item.key!r:.60} came before; since {{key}} alone names the files, keys must differ"
+        problem = Problem("key", text)
     else:
         return job
     return job._replace(error=RequestInvalid("batch", [problem]))
@@ -332,6 +335,7 @@ def _fingerprint(item: Item, digests: Mapping[Media, str] | None = None) -> _Fin
                 return None
             digests = _NO_DIGESTS
         return _Fingerprint(item, fingerprint(endpoint_of(request).name, request, digests), digests)
+    # `extra` and RawTask's body are not checked yet: lone surrogates, deep nesting, values that are no JSON
     except (ValueError, RecursionError, OverflowError, TypeError) as error:
         return _Fingerprint(item, "", error=_invalid(request, error))
 

@@ -45,6 +45,7 @@ class ReadAhead:
         self, store: Store, thread: Executor, keys: Sequence[bytes], uncommitted: Iterable[str]
     ) -> tuple[Ahead, set[bytes]]:
         """Read entries, and ahead those that follow; return them, and the keys of those outdated by now."""
+        # entries that were read ahead and never asked for show an input in another order: start small again
         self._window = _AHEAD_MIN if self._entries else min(_AHEAD_MAX, self._window * 2)
         reading = asyncio.get_running_loop().run_in_executor(thread, store.find, keys, self._window)
         outdated = self._outdated[reading] = set()
@@ -53,6 +54,7 @@ class ReadAhead:
         finally:
             del self._outdated[reading]
         if read:
+            # no entry may stay that a put has overtaken: its job would be taken for one not made yet
             self._entries = read.copy()
             for key in (*outdated, *map(bytes.fromhex, uncommitted)):
                 self._entries.pop(key, None)

@@ -25,9 +25,9 @@ class Charge(NamedTuple):
     request: TaskRequest[Any]
     label: str
     price: Estimate
-    """As estimated before the create."""
+    """Estimate made before the create."""
     units: float
-    """As the vendor said at the end; 0 where it did not."""
+    """Units by the vendor's word at the task's end; 0 where it gave none."""
     tasks: int = 1
 
 
@@ -58,6 +58,7 @@ class Bill:
 
     def lines(self) -> tuple[Spent, ...]:
         """Return the sums, sorted."""
+        # prices are decimals: without rounding, 0.1 + 0.2 shows as 0.30000000000000004
         return tuple(
             Spent(
                 endpoint=endpoint,

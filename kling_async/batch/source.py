@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Item", "RequestSource", "Requests"]
 
 _CHUNK_MAX: Final = 1000
+"""Most requests in a chunk."""
 _CHUNK_SECONDS: Final = 0.01
 """Seconds that reading a chunk may take before its first part is yielded; it blocks the event loop."""
 
@@ -86,7 +87,7 @@ class RequestSource:
                 chunk.append(self._item(next(values)))
             except StopIteration:
                 break
-            except Exception as error:  # noqa: BLE001 - raised below, after what came before it
+            except Exception as error:  # noqa: BLE001 - raised below, after the requests read before it
                 broken = error
                 break
             if len(chunk) >= self._size or clock() - began > _CHUNK_SECONDS:
@@ -106,6 +107,7 @@ class RequestSource:
             while broken is None:
                 coming = reader.ask()
                 if len(chunk) < self._size:
+                    # with requests at hand wait for none, but take those that the source has ready
                     await asyncio.wait([coming], timeout=0 if chunk else None)
                 if chunk and (len(chunk) >= self._size or not coming.done()):
                     yield chunk
@@ -115,7 +117,7 @@ class RequestSource:
                     if value is _END:
                         break
                     chunk.append(self._item(value))
-                except Exception as error:  # noqa: BLE001 - raised below, after what came before it
+                except Exception as error:  # noqa: BLE001 - raised below, after the requests read before it
                     broken = error
         finally:
             await reader.close()
@@ -130,6 +132,7 @@ class RequestSource:
         Args:
             seconds: Returns how long a request's task may take.
         """
+        # no job can begin before the whole input is read, so read it in the largest chunks
         size, self._size = self._size, _CHUNK_MAX
         items = [item async for chunk in self.chunks() for item in chunk]
         items.sort(key=lambda item: -seconds(item.request))
@@ -155,15 +158,16 @@ class RequestSource:
 
 def _wrong_key(key: object) -> str:
     if not isinstance(key, str) or not key:
-        return "must be a text that is not empty"
+        return f"must be a text that is not empty, not {key!r:.40}"
     try:
         key.encode()
     except UnicodeEncodeError:
-        return "holds half a character (a lone surrogate)"
+        return "holds half a character (a lone surrogate); keys must be valid Unicode"
     return ""
 
 
 _END: Final = object()
+"""Marks the end of an async source; a StopAsyncIteration would leave an async generator as a RuntimeError."""
 
 
 class _Reader:
@@ -193,6 +197,7 @@ class _Reader:
             try:
                 value = await anext(self._values, _END)
             except asyncio.CancelledError as error:
+                # the source raises this too, if something that it awaits was cancelled: an error of the input
                 if (task := asyncio.current_task()) is not None and task.cancelling():
                     raise
                 raise RuntimeError("the batch's input awaited something that was cancelled") from error
@@ -214,5 +219,6 @@ class _Reader:
         """End the reading; return after the source has cleaned up."""
         self._task.cancel()
         await asyncio.wait([self._task])
+        # marked as retrieved, or asyncio logs an error that came when no one asked any more
         if self._answer.done() and not self._answer.cancelled():
             self._answer.exception()
