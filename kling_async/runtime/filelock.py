@@ -17,7 +17,7 @@ __all__ = ["TAKEN", "FileLock", "LockHeld", "lock"]
 
 
 class LockHeld(Exception):
-    """Raised where somebody else holds the lock.
+    """Raised where another process, or another `FileLock` of this one, holds the lock.
 
     Args:
         holder: Process id of the holder; empty if unknown.
@@ -35,11 +35,12 @@ class FileLock:
     the same process is refused too. A child made by ``fork`` does not inherit the lock.
 
     Raises:
-        LockHeld: Somebody else holds the lock.
+        LockHeld: Another holder has the lock.
         OSError: The file cannot be made, or its file system has no locks.
     """
 
     def __init__(self, path: Path) -> None:
+        # unbuffered: a process that is refused reads the holder's id from the file
         self._file: BinaryIO | None = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", 0)
         try:
             lock(self._file.fileno())
@@ -50,6 +51,7 @@ class FileLock:
             holder = self._file.read(20).decode("ascii", "replace").strip()
             self.release()
             raise LockHeld(holder) from None
+        # only after locking: until then the file holds the id of whoever has the lock
         self._file.truncate(0)
         self._file.write(f"{os.getpid()}\n".encode())
         _held.add(self)
@@ -63,12 +65,12 @@ class FileLock:
 
 
 TAKEN: Final = {errno.EAGAIN, errno.EACCES, errno.EDEADLK}
-"""Error numbers by which `lock` says that somebody else holds the lock."""
+"""Error numbers of `lock` for a lock that is held: EAGAIN of ``flock``, the others of Windows."""
 _held: Final[weakref.WeakSet[FileLock]] = weakref.WeakSet()
 
 
 def _release_in_child() -> None:
-    """Close the copies that ``fork`` made: a lock of ``flock`` lives until the last copy is closed."""
+    """Close the copies that ``fork`` made: a lock of ``flock`` holds until the last copy is closed."""
     for held in tuple(_held):
         with contextlib.suppress(OSError):
             held.release()
@@ -81,7 +83,7 @@ if sys.platform == "win32":
     _LOCKED_BYTE: Final = 1 << 30
 
     def lock(fd: int) -> None:
-        """Lock an open file until it is closed; raise OSError if the lock is not to be had now."""
+        """Lock an open file until it is closed; raise OSError if the lock is held."""
         os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         os.lseek(fd, 0, os.SEEK_SET)
@@ -90,7 +92,8 @@ else:
     import fcntl
 
     def lock(fd: int) -> None:
-        """Lock an open file until it is closed; raise OSError if the lock is not to be had now."""
+        """Lock an open file until it is closed; raise OSError if the lock is held."""
+        # lockf() grants a second lock to the same process, and drops the first with any descriptor closed
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     os.register_at_fork(after_in_child=_release_in_child)

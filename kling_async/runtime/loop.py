@@ -1,7 +1,7 @@
-"""The event loop a client lives in: its clock, its timers, and its background work.
+"""The event loop of a client: its clock, its timers, and its background work.
 
-A client may outlive its loop (two ``asyncio.run`` in a row, a restarted notebook). Its clock then goes on
-from where it stood, by wall time; work of the old loop is gone, and subscribers are told.
+A client may outlive its loop (two ``asyncio.run`` in a row, a restarted notebook). Its clock then continues
+from its last value, by wall time; work of the old loop is gone, and the listeners are called.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ T = TypeVar("T")
 log = logging.getLogger("kling_async")
 
 DOWNLOADS_AT_ONCE: Final = 4
-"""Files that a client fetches at once by default."""
+"""Most files that a client fetches at once by default."""
 
 GRACE: Final = 5.0
 """Seconds that creates in flight get when the client is closed."""
@@ -41,10 +41,10 @@ how much time passed between two loops."""
 
 
 class LoopListener(Protocol):
-    """A part of the client that keeps state of the loop it works in."""
+    """A part of the client that holds objects of the running loop: futures, timers, sessions."""
 
     def on_loop_replaced(self) -> None:
-        """Drop what belonged to the loop that ended; a new one runs."""
+        """Drop all objects of the loop that ended; a new one runs."""
 
 
 class LoopScope:
@@ -63,17 +63,17 @@ class LoopScope:
         self._listeners: list[LoopListener] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._offset = 0.0
-        """What the client's clock shows when the loop's shows 0."""
+        """The client's time when the loop's clock shows 0."""
         self._wall = (0.0, 0.0)
         """(client's time, wall time) at the last reading of the wall clock."""
         self._latest = self._next_reading = -math.inf
         self._handed: collections.deque[Callable[[], object]] = collections.deque()
         """Steps that were asked for outside the loop, to be taken in it."""
         self._work: dict[asyncio.Task[None], bool] = {}
-        """Tasks that run, and whether they get `GRACE` seconds at the end."""
+        """Running tasks, each with whether it gets `GRACE` seconds at the end."""
 
     def subscribe(self, listener: LoopListener) -> None:
-        """Tell this listener whenever a new loop has replaced one that ended, in order of subscription."""
+        """Call this listener whenever a new loop has replaced one that ended, in order of subscription."""
         self._listeners.append(listener)
 
     def enter(self) -> asyncio.AbstractEventLoop:
@@ -81,10 +81,10 @@ class LoopScope:
 
         Raises:
             ClientClosed: The client was closed.
-            ConfigurationError: It lives in another loop that still runs.
+            ConfigurationError: The client is in use in another loop that still runs.
         """
         if self.closed:
-            raise ClientClosed("this client is closed")
+            raise ClientClosed("this client is closed; make a new Client")
         loop = asyncio.get_running_loop()
         if loop is self._loop:
             self._take_handed()
@@ -157,10 +157,12 @@ class LoopScope:
         Between two runs of the same loop this works too: ``client.abandon()`` needs no running loop.
         """
         loop = self._loop
+        # unlike get_running_loop() this raises nothing where no loop runs
         if asyncio._get_running_loop() is not None or loop is None or loop.is_running():  # noqa: SLF001
             loop = self.enter()
         elif loop.is_closed():
             return None
+        # an empty context: a timer outlives the request whose trace or user it would carry along
         return loop.call_at(when - self._offset, callback, context=contextvars.Context())
 
     def spawn(
@@ -169,9 +171,9 @@ class LoopScope:
         """Start work that belongs to the client, not to the caller, whose context it does not inherit.
 
         Args:
-            work: What to run.
-            name: Of its task, for logs.
-            lasting: Whether it gets `GRACE` seconds to end when the client is closed.
+            work: The coroutine to run.
+            name: Name of its task, for logs.
+            lasting: Whether the work gets `GRACE` seconds to end when the client is closed.
 
         Raises:
             ClientClosed: The client was closed; the work was not started.
@@ -179,7 +181,7 @@ class LoopScope:
         try:
             loop = self.enter()
         except KlingError:
-            work.close()
+            work.close()  # or Python warns that the coroutine was never awaited
             raise
         task = loop.create_task(work, name=f"kling_async {name}", context=contextvars.Context())
         self._work[task] = lasting
@@ -195,6 +197,7 @@ class LoopScope:
     async def close(self) -> None:
         """End all work: lasting work gets `GRACE` seconds, the rest is cancelled at once."""
         self.closed = True
+        # tasks of another loop cannot be awaited here; those of a loop that ended are gone with it
         if self._loop is not asyncio.get_running_loop():
             return
         lasting = [task for task, lasts in self._work.items() if lasts and task is not asyncio.current_task()]
@@ -209,7 +212,7 @@ class LoopScope:
 
 
 def is_pending(future: asyncio.Future[Any] | None) -> bool:
-    """Tell whether somebody may still wait for a future: not if its loop was closed meanwhile."""
+    """Tell whether a future may still be awaited: not if its loop was closed meanwhile."""
     return future is not None and not future.done() and not future.get_loop().is_closed()
 
 
@@ -259,7 +262,7 @@ class Timer:
 
 
 class DownloadSlots:
-    """A semaphore that bounds downloads, made anew in each loop the client lives in."""
+    """A semaphore that bounds downloads, made anew in each loop of the client."""
 
     def __init__(self, scope: LoopScope, number: int = DOWNLOADS_AT_ONCE) -> None:
         self._number = number
@@ -267,7 +270,7 @@ class DownloadSlots:
         scope.subscribe(self)
 
     def on_loop_replaced(self) -> None:
-        """Forget who held a place in the loop that ended."""
+        """Forget the holders of the loop that ended."""
         self.semaphore = asyncio.Semaphore(self._number)
 
 
@@ -278,8 +281,10 @@ async def in_thread(loop: asyncio.AbstractEventLoop, work: Callable[..., T], *ar
     """
     running = loop.run_in_executor(None, work, *arguments)
     try:
+        # shielded: a cancelled future would show as done while its thread works on
         return await asyncio.shield(running)
     except asyncio.CancelledError:
+        # the shield holds off a cancelled scope, the loop further cancels of the task
         with anyio.CancelScope(shield=True):
             while not running.done():
                 await _ended(running)
@@ -292,4 +297,4 @@ async def _ended(running: asyncio.Future[Any]) -> None:
     except asyncio.CancelledError:
         return  # the caller raises the first cancellation already
     if not running.cancelled():
-        running.exception()  # marks it as retrieved: nobody is left to raise it to
+        running.exception()  # marks it as retrieved: the caller raises the cancellation instead

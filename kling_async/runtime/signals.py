@@ -1,4 +1,4 @@
-"""Listen to SIGINT and SIGTERM while a batch runs, where nobody else handles them.
+"""Listen to SIGINT and SIGTERM while a batch runs, if the program has no handlers for them.
 
 A web server that has handlers of its own keeps them.
 """
@@ -33,7 +33,7 @@ class SignalWatcher:
         self._handlers: _LoopHandlers | None = None
 
     def start(self) -> None:
-        """Take over the signals that nobody else handles; in a thread other than the main one, none."""
+        """Take over the signals that have Python's own handlers; do nothing outside the main thread."""
         # Python lets only the main thread set signal handlers
         if not self._enabled or threading.current_thread() is not threading.main_thread():
             return
@@ -67,6 +67,7 @@ class _LoopHandlers:
             if not _is_default(handler):
                 continue
             try:
+                # unlike signal.signal() this calls back within the loop, not between any two bytecodes
                 self._loop.add_signal_handler(number, self._notify, number.name)
             except (NotImplementedError, RuntimeError):  # Windows, or a loop without signals
                 continue
@@ -77,7 +78,7 @@ class _LoopHandlers:
         return signal.getsignal(number), getattr(self._loop, "_signal_handlers", {}).get(number)
 
     def _notify(self, name: str) -> None:
-        for listener in tuple(self._listeners):
+        for listener in tuple(self._listeners):  # a copy: a listener may stop listening when called
             listener(name)
 
     def remove(self, listener: Callable[[str], None]) -> None:
@@ -87,9 +88,10 @@ class _LoopHandlers:
             return
         for number, (before, ours) in self._replaced.items():
             if self._current(number) != ours:
-                continue  # somebody else took over the signal meanwhile
+                continue  # another handler replaced ours meanwhile
             if not self._loop.is_closed():
                 self._loop.remove_signal_handler(number)
+            # the loop has restored Python's default, not the handler that asyncio.run had installed
             signal.signal(number, before)
         self._replaced.clear()
         _by_loop.pop(self._loop, None)
