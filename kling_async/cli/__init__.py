@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+# these two repeat facts of the emulator, which must not be imported before its command was chosen
 POOLS: Final = {"video": 5, "image": 9, "virtual_try_on": 1}
 """The emulator's pools and their default sizes."""
 KNOWN: Final = ("clip", "audio", "faces", "editing", "voice", "element")
-"""Kinds of earlier results that the emulator can be told of."""
+"""Kinds of earlier results that ``--know`` gives to the emulator."""
 
 _COMMANDS: Final = {
     "demo": ("kling_async.cli.demo", "run_demo"),
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except (BrokenPipeError, BaseExceptionGroup) as error:
+        # a task group wraps the broken pipe; a group with any other error in it is a real failure
         if isinstance(error, BaseExceptionGroup) and error.split(BrokenPipeError)[1] is not None:
             raise
         # the reader of our output has gone; Python flushes stdout at exit and would fail once more
@@ -75,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_demo(commands: Any) -> None:
     demo = commands.add_parser(
         "demo",
-        help="run a batch of prompts, against the emulator unless told otherwise",
+        help="run a batch of prompts, against the emulator or, with --live, your account",
         description="Run a batch of video and image prompts through the whole client and store the files. "
         "By default a local emulator plays the vendor and nothing is paid.",
     )
@@ -89,9 +91,9 @@ def _add_demo(commands: Any) -> None:
         help="how much faster than the vendor the emulator is (default: 20)",
     )
     demo.add_argument(
-        "--live", action="store_true", help="use the real account of the environment; costs units"
+        "--live", action="store_true", help="use the account whose key is in the environment; costs units"
     )
-    demo.add_argument("--yes", action="store_true", help="with --live: do not ask")
+    demo.add_argument("--yes", action="store_true", help="with --live: do not ask for confirmation")
 
 
 def _add_emulator(commands: Any) -> None:
@@ -114,7 +116,7 @@ def _add_emulator(commands: Any) -> None:
         type=_foreign,
         default={},
         metavar="POOL=N,...",
-        help="slots that somebody else on the account holds (default: none)",
+        help="slots held by other programs of the same account (default: none)",
     )
     serve.add_argument(
         "--speed", type=_speed, default=1.0, metavar="X", help="how much faster than the vendor (default: 1)"

@@ -1,6 +1,7 @@
 """Run ``kling demo``: a batch of prompts, more than there are slots, from request to file.
 
-The same code runs against the emulator and, with ``--live``, against the account of the environment.
+The same code runs against the emulator and, with ``--live``, against the account whose key is in the
+environment.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def run_demo(options: argparse.Namespace) -> int:
     requests = PROMPTS[: options.count]
     try:
         if options.live:
-            signer_from(None, None, None)  # raises without credentials, before anybody is asked to pay
+            signer_from(None, None, None)  # raises without credentials, before asking whether to pay
             if not _confirmed(requests, assume_yes=options.yes):
                 return 1
         return asyncio.run(_run_batch(requests, options))
@@ -171,16 +172,18 @@ def _show(progress: Progress, outcome: Outcome[Any]) -> None:
 
 @contextlib.asynccontextmanager
 async def _open_client(options: argparse.Namespace, progress: Progress) -> AsyncIterator[Client]:
-    """Open a client of the real account, or of an emulator where others hold two slots for a while."""
+    """Open a client of the real account, or of an emulator with two slots taken for a while."""
     if options.live:
         async with Client(on_event=progress) as client:
             yield client
         return
     async with Emulator(slots={"video": 5, "image": 9}, speed=options.speed) as emulator:
         emulator.set_foreign("video", 2)
+        # the foreign slots show the client being refused, and finding room again two minutes later
         asyncio.get_running_loop().call_later(120 / options.speed, emulator.set_foreign, "video", 0)
-        print(f"An emulator plays the vendor, {options.speed:g} times as fast: 5 video and 9 image slots,")
-        print("two of the video slots taken by somebody else for a while. Nothing is paid.\n")
+        print(f"An emulator plays the vendor, {options.speed:g} times as fast: 5 video and 9 image slots.")
+        print("Another program holds two of the video slots for a while. Nothing is paid.\n")
+        # a second of lag costs `speed` times as much here, so queries come as much closer together
         max_interval = max(0.05, 5 / options.speed)
         async with Client(
             api_key=emulator.api_key,

@@ -18,7 +18,7 @@ _IMMEDIATE: Final = 0.05
 
 
 class Counts(msgspec.Struct):
-    """Count the requests of a batch by their state, and what happened on the way."""
+    """Count the requests of a batch by their state, with refusals, waits, queries and files."""
 
     total: int
     queued: int = 0
@@ -64,7 +64,7 @@ class Progress:
         self.counts = Counts(total)
         self._stream = sys.stdout if stream is None else stream
         self._redraws = self._stream.isatty()
-        # by external_task_id
+        # by external_task_id, which every event of a submit carries from the first one on
         self._queued: dict[str | None, float] = {}
         self._sent: set[str | None] = set()
         self._waited: set[str | None] = set()
@@ -76,7 +76,8 @@ class Progress:
         match event.kind:
             case "queued" | "refused":
                 counts.refused += event.kind == "refused"
-                if event.kind == "queued" or name in self._sent:  # else its submitter gave up meanwhile
+                # a refusal that comes after the submitter gave up queues nothing
+                if event.kind == "queued" or name in self._sent:
                     self._queued.setdefault(name, event.at)
                 self._sent.discard(name)
             case "admitted":
@@ -92,6 +93,7 @@ class Progress:
             case "asked":
                 counts.asked += 1
             case "ended":
+                # success or failure counts in `ended`, once the outcome has come with its files
                 counts.running -= 1
             case "downloaded":
                 counts.files += 1

@@ -38,7 +38,8 @@ def run_emulator(options: argparse.Namespace) -> int:
     except BrokenPipeError:  # the reader of our output has gone; an OSError, but not one of the port
         return 1
     except OSError as error:
-        print(f"kling: cannot serve on port {options.port}: {error.strerror}", file=sys.stderr)
+        reason = error.strerror or type(error).__name__
+        print(f"kling: cannot serve on port {options.port}: {reason}; choose another --port", file=sys.stderr)
         return 1
     return 0
 
@@ -51,5 +52,6 @@ async def _serve(options: argparse.Namespace) -> None:
         print(emulator.banner())
         for kind, item_id, _ in options.know:
             print(f"known: {kind} {item_id}")
+        # flushed: a program that reads these lines through a pipe waits for the address
         print(f"ledger: {emulator.url}/_emulator/ledger", "Ctrl-C ends it", sep="\n", flush=True)
         await asyncio.Event().wait()
