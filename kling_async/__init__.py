@@ -17,7 +17,7 @@ when it is first used. The rooms behind them, from the top down (imports go down
 - ``core`` decides, without clock, I/O or await: admission, schedule of queries, meaning of answers;
 - ``catalog`` has one row per endpoint, ``prices`` its price; ``v1`` holds requests and results;
 - ``wire`` checks and encodes requests; ``records`` decodes answers; ``options`` holds settings;
-- ``errors`` is the tree of errors; ``redaction`` keeps secrets out of everything that is shown;
+- ``errors`` is the tree of errors; ``redaction`` keeps secrets out of all text that is shown or stored;
 - ``emulator`` (``testing``) is a local server of the API, for tests and demos; it imports none of the above.
 """
 
@@ -168,7 +168,7 @@ if not TYPE_CHECKING:  # with a visible __getattr__ type checkers would let any 
             return importlib.import_module("kling_async.v1")
         module = next((module for module, names in _MODULES.items() if name in names), "errors")
         value = getattr(importlib.import_module(f"kling_async.{module}"), name)
-        globals()[name] = value
+        globals()[name] = value  # a module calls __getattr__ only for names that it lacks
         return value
 
     def __dir__() -> list[str]:

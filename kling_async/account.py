@@ -39,15 +39,15 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     """Size of the pool, as far as known."""
     source: LimitSource
-    """Who said so: ``caller``, ``packs``, ``learned`` (from 1303) or ``default``."""
+    """Source of the limit: ``caller``, ``packs``, ``learned`` (from 1303) or ``default``."""
     held: int
     """Slots of this client's tasks, creates on their way included."""
     queued: int
     """Submits that wait for slots."""
     foreign: int
-    """Slots that others are believed to hold; only refusals (1303) tell, so this may be out of date."""
+    """Slots that other programs are believed to hold: known from refusals (1303) alone, so maybe outdated."""
     closed: KlingError | None
-    """Why creates fail at once; None if they do not."""
+    """The error with which creates fail at once; None while the pool is open."""
 
 
 class Account:
@@ -70,6 +70,7 @@ class Account:
                 source=pool.source,
                 held=pool.held,
                 queued=pool.queued,
+                # a refusal lowers the belief below the limit by the slots that others hold
                 foreign=max(0, pool.limit - max(pool.belief, pool.held)),
                 closed=pool.closed,
             )
@@ -104,17 +105,17 @@ class Account:
         of: Literal["packs", "balance"] = "packs",
         filters: Sequence[BillingFilter] = (),
     ) -> AsyncIterator[Any]:
-        """Iterate over the costs of tasks, one by one, as the vendor's ledgers list them. Free.
+        """Iterate over the costs of tasks, one by one, as the vendor's ledgers list them; free of charge.
 
         Args:
             since: Begin with tasks made at this time; an aware datetime.
             until: End with tasks made at this time; default: now.
             of: ``packs``: units taken from resource packs; ``balance``: money taken from the balance.
-            filters: Only those that match all of these.
+            filters: Yield only entries that match all of these.
 
         Raises:
-            RequestInvalid: A time without zone, or not in order.
-            APIError: The vendor refused it.
+            RequestInvalid: A time has no zone, or ``until`` is not later than ``since``.
+            APIError: The vendor refused the query.
             BadResponse: The vendor says that there is more, but names no next page, or one that came before.
                 All entries read until then have been yielded.
         """
@@ -122,7 +123,8 @@ class Account:
             "since": since,
             "until": until or dt.datetime.fromtimestamp(self._engine.scope.now(), dt.UTC),
         }
-        naive = [Problem(name, "needs a time zone") for name, time in moments.items() if time.tzinfo is None]
+        text = "needs a time zone, such as tzinfo=datetime.UTC"
+        naive = [Problem(name, text) for name, time in moments.items() if time.tzinfo is None]
         if naive:
             raise RequestInvalid("ledger", naive)
         start, end = (int(time.timestamp() * 1000) for time in moments.values())
@@ -133,13 +135,13 @@ class Account:
         )
 
     def reopen(self, pool: str | None = None) -> None:
-        """Let creates through again at once, after units were bought or the key was mended.
+        """Let creates through again at once, after units were bought or the key was replaced.
 
         Args:
-            pool: Its name; None: all pools.
+            pool: Name of the pool; None: all pools.
 
         Raises:
-            ConfigurationError: No such pool was used.
+            ConfigurationError: No pool of that name was used.
         """
         self._engine.scope.refresh()
         self._engine.limiter.reopen(pool)
@@ -155,12 +157,13 @@ class _Ledger(AsyncIterator[Any]):
         self._page: list[Any] = []
         self._cursors: set[str] = set()
         self._broken = ""
-        """Why the next page cannot be asked for, although the vendor says that there is one."""
+        """Why the next page cannot be requested, although the vendor says that there is one."""
 
     async def __anext__(self) -> Any:
         while not self._page:
+            # raised only here, after the entries of the last page, so that none is lost
             if self._broken:
-                raise BadResponse(f"the ledger cannot be read on: {self._broken}", http_status=200)
+                raise BadResponse(f"the ledger cannot be read further: {self._broken}", http_status=200)
             if self._next is None:
                 raise StopAsyncIteration
             page: PackageDeductionPage | BalanceDeductionPage = await call(self._engine, self._next)
@@ -182,4 +185,5 @@ class _Ledger(AsyncIterator[Any]):
         elif cursor in self._cursors:
             self._broken = f"the cursor {cursor!r:.60} came a second time"
         self._cursors.add(cursor)
+        # the vendor ignores all other fields beside a cursor
         return None if self._broken else kind(cursor=page.next_cursor)

@@ -29,6 +29,9 @@ def _n(request: v1.ImageGeneration | v1.MultiImageToImage | v1.ImageExpand) -> i
     return request.n or 1
 
 
+# -- kinds: requests of one kind take equally long; where a field is unset, the vendor's default counts
+
+
 def _clip_kind(request: v1.TextToVideo | v1.ImageToVideo) -> Hashable:
     return request.model_name, request.mode or "std", request.duration or 5, bool(request.sound)
 
@@ -58,6 +61,8 @@ def _omni_image_kind(request: v1.OmniImage) -> Hashable:
     return request.model_name, request.result_type == "series", request.amount, request.resolution or "1k"
 
 
+# medians are first guesses that learned durations replace: clips of 3 to 5 s were seen to take 28 to 90 s,
+# images 24 s, elements 5 s, voices 9 s
 TASKS: Final[tuple[Endpoint[Any], ...]] = (
     Endpoint(
         "text_to_video",
@@ -137,6 +142,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         "/v1/videos/advanced-lip-sync",
         "video",
         _one,
+        # only the task_id is documented as the path's last segment
         lookup="search",
         whole_at_tasks=False,
     ),
@@ -149,6 +155,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         _one,
         lookup="search",
         kind=lambda request: request.input.mode,
+        # an external_task_id is not documented here: a second create with the same one might make a task
         idempotent=False,
         whole_at_tasks=False,
     ),
@@ -230,6 +237,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         "/v1/general/ai-multi-shot",
         "image",
         _one,
+        # billed in image units; no page states how many slots it takes
         sure=False,
         whole_at_tasks=False,
     ),
@@ -242,6 +250,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         _none,
         kind=lambda request: request.reference_type,
         median=5.0,
+        # costs no units; whether it takes a slot is not documented
         sure=False,
         whole_at_tasks=False,
     ),
@@ -253,9 +262,11 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         "video",
         _one,
         median=9.0,
+        # billed in video units; whether it takes a slot is not documented
         sure=False,
         page_size_max=VOICES_PAGE_SIZE_MAX,
     ),
+    # sounds are priced among the videos; the page on concurrency does not name them
     Endpoint(
         "text_to_audio", v1.TextToAudio, v1.Audios, "/v1/audio/text-to-audio", "video", _one, sure=False
     ),

@@ -1,4 +1,4 @@
-"""Client: the face of one account, thin over `kling_async.orchestrator`."""
+"""Client of one account: its public methods, each a thin call of `kling_async.orchestrator`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Client:
     """A client of one Kling account. Make one for the life of the process; it is cheap.
 
     Enter it with ``async with``, or use it bare and ``await client.aclose()`` at the end (notebooks). It may
-    be made outside an event loop and outlive one, but lives in one running loop at a time.
+    be made outside an event loop and outlive one, but works in one running loop at a time.
 
     Args:
         api_key: The key from the console. Default: ``KLING_API_KEY``.
@@ -57,7 +57,7 @@ class Client:
             accounts outside China (`kling_async.GLOBAL`; the other one is `kling_async.CHINA`).
         limits: Slots of each pool, ``{"video": 20}``, where you know better than the account's packs.
         polling: How often to ask about running tasks.
-        retry: How often to repeat what is harmless to repeat.
+        retry: How often to repeat requests that are harmless to repeat.
         timeouts: How long one exchange with the server may take.
         queueing: False raises `ConcurrencyExceeded` where the account is full, instead of waiting.
         session: Your own aiohttp session, which you close. Requests to the API use it; downloads use its
@@ -69,7 +69,7 @@ class Client:
         max_task_life: Seconds after which the slots of a task stop counting, seen ended or not.
         now: The wall clock, seconds since 1970.
         rng: Source of jitter.
-        on_event: Called with every `Event`. Must be quick; what it raises is logged.
+        on_event: Called with every `Event`. Must be quick; an exception in it is logged.
 
     Raises:
         ConfigurationError: Credentials, base URL or limits cannot work; the message says what to set.
@@ -97,10 +97,13 @@ class Client:
         rng: random.Random | None = None,
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        check_types(locals())
+        check_types(locals())  # first of all: here locals() are the arguments and nothing else
         if not 0 < max_task_life < math.inf:
-            raise ConfigurationError("max_task_life must be above 0 and finite, in seconds")
+            raise ConfigurationError(
+                f"max_task_life must be a finite number of seconds above 0, not {max_task_life!r}"
+            )
         address = base_url_from(base_url)
+        # addresses in results are untrusted: files come from this machine only if the API does too
         local = is_loopback(urlsplit(address).hostname or "")
         settings = Settings(polling=polling, retry=retry, timeouts=timeouts)
         drivers = Drivers(
@@ -151,7 +154,7 @@ class Client:
     async def aclose(self) -> None:
         """Close the client; harmless to repeat.
 
-        Creates on their way get 5 s to end; whoever waits gets `ClientClosed`; running tasks run on.
+        Creates on their way get 5 s to end; waiting calls raise `ClientClosed`; running tasks run on.
         """
         await self._engine.close()
 
@@ -174,7 +177,7 @@ class Client:
         create that was sent; the task then appears in `tasks()`.
 
         Args:
-            request: What to make.
+            request: The request to send.
             **options: ``external_task_id``: your own id, unique in the account; the task can be found by it,
                 and it keeps a repeated create from being paid twice (default: a random one).
                 ``callback_url``: address to which the vendor posts every change of status.
@@ -216,8 +219,8 @@ class Client:
         """Submit a request and wait for its result; or, for a `CallRequest`, call.
 
         Args:
-            request: What to make.
-            timeout: Seconds for everything, the queue included.
+            request: The request to send.
+            timeout: Seconds for queue, task and result together.
             on_task: Called with the task once it exists.
             **options: As for `submit`.
 
@@ -236,10 +239,12 @@ class Client:
             if on_task is not None:
                 on_task(task)
             return await task.wait()
+        # reached only out of time: every other way out of the block returns or raises
         if task is not None:
             raise TaskTimeout(task.id, task.external_task_id, timeout or 0.0)
         if submission is not None:
             raise submission.out_of_time(timeout or 0.0)
+        # of a call: how far it came is not known, so it counts as sent
         raise TransportError(f"no answer within {timeout or 0.0:g} s", sent=True)
 
     @overload
@@ -282,7 +287,7 @@ class Client:
         ]
 
     def nudge(self, id: str) -> bool:  # noqa: A002 - either of a task's ids
-        """Ask about a task at once, if anybody waits for it: something says that it may have changed.
+        """Ask about a task at once, if a call waits for it: there is a hint that it has changed.
 
         Made for callbacks, which are hints unless their signature was checked. Repeated and late calls are
         harmless. May be called from any thread; with no loop running it acts in the next one.
@@ -291,7 +296,7 @@ class Client:
             id: The task_id or external_task_id.
 
         Returns:
-            Whether this client looks after such a task.
+            Whether this client tracks a task of that id.
         """
         self._engine.scope.act(lambda: self._engine.nudge(id))
         return bool(self._engine.known_as(id))
@@ -363,8 +368,8 @@ class Client:
             label: As for `submit`, or a function of the request; the report adds up costs by it.
             ahead: How many requests to hold at once. Default: twice the slots, at least 16.
             downloads: How many files to fetch at once. Default: the client's four.
-            signals: Whether SIGINT and SIGTERM end the batch in good order, where nobody else handles
-                them. Default: True.
+            signals: Whether SIGINT and SIGTERM end the batch in good order, where the program has no
+                handlers for them. Default: True.
 
         Raises:
             RequestInvalid: Names the options that cannot be used.
@@ -397,7 +402,7 @@ class Client:
         """Send anything to the API, signed; return the answer's ``data`` as plain objects.
 
         A GET is repeated as `Retry` says; anything else is sent once, since a repetition might be paid twice.
-        This takes no slots: for tasks of an endpoint without types, use `RawTask`.
+        The request takes no slots: for tasks of an endpoint without types, use `RawTask`.
         """
         return await calls.request(self._engine, method.upper(), path, json=json, params=params)
 

@@ -3,10 +3,10 @@
 ::
 
     KlingError
-    ├── RequestInvalid (ValueError)    ours: refused before anything was sent; names every wrong field
+    ├── RequestInvalid (ValueError)    refused by this package, unsent; names every wrong field
     ├── ConfigurationError             credentials, base URL, limits, a second running event loop
-    ├── ClientClosed                   the client was closed while somebody waited
-    ├── APIError                       theirs: code, message, request_id, http_status
+    ├── ClientClosed                   the client was closed while a call waited
+    ├── APIError                       refused by the vendor: code, message, request_id, http_status
     │   ├── AuthenticationError        1000-1004
     │   ├── AccountError               1100, 1103, 1304
     │   │   └── OutOfUnits             1101, 1102
@@ -20,14 +20,14 @@
     ├── BadResponse                    an answer came that is not of the API's form
     ├── AmbiguousCreate                a create's answer was lost: the task may exist and be billed
     ├── TaskFailed                     the vendor ended the task as failed; holds its record
-    ├── TaskTimeout (TimeoutError)     the waiter's deadline passed; the task lives on
+    ├── TaskTimeout (TimeoutError)     the waiter's deadline passed; the task runs on
     ├── QueueTimeout (TimeoutError)    no slot came free in time; nothing was created
     ├── TaskNotFound                   the vendor knows no task of that id
     ├── JournalError                   a batch's journal cannot be used; says what to do
     ├── JobFailed                      a job of a batch failed in an earlier run, and its error is not kept
     ├── DownloadError                  a result file could not be fetched
-    │   └── ResultExpired              the vendor has deleted it: results live 30 days
-    └── WebhookError                   a callback that cannot be believed
+    │   └── ResultExpired              the vendor has deleted it: results are kept for 30 days
+    └── WebhookError                   a callback has a wrong signature or form
 
 Each error carries what is needed to go on (ids, request_id), survives ``pickle`` and ``copy``, and holds
 neither a key nor a signed address nor a payload.
@@ -115,7 +115,7 @@ class Problem(NamedTuple):
     field: str
     """Path of the field: ``multi_prompt[1].duration``."""
     text: str
-    """What is wrong, and what would be right."""
+    """The mistake, and what would be right."""
 
 
 class RequestInvalid(KlingError, ValueError):
@@ -154,7 +154,7 @@ class APIError(KlingError):
         """The vendor's id of this exchange; quote it to their support."""
         self.http_status = http_status
         self.hint = hint
-        """Advice of ours on what usually helps."""
+        """This package's advice on what usually helps."""
         self.external_task_id = external_task_id
         """The id that our create carried, if this answered a create."""
         name = f"code {code}" if code is not None else "no code"
@@ -196,7 +196,7 @@ class RateLimited(APIError):
 
 
 class ConcurrencyExceeded(APIError):
-    """All slots of the account are taken (1303); raised only with ``Client(queueing=False)``."""
+    """The account has no free slot (1303); raised only with ``Client(queueing=False)``."""
 
 
 class ServerError(APIError):
@@ -255,7 +255,7 @@ class TaskFailed(KlingError):
 
 
 class TaskTimeout(KlingError, TimeoutError):
-    """The deadline passed; the task lives on, is billed when it succeeds, and can be waited for again."""
+    """The deadline passed; the task runs on, is billed when it succeeds, and can be waited for again."""
 
     def __init__(self, task_id: str, external_task_id: str | None, timeout: float, unread: int = 0) -> None:
         self.task_id = task_id
@@ -269,7 +269,7 @@ class TaskTimeout(KlingError, TimeoutError):
 
 
 class QueueTimeout(KlingError, TimeoutError):
-    """No slot came free in time; nothing was created and nothing is billed."""
+    """The queue gave no slot in time; nothing was created and nothing is billed."""
 
     def __init__(self, external_task_id: str, timeout: float, reason: str = "") -> None:
         self.external_task_id = external_task_id
@@ -351,7 +351,7 @@ class Code(NamedTuple):
 
 CODES: Final[dict[int, Code]] = {
     1000: Code(AuthenticationError, "Check the key; make a new one in the console.", "all"),
-    1001: Code(AuthenticationError, "A proxy may strip the Authorization header."),
+    1001: Code(AuthenticationError, "A proxy may strip the Authorization header."),  # each request has one
     1002: Code(
         AuthenticationError,
         "The key is unknown to this host: a mistyped key, a key of the other region "
@@ -382,15 +382,14 @@ CODES: Final[dict[int, Code]] = {
 
 def code_row(code: int | None, http_status: int) -> Code:
     """Return the row of a code; an unknown or missing one is judged by its HTTP status."""
+    # the code comes first: the vendor sends HTTP 429 with 1100 to 1102 too, which no waiting cures
     if code is not None and code in CODES:
         return CODES[code]
     if http_status == 429:
         return CODES[1302]
     if http_status >= 500:
         return CODES[5000]
-    if http_status == 401:
-        return Code(AuthenticationError)
-    return Code(RequestRejected)
+    return Code(AuthenticationError if http_status == 401 else RequestRejected)
 
 
 def api_error(
@@ -406,8 +405,8 @@ def api_error(
     >>> type(api_error(1102, "Account balance not enough", http_status=429)).__name__
     'OutOfUnits'
     """
-    row = code_row(code, http_status)
-    kind = row.error
+    kind, hint, _ = code_row(code, http_status)
+    # the vendor has one code for all wrong values; a taken id shows in its words alone
     if code == 1201 and "already exist" in message.lower():
         kind = ExternalIdTaken
     return kind(
@@ -415,6 +414,6 @@ def api_error(
         code=code,
         request_id=request_id,
         http_status=http_status,
-        hint=row.hint,
+        hint=hint,
         external_task_id=external_task_id,
     )

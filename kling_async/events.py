@@ -1,7 +1,7 @@
-"""Events: what happens inside a client is counted, logged, and told to a listener (``Client(on_event=...)``).
+"""Events inside a client: counted, logged, and passed to a listener (``Client(on_event=...)``).
 
-All three hang on the same call, so that they cannot disagree. An event is made, and a line of the log put
-together, only if somebody takes it.
+One call does all three, so that they cannot disagree. An `Event` is made only for a listener, a line of the
+log only if its level is enabled.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ logging.getLogger("kling_async").addHandler(logging.NullHandler())  # silent unl
 log = logging.getLogger("kling_async")
 
 EventKind: TypeAlias = Literal[
-    "queued",  # a submit waits for slots: first of all, or (with error) after an attempt that made nothing
+    "queued",  # a submit waits for slots: the first time, or (with error) after a create that made nothing
     "admitted",  # a submit has its slots, and its create is sent
-    "refused",  # by a full account (1303): it waits again, unless its submitter left or does not queue
+    "refused",  # a full account refused a create (1303): it queues again, unless it left or may not queue
     "left",  # a submit ended without a task: refused for good, given up, or of unknown fate; error says why
     "created",  # a create made its task
     "adopted",  # a create's answer was lost, and its task was found
     "asked",  # a status query is sent, about one task or many; detail: its form and how many
-    "changed",  # a task was seen in another status
+    "changed",  # a task was seen with another status
     "ended",  # a task was seen ended; with error: the vendor no longer knows it
     "slot_expired",  # slots were held for max_task_life and count no longer
     "downloaded",  # one file was stored; detail: its name
 ]
 
 RequestKind: TypeAlias = Literal["create", "one", "ids", "list", "lookup", "other"]
-"""What a request is for: a create; a status query about one task, about some ids, about the newest of a list;
-a look for a create whose answer was lost; anything else (packs, calls, ``client.list``, ``client.request``).
+"""Purpose of a request: a create; a status query about one task, about some ids, about the newest of a list;
+a look-up of a create whose answer was lost; any other (packs, calls, ``client.list``, ``client.request``).
 """
 
 _LEVELS: Final = {"adopted": logging.INFO, "slot_expired": logging.WARNING}
@@ -60,16 +60,16 @@ class Place(Protocol):
 
 
 class Subject(Protocol):
-    """A create on its way, or a task: what an event is about."""
+    """The subject of an event: a create on its way, or a task."""
 
     @property
     def endpoint(self) -> Place:
-        """Where it was, or is to be, made."""
+        """The endpoint of the create."""
         ...
 
     @property
     def external_task_id(self) -> str | None:
-        """The id its create carries, if known."""
+        """The external_task_id that the create carries, if known."""
         ...
 
     @property
@@ -95,7 +95,7 @@ def facts(*about: Subject, pool: str = "") -> dict[str, Any]:
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened, with the ids, endpoint and pool of what it is about, as far as known."""
+    """One step of a submit, a task or a download, with its ids, endpoint and pool as far as known."""
 
     kind: EventKind
     at: float
@@ -105,12 +105,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     external_task_id: str | None = None
     task_id: str | None = None
     status: str = ""
-    """The vendor's word, on ``created``, ``adopted``, ``changed`` and ``ended``."""
+    """The vendor's status word, on ``created``, ``adopted``, ``changed`` and ``ended``."""
     detail: str = ""
-    """More, for people to read."""
+    """More facts in words, for people to read."""
     error: str = ""
-    """Name of the error that led to it, on ``queued``, ``refused``, ``left`` and ``ended``; on ``left``
-    also ``CancelledError``."""
+    """Name of the error that caused the event, on ``queued``, ``refused``, ``left`` and ``ended``; on
+    ``left`` also ``CancelledError``."""
     waited: float = 0.0
     """Seconds from the submit to its latest admission, on ``admitted``, ``created`` and ``adopted``."""
     size: int = 0
@@ -149,7 +149,7 @@ class ClientCounts(msgspec.Struct, kw_only=True):
 
 
 class Hooks:
-    """Count what happens, log it, and pass it on; a listener that raises harms nobody."""
+    """Count events, log them, and pass them to the listener; its exceptions are logged and go no further."""
 
     def __init__(self, listener: Callable[[Event], object] | None, clock: Callable[[], float]) -> None:
         self._listener = listener
@@ -174,6 +174,7 @@ class Hooks:
             return
         known = facts(*about)
         if logged:
+            # ids stand in the text for readers, and in `extra` for programs
             words = (known["endpoint"], known["external_task_id"], known["task_id"], status, error, detail)
             log.log(level, "%s: %s", kind, " ".join(filter(None, words)), extra=known)
         if self._listener is None:
@@ -237,9 +238,9 @@ class Hooks:
         self.counts.bytes_received += size
 
     def unanswered(self) -> None:
-        """Count a request that brought no answer of the API's form."""
+        """Count a request without an answer of the API's form."""
         self.counts.unanswered += 1
 
     def retried(self) -> None:
-        """Count a read that brought nothing to go on with."""
+        """Count a request, other than a create, without a usable answer; most are repeated."""
         self.counts.retried += 1

@@ -15,11 +15,11 @@ __all__ = ["OptionTypeError", "Polling", "Retry", "Settings", "SubmitOptions", "
 
 
 class OptionTypeError(ConfigurationError, TypeError):
-    """A setting has a value of another type; the message names both, with an example."""
+    """A setting has a value of a wrong type; the message names both types, with an example."""
 
 
 class _Kind(NamedTuple):
-    """Values that a setting takes."""
+    """The kind of values that a setting takes."""
 
     words: str
     fits: Callable[[Any], bool]
@@ -89,7 +89,7 @@ class Polling(msgspec.Struct, frozen=True, kw_only=True):
     max_interval: float = 15.0
     """Longest pause between two queries about a task whose usual duration is not known yet."""
     request_cost: float = 0.2
-    """Slot-seconds that one request is worth: lower asks more often."""
+    """Price of one status query in idle slot-seconds: a lower price makes queries more frequent."""
     requests_per_second: float = 10
     """Most status queries a second, always kept; clients that share these settings and slots share it."""
 
@@ -103,10 +103,10 @@ class Polling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """Retries of what is harmless to repeat: reads, and creates that surely made nothing.
+    """Retries of requests that are harmless to repeat: reads, and creates that surely made nothing.
 
-    Being told to queue (1303) is no failure and not counted. The status queries of a waiting task are not
-    bounded by this either: they go on until the waiter's own deadline.
+    A refusal by a full account (1303) is no failure and not counted. The status queries of a waiting task
+    are not bounded either: they go on until the waiter's own deadline.
     """
 
     max_tries: int = 8
@@ -123,6 +123,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
     def pause(self, failures: int, jitter: float) -> float:
         """Return the pause after so many failures: half to all of a doubling one, by ``jitter`` in [0, 1)."""
+        # 2.0 ** 1024 raises OverflowError, and any base above 3e-8 s has reached the default cap by 2 ** 30
         return min(self.cap, self.base * 2.0 ** min(failures, 30)) * (0.5 + jitter / 2)
 
 
@@ -132,11 +133,12 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     connect: float = 10.0
     """To connect, the TLS handshake included."""
     read: float = 30.0
-    """Longest silence of the server while an answer is awaited or a file is downloaded."""
+    """Longest time without a byte from the server, in an answer or a download."""
     total: float = 60.0
     """One whole exchange. Downloads have no such limit."""
     per_megabyte: float = 6.0
-    """Added to read and total for each MiB sent: Base64 images make bodies of 10 MB and more."""
+    """Added to read and total for each MiB sent: Base64 images make bodies of 10 MB and more. The default
+    allows for an uplink of 1.4 Mbit/s."""
 
     def __post_init__(self) -> None:
         _need_numbers(self)
@@ -151,7 +153,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings in which clients that share slots may differ."""
+    """The settings that may differ between clients that share slots."""
 
     polling: Polling = Polling()
     retry: Retry = Retry()
@@ -164,11 +166,11 @@ class SubmitOptions(TypedDict, total=False):
     external_task_id: str | None
     """Your own id, unique in the account; default: a random one."""
     callback_url: str | None
-    """Where the vendor posts every change of status."""
+    """Address to which the vendor posts every change of status; default: none."""
     priority: int
-    """Higher goes first; default 0."""
+    """Submits of higher priority go first; default 0."""
     label: str
-    """Within one priority, labels take turns; default ""."""
+    """Labels of one priority take turns; default ""."""
     queue_timeout: float | None
     """Seconds to wait for slots; default: as long as it takes."""
 

@@ -37,11 +37,11 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     pool: str
     """The pool whose units they are: ``video``, ``image`` or ``virtual_try_on``."""
     why: str
-    """How the price comes about, or why it is not known."""
+    """The terms of the price, or why it is not known."""
 
     def of(self, units: float) -> Estimate:
-        """Return this estimate with a price that the caller knows better."""
-        return msgspec.structs.replace(self, units=units, most=units, why="as the caller says")
+        """Return this estimate with the caller's own price."""
+        return msgspec.structs.replace(self, units=units, most=units, why="price given by the caller")
 
     @property
     def usd(self) -> float | None:
@@ -66,8 +66,9 @@ class _Price(NamedTuple):
     voice: bool | None = None
     """Whether a prompt names a voice."""
     video: bool | None = None
-    """Whether a video goes in."""
+    """Whether the request has a reference video."""
     image: bool | None = None
+    """Whether the request has an image."""
     pool: str = "video"
 
 
@@ -88,6 +89,7 @@ def _by_mode(
             yield _Price(endpoints, units, per, models, (word,), **when)
 
 
+# the first row that fits a request is its price
 PRICES: Final = (
     *_by_mode(_CLIPS, "second", ("kling-v3",), std=0.6, pro=0.8, top=3.0, sound=False),
     *_by_mode(_CLIPS, "second", ("kling-v3",), std=0.9, pro=1.2, top=3.0, sound=True),
@@ -133,7 +135,7 @@ PRICES: Final = (
     _Price(("image_expand",), 8, "image", pool="image"),
     _Price(("ai_multi_shot",), 20, "call", pool="image"),
 )
-"""The price pages. Requests of ``multi_elements`` name no model; its price is that of its only model."""
+"""The rows of the price pages. ``multi_elements`` has a single model, which its requests do not name."""
 
 _UNSURE: Final = {
     "video_extend": Estimate(
@@ -154,7 +156,9 @@ _UNSURE: Final = {
 
 _FREE: Final = "account calls, lists and the library's queries cost nothing"
 _MODE_DEFAULTS: Final = {"omni_video": "pro"}
+"""The vendor's default of ``mode`` where that is not std."""
 _MODELS: Final = {"multi_elements": "kling-v1-6"}
+"""The models of endpoints whose requests name none."""
 
 
 def is_amount(units: object) -> bool:
@@ -166,7 +170,7 @@ def estimate(request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:
     """Return the expected price of a request, by the price pages, without asking the vendor.
 
     Raises:
-        TypeError: It is not a request.
+        TypeError: The argument is not a request.
     """
     row = row_of(request)
     name = row.name
@@ -201,7 +205,7 @@ def _by_rows(rows: list[_Price], sent: _AsSent) -> Estimate:
 
 
 def _units(price: _Price, count: float) -> float:
-    return round(price.units * count, 4)
+    return round(price.units * count, 4)  # 0.6 x 3 is 1.7999999999999998
 
 
 class _UnclearError(Exception):
@@ -232,7 +236,7 @@ class _AsSent:
         return found if isinstance(found, str) else self._unclear(field)
 
     def number(self, field: str, default: int) -> int:
-        """Return a whole number from 1, perhaps sent as text."""
+        """Return a field that holds a whole number from 1: ``extra`` may have it as text or as 5.0."""
         found = self.value(field)
         match found:
             case None:
@@ -283,7 +287,7 @@ class _AsSent:
         return bool(self.value("image"))
 
     def words(self) -> str:
-        """Return endpoint, model, mode and so on, for people."""
+        """Return endpoint, model, resolution, mode and sound as words for people."""
         words = [self.name, self.value("model_name"), self.value("resolution")]
         if hasattr(self._request, "mode"):
             words.append(self.mode)
@@ -324,6 +328,7 @@ def _amount(per: Per, sent: _AsSent) -> Amount:
         case "image":
             return _images(sent)
         case "started 5 s":
+            # lip sync takes videos of at most 60 s: 12 times 5 s
             return None, 12, "the length of the video, at most 60 s"
         case "second":
             return _LENGTHS.get(sent.name, _duration)(sent)
@@ -335,6 +340,7 @@ def _duration(sent: _AsSent) -> Amount:
 
 
 def _of_the_sound(_: _AsSent) -> Amount:
+    # an avatar's video is as long as its sound, which may have 300 s
     return None, 300, "the length of the sound, at most 300 s"
 
 
@@ -344,6 +350,7 @@ def _of_the_reference(sent: _AsSent) -> Amount:
 
 
 def _of_omni(sent: _AsSent) -> Amount:
+    # an edited video keeps its length; the vendor reads an absent refer_type as "base"
     if any(_part(video, "refer_type") in (None, "", "base") for video in sent.entries("video_list")):
         return None, 10, "the length of the edited video, at most 10 s"
     return _duration(sent)

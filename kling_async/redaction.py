@@ -27,7 +27,7 @@ def without_query(url: str) -> str:
     """Return an address without query, fragment and userinfo: the query of a signed address is its key."""
     try:
         parts = urlsplit(url)
-    except ValueError:
+    except ValueError:  # such as a bracket of an IPv6 host that is not closed
         return "<unreadable address>"
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=host, query="", fragment="").geturl()

@@ -20,7 +20,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers of a client: what it has done since it was made, and what it is doing now.
 
     Clients that share slots (``with_options``) are counted together. Counts only grow, over event loops too,
-    so the difference of two is what happened in between. An `Event` is counted when it is told.
+    so the difference between two `Stats` covers the time between them. Each `Event` is counted when it is
+    passed to the listener.
     """
 
     # -- submits and creates, since the client was made
@@ -65,11 +66,11 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     asked: int = 0
     """Status queries, each about one task or many; the pages of one list are one query."""
     requests: dict[str, int] = {}
-    """Requests by what they are for: ``create``; ``one``, ``ids`` and ``list``, the forms of status queries;
-    ``lookup``, the search for a create whose answer was lost; ``other``. All are always there."""
+    """Requests by purpose: ``create``; ``one``, ``ids`` and ``list``, the forms of status queries;
+    ``lookup``, the search for a create whose answer was lost; ``other``. All keys are always present."""
     retried: int = 0
-    """Requests other than creates that brought nothing to go on with (no answer, 5xx, too fast); most are
-    repeated, as `Retry` says."""
+    """Requests other than creates without a usable answer (no answer, 5xx, too fast); most are repeated, as
+    `Retry` says."""
     unanswered: int = 0
     """Requests of any kind without an answer of the API's form: unsent, cut, timed out, a gateway's page."""
     bytes_sent: int = 0
@@ -81,7 +82,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     queued: int = 0
     """Submits that wait for slots, in all pools."""
     oldest_wait: float = 0.0
-    """Seconds since the submit of the one that waits longest; 0 if none does."""
+    """Seconds that the longest waiting submit has waited; 0 if none waits."""
     in_flight: int = 0
     """Creates on their way, or being looked for after their answer was lost."""
     running: int = 0
@@ -98,7 +99,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stats_of(engine: Engine, pools: Mapping[str, PoolState]) -> Stats:
-    """Put the counts together with the numbers of this moment."""
+    """Combine the counts since the client was made with the numbers of this moment."""
     return Stats(
         **engine.hooks.counts.copied(),
         queued=sum(pool.queued for pool in pools.values()),

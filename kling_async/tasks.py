@@ -33,8 +33,8 @@ R = TypeVar("R")
 class Task(Generic[R]):
     """A handle on one task. Handles are cheap, and any number of them may stand for the same task.
 
-    There is no ``cancel()``: the vendor has none. A task that nobody waits for runs on, holds its slots until
-    it ends, and is billed when it succeeds.
+    There is no ``cancel()``: the vendor has none. A task without a waiter runs on, holds its slots until it
+    ends, and is billed when it succeeds.
     """
 
     __slots__ = ("_decoded", "_engine", "_result", "_tracked")
@@ -92,7 +92,7 @@ class Task(Generic[R]):
 
     @property
     def record(self) -> TaskRecord | None:
-        """All that is known of the task, as plain data; None before an attached task was first seen."""
+        """The known facts about the task, as plain data; None before an attached task was first seen."""
         return self._tracked.record
 
     @property
@@ -120,7 +120,7 @@ class Task(Generic[R]):
     async def wait(self, timeout: float | None = None) -> R:
         """Wait until the task ends; return its result.
 
-        May be awaited by many at once, and again after an interrupt: giving up harms nothing.
+        Many callers may wait at once, and again after an interrupt: to stop waiting does not affect the task.
 
         Args:
             timeout: Seconds to wait; None waits as long as the task takes.
@@ -132,6 +132,7 @@ class Task(Generic[R]):
             AuthenticationError: The key was refused.
         """
         waiters = self._tracked.waiters
+        # a wait without any deadline is warned about a task that runs unusually long
         undated = timeout is None and anyio.current_effective_deadline() == math.inf
         waiters.undated += undated
         try:
@@ -199,6 +200,7 @@ class Task(Generic[R]):
             ResultExpired: The vendor has deleted a file (30 days after the task ended) that is not there.
             RequestInvalid: The template has an unknown field, or makes no valid file name.
         """
+        # before the wait: a wrong template should not show only after minutes
         template = Template(name)
         await self.wait()
         values: dict[str, str | int] = {"key": self.external_task_id or self.id, "index": 0}
@@ -216,7 +218,7 @@ class Task(Generic[R]):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the record: a handle belongs to its client."""
         if self._tracked.record is None:
-            raise TypeError("this task was not seen yet and has no record; pickle its id instead")
+            raise TypeError("this task was not seen yet and has no record; refresh() it, or pickle its id")
         return self._tracked.record.__reduce__()
 
     def __repr__(self) -> str:
@@ -224,7 +226,7 @@ class Task(Generic[R]):
 
 
 class _Updates:
-    """Iterates over a task's records; holds nothing between two steps, so leaving early leaks nothing."""
+    """Iterate over a task's records; hold nothing between two steps, so that leaving early leaks nothing."""
 
     def __init__(self, engine: Engine, tracked: TrackedTask) -> None:
         self._engine = engine
@@ -267,9 +269,11 @@ def attach(
     """
     endpoint = endpoint_of(kind)
     if (task_id is None) == (external_task_id is None):
-        raise RequestInvalid("attach", [Problem("task_id", "give task_id or external_task_id, one of them")])
+        text = "give task_id or external_task_id, exactly one of them"
+        raise RequestInvalid("attach", [Problem("task_id", text)])
     name, value = ("task_id", task_id) if external_task_id is None else ("external_task_id", external_task_id)
     id_ = check_id(value or "", name)
+    # clients that share slots share their tasks too: tracked twice, a task would hold its slots twice
     for poller in engine.pollers:
         if (tracked := poller.find(endpoint, id_)) is not None:
             return Task(engine.looking_after(poller), tracked)

@@ -9,7 +9,7 @@
         assert emu.ledger.peak("video") <= 2
 
 Start a new emulator in each test. It runs in the test's event loop, on a free port of loopback. With a
-virtual clock, tasks of minutes end at once.
+virtual clock, tasks that take minutes end at once.
 """
 
 from __future__ import annotations
