@@ -5,15 +5,16 @@ Shared by ``python3 -m examples`` and ``python3 -m tests``, which load this file
 user's settings.
 
 `look` finds the facts, `plan` decides from them (and from nothing else), `carry_out` acts. A stamp in
-``.venv`` says what it was made from: while it holds, a start costs one small file and one hash.
+``.venv`` records what the venv was made from: while it is up to date, a start costs one small file and one
+hash.
 
-The grammar of this file stays that of Python 3.6, so that an old Python gets a sentence and no
-SyntaxError; what is evaluated after the version check may be newer.
+The grammar of this file stays that of Python 3.6, so that an old Python prints a sentence and no
+SyntaxError; names evaluated after the version check may be newer.
 """
 
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036 - somebody may start us with any Python
+if sys.version_info < (3, 11):  # noqa: UP036 - users start this file with any Python
     sys.exit(
         f"kling_async needs Python 3.11 or newer; this is {sys.version_info[0]}."
         f"{sys.version_info[1]} ({sys.executable})"
@@ -39,8 +40,10 @@ else:
 
 ROOT = Path(__file__).resolve().parent.parent
 WINDOWS = os.name == "nt"
-ARRIVED = "KLING_ASYNC_ARRIVED"  # lives in the environment during the re-execution only
+ARRIVED = "KLING_ASYNC_ARRIVED"
+"""Environment variable set during the re-execution only; it keeps a venv without effect from looping."""
 PIP_WITH_PYTHON_OPTION = (22, 3)
+"""The first pip that has ``--python``, and so can install into a venv without pip."""
 NO_PIP = (
     "kling_async cannot set up .venv: this Python has neither pip nor ensurepip; on Debian or Ubuntu:"
     " apt install python3-pip (or python3-venv), then run this again"
@@ -48,16 +51,16 @@ NO_PIP = (
 
 
 class SetupError(Exception):
-    """The set-up cannot go on; the message is for the user, as it is."""
+    """The set-up cannot continue; the message is shown to the user unchanged."""
 
 
 Command = Sequence[str]
 Runner = Callable[[Command], str]
-"""Runs a command in the project's folder, returns its output; raises SetupError when it fails."""
+"""Runs a command in the project's folder and returns its output; raises SetupError if it fails."""
 
 
 class Place(NamedTuple):
-    """Where things are, for a project in ``root``."""
+    """Paths of a project in ``root``."""
 
     root: Path
 
@@ -68,18 +71,18 @@ class Place(NamedTuple):
 
     @property
     def python(self) -> str:
-        """Its interpreter."""
+        """The venv's interpreter."""
         return str(self.venv.joinpath(*(["Scripts", "python.exe"] if WINDOWS else ["bin", "python"])))
 
     @property
     def packages(self) -> str:
-        """Its folder of installed packages."""
+        """The venv's folder of installed packages."""
         base = str(self.venv)
         return sysconfig.get_path("purelib", "venv", vars={"base": base, "platbase": base})
 
     @property
     def stamp(self) -> Path:
-        """What `.venv` was made from; ``{}`` while a set-up is under way, or was when it was killed."""
+        """File that records what ``.venv`` was made from; holds ``{}`` until a set-up has finished."""
         return self.venv / "setup.json"
 
 
@@ -87,7 +90,7 @@ class Place(NamedTuple):
 
 
 def wanted_stamp(place: Place, extra: str) -> dict[str, str]:
-    """The stamp of a ``.venv`` that is up to date: made here, by this Python, from this pyproject."""
+    """Return the stamp of a ``.venv`` that is up to date: made here, by this Python, from this pyproject."""
     pyproject = (place.root / "pyproject.toml").read_bytes()
     return {
         "root": str(place.root),
@@ -98,7 +101,7 @@ def wanted_stamp(place: Place, extra: str) -> dict[str, str]:
 
 
 def found_stamp(place: Place) -> "dict[str, str] | None":
-    """The stamp in ``.venv``; None where there is none: no venv, or one made by hand."""
+    """Return the stamp in ``.venv``; None if there is no venv, or one made by hand."""
     try:
         found = json.loads(place.stamp.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -109,7 +112,7 @@ def found_stamp(place: Place) -> "dict[str, str] | None":
 
 
 def is_ready(place: Place, extra: str) -> bool:
-    """Whether ``.venv`` can be used as it is. One with an extra also serves those who ask for none."""
+    """Tell whether ``.venv`` can be used unchanged; one with an extra also serves a start that needs none."""
     wanted, found = wanted_stamp(place, extra), found_stamp(place)
     if not found or not Path(place.python).exists():
         return False
@@ -120,16 +123,16 @@ def is_ready(place: Place, extra: str) -> bool:
 
 
 class Facts(NamedTuple):
-    """All that a plan depends on."""
+    """The facts that a plan depends on."""
 
     exists: bool
-    """There is something called ``.venv``."""
+    """Whether a folder, file or link called ``.venv`` exists."""
     usable: bool
-    """Its interpreter starts, is this Python's, and no set-up of it was cut off or moved away."""
+    """Whether the venv's interpreter starts and is this Python's, and the venv is whole and was not moved."""
     own_pip: bool
-    """It has a pip of its own."""
+    """Whether the venv has a pip of its own."""
     ensurepip: bool
-    """A new venv can bring its pip along (Debian has that in python3-venv)."""
+    """Whether a new venv can bring its pip along (Debian has ensurepip in python3-venv)."""
     base: str
     """The interpreter that makes venvs."""
     pip: "tuple[str, tuple[int, int]] | None"
@@ -137,19 +140,19 @@ class Facts(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is to be done."""
+    """The steps of a set-up."""
 
     rebuild: bool
-    """Remove what is there first."""
+    """Whether to remove the present ``.venv`` first."""
     commands: tuple[Command, ...]
     instead: Command
-    """What to do should the last command fail; empty where nothing else is left to try."""
+    """Command to run if the last one fails; empty if there is no alternative."""
 
 
 def plan(facts: Facts, place: Place, extra: str, optional: str = "") -> Plan:
-    """Decide how ``.venv`` comes to hold the project with ``extra``; SetupError if it cannot.
+    """Decide how to install the project with ``extra`` into ``.venv``; raise SetupError if nothing can.
 
-    The extra ``optional`` is installed along with it, and done without where it cannot be installed.
+    The extra ``optional`` is installed in the same step; if that fails, the step is repeated without it.
     """
     commands: list[Command] = []
     own_pip = facts.own_pip
@@ -164,7 +167,7 @@ def plan(facts: Facts, place: Place, extra: str, optional: str = "") -> Plan:
         outside, version = facts.pip
         if version >= PIP_WITH_PYTHON_OPTION:
             pip = [outside, "-m", "pip", "--python", place.python]
-        else:  # an old pip can still put a new one there
+        else:  # an old pip can still install a new one into the venv's folder
             target = ["install", "--target", place.packages, "pip"]
             commands.append([outside, "-m", "pip", "--no-input", *target])
     install = [*pip, "--no-input", "--disable-pip-version-check", "install", "-e"]
@@ -174,23 +177,24 @@ def plan(facts: Facts, place: Place, extra: str, optional: str = "") -> Plan:
 
 
 def project(extra: str) -> str:
-    """The project with ``extra``, as pip wants it."""
+    """Return the project with ``extra``, as an argument of pip."""
     return f".[{extra}]" if extra else "."
 
 
 def joined(extra: str, optional: str) -> str:
-    """Both extras as one, either of which may be empty."""
+    """Join two extras for pip; either may be empty."""
     return ",".join(filter(None, (extra, optional)))
 
 
 def look(place: Place, run: Runner) -> Facts:
     """Find the facts, by asking the interpreters concerned."""
+    # within a venv, the interpreter that made it
     base = str(getattr(sys, "_base_executable", None) or sys.executable)
     outside = [base] if inside(place) else [base, sys.executable]
     pips = ((python, pip_version(python, run)) for python in outside)
     usable = is_usable(place, run)
     return Facts(
-        exists=os.path.lexists(place.venv),
+        exists=os.path.lexists(place.venv),  # a broken link is in the way, too
         usable=usable,
         own_pip=usable and pip_version(place.python, run) is not None,
         ensurepip=answer([base, "-c", "import ensurepip; ensurepip.version()"], run) is not None,
@@ -200,23 +204,24 @@ def look(place: Place, run: Runner) -> Facts:
 
 
 def is_usable(place: Place, run: Runner) -> bool:
-    """Whether the ``.venv`` that is there can be installed into; if not, it must be made anew."""
+    """Tell whether the present ``.venv`` can be installed into; if not, it must be made anew."""
     found, wanted = found_stamp(place), wanted_stamp(place, "")
     if found is not None and any(found.get(key) != wanted[key] for key in ("root", "python")):
         return False
+    # without its pyvenv.cfg the interpreter starts, but as the system's Python: its prefix shows that
     probe = "import sys; print(sys.implementation.cache_tag, sys.prefix)"
     said = answer([place.python, "-c", probe], run)
     return said == f"{wanted['python']} {place.venv}"
 
 
 def pip_version(python: str, run: Runner) -> "tuple[int, int] | None":
-    """The version of the pip that ``python`` has, if any."""
+    """Return the version of the pip of ``python``; None if it has none."""
     match = re.match(r"pip (\d+)\.(\d+)", answer([python, "-m", "pip", "--version"], run) or "")
     return (int(match[1]), int(match[2])) if match else None
 
 
 def answer(command: Command, run: Runner) -> "str | None":
-    """What a question to an interpreter brings; None where it fails or there is no such interpreter."""
+    """Return the output of a command; None if it fails, or its interpreter does not exist."""
     try:
         return run(command).strip()
     except (SetupError, OSError):
@@ -224,10 +229,11 @@ def answer(command: Command, run: Runner) -> "str | None":
 
 
 def carry_out(todo: Plan, place: Place, stamp: dict[str, str], run: Runner) -> None:
-    """Do what was planned. Until the very end the stamp says that it is not finished."""
+    """Run the steps of a plan. Until the last one has ended, the stamp marks the set-up as unfinished."""
     if todo.rebuild:
         remove(place.venv)
     place.venv.mkdir(exist_ok=True)
+    # before the first step: a set-up that is killed must not look like a venv made by hand
     place.stamp.write_text("{}", encoding="utf-8")
     *before, last = todo.commands
     for command in before:
@@ -241,7 +247,7 @@ def carry_out(todo: Plan, place: Place, stamp: dict[str, str], run: Runner) -> N
         run(todo.instead)
     finished = place.stamp.with_suffix(".new")
     finished.write_text(json.dumps(stamp), encoding="utf-8")
-    finished.replace(place.stamp)
+    finished.replace(place.stamp)  # in one step, so that no reader finds half a stamp
 
 
 def remove(path: Path) -> None:
@@ -258,7 +264,7 @@ def remove(path: Path) -> None:
 def enter(extra: str = "", optional: str = "") -> None:
     """Return inside the private venv, with the project and ``extra`` installed; set that up if needed.
 
-    The extra ``optional`` comes along if it can be installed; tests of what it brings must do without it.
+    The extra ``optional`` is installed too if possible; tests of its packages are skipped without it.
     """
     place = Place(ROOT)
     if os.environ.pop(ARRIVED, None):
@@ -278,12 +284,12 @@ def enter(extra: str = "", optional: str = "") -> None:
 
 
 def ensure(place: Place, extra: str, optional: str = "", run: "Runner | None" = None) -> bool:
-    """Make ``.venv`` ready; whether there was anything to do."""
+    """Make ``.venv`` ready; return whether there was anything to do."""
     asked = joined(extra, optional)
     if is_ready(place, asked):
         return False
     with locked(Path(__file__)) as lock:
-        if is_ready(place, asked):  # another start has done it while we waited
+        if is_ready(place, asked):  # another start has made it while this one waited
             return True
         run = run or runner(place.root, lock)
         facts = look(place, run)
@@ -294,7 +300,7 @@ def ensure(place: Place, extra: str, optional: str = "", run: "Runner | None" = 
 
 
 def headline(facts: Facts) -> str:
-    """The one line that a set-up prints."""
+    """Return the one line that a set-up prints."""
     if facts.usable:
         return "updating .venv ..."
     if facts.exists:
@@ -303,7 +309,7 @@ def headline(facts: Facts) -> str:
 
 
 def inside(place: Place) -> bool:
-    """Whether this process runs in the private venv."""
+    """Tell whether this process runs in the private venv."""
     try:
         return place.venv.samefile(sys.prefix)
     except OSError:
@@ -311,18 +317,20 @@ def inside(place: Place) -> bool:
 
 
 def start_again(place: Place) -> NoReturn:
-    """Run this very command line in the private venv's interpreter."""
+    """Run the present command line anew, by the private venv's interpreter."""
+    # orig_argv, unlike argv, still has Python's own options such as -X dev and -m
     command = [place.python, *sys.orig_argv[1:]]
     environment = {**os.environ, ARRIVED: "1"}
-    if WINDOWS:  # whose exec returns to the shell at once
+    if WINDOWS:  # exec would return to the shell at once there
         sys.exit(subprocess.call(command, env=environment))
     os.execve(place.python, command, environment)  # noqa: S606 - nothing for a shell here
 
 
 def runner(root: Path, lock: IO[bytes]) -> Runner:
-    """The real runner. Its children hold ``lock`` too: a pip may outlive us when we are killed."""
+    """Return the real runner, which starts its commands as subprocesses."""
+    # commands hold the lock too: a pip may outlive this process if that is killed
     os.set_inheritable(lock.fileno(), True)
-    # what PYTHONPATH offers is there today and gone tomorrow: pip must not count it as installed
+    # pip must not count packages on PYTHONPATH as installed: the next start may not have them
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
     def run(command: Command) -> str:
@@ -349,9 +357,9 @@ def runner(root: Path, lock: IO[bytes]) -> Runner:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[IO[bytes]]:
-    """Hold the one lock of this clone; wait for it if another process has it.
+    """Hold the one lock of this clone; wait while another process has it.
 
-    An existing file outside ``.venv`` is locked: the venv itself may be removed meanwhile.
+    The locked file stands outside ``.venv``: the venv itself may be removed meanwhile.
     """
     with path.open("r+b") as file:
         waited = False
@@ -364,10 +372,10 @@ def locked(path: Path) -> Iterator[IO[bytes]]:
 
 
 def try_lock(file: IO[bytes]) -> bool:
-    """Lock ``file`` until it is closed, if nobody else has locked it."""
+    """Lock ``file`` until it is closed; return False if another process has locked it."""
     try:
         if sys.platform == "win32":
-            file.seek(1 << 30)  # beyond the end: Windows keeps others from reading what is locked
+            file.seek(1 << 30)  # beyond the end: Windows keeps others from reading a locked byte
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -377,5 +385,5 @@ def try_lock(file: IO[bytes]) -> bool:
 
 
 def say(line: str) -> None:
-    """Tell the user, on stderr: stdout belongs to the command."""
+    """Print a line on stderr: stdout belongs to the command."""
     print(line, file=sys.stderr, flush=True)

@@ -1,10 +1,10 @@
-"""Run all checks and the whole suite: ``python3 -m tests``. It sets itself up first.
+"""Run all checks and the whole suite: ``python3 -m tests``. The command sets up its ``.venv`` first.
 
 With arguments, only pytest runs, in one process, and gets them: ``python3 -m tests -k slots``.
 
-Every step runs, also after one that failed, so that one run shows all there is to see. A step prints
-one line, and its output only if it failed. Pytest prints as it goes; its closing line comes last, after
-it only the names of failed steps.
+Every step runs, also after one that failed, so that one run shows every failure. A step prints one line, and
+its output only if it failed. Pytest prints as it goes; its closing line comes last, followed only by the
+names of failed steps.
 """
 
 # ruff: noqa: T201 - this is a command, it prints
@@ -46,7 +46,7 @@ SUITE: Module = ["pytest", "-q", "-p", "tests.measure", "--numprocesses", "2", "
 
 
 class Outcome(NamedTuple):
-    """How a step ended."""
+    """The end of one step."""
 
     name: str
     code: int
@@ -55,7 +55,7 @@ class Outcome(NamedTuple):
     note: str = ""
 
     def report(self) -> None:
-        """Print one line; what the step said only if it failed."""
+        """Print one line, and the step's output only if it failed."""
         if self.code and self.output:
             print(self.output.rstrip())
         verdict = f"FAILED ({self.code})" if self.code else "ok"
@@ -63,10 +63,10 @@ class Outcome(NamedTuple):
 
 
 def environment() -> dict[str, str]:
-    """The environment of all steps.
+    """Return the environment of all steps.
 
-    Pytest rewrites the tests' asserts, which takes longer than all else before the first test. Who keeps
-    Python from writing byte code beside the sources gets it written to where the set-up is.
+    Pytest rewrites the tests' asserts, which takes most of the time before the first test. Where Python may
+    not write byte code beside the sources, it is written into the venv, so that later runs start fast too.
     """
     variables = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}  # no advice to update
     if sys.dont_write_bytecode:
@@ -76,7 +76,7 @@ def environment() -> dict[str, str]:
 
 
 def python_m(module: Module) -> list[str]:
-    """The command that runs ``module`` with this interpreter."""
+    """Return the command that runs ``module`` with this interpreter."""
     return [sys.executable, "-m", *module]
 
 
@@ -97,7 +97,7 @@ def captured(name: str, module: Module) -> Outcome:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Outcome(name, 1, CHECK_TIMEOUT, f"{name} took too long")
+        return Outcome(name, 1, CHECK_TIMEOUT, f"{name} took more than {CHECK_TIMEOUT:g} s")
     return Outcome(name, done.returncode, time.perf_counter() - start, done.stdout)
 
 
@@ -125,7 +125,7 @@ def suite() -> tuple[Outcome, str]:
 
 
 def coverage() -> Outcome:
-    """Judge the branches covered."""
+    """Compare the share of branches covered with the limit in pyproject.toml."""
     combined = captured("coverage", ["coverage", "combine", "--quiet"])
     if combined.code:
         return combined
@@ -135,7 +135,7 @@ def coverage() -> Outcome:
 
 
 def everything() -> int:
-    """Run all steps and say what came of it."""
+    """Run all steps and print the results; return the exit status."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         outcomes = []
         for outcome in pool.map(captured, CHECKS.keys(), CHECKS.values()):

@@ -35,7 +35,7 @@ TAG = sys.implementation.cache_tag
 
 
 class Machine:
-    """A made-up computer that answers calls of interpreters and notes what was installed.
+    """A made-up computer that answers calls of interpreters and records the commands that changed it.
 
     Its ``python -m venv`` makes an interpreter, which has pip if ``ensurepip`` is there.
     """
@@ -58,7 +58,7 @@ class Machine:
         if rest[0] == "-c":
             return self.probed(rest[1])
         if rest == ["-m", "pip", "--version"]:
-            return self.told("pip 25.0" if self.venv_pip else None) if ours else self.told(self.pip)
+            return self.answered("pip 25.0" if self.venv_pip else None) if ours else self.answered(self.pip)
         self.done.append(rest)
         if self.fails and self.fails in rest:
             raise bootstrap.SetupError("no route to host")
@@ -71,14 +71,14 @@ class Machine:
     def probed(self, code: str) -> str:
         """Answer ``python -c``."""
         if "ensurepip" in code:
-            return self.told("23.0" if self.ensurepip else None)
+            return self.answered("23.0" if self.ensurepip else None)
         return f"{TAG} {self.place.venv}\n"
 
     @staticmethod
-    def told(version: str | None) -> str:
+    def answered(version: str | None) -> str:
         """Answer, or fail as an interpreter without that module does."""
         if version is None:
-            raise bootstrap.SetupError("No module named so")
+            raise bootstrap.SetupError("No module of that name")
         return version
 
     def ensure(self, extra: str = "test", optional: str = "") -> bool:
@@ -158,10 +158,10 @@ def test_a_second_start_asks_and_does_nothing(tmp_path: Path, capsys: pytest.Cap
     machine.ensure()
     assert capsys.readouterr().err == "setting up .venv (first run, about a minute) ...\n"
 
-    def nobody(command: list[str]) -> str:
+    def unexpected(command: list[str]) -> str:
         raise AssertionError(command)
 
-    assert not bootstrap.ensure(machine.place, "test", run=nobody)
+    assert not bootstrap.ensure(machine.place, "test", run=unexpected)
     assert capsys.readouterr() == ("", "")
 
 
@@ -379,14 +379,14 @@ def test_a_failure_ends_in_a_line_not_a_traceback(
 @pytest.mark.skipif(ON_WINDOWS, reason="no exec there")
 def test_the_command_line_is_kept_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The venv's Python gets the same options and arguments, and the mark that it was started anew."""
-    became: list[object] = []
-    monkeypatch.setattr(os, "execve", lambda *what: became.extend(what))
+    replaced_by: list[object] = []
+    monkeypatch.setattr(os, "execve", lambda *what: replaced_by.extend(what))
     monkeypatch.setattr(sys, "orig_argv", ["python3", "-X", "dev", "-m", "tests", "-k", "two words"])
     place = bootstrap.Place(tmp_path)
 
     bootstrap.start_again(place)
 
-    path, command, environment = became
+    path, command, environment = replaced_by
     assert path == place.python
     assert command == [place.python, "-X", "dev", "-m", "tests", "-k", "two words"]
     assert environment == {**os.environ, bootstrap.ARRIVED: "1"}
