@@ -1,1 +1,1 @@
-"""Questions about what the library costs and saves, each answered against named rivals in the same run."""
+"""Measure the library's costs and savings, each against named rivals in the same run."""

@@ -1,4 +1,4 @@
-"""Run benchmarks: ``python3 -m benchmarks [name ...]``. Sets itself up."""
+"""Run benchmarks: ``python3 -m benchmarks [name ...]``. The command sets up its ``.venv`` first."""
 
 import runpy
 import sys

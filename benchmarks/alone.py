@@ -1,4 +1,4 @@
-"""One task alone: how close the schedule comes to the optimum, given what it knows.
+"""Compare the schedule's cost for a single task with the optimum, for several states of its knowledge.
 
 The cost of a list of poll times is exact: the lag expected under the true distribution, plus the price of the
 polls expected. The optimum knows the distribution and is found by dynamic programming.

@@ -1,4 +1,4 @@
-"""Decoding and encoding: a long list page and a large image, against json and dataclasses.
+"""Measure decoding and encoding of a long list page and a large image, against json and dataclasses.
 
 The rival does what careful hand-written code does: `json.loads`, then typed records with typed results;
 `base64` and `json.dumps`. Peak memory is tracemalloc's, of one more run.

@@ -1,9 +1,9 @@
-"""Cost of the client itself: CPU time and pace, against a loop of bare aiohttp and json.
+"""Measure the cost of the client itself: CPU time and pace, against a loop of bare aiohttp and json.
 
 Tasks end at once and 50 slots are free, so there is little to wait for. The emulator runs in another process,
 a fresh one for each run; the rival sends the same creates and one GET each, 50 at a time. Our client submits
-all at once, for submitting is queueing, and polls as its settings say: the default of 10 requests a second
-binds its pace, so a second line lifts the bounds on polling. CPU is that of this process.
+all at once, for submitting is queueing. Its pace is bound by the default of 10 status queries a second, so a
+second row lifts that bound. CPU is that of this process.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def serving() -> Iterator[Server]:
 
 
 async def ours(polling: Polling, server: Server, tasks: int) -> None:
-    """Run all tasks with our client, as one would write it."""
+    """Run all tasks with our client, by ``run()`` alone."""
     async with Client(
         base_url=server.url, api_key=server.api_key, limits={"video": SLOTS}, polling=polling
     ) as client:

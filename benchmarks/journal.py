@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ROWS, JOBS, PAIRS = 10_000, 100_000, 5
 AT_ONCE = (1, 10, 100, 1000)
 SIZE = 12_345_678
-"""Of a stored file, in bytes; here it is all hole."""
+"""Size of a stored file, in bytes; sparse, so that it takes no room on the disk."""
 WRITE_TARGET, RESUME_TARGET = 5.0, 2.0
 
 _requests = msgspec.json.Decoder(v1.TextToVideo)

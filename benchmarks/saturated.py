@@ -1,4 +1,4 @@
-"""Saturated account: the cost of lag and status queries, against rivals tuned by hindsight.
+"""Measure the cost of lag and status queries on a saturated account, against rivals tuned by hindsight.
 
 J is the mean weighted lag in seconds plus request_cost x reads, per task; creates are the same for all. The
 strongest rival asks each product's list every d seconds, with d chosen by hindsight for that very case.

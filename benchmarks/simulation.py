@@ -1,8 +1,8 @@
-"""An account in simulated time: the slots and queries of `kling_async.core` against an exact server.
+"""Simulate an account: slots and status queries decided by `kling_async.core`, with an exact server.
 
-Nothing is sampled in time and nothing sleeps: every create, answer and end is an event. The code under
-test runs in production, too: `core.admission` admits and a *policy* asks; `core.schedule` is one policy, its
-rivals are others.
+Simulated time jumps from event to event: every create, answer and end is one. The code under test is that of
+production: `core.admission` admits tasks and a *policy* sends status queries; `core.schedule` is one policy,
+its rivals are others.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Job(NamedTuple):
     path: str = "/v1/videos/text2video"
     kind: Hashable = "video"
     median: float = 90.0
-    """Seconds that the client is told to expect of a kind it has never seen."""
+    """First guess of the task's duration, in seconds, for a kind that the client has never seen."""
 
 
 class Result(NamedTuple):
@@ -88,7 +88,7 @@ class _Task:
     def __init__(self, job: Job, ticket: Ticket | None, end: float) -> None:
         self.job = job
         self.ticket = ticket
-        """The slots it holds; None for a task of somebody else."""
+        """The slots of one of our tasks; None for a foreign task."""
         self.end = end
 
 
@@ -112,7 +112,7 @@ class _Events:
 
 
 class _Server:
-    """The account as it truly is: its slots, its tasks, and somebody else who uses it."""
+    """The account on the server: its slots, its tasks, and another program that uses it too."""
 
     def __init__(self, events: _Events, slots: int) -> None:
         self._events = events
@@ -153,7 +153,7 @@ class _Server:
         return shown
 
     def visit(self, jobs: Sequence[Job], share: float, rng: random.Random) -> None:
-        """Let somebody else use a share of the slots for ten minutes out of twenty."""
+        """Let another program use a share of the slots for ten minutes out of twenty."""
         if self._events.now % 1200 < 600:
             wanted = round(share * self._slots)
             while self._foreign_running < wanted and self._used < self._slots:
@@ -285,7 +285,7 @@ def ideal_makespan(jobs: Sequence[Job], slots: int) -> float:
 
 
 def ours(seed: int, *, batch_ids: bool = True, polling: Polling | None = None) -> Schedule:
-    """Return the schedule as a client uses it, with submits queueing for the pool."""
+    """Return the schedule as a client uses it, with submits that queue for the pool."""
     rng = random.Random(seed)
     schedule = Schedule(polling or Polling(), Retry(), Durations(), QueryForms(batch_ids=batch_ids), rng)
     schedule.set_contention("video", contended=True)
@@ -304,7 +304,7 @@ class _Rival:
 
 
 class Sweep(_Rival):
-    """Asks each product's list every so many seconds, as long a page as all that runs needs."""
+    """Asks each product's list at a fixed interval, for a page as long as the number of running tasks."""
 
     def __init__(self, interval: float) -> None:
         super().__init__()
@@ -337,7 +337,7 @@ class Sweep(_Rival):
         self, query: StatusQuery, running: Collection[Hashable], ended: Collection[Hashable], now: float
     ) -> None:
         """Take an answer; forget the tasks that ended."""
-        if len(running) + len(ended) < len(query.keys):  # others' tasks pushed ours off the page
+        if len(running) + len(ended) < len(query.keys):  # foreign tasks pushed ours off the page
             self._extra = 2 * self._extra
         for key in ended:
             self._paths[query.path].pop(key, None)

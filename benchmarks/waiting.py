@@ -1,4 +1,4 @@
-"""Cost of waiting: submits that queue for a full pool, and tasks that are waited for.
+"""Measure the cost of waiting: of submits that queue for a full pool, and of waits for tasks.
 
 Each figure comes from a fresh process: first the memory by tracemalloc, then, without tracing, by how much
 the process grows and how long it takes to cancel them all. The figures count from a bare asyncio task that
