@@ -311,7 +311,8 @@ class _Jobs(Generic[R]):
 
     def _dropped(self, which: Callable[[JobRun], bool]) -> list[JobRun]:
         """Cancel some of the jobs without a task, and return these."""
-        current = asyncio.current_task()  # its job has ended already
+        # the job that called this has ended; it must not cancel its own task
+        current = asyncio.current_task()
         idle = [
             (task, run)
             for task, run in self._runs.items()
@@ -337,7 +338,7 @@ class _Jobs(Generic[R]):
         self._hand_out(outcome)
 
     def _draw_conclusions(self, run: JobRun, outcome: Outcome[R]) -> None:
-        """Stop the batch, or one kind of its requests, where a job's end tells that others would fail too."""
+        """Stop the batch, or one kind of its requests, if a job's end shows that others would fail too."""
         exclusions, error = self._context.control.exclusions, outcome.error
         if outcome.files and error is None:
             exclusions.stored()

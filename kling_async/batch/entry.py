@@ -77,7 +77,7 @@ _NEXT: Final = {
     JobState.SUCCEEDED: {JobState.SUCCEEDED, JobState.DONE, JobState.FAILED},
     # to itself: a later run fetches files that the first one did not want
     JobState.DONE: {JobState.DONE},
-    # to planned: nothing proves that the create was refused, so that it goes on under its id
+    # to planned: nothing proves that the create was refused, so a later run repeats it under the same id
     JobState.FAILED: {JobState.FAILED, JobState.PLANNED},
 }
 """Legal moves within one attempt."""
@@ -249,7 +249,7 @@ def next_attempt(entry: Entry, journal_id: str, **facts: Any) -> Entry:
 
 
 def revive(entry: Entry) -> Entry:
-    """Return a failed job's entry as that of a create of unknown fate, which goes on under its id."""
+    """Return a failed job's entry as that of a create of unknown fate, to be repeated under the same id."""
     times = Times(planned=entry.times.planned or 0.0)
     return msgspec.structs.replace(entry, state=JobState.PLANNED, error=None, retryable=False, times=times)
 
@@ -352,7 +352,7 @@ def load_record(entry: Entry) -> TaskRecord | None:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return what the journal keeps of an error: class, short message and plain facts, without secrets."""
+    """Return the record of an error: class, short message and plain attributes, without secrets."""
     facts = {
         name: _short(value) if isinstance(value, str) else value
         for name, value in vars(error).items()

@@ -1,4 +1,4 @@
-"""Decide which requests a batch skips, so that one pool's or one model's end does not end the others'.
+"""Decide which requests a batch skips, so that a used-up pool or a refused model does not end the others.
 
 Pure: no clock, no I/O.
 """
@@ -21,12 +21,12 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that a batch did not make though it went on with others; they have no outcomes."""
 
     what: str
-    """Their pool, or their endpoint and model."""
+    """The pool of the requests, or their endpoint and model."""
     reason: SkipReason
     """``max_units`` (they do not fit into the rest), ``account`` (their pool is used up) or ``refusals``
     (equal ones were refused in a row)."""
     requests: int
-    """How many; an input that was not read to its end may hold more."""
+    """Number of requests skipped; an input that was not read to its end may hold more."""
     text: str
     """The vendor's refusal, or the cause in words."""
 
@@ -36,7 +36,7 @@ _UNSTORED_MAX: Final = 10
 _SKIPPED_MAX: Final = 1000
 """Requests skipped in a row after which an input of unknown length is read no further."""
 _UNPAID_MAX: Final = 64
-"""The same where every pool has a limit: a kind of request that still fits would have come by then."""
+"""The same bound where ``max_units`` limits every pool: a request that still fits would have come by then."""
 
 
 class Kind(NamedTuple):
@@ -55,7 +55,7 @@ class _Row(NamedTuple):
 
     refusal: tuple[object, ...] = ()
     jobs: frozenset[int] = frozenset()
-    """Positions of the jobs that were so refused."""
+    """Positions in the input of the jobs refused in this way."""
 
 
 class Exclusions:
@@ -77,7 +77,7 @@ class Exclusions:
         self._in_a_row = 0
         self._unstored = 0
 
-    # -- what is excluded
+    # -- exclusion
 
     def reason(self, kind: Kind) -> SkipReason | None:
         """Return why no tasks of this kind are made; None if they are."""
@@ -106,7 +106,7 @@ class Exclusions:
         return True
 
     def accepted(self, kind: Kind) -> None:
-        """Note that a create was accepted: what was refused before concerned single requests."""
+        """Note that a create was accepted: the refusals before it concerned single requests."""
         self._rows.pop(kind, None)
 
     def stored(self) -> None:
@@ -118,7 +118,7 @@ class Exclusions:
         self._unstored += 1
         return self._unstored >= _UNSTORED_MAX
 
-    # -- what is skipped
+    # -- skipping
 
     def started(self, kind: Kind) -> None:
         """Note that a job begins."""
@@ -139,10 +139,10 @@ class Exclusions:
 
     @property
     def hopeless(self) -> bool:
-        """Whether so many were skipped in a row that more of an endless input would be, too."""
+        """Whether so many requests were skipped in a row that all later ones of an endless input would be."""
         return self._in_a_row >= self._most_in_a_row
 
-    # -- what is told
+    # -- the report
 
     @property
     def stopped(self) -> SkipReason | Literal[""]:
@@ -159,7 +159,7 @@ class Exclusions:
         return next(iter(self._pools.values())) if used_up else None
 
     def lines(self) -> tuple[Skipped, ...]:
-        """Return what was skipped, and why; what was excluded too late to skip anything has 0 requests."""
+        """Return the skipped requests by reason; a kind excluded after its last request has 0 of them."""
         found = dict(self._skipped)
         for pool in self._pools:
             found.setdefault((pool, "account"), 0)

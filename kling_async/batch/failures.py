@@ -97,7 +97,7 @@ def action_for(error: BaseException) -> FailureAction:
 def error_of(entry: Entry) -> KlingError:
     """Return the error that ended a job in an earlier run, of the class it had.
 
-    A class that cannot be made again is told as `JobFailed`.
+    An error of a class that cannot be made again becomes a `JobFailed`.
     """
     failure = entry.error or Failure("KlingError", "no reason is known")
     kind = getattr(errors, failure.kind, None)
@@ -106,29 +106,33 @@ def error_of(entry: Entry) -> KlingError:
     facts: dict[str, Any] = {"message": failure.message}
     if issubclass(kind, TaskFailed):
         # the message of the error begins with the id of the task
-        said = failure.message.partition(" failed: ")[2] or failure.message
+        reason = failure.message.partition(" failed: ")[2] or failure.message
         facts["record"] = TaskRecord(
             endpoint=entry.endpoint,
             task_id=entry.task_id or "",
             external_task_id=entry.external_task_id,
             status="failed",
-            message=said,
+            message=reason,
             units=entry.units,
         )
     elif issubclass(kind, APIError):
         facts |= {"code": None, "http_status": 0, "request_id": "", "hint": ""}
         facts["external_task_id"] = entry.external_task_id
-        for name, pattern in _TOLD.items():
+        for name, pattern in _FACTS_IN_MESSAGE.items():
             if found := pattern.search(failure.message):
                 facts[name] = int(found[1])
     else:
         facts |= {"task_id": entry.task_id or "", "http_status": 0, "disk_full": False, "fault": "file"}
-    error: KlingError = kind.__new__(kind, failure.message)  # as unpickling does: no class's own arguments
+    # as unpickling does, since the constructors of the classes take different arguments
+    error: KlingError = kind.__new__(kind, failure.message)
     error.__dict__.update(facts | failure.facts)
     return error
 
 
-_TOLD: Final = {"code": re.compile(r"\(code (\d+), HTTP"), "http_status": re.compile(r", HTTP (\d+)")}
+_FACTS_IN_MESSAGE: Final = {
+    "code": re.compile(r"\(code (\d+), HTTP"),
+    "http_status": re.compile(r", HTTP (\d+)"),
+}
 """Facts in the message of an `APIError`, where an older version kept no others."""
 
 

@@ -152,7 +152,8 @@ class JobRun(SubmissionHooks):
                 raise Abandoned from None
             except Exception as error:  # noqa: BLE001 - one request's failure must not end the others
                 self.failure_action, failure = action_for(error), error
-                if self.entry.state is JobState.PLANNED:  # before any await: others are about to be sent
+                # before any await, or other jobs of an excluded kind are sent meanwhile
+                if self.entry.state is JobState.PLANNED:
                     exclusions = self._context.control.exclusions
                     exclusions.refused(self.kind, self.item.position, error)
             may_create = self._context.control.may_create
@@ -209,7 +210,7 @@ class JobRun(SubmissionHooks):
                 files = await self._fetch(task, result, context.options.folder)
             except DownloadError as error:
                 self.failure_action = action_for(error)
-                return await self._failed(error, result)  # the task is paid: its result is told
+                return await self._failed(error, result)  # the task is paid: its outcome has the result
         await self._note(JobState.DONE, files=files)
         return self._outcome(result=result, record=task.record)
 

@@ -57,7 +57,7 @@ def outcome_of(
     files: tuple[Path, ...] | None = None,
     **facts: Any,
 ) -> Outcome[Any]:
-    """Return a job's outcome: what its entry holds, and more facts."""
+    """Return a job's outcome, made of its entry and further facts."""
     if files is None:
         files = tuple([folder / file.name for file in entry.files]) if folder and entry.files else ()
     return Outcome(

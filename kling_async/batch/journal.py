@@ -294,7 +294,7 @@ class Journal:
             return put
         entry = self._unpacked(stored)
         if entry.identity != identity:
-            text = f"journal {str(self.path)!r}: the entry of job {identity} is another's; restore a backup"
+            text = f"journal {str(self.path)!r}: job {identity} has another job's entry; restore a backup"
             raise JournalError(text, path=str(self.path))
         return entry
 

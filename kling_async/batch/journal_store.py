@@ -312,14 +312,14 @@ class Store:
     # -- the files themselves
 
     def _identities(self) -> list[tuple[Path, tuple[int, int] | None]]:
-        """Return the database and its log, with what tells each from another file of that name."""
+        """Return the database and its log, each with the device and inode that identify the open file."""
         return [(path, _file_id(path)) for path in (self.path, self.path.with_name(f"{self.path.name}-wal"))]
 
     def _check_files(self) -> None:
-        """Notice that a file was removed or replaced: commits would go to one that nobody finds again.
+        """Check that no file was removed or replaced: commits would go to a file without a name.
 
         Raises:
-            JournalError: It was.
+            JournalError: A file was removed or replaced.
         """
         for place, (path, before) in enumerate(self._files):
             now = _file_id(path)
@@ -327,8 +327,8 @@ class Store:
                 self._files[place] = (path, now)
             elif now != before:
                 raise self.error(
-                    f"{path.name!r} was removed or replaced while it was open; nothing more is made, since"
-                    " nothing could be remembered"
+                    f"{path.name!r} was removed or replaced while it was open; no more tasks are made, since"
+                    " they could not be recorded. Restore the file, then start again"
                 )
 
     def digest(self, path: str) -> str | None:
@@ -368,7 +368,7 @@ class Store:
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from others; None if there is none."""
+    """Return the device and inode of a file; None if there is no file."""
     try:
         found = path.stat()
     except FileNotFoundError:

@@ -124,13 +124,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     stored, or fetched), ``refusals`` (equal ones in a row), ``stop()``, ``closed``. After ``max_units``,
     ``account`` and ``refusals`` the rest of the input may have been made: see `skipped`."""
     skipped: tuple[Skipped, ...] = ()
-    """Requests that were not made though others were: too dear for the units left, of a pool that is used up,
-    or of an endpoint and model that the vendor refuses."""
+    """Requests that were not made though others were: they cost more than the units left, their pool is used
+    up, or the vendor refuses their endpoint and model."""
     unclaimed: int = 0
     """Jobs that the journal knows and the input, once read to its end, did not name: a mended typo or an
     added key makes another job."""
     unclaimed_running: tuple[str, ...] = ()
-    """The ids of those of them that are not finished: their tasks may run, or have files to fetch."""
+    """The ids of the unfinished among the ``unclaimed``: their tasks may run, or have files to fetch."""
     units: dict[str, float]
     """Units spent, by pool; with a journal and ``max_units``, over all its runs. A task whose cost the vendor
     did not say counts with the units reserved for it."""

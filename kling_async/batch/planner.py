@@ -291,7 +291,7 @@ class JournaledJobs:
             return job._replace(error=RequestInvalid("batch", [problem]))
         failure = error_of(job.entry)
         if wanted is True and isinstance(failure, ResultExpired):
-            return job  # its task succeeded and was paid: to make it again is for the caller to say
+            return job  # its task succeeded and was paid: only the caller can decide to make it again
         if surely_not_made(failure) or isinstance(failure, ResultExpired):
             return job._replace(entry=self._next_attempt(job), action=ResumeAction.RETRY)
         return job._replace(entry=revive(job.entry), action=ResumeAction.CREATE_DOUBTFUL)

@@ -108,8 +108,8 @@ class LoopScope:
         Works from any thread: a step taken outside the loop would race with the work in it.
 
         Args:
-            step: What to do.
-            needs_loop: False: where no loop runs, there is nothing to race with, so it is taken at once.
+            step: The function to call.
+            needs_loop: False: if no loop runs, take the step at once, since no work can race with it.
         """
         running, loop = asyncio._get_running_loop(), self._loop  # noqa: SLF001
         elsewhere = loop is not None and loop is not running and loop.is_running()
@@ -119,7 +119,7 @@ class LoopScope:
             return
         self._handed.append(step)
         if loop is not None and elsewhere:
-            with contextlib.suppress(RuntimeError):  # it has just ended: the next one takes the step
+            with contextlib.suppress(RuntimeError):  # the loop has just ended: the next one takes the step
                 loop.call_soon_threadsafe(self._take_handed, context=contextvars.Context())
 
     def _take_handed(self) -> None:
