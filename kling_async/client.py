@@ -20,7 +20,7 @@ from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.prices import Estimate, estimate
 from kling_async.runtime.loop import within
 from kling_async.stats import Stats, stats_of
-from kling_async.tasks import Task, attach
+from kling_async.tasks import Task, attach, order
 from kling_async.wire.requests import CallRequest, TaskRequest
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Client:
         retry: How often to repeat requests that are harmless to repeat.
         timeouts: How long one exchange with the server may take.
         queueing: False raises `ConcurrencyExceeded` where the account is full, instead of waiting.
+        max_queued: Most submits that may wait for slots at once; the next one raises `QueueFull`.
         session: Your own aiohttp session, which you close. Requests to the API use it; downloads use its
             connections, without its headers and cookies.
         proxy: Address of an HTTP proxy.
@@ -87,6 +88,7 @@ class Client:
         retry: Retry = Retry(),
         timeouts: Timeouts = Timeouts(),
         queueing: bool = True,
+        max_queued: int = 10_000,
         session: aiohttp.ClientSession | None = None,
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | bool | None = None,
@@ -116,6 +118,7 @@ class Client:
             headers=headers,
             limits=limits,
             queueing=queueing,
+            max_queued=max_queued,
             max_task_life=max_task_life,
             now=now,
             rng=rng,
@@ -170,20 +173,48 @@ class Client:
 
     # -- tasks
 
-    async def submit(self, request: TaskRequest[R], **options: Unpack[SubmitOptions]) -> Task[R]:
-        """Check a request, wait for slots, create the task; return when the vendor has accepted it.
+    async def enqueue(self, request: TaskRequest[R], **options: Unpack[SubmitOptions]) -> Task[R]:
+        """Check a request and put it in the queue; return the handle of its task at once.
 
-        This await is the queue: a full account makes it wait, never fail. Cancelling it does not cancel a
-        create that was sent; the task then appears in `tasks()`.
+        The task's status is ``queued`` until the vendor has accepted it. It goes on whether or not anybody
+        waits; how it ends is told by `Task.accepted`, `Task.wait` and `Task.download`. An end without a task
+        that nobody waits for is a warning in the log; `attach` by its id finds it for 10 minutes.
+
+        The queue is memory: what is queued ends with this process. After a restart enqueue everything
+        unfinished again under its own id with ``if_exists="attach"``: what exists is found, not made again.
 
         Args:
             request: The request to send.
-            **options: ``external_task_id``: your own id, unique in the account; the task can be found by it,
-                and it keeps a repeated create from being paid twice (default: a random one).
-                ``callback_url``: address to which the vendor posts every change of status.
-                ``priority``: higher goes first (default: 0).
-                ``label``: within one priority, labels take turns (default: "").
-                ``queue_timeout``: seconds to wait for slots; it never cuts short a create on its way.
+            **options: The keywords that follow.
+            external_task_id: Your own id, unique in the account; the task can be found by it, and it keeps a
+                repeated create from being paid twice. Default: a random one.
+            if_exists: With an id that a task has already, here or in the account: ``"error"``, the default,
+                raises `ExternalIdTaken`; ``"attach"`` takes that task, whatever its state.
+            callback_url: Address to which the vendor posts every change of status.
+            priority: Higher goes first. Default: 0.
+            label: Within one priority, labels take turns. Default: "".
+            queue_timeout: Seconds to wait for slots; it never cuts short a create on its way.
+
+        Raises:
+            RequestInvalid: The request cannot be right, or its id is that of another one; nothing was sent.
+            ExternalIdTaken: This client has a task of that id.
+            QueueFull: ``max_queued`` submits wait already.
+        """
+        task, submission = await order(self._engine, request, options)
+        if submission is not None:
+            self._engine.queue.enqueue(submission)
+        return task
+
+    async def submit(self, request: TaskRequest[R], **options: Unpack[SubmitOptions]) -> Task[R]:
+        """Check a request, wait for slots, create the task; return when the vendor has accepted it.
+
+        This await is the queue: a full account makes it wait, never fail. Cancelled while it queues, it
+        leaves the queue, unless somebody else waits for the same id. Cancelling it does not cancel a create
+        that was sent; the task then appears in `tasks()`.
+
+        Args:
+            request: The request to send.
+            **options: As for `enqueue`.
 
         Raises:
             RequestInvalid: The request cannot be right; nothing was sent.
@@ -192,8 +223,15 @@ class Client:
             AmbiguousCreate: The create's answer was lost and the task could not be looked up; see
                 `unresolved`.
         """
-        submission = await self._engine.new_submission(request, **options)
-        return Task(self._engine, await self._engine.submitter.submit(submission))
+        task, submission = await order(self._engine, request, options)
+        return await self._made(task, submission)
+
+    async def _made(self, task: Task[R], submission: Submission | None) -> Task[R]:
+        """Wait until a task exists; one that only this call wants leaves the queue with it."""
+        submission = submission or task.submission
+        if submission is None:
+            return task
+        return Task(self._engine, await self._engine.queue.submit(submission))
 
     @overload
     async def run(
@@ -234,8 +272,8 @@ class Client:
         with within(timeout):
             if isinstance(request, CallRequest):
                 return await self.call(request)
-            submission = await self._engine.new_submission(request, **options)
-            task = Task(self._engine, await self._engine.submitter.submit(submission))
+            queued, submission = await order(self._engine, request, options)
+            task = await self._made(queued, submission)
             if on_task is not None:
                 on_task(task)
             return await task.wait()
@@ -276,15 +314,17 @@ class Client:
         return attach(self._engine, kind, task_id=task_id, external_task_id=external_task_id)
 
     def tasks(self) -> list[Task[Any]]:
-        """Return the tasks this client has seen made or running, and not yet seen ended."""
+        """Return the tasks this client has seen running and not yet seen ended, then those that queue."""
         engine = self._engine
         engine.scope.refresh()
-        return [
-            Task(engine.looking_after(poller), tracked)
+        running = [
+            Task[Any](engine.looking_after(poller), tracked)
             for poller in engine.pollers
             for tracked in poller
             if tracked.record is not None and poller.registry.is_holder(tracked)
         ]
+        queued = [Task[Any](engine.looking_for(new), new) for new in engine.pending]
+        return running + queued
 
     def nudge(self, id: str) -> bool:  # noqa: A002 - either of a task's ids
         """Ask about a task at once, if a call waits for it: there is a hint that it has changed.

@@ -22,6 +22,8 @@
     ├── TaskFailed                     the vendor ended the task as failed; holds its record
     ├── TaskTimeout (TimeoutError)     the waiter's deadline passed; the task runs on
     ├── QueueTimeout (TimeoutError)    no slot came free in time; nothing was created
+    ├── QueueFull                      too many submits wait already; nothing was created
+    ├── TaskWithdrawn                  the submit was withdrawn before its task existed
     ├── TaskNotFound                   the vendor knows no task of that id
     ├── JournalError                   a batch's journal cannot be used; says what to do
     ├── JobFailed                      a job of a batch failed in an earlier run, and its error is not kept
@@ -62,6 +64,7 @@ __all__ = [
     "OutOfUnits",
     "PolicyViolation",
     "Problem",
+    "QueueFull",
     "QueueTimeout",
     "RateLimited",
     "RequestInvalid",
@@ -71,6 +74,7 @@ __all__ = [
     "TaskFailed",
     "TaskNotFound",
     "TaskTimeout",
+    "TaskWithdrawn",
     "TransportError",
     "WebhookError",
     "api_error",
@@ -133,6 +137,11 @@ class ConfigurationError(KlingError):
 
 class ClientClosed(KlingError):
     """The client was closed, or is closing, while this call was under way."""
+
+    def __init__(self, message: str, *, task_ids: Sequence[str] = ()) -> None:
+        self.task_ids: tuple[str, ...] = tuple(task_ids)
+        """Ids of the tasks that run on; external ones of creates whose answer had not come."""
+        super().__init__(message)
 
 
 class APIError(KlingError):
@@ -257,14 +266,27 @@ class TaskFailed(KlingError):
 class TaskTimeout(KlingError, TimeoutError):
     """The deadline passed; the task runs on, is billed when it succeeds, and can be waited for again."""
 
-    def __init__(self, task_id: str, external_task_id: str | None, timeout: float, unread: int = 0) -> None:
+    def __init__(
+        self,
+        task_id: str,
+        external_task_id: str | None,
+        timeout: float,
+        unread: int = 0,
+        *,
+        queued: bool = False,
+    ) -> None:
         self.task_id = task_id
         """Empty while its create is still on its way."""
         self.external_task_id = external_task_id
         self.timeout, self.unreadable = timeout, unread
         """Answers about the task that could not be read."""
+        self.queued = queued
+        """Whether it still waited for slots."""
         name = f"task {task_id}" if task_id else f"the task of external_task_id {external_task_id}"
-        name += f" had not ended after {timeout:g} s; it runs on: wait() again, or attach() to it later"
+        if queued:
+            name += f" still queued after {timeout:g} s; it goes on queueing: wait() again, or withdraw() it"
+        else:
+            name += f" had not ended after {timeout:g} s; it runs on: wait() again, or attach() to it later"
         super().__init__(name + (f" ({unread} answers about it could not be read)" if unread else ""))
 
 
@@ -276,6 +298,22 @@ class QueueTimeout(KlingError, TimeoutError):
         self.timeout = timeout
         text = f"no slot within {timeout:g} s; nothing was created"
         super().__init__(f"{text} (last refusal: {reason})" if reason else text)
+
+
+class QueueFull(KlingError):
+    """As many submits wait for slots as ``Client(max_queued=...)`` allows; nothing was created."""
+
+    def __init__(self, queued: int) -> None:
+        self.queued = queued
+        super().__init__(f"{queued} submits wait for slots already (Client(max_queued=...)); try again later")
+
+
+class TaskWithdrawn(KlingError):
+    """The submit was withdrawn from the queue; it made no task."""
+
+    def __init__(self, external_task_id: str) -> None:
+        self.external_task_id = external_task_id
+        super().__init__(f"the submit of external_task_id {external_task_id} was withdrawn; nothing was sent")
 
 
 class TaskNotFound(KlingError):

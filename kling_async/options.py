@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, TypedDict
+from typing import Any, Final, Literal, NamedTuple, TypedDict
 
 import msgspec
 
@@ -173,6 +173,9 @@ class SubmitOptions(TypedDict, total=False):
     """Labels of one priority take turns; default ""."""
     queue_timeout: float | None
     """Seconds to wait for slots; default: as long as it takes."""
+    if_exists: Literal["error", "attach"]
+    """With an ``external_task_id`` that a task has already: "error", the default, raises `ExternalIdTaken`;
+    "attach" takes that task."""
 
 
 # --- settings of a client, by the names of its arguments
@@ -189,6 +192,7 @@ _CLIENT: Final[dict[str, _Kind]] = {
     "polling": _Kind("a Polling", _is_a(Polling), "Polling(min_interval=5)", optional=False),
     "retry": _Kind("a Retry", _is_a(Retry), "Retry(max_tries=3)", optional=False),
     "timeouts": _Kind("a Timeouts", _is_a(Timeouts), "Timeouts(total=30)", optional=False),
+    "max_queued": _Kind("a whole number", _is_a(int), "max_queued=10_000", optional=False),
     "queueing": _Kind("True or False", _BOOL, "queueing=False", optional=False),
     "session": _Kind("an aiohttp.ClientSession", _has("request"), "session=aiohttp.ClientSession()"),
     "proxy": _Kind("text", _TEXT, 'proxy="http://host:3128"'),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import anyio
 
@@ -13,92 +14,147 @@ from kling_async.catalog import endpoint_of
 from kling_async.downloads.naming import Template
 from kling_async.downloads.result_files import fetch_all
 from kling_async.errors import Problem, RequestInvalid, TaskTimeout
+from kling_async.orchestrator.idempotency import admit_duplicate
 from kling_async.orchestrator.results import whole_result_of
+from kling_async.orchestrator.submission import Submission, SubmissionState
 from kling_async.orchestrator.tracked import TrackedState, TrackedTask
+from kling_async.records import TaskRecord
 from kling_async.runtime.loop import within
 from kling_async.wire.endpoints import check_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from kling_async.options import SubmitOptions
     from kling_async.orchestrator.engine import Engine
-    from kling_async.records import TaskRecord
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Task", "attach"]
+__all__ = ["Task", "attach", "order"]
 
 R = TypeVar("R")
 
+_STATUS: Final = {
+    SubmissionState.NEW: "queued",
+    SubmissionState.MATCHING: "queued",
+    SubmissionState.QUEUED: "queued",
+    SubmissionState.PREPARING: "creating",
+    SubmissionState.SENDING: "creating",
+    SubmissionState.LOOKING_UP: "creating",
+    SubmissionState.UNRESOLVED: "unresolved",
+    SubmissionState.REFUSED: "refused",
+    SubmissionState.WITHDRAWN: "withdrawn",
+}
+"""Status words of a handle whose task does not exist yet."""
+
 
 class Task(Generic[R]):
-    """A handle on one task. Handles are cheap, and any number of them may stand for the same task.
+    """A handle on one task, from the queue to its files. Any number of handles may stand for the same task.
 
     There is no ``cancel()``: the vendor has none. A task without a waiter runs on, holds its slots until it
-    ends, and is billed when it succeeds.
+    ends, and is billed when it succeeds. What still queues can be taken back, by `withdraw`.
     """
 
-    __slots__ = ("_decoded", "_engine", "_result", "_tracked")
+    __slots__ = ("_decoded", "_engine", "_result", "_submission", "_tracked")
 
-    def __init__(self, engine: Engine, tracked: TrackedTask) -> None:
+    def __init__(self, engine: Engine, of: TrackedTask | Submission) -> None:
         self._engine = engine
-        self._tracked = tracked
+        self._submission = of if isinstance(of, Submission) else None
+        self._tracked = None if isinstance(of, Submission) else of
         self._result: R | None = None
         self._decoded: TaskRecord | None = None
 
     @property
+    def _known(self) -> TrackedTask | None:
+        """The tracked task, once it exists."""
+        if self._tracked is None and self._submission is not None:
+            self._tracked = self._submission.tracked
+        return self._tracked
+
+    @property
+    def tracked(self) -> TrackedTask:
+        """The task as the client tracks it, once it exists; for this package's own use."""
+        assert self._known is not None  # noqa: S101 - the caller knows that it exists
+        return self._known
+
+    @property
+    def submission(self) -> Submission | None:
+        """The submission whose task does not exist yet; for this package's own use."""
+        return self._submission if self._known is None else None
+
+    @property
     def id(self) -> str:
-        """The vendor's id; before an attached task was first seen, the id it was attached by."""
-        record = self._tracked.record
-        return self._tracked.id if record is None else record.task_id
+        """The vendor's id; before that is known, the id it was submitted under or attached by."""
+        if (tracked := self._known) is not None:
+            return tracked.task_id or tracked.id
+        return self._queued.external_task_id
 
     @property
     def external_task_id(self) -> str | None:
-        """The id that the create carried, if known."""
-        return self._tracked.external_task_id
+        """The id that the create carries, if known."""
+        tracked = self._known
+        return self._queued.external_task_id if tracked is None else tracked.external_task_id
 
     @property
     def status(self) -> str:
         """The vendor's status word as last seen: ``submitted``, ``processing``, ``succeed`` or ``failed``.
 
-        ``unknown`` before an attached task was first seen.
+        Before the vendor has it: ``queued`` while it waits for slots, ``creating`` while its create is on its
+        way, ``unresolved`` where the create's answer was lost, ``refused`` or ``withdrawn`` where it ended
+        without a task. ``unknown`` before an attached task was first seen.
         """
-        return "unknown" if self._tracked.record is None else self._tracked.record.status
+        tracked = self._known
+        if tracked is None:
+            return _STATUS[self._queued.state]
+        return "unknown" if tracked.record is None else tracked.record.status
+
+    @property
+    def position(self) -> int | None:
+        """How many submits go before this one, 0 for the next; None unless it waits for slots."""
+        if self._known is not None:
+            return None
+        return self._engine.limiter.position(self._queued.ticket)
 
     @property
     def done(self) -> bool:
-        """Whether the task was seen ended, in success or failure."""
-        return self._tracked.done
+        """Whether it is over: the task was seen ended, or the submit ended without a task."""
+        tracked = self._known
+        return self._queued.ended if tracked is None else tracked.done
 
     @property
     def created_at(self) -> dt.datetime | None:
         """When the vendor made the task, aware, in UTC; None if unknown."""
-        return None if self._tracked.record is None else self._tracked.record.created
+        return None if self.record is None else self.record.created
 
     @property
     def eta(self) -> dt.datetime | None:
         """The time by which half of the tasks like this one have ended, aware, in UTC; None until some did.
 
-        Learned on this account from tasks of the same endpoint, model, mode and length. A guess, no promise.
+        Learned on this account from tasks of the same endpoint, model, mode and length; while it waits for
+        slots, as if those before it took as long. A guess, no promise.
         """
-        seconds = None if self.done else self._engine.poller.eta(self._tracked)
+        engine, tracked = self._engine, self._known
+        if self.done:
+            return None
+        seconds = engine.expected_end(self._queued) if tracked is None else engine.poller.eta(tracked)
         if seconds is None:
             return None
-        return dt.datetime.fromtimestamp(self._engine.scope.now() + seconds, dt.UTC)
+        return dt.datetime.fromtimestamp(engine.scope.now() + seconds, dt.UTC)
 
     @property
     def request(self) -> TaskRequest[R] | None:
         """The request that made the task, if this client sent it."""
-        return self._tracked.request
+        tracked = self._known
+        return self._queued.request if tracked is None else tracked.request
 
     @property
     def record(self) -> TaskRecord | None:
-        """The known facts about the task, as plain data; None before an attached task was first seen."""
-        return self._tracked.record
+        """The known facts about the task, as plain data; None before the vendor has shown it."""
+        return None if self._known is None else self._known.record
 
     @property
     def raw(self) -> dict[str, Any]:
         """The vendor's own object as last seen; empty before that."""
-        return {} if self._tracked.record is None else self._tracked.record.raw
+        return {} if self.record is None else self.record.raw
 
     @property
     def result(self) -> R | None:
@@ -107,64 +163,158 @@ class Task(Generic[R]):
         Raises:
             BadResponse: The vendor shows no result, or not in the documented form; see ``raw``.
         """
-        record = self._tracked.record
-        if (
-            record is not None
-            and record is not self._decoded
-            and self._tracked.state is TrackedState.SUCCEEDED
-        ):
-            self._result = whole_result_of(self._tracked.endpoint, record)
-            self._decoded = record
+        tracked = self._known
+        if tracked is None or tracked.state is not TrackedState.SUCCEEDED:
+            return None
+        if tracked.record is not None and tracked.record is not self._decoded:
+            self._result = whole_result_of(tracked.endpoint, tracked.record)
+            self._decoded = tracked.record
         return self._result
 
-    async def wait(self, timeout: float | None = None) -> R:
-        """Wait until the task ends; return its result.
+    # -- waiting
 
-        Many callers may wait at once, and again after an interrupt: to stop waiting does not affect the task.
+    async def accepted(self, timeout: float | None = None) -> Task[R]:
+        """Wait until the vendor has accepted the task; return this handle.
+
+        To stop waiting affects nothing: it goes on queueing.
+
+        Args:
+            timeout: Seconds to wait; None waits as long as it takes.
+
+        Raises:
+            TaskTimeout: The time is over; it still queues, or its create is on its way.
+            TaskWithdrawn: It was withdrawn.
+            KlingError: It ended without a task; the errors are those of ``client.submit``.
+        """
+        with within(timeout):
+            await self._exists()
+        if self._known is None:
+            raise self._out_of_time(timeout)
+        return self
+
+    async def wait(self, timeout: float | None = None) -> R:
+        """Wait until the task ends, its time in the queue included; return its result.
+
+        Many callers may wait at once, and again after an interrupt: to stop waiting affects neither the task
+        nor its place in the queue.
 
         Args:
             timeout: Seconds to wait; None waits as long as the task takes.
 
         Raises:
             TaskFailed: The vendor ended the task as failed; the error holds its record.
-            TaskTimeout: The time is over; the task still runs.
+            TaskTimeout: The time is over; the task still runs, or still queues.
+            TaskWithdrawn: It was withdrawn from the queue.
             TaskNotFound: The vendor knows no such task.
             AuthenticationError: The key was refused.
+            KlingError: It ended without a task; the errors are those of ``client.submit``.
         """
-        waiters = self._tracked.waiters
         # a wait without any deadline is warned about a task that runs unusually long
         undated = timeout is None and anyio.current_effective_deadline() == math.inf
-        waiters.undated += undated
-        try:
-            with within(timeout):
-                await self._engine.poller.wait(self._tracked)
-        finally:
-            waiters.undated -= undated
+        with within(timeout):
+            tracked = await self._exists()
+            tracked.waiters.undated += undated
+            try:
+                await self._engine.poller.wait(tracked)
+            finally:
+                tracked.waiters.undated -= undated
         if not self.done:
-            unreadable = self._tracked.looks.unreadable_ever
-            raise TaskTimeout(self.id, self.external_task_id, timeout or 0.0, unreadable)
-        self._tracked.raise_if_failed()
+            raise self._out_of_time(timeout)
+        return self._ended()
+
+    def _ended(self) -> R:
+        """Return the result of a task that has ended, or raise that it failed."""
+        self.tracked.raise_if_failed()
         result = self.result
         assert result is not None  # noqa: S101 - it is done and has not failed
         return result
 
+    async def _exists(self) -> TrackedTask:
+        """Wait until the task exists."""
+        return self._known or await self._engine.queue.accepted(self._queued)
+
+    def _out_of_time(self, timeout: float | None) -> TaskTimeout:
+        tracked = self._known
+        if tracked is None:
+            queued = self._queued.waiting
+            return TaskTimeout("", self.external_task_id, timeout or 0.0, queued=queued)
+        return TaskTimeout(self.id, self.external_task_id, timeout or 0.0, tracked.looks.unreadable_ever)
+
     def updates(self) -> AsyncIterator[TaskRecord]:
         """Iterate over the task's records as they are seen to change, starting with the present one.
 
-        The iteration ends when the task does; a task that fails is a last record with that status, no error.
-        """
-        return _Updates(self._engine, self._tracked)
+        The first one of a task that queues has the status ``queued``, and no task_id. The iteration ends when
+        the task does; a task that fails is a last record with that status, no error.
 
-    async def refresh(self) -> TaskRecord:
-        """Ask the vendor now, without waiting for the next round; return the record that came.
+        Raises:
+            KlingError: It ended without a task; the errors are those of ``client.submit``.
+        """
+        return _Updates(self)
+
+    async def refresh(self, max_age: float | None = None) -> TaskRecord:
+        """Return what the vendor knows of the task now, at the cost of one query at most.
+
+        Nothing is asked about a task that was seen ended, or that still queues. Concurrent refreshes of a
+        task are one query, and all of a client's keep `Polling.requests_per_second`.
+
+        Args:
+            max_age: Seconds; a record read so lately, whoever asked for it, is returned without a query.
+                0 asks about an ended task, too: for fresh addresses. Default: what was not asked for
+                by this call is too old.
 
         Raises:
             TaskNotFound: The vendor knows no such task.
-            KlingError: No answer came, `Retry.max_tries` times.
+            KlingError: No answer came, `Retry.max_tries` times; or it ended without a task.
         """
-        await self._engine.poller.refresh(self._tracked, self._engine.retry, self._engine.timeouts)
-        assert self._tracked.record is not None  # noqa: S101 - just seen
-        return self._tracked.record
+        tracked = self._known
+        if tracked is None:
+            self._queued.raise_if_ended()
+            return self._queued_record()
+        if tracked.record is None or not self._is_fresh(tracked, max_age):
+            await self._engine.poller.refresh(tracked, self._engine.retry, self._engine.timeouts)
+        assert tracked.record is not None  # noqa: S101 - just seen
+        return tracked.record
+
+    def _is_fresh(self, tracked: TrackedTask, max_age: float | None) -> bool:
+        """Tell whether a record needs no query: nothing changes in one of an ended task."""
+        if tracked.done and max_age != 0:
+            return True
+        return max_age is not None and self._engine.scope.time() - tracked.seen_at <= max_age
+
+    async def _record_after(self, shown: tuple[str, int] | None) -> TaskRecord | None:
+        """Return the next record that differs in status or time; None: the task has ended."""
+        if self._known is None and shown is None:
+            self._queued.raise_if_ended()
+            return self._queued_record()
+        tracked = await self._exists()
+        while (record := tracked.record) is None or shown == (record.status, record.updated_at):
+            if tracked.done:
+                return None
+            await self._engine.poller.change(tracked)
+        return record
+
+    def _queued_record(self) -> TaskRecord:
+        submission = self._queued
+        return TaskRecord(
+            endpoint=submission.endpoint.name,
+            task_id="",
+            external_task_id=submission.external_task_id,
+            status=self.status,
+        )
+
+    def withdraw(self) -> bool:
+        """Take the task out of the queue; return whether surely nothing was sent.
+
+        True: no byte of its create was sent, nor will be; whoever waits for it gets `TaskWithdrawn`. False:
+        it was too late, and the task exists or may exist; it goes on, and is billed when it succeeds. May be
+        called from any thread.
+        """
+        submission = self._submission
+        if submission is None or self._known is not None:
+            return False
+        return self._engine.scope.result_of(lambda: self._engine.queue.withdraw(submission))
+
+    # -- files
 
     async def download(
         self,
@@ -206,7 +356,7 @@ class Task(Generic[R]):
         values: dict[str, str | int] = {"key": self.external_task_id or self.id, "index": 0}
         stored = await fetch_all(
             self._engine,
-            self._tracked,
+            self.tracked,
             Path(directory),
             template,
             values,
@@ -217,34 +367,74 @@ class Task(Generic[R]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the record: a handle belongs to its client."""
-        if self._tracked.record is None:
+        if self.record is None:
             raise TypeError("this task was not seen yet and has no record; refresh() it, or pickle its id")
-        return self._tracked.record.__reduce__()
+        return self.record.__reduce__()
 
     def __repr__(self) -> str:
-        return f"<Task {self._tracked.endpoint.name} {self.id} {self.status}>"
+        name = self._queued.endpoint.name if self._known is None else self._known.endpoint.name
+        words = _first_words(self.request)
+        return f"<Task {name} {self.id} {self.status}{f' {words!r}' if words else ''}>"
+
+    @property
+    def _queued(self) -> Submission:
+        """The submission, of a handle that was made before its task existed."""
+        assert self._submission is not None  # noqa: S101 - a handle is on one or the other
+        return self._submission
 
 
-class _Updates:
+def _first_words(request: TaskRequest[Any] | None) -> str:
+    """Return how a request's prompt begins, for people who have many tasks to tell apart."""
+    prompt = getattr(request, "prompt", None) or getattr(request, "text", None)
+    return textwrap.shorten(prompt, 40, placeholder="...") if isinstance(prompt, str) else ""
+
+
+class _Updates(Generic[R]):
     """Iterate over a task's records; hold nothing between two steps, so that leaving early leaks nothing."""
 
-    def __init__(self, engine: Engine, tracked: TrackedTask) -> None:
-        self._engine = engine
-        self._tracked = tracked
+    def __init__(self, task: Task[R]) -> None:
+        self._task = task
         self._shown: tuple[str, int] | None = None
 
-    def __aiter__(self) -> _Updates:
+    def __aiter__(self) -> _Updates[R]:
         return self
 
     async def __anext__(self) -> TaskRecord:
-        while True:
-            record = self._tracked.record
-            if record is not None and self._shown != (record.status, record.updated_at):
-                self._shown = (record.status, record.updated_at)
-                return record
-            if self._tracked.done:
-                raise StopAsyncIteration
-            await self._engine.poller.change(self._tracked)
+        record = await self._task._record_after(self._shown)  # noqa: SLF001 - of this module
+        if record is None:
+            raise StopAsyncIteration
+        self._shown = (record.status, record.updated_at)
+        return record
+
+
+async def order(
+    engine: Engine, request: TaskRequest[R], options: SubmitOptions
+) -> tuple[Task[R], Submission | None]:
+    """Check a request; return the handle of its task, and the submission to be queued if it is new.
+
+    Raises:
+        RequestInvalid: The request cannot be right, or its id is that of another request.
+        ExternalIdTaken: This client has a task of that id already, and is not told to attach to it.
+        QueueFull: Too many submits wait already.
+    """
+    submission = await engine.new_submission(request, **options)
+    name = submission.external_task_id
+    if options.get("external_task_id") is not None and (held := _held(engine, name)) is not None:
+        admit_duplicate(submission, held[1])
+        return Task(*held), None
+    engine.queue.check_room()
+    return Task(engine, submission), submission
+
+
+def _held(engine: Engine, external_task_id: str) -> tuple[Engine, Submission | TrackedTask] | None:
+    """Return what a client has under an external id, at any endpoint, with the engine for its handles."""
+    for poller, tracked in engine.known_as(external_task_id):
+        if tracked.external_task_id == external_task_id:
+            return engine.looking_after(poller), tracked
+    submission = engine.submission(external_task_id)
+    if submission is None or submission.ended:
+        return None
+    return engine.looking_for(submission), submission
 
 
 def attach(
@@ -277,6 +467,9 @@ def attach(
     for poller in engine.pollers:
         if (tracked := poller.find(endpoint, id_)) is not None:
             return Task(engine.looking_after(poller), tracked)
+    submission = engine.submission(id_)
+    if external_task_id is not None and submission is not None and submission.endpoint.path == endpoint.path:
+        return Task(engine.looking_for(submission), submission)
     request = None if isinstance(kind, type) else kind
     tracked = TrackedTask(endpoint, id_, request=request, by_external_id=task_id is None, confirmed=confirmed)
     engine.poller.registry.attach(tracked)

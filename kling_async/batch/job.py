@@ -233,7 +233,7 @@ class JobRun(SubmissionHooks):
             label=self.entry.label,
         )
         try:
-            tracked = await engine.submitter.submit(submission)
+            tracked = await engine.queue.submit(submission)
         except BaseException as error:  # a cancellation too: nothing may have been sent when it came
             if not (submission.may_exist or isinstance(error, AmbiguousCreate)):
                 self._mark_unsent()
@@ -312,7 +312,7 @@ class JobRun(SubmissionHooks):
         index = f"{entry.position}-{entry.identity[:12]}" if entry.position_taken else str(entry.position)
         stored = await fetch_all(
             context.engine,
-            task._tracked,  # noqa: SLF001 - of this package
+            task.tracked,
             folder,
             context.options.template,
             {"key": self.item.key or index, "index": index},

@@ -156,6 +156,10 @@ class Pool:
         """Tell whether it is this ticket's turn."""
         return self.waiting.head() is ticket
 
+    def position(self, ticket: Ticket) -> int | None:
+        """Return how many tickets go before one that waits here; None for any other."""
+        return self.waiting.position(ticket) if ticket.queued and ticket.pool == self.name else None
+
     def next_time(self) -> float:
         """Return when `admit` or `expire` may have something to do without any other call; inf: never."""
         head = self.waiting.head()

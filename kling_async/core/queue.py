@@ -34,8 +34,6 @@ the heavy ticket out is likely to be another by then."""
 
 _IDLE_MAX: Final = 64
 """Priorities, and labels, that are remembered although nobody queues with them; more are swept out."""
-_GONE_MAX: Final = 64
-"""Tickets that left but still stand in a heap; with fewer than this a sweep is not worth it."""
 
 
 class AdmissionError(RuntimeError):
@@ -178,7 +176,11 @@ class WaitingLine:
         """Take out any ticket for good."""
         ticket.life.move(Phase.GONE)
         self.count -= 1
-        self._queue.dropped(ticket)
+        self._queue.remove(ticket)
+
+    def position(self, ticket: Ticket) -> int:
+        """Return how many tickets go before one that waits, in its old place if it stepped aside."""
+        return self._queue.position(ticket)
 
     def oldest(self) -> Ticket | None:
         """Return the ticket that arrived first of all that wait, whoever's turn it is."""
@@ -201,7 +203,7 @@ class FairQueue:
         """All that queue, in no particular order."""
         for priority in self._priorities.values():
             for label in priority.labels.values():
-                yield from (ticket for _, ticket in label.tickets if ticket.phase is Phase.QUEUED)
+                yield from (ticket for _, ticket in label.tickets)
 
     def heads(self) -> Iterator[Ticket]:
         """For each label in each priority, the ticket that arrived first."""
@@ -239,51 +241,84 @@ class FairQueue:
         """Take out the head: it is sent."""
         self._priorities[ticket.priority].serve(ticket)
 
-    def dropped(self, ticket: Ticket) -> None:
-        """Note that a ticket left, so that the gone never outnumber those who queue for long."""
+    def remove(self, ticket: Ticket) -> None:
+        """Take out a ticket that left; harmless for one that does not stand here."""
         priority = self._priorities.get(ticket.priority)
-        if priority is not None and ticket.label in priority.labels:
-            priority.labels[ticket.label].dropped()
+        if priority is not None:
+            priority.remove(ticket)
+
+    def position(self, ticket: Ticket) -> int:
+        """Return how many tickets are served before one, if no other comes."""
+        higher = self._order[bisect.bisect_right(self._order, ticket.priority) :]
+        return sum(self._priorities[number].count for number in higher) + (
+            self._priorities[ticket.priority].position(ticket) if ticket.priority in self._priorities else 0
+        )
 
 
 class _Label:
     """The tickets of one label in one priority."""
 
-    __slots__ = ("gone", "shown", "tickets", "turn")
+    __slots__ = ("shown", "tickets", "turn")
 
     def __init__(self, turn: int) -> None:
         self.turn = turn
         """The turn of its next ticket that never had one."""
         self.tickets: list[tuple[int, Ticket]] = []
-        """(arrival, ticket), a heap; tickets that left are passed over."""
-        self.gone = 0
-        """How many of these left."""
+        """(arrival, ticket), sorted. A list, for a ticket nearly always comes at its end and leaves at its
+        front, and asking for a place in it takes a binary search."""
         self.shown: tuple[int, int, str] | None = None
         """Its entry in the ring; any other is out of date."""
 
     def head(self) -> Ticket | None:
-        while self.tickets:
-            ticket = self.tickets[0][1]
-            if ticket.phase is Phase.QUEUED:
-                return ticket
-            heapq.heappop(self.tickets)
-            self.gone = max(0, self.gone - 1)
-        return None
+        return self.tickets[0][1] if self.tickets else None
 
-    def dropped(self) -> None:
-        self.gone += 1
-        if self.gone > _GONE_MAX and 2 * self.gone > len(self.tickets):
-            self.tickets = [item for item in self.tickets if item[1].phase is Phase.QUEUED]
-            heapq.heapify(self.tickets)
-            self.gone = 0
+    def rank(self, ticket: Ticket) -> int:
+        """Return how many of the label's tickets arrived before one."""
+        return bisect.bisect_left(self.tickets, ticket.sequence, key=_arrival)
+
+    def remove(self, ticket: Ticket) -> bool:
+        """Take a ticket out; return whether it stood here."""
+        index = self.rank(ticket)
+        if index == len(self.tickets) or self.tickets[index][1] is not ticket:
+            return False
+        del self.tickets[index]
+        return True
+
+    def key(self, index: int) -> tuple[int, int]:
+        """Return the place in the order of all labels of the ticket at an index."""
+        arrival, ticket = self.tickets[index]
+        return ticket.turn or self.turn + index - self.returned, arrival  # those sent before keep their turns
+
+    def key_of(self, ticket: Ticket) -> tuple[int, int]:
+        """Return the place in the order of all labels of a ticket, or of where one would stand."""
+        return ticket.turn or self.turn + self.rank(ticket) - self.returned, ticket.sequence
+
+    @property
+    def returned(self) -> int:
+        """How many were sent before, and refused: they arrived before all others."""
+        return bisect.bisect_left(self.tickets, True, key=_is_new)
+
+    def before(self, key: tuple[int, int]) -> int:
+        """Return how many of the label's tickets are served before a place in the order."""
+        return bisect.bisect_left(range(len(self.tickets)), key, key=self.key)
+
+
+def _arrival(item: tuple[int, Ticket]) -> int:
+    return item[0]
+
+
+def _is_new(item: tuple[int, Ticket]) -> bool:
+    return not item[1].turn
 
 
 class _Priority:
     """The labels of one priority, and whose turn it is among them."""
 
-    __slots__ = ("idle", "idle_max", "labels", "ring", "turn")
+    __slots__ = ("count", "idle", "idle_max", "labels", "ring", "turn")
 
     def __init__(self) -> None:
+        self.count = 0
+        """How many tickets queue."""
         self.turn = 0
         """The last turn that was served."""
         self.labels: dict[str, _Label] = {}
@@ -292,31 +327,29 @@ class _Priority:
         """Next turn of labels that have nobody queued but were served lately: they must not push in."""
         self.idle_max = _IDLE_MAX
         self.ring: list[tuple[int, int, str]] = []
-        """(turn, arrival, label) of the head of each label, a heap; out of date ones are passed over."""
+        """(turn, arrival, label) of the head of each label, a heap; those out of date are passed over."""
 
     def put(self, ticket: Ticket) -> None:
         label = self.labels.get(ticket.label)
         if label is None:
             label = self.labels[ticket.label] = _Label(max(self.turn, self.idle.pop(ticket.label, 1)))
-        heapq.heappush(label.tickets, (ticket.sequence, ticket))
+        bisect.insort(label.tickets, (ticket.sequence, ticket), key=_arrival)
+        self.count += 1
         self._show(label, ticket.label)
 
     def head(self) -> Ticket | None:
         while self.ring:
             entry = self.ring[0]
             label = self.labels.get(entry[2])
-            current = label is not None and label.shown == entry
-            ticket = label.head() if label is not None and current else None
-            if ticket is not None and ticket.sequence == entry[1]:
-                return ticket
+            if label is not None and label.shown == entry:
+                return label.tickets[0][1]
             heapq.heappop(self.ring)
-            if label is not None and current:  # its head left: show the next one
-                self._show(label, entry[2])
         return None
 
     def serve(self, ticket: Ticket) -> None:
         label = self.labels[ticket.label]
-        heapq.heappop(label.tickets)
+        del label.tickets[0]
+        self.count -= 1
         heapq.heappop(self.ring)
         label.shown = None
         if not ticket.turn:
@@ -324,6 +357,21 @@ class _Priority:
             label.turn += 1
         self.turn = max(self.turn, ticket.turn)
         self._show(label, ticket.label)
+
+    def remove(self, ticket: Ticket) -> None:
+        label = self.labels.get(ticket.label)
+        if label is None or not label.remove(ticket):
+            return
+        self.count -= 1
+        if label.shown is not None and label.shown[1] == ticket.sequence:
+            self._show(label, ticket.label)
+
+    def position(self, ticket: Ticket) -> int:
+        label = self.labels.get(ticket.label)
+        if label is None:
+            return 0
+        key = label.key_of(ticket)
+        return sum(label.before(key) for label in self.labels.values())
 
     def _show(self, label: _Label, name: str) -> None:
         ticket = label.head()
@@ -334,6 +382,9 @@ class _Priority:
         if entry != label.shown:
             label.shown = entry
             heapq.heappush(self.ring, entry)
+        if len(self.ring) > _IDLE_MAX + 2 * len(self.labels):  # sweep out what is out of date
+            self.ring = [label.shown for label in self.labels.values() if label.shown is not None]
+            heapq.heapify(self.ring)
 
     def _remove(self, name: str) -> None:
         """Nobody queues with this label: remember its turn as long as that says anything."""

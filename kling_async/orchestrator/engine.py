@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import uuid
 from functools import partial
@@ -15,15 +16,19 @@ from kling_async.core.durations import Durations
 from kling_async.core.queries import QueryForms
 from kling_async.core.schedule import Schedule
 from kling_async.core.verdict import Got, Missing
-from kling_async.errors import ClientClosed
-from kling_async.events import Hooks
+from kling_async.errors import ClientClosed, Problem, RequestInvalid
+from kling_async.events import Hooks, facts
 from kling_async.http.retry import not_found
 from kling_async.http.transport import Transport
 from kling_async.orchestrator.bodies import check_media
+from kling_async.orchestrator.departures import Departures
 from kling_async.orchestrator.limiter import Limiter
 from kling_async.orchestrator.lookup import Lookup
+from kling_async.orchestrator.matching import Matcher
 from kling_async.orchestrator.packs import PackReader
+from kling_async.orchestrator.pending import Pending
 from kling_async.orchestrator.poller import Poller
+from kling_async.orchestrator.queueing import SubmitQueue
 from kling_async.orchestrator.recovery import Recovery
 from kling_async.orchestrator.registry import TaskRegistry
 from kling_async.orchestrator.results import answer_of
@@ -53,6 +58,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Drivers", "Engine", "Pollers"]
 
+log = logging.getLogger("kling_async")
+
+_NAMED_MAX: Final = 20
+"""Most ids that one line of the log names."""
+
 _USUAL_LENGTH: Final = 5
 """Seconds of video that the usual time of an endpoint, its ``median``, is about."""
 
@@ -70,6 +80,7 @@ class Drivers:
         headers: Mapping[str, str] | None,
         limits: Mapping[str, int] | None,
         queueing: bool,
+        max_queued: int,
         max_task_life: float,
         now: Callable[[], float],
         rng: random.Random | None,
@@ -84,20 +95,30 @@ class Drivers:
         self.download_slots = DownloadSlots(scope)
         self.transport = Transport(self.sessions, signer, base_url, headers, hooks=self.hooks)
         self.limiter = Limiter(scope, self.hooks, self.rng, limits=limits, life=max_task_life, gate=queueing)
-        self.recovery = Recovery(scope, self.limiter, Lookup(self.transport, self.rng))
+        lookup = Lookup(self.transport, self.rng)
+        self.recovery = Recovery(scope, self.limiter, lookup)
         self.packs = PackReader(scope, self.limiter, partial(_read_packs, self.transport, settings.timeouts))
+        self.pending = Pending(scope.time)
+        departures = Departures(scope, self.hooks, self.limiter, self.recovery, self.pending)
         self.submitter = Submitter(
             scope,
             self.hooks,
             self.transport,
             self.limiter,
             self.recovery,
+            departures,
             self.packs,
             self.rng,
             queueing=queueing,
         )
+        self.matcher = Matcher(scope, lookup)
+        self.queue = SubmitQueue(
+            scope, self.hooks, self.limiter, self.matcher, departures, self.submitter, max_queued=max_queued
+        )
         self.durations = Durations()
         self.pollers = Pollers(self)
+        self._named = False
+        """Whether the log has named what runs on after the end."""
 
     async def close(self) -> None:
         """End everything; what waits gets `ClientClosed`, creates in flight get a few seconds.
@@ -110,16 +131,38 @@ class Drivers:
             with anyio.move_on_after(GRACE + 1, shield=True):
                 await self.scope.close()
                 await self.sessions.close()
+                self._name_what_runs_on()
 
     def _turn_away(self) -> None:
         """Start nothing more, and fail whatever waits."""
         self.scope.closed = True
         for driver in (self.limiter, self.packs, self.recovery):
             driver.stop_timers()
-        self.limiter.fail_queued(ClientClosed("the client was closed while this queued; nothing was sent"))
+        unsent = ClientClosed("the client was closed while this queued; nothing was sent")
+        self.matcher.stop(unsent)
+        self.limiter.fail_queued(unsent)
+        text = "the client was closed; the task runs on, attach() to it later"
         for poller in self.pollers:
             poller.stop_timers()
-            poller.fail_all(ClientClosed("the client was closed; the task runs on, attach() to it later"))
+            poller.fail_all(ClientClosed(text, task_ids=self._running()))
+
+    def _running(self) -> list[str]:
+        """Return the ids of tasks that run, or may: external ones where no other is known."""
+        seen = [tracked.task_id or tracked.id for poller in self.pollers for tracked in poller]
+        unresolved = [entry.external_task_id for entry in self.recovery.entries()]
+        return [*seen, *filter(None, unresolved)]
+
+    def _name_what_runs_on(self) -> None:
+        running = self._running()
+        if running and not self._named:
+            self._named = True
+            text = "the client was closed; %d tasks run on, attach() to them later: %s"
+            log.warning(text, len(running), _some(running), extra=facts())
+
+
+def _some(ids: list[str]) -> str:
+    more = len(ids) - _NAMED_MAX
+    return ", ".join(ids[:_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 class Pollers:
@@ -208,6 +251,11 @@ class Engine:
         """Return this engine with the poller that already polls a task: only one may."""
         return self if poller is self.poller else Engine(self._drivers, self.settings, poller)
 
+    def looking_for(self, submission: Submission) -> Engine:
+        """Return this engine with the poller that will poll the task of a submission."""
+        pollers = [poller for poller in self.pollers if poller is submission.watcher]
+        return self.looking_after(pollers[0]) if pollers else self
+
     async def close(self) -> None:
         """End everything, for all clients that share the drivers."""
         await self._drivers.close()
@@ -280,6 +328,16 @@ class Engine:
         return self._drivers.submitter
 
     @property
+    def queue(self) -> SubmitQueue:
+        """Takes submissions into the queue."""
+        return self._drivers.queue
+
+    @property
+    def pending(self) -> Pending:
+        """The submissions that have no task yet."""
+        return self._drivers.pending
+
+    @property
     def recovery(self) -> Recovery:
         """Creates of unknown fate."""
         return self._drivers.recovery
@@ -304,6 +362,10 @@ class Engine:
             except RuntimeError:  # the loop's thread added or dropped one meanwhile
                 continue
 
+    def submission(self, external_task_id: str) -> Submission | None:
+        """Return the submission of that id that has no task yet, or ended lately without anybody hearing."""
+        return self.pending.find(external_task_id) or self.recovery.find(external_task_id)
+
     def nudge(self, name: str) -> None:
         """Make the next status queries about the tasks of this id due at once."""
         for poller, tracked in self.known_as(name):
@@ -318,6 +380,19 @@ class Engine:
         length = getattr(request, "duration", None)
         longer = length / _USUAL_LENGTH if isinstance(length, int) and length > 0 and not law.known else 1.0
         return law.quantile(0.5) * longer
+
+    def expected_end(self, submission: Submission) -> float | None:
+        """Return the seconds until a submission's task may have ended; None until some like it have."""
+        endpoint, ticket = submission.endpoint, submission.ticket
+        law = self._drivers.durations.law((endpoint.name, endpoint.kind(submission.request)), endpoint.median)
+        if not law.known:
+            return None
+        turns = 0.0
+        if submission.waiting:  # it needs as many slots to come free as those before it and itself lack
+            pool = self.limiter.pool(endpoint.pool)
+            needed = (pool.position(ticket) or 0) + ticket.weight + pool.held - pool.belief
+            turns = max(0, needed) / max(1, pool.belief)
+        return law.quantile(0.5) * (1 + turns)
 
     async def new_submission(
         self,
@@ -352,6 +427,10 @@ class Engine:
             check(request)
         await check_media(request, self.scope, local=self.local)
         given = options.get("external_task_id")
+        attach = options.get("if_exists") == "attach"
+        if attach and not endpoint.takes_external_id:
+            text = f'{endpoint.name} takes no id of yours, so that if_exists="attach" finds nothing'
+            raise RequestInvalid("submit", [Problem("if_exists", text)])
         name = str(uuid.uuid4()) if given is None else check_id(given, "external_task_id")
         self.packs.start(endpoint.pool)
         return Submission(
@@ -359,7 +438,8 @@ class Engine:
                 request,
                 endpoint,
                 name,
-                generated=given is None if generated is None else generated,
+                generated=(given is None or attach) if generated is None else generated,
+                attach=attach,
                 callback_url=options.get("callback_url"),
             ),
             self.poller,

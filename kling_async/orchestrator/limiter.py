@@ -186,6 +186,16 @@ class Limiter:
                 driven.pool.leave(ticket)
             self._purge(waiting, error)
 
+    def position(self, ticket: Ticket) -> int | None:
+        """Return how many tickets go before one that waits; None for any other."""
+        driven = self._driven.get(ticket.pool)
+        return None if driven is None else driven.pool.position(ticket)
+
+    @property
+    def queued(self) -> int:
+        """How many tickets wait, in all pools."""
+        return sum(driven.pool.queued for driven in self._driven.values())
+
     def oldest_wait(self) -> float:
         """Return the seconds since the ticket entered that waits longest; 0 if none does."""
         oldest = [ticket for pool in self.pools.values() if (ticket := pool.oldest()) is not None]

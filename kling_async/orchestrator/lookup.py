@@ -13,7 +13,7 @@ from kling_async.records import PAGE_SIZE_MAX, TaskRecord, decode_list, decode_u
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from kling_async.core.verdict import Answer, Got, ReadVerdict
     from kling_async.http.transport import Transport
@@ -42,6 +42,19 @@ class Lookup:
             KlingError: No answer came.
         """
         return await _Look(self._transport, submission, self._rng).run()
+
+    async def find_all(self, submissions: Collection[Submission]) -> dict[Submission, TaskRecord]:
+        """Return the tasks that exist under the ids of submissions to one endpoint, with few questions.
+
+        Raises:
+            KlingError: No answer came.
+        """
+        found: dict[Submission, TaskRecord] = {}
+        for submission in submissions:
+            seen = await self.find(submission)
+            if seen is not None:
+                found[submission] = seen[0]
+        return found
 
 
 class _Look:

@@ -185,6 +185,15 @@ class Poller:
         """
         await self._refreshes.ask(task, retry, timeouts)
 
+    def found(self, endpoint: Endpoint[Any], record: TaskRecord) -> TrackedTask:
+        """Track a task that the account had already; return the tracked task to use."""
+        task = self.registry.find(endpoint, record.task_id)
+        if task is None:
+            task = TrackedTask(endpoint, record.task_id, confirmed=True)
+            self.registry.attach(task)
+        self._refreshed(task, record)
+        return task
+
     def _refreshed(self, task: TrackedTask, record: TaskRecord) -> None:
         self._observe(task, record)
         if not task.done and task.key not in self._tasks:
@@ -374,6 +383,7 @@ class Poller:
             final: Take a success though its result is not there.
         """
         seen = task.observe(record, final=final)
+        task.seen_at = self._scope.time()
         self._log.seen(task, record)
         if seen.changed:
             if self.registry.is_holder(task):

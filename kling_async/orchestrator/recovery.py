@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kling_async.core.queue import Ticket
     from kling_async.core.verdict import Answer, CreateVerdict, Resolved
     from kling_async.orchestrator.limiter import Limiter
+    from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
@@ -239,12 +240,17 @@ class Recovery:
         """Return the creates that are unresolved."""
         return [case.entry for case in self._open.values()]
 
-    def claim(self, external_task_id: str | None) -> Ticket | None:
+    def find(self, external_task_id: str) -> Submission | None:
+        """Return the unresolved submission of that id."""
+        case = self._open.get(external_task_id)
+        return None if case is None else case.submission
+
+    def claim(self, task: TrackedTask) -> Ticket | None:
         """Return the ticket of an unresolved create whose task was found by somebody else, with its slots."""
-        case = self._open.pop(external_task_id or "", None)
+        case = self._open.pop(task.external_task_id or "", None)
         if case is None:
             return None
-        case.submission.move(SubmissionState.ACCEPTED)
+        case.submission.accept(task)
         return case.submission.ticket
 
     def abandon(self, external_task_id: str) -> bool:

@@ -34,7 +34,7 @@ class RunningSlots(Protocol):
 class UnresolvedCreates(Protocol):
     """The creates whose fate is unknown; `Recovery` keeps them."""
 
-    def claim(self, external_task_id: str | None, /) -> Ticket | None:
+    def claim(self, task: TrackedTask, /) -> Ticket | None:
         """Give up a create whose task was found; return the slots it holds."""
         ...
 
@@ -100,7 +100,7 @@ class TaskRegistry:
             age: Seconds since its create.
         """
         if task.ticket is None:
-            task.ticket = self._creates.claim(task.external_task_id)
+            task.ticket = self._creates.claim(task)
             if task.ticket is not None:
                 self._slots.held_by(task.ticket, task)
         if self.add(task) and task.ticket is None and task.state is TrackedState.RUNNING:

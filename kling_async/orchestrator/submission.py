@@ -16,11 +16,12 @@ from kling_async.errors import (
     QueueTimeout,
     RequestInvalid,
     TaskTimeout,
+    TaskWithdrawn,
     TransportError,
 )
 from kling_async.options import SubmitOptions
-from kling_async.orchestrator.attempts import Attempts
-from kling_async.runtime.loop import is_pending
+from kling_async.orchestrator.attempts import Attempts, Evidence
+from kling_async.orchestrator.callers import Callers
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from kling_async.options import Settings
     from kling_async.orchestrator.attempts import EarlierAttempt
     from kling_async.orchestrator.tracked import TrackedTask
+    from kling_async.records import TaskRecord
     from kling_async.wire.endpoints import Endpoint
     from kling_async.wire.media import Media
     from kling_async.wire.requests import TaskRequest
@@ -54,6 +56,7 @@ class SubmissionState(enum.Enum):
     """Where one submit is on its way."""
 
     NEW = "new"  # checked, and not in the queue yet
+    MATCHING = "matching"  # the account is asked for a task of its id, before it queues
     QUEUED = "queued"  # waits for slots; not on its way
     PREPARING = "preparing"  # has its slots; its body is made, its sending written down
     SENDING = "sending"  # its bytes may be on the wire
@@ -68,7 +71,8 @@ _S: Final = SubmissionState
 _ENDS: Final = frozenset({_S.REFUSED, _S.WITHDRAWN})
 
 SUBMISSION_MOVES: Final[Moves[SubmissionState]] = {
-    _S.NEW: frozenset({_S.QUEUED}),
+    _S.NEW: frozenset({_S.QUEUED, _S.MATCHING}),
+    _S.MATCHING: _ENDS | {_S.QUEUED, _S.ACCEPTED},
     # unresolved: its caller left after an attempt that may have made the task (a 429 without a code)
     _S.QUEUED: _ENDS | {_S.PREPARING, _S.UNRESOLVED},
     _S.PREPARING: _ENDS | {_S.SENDING, _S.LOOKING_UP, _S.UNRESOLVED},
@@ -80,6 +84,7 @@ SUBMISSION_MOVES: Final[Moves[SubmissionState]] = {
     _S.WITHDRAWN: frozenset(),
 }
 
+_WAITING: Final = frozenset({_S.NEW, _S.MATCHING, _S.QUEUED})
 _IN_FLIGHT: Final = frozenset({_S.PREPARING, _S.SENDING, _S.LOOKING_UP})
 _HOLD_SLOTS: Final = _IN_FLIGHT | {_S.UNRESOLVED, _S.ACCEPTED}
 
@@ -96,6 +101,8 @@ class CreateSpec(NamedTuple):
     generated: bool
     """Whether nobody else can have used that id: then whatever carries it is ours."""
     callback_url: str | None = None
+    attach: bool = False
+    """Whether a task that has this id already is the one that is wanted."""
 
     @property
     def extra_fields(self) -> dict[str, str]:
@@ -134,6 +141,10 @@ class TaskWatcher(Protocol):
         """Poll a task that exists; return the tracked task to use, which may be polled already."""
         ...
 
+    def found(self, endpoint: Endpoint[Any], record: TaskRecord, /) -> TrackedTask:
+        """Track a task that the account had already; return the tracked task to use."""
+        ...
+
 
 class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
     """A create whose fate is unknown: its task may exist and be billed. Its slots are held."""
@@ -170,6 +181,12 @@ class QueueWait:
         if self.timeout is not None:
             self.deadline = now + self.timeout
 
+    def stop(self) -> None:
+        """Set no deadline any more: the submit is settled."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
 
 class Submission:
     """One submit on its way from the queue to the vendor.
@@ -188,12 +205,13 @@ class Submission:
     __slots__ = (
         "_life",
         "attempts",
+        "callers",
         "create",
-        "future",
+        "error",
         "hooks",
         "settings",
-        "task_id",
         "ticket",
+        "tracked",
         "wait",
         "watcher",
     )
@@ -217,10 +235,11 @@ class Submission:
         self.attempts = Attempts(earlier)
         self.wait = QueueWait(queue_timeout)
         self.ticket = Ticket(create.endpoint.weight(create.request), priority=priority, label=label)
-        self.future: asyncio.Future[TrackedTask] | None = None
-        """What its caller awaits."""
-        self.task_id: str | None = None
-        """The vendor's id, once made."""
+        self.callers = Callers()
+        self.tracked: TrackedTask | None = None
+        """Its task, once made or found."""
+        self.error: KlingError | None = None
+        """Why it ended without a task, or why nobody knows whether it has one."""
         self._life = Lifecycle(SUBMISSION_MOVES, SubmissionState.NEW)
 
     @property
@@ -229,9 +248,19 @@ class Submission:
         return self.create.endpoint
 
     @property
+    def request(self) -> TaskRequest[Any]:
+        """What it is to be made from."""
+        return self.create.request
+
+    @property
     def external_task_id(self) -> str:
         """The id that its create carries."""
         return self.create.external_task_id
+
+    @property
+    def task_id(self) -> str | None:
+        """The vendor's id, once known."""
+        return None if self.tracked is None else self.tracked.task_id
 
     @property
     def state(self) -> SubmissionState:
@@ -242,6 +271,22 @@ class Submission:
     def queued(self) -> bool:
         """Whether it waits for slots."""
         return self._life.state is SubmissionState.QUEUED
+
+    @property
+    def waiting(self) -> bool:
+        """Whether its turn has not come: its create is not on its way, and was not refused for good."""
+        return self._life.state in _WAITING
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended without a task."""
+        return self._life.state in _ENDS
+
+    @property
+    def unsent(self) -> bool:
+        """Whether surely nothing was sent, by this run or an earlier one."""
+        unsent = self._life.state in _WAITING or self._life.state is SubmissionState.PREPARING
+        return unsent and self.attempts.evidence is Evidence.NONE
 
     @property
     def in_flight(self) -> bool:
@@ -255,8 +300,8 @@ class Submission:
 
     @property
     def abandoned(self) -> bool:
-        """Whether its caller has left."""
-        return not is_pending(self.future)
+        """Whether all who wanted its task have left."""
+        return not self.callers.wanted
 
     @property
     def may_exist(self) -> bool:
@@ -270,11 +315,18 @@ class Submission:
             IllegalMove: It cannot follow this one; nothing has changed.
         """
         self._life.move(to)
+        if to not in _WAITING and to not in _IN_FLIGHT:
+            self.wait.stop()
+
+    def accept(self, tracked: TrackedTask) -> None:
+        """Take the task that was made or found; `hand_over` gives it to the callers."""
+        self.move(SubmissionState.ACCEPTED)
+        self.tracked = tracked
 
     def hand_over(self, tracked: TrackedTask) -> None:
-        """Hand the task to the caller, if still there."""
-        if self.future is not None and is_pending(self.future):
-            self.future.set_result(tracked)
+        """Hand the task to all who wait for it."""
+        self.tracked = tracked
+        self.callers.hand_over(tracked)
 
     def refuse(self, error: KlingError) -> None:
         """End without a task, with this error."""
@@ -288,12 +340,18 @@ class Submission:
             self.tell(error)
 
     def tell(self, error: KlingError) -> None:
-        """Raise an error to the caller, if still there."""
-        if self.future is not None and is_pending(self.future):
-            if isinstance(error, TransportError | APIError):
-                error.external_task_id = self.external_task_id
-            self.future.set_exception(error)
-            self.future.exception()  # marks it as retrieved: a caller that is being cancelled will not look
+        """Raise an error to all who wait, and to whoever asks later; the first one stands."""
+        if isinstance(error, TransportError | APIError):
+            error.external_task_id = self.external_task_id
+        self.error = self.error or error
+        self.callers.fail(error)
+
+    def raise_if_ended(self) -> None:
+        """Raise why it ended without a task, or that nobody knows whether it has one."""
+        if self.error is not None:
+            raise self.error.again()
+        if self.ended:
+            raise TaskWithdrawn(self.external_task_id)
 
     def out_of_time(self, timeout: float) -> TaskTimeout | QueueTimeout:
         """Return the error for a caller who waited long enough, by how far this has come."""
@@ -314,6 +372,7 @@ def check_order(options: SubmitOptions) -> None:
     priority: object = options.get("priority", 0)
     label: object = options.get("label", "")
     timeout: object = options.get("queue_timeout")
+    if_exists: object = options.get("if_exists", "error")
     callback: object = options.get("callback_url")
     wrong: list[Problem] = []
     if not isinstance(priority, int):
@@ -324,5 +383,9 @@ def check_order(options: SubmitOptions) -> None:
         wrong.append(Problem("callback_url", f"must be text, not {type(callback).__name__}"))
     if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
         wrong.append(Problem("queue_timeout", f"must be a number of seconds, not {timeout!r:.40}"))
+    if if_exists not in ("error", "attach"):
+        wrong.append(Problem("if_exists", f'must be "error" or "attach", not {if_exists!r:.40}'))
+    elif if_exists == "attach" and options.get("external_task_id") is None:
+        wrong.append(Problem("external_task_id", 'is needed by if_exists="attach": the id to look for'))
     if wrong:
         raise RequestInvalid("submit", wrong)

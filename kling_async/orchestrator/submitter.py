@@ -1,13 +1,12 @@
-"""Submitter: run creates. Each waits its turn for slots, is sent by the client, and is never lost from sight.
+"""Submitter: run creates whose slots are taken. Each is sent by the client, and never lost from sight.
 
-The caller awaits a future and nothing else, so cancelling it cancels no request on its way: a create that
-was sent runs to its own end in the client's care. What an answer means is decided by `core.verdict`, whose
-turn it is by `core.admission`; an answer that was lost is the business of `recovery`.
+No caller runs a create, so cancelling a caller cancels no request on its way: a create that was sent runs to
+its own end in the client's care. What an answer means is decided by `core.verdict`; an answer that was lost
+is the business of `recovery`, what waits for slots that of `queueing`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -21,21 +20,22 @@ from kling_async.errors import (
     JournalError,
     KlingError,
     OutOfUnits,
-    QueueTimeout,
+    TaskWithdrawn,
     TransportError,
 )
 from kling_async.http.failures import CancelledUnsent
-from kling_async.orchestrator.attempts import Evidence
 from kling_async.orchestrator.bodies import encode
 from kling_async.orchestrator.submission import SubmissionState, Withdrawn
 from kling_async.orchestrator.tracked import TrackedTask
 
 if TYPE_CHECKING:
+    import asyncio
     import random
 
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.events import EventKind, Hooks
     from kling_async.http.transport import Transport
+    from kling_async.orchestrator.departures import Departures
     from kling_async.orchestrator.limiter import Limiter
     from kling_async.orchestrator.recovery import Recovery
     from kling_async.orchestrator.submission import Submission
@@ -52,22 +52,6 @@ class UnitsListener(Protocol):
         """Find out soon what the account has now."""
 
 
-class _Claim:
-    """One submission's claim on slots: what the limiter decides about it comes here."""
-
-    __slots__ = ("_submitter", "subject")
-
-    def __init__(self, submitter: Submitter, submission: Submission) -> None:
-        self._submitter = submitter
-        self.subject = submission
-
-    def admitted(self) -> None:
-        self._submitter.start(self.subject)
-
-    def purged(self, error: KlingError) -> None:
-        self.subject.refuse(error)
-
-
 class Submitter:
     """All submissions of a client that have not become tasks yet."""
 
@@ -78,6 +62,7 @@ class Submitter:
         transport: Transport,
         limiter: Limiter,
         recovery: Recovery,
+        departures: Departures,
         units: UnitsListener,
         rng: random.Random,
         *,
@@ -88,6 +73,7 @@ class Submitter:
         self._transport = transport
         self._limiter = limiter
         self._recovery = recovery
+        self._departures = departures
         self._units = units
         self._rng = rng
         self._queueing = queueing
@@ -98,38 +84,6 @@ class Submitter:
     def in_flight(self) -> int:
         """How many creates are on their way, or looked for after their answer was lost."""
         return len(self._in_flight)
-
-    async def submit(self, submission: Submission) -> TrackedTask:
-        """Wait for slots, create, and return the task.
-
-        Raises:
-            KlingError: It was refused, or its fate is unknown.
-        """
-        loop = self._scope.enter()
-        await asyncio.sleep(0)  # a caller who is cancelled, or whose time is over already, gets no task
-        submission.future = loop.create_future()
-        wait = submission.wait
-        wait.start(self._scope.time())
-        if wait.deadline is not None:
-            wait.timer = self._scope.call_at(wait.deadline, lambda: self._overdue(submission))
-        submission.move(SubmissionState.QUEUED)
-        try:
-            self._hooks.emit("queued", submission)
-            try:
-                self._limiter.enter(submission.endpoint.pool, submission.ticket, _Claim(self, submission))
-            except KlingError as error:  # of a closed pool: it names the create that closed it, not this one
-                submission.refuse(error)
-            tracked = await submission.future
-        except BaseException as error:
-            message = error.message if isinstance(error, KlingError) else ""
-            self._hooks.emit("left", submission, error=type(error).__name__, detail=message)
-            raise
-        finally:
-            if wait.timer is not None:
-                wait.timer.cancel()
-            if submission.queued:
-                self._leave_queue(submission, None)
-        return tracked
 
     def adopt(self, submission: Submission, record: TaskRecord) -> None:
         """Look after the task of an unresolved create that was found after all."""
@@ -228,7 +182,7 @@ class Submitter:
                 if closes:  # first, or what queues next would still be sent
                     self._limiter.close(error, submission.endpoint.pool if closes == "pool" else None)
                 self._limiter.free(submission.ticket, opens=submission.attempts.sent and not closes)
-                submission.refuse(error)
+                self._departures.refuse(submission, error)
                 if isinstance(error, OutOfUnits):
                     self._units.units_changed()
 
@@ -245,32 +199,33 @@ class Submitter:
             ticket=submission.ticket,
         )
         kind: EventKind = "created" if submission.state is SubmissionState.SENDING else "adopted"
-        submission.move(SubmissionState.ACCEPTED)
+        submission.accept(tracked)
+        tracked.seen_at = self._scope.time()
         if kind == "created":
             tracked.started = self._scope.time()  # our own clock knows it, whatever ``created_at`` says
             self._limiter.accepted(submission.ticket, tracked)
         else:
             self._limiter.held_by(submission.ticket, tracked)
-        submission.task_id = record.task_id
         self._hooks.emit(kind, submission, status=record.status, waited=submission.wait.waited)
         submission.attempts.body = None
         submission.hand_over(submission.watcher.watch(tracked))
+        self._departures.pending.settled(submission, heard=True)
 
     def _unresolved(self, submission: Submission, reason: str) -> None:
         if submission.ticket.phase is Phase.SENT:
             self._limiter.unknown(submission.ticket)
-        self._recovery.keep(submission, reason, self)
+        self._departures.unresolved(submission, reason, self)
 
     def _refused_by_full(self, submission: Submission, error: KlingError) -> None:
         """Queue again after the account was full (1303): the caller sees nothing of it."""
         self._hooks.emit("refused", submission, error=type(error).__name__, detail=error.message)
         if not self._queueing:
             self._limiter.free(submission.ticket)
-            submission.refuse(error)
+            self._departures.refuse(submission, error)
             return
         drop = _back_to_queue(submission, error)
         self._limiter.refused(submission.ticket, drop=drop)
-        self._after_requeue(submission)
+        self._departures.check_deadline(submission, self)
 
     def _put_off(self, submission: Submission, error: KlingError, after: float | None) -> None:
         """Queue again after an attempt that surely made nothing, as often as `Retry` allows."""
@@ -279,7 +234,7 @@ class Submitter:
         answered = isinstance(error, APIError)
         if attempts.count >= retry.max_tries:
             self._limiter.free(submission.ticket, opens=answered)
-            submission.refuse(error)
+            self._departures.refuse(submission, error)
             return
         pause = retry.pause(attempts.count - 1, self._rng.random()) if after is None else after
         drop = _back_to_queue(submission, error)
@@ -287,29 +242,7 @@ class Submitter:
             detail = f"again in {pause:.1f} s: {error.message}"
             self._hooks.emit("queued", submission, error=type(error).__name__, detail=detail)
         self._limiter.requeue(submission.ticket, pause, drop=drop, opens=answered)
-        self._after_requeue(submission)
-
-    def _after_requeue(self, submission: Submission) -> None:
-        """End a submission whose time in the queue was over while its create was on its way."""
-        deadline = submission.wait.deadline
-        if deadline is not None and self._scope.time() >= deadline:
-            self._overdue(submission)
-
-    def _overdue(self, submission: Submission) -> None:
-        """End what queues after its queue timeout, never what is on its way."""
-        if not submission.queued:
-            return
-        wait = submission.wait
-        late = QueueTimeout(submission.external_task_id, wait.timeout or 0.0, wait.reason)
-        self._leave_queue(submission, late)
-
-    def _leave_queue(self, submission: Submission, error: KlingError | None) -> None:
-        """Take a submission out of the queue; one whose earlier attempt is in doubt is looked for later."""
-        self._limiter.leave(submission.ticket)
-        if submission.attempts.evidence is Evidence.LOST:
-            self._recovery.keep(submission, submission.wait.reason, self)
-        else:
-            submission.withdraw(error)
+        self._departures.check_deadline(submission, self)
 
     def _interrupted(self, submission: Submission, reason: str) -> None:
         """Settle a create whose loop ended, or whose work failed, as far as that can be known."""
@@ -319,7 +252,8 @@ class Submitter:
             self._unresolved(submission, reason)
         else:
             self._limiter.free(submission.ticket, opens=False)
-            submission.refuse(ClientClosed("the client or its event loop ended before this was sent"))
+            error = ClientClosed("the client or its event loop ended before this was sent")
+            self._departures.refuse(submission, error)
 
     def on_loop_replaced(self) -> None:
         """Settle what was on its way in the loop that ended."""
@@ -345,5 +279,8 @@ def _back_to_queue(submission: Submission, error: KlingError) -> bool:
         submission.attempts.refused()
         submission.hooks.on_refused()
     abandoned = submission.abandoned  # a batch that is stopped cancels its submit in `on_refused`
-    submission.move(SubmissionState.WITHDRAWN if abandoned else SubmissionState.QUEUED)
+    if abandoned:
+        submission.withdraw(TaskWithdrawn(submission.external_task_id))
+    else:
+        submission.move(SubmissionState.QUEUED)
     return abandoned

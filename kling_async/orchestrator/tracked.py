@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -142,6 +143,7 @@ class TrackedTask:
         "looks",
         "record",
         "request",
+        "seen_at",
         "started",
         "ticket",
         "waiters",
@@ -172,6 +174,8 @@ class TrackedTask:
         self.waiters = Waiters()
         self.started: float | None = None
         """When it began, by the client's clock; None until that is known or guessed."""
+        self.seen_at = -math.inf
+        """When a record of it was last read, by the client's clock."""
         self.looks = Looks()
         """What came of the looks at it."""
         start = TrackedState.UNSEEN if record is None else self.state_in(record)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import concurrent.futures
 import contextlib
 import contextvars
 import logging
@@ -34,6 +35,9 @@ DOWNLOADS_AT_ONCE: Final = 4
 GRACE: Final = 5.0
 """Seconds that creates in flight get when the client is closed."""
 
+
+_HAND_OVER: Final = 0.1
+"""Seconds after which a thread that waits for the loop looks whether that still runs."""
 
 _WALL_CHECK: Final = 1.0
 """Seconds for which a reading of the wall clock serves: it costs a system call, and is only needed to tell
@@ -121,6 +125,27 @@ class LoopScope:
         if loop is not None and elsewhere:
             with contextlib.suppress(RuntimeError):  # the loop has just ended: the next one takes the step
                 loop.call_soon_threadsafe(self._take_handed, context=contextvars.Context())
+
+    def result_of(self, step: Callable[[], T]) -> T:
+        """Take a step as `act` does, and return its result; another thread waits for the loop to take it.
+
+        Where no loop runs the step is taken at once: no work can race with it.
+        """
+        taken: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def take() -> None:
+            try:
+                taken.set_result(step())
+            except BaseException as error:  # noqa: BLE001 - it is raised where the result is wanted
+                taken.set_exception(error)
+
+        self.act(take, needs_loop=False)
+        while not taken.done():  # in another thread: the loop takes it soon, or has just ended
+            with contextlib.suppress(concurrent.futures.TimeoutError):
+                return taken.result(_HAND_OVER)
+            if self._loop is None or not self._loop.is_running():
+                self._take_handed()
+        return taken.result()
 
     def _take_handed(self) -> None:
         while self._handed:

@@ -34,7 +34,7 @@ def serve(queue: FairQueue) -> Ticket:
 def leave(queue: FairQueue, ticket: Ticket) -> None:
     """Take a ticket out, as its pool does."""
     ticket.life.move(Phase.GONE)
-    queue.dropped(ticket)
+    queue.remove(ticket)
 
 
 def test_a_new_ticket_is_nowhere_yet() -> None:
@@ -66,9 +66,9 @@ def test_an_empty_queue_has_no_head() -> None:
 def test_a_ticket_that_left_from_elsewhere_needs_nothing_of_the_queue() -> None:
     """A ticket aside was served long ago; its label or priority may not queue any more."""
     queue = FairQueue()
-    queue.dropped(Ticket(1))
+    queue.remove(Ticket(1))
     put(queue, "a")
-    queue.dropped(Ticket(1, label="b"))
+    queue.remove(Ticket(1, label="b"))
     assert len(list(queue)) == 1
 
 
@@ -174,3 +174,44 @@ def test_in_a_steady_state_labels_alternate() -> None:
         served.append(serve(queue).label)
         put(queue, served[-1])
     assert served == list(islice(cycle("abc"), 30))
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["put", "put", "put", "serve", "refuse", "leave"]),
+            st.sampled_from(["a", "b", "c"]),
+            st.integers(0, 1),
+            st.integers(0, 100),
+        ),
+        max_size=40,
+    )
+)
+def test_a_position_is_how_many_are_served_before(steps: list[tuple[str, str, int, int]]) -> None:
+    """Any history of arrivals, refusals and departures: each ticket's position is its index in the order."""
+    queue = FairQueue()
+    waiting: list[Ticket] = []
+    for what, label, priority, which in steps:
+        if what == "put":
+            waiting.append(put(queue, label, priority=priority))
+        elif waiting and what == "leave":
+            leave(queue, waiting.pop(which % len(waiting)))
+        elif waiting:
+            ticket = serve(queue)
+            waiting.remove(ticket)
+            if what == "refuse":
+                queue.put(ticket)
+                waiting.append(ticket)
+    told = {ticket: queue.position(ticket) for ticket in waiting}
+    assert told == {serve(queue): index for index, _ in enumerate(waiting)}
+    assert queue.head() is None
+
+
+def test_tickets_that_come_and_leave_take_no_memory() -> None:
+    """A label whose tickets all leave before their turn leaves nothing behind a head that waits long."""
+    queue = FairQueue()
+    put(queue, "patient")
+    for _ in range(1000):
+        leave(queue, put(queue, "hasty"))
+    (priority,) = queue._priorities.values()
+    assert len(priority.ring) < 100

@@ -24,7 +24,7 @@ def names(folder: Path) -> list[str]:
 
 
 def tracked(task: Task[Any]) -> TrackedTask:
-    return task._tracked
+    return task.tracked
 
 
 def with_dead_addresses(task: TrackedTask) -> TrackedTask:

@@ -114,7 +114,7 @@ async def test_who_leaves_while_the_send_is_written_down_gets_no_task() -> None:
     async with pair() as (emu, client):
         engine, hooks = client._engine, SlowNotes()
         submission = await engine.new_submission(clip(), hooks=hooks)
-        submit = asyncio.create_task(engine.submitter.submit(submission))
+        submit = asyncio.create_task(engine.queue.submit(submission))
         await asyncio.wait_for(hooks.writing.wait(), 60)
         submit.cancel()
         await asyncio.wait([submit])

@@ -319,7 +319,7 @@ async def test_handles_by_either_id_made_before_anything_was_seen_are_one_task()
             await asyncio.gather(*waits)
             assert (other.account.limits()["video"].held, other.tasks()) == (0, [])
             assert len(heard.of("ended")) == 1
-        assert client.attach(v1.TextToVideo, external_task_id="mine")._tracked is made._tracked
+        assert client.attach(v1.TextToVideo, external_task_id="mine").tracked is made.tracked
 
 
 async def test_a_refreshed_task_that_runs_is_polled() -> None:

@@ -44,9 +44,9 @@ class Ledger:
         """Note whose slots are free."""
         self.released.append(ticket)
 
-    def claim(self, external_task_id: str | None, /) -> Ticket | None:
+    def claim(self, task: TrackedTask, /) -> Ticket | None:
         """Give up an unresolved create."""
-        return self.unresolved.pop(external_task_id or "", None)
+        return self.unresolved.pop(task.external_task_id or "", None)
 
 
 @pytest.fixture

@@ -20,13 +20,15 @@ from kling_async.orchestrator.submission import (
     SubmissionState,
     check_order,
 )
+from kling_async.orchestrator.tracked import TrackedTask
 from tests.core.lifecycles import walk_table
 from tests.support import clip, still
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kling_async.orchestrator.tracked import TrackedTask
+    from kling_async.records import TaskRecord
+    from kling_async.wire.endpoints import Endpoint
 
 S: Final = SubmissionState
 E: Final = Evidence
@@ -37,6 +39,9 @@ class NoWatcher:
 
     def watch(self, live: TrackedTask, /) -> TrackedTask:
         return live
+
+    def found(self, endpoint: Endpoint[Any], record: TaskRecord, /) -> TrackedTask:
+        return TrackedTask(endpoint, record.task_id, record=record)
 
 
 def submission_in(state: SubmissionState, earlier: EarlierAttempt | None = None) -> Submission:
@@ -80,16 +85,16 @@ ENDINGS: Final[dict[str, tuple[Callable[[Submission], None], SubmissionState]]] 
 async def test_an_end_comes_once_and_never_before_the_queue(event: str, state: SubmissionState) -> None:
     """Every ending in every state: where it is illegal the state stays, and the caller is told nothing."""
     submission = submission_in(state)
-    submission.future = asyncio.get_running_loop().create_future()
+    future = submission.callers.join(asyncio.get_running_loop(), holds=True)
     act, end = ENDINGS[event]
     if end in SUBMISSION_MOVES[state]:
         act(submission)
         assert submission.state is end
-        assert submission.future.done() == (event != "withdrawn")
+        assert future.done() == (event != "withdrawn")
         return
     with pytest.raises(IllegalMove):
         act(submission)
-    assert submission.state is state and not submission.future.done()
+    assert submission.state is state and not future.done()
 
 
 @pytest.mark.parametrize("state", S, ids=lambda state: state.value)

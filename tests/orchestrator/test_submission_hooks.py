@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 async def submit(client: Client, request: Any, name: str, **more: Any) -> str:
     """Submit as another run of the same program would; return the task's id."""
     submission = await client._engine.new_submission(request, external_task_id=name, generated=True, **more)
-    return (await client._engine.submitter.submit(submission)).id
+    return (await client._engine.queue.submit(submission)).id
 
 
 class Notes(SubmissionHooks):

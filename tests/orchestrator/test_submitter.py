@@ -499,7 +499,7 @@ async def test_a_create_that_is_cancelled_before_its_first_step_gives_itself_bac
     """Somebody cancels all tasks of the loop: the caller gets an error, and the slot is free."""
     async with pair() as (emu, client):
         submission = await client._engine.new_submission(clip())
-        submit = asyncio.create_task(client._engine.submitter.submit(submission))
+        submit = asyncio.create_task(client._engine.queue.submit(submission))
         await until(lambda: client.stats().in_flight, step=0)
         for work in list(client._engine.scope._work):
             work.cancel()

@@ -1,0 +1,68 @@
+"""Callers: everybody who wants the task of one submission, and what they are told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kling_async.runtime.loop import is_pending
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from kling_async.errors import KlingError
+    from kling_async.orchestrator.tracked import TrackedTask
+
+__all__ = ["Callers"]
+
+
+class Callers:
+    """The calls that wait for a submission's task, and whether a handle wants it besides.
+
+    A call *holds* the submission if nobody else wants it once that call leaves: so do ``submit`` and ``run``.
+    Others (``Task.wait``, ``Task.accepted``) only listen.
+    """
+
+    __slots__ = ("_holding", "_listening", "kept")
+
+    def __init__(self) -> None:
+        self._holding: dict[asyncio.Future[TrackedTask], None] = {}
+        self._listening: dict[asyncio.Future[TrackedTask], None] = {}
+        self.kept = False
+        """Whether it is wanted though no call waits: it was enqueued, and not withdrawn."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody still wants the task."""
+        # a call that is being cancelled has left, although its own code has not run yet
+        return self.kept or any(map(is_pending, self._holding))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether any call waits at this moment."""
+        return any(map(is_pending, (*self._holding, *self._listening)))
+
+    def join(self, loop: asyncio.AbstractEventLoop, *, holds: bool) -> asyncio.Future[TrackedTask]:
+        """Return a future of the task for one more call, to be given to `leave` at its end."""
+        future: asyncio.Future[TrackedTask] = loop.create_future()
+        (self._holding if holds else self._listening)[future] = None
+        return future
+
+    def leave(self, future: asyncio.Future[TrackedTask]) -> None:
+        """Forget a call that waits no more."""
+        self._holding.pop(future, None)
+        self._listening.pop(future, None)
+
+    def hand_over(self, task: TrackedTask) -> None:
+        """Hand the task to every call that waits."""
+        for future in (*self._holding, *self._listening):
+            if is_pending(future):
+                future.set_result(task)
+
+    def fail(self, error: KlingError) -> None:
+        """Raise an error to every call that waits, each with a copy of its own after the first."""
+        told = error
+        for future in (*self._holding, *self._listening):
+            if is_pending(future):
+                future.set_exception(told)
+                future.exception()  # marks it as retrieved: a caller that is being cancelled will not look
+                told = error.again()

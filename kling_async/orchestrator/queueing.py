@@ -1,0 +1,195 @@
+"""Queueing: take submissions into the queue, and let callers wait for them, share them and withdraw them.
+
+A caller awaits a future and nothing else. What is admitted goes to `submitter`, which runs the create.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from kling_async.errors import KlingError, QueueFull, TaskWithdrawn
+from kling_async.orchestrator.submission import SubmissionState
+
+if TYPE_CHECKING:
+    from kling_async.events import Hooks
+    from kling_async.orchestrator.departures import Departures
+    from kling_async.orchestrator.limiter import Limiter
+    from kling_async.orchestrator.matching import Matcher
+    from kling_async.orchestrator.submission import Submission
+    from kling_async.orchestrator.submitter import Submitter
+    from kling_async.orchestrator.tracked import TrackedTask
+    from kling_async.records import TaskRecord
+    from kling_async.runtime.loop import LoopScope
+
+__all__ = ["SubmitQueue"]
+
+
+class _Claim:
+    """One submission's claim on slots: what the limiter decides about it comes here."""
+
+    __slots__ = ("_queue", "subject")
+
+    def __init__(self, queue: SubmitQueue, submission: Submission) -> None:
+        self._queue = queue
+        self.subject = submission
+
+    def admitted(self) -> None:
+        self._queue.submitter.start(self.subject)
+
+    def purged(self, error: KlingError) -> None:
+        self._queue.departures.refuse(self.subject, error)
+
+
+class SubmitQueue:
+    """All submissions of a client that wait for their turn, and the calls that wait for them.
+
+    Args:
+        scope: The client's loop and clock.
+        hooks: Takes the events ``queued`` and ``adopted``.
+        limiter: Decides whose turn it is.
+        matcher: Looks for tasks that the account has already.
+        departures: Ends what makes no task.
+        submitter: Runs the creates.
+        max_queued: Most submissions that may wait; a batch waits for room by itself.
+    """
+
+    def __init__(
+        self,
+        scope: LoopScope,
+        hooks: Hooks,
+        limiter: Limiter,
+        matcher: Matcher,
+        departures: Departures,
+        submitter: Submitter,
+        *,
+        max_queued: int,
+    ) -> None:
+        self._scope = scope
+        self._hooks = hooks
+        self._limiter = limiter
+        self._matcher = matcher
+        self.departures = departures
+        self.submitter = submitter
+        self._max_queued = max_queued
+
+    @property
+    def waiting(self) -> int:
+        """How many submissions wait for their turn."""
+        return self._limiter.queued + len(self._matcher)
+
+    def check_room(self) -> None:
+        """Check that one more submission may wait.
+
+        Raises:
+            QueueFull: As many wait as may.
+        """
+        if self.waiting >= self._max_queued:
+            raise QueueFull(self.waiting)
+
+    # -- callers
+
+    async def submit(self, submission: Submission) -> TrackedTask:
+        """Wait for slots, create, and return the task; a submission that waits already is shared.
+
+        A caller who leaves takes it out of the queue, unless somebody else wants it.
+
+        Raises:
+            KlingError: It was refused, or its fate is unknown.
+        """
+        loop = self._scope.enter()
+        await asyncio.sleep(0)  # a caller who is cancelled, or whose time is over already, gets no task
+        callers = submission.callers
+        future = callers.join(loop, holds=True)
+        try:
+            if submission.state is SubmissionState.NEW:
+                self._begin(submission)
+            return await future
+        except BaseException as error:
+            callers.leave(future)
+            if not isinstance(error, KlingError) and not callers.wanted:
+                self._hooks.emit("left", submission, error=type(error).__name__)
+            raise
+        finally:
+            callers.leave(future)
+            if submission.waiting and not callers.wanted:
+                self.departures.leave(submission, None, self.submitter)
+
+    def enqueue(self, submission: Submission) -> None:
+        """Put a submission in the queue, where it is wanted until it is withdrawn, whoever waits."""
+        self._scope.enter()
+        submission.callers.kept = True
+        self._begin(submission)
+
+    async def accepted(self, submission: Submission) -> TrackedTask:
+        """Wait until the task exists; to stop waiting affects nothing.
+
+        Raises:
+            KlingError: It was refused or withdrawn, or its fate is unknown.
+        """
+        if submission.tracked is not None:
+            return submission.tracked
+        submission.raise_if_ended()
+        future = submission.callers.join(self._scope.enter(), holds=False)
+        try:
+            return await future
+        finally:
+            submission.callers.leave(future)
+
+    def withdraw(self, submission: Submission) -> bool:
+        """Give up a submission; return whether surely nothing was sent, by this run or an earlier one.
+
+        Those who wait get `TaskWithdrawn`. A create on its way goes on, and its task is looked after.
+        """
+        unsent, error = submission.unsent, TaskWithdrawn(submission.external_task_id)
+        submission.callers.kept = False
+        if submission.waiting:
+            self.departures.leave(submission, error, self.submitter)
+        elif unsent:  # its body is being made: the look at the caller before the first byte ends it
+            submission.tell(error)
+        return unsent
+
+    # -- into the queue
+
+    def _begin(self, submission: Submission) -> None:
+        """Enter the queue, now or after a look whether the account has its task already."""
+        wait = submission.wait
+        wait.start(self._scope.time())
+        if wait.deadline is not None:
+            wait.timer = self._scope.call_at(
+                wait.deadline, lambda: self.departures.check_deadline(submission, self.submitter)
+            )
+        self.departures.pending.add(submission)
+        if submission.create.attach:
+            submission.move(SubmissionState.MATCHING)
+            self._matcher.match(submission, self._matched)
+        else:
+            self._enter(submission)
+
+    def _enter(self, submission: Submission) -> None:
+        """Wait for slots."""
+        submission.move(SubmissionState.QUEUED)
+        self._hooks.emit("queued", submission)
+        try:
+            self._limiter.enter(submission.endpoint.pool, submission.ticket, _Claim(self, submission))
+        except KlingError as error:  # of a closed pool: it names the create that closed it, not this one
+            self.departures.refuse(submission, error)
+
+    def _matched(self, submission: Submission, found: TaskRecord | KlingError | None) -> None:
+        """Go on after the look: take the task that was found, or queue."""
+        if submission.state is not SubmissionState.MATCHING:  # withdrawn, or out of time, meanwhile
+            return
+        if isinstance(found, KlingError):
+            self.departures.refuse(submission, found)
+        elif found is None:
+            self._enter(submission)
+        else:
+            self._attach(submission, found)
+
+    def _attach(self, submission: Submission, record: TaskRecord) -> None:
+        """Hand over a task that the account had already; the request that made it is not known."""
+        tracked = submission.watcher.found(submission.endpoint, record)
+        submission.accept(tracked)
+        self._hooks.emit("adopted", submission, status=record.status)
+        submission.hand_over(tracked)
+        self.departures.pending.settled(submission, heard=True)
