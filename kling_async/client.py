@@ -11,6 +11,7 @@ from kling_async.account import Account
 from kling_async.batch.batch import Batch
 from kling_async.batch.options import BatchOptions
 from kling_async.errors import ConfigurationError, TaskTimeout, TransportError
+from kling_async.handles import attach, order
 from kling_async.http.addresses import is_loopback
 from kling_async.http.auth import base_url_from, signer_from
 from kling_async.http.sessions import Sessions
@@ -20,7 +21,7 @@ from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.prices import Estimate, estimate
 from kling_async.runtime.loop import within
 from kling_async.stats import Stats, stats_of
-from kling_async.tasks import Task, attach, order
+from kling_async.tasks import Task
 from kling_async.wire.requests import CallRequest, TaskRequest
 
 if TYPE_CHECKING:

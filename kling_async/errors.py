@@ -301,7 +301,7 @@ class QueueTimeout(KlingError, TimeoutError):
 
 
 class QueueFull(KlingError):
-    """As many submits wait for slots as ``Client(max_queued=...)`` allows; nothing was created."""
+    """Too many submits wait for slots already, by ``Client(max_queued=...)``; nothing was created."""
 
     def __init__(self, queued: int) -> None:
         self.queued = queued

@@ -187,7 +187,7 @@ async def test_reprs_say_all_and_nothing_secret() -> None:
     """The repr has endpoint, id and status; a result's leaves out the signed part of addresses."""
     async with pair() as (_, client):
         task = await client.submit(clip())
-        assert repr(task) == f"<Task text_to_video {task.id} submitted>"
+        assert repr(task) == f"<Task text_to_video {task.id} submitted 'a paper boat'>"
         videos = await task.wait()
         assert "?" in videos.videos[0].url and "?" not in repr(videos)
         assert repr(task.record) == f"TaskRecord(text_to_video {task.id} succeed)"

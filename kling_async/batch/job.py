@@ -32,9 +32,10 @@ from kling_async.errors import (
     TaskFailed,
     TaskNotFound,
 )
+from kling_async.handles import attach
 from kling_async.orchestrator.attempts import EarlierAttempt
 from kling_async.orchestrator.submission import SubmissionHooks, Withdrawn
-from kling_async.tasks import Task, attach
+from kling_async.tasks import Task
 
 if TYPE_CHECKING:
     from pathlib import Path

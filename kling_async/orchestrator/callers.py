@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from kling_async.runtime.loop import is_pending
 
@@ -10,23 +10,24 @@ if TYPE_CHECKING:
     import asyncio
 
     from kling_async.errors import KlingError
-    from kling_async.orchestrator.tracked import TrackedTask
 
 __all__ = ["Callers"]
 
+T = TypeVar("T")
 
-class Callers:
+
+class Callers(Generic[T]):
     """The calls that wait for a submission's task, and whether a handle wants it besides.
 
     A call *holds* the submission if nobody else wants it once that call leaves: so do ``submit`` and ``run``.
-    Others (``Task.wait``, ``Task.accepted``) only listen.
+    Others (``Task.wait``, ``Task.accepted``) only listen. T is the type of the task.
     """
 
     __slots__ = ("_holding", "_listening", "kept")
 
     def __init__(self) -> None:
-        self._holding: dict[asyncio.Future[TrackedTask], None] = {}
-        self._listening: dict[asyncio.Future[TrackedTask], None] = {}
+        self._holding: dict[asyncio.Future[T], None] = {}
+        self._listening: dict[asyncio.Future[T], None] = {}
         self.kept = False
         """Whether it is wanted though no call waits: it was enqueued, and not withdrawn."""
 
@@ -41,18 +42,18 @@ class Callers:
         """Whether any call waits at this moment."""
         return any(map(is_pending, (*self._holding, *self._listening)))
 
-    def join(self, loop: asyncio.AbstractEventLoop, *, holds: bool) -> asyncio.Future[TrackedTask]:
+    def join(self, loop: asyncio.AbstractEventLoop, *, holds: bool) -> asyncio.Future[T]:
         """Return a future of the task for one more call, to be given to `leave` at its end."""
-        future: asyncio.Future[TrackedTask] = loop.create_future()
+        future: asyncio.Future[T] = loop.create_future()
         (self._holding if holds else self._listening)[future] = None
         return future
 
-    def leave(self, future: asyncio.Future[TrackedTask]) -> None:
+    def leave(self, future: asyncio.Future[T]) -> None:
         """Forget a call that waits no more."""
         self._holding.pop(future, None)
         self._listening.pop(future, None)
 
-    def hand_over(self, task: TrackedTask) -> None:
+    def hand_over(self, task: T) -> None:
         """Hand the task to every call that waits."""
         for future in (*self._holding, *self._listening):
             if is_pending(future):

@@ -7,7 +7,6 @@ import random
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
-from weakref import WeakValueDictionary
 
 import anyio
 
@@ -21,13 +20,13 @@ from kling_async.events import Hooks, facts
 from kling_async.http.retry import not_found
 from kling_async.http.transport import Transport
 from kling_async.orchestrator.bodies import check_media
-from kling_async.orchestrator.departures import Departures
+from kling_async.orchestrator.departures import Departures, Pending
 from kling_async.orchestrator.limiter import Limiter
 from kling_async.orchestrator.lookup import Lookup
 from kling_async.orchestrator.matching import Matcher
 from kling_async.orchestrator.packs import PackReader
-from kling_async.orchestrator.pending import Pending
 from kling_async.orchestrator.poller import Poller
+from kling_async.orchestrator.pollers import Pollers
 from kling_async.orchestrator.queueing import SubmitQueue
 from kling_async.orchestrator.recovery import Recovery
 from kling_async.orchestrator.registry import TaskRegistry
@@ -42,7 +41,7 @@ from kling_async.wire.hosts import is_local
 from kling_async.wire.plain import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Unpack
 
     from kling_async.core.pool_sizes import Pack
@@ -51,12 +50,11 @@ if TYPE_CHECKING:
     from kling_async.http.sessions import Sessions
     from kling_async.options import Polling, Retry, Settings, SubmitOptions, Timeouts
     from kling_async.orchestrator.attempts import EarlierAttempt
-    from kling_async.orchestrator.limiter import ContentionListener
     from kling_async.orchestrator.submission import SubmissionHooks
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Drivers", "Engine", "Pollers"]
+__all__ = ["Drivers", "Engine"]
 
 log = logging.getLogger("kling_async")
 
@@ -98,8 +96,7 @@ class Drivers:
         lookup = Lookup(self.transport, self.rng)
         self.recovery = Recovery(scope, self.limiter, lookup)
         self.packs = PackReader(scope, self.limiter, partial(_read_packs, self.transport, settings.timeouts))
-        self.pending = Pending(scope.time)
-        departures = Departures(scope, self.hooks, self.limiter, self.recovery, self.pending)
+        departures = Departures(scope, self.hooks, self.limiter, self.recovery, Pending(scope.time))
         self.submitter = Submitter(
             scope,
             self.hooks,
@@ -111,26 +108,45 @@ class Drivers:
             self.rng,
             queueing=queueing,
         )
-        self.matcher = Matcher(scope, lookup)
         self.queue = SubmitQueue(
-            scope, self.hooks, self.limiter, self.matcher, departures, self.submitter, max_queued=max_queued
+            scope,
+            self.hooks,
+            self.limiter,
+            Matcher(scope, lookup),
+            departures,
+            self.submitter,
+            max_queued=max_queued,
         )
         self.durations = Durations()
-        self.pollers = Pollers(self)
-        self._named = False
-        """Whether the log has named what runs on after the end."""
+        self._forms = QueryForms(batch_ids=self.transport.unified)  # /tasks wants an API key
+        self.pollers = Pollers(scope, self.limiter, self._new_poller)
+
+    def _new_poller(self, polling: Polling, retry: Retry, timeouts: Timeouts, home: Pollers) -> Poller:
+        return Poller(
+            self.scope,
+            self.hooks,
+            StatusReader(self.transport, timeouts),
+            TaskRegistry(self.limiter, self.recovery),
+            home,
+            partial(Schedule, polling, retry, self.durations, self._forms, self.rng),
+            self.rng,
+        )
 
     async def close(self) -> None:
         """End everything; what waits gets `ClientClosed`, creates in flight get a few seconds.
 
         A second caller waits for the first. Cut short, it can be repeated.
         """
-        if not self.scope.closed:
+        first = not self.scope.closed
+        if first:
             self._turn_away()
-        async with self.scope.closing:  # where all has ended, the rest does nothing
-            with anyio.move_on_after(GRACE + 1, shield=True):
-                await self.scope.close()
-                await self.sessions.close()
+        try:
+            async with self.scope.closing:  # where all has ended, the rest does nothing
+                with anyio.move_on_after(GRACE + 1, shield=True):
+                    await self.scope.close()
+                    await self.sessions.close()
+        finally:
+            if first:
                 self._name_what_runs_on()
 
     def _turn_away(self) -> None:
@@ -139,8 +155,7 @@ class Drivers:
         for driver in (self.limiter, self.packs, self.recovery):
             driver.stop_timers()
         unsent = ClientClosed("the client was closed while this queued; nothing was sent")
-        self.matcher.stop(unsent)
-        self.limiter.fail_queued(unsent)
+        self.queue.fail_all(unsent)
         text = "the client was closed; the task runs on, attach() to it later"
         for poller in self.pollers:
             poller.stop_timers()
@@ -153,74 +168,14 @@ class Drivers:
         return [*seen, *filter(None, unresolved)]
 
     def _name_what_runs_on(self) -> None:
-        running = self._running()
-        if running and not self._named:
-            self._named = True
-            text = "the client was closed; %d tasks run on, attach() to them later: %s"
+        if running := self._running():
+            text = "the client was closed; tasks run on (%d), attach() to them later: %s"
             log.warning(text, len(running), _some(running), extra=facts())
 
 
 def _some(ids: list[str]) -> str:
     more = len(ids) - _NAMED_MAX
     return ", ".join(ids[:_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
-
-
-class Pollers:
-    """The pollers of one account: one for each `Polling` in use, however many clients use it.
-
-    A poller that no client uses any more is freed once its last task was seen ended.
-    """
-
-    def __init__(self, drivers: Drivers) -> None:
-        self._drivers = drivers
-        self._contended: set[str] = set()
-        self._busy: set[Poller] = set()
-        """Pollers with tasks not seen ended, which must live on without a client."""
-        self._forms = QueryForms(batch_ids=drivers.transport.unified)  # /tasks wants an API key
-        self._pollers: WeakValueDictionary[Polling, Poller] = WeakValueDictionary()
-        drivers.limiter.subscribe(self)
-        drivers.scope.subscribe(self)
-
-    def __iter__(self) -> Iterator[Poller]:
-        """All pollers in use."""
-        return iter(list(self._pollers.values()))
-
-    def subscribe(self, listener: ContentionListener) -> None:
-        """Tell a new poller which pools submits queue for; it hears of changes while it lives."""
-        for pool in self._contended:
-            listener.on_contention(pool, True)
-
-    def keep(self, poller: Poller, busy: bool) -> None:
-        """Take whether a poller has tasks not seen ended: then it lives on though no client uses it."""
-        (self._busy.add if busy else self._busy.discard)(poller)
-
-    def on_contention(self, pool: str, contended: bool) -> None:
-        """Note whether submits queue for the slots of a pool, and tell the pollers."""
-        (self._contended.add if contended else self._contended.discard)(pool)
-        for poller in self:
-            poller.on_contention(pool, contended)
-
-    def on_loop_replaced(self) -> None:
-        """Have the pollers start anew in another loop."""
-        for poller in self:
-            poller.on_loop_replaced()
-
-    def obtain(self, polling: Polling, retry: Retry, timeouts: Timeouts) -> Poller:
-        """Return the poller of these settings, made when first asked for."""
-        poller = self._pollers.get(polling)
-        if poller is None:
-            drivers = self._drivers
-            schedule = partial(Schedule, polling, retry, drivers.durations, self._forms, drivers.rng)
-            poller = self._pollers[polling] = Poller(
-                drivers.scope,
-                drivers.hooks,
-                StatusReader(drivers.transport, timeouts),
-                TaskRegistry(drivers.limiter, drivers.recovery),
-                self,
-                schedule,
-                drivers.rng,
-            )
-        return poller
 
 
 class Engine:
@@ -335,7 +290,7 @@ class Engine:
     @property
     def pending(self) -> Pending:
         """The submissions that have no task yet."""
-        return self._drivers.pending
+        return self._drivers.queue.departures.pending
 
     @property
     def recovery(self) -> Recovery:
@@ -361,10 +316,6 @@ class Engine:
                 ]
             except RuntimeError:  # the loop's thread added or dropped one meanwhile
                 continue
-
-    def submission(self, external_task_id: str) -> Submission | None:
-        """Return the submission of that id that has no task yet, or ended lately without anybody hearing."""
-        return self.pending.find(external_task_id) or self.recovery.find(external_task_id)
 
     def nudge(self, name: str) -> None:
         """Make the next status queries about the tasks of this id due at once."""

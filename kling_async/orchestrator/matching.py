@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["Finder", "MatchListener", "Matcher"]
+__all__ = ["MatchFinder", "MatchListener", "Matcher"]
 
 GATHER: Final = 0.02
 """Seconds to wait for more ids before asking: a program that starts anew enqueues all it has in one go."""
 
 
-class Finder(Protocol):
+class MatchFinder(Protocol):
     """Look for tasks by external id (`kling_async.orchestrator.lookup.Lookup`)."""
 
     async def find_all(self, submissions: Collection[Submission], /) -> Mapping[Submission, TaskRecord]:
@@ -49,7 +49,7 @@ class Matcher:
         finder: Asks the vendor.
     """
 
-    def __init__(self, scope: LoopScope, finder: Finder) -> None:
+    def __init__(self, scope: LoopScope, finder: MatchFinder) -> None:
         self._scope = scope
         self._finder = finder
         self._waiting: dict[Submission, MatchListener] = {}

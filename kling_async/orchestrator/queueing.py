@@ -6,7 +6,7 @@ A caller awaits a future and nothing else. What is admitted goes to `submitter`,
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kling_async.errors import KlingError, QueueFull, TaskWithdrawn
 from kling_async.orchestrator.submission import SubmissionState
@@ -17,12 +17,21 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.limiter import Limiter
     from kling_async.orchestrator.matching import Matcher
     from kling_async.orchestrator.submission import Submission
-    from kling_async.orchestrator.submitter import Submitter
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["SubmitQueue"]
+__all__ = ["Creator", "SubmitQueue"]
+
+
+class Creator(Protocol):
+    """Runs creates (`kling_async.orchestrator.submitter.Submitter`)."""
+
+    def start(self, submission: Submission, /) -> None:
+        """Send a create whose slots are taken."""
+
+    def adopt(self, submission: Submission, record: TaskRecord, /) -> None:
+        """Look after the task of a submission that was found."""
 
 
 class _Claim:
@@ -35,7 +44,7 @@ class _Claim:
         self.subject = submission
 
     def admitted(self) -> None:
-        self._queue.submitter.start(self.subject)
+        self._queue.creator.start(self.subject)
 
     def purged(self, error: KlingError) -> None:
         self._queue.departures.refuse(self.subject, error)
@@ -50,7 +59,7 @@ class SubmitQueue:
         limiter: Decides whose turn it is.
         matcher: Looks for tasks that the account has already.
         departures: Ends what makes no task.
-        submitter: Runs the creates.
+        creator: Runs the creates.
         max_queued: Most submissions that may wait; a batch waits for room by itself.
     """
 
@@ -61,7 +70,7 @@ class SubmitQueue:
         limiter: Limiter,
         matcher: Matcher,
         departures: Departures,
-        submitter: Submitter,
+        creator: Creator,
         *,
         max_queued: int,
     ) -> None:
@@ -70,13 +79,18 @@ class SubmitQueue:
         self._limiter = limiter
         self._matcher = matcher
         self.departures = departures
-        self.submitter = submitter
+        self.creator = creator
         self._max_queued = max_queued
 
     @property
     def waiting(self) -> int:
         """How many submissions wait for their turn."""
         return self._limiter.queued + len(self._matcher)
+
+    def fail_all(self, error: KlingError) -> None:
+        """Fail all that wait for their turn."""
+        self._matcher.stop(error)
+        self._limiter.fail_queued(error)
 
     def check_room(self) -> None:
         """Check that one more submission may wait.
@@ -113,7 +127,7 @@ class SubmitQueue:
         finally:
             callers.leave(future)
             if submission.waiting and not callers.wanted:
-                self.departures.leave(submission, None, self.submitter)
+                self.departures.leave(submission, None, self.creator)
 
     def enqueue(self, submission: Submission) -> None:
         """Put a submission in the queue, where it is wanted until it is withdrawn, whoever waits."""
@@ -144,7 +158,7 @@ class SubmitQueue:
         unsent, error = submission.unsent, TaskWithdrawn(submission.external_task_id)
         submission.callers.kept = False
         if submission.waiting:
-            self.departures.leave(submission, error, self.submitter)
+            self.departures.leave(submission, error, self.creator)
         elif unsent:  # its body is being made: the look at the caller before the first byte ends it
             submission.tell(error)
         return unsent
@@ -157,7 +171,7 @@ class SubmitQueue:
         wait.start(self._scope.time())
         if wait.deadline is not None:
             wait.timer = self._scope.call_at(
-                wait.deadline, lambda: self.departures.check_deadline(submission, self.submitter)
+                wait.deadline, lambda: self.departures.check_deadline(submission, self.creator)
             )
         self.departures.pending.add(submission)
         if submission.create.attach:

@@ -240,11 +240,6 @@ class Recovery:
         """Return the creates that are unresolved."""
         return [case.entry for case in self._open.values()]
 
-    def find(self, external_task_id: str) -> Submission | None:
-        """Return the unresolved submission of that id."""
-        case = self._open.get(external_task_id)
-        return None if case is None else case.submission
-
     def claim(self, task: TrackedTask) -> Ticket | None:
         """Return the ticket of an unresolved create whose task was found by somebody else, with its slots."""
         case = self._open.pop(task.external_task_id or "", None)

@@ -235,7 +235,7 @@ class Submission:
         self.attempts = Attempts(earlier)
         self.wait = QueueWait(queue_timeout)
         self.ticket = Ticket(create.endpoint.weight(create.request), priority=priority, label=label)
-        self.callers = Callers()
+        self.callers: Callers[TrackedTask] = Callers()
         self.tracked: TrackedTask | None = None
         """Its task, once made or found."""
         self.error: KlingError | None = None
@@ -249,7 +249,7 @@ class Submission:
 
     @property
     def request(self) -> TaskRequest[Any]:
-        """What it is to be made from."""
+        """The request that its task is made from."""
         return self.create.request
 
     @property

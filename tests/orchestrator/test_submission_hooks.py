@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kling_async import Client, ConfigurationError, v1
+from kling_async.handles import attach
 from kling_async.orchestrator.attempts import EarlierAttempt
 from kling_async.orchestrator.submission import SubmissionHooks
-from kling_async.tasks import attach
 from tests.support import clip, pair, still, until
 
 if TYPE_CHECKING:
