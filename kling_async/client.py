@@ -105,6 +105,8 @@ class Client:
             raise ConfigurationError(
                 f"max_task_life must be a finite number of seconds above 0, not {max_task_life!r}"
             )
+        if max_queued < 1:
+            raise ConfigurationError(f"max_queued must be at least 1, not {max_queued!r}")
         address = base_url_from(base_url)
         # addresses in results are untrusted: files come from this machine only if the API does too
         local = is_loopback(urlsplit(address).hostname or "")

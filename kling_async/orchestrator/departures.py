@@ -87,14 +87,14 @@ class Pending:
             return
         text = "the submit of %s ended without a task, and nobody waited for it: %s"
         log.warning(text, name, submission.error, extra=facts(submission))
-        self._forget_old()
         self._unheard[name] = (self._clock(), submission)
+        self._forget_old()
 
     def _forget_old(self) -> None:
         """Forget ends that are long past, and the oldest of too many."""
         oldest_kept = self._clock() - UNHEARD_FOR
         for name, (ended, _) in list(self._unheard.items()):
-            if ended >= oldest_kept and len(self._unheard) < UNHEARD_MAX:
+            if ended >= oldest_kept and len(self._unheard) <= UNHEARD_MAX:
                 break
             del self._unheard[name]
 

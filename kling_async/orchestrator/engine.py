@@ -379,8 +379,8 @@ class Engine:
         await check_media(request, self.scope, local=self.local)
         given = options.get("external_task_id")
         attach = options.get("if_exists") == "attach"
-        if attach and not endpoint.takes_external_id:
-            text = f'{endpoint.name} takes no id of yours, so that if_exists="attach" finds nothing'
+        if attach and (not endpoint.takes_external_id or endpoint.lookup == "none"):
+            text = f"tasks of {endpoint.name} cannot be found by an id of yours; leave if_exists out"
             raise RequestInvalid("submit", [Problem("if_exists", text)])
         name = str(uuid.uuid4()) if given is None else check_id(given, "external_task_id")
         self.packs.start(endpoint.pool)

@@ -6,6 +6,7 @@ A caller awaits a future and nothing else. What is admitted goes to `submitter`,
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from kling_async.errors import KlingError, QueueFull, TaskWithdrawn
@@ -156,11 +157,11 @@ class SubmitQueue:
         Those who wait get `TaskWithdrawn`. A create on its way goes on, and its task is looked after.
         """
         unsent, error = submission.unsent, TaskWithdrawn(submission.external_task_id)
-        submission.callers.kept = False
         if submission.waiting:
             self.departures.leave(submission, error, self.creator)
         elif unsent:  # its body is being made: the look at the caller before the first byte ends it
-            submission.tell(error)
+            self.departures.end(submission, partial(submission.tell, error))
+        submission.callers.kept = False
         return unsent
 
     # -- into the queue

@@ -7,6 +7,7 @@ is the business of `recovery`, what waits for slots that of `queueing`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -182,7 +183,10 @@ class Submitter:
                 if closes:  # first, or what queues next would still be sent
                     self._limiter.close(error, submission.endpoint.pool if closes == "pool" else None)
                 self._limiter.free(submission.ticket, opens=submission.attempts.sent and not closes)
-                self._departures.refuse(submission, error)
+                if isinstance(error, Withdrawn):
+                    self._departures.end(submission, partial(submission.withdraw, error))
+                else:
+                    self._departures.refuse(submission, error)
                 if isinstance(error, OutOfUnits):
                     self._units.units_changed()
 

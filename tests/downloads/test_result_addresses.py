@@ -214,7 +214,7 @@ async def test_a_result_in_another_order_is_not_mixed_up(tmp_path: Path) -> None
         assert len(set(right)) == 4
         emu.expire_links()
         task_of_before = with_dead_addresses(tracked(task))
-        await task.refresh()
+        await task.refresh(max_age=0)
         images = task.raw["task_result"]["images"]
         answer = {**task.raw, "task_result": {"images": [images[n] for n in (2, 0, 3, 1)]}}
         emu.fault("query", kind="wrong_types", value=answer)

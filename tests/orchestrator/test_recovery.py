@@ -12,7 +12,7 @@ import pytest
 
 from kling_async import AmbiguousCreate, RequestRejected, Retry, v1
 from kling_async.catalog import TASKS
-from tests.support import clip, pair, still, until
+from tests.support import client_of, clip, pair, still, until
 
 if TYPE_CHECKING:
     from kling_async.orchestrator.submission import Submission
@@ -66,14 +66,15 @@ async def test_a_slot_that_expired_meanwhile_is_not_sent_into() -> None:
 async def test_later_looks_find_a_stranger_and_let_go() -> None:
     """The id turns out to be another task's: ours was surely refused, and its slot is free."""
     async with pair(seconds=5000, client={"retry": Retry(max_tries=1)}) as (emu, client):
-        await client.submit(clip("a stranger's"), external_task_id="same")
+        async with client_of(emu) as stranger:
+            await stranger.submit(clip("a stranger's"), external_task_id="same")
         await asyncio.sleep(60)
         emu.fault("create", kind="lost_before")
         emu.fault("query", code=5000)
         with pytest.raises(AmbiguousCreate):
             await client.submit(clip("ours"), external_task_id="same")
         await until(lambda: not client.unresolved())
-        assert client.account.limits()["video"].held == 1 and len(client.tasks()) == 1
+        assert client.account.limits()["video"].held == 0 and client.tasks() == []
 
 
 async def test_later_looks_go_on_through_failures() -> None:
