@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +22,7 @@ from kling_async import (
     v1,
 )
 from kling_async.catalog import endpoint_of
-from kling_async.orchestrator import engine, submitter
+from kling_async.orchestrator import bodies, engine, submitter
 from tests.support import Recorder, client_of, clip, pair, settle, still, until
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ async def test_the_time_of_the_end_is_told_while_it_queues() -> None:
         queued = [await client.enqueue(clip(f"q{n}")) for n in range(3)]
         etas = [task.eta for task in queued]
         assert running.eta is not None and None not in etas
-        seconds = [(b - a).total_seconds() for a, b in zip(etas, etas[1:], strict=False) if a and b]
+        seconds = [(b - a).total_seconds() for a, b in itertools.pairwise(etas) if a and b]
         assert seconds == pytest.approx([60, 60], rel=0.25)
         assert queued[0].withdraw() and queued[0].eta is None
 
@@ -238,12 +238,11 @@ async def test_what_queues_can_be_withdrawn() -> None:
 async def test_a_task_whose_files_are_being_read_can_be_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its turn has come, but no byte is sent: then none will be."""
     reading, go_on = asyncio.Event(), asyncio.Event()
-    encode = submitter.encode
 
     async def slow(*arguments: Any) -> bytes:
         reading.set()
         await go_on.wait()
-        return await encode(*arguments)
+        return await bodies.encode(*arguments)
 
     monkeypatch.setattr(submitter, "encode", slow)
     async with pair(ONE) as (emu, client):
@@ -289,12 +288,7 @@ async def test_withdrawing_works_from_a_thread() -> None:
     async with pair(ONE) as (_, client):
         await client.submit(clip())
         task = await client.enqueue(clip("gone"))
-        told: list[bool] = []
-        thread = threading.Thread(target=lambda: told.append(task.withdraw()))
-        thread.start()
-        while thread.is_alive():
-            await asyncio.sleep(0)
-        assert told == [True] and task.status == "withdrawn"
+        assert await asyncio.to_thread(task.withdraw) is True and task.status == "withdrawn"
 
 
 # -- one id, one task
