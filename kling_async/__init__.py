@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from kling_async.stats import Stats
     from kling_async.tasks import Task
     from kling_async.v1.capabilities import Capability, capabilities
-    from kling_async.wire.endpoints import RawTask
+    from kling_async.wire.endpoints import JournaledRequest, RawTask
     from kling_async.wire.media import Media, media
     from kling_async.wire.requests import CallRequest, TaskRequest
 
@@ -100,6 +100,7 @@ __all__ = [
     "ExternalIdTaken",
     "JobFailed",
     "JournalError",
+    "JournaledRequest",
     "KlingError",
     "KlingWarning",
     "Media",
@@ -153,7 +154,7 @@ _MODULES: Final = {
     "stats": ("Stats",),
     "tasks": ("Task",),
     "v1.capabilities": ("Capability", "capabilities"),
-    "wire.endpoints": ("RawTask",),
+    "wire.endpoints": ("JournaledRequest", "RawTask"),
     "wire.media": ("Media", "media"),
     "wire.requests": ("CallRequest", "TaskRequest"),
 }

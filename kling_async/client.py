@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from urllib.parse import urlsplit
 
 from kling_async.account import Account
 from kling_async.batch.batch import Batch
-from kling_async.batch.options import BatchOptions
-from kling_async.errors import ConfigurationError, TaskTimeout, TransportError
+from kling_async.batch.options import BatchOptions, resume_options
+from kling_async.errors import TaskTimeout, TransportError
 from kling_async.http.addresses import is_loopback
 from kling_async.http.auth import base_url_from, signer_from
 from kling_async.http.sessions import Sessions
@@ -19,19 +18,20 @@ from kling_async.orchestrator import calls
 from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.prices import Estimate, estimate
 from kling_async.runtime.loop import within
-from kling_async.stats import Stats, stats_of
-from kling_async.tasks import Task, attach
+from kling_async.stats import Stats, state_words, stats_of
+from kling_async.tasks import Task, attach, running_tasks
 from kling_async.wire.requests import CallRequest, TaskRequest
 
 if TYPE_CHECKING:
     import random
     import ssl as ssl_module
     from collections.abc import Callable, Mapping
+    from pathlib import Path
     from typing import Unpack
 
     import aiohttp
 
-    from kling_async.batch.options import BatchArguments
+    from kling_async.batch.options import BatchArguments, ResumeArguments
     from kling_async.batch.source import Requests
     from kling_async.events import Event
     from kling_async.options import SubmitOptions
@@ -98,10 +98,6 @@ class Client:
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
         check_types(locals())  # first of all: here locals() are the arguments and nothing else
-        if not 0 < max_task_life < math.inf:
-            raise ConfigurationError(
-                f"max_task_life must be a finite number of seconds above 0, not {max_task_life!r}"
-            )
         address = base_url_from(base_url)
         # addresses in results are untrusted: files come from this machine only if the API does too
         local = is_loopback(urlsplit(address).hostname or "")
@@ -159,14 +155,7 @@ class Client:
         await self._engine.close()
 
     def __repr__(self) -> str:
-        if self._engine.scope.closed:
-            return f"<Client {self.base_url} closed>"
-        shown = [
-            f"{p.name} closed" if p.closed else f"{p.name} {p.held}/{p.limit} held, {p.queued} queued"
-            for p in self._engine.limiter.pools.values()
-            if p.held or p.queued or p.closed
-        ]
-        return f"<Client {self.base_url} {'; '.join(shown) or 'idle'}>"
+        return f"<Client {self.base_url} {state_words(self._engine)}>"
 
     # -- tasks
 
@@ -277,14 +266,7 @@ class Client:
 
     def tasks(self) -> list[Task[Any]]:
         """Return the tasks this client has seen made or running, and not yet seen ended."""
-        engine = self._engine
-        engine.scope.refresh()
-        return [
-            Task(engine.looking_after(poller), tracked)
-            for poller in engine.pollers
-            for tracked in poller
-            if tracked.record is not None and poller.registry.is_holder(tracked)
-        ]
+        return running_tasks(self._engine)
 
     def nudge(self, id: str) -> bool:  # noqa: A002 - either of a task's ids
         """Ask about a task at once, if a call waits for it: there is a hint that it has changed.
@@ -375,6 +357,23 @@ class Client:
             RequestInvalid: Names the options that cannot be used.
         """
         return Batch(self._engine, requests, BatchOptions(**options))
+
+    def resume(self, journal: str | Path, **options: Unpack[ResumeArguments]) -> Batch[Any]:
+        """Return the unfinished jobs of a batch's journal as a batch, without its input; nothing is made.
+
+        Running tasks are waited for, creates in doubt looked up, missing files fetched. Finished jobs are
+        counted, without an outcome. Jobs without a task are skipped (`Report.skipped`): the journal holds
+        only fingerprints of requests.
+
+        Args:
+            journal: The file.
+            **options: As for `batch`: ``download_to``, ``name``, ``watermarked``, ``sidecar``, ``refetch``,
+                ``on_error``, ``ahead``, ``downloads``, ``signals``.
+
+        Raises:
+            RequestInvalid: Names the options that cannot be used.
+        """
+        return Batch(self._engine, None, resume_options(journal, options))
 
     def estimate(self, request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:
         """Return what a request will cost by the vendor's price pages; nothing is sent or paid."""

@@ -214,6 +214,9 @@ def check_types(given: Mapping[str, object]) -> None:
     for name, kind in _CLIENT.items():
         if name in given:
             _need_kind(name, kind, given[name])
+    life = given.get("max_task_life")
+    if isinstance(life, int | float) and not 0 < life < math.inf:
+        raise ConfigurationError(f"max_task_life must be a finite number of seconds above 0, not {life!r}")
     headers = given.get("headers")
     for name, value in headers.items() if isinstance(headers, Mapping) else ():
         for text in (name, value):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from kling_async.orchestrator.engine import Engine
 
-__all__ = ["Stats", "stats_of"]
+__all__ = ["Stats", "state_words", "stats_of"]
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,3 +109,15 @@ def stats_of(engine: Engine, pools: Mapping[str, PoolState]) -> Stats:
         unresolved=len(engine.recovery.entries()),
         pools=dict(pools),
     )
+
+
+def state_words(engine: Engine) -> str:
+    """Return the state of a client's pools in words, for its ``repr``."""
+    if engine.scope.closed:
+        return "closed"
+    shown = [
+        f"{p.name} closed" if p.closed else f"{p.name} {p.held}/{p.limit} held, {p.queued} queued"
+        for p in engine.limiter.pools.values()
+        if p.held or p.queued or p.closed
+    ]
+    return "; ".join(shown) or "idle"

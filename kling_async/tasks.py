@@ -16,7 +16,7 @@ from kling_async.errors import Problem, RequestInvalid, TaskTimeout
 from kling_async.orchestrator.results import whole_result_of
 from kling_async.orchestrator.tracked import TrackedState, TrackedTask
 from kling_async.runtime.loop import within
-from kling_async.wire.endpoints import check_id
+from kling_async.wire.endpoints import JournaledRequest, check_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kling_async.records import TaskRecord
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Task", "attach"]
+__all__ = ["Task", "attach", "running_tasks"]
 
 R = TypeVar("R")
 
@@ -277,7 +277,18 @@ def attach(
     for poller in engine.pollers:
         if (tracked := poller.find(endpoint, id_)) is not None:
             return Task(engine.looking_after(poller), tracked)
-    request = None if isinstance(kind, type) else kind
+    request = None if isinstance(kind, type | JournaledRequest) else kind
     tracked = TrackedTask(endpoint, id_, request=request, by_external_id=task_id is None, confirmed=confirmed)
     engine.poller.registry.attach(tracked)
     return Task(engine, tracked)
+
+
+def running_tasks(engine: Engine) -> list[Task[Any]]:
+    """Return the tasks that a client has seen made or running, and not yet seen ended."""
+    engine.scope.refresh()
+    return [
+        Task(engine.looking_after(poller), tracked)
+        for poller in engine.pollers
+        for tracked in poller
+        if tracked.record is not None and poller.registry.is_holder(tracked)
+    ]

@@ -28,12 +28,12 @@ from kling_async.batch.job import (
 )
 from kling_async.batch.job_outcomes import refused_outcome, remembered_outcome
 from kling_async.batch.journal import Journal, NullJournal
+from kling_async.batch.journal_planner import planner_of
 from kling_async.batch.lifecycle import BatchLife, RunLife
 from kling_async.batch.options import ready_folder
 from kling_async.batch.outcomes import OutcomeQueue
-from kling_async.batch.planner import FreshJobs, JournaledJobs, Planner
+from kling_async.batch.planner import Planner
 from kling_async.batch.report import ReportBuilder
-from kling_async.batch.source import RequestSource
 from kling_async.errors import DownloadError, JournalError, ResultExpired
 from kling_async.runtime.signals import SignalWatcher
 from kling_async.wire.caller import pointing_here
@@ -61,22 +61,23 @@ class Batch(Generic[R]):
     """Many requests under way: enter it with ``async with``, then iterate over its outcomes.
 
     Leaving early loses nothing: created tasks run on, and a journal knows of them.
+
+    Args:
+        engine: Of the client.
+        requests: The input; None: the unfinished jobs of the journal, as far as they need no request.
+        options: Of the batch.
     """
 
-    def __init__(self, engine: Engine, requests: Requests[R], options: BatchOptions) -> None:
+    def __init__(self, engine: Engine, requests: Requests[R] | None, options: BatchOptions) -> None:
         self._engine = engine
         self._options = options
         self._life = BatchLife()
         self._budget = Budget(options.max_units)
         self._outcomes: OutcomeQueue[R] = OutcomeQueue()
-        self._report = ReportBuilder()
-        self._journal: Journal | NullJournal
-        finder: JournaledJobs | FreshJobs
-        if options.journal is None:
-            self._journal, finder = NullJournal(), FreshJobs(options, engine.account)
-        else:
-            self._journal = journal = Journal(options.journal, now=engine.scope.now)
-            finder = JournaledJobs(journal, options, engine.account)
+        self._report = ReportBuilder(journal_only=requests is None)
+        self._journal: Journal | NullJournal = NullJournal()
+        if options.journal is not None:
+            self._journal = Journal(options.journal, now=engine.scope.now, make=requests is not None)
         slots = None if options.downloads is None else asyncio.Semaphore(options.downloads)
         self._exclusions = Exclusions(
             options.stop_after_refusals, everything_limited=self._budget.everything_limited
@@ -86,10 +87,11 @@ class Batch(Generic[R]):
             JobContext(engine, options, self._journal, control, slots),
             self._outcomes,
             self._report,
+            counts_only=requests is None,
             stop=self._stop,
             changed=self._changed,
         )
-        self._planner = Planner(RequestSource(requests), finder, options, engine.expected_seconds)
+        self._planner = planner_of(engine, requests, options, self._journal)
         self._feeder = Feeder(self._planner, options.price, control, self._outcomes, self._jobs)
         self._feeding: asyncio.Task[None] | None = None
         self._signals = SignalWatcher(self._heard, enabled=options.signals)
@@ -162,7 +164,7 @@ class Batch(Generic[R]):
             skipped=self._exclusions.lines(),
             running=running,
             waiting=self._jobs.unfinished() - running,
-            units=self._budget.spent,
+            budget=self._budget,
             now=self._engine.scope.time(),
             journal=self._journal.path,
             unclaimed=self._planner.unclaimed,
@@ -182,9 +184,12 @@ class Batch(Generic[R]):
         if self._feeding is not None:
             raise RuntimeError("a batch that was entered has no dry run; make another one for that")
         self._engine.scope.enter()
-        async with self._journal, aclosing(self._planner.chunks(lambda: True)) as chunks:
+        journal, planner = self._journal, self._planner
+        if isinstance(planner, Planner) and not await journal.exists():  # opened, it would be made
+            journal, planner = NullJournal(), planner.without_journal(self._engine.account)
+        async with journal, aclosing(planner.chunks(lambda: True)) as chunks:
             plan = await dry_run(self._engine, chunks, lambda request: price_of(request, self._options.price))
-        return msgspec.structs.replace(plan, unclaimed=self._planner.unclaimed)
+        return msgspec.structs.replace(plan, unclaimed=planner.unclaimed)
 
     # -- callbacks
 
@@ -242,6 +247,7 @@ class _Jobs(Generic[R]):
         context: The parts that all jobs share.
         outcomes: Takes their outcomes.
         report: Counts them.
+        counts_only: Whether the outcomes of jobs that an earlier run finished are counted, not handed out.
         stop: Stops the batch, for a reason, with an error to raise at its end.
         changed: Called whenever a job is over.
     """
@@ -252,12 +258,14 @@ class _Jobs(Generic[R]):
         outcomes: OutcomeQueue[R],
         report: ReportBuilder,
         *,
+        counts_only: bool,
         stop: Callable[[StopReason, Exception | None], None],
         changed: Callable[[], None],
     ) -> None:
         self._context = context
         self._outcomes = outcomes
         self._report = report
+        self._counts_only = counts_only
         self._stop = stop
         self._changed = changed
         self._runs: dict[asyncio.Task[None], JobRun] = {}
@@ -286,6 +294,7 @@ class _Jobs(Generic[R]):
 
     def start(self, job: PlannedJob, reservation: Reservation) -> None:
         """Begin a job in an asyncio task of its own."""
+        self._report.add_spent_earlier(job.entry)
         run = JobRun(self._context, job, reservation)
         task = asyncio.create_task(self._carry(run), name=f"kling_async batch {job.item.position}")
         self._runs[task] = run
@@ -302,8 +311,10 @@ class _Jobs(Generic[R]):
     def remember(self, job: PlannedJob) -> None:
         """Hand out the outcome of a job that an earlier run finished."""
         outcome = remembered_outcome(job, self._context.options.folder)
+        self._report.add_spent_earlier(job.entry)
         self._report.add_remembered(ok=outcome.ok, expired=isinstance(outcome.error, ResultExpired))
-        self._outcomes.put(outcome)
+        if not self._counts_only:
+            self._outcomes.put(outcome)
 
     def drop_idle(self) -> None:
         """Cancel the jobs without a task: nothing was paid for them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kling_async.batch.entry import cost_of
+from kling_async.batch.entry import spent_on
 from kling_async.core.pool_sizes import POOLS
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.prices import estimate, is_amount
@@ -72,6 +72,14 @@ class Budget:
         self.spent: dict[str, float] = {}
         self.reserved: dict[str, float] = {}
         self._returnable: dict[str, int] = {}
+        self._recalled: dict[str, float] = {}
+        """Units among ``spent`` that earlier runs spent."""
+
+    @property
+    def spent_now(self) -> dict[str, float]:
+        """Units that this run spent, by pool."""
+        now = {pool: round(spent - self._recalled.get(pool, 0.0), 6) for pool, spent in self.spent.items()}
+        return {pool: spent for pool, spent in now.items() if spent}
 
     @property
     def limited(self) -> bool:
@@ -125,10 +133,11 @@ class Budget:
 
     def recall(self, entry: Entry) -> None:
         """Count what a job of earlier runs has spent, and what is reserved while its task may run."""
-        cost = cost_of(entry) if entry.ended else 0.0
-        self.settle(entry.pool, 0.0, entry.earlier_units + cost)
+        pool, spent = entry.pool, spent_on(entry)
+        self.settle(pool, 0.0, spent)
+        self._recalled[pool] = round(self._recalled.get(pool, 0.0) + spent, 6)
         if not entry.ended:
-            self.reserve(entry.pool, entry.reserved)
+            self.reserve(pool, entry.reserved)
 
     def open(self, reservation: Reservation) -> None:
         """Expect units back from a job that begins."""

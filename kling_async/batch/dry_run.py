@@ -45,6 +45,7 @@ class _Totals:
         self.running = 0
         self.doubtful = 0
         self.refused = 0
+        self.unsent = 0
         self.problems: list[str] = []
         self.costs = _Costs()
         self.loads: dict[str, _PoolLoad] = {}
@@ -126,6 +127,7 @@ async def dry_run(
         usd=round(costs.usd, 4),
         seconds=_makespan(engine, totals.loads),
         models=costs.bill.lines(),
+        unsent=totals.unsent,
     )
 
 
@@ -134,6 +136,9 @@ async def _add(
 ) -> None:
     totals.jobs += 1
     request = job.item.request
+    if job.is_new and not job.sendable:
+        totals.unsent += 1
+        return
     error = job.refusal()
     if error is None and job.is_new:
         error = await _media_error(engine, request)
@@ -143,7 +148,7 @@ async def _add(
     totals.count(job.action)
     if job.action in (ResumeAction.NOTHING, ResumeAction.FETCH):
         return
-    if job.action is not ResumeAction.WAIT:
+    if job.action is not ResumeAction.WAIT and job.sendable:
         totals.costs.add(job, price_of(request))
     totals.occupy(request, engine.expected_seconds(request))
 

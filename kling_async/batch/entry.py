@@ -32,6 +32,7 @@ __all__ = [
     "pack",
     "resume",
     "revive",
+    "spent_on",
     "unpack",
 ]
 
@@ -264,6 +265,11 @@ def cost_of(entry: Entry) -> float:
     if entry.units is not None:
         return float(entry.units)
     return entry.reserved if entry.state in (JobState.SUCCEEDED, JobState.DONE) else 0.0
+
+
+def spent_on(entry: Entry) -> float:
+    """Return the units that all attempts seen ended took."""
+    return round(entry.earlier_units + (cost_of(entry) if entry.ended else 0.0), 6)
 
 
 def resume(entry: Entry, *, wanted_files: bool, retries: int = 0) -> ResumeAction:

@@ -13,8 +13,9 @@ from kling_async.errors import APIError, BadResponse, ConcurrencyExceeded, RateL
 
 __all__ = ["Exclusions", "Kind", "SkipReason", "Skipped"]
 
-SkipReason = Literal["max_units", "account", "refusals"]
-"""Why requests are skipped: their units do not fit, their pool is used up, or equal ones were refused."""
+SkipReason = Literal["max_units", "account", "refusals", "unsent"]
+"""Why requests are skipped: their units do not fit, their pool is used up, equal ones were refused, or only
+the batch's input holds them."""
 
 
 class Skipped(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,8 +24,8 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     """The pool of the requests, or their endpoint and model."""
     reason: SkipReason
-    """``max_units`` (they do not fit into the rest), ``account`` (their pool is used up) or ``refusals``
-    (equal ones were refused in a row)."""
+    """``max_units`` (they do not fit into the rest), ``account`` (their pool is used up), ``refusals`` (equal
+    ones were refused in a row) or ``unsent`` (no task was made yet, and the journal does not hold them)."""
     requests: int
     """Number of requests skipped; an input that was not read to its end may hold more."""
     text: str
@@ -37,6 +38,13 @@ _SKIPPED_MAX: Final = 1000
 """Requests skipped in a row after which an input of unknown length is read no further."""
 _UNPAID_MAX: Final = 64
 """The same bound where ``max_units`` limits every pool: a request that still fits would have come by then."""
+
+
+_CAUSES: Final[dict[SkipReason, str]] = {
+    "max_units": "the units left do not suffice",
+    "unsent": "no task was made yet, and only the batch's input holds the requests",
+}
+"""Causes in words, where it is not a refusal."""
 
 
 class Kind(NamedTuple):
@@ -172,7 +180,7 @@ class Exclusions:
                 what=what,
                 reason=reason,
                 requests=count,
-                text="the units left do not suffice" if reason == "max_units" else errors.get(what, ""),
+                text=_CAUSES.get(reason) or errors.get(what, ""),
             )
             for (what, reason), count in found.items()
         )

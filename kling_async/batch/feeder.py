@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from kling_async.batch.budget import BatchControl
+    from kling_async.batch.exclusions import SkipReason
     from kling_async.batch.outcomes import OutcomeQueue
     from kling_async.batch.planned import PlannedJob
     from kling_async.prices import Estimate
@@ -120,7 +121,7 @@ class Feeder:
                 return
         if job.is_finished:
             self._starter.remember(job)
-        elif job.error is None and job.is_new and (reason := self._exclusions.reason(job.kind)) is not None:
+        elif (reason := self._skip_reason(job)) is not None:
             self._exclusions.skip(job.kind, reason)
         elif (error := job.refusal()) is not None:
             self._starter.refuse(job, error)
@@ -137,6 +138,12 @@ class Feeder:
                 self._starter.refuse(job, RequestInvalid("batch", [problem]))
             elif await self._reserve(job, price):
                 self._start(job, Reservation(price, price.most or 0.0))
+
+    def _skip_reason(self, job: PlannedJob) -> SkipReason | None:
+        """Return why no task is made for a job that needs one; None if one may be."""
+        if job.error is not None or not job.is_new:
+            return None
+        return self._exclusions.reason(job.kind) if job.sendable else "unsent"
 
     def _start(self, job: PlannedJob, reservation: Reservation) -> None:
         self._exclusions.started(job.kind)

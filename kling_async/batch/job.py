@@ -226,7 +226,7 @@ class JobRun(SubmissionHooks):
             self.item.request,
             external_task_id=self.entry.external_task_id,
             generated=True,
-            checked=self._planned.is_new or self._submission is not None,
+            checked=self._planned.is_new or self._submission is not None or not self._planned.sendable,
             hooks=self,
             earlier=earlier,
             priority=self._context.options.priority,
@@ -249,6 +249,9 @@ class JobRun(SubmissionHooks):
     def may_send(self) -> bool:
         """Tell whether a create of this job may be sent now."""
         control = self._context.control
+        if not self._planned.sendable:
+            self.skip("unsent")
+            return False
         if control.may_create and (reason := control.obstacle(self.kind)) is not None:
             self.skip(reason)
             return False

@@ -86,15 +86,20 @@ class Store:
     """The open database of a journal, and the lock on it. Every method blocks.
 
     Args:
-        path: The database file; made if there is none.
+        path: The database file; made with its folder if there is none.
+        make: Whether a file that is not there may be made.
 
     Raises:
         JournalError: The file is not a journal of this kind, is damaged, cannot be written, or another
             process holds it. Nothing was changed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, make: bool = True) -> None:
         self.path = path = path.resolve()  # links to one file must find the same lock and log
+        if make:
+            self._make_folder()
+        elif self._examine():
+            raise self.error("there is no such journal; give that of an earlier batch")
         lock_file = path.with_name(path.name + ".lock")
         if not lock_file.exists():
             self._examine()  # before a lock file appears beside a file that is no journal
@@ -136,6 +141,18 @@ class Store:
         return JournalError(f"journal {str(self.path)!r}: {text}", path=str(self.path))
 
     # -- opening
+
+    def _make_folder(self) -> None:
+        folder = self.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            text = f"its folder {str(folder)!r} cannot be made ({reason})"
+            failure = self.error(f"{text}; give a path below a folder that can be written")
+        else:
+            return
+        raise failure
 
     def _acquire(self, lock_file: Path) -> FileLock:
         try:

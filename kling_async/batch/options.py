@@ -23,7 +23,15 @@ from kling_async.wire.requests import TaskRequest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BatchArguments", "BatchOptions", "OnError", "Order", "ready_folder"]
+__all__ = [
+    "BatchArguments",
+    "BatchOptions",
+    "OnError",
+    "Order",
+    "ResumeArguments",
+    "ready_folder",
+    "resume_options",
+]
 
 OnError = Literal["collect", "raise", "stop"]
 Order = Literal["given", "longest"]
@@ -47,6 +55,20 @@ class BatchArguments(TypedDict, total=False):
     order: Order
     priority: int
     label: str | Callable[[TaskRequest[Any]], str]
+    ahead: int | None
+    downloads: int | None
+    signals: bool
+
+
+class ResumeArguments(TypedDict, total=False):
+    """The keywords of ``client.resume()``: those of ``client.batch()`` that concern no creates."""
+
+    download_to: str | Path | None
+    name: str
+    watermarked: bool
+    sidecar: bool
+    refetch: bool
+    on_error: OnError
     ahead: int | None
     downloads: int | None
     signals: bool
@@ -86,6 +108,11 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def folder(self) -> Path | None:
         """The folder for files; None: none are stored."""
         return None if self.download_to is None else Path(self.download_to)
+
+    @property
+    def refetch_folder(self) -> Path | None:
+        """The folder in which the files of finished jobs must still be; None: they may be moved away."""
+        return self.folder if self.refetch else None
 
     @cached_property
     def template(self) -> Template:
@@ -152,6 +179,18 @@ def _unless_units(limits: object) -> Iterator[Problem]:
     for pool in limits if isinstance(limits, Mapping) else ():
         if pool not in POOLS:
             yield Problem(f"max_units[{pool!r:.40}]", f"is not a pool; the pools are {', '.join(POOLS)}")
+
+
+def resume_options(journal: str | Path, options: ResumeArguments) -> BatchOptions:
+    """Return the options of a batch that has no input but its journal.
+
+    Raises:
+        RequestInvalid: Names every option that cannot be used.
+        TypeError: There is no such option.
+    """
+    for name in options.keys() - ResumeArguments.__annotations__.keys():
+        raise TypeError(f"resume() got an unexpected keyword argument {name!r}")
+    return BatchOptions(journal=journal, **options)
 
 
 async def ready_folder(folder: Path | None) -> None:

@@ -8,6 +8,7 @@ from kling_async.batch.entry import ResumeAction
 from kling_async.batch.exclusions import Kind
 from kling_async.catalog import endpoint_of
 from kling_async.wire.checks import wrong_with
+from kling_async.wire.endpoints import JournaledRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +48,11 @@ class PlannedJob(NamedTuple):
     def is_new(self) -> bool:
         """Whether a task is to be made that no run has sent a create for."""
         return self.action in (ResumeAction.CREATE, ResumeAction.RETRY)
+
+    @property
+    def sendable(self) -> bool:
+        """Whether its request is at hand, so that a task can be made."""
+        return not isinstance(self.item.request, JournaledRequest)
 
     def refusal(self) -> RequestInvalid | None:
         """Check a new request; return why the job cannot begin, if it cannot."""
