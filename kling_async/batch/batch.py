@@ -17,7 +17,7 @@ import msgspec
 
 from kling_async.batch.budget import BatchControl, Budget, price_of
 from kling_async.batch.dry_run import dry_run
-from kling_async.batch.entry import JobState
+from kling_async.batch.entry import JobState, settled
 from kling_async.batch.exclusions import Exclusions
 from kling_async.batch.failures import FailureAction
 from kling_async.batch.feeder import Feeder
@@ -108,7 +108,7 @@ class Batch(Generic[R]):
             if self._budget.limited:
                 # max_units holds for all runs together, so earlier costs count before any task is made
                 async for entry in self._journal.entries():
-                    self._budget.recall(entry)
+                    self._budget.recall(settled(entry, self._engine.scope.now()))
             stack.pop_all()  # from here on __aexit__ closes the journal
         self._report.start(self._engine.scope.time())
         self._signals.start()

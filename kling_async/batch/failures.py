@@ -25,6 +25,7 @@ from kling_async.errors import (
     RequestRejected,
     ResultExpired,
     TaskFailed,
+    TaskNotFound,
     TransportError,
 )
 from kling_async.records import TaskRecord
@@ -101,7 +102,9 @@ def error_of(entry: Entry) -> KlingError:
     """
     failure = entry.error or Failure("KlingError", "no reason is known")
     kind = getattr(errors, failure.kind, None)
-    if not (isinstance(kind, type) and issubclass(kind, APIError | DownloadError | TaskFailed)):
+    if not (
+        isinstance(kind, type) and issubclass(kind, APIError | DownloadError | TaskFailed | TaskNotFound)
+    ):
         return JobFailed(failure.kind, failure.message)
     facts: dict[str, Any] = {"message": failure.message}
     if issubclass(kind, TaskFailed):
@@ -121,6 +124,8 @@ def error_of(entry: Entry) -> KlingError:
         for name, pattern in _FACTS_IN_MESSAGE.items():
             if found := pattern.search(failure.message):
                 facts[name] = int(found[1])
+    elif issubclass(kind, TaskNotFound):
+        facts |= {"id": entry.task_id or "", "request_id": ""}
     else:
         facts |= {"task_id": entry.task_id or "", "http_status": 0, "disk_full": False, "fault": "file"}
     # as unpickling does, since the constructors of the classes take different arguments

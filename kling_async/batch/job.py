@@ -15,8 +15,11 @@ from kling_async.batch.entry import (
     cost_of,
     dump_record,
     failure_of,
+    mark_missing,
     mark_unsent,
     next_attempt,
+    results_expired,
+    settled,
 )
 from kling_async.batch.failures import FailureAction, action_for
 from kling_async.batch.job_outcomes import outcome_of
@@ -341,31 +344,46 @@ class JobRun(SubmissionHooks):
         final = self.failure_action in (FailureAction.FINAL, FailureAction.RETRY)
         if self.entry.task_id is not None and not isinstance(error, TaskFailed | ResultExpired):
             final = False  # a task that was accepted is not ended by a query that fails
-        if final and self.entry.state is not JobState.DONE:
-            if self.life.sent:  # a refusal is final only after a search has found no task
-                self.life.refused()
-            retryable = self.failure_action is FailureAction.RETRY
-            try:
-                await self._note(JobState.FAILED, error=failure_of(error), retryable=retryable)
-            except JournalError as broken:  # ends the batch; the failure is still an outcome
-                self.failure_action, error = FailureAction.ACCOUNT, broken
+        try:
+            await self._note_failure(error, final=final)
+        except JournalError as broken:  # ends the batch; the failure is still an outcome
+            self.failure_action, error = FailureAction.ACCOUNT, broken
         record = self._task.record if self._task is not None else None
         if self.entry.state is JobState.DONE:  # only its files are missing, which an earlier run had
             return self._outcome(error=error, record=record, result=result, resumed=True, files=())
         return self._outcome(error=error, record=record, result=result)
+
+    async def _note_failure(self, error: Exception, *, final: bool) -> None:
+        """Journal a failure that the next run needs to know."""
+        if isinstance(error, TaskNotFound) and self.entry.state is JobState.CREATED:
+            if self._other_account:
+                return
+            now = self._context.engine.scope.now()
+            self.entry = settled(mark_missing(self.entry, failure_of(error)), now)
+            if self.entry.ended:
+                self.life.ended()
+            await self._context.journal.put(self.entry)
+        elif final and self.entry.state is not JobState.DONE:
+            if self.life.sent:  # a refusal is final only after a search has found no task
+                self.life.refused()
+            retryable = self.failure_action is FailureAction.RETRY
+            await self._note(JobState.FAILED, error=failure_of(error), retryable=retryable)
 
     def _explained(self, error: TaskNotFound) -> TaskNotFound | ResultExpired:
         """Return a clearer error for a task that the journal knows and the vendor does not."""
         if self._other_account:
             text = "it was made under another key; if that belongs to another account, resume with that key"
             return TaskNotFound(f"{error.message}; {text}", id=error.id, request_id=error.request_id)
-        if self.entry.ended:
+        expired = results_expired(self.entry, self._context.engine.scope.now())
+        if self.entry.state is JobState.DONE or (self.entry.ended and expired):
             text = (
                 f"the files of task {error.id} are gone from the folder and from the vendor, who keeps them"
                 " for 30 days; with refetch=False missing files are not fetched again"
             )
             return ResultExpired(text, task_id=error.id)
-        return error
+        text = "nothing of it can be left" if expired else "the next run asks again"
+        text = f"{text}, since the vendor accepted it and keeps results for 30 days"
+        return TaskNotFound(f"{error.message}; {text}", id=error.id, request_id=error.request_id)
 
     def _outcome(self, **facts: Any) -> Outcome[Any]:
         context = self._context

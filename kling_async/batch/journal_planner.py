@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from kling_async.batch.entry import ResumeAction, resume
+from kling_async.batch.entry import ResumeAction, resume, settled
 from kling_async.batch.journal import NullJournal
 from kling_async.batch.planned import PlannedJob
 from kling_async.batch.planner import FreshJobs, JournaledJobs, Planner
@@ -32,14 +32,16 @@ class JournalPlanner:
     Args:
         journal: Of earlier runs.
         options: The batch's.
+        now: The wall clock.
     """
 
     has_length: Final = True
     unclaimed: Final = 0
     unclaimed_running: Final[tuple[str, ...]] = ()
 
-    def __init__(self, journal: Journal, options: BatchOptions) -> None:
+    def __init__(self, journal: Journal, options: BatchOptions, now: Callable[[], float]) -> None:
         self._journal = journal
+        self._now = now
         self._options = options
 
     async def chunks(self, in_a_hurry: Callable[[], bool]) -> AsyncGenerator[list[PlannedJob], None]:  # noqa: ARG002 - of the protocol
@@ -54,6 +56,7 @@ class JournalPlanner:
         return False
 
     def _job(self, entry: Entry) -> PlannedJob:
+        entry = settled(entry, self._now())
         request = JournaledRequest(endpoint=entry.endpoint, pool=entry.pool)
         item = Item(entry.position, entry.key, request)
         try:
@@ -71,7 +74,7 @@ def planner_of(
     if isinstance(journal, NullJournal):
         finder: FreshJobs | JournaledJobs = FreshJobs(options, engine.account)
     elif requests is None:
-        return JournalPlanner(journal, options)
+        return JournalPlanner(journal, options, engine.scope.now)
     else:
-        finder = JournaledJobs(journal, options, engine.account)
+        finder = JournaledJobs(journal, options, engine.account, engine.scope.now)
     return Planner(RequestSource(requests or ()), finder, options, engine.expected_seconds)

@@ -10,14 +10,23 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 import msgspec
 
 from kling_async.batch.counter import SpillCounter
-from kling_async.batch.entry import Entry, JobState, ResumeAction, next_attempt, resume, revive
+from kling_async.batch.entry import (
+    Entry,
+    JobState,
+    ResumeAction,
+    next_attempt,
+    results_expired,
+    resume,
+    revive,
+    settled,
+)
 from kling_async.batch.failures import error_of, surely_not_made
 from kling_async.batch.identity import defaults_of, external_id, fingerprint, identity
 from kling_async.batch.job_outcomes import remembered_outcome
 from kling_async.batch.planned import PlannedJob
 from kling_async.batch.refetch import refetch_missing
 from kling_async.catalog import endpoint_of
-from kling_async.errors import Problem, RequestInvalid, ResultExpired
+from kling_async.errors import Problem, RequestInvalid, ResultExpired, TaskNotFound
 from kling_async.wire.checks import has_files, wrong_with
 
 if TYPE_CHECKING:
@@ -198,8 +207,11 @@ class FreshJobs:
 class JournaledJobs:
     """Finds requests in a journal by what they ask for."""
 
-    def __init__(self, journal: Journal, options: BatchOptions, account: str) -> None:
+    def __init__(
+        self, journal: Journal, options: BatchOptions, account: str, now: Callable[[], float]
+    ) -> None:
         self._journal = journal
+        self._now = now
         self._options = options
         self._account = account
         fields = options.template.fields
@@ -220,6 +232,7 @@ class JournaledJobs:
         self._unfinished = {
             entry.identity: entry.task_id or entry.external_task_id
             for entry in await self._journal.unfinished()
+            if not (entry.missing and results_expired(entry, self._now()))
             if entry.task_id is not None or entry.times.planned is not None
         }
         return await self._journal.extent()
@@ -273,6 +286,7 @@ class JournaledJobs:
         options = self._options
         self.known += 1
         self._unfinished.pop(entry.identity, None)
+        entry = settled(entry, self._now())
         action = resume(entry, wanted_files=options.folder is not None, retries=options.retries)
         job = PlannedJob(one.item, entry, action, None, one.digests)
         if options.retry_failed and action is ResumeAction.NOTHING and entry.state is JobState.FAILED:
@@ -291,7 +305,8 @@ class JournaledJobs:
         failure = error_of(job.entry)
         if wanted is True and isinstance(failure, ResultExpired):
             return job  # its task succeeded and was paid: only the caller can decide to make it again
-        if surely_not_made(failure) or isinstance(failure, ResultExpired):
+        never_found = isinstance(failure, TaskNotFound) and results_expired(job.entry, self._now())
+        if surely_not_made(failure) or isinstance(failure, ResultExpired) or never_found:
             return job._replace(entry=self._next_attempt(job), action=ResumeAction.RETRY)
         return job._replace(entry=revive(job.entry), action=ResumeAction.CREATE_DOUBTFUL)
 

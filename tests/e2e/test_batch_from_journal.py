@@ -115,7 +115,8 @@ async def test_unfinished_jobs_that_a_mended_input_lost_are_fetched(tmp_path: Pa
     """The advice of the batch with the mended prompt names the call that fetches the old prompt's task."""
     async with pair(seconds=50) as (emu, client):
         await leave(emu, client, [("k", clip("typpo"))], tmp_path)
-        mended, files = [("k", clip("typo"))], {"download_to": tmp_path / "out"}
+        mended = [("k", clip("typo"))]
+        files: dict[str, Any] = {"download_to": tmp_path / "out"}
         found, report = await run_and_report(client, mended, tmp_path, **files)
         assert found[0].ok and len(report.unclaimed_running) == 1
         call = re.search(r"1 unfinished job of the journal .*client\.resume\('(.+)', \.\.\.\)", report.advice)
