@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from kling_async.account import Account, PoolState
     from kling_async.batch.batch import Batch
     from kling_async.batch.exclusions import Skipped
-    from kling_async.batch.outcomes import Outcome, Plan, Report, Spent
+    from kling_async.batch.outcomes import Outcome, Plan, Report, Spent, Totals
     from kling_async.client import Client
     from kling_async.errors import (
         AccountError,
@@ -130,6 +130,7 @@ __all__ = [
     "TaskRequest",
     "TaskTimeout",
     "Timeouts",
+    "Totals",
     "TransportError",
     "Unresolved",
     "WebhookError",
@@ -143,7 +144,7 @@ _MODULES: Final = {
     "account": ("Account", "PoolState"),
     "batch.batch": ("Batch",),
     "batch.exclusions": ("Skipped",),
-    "batch.outcomes": ("Outcome", "Plan", "Report", "Spent"),
+    "batch.outcomes": ("Outcome", "Plan", "Report", "Spent", "Totals"),
     "client": ("Client",),
     "events": ("Event",),
     "http.auth": ("CHINA", "GLOBAL"),

@@ -322,7 +322,7 @@ class Client:
             requests: Any iterable or async iterable, endless if need be, of requests or (key, request).
             **options: The keywords that follow.
             journal: A file that makes the batch durable: the same call resumes it after any end, also after
-                a kill; nothing is made or paid twice. Default: none, the end is the end.
+                a kill; nothing is made or paid twice. Its folder is made if needed. Default: none.
             download_to: A folder for the files. Default: files are not fetched.
             name: How to name files, as for `Task.download`, with ``{index}`` the request's position when the
                 journal first saw the job (if it knew another job there, more is added). Default:

@@ -111,6 +111,29 @@ async def test_a_task_of_every_endpoint_is_fetched_by_the_journal_alone(name: st
         assert creates(emu) == 1
 
 
+@pytest.mark.parametrize("made", [True, False], ids=["made", "not made"])
+@pytest.mark.parametrize("name", TASKS)
+async def test_a_create_in_doubt_is_looked_up_and_never_sent(name: str, made: bool, tmp_path: Path) -> None:
+    """At every endpoint: a task that was made is adopted, one that was not made is told."""
+    slots = {"video": 9, "image": 27, "virtual_try_on": 3}
+    async with pair(slots, seconds=50, client={"limits": slots}) as (emu, client):
+        emu.know(*SAMPLES)
+        emu.fault("create", kind="hang", acts=made, times=1)
+        await leave(emu, client, [("k", request_of(name))], tmp_path)
+        await client.aclose()
+        before = len(emu.ledger.creates)
+        async with client_of(emu, limits=slots) as later:
+            found, report = await resumed(later, tmp_path)
+        assert len(emu.ledger.creates) == before
+        row = TASKS[name]
+        if made and row.lookup != "none":
+            assert found["k"].ok and type(found["k"].result) is row.result
+        elif row.lookup == "none" or not row.idempotent:
+            assert isinstance(found["k"].error, AmbiguousCreate) and report.running == 1
+        else:
+            assert found == {} and [line.requests for line in report.skipped] == [1]
+
+
 async def test_unfinished_jobs_that_a_mended_input_lost_are_fetched(tmp_path: Path) -> None:
     """The advice of the batch with the mended prompt names the call that fetches the old prompt's task."""
     async with pair(seconds=50) as (emu, client):
