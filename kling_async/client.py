@@ -373,7 +373,7 @@ class Client:
         Raises:
             RequestInvalid: Names the options that cannot be used.
         """
-        return Batch(self._engine, None, resume_options(journal, options))
+        return Batch(self._engine, (), resume_options(journal, options), journal_only=True)
 
     def estimate(self, request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:
         """Return what a request will cost by the vendor's price pages; nothing is sent or paid."""

@@ -64,20 +64,23 @@ class Batch(Generic[R]):
 
     Args:
         engine: Of the client.
-        requests: The input; None: the unfinished jobs of the journal, as far as they need no request.
+        requests: The input.
         options: Of the batch.
+        journal_only: Whether the unfinished jobs of the journal take the place of the input.
     """
 
-    def __init__(self, engine: Engine, requests: Requests[R] | None, options: BatchOptions) -> None:
+    def __init__(
+        self, engine: Engine, requests: Requests[R], options: BatchOptions, *, journal_only: bool = False
+    ) -> None:
         self._engine = engine
         self._options = options
         self._life = BatchLife()
         self._budget = Budget(options.max_units)
         self._outcomes: OutcomeQueue[R] = OutcomeQueue()
-        self._report = ReportBuilder(journal_only=requests is None)
+        self._report = ReportBuilder(journal_only=journal_only)
         self._journal: Journal | NullJournal = NullJournal()
         if options.journal is not None:
-            self._journal = Journal(options.journal, now=engine.scope.now, make=requests is not None)
+            self._journal = Journal(options.journal, now=engine.scope.now, make=not journal_only)
         slots = None if options.downloads is None else asyncio.Semaphore(options.downloads)
         self._exclusions = Exclusions(
             options.stop_after_refusals, everything_limited=self._budget.everything_limited
@@ -87,11 +90,11 @@ class Batch(Generic[R]):
             JobContext(engine, options, self._journal, control, slots),
             self._outcomes,
             self._report,
-            counts_only=requests is None,
+            counts_only=journal_only,
             stop=self._stop,
             changed=self._changed,
         )
-        self._planner = planner_of(engine, requests, options, self._journal)
+        self._planner = planner_of(engine, requests, options, self._journal, journal_only=journal_only)
         self._feeder = Feeder(self._planner, options.price, control, self._outcomes, self._jobs)
         self._feeding: asyncio.Task[None] | None = None
         self._signals = SignalWatcher(self._heard, enabled=options.signals)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from kling_async.batch.entry import ResumeAction, resume, settled
 from kling_async.batch.journal import NullJournal
@@ -35,14 +35,19 @@ class JournalPlanner:
         now: The wall clock.
     """
 
-    has_length: Final = True
-    unclaimed: Final = 0
-    unclaimed_running: Final[tuple[str, ...]] = ()
+    unclaimed = 0
+    """Jobs that no input named: there is no input."""
+    unclaimed_running: tuple[str, ...] = ()
 
     def __init__(self, journal: Journal, options: BatchOptions, now: Callable[[], float]) -> None:
         self._journal = journal
         self._now = now
         self._options = options
+
+    @property
+    def has_length(self) -> bool:
+        """Return True: a journal ends."""
+        return True
 
     async def chunks(self, in_a_hurry: Callable[[], bool]) -> AsyncGenerator[list[PlannedJob], None]:  # noqa: ARG002 - of the protocol
         """Yield the jobs in the order in which they were first sent; each once, whatever this run writes."""
@@ -68,13 +73,18 @@ class JournalPlanner:
 
 
 def planner_of(
-    engine: Engine, requests: Requests[Any] | None, options: BatchOptions, journal: Journal | NullJournal
+    engine: Engine,
+    requests: Requests[Any],
+    options: BatchOptions,
+    journal: Journal | NullJournal,
+    *,
+    journal_only: bool,
 ) -> Planner | JournalPlanner:
     """Return what plans the jobs of a batch: by its input and the journal, or by the journal alone."""
     if isinstance(journal, NullJournal):
         finder: FreshJobs | JournaledJobs = FreshJobs(options, engine.account)
-    elif requests is None:
+    elif journal_only:
         return JournalPlanner(journal, options, engine.scope.now)
     else:
         finder = JournaledJobs(journal, options, engine.account, engine.scope.now)
-    return Planner(RequestSource(requests or ()), finder, options, engine.expected_seconds)
+    return Planner(RequestSource(requests), finder, options, engine.expected_seconds)

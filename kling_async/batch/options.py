@@ -190,6 +190,10 @@ def resume_options(journal: str | Path, options: ResumeArguments) -> BatchOption
     """
     for name in options.keys() - ResumeArguments.__annotations__.keys():
         raise TypeError(f"resume() got an unexpected keyword argument {name!r}")
+    given: object = journal
+    if not isinstance(given, str | Path):  # None would be a batch without a journal
+        text = f"must be the path of a batch's journal, not {type(given).__name__}"
+        raise RequestInvalid("resume", [Problem("journal", text)])
     return BatchOptions(journal=journal, **options)
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from kling_async import Client, RequestInvalid
-from kling_async.batch.options import BatchArguments, BatchOptions
+from kling_async.batch.options import BatchArguments, BatchOptions, ResumeArguments
 from tests.support import clip
 
 if TYPE_CHECKING:
@@ -22,6 +22,13 @@ def test_keywords_and_options_are_the_same() -> None:
     fields = {field.name: field.type for field in msgspec.structs.fields(BatchOptions)}
     hints = get_type_hints(BatchArguments)
     assert list(hints.items()) == list(fields.items())
+
+
+def test_resume_takes_some_of_these_keywords() -> None:
+    """Each keyword of ``client.resume()`` means what it means for a batch, and stands in its docstring."""
+    hints = get_type_hints(ResumeArguments)
+    assert hints.items() <= get_type_hints(BatchArguments).items()
+    assert re.findall(r"``(\w+)``", inspect.getdoc(Client.resume) or "") == list(hints)
 
 
 def test_the_docstring_explains_every_option() -> None:

@@ -189,6 +189,9 @@ async def test_options_about_creates_are_refused() -> None:
                 client.resume("jobs.sqlite", **wrong)
         with pytest.raises(RequestInvalid, match="downloads"):
             client.resume("jobs.sqlite", downloads=0)
+        nothing: Any = None
+        with pytest.raises(RequestInvalid, match="journal: must be the path of a batch's journal"):
+            client.resume(nothing)
 
 
 @pytest.mark.parametrize("endpoint", ["text_to_video", "/v1/x"])
@@ -216,3 +219,12 @@ async def test_a_job_of_an_endpoint_that_is_gone_fails_alone(
         assert found["known"].ok
         assert isinstance(found["old"].error, RequestInvalid)
         assert "image_generation" in str(found["old"].error)
+
+
+async def test_no_input_is_not_the_journal_alone(tmp_path: Path) -> None:
+    """None as input is an error of the caller's, with a journal too."""
+    async with pair() as (_, client):
+        nothing: Any = None
+        async with client.batch(nothing, journal=tmp_path / "jobs.sqlite") as results:
+            with pytest.raises(TypeError, match="takes an iterable of requests, not NoneType"):
+                await remaining(results)
