@@ -89,7 +89,8 @@ class Batch(Generic[R]):
             stop=self._stop,
             changed=self._changed,
         )
-        self._planner = Planner(RequestSource(requests), finder, options, engine.expected_seconds)
+        source = RequestSource(requests, in_thread=options.source_thread)
+        self._planner = Planner(source, finder, options, engine.expected_seconds)
         self._feeder = Feeder(self._planner, options.price, control, self._outcomes, self._jobs)
         self._feeding: asyncio.Task[None] | None = None
         self._signals = SignalWatcher(self._heard, enabled=options.signals)
@@ -150,8 +151,8 @@ class Batch(Generic[R]):
         return outcome
 
     def stop(self) -> None:
-        """Make no more tasks; running ones are waited for, and their outcomes come."""
-        self._stop("stop()")
+        """Make no more tasks; running ones are waited for, and their outcomes come. Works from any thread."""
+        self._engine.scope.act(lambda: self._stop("stop()"), needs_loop=False)
 
     @property
     def report(self) -> Report:
