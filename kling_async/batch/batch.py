@@ -231,6 +231,8 @@ class Batch(Generic[R]):
         if not self._life.interrupt("SIGTERM" if signal == "SIGTERM" else "SIGINT"):
             self._signals.stop()  # a third signal is left to the process's own handlers
             self._jobs.cancel()
+            if self._feeding is not None:
+                self._feeding.cancel()  # once more: an input's own cleaning up may take for ever
             return
         self._drop_unsent()
         sys.stderr.write(f"\n{signal}: {self.report.advice}\nSend it again to leave without waiting.\n")

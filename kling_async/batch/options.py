@@ -101,7 +101,7 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             RequestInvalid: The caller's function raises, or returns no text.
         """
         try:
-            label = plain(self.label if isinstance(self.label, str) else self.label(request))
+            label: str = plain(self.label if isinstance(self.label, str) else self.label(request))
         except Exception as error:
             problem = Problem("label", f"raised {type(error).__name__}: {error}")
             raise RequestInvalid("batch", [problem]) from error

@@ -118,8 +118,7 @@ class ThreadReader:
         """
         while not (self._values or self._over):
             if self._filling is None or self._filling.done():
-                call = self._context.run, self._fill, most
-                self._filling = self._loop.run_in_executor(self._thread, *call)
+                self._filling = self._call(self._fill, most)
             await self._first(self._filling)
         if most > 1 and self._filling is not None and not self._filling.done():
             await asyncio.wait([self._filling], timeout=_GATHER_SECONDS)
@@ -129,6 +128,9 @@ class ThreadReader:
         if not found and self._error is not None:
             raise self._error
         return found
+
+    def _call(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[None]:
+        return self._loop.run_in_executor(self._thread, lambda: self._context.run(function, *args, **kwargs))
 
     async def _first(self, filling: asyncio.Future[None]) -> None:
         """Wait until a value is there, or the thread has met the demand."""
@@ -145,7 +147,7 @@ class ThreadReader:
         self._closed = True
         filling, self._filling = self._filling, None
         blocked = filling is not None and not filling.done()
-        closing = self._loop.run_in_executor(self._thread, self._context.run, self._close)
+        closing = self._call(self._close)
         self._thread.shutdown()
         try:
             await asyncio.wait([closing], timeout=_BLOCKED_SECONDS if blocked else _CLOSE_SECONDS)
