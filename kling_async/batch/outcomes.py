@@ -43,6 +43,7 @@ class Outcome(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     key: str | None
     """The key that came with the request, if any."""
     request: TaskRequest[R]
+    """The request; where the input held something else, that: see `error`."""
     record: TaskRecord | None = None
     """The task as the vendor last described it; None if there is no task, or the journal dropped the record
     because files are stored."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sized
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 from kling_async.batch.source_thread import ThreadReader, may_block
 from kling_async.errors import Problem, RequestInvalid
@@ -170,7 +170,8 @@ class RequestSource:
         if not isinstance(request, TaskRequest):
             problems.insert(0, Problem(where, _wrong_request(key, request)))
         error = RequestInvalid("batch", problems) if problems else None
-        return Item(position, None if wrong_key or key is None else plain(key), request, error)
+        good_key = None if wrong_key or key is None else plain(key)
+        return Item(position, good_key, cast("TaskRequest[Any]", request), error)
 
 
 def _wrong_request(key: object, value: object) -> str:

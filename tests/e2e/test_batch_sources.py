@@ -64,7 +64,7 @@ async def child(
         pipe = asyncio.subprocess.PIPE
         command = [sys.executable, "-W", "error", "-m", "tests.e2e.sourced"]
         process = await asyncio.create_subprocess_exec(
-            *(*command, emu.url or "", emu.api_key, kind, str(folder), thread),
+            *(*command, emu.url, str(emu.api_key), kind, str(folder), thread),
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,
