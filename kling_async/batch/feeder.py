@@ -126,7 +126,7 @@ class Feeder:
             self._starter.refuse(job, error)
         else:
             try:
-                price = price_of(job.item.request, self._price)
+                price = self._price_of(job)
             except RequestInvalid as wrong:
                 self._starter.refuse(job, wrong)
                 return
@@ -137,6 +137,14 @@ class Feeder:
                 self._starter.refuse(job, RequestInvalid("batch", [problem]))
             elif await self._reserve(job, price):
                 self._start(job, Reservation(price, price.most or 0.0))
+
+    def _price_of(self, job: PlannedJob) -> Estimate:
+        try:
+            return price_of(job.item.request, self._price)
+        except RequestInvalid:
+            if job.is_new:
+                raise
+            return price_of(job.item.request)  # its task may exist: it costs what it costs
 
     def _start(self, job: PlannedJob, reservation: Reservation) -> None:
         self._exclusions.started(job.kind)

@@ -153,7 +153,7 @@ class RequestSource:
         # no job can begin before the whole input is read, so read it in the largest chunks
         size, self._size = self._size, _CHUNK_MAX
         items = [item async for chunk in self.chunks() for item in chunk]
-        items.sort(key=lambda item: 0.0 if item.error else -seconds(item.request))
+        items.sort(key=lambda item: -_seconds_of(item, seconds))
         self._size, at = size, 0
         while at < len(items):
             chunk = items[at : at + self._size]
@@ -172,6 +172,16 @@ class RequestSource:
         error = RequestInvalid("batch", problems) if problems else None
         good_key = None if wrong_key or key is None else plain(key)
         return Item(position, good_key, cast("TaskRequest[Any]", request), error)
+
+
+def _seconds_of(item: Item, seconds: Callable[[TaskRequest[Any]], float]) -> float:
+    """Return how long an item's task may take; 0 for one that is refused when its turn comes."""
+    if item.error is not None:
+        return 0.0
+    try:
+        return seconds(item.request)
+    except Exception:  # noqa: BLE001 - fields that are not checked yet hold anything
+        return 0.0
 
 
 def _wrong_request(key: object, value: object) -> str:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import RequestInvalid
+from kling_async import RawTask, RequestInvalid, v1
 from tests.e2e.batches import run_and_report
-from tests.support import clip, pair
+from tests.support import clip, pair, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -60,6 +60,15 @@ async def test_a_function_that_raises_fails_its_request_alone_in_a_dry_run(optio
         assert "requests[1]" in problem and option in problem and "KeyError" in problem
 
 
+async def test_a_price_that_raises_loses_no_task_that_exists(tmp_path: Path) -> None:
+    """A task that an earlier run made is waited for, whatever the caller's price says by then."""
+    async with pair(seconds=500) as (emu, client):
+        async with client.batch([clip("b")], journal=tmp_path / "jobs.sqlite"):
+            await until(lambda: emu.tasks)
+        (found,), report = await run_and_report(client, [clip("b")], tmp_path, price=broken)
+        assert found.ok and len(emu.tasks) == 1 and report.stopped == ""
+
+
 @pytest.mark.parametrize(
     ("label", "says"),
     [(7, "returned int, which is not text"), (None, "returned NoneType"), ("\ud800", "half a character")],
@@ -82,7 +91,12 @@ async def test_a_label_that_is_no_text_fails_its_request_alone(
         assert report.stopped == ""
 
 
+class Unknown(v1.TextToVideo, frozen=True, kw_only=True, omit_defaults=True):
+    """A request of a caller's own making, which no endpoint takes."""
+
+
 WRONG: list[Any] = [None, 5, "a prompt", ("key",), ("a", "b", clip()), ("named", None), (7, clip()), clip]
+REFUSED: list[Any] = [Unknown(prompt="x"), RawTask(path="no path", body={}), clip(duration="long")]
 
 
 @pytest.mark.parametrize("order", ["given", "longest"])
@@ -108,6 +122,23 @@ async def test_wrong_items_fail_alone(tmp_path: Path, order: str, with_journal: 
         assert report.stopped == "" and f"{len(WRONG)} refused unsent" in report.advice
         plan = await client.batch(values, order=order).dry_run()  # type: ignore[arg-type]
         assert (plan.jobs, plan.refused) == (len(values), len(WRONG))
+
+
+@pytest.mark.parametrize("order", ["given", "longest"])
+@pytest.mark.parametrize("with_journal", [False, True])
+async def test_requests_that_cannot_be_right_fail_alone(
+    tmp_path: Path, order: str, with_journal: bool
+) -> None:
+    """Requests of unknown types, to no path, or with values of wrong types end no input, in any order."""
+    requests = [value for n, wrong in enumerate(REFUSED) for value in (wrong, clip(f"no {n}"))]
+    async with pair(seconds=5) as (emu, client):
+        found, report = await run_and_report(
+            client, requests, tmp_path if with_journal else None, order=order
+        )
+        assert [o.ok for o in found] == [False, True] * len(REFUSED) and len(emu.tasks) == len(REFUSED)
+        assert all(isinstance(o.error, RequestInvalid) for o in found if not o.ok) and report.stopped == ""
+        plan = await client.batch(requests, order=order).dry_run()  # type: ignore[arg-type]
+        assert (plan.jobs, plan.refused) == (len(requests), len(REFUSED))
 
 
 @pytest.mark.parametrize("on_error", ["collect", "stop", "raise"])
