@@ -29,8 +29,8 @@ _GATHER_SECONDS: Final = 0.01
 """Seconds that a value which is there waits for others of its chunk."""
 _CLOSE_SECONDS: Final = 1.0
 """Seconds that a generator gets for its ``finally``, before it is left to do that in its thread alone."""
-_BLOCKED_SECONDS: Final = 0.1
-"""The same where the source is within its next value, which may never come."""
+_BLOCKED_SECONDS: Final = 0.2
+"""Seconds that a source gets to come back from its next value, which may never come."""
 
 _AFFINITY: Final = re.compile(r"\bthreads?\b|\bno (running|current) event loop\b", re.IGNORECASE)
 """Words of errors of objects that may be used in one thread only: those of sqlite3, tkinter, greenlet."""
@@ -146,11 +146,13 @@ class ThreadReader:
         """Close the source, if it is a generator, in its thread; do not wait where it blocks."""
         self._closed = True
         filling, self._filling = self._filling, None
-        blocked = filling is not None and not filling.done()
         closing = self._call(self._close)
         self._thread.shutdown()
         try:
-            await asyncio.wait([closing], timeout=_BLOCKED_SECONDS if blocked else _CLOSE_SECONDS)
+            if filling is not None:
+                await asyncio.wait([filling], timeout=_BLOCKED_SECONDS)
+            if filling is None or filling.done():
+                await asyncio.wait([closing], timeout=_CLOSE_SECONDS)
         finally:
             # the calls are made all the same, but report to no loop that is closed by then
             for future in (closing, filling):

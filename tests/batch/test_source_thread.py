@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
+import random
 import sqlite3
 import threading
 import warnings
@@ -314,3 +315,54 @@ async def test_errors_of_objects_bound_to_a_thread_name_the_option(error: Except
         await ThreadReader(Tied()).read(1)
     told = str(error) if in_words else "".join(getattr(error, "__notes__", ()))
     assert raised.value is error and "source_thread=False" in told
+
+
+async def test_a_generator_that_does_not_let_itself_be_closed_is_left_behind() -> None:
+    """A ``finally`` that waits holds up the batch for a second at most; it goes on in its thread."""
+    go, closed = threading.Event(), threading.Event()
+
+    def values() -> Iterator[Any]:
+        try:
+            yield clip()
+            yield clip()
+        finally:
+            go.wait()
+            closed.set()
+
+    chunks = RequestSource(values()).chunks()
+    await anext(chunks)
+    async with asyncio.timeout(30):
+        await chunks.aclose()
+    assert not closed.is_set()
+    go.set()
+    assert await asyncio.get_running_loop().run_in_executor(None, closed.wait, 30)
+
+
+async def test_a_thread_hands_over_many_values_at_once() -> None:
+    """A fast source costs few hops between thread and loop: chunks grow as those of a sequence do."""
+    source = RequestSource(clip(str(n)) for n in range(4000))
+    source.adapt(grow=True)
+    hops = 0
+    async for _ in source.chunks():
+        source.adapt(grow=True)
+        hops += 1
+    assert hops < 100
+
+
+async def test_any_pace_loses_nothing() -> None:
+    """Whatever is asked for, and however the source dawdles, each value comes once, in order."""
+    draw = random.Random(7)
+    pauses = threading.Event()
+
+    def values() -> Iterator[int]:
+        for n in range(300):
+            if draw.random() < 0.1:
+                pauses.wait(draw.random() * 0.02)
+            yield n
+
+    reader = ThreadReader(values())
+    found: list[int] = []
+    while some := await reader.read(draw.choice([1, 1, 2, 7, 1000])):
+        found += some
+    await reader.close()
+    assert found == list(range(300))
