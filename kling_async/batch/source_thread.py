@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import logging
 import re
 import sys
 import threading
@@ -17,10 +18,14 @@ from concurrent.futures import Executor, Future
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TextIO, TypeVar
 
+from kling_async.events import facts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["SourceThread", "ThreadReader", "may_block"]
+
+log = logging.getLogger("kling_async.batch")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -186,8 +191,12 @@ class ThreadReader:
 
     def _close(self) -> None:
         iterator, self._iterator = self._iterator, None
-        if isinstance(iterator, abc.Generator):
+        if not isinstance(iterator, abc.Generator):
+            return
+        try:
             iterator.close()
+        except BaseException as error:
+            log.warning("the batch's input raised while it was closed", exc_info=error, extra=facts())
 
 
 def _arrived(arrival: asyncio.Future[None]) -> None:

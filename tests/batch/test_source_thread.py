@@ -366,3 +366,21 @@ async def test_any_pace_loses_nothing() -> None:
         found += some
     await reader.close()
     assert found == list(range(300))
+
+
+async def test_an_error_of_closing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """An error that a generator raises while it is closed is logged with its traceback, and ends nothing."""
+
+    def values() -> Iterator[Any]:
+        try:
+            while True:
+                yield clip()
+        finally:
+            raise ValueError("odd")
+
+    chunks = RequestSource(values()).chunks()
+    await anext(chunks)
+    await chunks.aclose()
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("kling_async.batch", "WARNING")
+    assert record.exc_info is not None and str(record.exc_info[1]) == "odd"
