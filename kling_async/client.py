@@ -319,7 +319,8 @@ class Client:
         """Return many requests as one job: ``async with`` it, then ``async for`` its outcomes as they come.
 
         Args:
-            requests: Any iterable or async iterable, endless if need be, of requests or (key, request).
+            requests: Any iterable or async iterable, endless if need be, of requests or (key, request). An
+                item that is neither is a failed outcome of its own; an error while iterating ends the input.
             **options: The keywords that follow.
             journal: A file that makes the batch durable: the same call resumes it after any end, also after
                 a kill; nothing is made or paid twice. Its folder is made if needed. Default: none.
@@ -350,6 +351,9 @@ class Client:
             label: As for `submit`, or a function of the request; the report adds up costs by it.
             ahead: How many requests to hold at once. Default: twice the slots, at least 16.
             downloads: How many files to fetch at once. Default: the client's four.
+            source_thread: Whether a generator, a file or another input that may block is read in a thread of
+                its own (sequences, sets and dict views never are); False for objects bound to the thread that
+                made them, as sqlite3 cursors: while they block, so does the event loop. Default: True.
             signals: Whether SIGINT and SIGTERM end the batch in good order, where the program has no
                 handlers for them. Default: True.
 

@@ -155,8 +155,8 @@ class Batch(Generic[R]):
         return outcome
 
     def stop(self) -> None:
-        """Make no more tasks; running ones are waited for, and their outcomes come."""
-        self._stop("stop()")
+        """Make no more tasks; running ones are waited for, and their outcomes come. Works from any thread."""
+        self._engine.scope.act(lambda: self._stop("stop()"), needs_loop=False)
 
     @property
     def report(self) -> Report:
@@ -238,6 +238,8 @@ class Batch(Generic[R]):
         if not self._life.interrupt("SIGTERM" if signal == "SIGTERM" else "SIGINT"):
             self._signals.stop()  # a third signal is left to the process's own handlers
             self._jobs.cancel()
+            if self._feeding is not None:
+                self._feeding.cancel()  # once more: an input's own cleaning up may take for ever
             return
         self._drop_unsent()
         sys.stderr.write(f"\n{signal}: {self.report.advice}\nSend it again to leave without waiting.\n")

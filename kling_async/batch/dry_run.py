@@ -145,11 +145,19 @@ async def _add(
     if error is not None:
         totals.refuse(job.item.position, error)
         return
+    done = job.action in (ResumeAction.NOTHING, ResumeAction.FETCH)
+    price = None
+    if job.sendable and not (done or job.action is ResumeAction.WAIT):
+        try:
+            price = price_of(request)
+        except RequestInvalid as wrong:  # the caller's price fails one job alone
+            totals.refuse(job.item.position, wrong)
+            return
     totals.count(job.action)
-    if job.action in (ResumeAction.NOTHING, ResumeAction.FETCH):
+    if done:
         return
-    if job.action is not ResumeAction.WAIT and job.sendable:
-        totals.costs.add(job, price_of(request))
+    if price is not None:
+        totals.costs.add(job, price)
     totals.occupy(request, engine.expected_seconds(request))
 
 

@@ -127,7 +127,7 @@ class Feeder:
             self._starter.refuse(job, error)
         else:
             try:
-                price = price_of(job.item.request, self._price)
+                price = self._price_of(job)
             except RequestInvalid as wrong:
                 self._starter.refuse(job, wrong)
                 return
@@ -144,6 +144,14 @@ class Feeder:
         if job.error is not None or not job.is_new:
             return None
         return self._exclusions.reason(job.kind) if job.sendable else "unsent"
+
+    def _price_of(self, job: PlannedJob) -> Estimate:
+        try:
+            return price_of(job.item.request, self._price)
+        except RequestInvalid:
+            if job.is_new:
+                raise
+            return price_of(job.item.request)  # its task may exist: it costs what it costs
 
     def _start(self, job: PlannedJob, reservation: Reservation) -> None:
         self._exclusions.started(job.kind)

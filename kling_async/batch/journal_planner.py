@@ -87,4 +87,5 @@ def planner_of(
         return JournalPlanner(journal, options, engine.scope.now)
     else:
         finder = JournaledJobs(journal, options, engine.account, engine.scope.now)
-    return Planner(RequestSource(requests), finder, options, engine.expected_seconds)
+    source = RequestSource(requests, in_thread=options.source_thread)
+    return Planner(source, finder, options, engine.expected_seconds)

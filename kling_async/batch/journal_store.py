@@ -167,6 +167,9 @@ class Store:
 
     def _examine(self) -> bool:
         """Read the file's header without SQLite, which might begin repairs; return whether it is new."""
+        if self.path.exists() and not (self.path.is_file() or self.path.is_dir()):
+            # an empty one would be replaced as a journal not begun yet: as root even /dev/null
+            raise self.error("it is a pipe, a socket or a device, not a file; choose another name")
         try:
             with self.path.open("r+b") as file:  # for writing too: a read-only file is refused here
                 header = file.read(_HEADER)

@@ -57,6 +57,7 @@ class BatchArguments(TypedDict, total=False):
     label: str | Callable[[TaskRequest[Any]], str]
     ahead: int | None
     downloads: int | None
+    source_thread: bool
     signals: bool
 
 
@@ -98,6 +99,7 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     label: str | Callable[[TaskRequest[Any]], str] = ""
     ahead: int | None = None
     downloads: int | None = None
+    source_thread: bool = True
     signals: bool = True
 
     def __post_init__(self) -> None:
@@ -126,13 +128,12 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             RequestInvalid: The caller's function raises, or returns no text.
         """
         try:
-            label = plain(self.label if isinstance(self.label, str) else self.label(request))
+            label: str = plain(self.label if isinstance(self.label, str) else self.label(request))
         except Exception as error:
             problem = Problem("label", f"raised {type(error).__name__}: {error}")
             raise RequestInvalid("batch", [problem]) from error
-        if not isinstance(label, str):
-            text = f"must be text, or a function that returns text, not {type(label).__name__}"
-            raise RequestInvalid("batch", [Problem("label", text)])
+        if wrong := _wrong_label(label):
+            raise RequestInvalid("batch", [Problem("label", f"returned {wrong}")])
         return label
 
     def _problems(self) -> Iterator[Problem]:
@@ -147,6 +148,10 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             yield from _unless_count(field, count, least)
         if not (isinstance(self.retry_failed, bool) or callable(self.retry_failed)):
             yield Problem("retry_failed", f"must be a bool or a function, not {self.retry_failed!r:.40}")
+        if not callable(self.label) and (wrong := _wrong_label(plain(self.label))):
+            yield Problem("label", f"must be text or a function of the request, not {wrong}")
+        if self.price is not None and not callable(self.price):
+            yield Problem("price", f"must be a function of the request, not {type(self.price).__name__}")
         yield from _unless_units(self.max_units)
         yield from self._wrong_name()
 
@@ -158,6 +163,17 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             return
         if not fields & {"index", "task_id", "key"}:
             yield Problem("name", "needs {index}, {task_id} or {key}, or two jobs would share a file")
+
+
+def _wrong_label(label: object) -> str:
+    """Return what a label is if it is not a text; empty if it is one."""
+    if not isinstance(label, str):
+        return f"{type(label).__name__}, which is not text; use str(...)"
+    try:
+        label.encode()
+    except UnicodeEncodeError:
+        return "half a character (a lone surrogate); labels must be valid Unicode"
+    return ""
 
 
 def _unless_one_of(field: str, value: object, words: tuple[str, ...]) -> Iterator[Problem]:

@@ -44,7 +44,8 @@ class Outcome(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     key: str | None
     """The key that came with the request, if any."""
     request: TaskRequest[R]
-    """The request; in a batch of `Client.resume` a `JournaledRequest`."""
+    """The request; in a batch of `Client.resume` a `JournaledRequest`; where the input held something else,
+    that: see `error`."""
     record: TaskRecord | None = None
     """The task as the vendor last described it; None if there is no task, or the journal dropped the record
     because files are stored."""

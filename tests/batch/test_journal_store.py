@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -458,3 +459,25 @@ def test_positions_are_known(tmp_path: Path) -> None:
     store.write([job(4)], [])
     assert [store.has_position(n) for n in (3, 4)] == [False, True]
     store.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes and sockets of POSIX")
+@pytest.mark.parametrize("locked", [False, True])
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link"])
+def test_what_is_no_file_is_left_alone(tmp_path: Path, kind: str, locked: bool) -> None:
+    """A pipe or a socket in the journal's place, also behind a link, is neither opened nor replaced."""
+    path = odd = tmp_path / "odd"
+    if kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(os.path.relpath(odd))
+    else:
+        os.mkfifo(odd)
+    if kind == "link":
+        path = tmp_path / "link"
+        path.symlink_to(odd)
+    if locked:
+        odd.with_name("odd.lock").touch()
+    before = odd.stat()
+    with pytest.raises(JournalError, match="not a file; choose another name"):
+        Store(path)
+    assert odd.stat().st_ino == before.st_ino and odd.stat().st_mode == before.st_mode

@@ -58,6 +58,24 @@ def test_every_wrong_option_is_named() -> None:
     assert "{index}, {task_id} or {key}" in problems["name"]
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("label", 7, "must be text or a function of the request, not int"),
+        ("label", None, "not NoneType"),
+        ("label", "\ud800", "half a character"),
+        ("price", 7, "must be a function of the request, not int"),
+        ("price", {"video": 2}, "not dict"),
+    ],
+)
+def test_functions_of_the_caller_are_functions(option: str, value: Any, says: str) -> None:
+    """A label that is no text and a price that is no function are named before anything is read."""
+    with pytest.raises(RequestInvalid) as caught:
+        BatchOptions(**{option: value})
+    (problem,) = caught.value.problems
+    assert problem.field == option and says in problem.text
+
+
 def test_an_unknown_option_is_a_type_error() -> None:
     """As with any function; the error has its name."""
     options: dict[str, Any] = {"max_unit": 3}
