@@ -15,6 +15,7 @@ from kling_async.core.pool_sizes import DEFAULTS, POOLS
 from kling_async.core.queue import Phase
 from kling_async.errors import ClientClosed, ConfigurationError, KlingError, Problem, RequestInvalid
 from kling_async.events import facts
+from kling_async.orchestrator.holds import Holds
 from kling_async.runtime.loop import Timer
 from kling_async.wire.checks import warn_once
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kling_async.core.admission import LimitSource
+    from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.events import Hooks, Subject
     from kling_async.runtime.loop import LoopScope
 
@@ -91,8 +93,9 @@ class Limiter:
 
     Args:
         scope: The client's loop and clock.
-        hooks: Takes the event ``slot_expired``.
+        hooks: Takes the events ``slot_expired``, ``held`` and ``released``.
         rng: Source of jitter.
+        host: The host that creates are sent to.
         limits: Sizes of pools that the caller knows.
         life: Seconds after which a held slot stops counting.
         gate: False: count only, let every create through at once.
@@ -107,6 +110,7 @@ class Limiter:
         hooks: Hooks,
         rng: random.Random,
         *,
+        host: str,
         limits: Mapping[str, int] | None,
         life: float,
         gate: bool,
@@ -123,6 +127,7 @@ class Limiter:
         self._holders: dict[Ticket, Subject] = {}
         """The tasks that hold slots: whom the event of an expired slot is about."""
         self._listeners: list[ContentionListener] = []
+        self.holds = Holds(scope, hooks, host, lambda: (driven.pool for driven in self._driven.values()))
         scope.subscribe(self)
 
     def subscribe(self, listener: ContentionListener) -> None:
@@ -193,6 +198,14 @@ class Limiter:
         return max((now - ticket.entered for ticket in oldest), default=0.0)
 
     # -- answers to creates
+
+    def judged(self, ticket: Ticket, verdict: CreateVerdict | Resolved) -> None:
+        """Note what an attempt of a create came to, before its slots are settled: a hold may begin or end."""
+        driven = self._driven[ticket.pool]
+        change = driven.pool.judged(ticket, verdict, self._scope.time())
+        if change is not None:
+            self.holds.changed(change)
+            driven.timer.advance(self._scope.time() + _MOMENT)
 
     def accepted(self, ticket: Ticket, holder: Subject) -> None:
         """Note that a create made a task, which holds its slots from now on."""
@@ -299,7 +312,8 @@ class Limiter:
             in_use = ", ".join(self._driven) or "none"
             raise ConfigurationError(f"no pool {name!r} in use; there are {in_use}")
         for driven in [self._drive(name)] if name else list(self._driven.values()):
-            driven.pool.reopen()
+            for change in driven.pool.reopen():
+                self.holds.changed(change)
             self._admit_due(driven)
 
     def stop_timers(self) -> None:
@@ -329,7 +343,7 @@ class Limiter:
         for ticket in pool.admit(now):
             self._claimants[ticket].admitted()
         driven.timer.set(pool.next_time())
-        contended = pool.queued > 0
+        contended = pool.contended
         if contended != driven.contended:
             driven.contended = contended
             for listener in self._listeners:
