@@ -1,8 +1,7 @@
 """A journal's database: one SQLite file, examined before it is opened, written by one thread.
 
 ``journal_mode=WAL``: a commit flushes one file, the write-ahead log. The other modes flush two or three and
-reached a hundredth to a fifth of its pace, as measured. After a kill, SQLite replays the log at the next
-start.
+reached a hundredth to a fifth of its pace, as measured. After a kill, the next start replays the log.
 """
 
 from __future__ import annotations
