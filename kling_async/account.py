@@ -135,7 +135,9 @@ class Account:
         )
 
     def reopen(self, pool: str | None = None) -> None:
-        """Let creates through again at once, after units were bought or the key was replaced.
+        """Let creates through again at once, after units were bought, or the key or a gateway was mended.
+
+        Holds end too: creates of an endpoint and model that wait because ten in a row were refused alike.
 
         Args:
             pool: Name of the pool; None: all pools.

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from kling_async.batch.outcomes import Outcome, Plan, Report, StopReason
     from kling_async.batch.planned import PlannedJob
     from kling_async.batch.source import Requests
-    from kling_async.errors import RequestInvalid
+    from kling_async.core.queue import Kind
+    from kling_async.errors import KlingError, RequestInvalid
     from kling_async.orchestrator.engine import Engine
 
 __all__ = ["Batch"]
@@ -115,6 +116,8 @@ class Batch(Generic[R]):
             stack.pop_all()  # from here on __aexit__ closes the journal
         self._report.start(self._engine.scope.time())
         self._signals.start()
+        if self._options.stop_after_refusals is not None:
+            self._engine.limiter.watch_holds(self._jobs)
         # the feeder checks requests in a task of its own, where the user's frames are not on the stack
         with pointing_here():
             self._feeding = asyncio.create_task(self._feeder.run(), name="kling_async batch")
@@ -123,6 +126,7 @@ class Batch(Generic[R]):
 
     async def __aexit__(self, *_: object) -> None:
         self._signals.stop()
+        self._engine.limiter.unwatch_holds(self._jobs)
         # closed before anything is cancelled: by its state `_fed` tells this cancel from one by the input
         self._life.close()
         self._jobs.cancel()
@@ -318,6 +322,13 @@ class _Jobs(Generic[R]):
         self._report.add_remembered(ok=outcome.ok, expired=isinstance(outcome.error, ResultExpired))
         if not self._counts_only:
             self._outcomes.put(outcome)
+
+    def on_hold(self, kind: Kind, error: KlingError) -> None:
+        """Make no more tasks of an endpoint and model whose creates the client holds."""
+        if self._context.control.may_create:
+            self._context.control.exclusions.hold(kind, error)
+            self._drop_excluded()
+            self._outcomes.notify()
 
     def drop_idle(self) -> None:
         """Cancel the jobs without a task: nothing was paid for them."""

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kling_async.batch.entry import Entry
-    from kling_async.batch.exclusions import Exclusions, Kind, SkipReason
+    from kling_async.batch.exclusions import Exclusions, SkipReason
     from kling_async.batch.lifecycle import BatchLife
+    from kling_async.core.queue import Kind
     from kling_async.prices import Estimate
     from kling_async.wire.requests import TaskRequest
 

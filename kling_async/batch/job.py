@@ -43,12 +43,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kling_async.batch.budget import BatchControl, Reservation
-    from kling_async.batch.exclusions import Kind, SkipReason
+    from kling_async.batch.exclusions import SkipReason
     from kling_async.batch.journal import JobJournal
     from kling_async.batch.options import BatchOptions
     from kling_async.batch.outcomes import Outcome
     from kling_async.batch.planned import PlannedJob
     from kling_async.batch.source import Item
+    from kling_async.core.queue import Kind
     from kling_async.orchestrator.engine import Engine
     from kling_async.orchestrator.submission import Submission
     from kling_async.wire.requests import Result

@@ -83,7 +83,15 @@ class Drivers:
         self.sessions = sessions(scope)
         self.download_slots = DownloadSlots(scope)
         self.transport = Transport(self.sessions, signer, base_url, headers, hooks=self.hooks)
-        self.limiter = Limiter(scope, self.hooks, self.rng, limits=limits, life=max_task_life, gate=queueing)
+        self.limiter = Limiter(
+            scope,
+            self.hooks,
+            self.rng,
+            host=self.transport.host,
+            limits=limits,
+            life=max_task_life,
+            gate=queueing,
+        )
         self.recovery = Recovery(scope, self.limiter, Lookup(self.transport, self.rng))
         self.packs = PackReader(scope, self.limiter, partial(_read_packs, self.transport, settings.timeouts))
         self.submitter = Submitter(

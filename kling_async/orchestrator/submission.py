@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 import msgspec
 
 from kling_async.core.lifecycle import Lifecycle
-from kling_async.core.queue import Ticket
+from kling_async.core.queue import Kind, Ticket
 from kling_async.errors import (
     APIError,
     KlingError,
@@ -21,6 +21,7 @@ from kling_async.errors import (
 from kling_async.options import SubmitOptions
 from kling_async.orchestrator.attempts import Attempts
 from kling_async.runtime.loop import is_pending
+from kling_async.wire.endpoints import RawTask
 
 if TYPE_CHECKING:
     import asyncio
@@ -44,6 +45,7 @@ __all__ = [
     "Unresolved",
     "Withdrawn",
     "check_order",
+    "kind_of",
 ]
 
 
@@ -85,6 +87,13 @@ _HOLD_SLOTS: Final = _IN_FLIGHT | {_S.UNRESOLVED, _S.ACCEPTED}
 
 
 # -- what a submission is made of
+
+
+def kind_of(request: TaskRequest[Any], endpoint: Endpoint[Any]) -> Kind:
+    """Return the creates that are refused for the same reasons as one of this request."""
+    body: Mapping[str, object] = request.body if isinstance(request, RawTask) else {}
+    model = getattr(request, "model_name", None) or body.get("model_name") or body.get("model")
+    return Kind(endpoint.name, str(model or ""), endpoint.pool)
 
 
 class CreateSpec(NamedTuple):
@@ -216,7 +225,13 @@ class Submission:
         self.hooks = _NO_HOOKS if hooks is None else hooks
         self.attempts = Attempts(earlier)
         self.wait = QueueWait(queue_timeout)
-        self.ticket = Ticket(create.endpoint.weight(create.request), priority=priority, label=label)
+        self.ticket = Ticket(
+            create.endpoint.weight(create.request),
+            priority=priority,
+            label=label,
+            # what an earlier run may have sent is looked up first, which needs not wait for the end of a hold
+            kind=kind_of(create.request, create.endpoint) if earlier is None else None,
+        )
         self.future: asyncio.Future[TrackedTask] | None = None
         """What its caller awaits."""
         self.task_id: str | None = None

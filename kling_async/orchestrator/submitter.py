@@ -203,7 +203,7 @@ class Submitter:
                 raise
             attempts.begin(self._scope.now())
         submission.move(SubmissionState.SENDING)
-        return await self._transport.create(
+        verdict = await self._transport.create(
             create.endpoint.path,
             attempts.body,
             endpoint=create.endpoint.name,
@@ -211,10 +211,14 @@ class Submitter:
             timeouts=submission.settings.timeouts,
             about=(submission,),
         )
+        self._limiter.judged(submission.ticket, verdict)  # before any look-up: others are sent meanwhile
+        return verdict
 
     # -- its end
 
     def _conclude(self, submission: Submission, verdict: Resolved) -> None:
+        if isinstance(verdict, Accepted | Unknown):  # by a look-up, perhaps: that counts like an answer
+            self._limiter.judged(submission.ticket, verdict)
         match verdict:
             case Accepted(record):
                 self._made(submission, record)
@@ -300,7 +304,8 @@ class Submitter:
         if not submission.queued:
             return
         wait = submission.wait
-        late = QueueTimeout(submission.external_task_id, wait.timeout or 0.0, wait.reason)
+        reason = self._limiter.reason_to_wait(submission.ticket) or wait.reason
+        late = QueueTimeout(submission.external_task_id, wait.timeout or 0.0, reason)
         self._leave_queue(submission, late)
 
     def _leave_queue(self, submission: Submission, error: KlingError | None) -> None:
