@@ -342,8 +342,8 @@ class Client:
             retry_failed: Try again what earlier runs wrote down as failed: True, or a function of the
                 outcome that says which. It may be billed again. Default: False.
             stop_after_refusals: After so many equal refusals of different requests in a row, none accepted
-                between, no more tasks of that endpoint and model are made; the rest goes on. None: never.
-                Default: 10.
+                between, or where the client holds such creates (``stats().holds``), no more tasks of that
+                endpoint and model are made; the rest goes on. None: never, held ones wait. Default: 10.
             order: ``"longest"`` reads the whole input and begins with the longest tasks, which shortens the
                 end; ``"given"``: as it comes. Default: ``"given"``.
             priority: As for `submit`. Default: 0.

@@ -117,10 +117,10 @@ class JobRun(SubmissionHooks):
 
     @property
     def may_be_dropped(self) -> bool:
-        """Whether no create is on its way and no task was seen: to cancel the job now loses nothing."""
+        """Whether the job waits until its create is sent: to cancel it loses no task and no outcome."""
         if self._task is not None or self.entry.state is not JobState.PLANNED:
             return False
-        return self._submission is None or not self._submission.holds_slots
+        return self._submission is None or self._submission.waits
 
     def cost(self) -> float | None:
         """Return the units to count as spent; None: nothing is known yet, or an earlier run counted them."""
@@ -162,6 +162,7 @@ class JobRun(SubmissionHooks):
                     exclusions.refused(self.kind, self.item.position, error)
             may_create = self._context.control.may_create
             if self.failure_action is FailureAction.LATER and may_create:
+                self._submission = None
                 await asyncio.sleep(pause)
                 pause = min(_PAUSE_MAX, 2 * pause)
             elif self.failure_action is FailureAction.LATER and self.entry.state is JobState.PLANNED:

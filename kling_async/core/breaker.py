@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.errors import KlingError
 
-__all__ = ["EQUAL_REFUSALS", "Breaker", "Breakers", "Hold", "HoldChange", "HoldStep", "Refusal"]
+__all__ = ["EQUAL_REFUSALS", "Breaker", "Breakers", "Hold", "HoldChange", "HoldStep", "RefusalSignature"]
 
 EQUAL_REFUSALS: Final = 10
 """Equal refusals in a row after which creates are held: fewer may be chance, more cost more requests."""
@@ -33,7 +33,7 @@ _KINDS_MAX: Final = 64
 """Endpoints and models whose refusals are remembered; a caller may invent a model name for each request."""
 
 
-class Refusal(NamedTuple):
+class RefusalSignature(NamedTuple):
     """The facts that two refusals share if they are equal."""
 
     code: int | None
@@ -44,7 +44,7 @@ class Refusal(NamedTuple):
         return f"HTTP {self.http_status} without a code" if self.code is None else f"code {self.code}"
 
     @classmethod
-    def of(cls, error: KlingError) -> Refusal | None:
+    def of(cls, error: KlingError) -> RefusalSignature | None:
         """Return the refusal that an error tells of; None if it is not counted."""
         if not isinstance(error, APIError | BadResponse):
             return None
@@ -59,7 +59,7 @@ class Hold(NamedTuple):
     """The creates of one endpoint and model that are held."""
 
     kind: Kind
-    refusal: Refusal
+    refusal: RefusalSignature
     error: KlingError
     """The latest refusal."""
     refusals: int
@@ -90,7 +90,7 @@ class Breaker:
         self.kind = kind
         self.closure = Closure()
         """Closed: creates wait; half-open: one of them is the probe."""
-        self.refusal: Refusal | None = None
+        self.refusal: RefusalSignature | None = None
         self._refused: set[int] = set()
         """Arrivals of the tickets that were refused in that way."""
         self._probe: Ticket | None = None
@@ -122,7 +122,9 @@ class Breaker:
             self._probe = ticket
         return self.held and ticket is not self._probe
 
-    def refused(self, ticket: Ticket, refusal: Refusal, error: KlingError, now: float) -> HoldStep | None:
+    def refused(
+        self, ticket: Ticket, refusal: RefusalSignature, error: KlingError, now: float
+    ) -> HoldStep | None:
         """Count a refusal, once for each create."""
         access = self.closure.advance(now)
         if access is Access.HALF_OPEN and ticket is self._probe:
@@ -183,7 +185,7 @@ class Breakers:
             case Accepted():
                 return self._end(ticket)
             case Refused(error=error) | Lost(error=error) | Unknown(error=error, wall=True):
-                refusal = Refusal.of(error)
+                refusal = RefusalSignature.of(error)
                 if refusal is not None:
                     return self._refused(ticket, refusal, error, now)
                 breaker = self.of(ticket)
@@ -191,7 +193,9 @@ class Breakers:
                     return self._end(ticket)
         return None
 
-    def _refused(self, ticket: Ticket, refusal: Refusal, error: KlingError, now: float) -> HoldChange | None:
+    def _refused(
+        self, ticket: Ticket, refusal: RefusalSignature, error: KlingError, now: float
+    ) -> HoldChange | None:
         if ticket.kind is None:
             return None
         breaker = self._breakers.pop(ticket.kind, None) or Breaker(ticket.kind)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from kling_async.core.lifecycle import Moves
 
 __all__ = [
-    "ASIDE",
-    "ASIDE_MAX",
     "PHASE_MOVES",
     "AdmissionError",
     "FairQueue",
@@ -24,12 +22,6 @@ __all__ = [
     "Phase",
     "Ticket",
 ]
-
-ASIDE: Final = 30.0
-"""Seconds for which a heavy ticket first steps aside: one generation of short tasks may pass meanwhile."""
-ASIDE_MAX: Final = 600.0
-"""Longest such pause; each doubles. Ten minutes are more than nearly all tasks last, so the slot that keeps
-the heavy ticket out is likely to be another by then."""
 
 _IDLE_MAX: Final = 64
 """Priorities, and labels, that are remembered although nobody queues with them; more are swept out."""
@@ -88,7 +80,6 @@ class Ticket:
 
     __slots__ = (
         "__weakref__",
-        "aside",
         "entered",
         "epoch",
         "kind",
@@ -123,8 +114,6 @@ class Ticket:
         """Whether it was sent although the pool was believed to be full."""
         self.since = 0.0
         """When it was sent, then when it began to hold."""
-        self.aside = ASIDE
-        """Seconds for which it would step aside next."""
 
     @property
     def phase(self) -> Phase:

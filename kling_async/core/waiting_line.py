@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import heapq
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
 
-from kling_async.core.queue import ASIDE_MAX, AdmissionError, FairQueue, Phase
+from kling_async.core.queue import AdmissionError, FairQueue, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kling_async.core.queue import Kind, Ticket
 
-__all__ = ["WaitingLine"]
+__all__ = ["ASIDE", "ASIDE_MAX", "WaitingLine"]
+
+ASIDE: Final = 30.0
+"""Seconds for which a heavy ticket first steps aside: one generation of short tasks may pass meanwhile."""
+ASIDE_MAX: Final = 600.0
+"""Longest such pause; each doubles. Ten minutes are more than nearly all tasks last, so the slot that keeps
+the heavy ticket out is likely to be another by then."""
 
 
 class WaitingLine:
@@ -25,6 +32,8 @@ class WaitingLine:
         self._queue = FairQueue()
         self._aside: list[tuple[float, int, Ticket]] = []
         """(when it comes back, arrival, ticket), a heap; tickets that left meanwhile are passed over."""
+        self._pauses: WeakKeyDictionary[Ticket, float] = WeakKeyDictionary()
+        """Seconds for which tickets that stepped aside before would do so next."""
         self._parked: dict[Kind, set[Ticket]] = {}
         """Those that are parked; no kind is empty."""
 
@@ -46,8 +55,9 @@ class WaitingLine:
     def step_aside(self, ticket: Ticket, now: float) -> None:
         """Add a ticket that was sent and lets those behind it pass for a pause."""
         ticket.life.move(Phase.ASIDE)
-        heapq.heappush(self._aside, (now + ticket.aside, ticket.sequence, ticket))
-        ticket.aside = min(ASIDE_MAX, ticket.aside * 2)
+        pause = self._pauses.get(ticket, ASIDE)
+        heapq.heappush(self._aside, (now + pause, ticket.sequence, ticket))
+        self._pauses[ticket] = min(ASIDE_MAX, pause * 2)
         self.count += 1
 
     def bring_back(self, now: float) -> None:

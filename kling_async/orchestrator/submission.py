@@ -259,6 +259,11 @@ class Submission:
         return self._life.state is SubmissionState.QUEUED
 
     @property
+    def waits(self) -> bool:
+        """Whether it is yet to be sent, or to be sent again, and has not ended."""
+        return self._life.state in (SubmissionState.NEW, SubmissionState.QUEUED)
+
+    @property
     def in_flight(self) -> bool:
         """Whether it has its slots and is not settled."""
         return self._life.state in _IN_FLIGHT
