@@ -112,7 +112,7 @@ def stats_of(engine: Engine, pools: Mapping[str, PoolState]) -> Stats:
         in_flight=engine.submitter.in_flight,
         running=sum(poller.running for poller in engine.pollers),
         unresolved=len(engine.recovery.entries()),
-        holds={str(hold.kind): str(hold.refusal) for hold in engine.limiter.holds()},
+        holds={str(hold.kind): str(hold.refusal) for hold in engine.limiter.holds},
         pools=dict(pools),
     )
 

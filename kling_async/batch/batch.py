@@ -117,7 +117,7 @@ class Batch(Generic[R]):
         self._report.start(self._engine.scope.time())
         self._signals.start()
         if self._options.stop_after_refusals is not None:
-            self._engine.limiter.watch_holds(self._jobs)
+            self._engine.limiter.holds.subscribe(self._jobs)
         # the feeder checks requests in a task of its own, where the user's frames are not on the stack
         with pointing_here():
             self._feeding = asyncio.create_task(self._feeder.run(), name="kling_async batch")
@@ -126,7 +126,7 @@ class Batch(Generic[R]):
 
     async def __aexit__(self, *_: object) -> None:
         self._signals.stop()
-        self._engine.limiter.unwatch_holds(self._jobs)
+        self._engine.limiter.holds.unsubscribe(self._jobs)
         # closed before anything is cancelled: by its state `_fed` tells this cancel from one by the input
         self._life.close()
         self._jobs.cancel()

@@ -9,14 +9,16 @@ from kling_async.core.breaker import HoldStep
 from kling_async.events import facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
+    from kling_async.core.admission import Pool
     from kling_async.core.breaker import Hold, HoldChange
-    from kling_async.core.queue import Kind
+    from kling_async.core.queue import Kind, Ticket
     from kling_async.errors import KlingError
     from kling_async.events import Hooks
+    from kling_async.runtime.loop import LoopScope
 
-__all__ = ["HoldListener", "HoldNotices"]
+__all__ = ["HoldListener", "Holds"]
 
 log = logging.getLogger("kling_async.orchestrator")
 
@@ -43,48 +45,62 @@ class _HeldCreates(NamedTuple):
     task_id: None = None
 
 
-class HoldNotices:
-    """Tells of each hold once: a warning and an event when it begins, another when it ends.
+class Holds:
+    """The holds of a client, each told once: an event and a log line when it begins, and when it ends.
 
     Args:
+        scope: The client's clock.
         hooks: Takes the events ``held`` and ``released``.
         host: The host that refuses.
+        pools: Returns the pools in use.
     """
 
-    def __init__(self, hooks: Hooks, host: str) -> None:
+    def __init__(
+        self, scope: LoopScope, hooks: Hooks, host: str, pools: Callable[[], Iterable[Pool]]
+    ) -> None:
+        self._scope = scope
         self._hooks = hooks
         self._host = host
+        self._pools = pools
         self._listeners: list[HoldListener] = []
 
-    def subscribe(self, listener: HoldListener, holds: Iterable[Hold]) -> None:
-        """Tell a listener of these holds at once, then of those that begin or go on."""
+    def __iter__(self) -> Iterator[Hold]:
+        """The holds as they stand."""
+        return iter([hold for pool in self._pools() for hold in pool.breakers.all_holds()])
+
+    def subscribe(self, listener: HoldListener) -> None:
+        """Tell a listener of each hold that begins, goes on, or lasts; not of one that now wants a probe."""
         self._listeners.append(listener)
-        for hold in holds:
-            listener.on_hold(hold.kind, hold.error)
+        for hold in self:
+            if hold.probe_at > self._scope.time():
+                listener.on_hold(hold.kind, hold.error)
 
     def unsubscribe(self, listener: HoldListener) -> None:
         """Tell a listener no more; harmless to repeat."""
         if listener in self._listeners:
             self._listeners.remove(listener)
 
-    def words(self, hold: Hold) -> str:
-        """Say who refuses what, how often."""
+    def reason(self, ticket: Ticket) -> str:
+        """Say why a ticket waits though there may be slots; empty: its creates are not held."""
+        return next((self._words(hold) for hold in self if hold.kind == ticket.kind), "")
+
+    def _words(self, hold: Hold) -> str:
         return f"{hold.refusals} creates of {hold.kind} in a row were refused by {self._host}: {hold.refusal}"
 
-    def changed(self, change: HoldChange, now: float) -> None:
+    def changed(self, change: HoldChange) -> None:
         """Tell of a hold that began, goes on or has ended."""
         step, hold = change
         subject = _HeldCreates(_Place(hold.kind.endpoint, hold.kind.pool))
         if step is HoldStep.ENDED:
             self._hooks.emit("released", subject, detail=f"creates of {hold.kind} go again")
             return
-        pause = f"one goes in {hold.probe_at - now:.0f} s as a probe"
+        pause = f"one goes in {hold.probe_at - self._scope.time():.0f} s as a probe"
         if step is HoldStep.BEGUN:
             self._hooks.emit(
                 "held",
                 subject,
                 error=type(hold.error).__name__,
-                detail=f"{self.words(hold)}; others wait, {pause}, account.reopen() ends this: {hold.error}",
+                detail=f"{self._words(hold)}; others wait, {pause}, account.reopen() ends this: {hold.error}",
             )
         else:
             text = "creates of %s are still refused (%s): %s"

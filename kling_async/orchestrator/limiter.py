@@ -15,7 +15,7 @@ from kling_async.core.pool_sizes import DEFAULTS, POOLS
 from kling_async.core.queue import Phase
 from kling_async.errors import ClientClosed, ConfigurationError, KlingError, Problem, RequestInvalid
 from kling_async.events import facts
-from kling_async.orchestrator.holds import HoldNotices
+from kling_async.orchestrator.holds import Holds
 from kling_async.runtime.loop import Timer
 from kling_async.wire.checks import warn_once
 
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kling_async.core.admission import LimitSource
-    from kling_async.core.breaker import Hold, HoldChange
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.events import Hooks, Subject
-    from kling_async.orchestrator.holds import HoldListener
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["ContentionListener", "Limiter", "SlotClaimant"]
@@ -129,7 +127,7 @@ class Limiter:
         self._holders: dict[Ticket, Subject] = {}
         """The tasks that hold slots: whom the event of an expired slot is about."""
         self._listeners: list[ContentionListener] = []
-        self._notices = HoldNotices(hooks, host)
+        self.holds = Holds(scope, hooks, host, lambda: (driven.pool for driven in self._driven.values()))
         scope.subscribe(self)
 
     def subscribe(self, listener: ContentionListener) -> None:
@@ -199,40 +197,15 @@ class Limiter:
         now = self._scope.time()
         return max((now - ticket.entered for ticket in oldest), default=0.0)
 
-    # -- creates that are held: all like them were refused
-
-    def watch_holds(self, listener: HoldListener) -> None:
-        """Tell a listener of each hold, also of those that last; not of one whose next create is a probe."""
-        now = self._scope.time()
-        self._notices.subscribe(listener, [hold for hold in self.holds() if hold.probe_at > now])
-
-    def unwatch_holds(self, listener: HoldListener) -> None:
-        """Tell a listener no more."""
-        self._notices.unsubscribe(listener)
-
-    def holds(self) -> list[Hold]:
-        """Return the holds of all pools."""
-        return [hold for pool in self.pools.values() for hold in pool.breakers.all_holds()]
-
-    def reason_to_wait(self, ticket: Ticket) -> str:
-        """Say why a ticket waits though there may be slots; empty: its creates are not held."""
-        breaker = self._driven[ticket.pool].pool.breakers.of(ticket)
-        hold = None if breaker is None else breaker.hold()
-        return "" if hold is None else self._notices.words(hold)
+    # -- answers to creates
 
     def judged(self, ticket: Ticket, verdict: CreateVerdict | Resolved) -> None:
-        """Note what an attempt of a create came to, before its slots are settled."""
+        """Note what an attempt of a create came to, before its slots are settled: a hold may begin or end."""
         driven = self._driven[ticket.pool]
         change = driven.pool.judged(ticket, verdict, self._scope.time())
         if change is not None:
-            self._tell(driven, change)
-
-    def _tell(self, driven: _DrivenPool, change: HoldChange) -> None:
-        now = self._scope.time()
-        self._notices.changed(change, now)
-        driven.timer.advance(now + _MOMENT)
-
-    # -- answers to creates
+            self.holds.changed(change)
+            driven.timer.advance(self._scope.time() + _MOMENT)
 
     def accepted(self, ticket: Ticket, holder: Subject) -> None:
         """Note that a create made a task, which holds its slots from now on."""
@@ -340,7 +313,7 @@ class Limiter:
             raise ConfigurationError(f"no pool {name!r} in use; there are {in_use}")
         for driven in [self._drive(name)] if name else list(self._driven.values()):
             for change in driven.pool.reopen():
-                self._tell(driven, change)
+                self.holds.changed(change)
             self._admit_due(driven)
 
     def stop_timers(self) -> None:

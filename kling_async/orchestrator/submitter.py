@@ -304,7 +304,7 @@ class Submitter:
         if not submission.queued:
             return
         wait = submission.wait
-        reason = self._limiter.reason_to_wait(submission.ticket) or wait.reason
+        reason = self._limiter.holds.reason(submission.ticket) or wait.reason
         late = QueueTimeout(submission.external_task_id, wait.timeout or 0.0, reason)
         self._leave_queue(submission, late)
 
