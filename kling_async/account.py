@@ -43,7 +43,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     """Slots of this client's tasks, creates on their way included."""
     queued: int
-    """Submits that wait for slots."""
+    """Submits that wait for slots, or for the end of a hold (``stats().holds``)."""
     foreign: int
     """Slots that other programs are believed to hold: known from refusals (1303) alone, so maybe outdated."""
     closed: KlingError | None
