@@ -296,11 +296,11 @@ class Client:
         """Give up a create of unknown fate and free its slots; return False if there is none of that id.
 
         If its task exists, it runs on and is billed, and the account may refuse another create until it ends.
-        May be called from any thread, and with no loop running.
+        May be called from any thread; with no loop running it acts in the next one.
         """
         engine = self._engine
         known = any(entry.external_task_id == external_task_id for entry in engine.recovery.entries())
-        engine.scope.act(lambda: engine.recovery.abandon(external_task_id), needs_loop=False)
+        engine.scope.act(lambda: engine.recovery.abandon(external_task_id))
         return known
 
     async def list(

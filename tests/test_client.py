@@ -456,7 +456,7 @@ def test_two_loops_in_a_row_leave_no_warning(close: str) -> None:
 @pytest.mark.real
 @pytest.mark.parametrize("ends", [True, False], ids=["the loop has ended", "between two runs"])
 def test_giving_up_and_reopening_need_no_running_loop(ends: bool) -> None:
-    """Neither sends anything, so a script may call them after, or between, its asyncio.run."""
+    """A script may call them after, or between, its asyncio.run; a create is given up in the next one."""
 
     async def begin() -> Client:
         async with emulator(slots={"video": 5}) as emu:
@@ -473,10 +473,18 @@ def test_giving_up_and_reopening_need_no_running_loop(ends: bool) -> None:
         if ends:
             runner.close()
         assert client.account.limits()["video"].held == 2
-        assert client.abandon("lost") and client.account.limits()["video"].held == 1
+        assert client.abandon("lost") and client.account.limits()["video"].held == 2
         client.account.reopen()
-        if not ends:
-            runner.run(client.aclose())
+
+        async def end() -> None:
+            assert client.unresolved() == [] and not client.abandon("lost")
+            assert client.account.limits()["video"].held == 1
+            await client.aclose()
+
+        if ends:
+            asyncio.run(end())
+        else:
+            runner.run(end())
 
 
 @pytest.mark.filterwarnings("ignore::kling_async.errors.KlingWarning")

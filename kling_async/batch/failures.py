@@ -51,7 +51,8 @@ class FailureAction(enum.Enum):
     POOL = "pool"
     """The units of the task's pool are used up: this run makes no more tasks of that pool."""
     ACCOUNT = "account"
-    """The account, the journal or the disk fails every job alike: this run makes no more tasks."""
+    """The account, the journal, the disk or an untrusted certificate fails every job alike: this run makes no
+    more tasks."""
 
 
 # the lookbehind keeps a word within a word from counting: "surface" is no "face", "information" no "format"
@@ -81,6 +82,8 @@ def action_for(error: BaseException) -> FailureAction:
         return FailureAction.FINAL if _NOT_AGAIN.search(error.record.message) else FailureAction.RETRY
     if isinstance(error, AccountError):
         return _account_action(error)
+    if isinstance(error, TransportError) and error.hopeless:
+        return FailureAction.ACCOUNT
     if isinstance(error, RateLimited | ConcurrencyExceeded) or (
         isinstance(error, TransportError) and not error.sent
     ):
