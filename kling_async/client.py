@@ -344,6 +344,10 @@ class Client:
             stop_after_refusals: After so many equal refusals of different requests in a row, none accepted
                 between, no more tasks of that endpoint and model are made; the rest goes on. None: never.
                 Default: 10.
+            job_timeout: Seconds after which a task that has not ended makes an outcome with the error
+                `TaskTimeout`. They count from when the vendor accepted it, or this run took it over from an
+                earlier one. The task runs on and keeps its slots; the same call with the journal waits for it
+                again. Default: the client's ``max_task_life``, unless the vendor cannot be reached then.
             order: ``"longest"`` reads the whole input and begins with the longest tasks, which shortens the
                 end; ``"given"``: as it comes. Default: ``"given"``.
             priority: As for `submit`. Default: 0.

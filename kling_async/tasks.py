@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import anyio
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Task", "attach", "running_tasks"]
 
 R = TypeVar("R")
+
+_FAR: Final = 3600.0
+"""Seconds from which a deadline is as good as none: tasks take minutes."""
 
 
 class Task(Generic[R]):
@@ -132,8 +135,9 @@ class Task(Generic[R]):
             AuthenticationError: The key was refused.
         """
         waiters = self._tracked.waiters
-        # a wait without any deadline is warned about a task that runs unusually long
-        undated = timeout is None and anyio.current_effective_deadline() == math.inf
+        # a wait without a near deadline is warned about a task that runs unusually long
+        left = anyio.current_effective_deadline() - anyio.current_time()
+        undated = min(left, math.inf if timeout is None else timeout) >= _FAR
         waiters.undated += undated
         try:
             with within(timeout):

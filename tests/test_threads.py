@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +11,9 @@ from kling_async import AmbiguousCreate, Client, ClientClosed, Retry, Task, Task
 from kling_async.testing import Emulator
 from tests.clock import new_event_loop
 from tests.support import client_of, clip, pair, settle, until
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 pytestmark = pytest.mark.anyio
 
@@ -82,7 +84,7 @@ async def all_updates(task: Task[Any]) -> list[TaskRecord]:
 
 @pytest.mark.parametrize("create", ["hang", "lost_before"], ids=["sent", "sent and lost"])
 def test_waiters_of_a_stopped_loop_fail_clearly(create: str) -> None:
-    """Two loops in turns: whatever call waits in the stopped one, it ends with an error once that runs again."""
+    """Two loops in turns: a call that waits in the stopped one ends with an error once that runs again."""
     first, second = new_event_loop(), new_event_loop()
 
     async def begin() -> tuple[Emulator, Client, list[asyncio.Task[object]]]:

@@ -82,16 +82,14 @@ def action_for(error: BaseException) -> FailureAction:
         return FailureAction.FINAL if _NOT_AGAIN.search(error.record.message) else FailureAction.RETRY
     if isinstance(error, AccountError):
         return _account_action(error)
-    if isinstance(error, TransportError) and error.hopeless:
-        return FailureAction.ACCOUNT
     if isinstance(error, RateLimited | ConcurrencyExceeded) or (
-        isinstance(error, TransportError) and not error.sent
+        isinstance(error, TransportError) and not (error.sent or error.hopeless)
     ):
         return FailureAction.LATER
     if isinstance(error, ExternalIdTaken) or getattr(error, "code", None) == _UNSIGNED:
         # the next run finds that task by its id; 1001, for a signed create, means a proxy ate the header
         return FailureAction.OPEN
-    if isinstance(error, _ACCOUNT) or getattr(error, "disk_full", False):
+    if isinstance(error, _ACCOUNT) or getattr(error, "disk_full", False) or getattr(error, "hopeless", False):
         return FailureAction.ACCOUNT
     # only the vendor's own code refuses for good: any other answer may be a gateway's
     known = not isinstance(error, APIError) or error.code in CODES

@@ -31,9 +31,11 @@ from kling_async.errors import (
     BadResponse,
     DownloadError,
     JournalError,
+    KlingError,
     ResultExpired,
     TaskFailed,
     TaskNotFound,
+    TaskTimeout,
 )
 from kling_async.orchestrator.attempts import EarlierAttempt
 from kling_async.orchestrator.submission import SubmissionHooks, Withdrawn
@@ -198,7 +200,7 @@ class JobRun(SubmissionHooks):
             task = attach(context.engine, self.item.request, task_id=self.entry.task_id, confirmed=True)
         self._task = task
         try:
-            result = await task.wait()
+            result = await self._wait(task)
         except BadResponse:
             if task.done:  # the task is paid, whatever its result looks like
                 await self._note_success()
@@ -216,6 +218,20 @@ class JobRun(SubmissionHooks):
                 return await self._failed(error, result)  # the task is paid: its outcome has the result
         await self._note(JobState.DONE, files=files)
         return self._outcome(result=result, record=task.record)
+
+    async def _wait(self, task: Task[Any]) -> Any:
+        """Wait for the end of the task for ``job_timeout``, by default for as long as its slots count.
+
+        Raises:
+            TaskTimeout: The task runs on.
+        """
+        given = self._context.options.job_timeout
+        while True:
+            try:
+                return await task.wait(self._context.engine.limiter.life if given is None else given)
+            except TaskTimeout:
+                if given is not None or await _still_runs(task):
+                    raise
 
     # -- the create
 
@@ -389,3 +405,12 @@ class JobRun(SubmissionHooks):
         context = self._context
         ended = self.entry.times.done or context.engine.scope.now()
         return outcome_of(self.item, self.entry, context.options.folder, ended=ended, **facts)
+
+
+async def _still_runs(task: Task[Any]) -> bool:
+    """Ask whether a task runs; False where no answer comes: an outage of hours says nothing of the task."""
+    try:
+        await task.refresh()
+    except KlingError:
+        return False
+    return not task.done

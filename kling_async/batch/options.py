@@ -52,6 +52,7 @@ class BatchArguments(TypedDict, total=False):
     retries: int
     retry_failed: bool | Callable[[Outcome[Any]], object]
     stop_after_refusals: int | None
+    job_timeout: float | None
     order: Order
     priority: int
     label: str | Callable[[TaskRequest[Any]], str]
@@ -93,6 +94,7 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     retries: int = 0
     retry_failed: bool | Callable[[Outcome[Any]], object] = False
     stop_after_refusals: int | None = 10
+    job_timeout: float | None = None
     order: Order = "given"
     priority: int = 0
     label: str | Callable[[TaskRequest[Any]], str] = ""
@@ -147,6 +149,7 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             yield from _unless_count(field, count, least)
         if not (isinstance(self.retry_failed, bool) or callable(self.retry_failed)):
             yield Problem("retry_failed", f"must be a bool or a function, not {self.retry_failed!r:.40}")
+        yield from _unless_seconds("job_timeout", self.job_timeout)
         yield from _unless_units(self.max_units)
         yield from self._wrong_name()
 
@@ -168,6 +171,12 @@ def _unless_one_of(field: str, value: object, words: tuple[str, ...]) -> Iterato
 def _unless_count(field: str, count: object, least: int) -> Iterator[Problem]:
     if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < least):
         yield Problem(field, f"must be a whole number from {least}, not {count!r:.40}")
+
+
+def _unless_seconds(field: str, seconds: object) -> Iterator[Problem]:
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if seconds is not None and not (is_number and seconds > 0):
+        yield Problem(field, f"must be a number of seconds above 0, not {seconds!r:.40}")
 
 
 def _unless_units(limits: object) -> Iterator[Problem]:

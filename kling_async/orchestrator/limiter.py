@@ -115,7 +115,7 @@ class Limiter:
         self._hooks = hooks
         self._rng = rng
         self._limits = _checked(limits or {})
-        self._life = life
+        self.life = life
         self._gate = gate
         self._driven: dict[str, _DrivenPool] = {}
         self._claimants: dict[Ticket, SlotClaimant] = {}
@@ -146,7 +146,7 @@ class Limiter:
         if driven is None:
             source: LimitSource = "caller" if name in self._limits else "default"
             limit = self._limits.get(name, DEFAULTS.get(name, 1))
-            pool = Pool(name, limit, source=source, life=self._life, gate=self._gate)
+            pool = Pool(name, limit, source=source, life=self.life, gate=self._gate)
             timer = Timer(self._scope, lambda now: self._admit_due(self._driven[name], now))
             driven = self._driven[name] = _DrivenPool(pool, timer)
         return driven

@@ -86,7 +86,7 @@ class Waiters:
         self.end: dict[asyncio.Future[None], None] = {}  # an empty dict is much smaller than an empty set
         self.change: dict[asyncio.Future[None], None] = {}
         self.undated = 0
-        """Waiters for the end that set no deadline."""
+        """Waiters for the end that set no deadline, or a distant one."""
         self.warned_late = False
         """Whether the log said that the task takes unusually long."""
 

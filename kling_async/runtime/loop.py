@@ -143,9 +143,7 @@ class LoopScope:
         self._loop, self._offset = loop, stood - loop.time()
         work, self._work = self._work, {}
         for task in work:
-            if (
-                not task.get_loop().is_closed()
-            ):  # it only stopped: should it run again, its work must not go on
+            if not task.get_loop().is_closed():  # should it run again, its work must not go on
                 task.cancel()
         self.time()
 

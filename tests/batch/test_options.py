@@ -58,6 +58,14 @@ def test_every_wrong_option_is_named() -> None:
     assert "{index}, {task_id} or {key}" in problems["name"]
 
 
+@pytest.mark.parametrize("seconds", [0, -1, True, "60", float("nan"), b"1", [60]])
+def test_a_time_limit_is_a_number_of_seconds(seconds: Any) -> None:
+    """Above 0, and no text; infinity is allowed."""
+    with pytest.raises(RequestInvalid, match="job_timeout: must be a number of seconds above 0"):
+        BatchOptions(job_timeout=seconds)
+    assert BatchOptions(job_timeout=float("inf")).job_timeout == float("inf")
+
+
 def test_an_unknown_option_is_a_type_error() -> None:
     """As with any function; the error has its name."""
     options: dict[str, Any] = {"max_unit": 3}
