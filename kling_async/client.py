@@ -13,7 +13,7 @@ from kling_async.errors import TaskTimeout, TransportError
 from kling_async.http.addresses import is_loopback
 from kling_async.http.auth import base_url_from, signer_from
 from kling_async.http.sessions import Sessions
-from kling_async.options import Polling, Retry, Settings, Timeouts, check_types
+from kling_async.options import Polling, Retry, Settings, Timeouts, check_types, need_function
 from kling_async.orchestrator import calls
 from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.prices import Estimate, estimate
@@ -218,6 +218,7 @@ class Client:
             QueueTimeout: The task was not created.
             KlingError: As for `submit` and `Task.wait`.
         """
+        need_function("on_task", on_task)
         task: Task[R] | None = None
         submission: Submission | None = None
         with within(timeout):

@@ -213,6 +213,20 @@ async def test_submit_refuses_a_bad_external_id_and_takes_a_callback() -> None:
         assert (emu.ledger.creates[0].body or {})["callback_url"] == "https://example.com/hook"
 
 
+@pytest.mark.parametrize("how", ["submit", "run"])
+async def test_an_address_for_callbacks_is_checked_before_anything_is_paid(how: str) -> None:
+    """By its form everywhere; a private host only where the API is on this machine, as the emulator is."""
+    async with pair() as (emu, client):
+        for url in ("https:///hook", "https://a.example/ hook", "https://a.example/hook\n", "hook"):
+            with pytest.raises(RequestInvalid, match="callback_url: the address"):
+                await getattr(client, how)(clip(), callback_url=url)
+        assert emu.ledger.creates == []
+        await getattr(client, how)(clip(), callback_url="http://localhost:8000/hook")
+    async with Client(api_key="k", limits={"video": 5}) as client:
+        with pytest.raises(RequestInvalid, match="callback_url: the API cannot post to 'localhost'"):
+            await getattr(client, how)(clip(), callback_url="http://localhost:8000/hook")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -15,6 +15,7 @@ from kling_async.core.pool_sizes import POOLS
 from kling_async.downloads.naming import Template
 from kling_async.downloads.placing import prove_folder
 from kling_async.errors import Problem, RequestInvalid
+from kling_async.options import wrong_function
 from kling_async.prices import is_amount
 from kling_async.runtime.loop import in_thread
 from kling_async.wire.plain import plain
@@ -147,8 +148,9 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             ("downloads", self.downloads, 1),
         ):
             yield from _unless_count(field, count, least)
-        if not (isinstance(self.retry_failed, bool) or callable(self.retry_failed)):
-            yield Problem("retry_failed", f"must be a bool or a function, not {self.retry_failed!r:.40}")
+        yield from _unless_function("retry_failed", self.retry_failed, bool, "a bool")
+        yield from _unless_function("price", self.price, type(None), "None")
+        yield from _unless_function("label", self.label, str, "text")
         yield from _unless_seconds("job_timeout", self.job_timeout)
         yield from _unless_units(self.max_units)
         yield from self._wrong_name()
@@ -166,6 +168,14 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 def _unless_one_of(field: str, value: object, words: tuple[str, ...]) -> Iterator[Problem]:
     if value not in words:
         yield Problem(field, f"{value!r:.40} is not one of {', '.join(map(repr, words))}")
+
+
+def _unless_function(field: str, value: object, other: type, words: str) -> Iterator[Problem]:
+    if isinstance(value, other) or (text := wrong_function(value)) is None:
+        return
+    if not callable(value):
+        text = f"must be {words} or a function, not {value!r:.40}"
+    yield Problem(field, text)
 
 
 def _unless_count(field: str, count: object, least: int) -> Iterator[Problem]:

@@ -305,7 +305,7 @@ def judge_read(outcome: ExchangeOutcome, *, renewable: bool) -> ReadVerdict:
 
 
 def _judge_broken(outcome: Broken) -> Again | Refused:
-    """Judge an exchange without an answer that may be repeated: a read, or a create that surely was not sent."""
+    """Judge an exchange without an answer that may be repeated: a read, or a create that was not sent."""
     error = TransportError(outcome.reason, sent=outcome.sent)
     error.hopeless = outcome.hopeless
     return Refused(error) if outcome.hopeless else Again(error)

@@ -346,7 +346,7 @@ class Engine:
         if isinstance(request, type):
             raise TypeError(f"submit() takes a request, not its type: {request.__name__}(...)")
         options = cast("SubmitOptions", {name: plain(value) for name, value in options.items()})
-        check_order(options)
+        check_order(options, local=self.local)
         endpoint = endpoint_of(request)
         if not checked:
             check(request)
