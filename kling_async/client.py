@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
-from urllib.parse import urlsplit
 
 from kling_async.account import Account
 from kling_async.batch.batch import Batch
 from kling_async.batch.options import BatchOptions, resume_options
 from kling_async.errors import TaskTimeout, TransportError
-from kling_async.http.addresses import is_loopback
 from kling_async.http.auth import base_url_from, signer_from
 from kling_async.http.sessions import Sessions
 from kling_async.options import Polling, Retry, Settings, Timeouts, check_types, need_function
@@ -20,6 +18,7 @@ from kling_async.prices import Estimate, estimate
 from kling_async.runtime.loop import within
 from kling_async.stats import Stats, state_words, stats_of
 from kling_async.tasks import Task, attach, running_tasks
+from kling_async.wire.hosts import is_local
 from kling_async.wire.requests import CallRequest, TaskRequest
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ class Client:
         check_types(locals())  # first of all: here locals() are the arguments and nothing else
         address = base_url_from(base_url)
         # addresses in results are untrusted: files come from this machine only if the API does too
-        local = is_loopback(urlsplit(address).hostname or "")
+        local = is_local(address)
         settings = Settings(polling=polling, retry=retry, timeouts=timeouts)
         drivers = Drivers(
             signer_from(api_key, access_key, secret_key),
@@ -281,8 +280,18 @@ class Client:
         Returns:
             Whether this client tracks a task of that id.
         """
-        self._engine.scope.act(lambda: self._engine.nudge(id))
-        return bool(self._engine.known_as(id))
+        return self._engine.nudge(id)
+
+    def set_limits(self, limits: Mapping[str, int | None]) -> None:
+        """Change the sizes of pools at once, as ``Client(limits=...)`` does; None: by packs, or by trying.
+
+        What queues and is heavier than a new size fails with `RequestInvalid`; running tasks keep their
+        slots. May be called from any thread; with no loop running it acts in the next one.
+
+        Raises:
+            ConfigurationError: A size or a pool is wrong; nothing was changed.
+        """
+        self._engine.set_limits(limits)
 
     def stats(self) -> Stats:
         """Return numbers of what this client has done and is doing. Cheap; nothing is sent."""
@@ -299,10 +308,7 @@ class Client:
         If its task exists, it runs on and is billed, and the account may refuse another create until it ends.
         May be called from any thread; with no loop running it acts in the next one.
         """
-        engine = self._engine
-        known = any(entry.external_task_id == external_task_id for entry in engine.recovery.entries())
-        engine.scope.act(lambda: engine.recovery.abandon(external_task_id))
-        return known
+        return self._engine.abandon(external_task_id)
 
     async def list(
         self, kind: type[TaskRequest[Any]], *, page: int = 1, page_size: int = 30

@@ -21,6 +21,7 @@ __all__ = [
     "Timeouts",
     "check_types",
     "need_function",
+    "need_setting",
     "wrong_function",
 ]
 
@@ -232,6 +233,15 @@ _CLIENT: Final[dict[str, _Kind]] = {
 }
 
 
+def need_setting(name: str, value: object) -> None:
+    """Check the type of one setting of a client, which must not be None.
+
+    Raises:
+        ConfigurationError: It is of another type. It is a `TypeError` as well.
+    """
+    _need_kind(name, _CLIENT[name]._replace(optional=False), value)
+
+
 def check_types(given: Mapping[str, object]) -> None:
     """Check the types of a client's settings.
 
@@ -239,7 +249,7 @@ def check_types(given: Mapping[str, object]) -> None:
         given: Settings by the names of the client's arguments; other names are left alone.
 
     Raises:
-        ConfigurationError: A setting is of another type. It is a `TypeError` as well.
+        ConfigurationError: A setting is of another type (then it is a `TypeError` as well) or out of bounds.
     """
     for name, kind in _CLIENT.items():
         if name in given:

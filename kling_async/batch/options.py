@@ -184,8 +184,8 @@ def _unless_count(field: str, count: object, least: int) -> Iterator[Problem]:
 
 
 def _unless_seconds(field: str, seconds: object) -> Iterator[Problem]:
-    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if seconds is not None and not (is_number and seconds > 0):
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0
+    if seconds is not None and not is_number:
         yield Problem(field, f"must be a number of seconds above 0, not {seconds!r:.40}")
 
 
