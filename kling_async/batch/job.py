@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from kling_async.batch.journal import JobJournal
     from kling_async.batch.options import BatchOptions
     from kling_async.batch.outcomes import Outcome
+    from kling_async.batch.pausing import PauseSwitch
     from kling_async.batch.planned import PlannedJob
     from kling_async.batch.source import Item
     from kling_async.orchestrator.engine import Engine
@@ -72,6 +73,7 @@ class JobContext(NamedTuple):
     control: BatchControl
     download_slots: asyncio.Semaphore | None
     """Bounds how many files come at once; None: the client's own bound."""
+    pauses: PauseSwitch
 
 
 class Abandoned(Exception):
@@ -154,7 +156,9 @@ class JobRun(SubmissionHooks):
             try:
                 return await self._attempt()
             except Withdrawn:
-                raise Abandoned from None
+                if self._skipped or not self._context.control.may_create:
+                    raise Abandoned from None
+                continue  # the batch is paused, or was for a moment: send the create after it
             except Exception as error:  # noqa: BLE001 - one request's failure must not end the others
                 self.failure_action, failure = action_for(error), error
                 # before any await, or other jobs of an excluded kind are sent meanwhile
@@ -252,7 +256,9 @@ class JobRun(SubmissionHooks):
             label=self.entry.label,
         )
         try:
-            tracked = await engine.submitter.submit(submission)
+            await self._context.pauses.clearance()
+            with self._context.pauses.withdrawable(submission):
+                tracked = await engine.submitter.submit(submission)
         except BaseException as error:  # a cancellation too: nothing may have been sent when it came
             if not (submission.may_exist or isinstance(error, AmbiguousCreate)):
                 self._mark_unsent()
@@ -271,10 +277,10 @@ class JobRun(SubmissionHooks):
         if not self._planned.sendable:
             self.skip("unsent")
             return False
-        if control.may_create and (reason := control.obstacle(self.kind)) is not None:
+        if control.may_create and (reason := control.obstacle(self.kind, self.reservation)) is not None:
             self.skip(reason)
             return False
-        return control.may_create
+        return control.may_create and not self._context.pauses.paused
 
     def skip(self, reason: SkipReason) -> None:
         """Count the job as skipped, once."""
@@ -285,6 +291,7 @@ class JobRun(SubmissionHooks):
     async def before_send(self) -> None:
         """Commit the entry before the create's first byte: from here on the task may exist."""
         self.life.sending()
+        self.reservation = self._context.control.budget.send(self.reservation)
         self.entry = msgspec.structs.replace(
             self.entry,
             times=Times(planned=self._context.engine.scope.now()),

@@ -107,17 +107,18 @@ class LoopScope:
         self._take_handed()
         return loop
 
-    def act(self, step: Callable[[], object]) -> None:
+    def act(self, step: Callable[[], object], *, needs_loop: bool = True) -> None:
         """Take a step in the client's loop: at once if called there, else soon, or when one runs again.
 
         Works from any thread: a step taken outside the loop would race with the work in it.
 
         Args:
             step: The function to call.
+            needs_loop: False: if no loop runs, take the step at once, since no work can race with it.
         """
         running, loop = asyncio._get_running_loop(), self._loop  # noqa: SLF001
         elsewhere = loop is not None and loop is not running and loop.is_running()
-        if self.closed or (running is not None and not elsewhere):
+        if self.closed or (not elsewhere and (running is not None or not needs_loop)):
             self.refresh()
             step()
             return
