@@ -246,7 +246,7 @@ async def test_no_sequence_of_limits_is_exceeded(seed: int, tmp_path: Path) -> N
             while not found.done():
                 await until(lambda: not client.stats().in_flight)
                 made = len(emu.tasks)
-                limit = UNITS * rng.randint(0, 12)
+                limit: Any = UNITS * rng.randint(0, 12)
                 results.max_units = rng.choice([limit, {"video": limit}])
                 await asyncio.sleep(rng.choice([0, 0.1, 4, 25]))
                 assert len(emu.tasks) == made or len(emu.tasks) * UNITS <= limit
