@@ -153,12 +153,14 @@ class JobRun(SubmissionHooks):
         self._worker = asyncio.current_task()
         pause = _PAUSE
         while True:
+            pauses = self._context.pauses.count
             try:
                 return await self._attempt()
             except Withdrawn:
-                if self._skipped or not self._context.control.may_create:
+                held = pauses != self._context.pauses.count  # by a pause that came meanwhile
+                if not (held and self._context.control.may_create) or self._skipped:
                     raise Abandoned from None
-                continue  # the batch is paused, or was for a moment: send the create after it
+                continue
             except Exception as error:  # noqa: BLE001 - one request's failure must not end the others
                 self.failure_action, failure = action_for(error), error
                 # before any await, or other jobs of an excluded kind are sent meanwhile

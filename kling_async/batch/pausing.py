@@ -31,6 +31,8 @@ class PauseSwitch:
         self._scope = scope
         self._gate = asyncio.Event()
         self._gate.set()
+        self.count = 0
+        """Pauses so far, the present one included."""
         self._queued: dict[Submission, None] = {}  # in the order in which they were submitted
 
     @property
@@ -47,6 +49,7 @@ class PauseSwitch:
         work = self._scope.spawn(_opened(gate), "paused batch")
         work.add_done_callback(lambda _: gate.set())
         self._gate = gate
+        self.count += 1
         for submission in self._queued:
             # one that is in doubt keeps its place: its job finds out, when its turn comes, that it is held
             if submission.queued and not submission.may_exist:
