@@ -125,6 +125,7 @@ def test_waiters_of_a_stopped_loop_fail_clearly(create: str) -> None:
     assert second.run_until_complete(use(client)) == 2
     first.run_until_complete(end(emu, client, waiting))
     for loop in (first, second):
+        loop.run_until_complete(loop.shutdown_asyncgens())  # closes the sessions of this loop
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
 
