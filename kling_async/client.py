@@ -251,8 +251,7 @@ class Client:
     ) -> Task[R]:
         """Return a handle on a task made elsewhere or earlier, by either id. Nothing is sent yet.
 
-        A task that is then found running holds its slots here too. An id from a user of yours does not prove
-        that the task is that user's: check first.
+        A task then found running holds its slots here too. An id from a user of yours proves nothing: check.
 
         Args:
             kind: The endpoint's request type, ``v1.TextToVideo``, or the request that the task was made from.
@@ -285,8 +284,7 @@ class Client:
     def set_limits(self, limits: Mapping[str, int | None]) -> None:
         """Change the sizes of pools at once, as ``Client(limits=...)`` does; None: by packs, or by trying.
 
-        What queues and is heavier than a new size fails with `RequestInvalid`; running tasks keep their
-        slots. May be called from any thread; with no loop running it acts in the next one.
+        What queues and is heavier fails with `RequestInvalid`. May be called from any thread.
 
         Raises:
             ConfigurationError: A size or a pool is wrong; nothing was changed.
@@ -351,10 +349,8 @@ class Client:
             stop_after_refusals: After so many equal refusals of different requests in a row, none accepted
                 between, no more tasks of that endpoint and model are made; the rest goes on. None: never.
                 Default: 10.
-            job_timeout: Seconds after which a task that has not ended makes an outcome with the error
-                `TaskTimeout`. They count from when the vendor accepted it, or this run took it over from an
-                earlier one. The task runs on and keeps its slots; the same call with the journal waits for it
-                again. Default: the client's ``max_task_life``, unless the vendor cannot be reached then.
+            job_timeout: Seconds from acceptance, or a resumed run's begin, after which a task that still runs
+                makes an outcome with `TaskTimeout`. Default: ``max_task_life``, if the vendor answers then.
             order: ``"longest"`` reads the whole input and begins with the longest tasks, which shortens the
                 end; ``"given"``: as it comes. Default: ``"given"``.
             priority: As for `submit`. Default: 0.

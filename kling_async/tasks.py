@@ -12,7 +12,7 @@ import anyio
 from kling_async.catalog import endpoint_of
 from kling_async.downloads.naming import Template
 from kling_async.downloads.result_files import fetch_all
-from kling_async.errors import Problem, RequestInvalid, TaskTimeout
+from kling_async.errors import KlingError, Problem, RequestInvalid, TaskTimeout
 from kling_async.orchestrator.results import whole_result_of
 from kling_async.orchestrator.tracked import TrackedState, TrackedTask
 from kling_async.runtime.loop import within
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kling_async.records import TaskRecord
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Task", "attach", "running_tasks"]
+__all__ = ["Task", "attach", "running_tasks", "still_runs"]
 
 R = TypeVar("R")
 
@@ -296,3 +296,12 @@ def running_tasks(engine: Engine) -> list[Task[Any]]:
         for tracked in poller
         if tracked.record is not None and poller.registry.is_holder(tracked)
     ]
+
+
+async def still_runs(task: Task[Any]) -> bool:
+    """Ask whether a task runs; False where no answer comes: an outage of hours says nothing of the task."""
+    try:
+        await task.refresh()
+    except KlingError:
+        return False
+    return not task.done

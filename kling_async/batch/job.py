@@ -31,7 +31,6 @@ from kling_async.errors import (
     BadResponse,
     DownloadError,
     JournalError,
-    KlingError,
     ResultExpired,
     TaskFailed,
     TaskNotFound,
@@ -39,7 +38,7 @@ from kling_async.errors import (
 )
 from kling_async.orchestrator.attempts import EarlierAttempt
 from kling_async.orchestrator.submission import SubmissionHooks, Withdrawn
-from kling_async.tasks import Task, attach
+from kling_async.tasks import Task, attach, still_runs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -236,7 +235,7 @@ class JobRun(SubmissionHooks):
             try:
                 return await task.wait(self._context.engine.limiter.life if given is None else given)
             except TaskTimeout:
-                if given is not None or await _still_runs(task):
+                if given is not None or await still_runs(task):
                     raise
 
     # -- the create
@@ -414,12 +413,3 @@ class JobRun(SubmissionHooks):
         context = self._context
         ended = self.entry.times.done or context.engine.scope.now()
         return outcome_of(self.item, self.entry, context.options.folder, ended=ended, **facts)
-
-
-async def _still_runs(task: Task[Any]) -> bool:
-    """Ask whether a task runs; False where no answer comes: an outage of hours says nothing of the task."""
-    try:
-        await task.refresh()
-    except KlingError:
-        return False
-    return not task.done
