@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
-from urllib.parse import urlsplit
 
 from kling_async.account import Account
 from kling_async.batch.batch import Batch
 from kling_async.batch.options import BatchOptions, resume_options
 from kling_async.errors import TaskTimeout, TransportError
-from kling_async.http.addresses import is_loopback
 from kling_async.http.auth import base_url_from, signer_from
 from kling_async.http.sessions import Sessions
-from kling_async.options import Polling, Retry, Settings, Timeouts, check_types
+from kling_async.options import Polling, Retry, Settings, Timeouts, check_types, need_function
 from kling_async.orchestrator import calls
 from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.prices import Estimate, estimate
 from kling_async.runtime.loop import within
 from kling_async.stats import Stats, state_words, stats_of
 from kling_async.tasks import Task, attach, running_tasks
+from kling_async.wire.hosts import is_local
 from kling_async.wire.requests import CallRequest, TaskRequest
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ class Client:
         check_types(locals())  # first of all: here locals() are the arguments and nothing else
         address = base_url_from(base_url)
         # addresses in results are untrusted: files come from this machine only if the API does too
-        local = is_loopback(urlsplit(address).hostname or "")
+        local = is_local(address)
         settings = Settings(polling=polling, retry=retry, timeouts=timeouts)
         drivers = Drivers(
             signer_from(api_key, access_key, secret_key),
@@ -218,6 +217,7 @@ class Client:
             QueueTimeout: The task was not created.
             KlingError: As for `submit` and `Task.wait`.
         """
+        need_function("on_task", on_task)
         task: Task[R] | None = None
         submission: Submission | None = None
         with within(timeout):
@@ -251,8 +251,7 @@ class Client:
     ) -> Task[R]:
         """Return a handle on a task made elsewhere or earlier, by either id. Nothing is sent yet.
 
-        A task that is then found running holds its slots here too. An id from a user of yours does not prove
-        that the task is that user's: check first.
+        A task then found running holds its slots here too. An id from a user of yours proves nothing: check.
 
         Args:
             kind: The endpoint's request type, ``v1.TextToVideo``, or the request that the task was made from.
@@ -280,8 +279,17 @@ class Client:
         Returns:
             Whether this client tracks a task of that id.
         """
-        self._engine.scope.act(lambda: self._engine.nudge(id))
-        return bool(self._engine.known_as(id))
+        return self._engine.nudge(id)
+
+    def set_limits(self, limits: Mapping[str, int | None]) -> None:
+        """Change the sizes of pools at once, as ``Client(limits=...)`` does; None: by packs, or by trying.
+
+        What queues and is heavier fails with `RequestInvalid`. May be called from any thread.
+
+        Raises:
+            ConfigurationError: A size or a pool is wrong; nothing was changed.
+        """
+        self._engine.set_limits(limits)
 
     def stats(self) -> Stats:
         """Return numbers of what this client has done and is doing. Cheap; nothing is sent."""
@@ -296,12 +304,9 @@ class Client:
         """Give up a create of unknown fate and free its slots; return False if there is none of that id.
 
         If its task exists, it runs on and is billed, and the account may refuse another create until it ends.
-        May be called from any thread, and with no loop running.
+        May be called from any thread; with no loop running it acts in the next one.
         """
-        engine = self._engine
-        known = any(entry.external_task_id == external_task_id for entry in engine.recovery.entries())
-        engine.scope.act(lambda: engine.recovery.abandon(external_task_id), needs_loop=False)
-        return known
+        return self._engine.abandon(external_task_id)
 
     async def list(
         self, kind: type[TaskRequest[Any]], *, page: int = 1, page_size: int = 30
@@ -345,6 +350,8 @@ class Client:
             stop_after_refusals: After so many equal refusals of different requests in a row, none accepted
                 between, or where the client holds such creates (``stats().holds``), no more tasks of that
                 endpoint and model are made; the rest goes on. None: never, held ones wait. Default: 10.
+            job_timeout: Seconds from acceptance, or a resumed run's begin, after which a task that still runs
+                makes an outcome with `TaskTimeout`. Default: ``max_task_life``, if the vendor answers then.
             order: ``"longest"`` reads the whole input and begins with the longest tasks, which shortens the
                 end; ``"given"``: as it comes. Default: ``"given"``.
             priority: As for `submit`. Default: 0.

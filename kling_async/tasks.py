@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import anyio
 
 from kling_async.catalog import endpoint_of
 from kling_async.downloads.naming import Template
 from kling_async.downloads.result_files import fetch_all
-from kling_async.errors import Problem, RequestInvalid, TaskTimeout
+from kling_async.errors import KlingError, Problem, RequestInvalid, TaskTimeout
 from kling_async.orchestrator.results import whole_result_of
 from kling_async.orchestrator.tracked import TrackedState, TrackedTask
 from kling_async.runtime.loop import within
@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from kling_async.records import TaskRecord
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Task", "attach", "running_tasks"]
+__all__ = ["Task", "attach", "running_tasks", "still_runs"]
 
 R = TypeVar("R")
+
+_FAR: Final = 3600.0
+"""Seconds from which a deadline is as good as none: tasks take minutes."""
 
 
 class Task(Generic[R]):
@@ -132,8 +135,9 @@ class Task(Generic[R]):
             AuthenticationError: The key was refused.
         """
         waiters = self._tracked.waiters
-        # a wait without any deadline is warned about a task that runs unusually long
-        undated = timeout is None and anyio.current_effective_deadline() == math.inf
+        # a wait without a near deadline is warned about a task that runs unusually long
+        left = anyio.current_effective_deadline() - anyio.current_time()
+        undated = min(left, math.inf if timeout is None else timeout) >= _FAR
         waiters.undated += undated
         try:
             with within(timeout):
@@ -292,3 +296,12 @@ def running_tasks(engine: Engine) -> list[Task[Any]]:
         for tracked in poller
         if tracked.record is not None and poller.registry.is_holder(tracked)
     ]
+
+
+async def still_runs(task: Task[Any]) -> bool:
+    """Ask whether a task runs; False where no answer comes: an outage of hours says nothing of the task."""
+    try:
+        await task.refresh()
+    except KlingError:
+        return False
+    return not task.done

@@ -12,7 +12,9 @@ from tests.check_layers import House
 from tests.house import MAX_ATTRIBUTES, MAX_FILE_LINES, MAX_FUNCTION_LINES, OPENINGS, Size
 from tests.sources import PACKAGE, ROOT
 
-LONG_FILES: Final[dict[str, str]] = {}
+LONG_FILES: Final[dict[str, str]] = {
+    "client": "two thirds are docstrings: the public methods, with every option",
+}
 LONG_FUNCTIONS: Final[dict[str, str]] = {}
 LARGE_CLASSES: Final = {
     "events:ClientCounts": "one field for each counter, as Stats shows them",

@@ -21,11 +21,7 @@ from kling_async.batch.entry import JobState, settled
 from kling_async.batch.exclusions import Exclusions
 from kling_async.batch.failures import FailureAction
 from kling_async.batch.feeder import Feeder
-from kling_async.batch.job import (
-    Abandoned,
-    JobContext,
-    JobRun,
-)
+from kling_async.batch.job import Abandoned, JobContext, JobRun
 from kling_async.batch.job_outcomes import refused_outcome, remembered_outcome
 from kling_async.batch.journal import Journal, NullJournal
 from kling_async.batch.journal_planner import planner_of
@@ -34,6 +30,7 @@ from kling_async.batch.options import ready_folder
 from kling_async.batch.outcomes import OutcomeQueue
 from kling_async.batch.planner import Planner
 from kling_async.batch.report import ReportBuilder
+from kling_async.batch.steering import Steering
 from kling_async.errors import DownloadError, JournalError, ResultExpired
 from kling_async.runtime.signals import SignalWatcher
 from kling_async.wire.caller import pointing_here
@@ -58,7 +55,7 @@ _AHEAD_MIN: Final = 16
 """Fewest requests that a batch holds by default, however few slots the account has."""
 
 
-class Batch(Generic[R]):
+class Batch(Steering[R]):
     """Many requests under way: enter it with ``async with``, then iterate over its outcomes.
 
     Leaving early loses nothing: created tasks run on, and a journal knows of them.
@@ -73,6 +70,7 @@ class Batch(Generic[R]):
     def __init__(
         self, engine: Engine, requests: Requests[R], options: BatchOptions, *, journal_only: bool = False
     ) -> None:
+        super().__init__(engine)
         self._engine = engine
         self._options = options
         self._life = BatchLife()
@@ -88,7 +86,7 @@ class Batch(Generic[R]):
         )
         control = BatchControl(self._life, self._budget, self._exclusions)
         self._jobs: _Jobs[R] = _Jobs(
-            JobContext(engine, options, self._journal, control, slots),
+            JobContext(engine, options, self._journal, control, slots, self._pauses),
             self._outcomes,
             self._report,
             counts_only=journal_only,
@@ -97,7 +95,6 @@ class Batch(Generic[R]):
         )
         self._planner = planner_of(engine, requests, options, self._journal, journal_only=journal_only)
         self._feeder = Feeder(self._planner, options.price, control, self._outcomes, self._jobs)
-        self._feeding: asyncio.Task[None] | None = None
         self._signals = SignalWatcher(self._heard, enabled=options.signals)
 
     # -- entering and leaving
@@ -120,8 +117,8 @@ class Batch(Generic[R]):
             self._engine.limiter.holds.subscribe(self._jobs)
         # the feeder checks requests in a task of its own, where the user's frames are not on the stack
         with pointing_here():
-            self._feeding = asyncio.create_task(self._feeder.run(), name="kling_async batch")
-        self._feeding.add_done_callback(self._fed)
+            self._feeder.task = asyncio.create_task(self._feeder.run(), name="kling_async batch")
+        self._feeder.task.add_done_callback(self._fed)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -139,6 +136,7 @@ class Batch(Generic[R]):
             try:
                 await asyncio.gather(*tasks, return_exceptions=True)
             finally:
+                self._pauses.resume()
                 await self._journal.close()
 
     def __aiter__(self) -> Self:
@@ -233,6 +231,7 @@ class Batch(Generic[R]):
         if self._life.ended:
             return
         self._jobs.drop_idle()
+        self._pauses.resume()
         if self._feeding is not None and self._feeding is not asyncio.current_task():
             self._feeding.cancel()
         self._outcomes.notify()

@@ -164,7 +164,7 @@ async def _add(
 async def _media_error(engine: Engine, request: TaskRequest[Any]) -> RequestInvalid | None:
     """Return why the request's media would be refused; reads the beginnings of its files."""
     try:
-        await check_media(request, engine.scope)
+        await check_media(request, engine.scope, local=engine.local)
     except RequestInvalid as error:
         return error
     return None

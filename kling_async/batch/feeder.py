@@ -9,6 +9,7 @@ from kling_async.batch.budget import Reservation, price_of
 from kling_async.errors import JournalError, Problem, RequestInvalid
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncGenerator, Callable
 
     from kling_async.batch.budget import BatchControl
@@ -89,6 +90,8 @@ class Feeder:
         self._life, self._budget, self._exclusions = control
         self._outcomes = outcomes
         self._starter = starter
+        self.task: asyncio.Task[None] | None = None
+        """The task that runs `run`; None before the batch is entered."""
 
     async def run(self) -> None:
         """Feed until the input ends or the batch makes no more tasks; an error is noted, not raised."""
@@ -137,7 +140,7 @@ class Feeder:
                 problem = Problem("max_units", f"{price.why}: give price= to say what it may cost at most")
                 self._starter.refuse(job, RequestInvalid("batch", [problem]))
             elif await self._reserve(job, price):
-                self._start(job, Reservation(price, price.most or 0.0))
+                self._start(job, Reservation(price, price.most or 0.0, sent=False))
 
     def _skip_reason(self, job: PlannedJob) -> SkipReason | None:
         """Return why no task is made for a job that needs one; None if one may be."""

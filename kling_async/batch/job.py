@@ -34,10 +34,11 @@ from kling_async.errors import (
     ResultExpired,
     TaskFailed,
     TaskNotFound,
+    TaskTimeout,
 )
 from kling_async.orchestrator.attempts import EarlierAttempt
 from kling_async.orchestrator.submission import SubmissionHooks, Withdrawn
-from kling_async.tasks import Task, attach
+from kling_async.tasks import Task, attach, still_runs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from kling_async.batch.journal import JobJournal
     from kling_async.batch.options import BatchOptions
     from kling_async.batch.outcomes import Outcome
+    from kling_async.batch.pausing import PauseSwitch
     from kling_async.batch.planned import PlannedJob
     from kling_async.batch.source import Item
     from kling_async.core.queue import Kind
@@ -71,6 +73,7 @@ class JobContext(NamedTuple):
     control: BatchControl
     download_slots: asyncio.Semaphore | None
     """Bounds how many files come at once; None: the client's own bound."""
+    pauses: PauseSwitch
 
 
 class Abandoned(Exception):
@@ -150,10 +153,14 @@ class JobRun(SubmissionHooks):
         self._worker = asyncio.current_task()
         pause = _PAUSE
         while True:
+            pauses = self._context.pauses.count
             try:
                 return await self._attempt()
             except Withdrawn:
-                raise Abandoned from None
+                held = pauses != self._context.pauses.count  # by a pause that came meanwhile
+                if not (held and self._context.control.may_create) or self._skipped:
+                    raise Abandoned from None
+                continue
             except Exception as error:  # noqa: BLE001 - one request's failure must not end the others
                 self.failure_action, failure = action_for(error), error
                 # before any await, or other jobs of an excluded kind are sent meanwhile
@@ -200,7 +207,7 @@ class JobRun(SubmissionHooks):
             task = attach(context.engine, self.item.request, task_id=self.entry.task_id, confirmed=True)
         self._task = task
         try:
-            result = await task.wait()
+            result = await self._wait(task)
         except BadResponse:
             if task.done:  # the task is paid, whatever its result looks like
                 await self._note_success()
@@ -218,6 +225,20 @@ class JobRun(SubmissionHooks):
                 return await self._failed(error, result)  # the task is paid: its outcome has the result
         await self._note(JobState.DONE, files=files)
         return self._outcome(result=result, record=task.record)
+
+    async def _wait(self, task: Task[Any]) -> Any:
+        """Wait for the end of the task for ``job_timeout``, by default for as long as its slots count.
+
+        Raises:
+            TaskTimeout: The task runs on.
+        """
+        given = self._context.options.job_timeout
+        while True:
+            try:
+                return await task.wait(self._context.engine.limiter.life if given is None else given)
+            except TaskTimeout:
+                if given is not None or await still_runs(task):
+                    raise
 
     # -- the create
 
@@ -238,7 +259,9 @@ class JobRun(SubmissionHooks):
             label=self.entry.label,
         )
         try:
-            tracked = await engine.submitter.submit(submission)
+            await self._context.pauses.clearance()
+            with self._context.pauses.withdrawable(submission):
+                tracked = await engine.submitter.submit(submission)
         except BaseException as error:  # a cancellation too: nothing may have been sent when it came
             if not (submission.may_exist or isinstance(error, AmbiguousCreate)):
                 self._mark_unsent()
@@ -257,10 +280,10 @@ class JobRun(SubmissionHooks):
         if not self._planned.sendable:
             self.skip("unsent")
             return False
-        if control.may_create and (reason := control.obstacle(self.kind)) is not None:
+        if control.may_create and (reason := control.obstacle(self.kind, self.reservation)) is not None:
             self.skip(reason)
             return False
-        return control.may_create
+        return control.may_create and not self._context.pauses.paused
 
     def skip(self, reason: SkipReason) -> None:
         """Count the job as skipped, once."""
@@ -271,6 +294,7 @@ class JobRun(SubmissionHooks):
     async def before_send(self) -> None:
         """Commit the entry before the create's first byte: from here on the task may exist."""
         self.life.sending()
+        self.reservation = self._context.control.budget.send(self.reservation)
         self.entry = msgspec.structs.replace(
             self.entry,
             times=Times(planned=self._context.engine.scope.now()),

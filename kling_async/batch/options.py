@@ -15,6 +15,7 @@ from kling_async.core.pool_sizes import POOLS
 from kling_async.downloads.naming import Template
 from kling_async.downloads.placing import prove_folder
 from kling_async.errors import Problem, RequestInvalid
+from kling_async.options import wrong_function
 from kling_async.prices import is_amount
 from kling_async.runtime.loop import in_thread
 from kling_async.wire.plain import plain
@@ -52,6 +53,7 @@ class BatchArguments(TypedDict, total=False):
     retries: int
     retry_failed: bool | Callable[[Outcome[Any]], object]
     stop_after_refusals: int | None
+    job_timeout: float | None
     order: Order
     priority: int
     label: str | Callable[[TaskRequest[Any]], str]
@@ -94,6 +96,7 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     retries: int = 0
     retry_failed: bool | Callable[[Outcome[Any]], object] = False
     stop_after_refusals: int | None = 10
+    job_timeout: float | None = None
     order: Order = "given"
     priority: int = 0
     label: str | Callable[[TaskRequest[Any]], str] = ""
@@ -146,12 +149,12 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             ("downloads", self.downloads, 1),
         ):
             yield from _unless_count(field, count, least)
-        if not (isinstance(self.retry_failed, bool) or callable(self.retry_failed)):
-            yield Problem("retry_failed", f"must be a bool or a function, not {self.retry_failed!r:.40}")
-        if not callable(self.label) and (wrong := _wrong_label(plain(self.label))):
+        yield from _unless_function("retry_failed", self.retry_failed, bool, "a bool")
+        yield from _unless_function("price", self.price, type(None), "None")
+        yield from _unless_function("label", self.label, str, "text")
+        if isinstance(self.label, str) and (wrong := _wrong_label(plain(self.label))):
             yield Problem("label", f"must be text or a function of the request, not {wrong}")
-        if self.price is not None and not callable(self.price):
-            yield Problem("price", f"must be a function of the request, not {type(self.price).__name__}")
+        yield from _unless_seconds("job_timeout", self.job_timeout)
         yield from _unless_units(self.max_units)
         yield from self._wrong_name()
 
@@ -181,9 +184,23 @@ def _unless_one_of(field: str, value: object, words: tuple[str, ...]) -> Iterato
         yield Problem(field, f"{value!r:.40} is not one of {', '.join(map(repr, words))}")
 
 
+def _unless_function(field: str, value: object, other: type, words: str) -> Iterator[Problem]:
+    if isinstance(value, other) or (text := wrong_function(value)) is None:
+        return
+    if not callable(value):
+        text = f"must be {words} or a function, not {value!r:.40}"
+    yield Problem(field, text)
+
+
 def _unless_count(field: str, count: object, least: int) -> Iterator[Problem]:
     if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < least):
         yield Problem(field, f"must be a whole number from {least}, not {count!r:.40}")
+
+
+def _unless_seconds(field: str, seconds: object) -> Iterator[Problem]:
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0
+    if seconds is not None and not is_number:
+        yield Problem(field, f"must be a number of seconds above 0, not {seconds!r:.40}")
 
 
 def _unless_units(limits: object) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 import msgspec
 
 from kling_async.batch.exclusions import Skipped
+from kling_async.errors import TaskTimeout
 from kling_async.records import TaskRecord
 from kling_async.wire.requests import TaskRequest
 
@@ -74,13 +75,20 @@ class Outcome(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         """Seconds from the latest attempt's create to the end; 0 if none was sent."""
         return max(0.0, self.ended - self.started) if self.started else 0.0
 
+    @property
+    def status(self) -> Literal["succeeded", "failed", "running"]:
+        """``succeeded``; ``running``: not ended within ``job_timeout``, and runs on; else ``failed``."""
+        if self.error is None:
+            return "succeeded"
+        return "running" if isinstance(self.error, TaskTimeout) else "failed"
+
     def row(self) -> dict[str, Any]:
         """Return the outcome as one flat row of JSON types, for JSONL, CSV or a data frame."""
         error = self.error
         return {
             "key": self.key,
             "position": self.position,
-            "status": "succeeded" if error is None else "failed",
+            "status": self.status,
             "files": [str(file) for file in self.files],
             "units": self.units,
             "seconds": round(self.seconds, 3),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kling_async.events import Hooks, Subject
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["ContentionListener", "Limiter", "SlotClaimant"]
+__all__ = ["ContentionListener", "Limiter", "SlotClaimant", "checked_limits"]
 
 log = logging.getLogger("kling_async.orchestrator")
 
@@ -118,8 +118,10 @@ class Limiter:
         self._scope = scope
         self._hooks = hooks
         self._rng = rng
-        self._limits = _checked(limits or {})
-        self._life = life
+        self._limits = {
+            name: limit for name, limit in checked_limits(limits or {}).items() if limit is not None
+        }
+        self.life = life
         self._gate = gate
         self._driven: dict[str, _DrivenPool] = {}
         self._claimants: dict[Ticket, SlotClaimant] = {}
@@ -151,7 +153,7 @@ class Limiter:
         if driven is None:
             source: LimitSource = "caller" if name in self._limits else "default"
             limit = self._limits.get(name, DEFAULTS.get(name, 1))
-            pool = Pool(name, limit, source=source, life=self._life, gate=self._gate)
+            pool = Pool(name, limit, source=source, life=self.life, gate=self._gate)
             timer = Timer(self._scope, lambda now: self._admit_due(self._driven[name], now))
             driven = self._driven[name] = _DrivenPool(pool, timer)
         return driven
@@ -286,12 +288,31 @@ class Limiter:
 
     # -- the pools themselves
 
+    def set_limits(self, limits: Mapping[str, int | None]) -> None:
+        """Take sizes from the caller, checked by `checked_limits`; None: forget the caller's."""
+        for name, limit in limits.items():
+            if limit is None:
+                self._limits.pop(name, None)
+            else:
+                self._limits[name] = limit
+            driven = self._driven.get(name)
+            if driven is None:
+                continue
+            if limit is not None:
+                self._resize(driven, limit, "caller")
+            elif driven.pool.source == "caller":
+                self._resize(driven, DEFAULTS.get(name, 1), "default")
+
     def resize(self, name: str, limit: int, source: LimitSource) -> None:
         """Take what the packs say; a caller's limit stays, a guess does not undo what was learned."""
         driven = self._drive(name)
         pool = driven.pool
         if pool.source == "caller" or (source == "default" and pool.source == "learned"):
             return
+        self._resize(driven, limit, source)
+
+    def _resize(self, driven: _DrivenPool, limit: int, source: LimitSource) -> None:
+        pool = driven.pool
         for ticket in pool.resize(limit, source):
             self._purge([ticket], too_heavy(pool, ticket))
         self._admit_due(driven)
@@ -366,12 +387,23 @@ class Limiter:
         self._holders.pop(ticket, None)
 
 
-def _checked(limits: Mapping[str, int]) -> dict[str, int]:
+def checked_limits(limits: Mapping[str, int | None], *, optional: bool = False) -> dict[str, int | None]:
+    """Return sizes of pools by name, checked.
+
+    Args:
+        limits: As the caller gave them.
+        optional: Whether None may stand for a size.
+
+    Raises:
+        ConfigurationError: A name or a size is wrong.
+    """
     for name in limits.keys() - POOLS:  # a `RawTask` may name a pool of its own
         if close := difflib.get_close_matches(str(name), POOLS, n=1, cutoff=0.8):
             raise ConfigurationError(f"limits[{name!r}] is no pool; did you mean {close[0]!r}?")
         warn_once(f"limits[{name!r}] is none of the pools known here: {', '.join(POOLS)}")
     for name, limit in limits.items():
+        if limit is None and optional:
+            continue
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             raise ConfigurationError(f"limits[{name!r}] is {limit!r}; use a whole number above 0")
     return dict(limits)

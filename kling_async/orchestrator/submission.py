@@ -22,6 +22,7 @@ from kling_async.options import SubmitOptions
 from kling_async.orchestrator.attempts import Attempts
 from kling_async.runtime.loop import is_pending
 from kling_async.wire.endpoints import RawTask
+from kling_async.wire.hosts import wrong_callback
 
 if TYPE_CHECKING:
     import asyncio
@@ -322,8 +323,12 @@ class Submission:
         return QueueTimeout(self.external_task_id, timeout, self.wait.reason)
 
 
-def check_order(options: SubmitOptions) -> None:
+def check_order(options: SubmitOptions, *, local: bool = False) -> None:
     """Check the options of a submit: one odd priority would stop the whole queue.
+
+    Args:
+        options: As given.
+        local: The API itself is on this machine, so that it reaches private hosts.
 
     Raises:
         RequestInvalid: With every wrong option.
@@ -342,6 +347,8 @@ def check_order(options: SubmitOptions) -> None:
         wrong.append(Problem("label", f"must be text, not {type(label).__name__}"))
     if callback is not None and not isinstance(callback, str):
         wrong.append(Problem("callback_url", f"must be text, not {type(callback).__name__}"))
+    elif callback and (text := wrong_callback(callback, local=local)) is not None:
+        wrong.append(Problem("callback_url", text))
     if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
         wrong.append(Problem("queue_timeout", f"must be a number of seconds, not {timeout!r:.40}"))
     if wrong:

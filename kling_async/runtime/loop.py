@@ -22,7 +22,7 @@ from kling_async.events import facts
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["LoopListener", "LoopScope", "Timer", "in_thread", "is_pending", "within"]
+__all__ = ["LOOP_REPLACED", "LoopListener", "LoopScope", "Timer", "in_thread", "is_pending", "within"]
 
 T = TypeVar("T")
 
@@ -34,6 +34,11 @@ DOWNLOADS_AT_ONCE: Final = 4
 GRACE: Final = 5.0
 """Seconds that creates in flight get when the client is closed."""
 
+
+LOOP_REPLACED: Final = (
+    "the client went on in another event loop while this call waited in one that had stopped; call again"
+)
+"""Message of the errors for callers in a loop that was replaced."""
 
 _WALL_CHECK: Final = 1.0
 """Seconds for which a reading of the wall clock serves: it costs a system call, and is only needed to tell
@@ -137,7 +142,10 @@ class LoopScope:
         if self._loop is not None:  # a wall clock that was set back must not set the client's back
             stood = max(self._latest, stood + self.now() - wall)
         self._loop, self._offset = loop, stood - loop.time()
-        self._work = {}
+        work, self._work = self._work, {}
+        for task in work:
+            if not task.get_loop().is_closed():  # should it run again, its work must not go on
+                task.cancel()
         self.time()
 
     def time(self) -> float:
@@ -154,7 +162,7 @@ class LoopScope:
     def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle | None:
         """Call back at a client time; return None where the loop has ended (see `LoopListener`).
 
-        Between two runs of the same loop this works too: ``client.abandon()`` needs no running loop.
+        Between two runs of the same loop this works too: ``client.account.reopen()`` needs no running loop.
         """
         loop = self._loop
         # unlike get_running_loop() this raises nothing where no loop runs

@@ -61,11 +61,11 @@ def test_every_wrong_option_is_named() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("label", 7, "must be text or a function of the request, not int"),
-        ("label", None, "not NoneType"),
+        ("label", 7, "must be text or a function, not 7"),
+        ("label", None, "not None"),
         ("label", "\ud800", "half a character"),
-        ("price", 7, "must be a function of the request, not int"),
-        ("price", {"video": 2}, "not dict"),
+        ("price", 7, "must be None or a function, not 7"),
+        ("price", {"video": 2}, "not {'video': 2}"),
     ],
 )
 def test_functions_of_the_caller_are_functions(option: str, value: Any, says: str) -> None:
@@ -74,6 +74,14 @@ def test_functions_of_the_caller_are_functions(option: str, value: Any, says: st
         BatchOptions(**{option: value})
     (problem,) = caught.value.problems
     assert problem.field == option and says in problem.text
+
+
+@pytest.mark.parametrize("seconds", [0, -1, True, "60", float("nan"), b"1", [60]])
+def test_a_time_limit_is_a_number_of_seconds(seconds: Any) -> None:
+    """Above 0, and no text; infinity is allowed."""
+    with pytest.raises(RequestInvalid, match="job_timeout: must be a number of seconds above 0"):
+        BatchOptions(job_timeout=seconds)
+    assert BatchOptions(job_timeout=float("inf")).job_timeout == float("inf")
 
 
 def test_an_unknown_option_is_a_type_error() -> None:
