@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from kling_async.account import Account, PoolState
     from kling_async.batch.batch import Batch
     from kling_async.batch.exclusions import Skipped
-    from kling_async.batch.outcomes import Outcome, Plan, Report, Spent
+    from kling_async.batch.outcomes import Outcome, Plan, Report, Spent, Totals
     from kling_async.client import Client
     from kling_async.errors import (
         AccountError,
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from kling_async.stats import Stats
     from kling_async.tasks import Task
     from kling_async.v1.capabilities import Capability, capabilities
-    from kling_async.wire.endpoints import RawTask
+    from kling_async.wire.endpoints import JournaledRequest, RawTask
     from kling_async.wire.media import Media, media
     from kling_async.wire.requests import CallRequest, TaskRequest
 
@@ -102,6 +102,7 @@ __all__ = [
     "ExternalIdTaken",
     "JobFailed",
     "JournalError",
+    "JournaledRequest",
     "KlingError",
     "KlingWarning",
     "Media",
@@ -133,6 +134,7 @@ __all__ = [
     "TaskTimeout",
     "TaskWithdrawn",
     "Timeouts",
+    "Totals",
     "TransportError",
     "Unresolved",
     "WebhookError",
@@ -146,7 +148,7 @@ _MODULES: Final = {
     "account": ("Account", "PoolState"),
     "batch.batch": ("Batch",),
     "batch.exclusions": ("Skipped",),
-    "batch.outcomes": ("Outcome", "Plan", "Report", "Spent"),
+    "batch.outcomes": ("Outcome", "Plan", "Report", "Spent", "Totals"),
     "client": ("Client",),
     "events": ("Event",),
     "http.auth": ("CHINA", "GLOBAL"),
@@ -157,7 +159,7 @@ _MODULES: Final = {
     "stats": ("Stats",),
     "tasks": ("Task",),
     "v1.capabilities": ("Capability", "capabilities"),
-    "wire.endpoints": ("RawTask",),
+    "wire.endpoints": ("JournaledRequest", "RawTask"),
     "wire.media": ("Media", "media"),
     "wire.requests": ("CallRequest", "TaskRequest"),
 }

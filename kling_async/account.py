@@ -43,7 +43,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     """Slots of this client's tasks, creates on their way included."""
     queued: int
-    """Submits that wait for slots."""
+    """Submits that wait for slots, or for the end of a hold (``stats().holds``)."""
     foreign: int
     """Slots that other programs are believed to hold: known from refusals (1303) alone, so maybe outdated."""
     closed: KlingError | None
@@ -135,7 +135,9 @@ class Account:
         )
 
     def reopen(self, pool: str | None = None) -> None:
-        """Let creates through again at once, after units were bought or the key was replaced.
+        """Let creates through again at once, after units were bought, or the key or a gateway was mended.
+
+        Holds end too: creates of an endpoint and model that wait because ten in a row were refused alike.
 
         Args:
             pool: Name of the pool; None: all pools.

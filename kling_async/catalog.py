@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from kling_async import v1
 from kling_async.records import VOICES_PAGE_SIZE_MAX
-from kling_async.wire.endpoints import Call, Endpoint, RawTask, check_path
+from kling_async.wire.endpoints import Call, Endpoint, JournaledRequest, RawTask, check_path
 from kling_async.wire.requests import CallRequest, RawResult, TaskRequest
 
 if TYPE_CHECKING:
@@ -355,6 +355,7 @@ CALLS: Final[tuple[Call[Any], ...]] = (
 )
 """Every endpoint that answers at once."""
 
+_by_name: Final = {row.name: row for row in TASKS}
 _by_task: Final[dict[type, Endpoint[Any]]] = {row.request: row for row in TASKS}
 _by_call: Final[dict[type, Call[Any]]] = {row.request: row for row in CALLS}
 
@@ -366,24 +367,30 @@ def endpoint_of(request: TaskRequest[R] | type[TaskRequest[R]]) -> Endpoint[R]:
         TypeError: The request makes no task.
     """
     if isinstance(request, RawTask):
-        check_path(request.path)
-        weight = request.weight
-        row = Endpoint(
-            request.path,
-            RawTask,
-            RawResult,
-            request.path,
-            request.pool,
-            lambda _: weight,
-            whole_at_tasks=False,
-        )
-        return cast("Endpoint[R]", row)
+        return cast("Endpoint[R]", _raw_row(request.path, request.pool, request.weight))
+    if isinstance(request, JournaledRequest):
+        return cast("Endpoint[R]", _journaled_row(request))
     kind = request if isinstance(request, type) else type(request)
     found = _by_task.get(kind)
     if found is None:
         hint = "; use client.call()" if kind in _by_call else ""
         raise TypeError(f"{kind.__name__} is not a request that makes a task{hint}")
     return found
+
+
+def _raw_row(path: str, pool: str, weight: int) -> Endpoint[RawResult]:
+    check_path(path)
+    return Endpoint(path, RawTask, RawResult, path, pool, lambda _: weight, whole_at_tasks=False)
+
+
+def _journaled_row(request: JournaledRequest) -> Endpoint[Any]:
+    """Return the row of an endpoint for a request whose fields, and thus its weight, are not known."""
+    if request.endpoint.startswith("/"):
+        return _raw_row(request.endpoint, request.pool, 1)
+    row = _by_name.get(request.endpoint)
+    if row is None:
+        raise TypeError(f"{request.endpoint!r:.60} is not an endpoint that makes tasks")
+    return row._replace(weight=_one, kind=lambda _: "attached")
 
 
 def call_of(request: CallRequest[R]) -> Call[R]:

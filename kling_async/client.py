@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
-from urllib.parse import urlsplit
 
 from kling_async.account import Account
 from kling_async.batch.batch import Batch
-from kling_async.batch.options import BatchOptions
-from kling_async.errors import ConfigurationError, TaskTimeout, TransportError
-from kling_async.handles import attach, order
-from kling_async.http.addresses import is_loopback
+from kling_async.batch.options import BatchOptions, resume_options
+from kling_async.errors import TaskTimeout, TransportError
+from kling_async.handles import attach, known_tasks, order
 from kling_async.http.auth import base_url_from, signer_from
 from kling_async.http.sessions import Sessions
-from kling_async.options import Polling, Retry, Settings, Timeouts, check_types
+from kling_async.options import Polling, Retry, Settings, Timeouts, check_types, need_function
 from kling_async.orchestrator import calls
 from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.prices import Estimate, estimate
 from kling_async.runtime.loop import within
-from kling_async.stats import Stats, stats_of
+from kling_async.stats import Stats, state_words, stats_of
 from kling_async.tasks import Task
+from kling_async.wire.hosts import is_local
 from kling_async.wire.requests import CallRequest, TaskRequest
 
 if TYPE_CHECKING:
     import random
     import ssl as ssl_module
     from collections.abc import Callable, Mapping
+    from pathlib import Path
     from typing import Unpack
 
     import aiohttp
 
-    from kling_async.batch.options import BatchArguments
+    from kling_async.batch.options import BatchArguments, ResumeArguments
     from kling_async.batch.source import Requests
     from kling_async.events import Event
     from kling_async.options import SubmitOptions
@@ -101,15 +100,9 @@ class Client:
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
         check_types(locals())  # first of all: here locals() are the arguments and nothing else
-        if not 0 < max_task_life < math.inf:
-            raise ConfigurationError(
-                f"max_task_life must be a finite number of seconds above 0, not {max_task_life!r}"
-            )
-        if max_queued < 1:
-            raise ConfigurationError(f"max_queued must be at least 1, not {max_queued!r}")
         address = base_url_from(base_url)
         # addresses in results are untrusted: files come from this machine only if the API does too
-        local = is_loopback(urlsplit(address).hostname or "")
+        local = is_local(address)
         settings = Settings(polling=polling, retry=retry, timeouts=timeouts)
         drivers = Drivers(
             signer_from(api_key, access_key, secret_key),
@@ -165,14 +158,7 @@ class Client:
         await self._engine.close()
 
     def __repr__(self) -> str:
-        if self._engine.scope.closed:
-            return f"<Client {self.base_url} closed>"
-        shown = [
-            f"{p.name} closed" if p.closed else f"{p.name} {p.held}/{p.limit} held, {p.queued} queued"
-            for p in self._engine.limiter.pools.values()
-            if p.held or p.queued or p.closed
-        ]
-        return f"<Client {self.base_url} {'; '.join(shown) or 'idle'}>"
+        return f"<Client {self.base_url} {state_words(self._engine)}>"
 
     # -- tasks
 
@@ -270,6 +256,7 @@ class Client:
             QueueTimeout: The task was not created.
             KlingError: As for `submit` and `Task.wait`.
         """
+        need_function("on_task", on_task)
         task: Task[R] | None = None
         submission: Submission | None = None
         with within(timeout):
@@ -303,8 +290,7 @@ class Client:
     ) -> Task[R]:
         """Return a handle on a task made elsewhere or earlier, by either id. Nothing is sent yet.
 
-        A task that is then found running holds its slots here too. An id from a user of yours does not prove
-        that the task is that user's: check first.
+        A task then found running holds its slots here too. An id from a user of yours proves nothing: check.
 
         Args:
             kind: The endpoint's request type, ``v1.TextToVideo``, or the request that the task was made from.
@@ -318,16 +304,7 @@ class Client:
 
     def tasks(self) -> list[Task[Any]]:
         """Return the tasks this client has seen running and not yet seen ended, then those that queue."""
-        engine = self._engine
-        engine.scope.refresh()
-        running = [
-            Task[Any](engine.looking_after(poller), tracked)
-            for poller in engine.pollers
-            for tracked in poller
-            if tracked.record is not None and poller.registry.is_holder(tracked)
-        ]
-        queued = [Task[Any](engine.looking_for(new), new) for new in engine.pending]
-        return running + queued
+        return known_tasks(self._engine)
 
     def nudge(self, id: str) -> bool:  # noqa: A002 - either of a task's ids
         """Ask about a task at once, if a call waits for it: there is a hint that it has changed.
@@ -341,8 +318,17 @@ class Client:
         Returns:
             Whether this client tracks a task of that id.
         """
-        self._engine.scope.act(lambda: self._engine.nudge(id))
-        return bool(self._engine.known_as(id))
+        return self._engine.nudge(id)
+
+    def set_limits(self, limits: Mapping[str, int | None]) -> None:
+        """Change the sizes of pools at once, as ``Client(limits=...)`` does; None: by packs, or by trying.
+
+        What queues and is heavier fails with `RequestInvalid`. May be called from any thread.
+
+        Raises:
+            ConfigurationError: A size or a pool is wrong; nothing was changed.
+        """
+        self._engine.set_limits(limits)
 
     def stats(self) -> Stats:
         """Return numbers of what this client has done and is doing. Cheap; nothing is sent."""
@@ -357,12 +343,9 @@ class Client:
         """Give up a create of unknown fate and free its slots; return False if there is none of that id.
 
         If its task exists, it runs on and is billed, and the account may refuse another create until it ends.
-        May be called from any thread, and with no loop running.
+        May be called from any thread; with no loop running it acts in the next one.
         """
-        engine = self._engine
-        known = any(entry.external_task_id == external_task_id for entry in engine.recovery.entries())
-        engine.scope.act(lambda: engine.recovery.abandon(external_task_id), needs_loop=False)
-        return known
+        return self._engine.abandon(external_task_id)
 
     async def list(
         self, kind: type[TaskRequest[Any]], *, page: int = 1, page_size: int = 30
@@ -380,10 +363,11 @@ class Client:
         """Return many requests as one job: ``async with`` it, then ``async for`` its outcomes as they come.
 
         Args:
-            requests: Any iterable or async iterable, endless if need be, of requests or (key, request).
+            requests: Any iterable or async iterable, endless if need be, of requests or (key, request). An
+                item that is neither is a failed outcome of its own; an error while iterating ends the input.
             **options: The keywords that follow.
             journal: A file that makes the batch durable: the same call resumes it after any end, also after
-                a kill; nothing is made or paid twice. Default: none, the end is the end.
+                a kill; nothing is made or paid twice. Its folder is made if needed. Default: none.
             download_to: A folder for the files. Default: files are not fetched.
             name: How to name files, as for `Task.download`, with ``{index}`` the request's position when the
                 journal first saw the job (if it knew another job there, more is added). Default:
@@ -403,14 +387,19 @@ class Client:
             retry_failed: Try again what earlier runs wrote down as failed: True, or a function of the
                 outcome that says which. It may be billed again. Default: False.
             stop_after_refusals: After so many equal refusals of different requests in a row, none accepted
-                between, no more tasks of that endpoint and model are made; the rest goes on. None: never.
-                Default: 10.
+                between, or where the client holds such creates (``stats().holds``), no more tasks of that
+                endpoint and model are made; the rest goes on. None: never, held ones wait. Default: 10.
+            job_timeout: Seconds from acceptance, or a resumed run's begin, after which a task that still runs
+                makes an outcome with `TaskTimeout`. Default: ``max_task_life``, if the vendor answers then.
             order: ``"longest"`` reads the whole input and begins with the longest tasks, which shortens the
                 end; ``"given"``: as it comes. Default: ``"given"``.
             priority: As for `submit`. Default: 0.
             label: As for `submit`, or a function of the request; the report adds up costs by it.
             ahead: How many requests to hold at once. Default: twice the slots, at least 16.
             downloads: How many files to fetch at once. Default: the client's four.
+            source_thread: Whether a generator, a file or another input that may block is read in a thread of
+                its own (sequences, sets and dict views never are); False for objects bound to the thread that
+                made them, as sqlite3 cursors: while they block, so does the event loop. Default: True.
             signals: Whether SIGINT and SIGTERM end the batch in good order, where the program has no
                 handlers for them. Default: True.
 
@@ -418,6 +407,23 @@ class Client:
             RequestInvalid: Names the options that cannot be used.
         """
         return Batch(self._engine, requests, BatchOptions(**options))
+
+    def resume(self, journal: str | Path, **options: Unpack[ResumeArguments]) -> Batch[Any]:
+        """Return the unfinished jobs of a batch's journal as a batch, without its input; nothing is made.
+
+        Running tasks are waited for, creates in doubt looked up, missing files fetched. Finished jobs are
+        counted, without an outcome. Jobs without a task are skipped (`Report.skipped`): the journal holds
+        only fingerprints of requests.
+
+        Args:
+            journal: The file.
+            **options: As for `batch`: ``download_to``, ``name``, ``watermarked``, ``sidecar``, ``refetch``,
+                ``on_error``, ``ahead``, ``downloads``, ``signals``.
+
+        Raises:
+            RequestInvalid: Names the options that cannot be used.
+        """
+        return Batch(self._engine, (), resume_options(journal, options), journal_only=True)
 
     def estimate(self, request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:
         """Return what a request will cost by the vendor's price pages; nothing is sent or paid."""

@@ -217,6 +217,7 @@ class TransportError(KlingError):
 
     external_task_id: str | None = None
     """The id that our create carried, if this ended a create."""
+    hopeless = False  # whether any further request would fail alike: the server's certificate is not trusted
 
     def __init__(self, message: str, *, sent: bool, **facts: Any) -> None:
         self.sent = sent

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kling_async.catalog import endpoint_of
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.orchestrator.idempotency import admit_duplicate
 from kling_async.orchestrator.tracked import TrackedTask
 from kling_async.tasks import Task
-from kling_async.wire.endpoints import check_id
+from kling_async.wire.endpoints import JournaledRequest, check_id
 
 if TYPE_CHECKING:
     from kling_async.options import SubmitOptions
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.submission import Submission
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["attach", "order"]
+__all__ = ["attach", "known_tasks", "order"]
 
 R = TypeVar("R")
 
@@ -85,7 +85,19 @@ def attach(
     submission = engine.pending.find(id_)
     if external_task_id is not None and submission is not None and submission.endpoint.path == endpoint.path:
         return Task(engine.looking_for(submission), submission)
-    request = None if isinstance(kind, type) else kind
+    request = None if isinstance(kind, type | JournaledRequest) else kind
     tracked = TrackedTask(endpoint, id_, request=request, by_external_id=task_id is None, confirmed=confirmed)
     engine.poller.registry.attach(tracked)
     return Task(engine, tracked)
+
+
+def known_tasks(engine: Engine) -> list[Task[Any]]:
+    """Return the tasks that a client has seen running and not yet seen ended, then those that queue."""
+    engine.scope.refresh()
+    running = [
+        Task[Any](engine.looking_after(poller), tracked)
+        for poller in engine.pollers
+        for tracked in poller
+        if tracked.record is not None and poller.registry.is_holder(tracked)
+    ]
+    return running + [Task[Any](engine.looking_for(new), new) for new in engine.pending]

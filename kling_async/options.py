@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypedDict
@@ -11,7 +12,18 @@ import msgspec
 
 from kling_async.errors import ConfigurationError
 
-__all__ = ["OptionTypeError", "Polling", "Retry", "Settings", "SubmitOptions", "Timeouts", "check_types"]
+__all__ = [
+    "OptionTypeError",
+    "Polling",
+    "Retry",
+    "Settings",
+    "SubmitOptions",
+    "Timeouts",
+    "check_types",
+    "need_function",
+    "need_setting",
+    "wrong_function",
+]
 
 
 class OptionTypeError(ConfigurationError, TypeError):
@@ -38,6 +50,25 @@ def _is_number(value: Any) -> bool:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def wrong_function(value: object) -> str | None:
+    """Return why a value cannot be called back; None if it can: everything is called without ``await``."""
+    called = getattr(value, "__call__", None)  # noqa: B004 - of an object that is called like a function
+    for function in (value, called):
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            return "must be a plain function, not an async one: nobody would await what that returns"
+    return None if callable(value) else f"must be callable, not {type(value).__name__}"
+
+
+def need_function(name: str, value: object) -> None:
+    """Check a function that a caller hands over to be called back; None stands for none.
+
+    Raises:
+        ConfigurationError: Names it. It is a `TypeError` as well.
+    """
+    if value is not None and (text := wrong_function(value)) is not None:
+        raise OptionTypeError(f"{name} {text}; for example {name}=print")
 
 
 def _has(method: str) -> Callable[[Any], bool]:
@@ -206,6 +237,15 @@ _CLIENT: Final[dict[str, _Kind]] = {
 }
 
 
+def need_setting(name: str, value: object) -> None:
+    """Check the type of one setting of a client, which must not be None.
+
+    Raises:
+        ConfigurationError: It is of another type. It is a `TypeError` as well.
+    """
+    _need_kind(name, _CLIENT[name]._replace(optional=False), value)
+
+
 def check_types(given: Mapping[str, object]) -> None:
     """Check the types of a client's settings.
 
@@ -213,11 +253,19 @@ def check_types(given: Mapping[str, object]) -> None:
         given: Settings by the names of the client's arguments; other names are left alone.
 
     Raises:
-        ConfigurationError: A setting is of another type. It is a `TypeError` as well.
+        ConfigurationError: A setting is of another type (then it is a `TypeError` as well) or out of bounds.
     """
     for name, kind in _CLIENT.items():
         if name in given:
             _need_kind(name, kind, given[name])
+    life = given.get("max_task_life")
+    if isinstance(life, int | float) and not 0 < life < math.inf:
+        raise ConfigurationError(f"max_task_life must be a finite number of seconds above 0, not {life!r}")
+    most = given.get("max_queued")
+    if isinstance(most, int) and most < 1:
+        raise ConfigurationError(f"max_queued must be at least 1, not {most!r}")
+    for name in ("now", "on_event"):
+        need_function(name, given.get(name))
     headers = given.get("headers")
     for name, value in headers.items() if isinstance(headers, Mapping) else ():
         for text in (name, value):

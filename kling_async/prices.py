@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn
 import msgspec
 
 from kling_async.catalog import row_of
-from kling_async.wire.endpoints import Endpoint
+from kling_async.wire.endpoints import Endpoint, JournaledRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -175,6 +175,8 @@ def estimate(request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:
     row = row_of(request)
     name = row.name
     pool = row.pool if isinstance(row, Endpoint) else "video"
+    if isinstance(request, JournaledRequest):
+        return Estimate(units=None, most=None, pool=pool, why="the journal does not hold the request")
     if name in _UNSURE:
         return _UNSURE[name]
     rows = [price for price in PRICES if name in price.endpoints]

@@ -12,7 +12,7 @@ import anyio
 
 from kling_async.downloads.naming import Template
 from kling_async.downloads.result_files import fetch_all
-from kling_async.errors import TaskTimeout
+from kling_async.errors import KlingError, TaskTimeout
 from kling_async.orchestrator.results import whole_result_of
 from kling_async.orchestrator.submission import Submission, SubmissionState
 from kling_async.orchestrator.tracked import TrackedState, TrackedTask
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.engine import Engine
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Task"]
+__all__ = ["Task", "still_runs"]
 
 R = TypeVar("R")
 
@@ -41,6 +41,9 @@ _STATUS: Final = {
     SubmissionState.WITHDRAWN: "withdrawn",
 }
 """Status words of a handle whose task does not exist yet."""
+
+_FAR: Final = 3600.0
+"""Seconds from which a deadline is as good as none: tasks take minutes."""
 
 
 class Task(Generic[R]):
@@ -205,8 +208,9 @@ class Task(Generic[R]):
             AuthenticationError: The key was refused.
             KlingError: It ended without a task; the errors are those of ``client.submit``.
         """
-        # a wait without any deadline is warned about a task that runs unusually long
-        undated = timeout is None and anyio.current_effective_deadline() == math.inf
+        # a wait without a near deadline is warned about a task that runs unusually long
+        left = anyio.current_effective_deadline() - anyio.current_time()
+        undated = min(left, math.inf if timeout is None else timeout) >= _FAR
         with within(timeout):
             tracked = await self._exists()
             tracked.waiters.undated += undated
@@ -401,3 +405,12 @@ class _Updates(Generic[R]):
             raise StopAsyncIteration
         self._shown = (record.status, record.updated_at)
         return record
+
+
+async def still_runs(task: Task[Any]) -> bool:
+    """Ask whether a task runs; False where no answer comes: an outage of hours says nothing of the task."""
+    try:
+        await task.refresh()
+    except KlingError:
+        return False
+    return not task.done

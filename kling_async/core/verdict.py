@@ -184,10 +184,10 @@ def judge_create(  # noqa: PLR0911 - one line per outcome
         renewable: Whether the token can be signed anew and has not been for this send yet.
     """
     match outcome:
-        case Broken(sent=False, reason=reason):
-            return Again(TransportError(reason, sent=False))
-        case Broken(reason=reason):
+        case Broken(sent=True, reason=reason):
             return Lost(TransportError(reason, sent=True))
+        case Broken():
+            return _judge_broken(outcome)
         case Garbled():
             return _judge_garbled_create(outcome)
         case Answer(code=0):
@@ -290,9 +290,8 @@ _EARLIEST: Final = 1.5e9
 def judge_read(outcome: ExchangeOutcome, *, renewable: bool) -> ReadVerdict:
     """Return the verdict on a read, which may be repeated freely."""
     match outcome:
-        case Broken(sent=sent, reason=reason, hopeless=hopeless):
-            error = TransportError(reason, sent=sent)
-            return Refused(error) if hopeless else Again(error)
+        case Broken():
+            return _judge_broken(outcome)
         case Garbled(http_status=status) if 300 <= status < 500 and status != 429:
             return Refused(_bad_response(outcome, outcome.reason))
         case Garbled():
@@ -303,6 +302,13 @@ def judge_read(outcome: ExchangeOutcome, *, renewable: bool) -> ReadVerdict:
             return Again(_bad_response(outcome, "the answer has no code"))
         case Answer():
             return _judge_refused_read(outcome, renewable=renewable)
+
+
+def _judge_broken(outcome: Broken) -> Again | Refused:
+    """Judge an exchange without an answer that may be repeated: a read, or a create that was not sent."""
+    error = TransportError(outcome.reason, sent=outcome.sent)
+    error.hopeless = outcome.hopeless
+    return Refused(error) if outcome.hopeless else Again(error)
 
 
 def _judge_refused_read(answer: Answer, *, renewable: bool) -> ReadVerdict:

@@ -12,6 +12,7 @@ import logging
 import re
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -90,6 +91,11 @@ class Transport:
         self._hooks = hooks
         sessions.per_request(base_url)  # a proxy that cannot be used is told before anything is queued
         self._headers = {"User-Agent": _USER_AGENT, "Accept": "application/json", **_checked(headers or {})}
+
+    @property
+    def host(self) -> str:
+        """The host that requests are sent to."""
+        return urlsplit(self.base_url).hostname or ""
 
     @property
     def unified(self) -> bool:

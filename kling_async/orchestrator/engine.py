@@ -19,9 +19,10 @@ from kling_async.errors import ClientClosed, Problem, RequestInvalid
 from kling_async.events import Hooks, facts
 from kling_async.http.retry import not_found
 from kling_async.http.transport import Transport
+from kling_async.options import need_setting
 from kling_async.orchestrator.bodies import check_media
 from kling_async.orchestrator.departures import Departures, Pending
-from kling_async.orchestrator.limiter import Limiter
+from kling_async.orchestrator.limiter import Limiter, checked_limits
 from kling_async.orchestrator.lookup import Lookup
 from kling_async.orchestrator.matching import Matcher
 from kling_async.orchestrator.packs import PackReader
@@ -92,7 +93,15 @@ class Drivers:
         self.sessions = sessions(scope)
         self.download_slots = DownloadSlots(scope)
         self.transport = Transport(self.sessions, signer, base_url, headers, hooks=self.hooks)
-        self.limiter = Limiter(scope, self.hooks, self.rng, limits=limits, life=max_task_life, gate=queueing)
+        self.limiter = Limiter(
+            scope,
+            self.hooks,
+            self.rng,
+            host=self.transport.host,
+            limits=limits,
+            life=max_task_life,
+            gate=queueing,
+        )
         lookup = Lookup(self.transport, self.rng)
         self.recovery = Recovery(scope, self.limiter, lookup)
         self.packs = PackReader(scope, self.limiter, partial(_read_packs, self.transport, settings.timeouts))
@@ -302,6 +311,24 @@ class Engine:
         """All pollers of the account."""
         return self._drivers.pollers
 
+    def set_limits(self, limits: Mapping[str, int | None]) -> None:
+        """Change the sizes of pools; those given back (None) are read from the packs again, if in use.
+
+        From any thread.
+
+        Raises:
+            ConfigurationError: A size or a name is wrong; nothing has changed.
+        """
+        need_setting("limits", limits)
+        sizes = checked_limits(limits, optional=True)
+        self.scope.act(lambda: self._set_limits(sizes))
+
+    def _set_limits(self, sizes: Mapping[str, int | None]) -> None:
+        self.limiter.set_limits(sizes)
+        for name in [name for name, size in sizes.items() if size is None and name in self.limiter.pools]:
+            self.packs.units_changed()
+            self.packs.start(name)
+
     # -- tasks
 
     def known_as(self, name: str) -> list[tuple[Poller, TrackedTask]]:
@@ -317,10 +344,21 @@ class Engine:
             except RuntimeError:  # the loop's thread added or dropped one meanwhile
                 continue
 
-    def nudge(self, name: str) -> None:
-        """Make the next status queries about the tasks of this id due at once."""
-        for poller, tracked in self.known_as(name):
-            poller.nudge(tracked)
+    def nudge(self, name: str) -> bool:
+        """Make the next queries about tasks of this id due at once, from any thread; False: there is none."""
+
+        def ask() -> None:
+            for poller, tracked in self.known_as(name):
+                poller.nudge(tracked)
+
+        self.scope.act(ask)
+        return bool(self.known_as(name))
+
+    def abandon(self, name: str) -> bool:
+        """Give up the create of unknown fate with this external id, from any thread; False: there is none."""
+        known = any(entry.external_task_id == name for entry in self.recovery.entries())
+        self.scope.act(lambda: self.recovery.abandon(name))
+        return known
 
     # -- submits
 
@@ -372,7 +410,7 @@ class Engine:
         if isinstance(request, type):
             raise TypeError(f"submit() takes a request, not its type: {request.__name__}(...)")
         options = cast("SubmitOptions", {name: plain(value) for name, value in options.items()})
-        check_order(options)
+        check_order(options, local=self.local)
         endpoint = endpoint_of(request)
         if not checked:
             check(request)

@@ -238,7 +238,7 @@ class Recovery:
 
     def entries(self) -> list[Unresolved]:
         """Return the creates that are unresolved."""
-        return [case.entry for case in self._open.values()]
+        return [case.entry for case in list(self._open.values())]  # copied: a thread may ask
 
     def claim(self, task: TrackedTask) -> Ticket | None:
         """Return the ticket of an unresolved create whose task was found by somebody else, with its slots."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from kling_async.errors import KlingError, TransportError
+from kling_async.errors import ClientClosed, KlingError, TransportError
 from kling_async.http.retry import read_patiently
 from kling_async.orchestrator.status_reader import record_about
-from kling_async.runtime.loop import is_pending
+from kling_async.runtime.loop import LOOP_REPLACED, is_pending
 
 if TYPE_CHECKING:
     import asyncio
@@ -119,8 +119,9 @@ class Refreshes:
         callers.clear()
 
     def on_loop_replaced(self) -> None:
-        """Forget who waited in a loop that has ended."""
-        self._callers.clear()
+        """Fail who waited in the loop that has ended, or that stopped while another one runs."""
+        for task, callers in list(self._callers.items()):
+            self._end(task, callers, ClientClosed(LOOP_REPLACED))
         self._turns.clear()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -57,7 +56,7 @@ class StatusReader:
     @property
     def host(self) -> str:
         """The host that is asked."""
-        return urlsplit(self._transport.base_url).hostname or ""
+        return self._transport.host
 
     async def ask(self, query: StatusQuery, tasks: list[TrackedTask]) -> StatusAnswer:
         """Send one status query about these tasks."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 import msgspec
 
 from kling_async.core.lifecycle import Lifecycle
-from kling_async.core.queue import Ticket
+from kling_async.core.queue import Kind, Ticket
 from kling_async.errors import (
     APIError,
     KlingError,
@@ -22,6 +22,8 @@ from kling_async.errors import (
 from kling_async.options import SubmitOptions
 from kling_async.orchestrator.attempts import Attempts, Evidence
 from kling_async.orchestrator.callers import Callers
+from kling_async.wire.endpoints import RawTask
+from kling_async.wire.hosts import wrong_callback
 
 if TYPE_CHECKING:
     import asyncio
@@ -46,6 +48,7 @@ __all__ = [
     "Unresolved",
     "Withdrawn",
     "check_order",
+    "kind_of",
 ]
 
 
@@ -90,6 +93,13 @@ _HOLD_SLOTS: Final = _IN_FLIGHT | {_S.UNRESOLVED, _S.ACCEPTED}
 
 
 # -- what a submission is made of
+
+
+def kind_of(request: TaskRequest[Any], endpoint: Endpoint[Any]) -> Kind:
+    """Return the creates that are refused for the same reasons as one of this request."""
+    body: Mapping[str, object] = request.body if isinstance(request, RawTask) else {}
+    model = getattr(request, "model_name", None) or body.get("model_name") or body.get("model")
+    return Kind(endpoint.name, str(model or ""), endpoint.pool)
 
 
 class CreateSpec(NamedTuple):
@@ -234,7 +244,13 @@ class Submission:
         self.hooks = _NO_HOOKS if hooks is None else hooks
         self.attempts = Attempts(earlier)
         self.wait = QueueWait(queue_timeout)
-        self.ticket = Ticket(create.endpoint.weight(create.request), priority=priority, label=label)
+        self.ticket = Ticket(
+            create.endpoint.weight(create.request),
+            priority=priority,
+            label=label,
+            # what an earlier run may have sent is looked up first, which needs not wait for the end of a hold
+            kind=kind_of(create.request, create.endpoint) if earlier is None else None,
+        )
         self.callers: Callers[TrackedTask] = Callers()
         self.tracked: TrackedTask | None = None
         """Its task, once made or found."""
@@ -360,8 +376,12 @@ class Submission:
         return QueueTimeout(self.external_task_id, timeout, self.wait.reason)
 
 
-def check_order(options: SubmitOptions) -> None:
+def check_order(options: SubmitOptions, *, local: bool = False) -> None:
     """Check the options of a submit: one odd priority would stop the whole queue.
+
+    Args:
+        options: As given.
+        local: The API itself is on this machine, so that it reaches private hosts.
 
     Raises:
         RequestInvalid: With every wrong option.
@@ -381,6 +401,8 @@ def check_order(options: SubmitOptions) -> None:
         wrong.append(Problem("label", f"must be text, not {type(label).__name__}"))
     if callback is not None and not isinstance(callback, str):
         wrong.append(Problem("callback_url", f"must be text, not {type(callback).__name__}"))
+    elif callback and (text := wrong_callback(callback, local=local)) is not None:
+        wrong.append(Problem("callback_url", text))
     if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
         wrong.append(Problem("queue_timeout", f"must be a number of seconds, not {timeout!r:.40}"))
     if if_exists not in ("error", "attach"):

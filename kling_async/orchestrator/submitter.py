@@ -158,7 +158,7 @@ class Submitter:
                 raise
             attempts.begin(self._scope.now())
         submission.move(SubmissionState.SENDING)
-        return await self._transport.create(
+        verdict = await self._transport.create(
             create.endpoint.path,
             attempts.body,
             endpoint=create.endpoint.name,
@@ -166,10 +166,14 @@ class Submitter:
             timeouts=submission.settings.timeouts,
             about=(submission,),
         )
+        self._limiter.judged(submission.ticket, verdict)  # before any look-up: others are sent meanwhile
+        return verdict
 
     # -- its end
 
     def _conclude(self, submission: Submission, verdict: Resolved) -> None:
+        if isinstance(verdict, Accepted | Unknown):  # by a look-up, perhaps: that counts like an answer
+            self._limiter.judged(submission.ticket, verdict)
         match verdict:
             case Accepted(record):
                 self._made(submission, record)

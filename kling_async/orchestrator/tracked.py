@@ -11,9 +11,9 @@ import msgspec
 from kling_async.core.lifecycle import Lifecycle
 from kling_async.core.looks import Looks
 from kling_async.core.status import TaskState, state_of
-from kling_async.errors import TaskFailed
+from kling_async.errors import ClientClosed, TaskFailed
 from kling_async.orchestrator.results import is_whole
-from kling_async.runtime.loop import is_pending
+from kling_async.runtime.loop import LOOP_REPLACED, is_pending
 
 if TYPE_CHECKING:
     import asyncio
@@ -87,7 +87,7 @@ class Waiters:
         self.end: dict[asyncio.Future[None], None] = {}  # an empty dict is much smaller than an empty set
         self.change: dict[asyncio.Future[None], None] = {}
         self.undated = 0
-        """Waiters for the end that set no deadline."""
+        """Waiters for the end that set no deadline, or a distant one."""
         self.warned_late = False
         """Whether the log said that the task takes unusually long."""
 
@@ -108,7 +108,8 @@ class Waiters:
                 future.exception()  # marked as seen: a waiter that is being cancelled will not look
 
     def drop(self) -> None:
-        """Forget everybody: they waited in a loop that has ended."""
+        """Fail everybody: they wait in a loop that has ended, or that stopped while another one runs."""
+        self.fail(ClientClosed(LOOP_REPLACED))
         self.end.clear()
         self.change.clear()
 

@@ -16,7 +16,7 @@ from kling_async.wire.requests import CallRequest, RawResult, TaskRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-__all__ = ["Call", "Endpoint", "Lookup", "RawTask", "check_id", "check_path"]
+__all__ = ["Call", "Endpoint", "JournaledRequest", "Lookup", "RawTask", "check_id", "check_path"]
 
 R = TypeVar("R")
 
@@ -90,6 +90,22 @@ class RawTask(TaskRequest[RawResult], frozen=True, kw_only=True, omit_defaults=T
     extra: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
 
     rules: ClassVar[tuple[Rule, ...]] = (lambda r: check_free("body", r.body),)
+
+
+class JournaledRequest(TaskRequest[Any], frozen=True, kw_only=True, omit_defaults=True):
+    """A request of which only a batch's journal knows, as a fingerprint; it cannot be submitted.
+
+    Args:
+        endpoint: Name of the endpoint; the path, if the request was a `RawTask`.
+        pool: The slots that its task takes.
+        extra: Not used.
+    """
+
+    endpoint: str
+    pool: str = "video"
+    extra: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
+
+    rules: ClassVar[tuple[Rule, ...]] = (lambda _: [Problem("request", "is known by its fingerprint only")],)
 
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")

@@ -38,6 +38,7 @@ class Setup:
             self.scope,
             Hooks(self.events, self.scope.time),
             random.Random(1),
+            host="api.example",
             limits=limits,
             life=life,
             gate=gate,

@@ -190,6 +190,8 @@ def test_a_create_carries_what_the_call_adds() -> None:
         ({"priority": "high"}, "priority: must be a whole number, not str"),
         ({"label": 7}, "label: must be text, not int"),
         ({"callback_url": b"x"}, "callback_url: must be text, not bytes"),
+        ({"callback_url": "https:///x"}, "callback_url: the address names no host; write https://host/path"),
+        ({"callback_url": "http://localhost/x"}, "callback_url: the API cannot post to 'localhost'"),
         ({"queue_timeout": -1}, "queue_timeout: must be a number of seconds, not -1"),
         ({"queue_timeout": "5"}, "queue_timeout: must be a number of seconds, not '5'"),
     ],
