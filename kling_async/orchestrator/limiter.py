@@ -326,6 +326,9 @@ class Limiter:
         driven.log_changes()
         for ticket in pool.expire(now):
             self._expired(pool, ticket)
+        if pool.queued and not self._scope.running:  # between two runs of the loop: the next one admits
+            driven.timer.advance(now)
+            return
         for ticket in pool.admit(now):
             self._claimants[ticket].admitted()
         driven.timer.set(pool.next_time())

@@ -295,6 +295,12 @@ class Submission:
             self.future.set_exception(error)
             self.future.exception()  # marks it as retrieved: a caller that is being cancelled will not look
 
+    def interrupt(self, error: BaseException) -> None:
+        """Raise what a listener raised to the caller, if still there; the create goes on in nobody's name."""
+        if self.future is not None and is_pending(self.future):
+            self.future.set_exception(error)
+            self.future.exception()
+
     def out_of_time(self, timeout: float) -> TaskTimeout | QueueTimeout:
         """Return the error for a caller who waited long enough, by how far this has come."""
         if self.holds_slots:

@@ -8,7 +8,8 @@ turn it is by `core.admission`; an answer that was lost is the business of `reco
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -112,9 +113,9 @@ class Submitter:
         wait.start(self._scope.time())
         if wait.deadline is not None:
             wait.timer = self._scope.call_at(wait.deadline, lambda: self._overdue(submission))
-        submission.move(SubmissionState.QUEUED)
         try:
             self._hooks.emit("queued", submission)
+            submission.move(SubmissionState.QUEUED)  # not before: a listener may raise what is no Exception
             try:
                 self._limiter.enter(submission.endpoint.pool, submission.ticket, _Claim(self, submission))
             except KlingError as error:  # of a closed pool: it names the create that closed it, not this one
@@ -125,6 +126,7 @@ class Submitter:
             self._hooks.emit("left", submission, error=type(error).__name__, detail=message)
             raise
         finally:
+            submission.future.cancel()  # whatever was raised, nobody awaits the task any more
             if wait.timer is not None:
                 wait.timer.cancel()
             if submission.queued:
@@ -142,10 +144,10 @@ class Submitter:
         wait = submission.wait
         wait.waited = self._scope.time() - wait.since
         submission.move(SubmissionState.PREPARING)
-        self._hooks.emit("admitted", submission, waited=wait.waited)
         work, name = self._run(submission), f"create {submission.external_task_id}"
         task = self._in_flight[submission] = self._scope.spawn(work, name, lasting=True)
         task.add_done_callback(lambda task: self._given_back(submission, task))
+        self._emit("admitted", submission, waited=wait.waited)
 
     def _given_back(self, submission: Submission, task: asyncio.Task[None]) -> None:
         """Settle a create whose work was cancelled before its first step."""
@@ -196,21 +198,23 @@ class Submitter:
         if not attempts.sent:
             _look_at_caller(submission)  # files may have been read for long
             await hooks.before_send()
-            try:
-                _look_at_caller(submission)
-            except Withdrawn:
-                hooks.on_refused()
-                raise
             attempts.begin(self._scope.now())
         submission.move(SubmissionState.SENDING)
-        return await self._transport.create(
-            create.endpoint.path,
-            attempts.body,
-            endpoint=create.endpoint.name,
-            external_task_id=create.external_task_id,
-            timeouts=submission.settings.timeouts,
-            about=(submission,),
-        )
+        attempts.sending(self._scope.time())
+        try:
+            return await self._transport.create(
+                create.endpoint.path,
+                attempts.body,
+                endpoint=create.endpoint.name,
+                external_task_id=create.external_task_id,
+                timeouts=submission.settings.timeouts,
+                about=(submission,),
+                before_first_byte=partial(_look_at_caller, submission),
+            )
+        except Withdrawn:  # while the send was written down, or the connection was made
+            attempts.refused()
+            hooks.on_refused()
+            raise
 
     # -- its end
 
@@ -246,13 +250,16 @@ class Submitter:
         )
         kind: EventKind = "created" if submission.state is SubmissionState.SENDING else "adopted"
         submission.move(SubmissionState.ACCEPTED)
+        time = self._scope.time()  # our own clock knows when it began, whatever ``created_at`` says
         if kind == "created":
-            tracked.started = self._scope.time()  # our own clock knows it, whatever ``created_at`` says
+            tracked.started = time
             self._limiter.accepted(submission.ticket, tracked)
         else:
+            age = submission.attempts.age(time, self._scope.now())
+            tracked.started = None if age is None else time - age
             self._limiter.held_by(submission.ticket, tracked)
         submission.task_id = record.task_id
-        self._hooks.emit(kind, submission, status=record.status, waited=submission.wait.waited)
+        self._emit(kind, submission, status=record.status, waited=submission.wait.waited)
         submission.attempts.body = None
         submission.hand_over(submission.watcher.watch(tracked))
 
@@ -263,7 +270,7 @@ class Submitter:
 
     def _refused_by_full(self, submission: Submission, error: KlingError) -> None:
         """Queue again after the account was full (1303): the caller sees nothing of it."""
-        self._hooks.emit("refused", submission, error=type(error).__name__, detail=error.message)
+        self._emit("refused", submission, error=type(error).__name__, detail=error.message)
         if not self._queueing:
             self._limiter.free(submission.ticket)
             submission.refuse(error)
@@ -285,9 +292,19 @@ class Submitter:
         drop = _back_to_queue(submission, error)
         if not drop:
             detail = f"again in {pause:.1f} s: {error.message}"
-            self._hooks.emit("queued", submission, error=type(error).__name__, detail=detail)
+            self._emit("queued", submission, error=type(error).__name__, detail=detail)
         self._limiter.requeue(submission.ticket, pause, drop=drop, opens=answered)
         self._after_requeue(submission)
+
+    def _emit(self, kind: EventKind, submission: Submission, **facts: Any) -> None:
+        """Emit an event of a create; what a listener raises that is no `Exception` goes to its caller.
+
+        Raised here it would leave this create, or others that were admitted with it, half settled.
+        """
+        try:
+            self._hooks.emit(kind, submission, **facts)
+        except BaseException as error:  # noqa: BLE001 - SystemExit, say; the caller's task raises it
+            submission.interrupt(error)
 
     def _after_requeue(self, submission: Submission) -> None:
         """End a submission whose time in the queue was over while its create was on its way."""
