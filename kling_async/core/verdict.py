@@ -6,11 +6,13 @@ A transport turns every exchange into one of three outcomes (`Answer`, `Garbled`
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from kling_async.decoding.shown import shown_task
 from kling_async.errors import (
     CODES,
     APIError,
@@ -64,6 +66,8 @@ class Answer(NamedTuple):
     """The server's clock (Date header), seconds since 1970."""
     retry_after: float | None = None
     """Seconds that the server asked to wait."""
+    body: bytes = b""
+    """The whole answer to a request with a body: a create may show its task anywhere in it."""
 
 
 class Garbled(NamedTuple):
@@ -74,6 +78,8 @@ class Garbled(NamedTuple):
     excerpt: str
     request_id: str = ""
     retry_after: float | None = None
+    body: bytes = b""
+    """As in `Answer`."""
 
 
 class Broken(NamedTuple):
@@ -93,6 +99,8 @@ class Accepted(NamedTuple):
     """The create made this task."""
 
     record: TaskRecord
+    ids: frozenset[str] = frozenset()
+    """All ids that its answer showed for the task."""
 
 
 class Full(NamedTuple):
@@ -188,10 +196,12 @@ def judge_create(  # noqa: PLR0911 - one line per outcome
             return Again(TransportError(reason, sent=False))
         case Broken(reason=reason):
             return Lost(TransportError(reason, sent=True))
+        case Answer() | Garbled() if (accepted := _accepted(outcome, endpoint)) is not None:
+            return accepted
         case Garbled():
             return _judge_garbled_create(outcome)
         case Answer(code=0):
-            return _accepted(outcome, endpoint)
+            return Lost(_bad_response(outcome, "accepted, but no id of the task can be read"))
         case Answer(code=None, http_status=status) if status < 400:
             miss = AfterMiss.END if status >= 300 else AfterMiss.RESEND
             return Lost(_bad_response(outcome, "the answer has no code"), miss)
@@ -201,11 +211,20 @@ def judge_create(  # noqa: PLR0911 - one line per outcome
             return _judge_refused_create(outcome, external_task_id, renewable=renewable)
 
 
-def _accepted(answer: Answer, endpoint: str) -> CreateVerdict:
-    try:
-        return Accepted(decode_task(endpoint, answer.data))
-    except msgspec.DecodeError as error:
-        return Lost(_bad_response(answer, f"accepted, but the task cannot be read: {error}"))
+def _accepted(outcome: Answer | Garbled, endpoint: str) -> Accepted | None:
+    """Return the task that an answer shows, unless a code of the vendor's or an HTTP status refuses it."""
+    match outcome:
+        case Answer(code=0, data=data):
+            with contextlib.suppress(msgspec.DecodeError):
+                record = decode_task(endpoint, data)
+                shown = shown_task(outcome.body)
+                return Accepted(record, frozenset({record.task_id, *(shown.ids if shown else ())}))
+        case Answer(code=code) if code in CODES:
+            return None
+        case Answer(http_status=status) | Garbled(http_status=status) if not 200 <= status < 300:
+            return None
+    shown = shown_task(outcome.body)
+    return None if shown is None else Accepted(decode_task(endpoint, shown.data), frozenset(shown.ids))
 
 
 def _judge_strange_create(answer: Answer, external_task_id: str | None) -> CreateVerdict:

@@ -285,7 +285,7 @@ class Transport:
         ) as response:
             answer = await _read_body(response)
             self._hooks.received(len(answer or b""))
-            return _outcome(response, answer, token)
+            return _outcome(response, answer, token, keep=payload is not None)
 
 
 def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
@@ -333,7 +333,10 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes | None:
     return bytes(body)
 
 
-def _outcome(response: aiohttp.ClientResponse, body: bytes | None, token: str) -> ExchangeOutcome:
+def _outcome(
+    response: aiohttp.ClientResponse, body: bytes | None, token: str, *, keep: bool
+) -> ExchangeOutcome:
+    """Return the outcome of an answered exchange; ``keep`` its whole body, too."""
     status, headers = response.status, response.headers
     pause = retry_after(headers.get("Retry-After"))
     if body is None:
@@ -345,9 +348,8 @@ def _outcome(response: aiohttp.ClientResponse, body: bytes | None, token: str) -
     except msgspec.DecodeError:
         found = _REQUEST_ID.search(body[:4096])
         request_id = "" if found is None else found[1].decode("ascii")
-        return Garbled(
-            status, "the answer is not of the API's form", _excerpt(body, token), request_id, pause
-        )
+        reason = "the answer is not of the API's form"
+        return Garbled(status, reason, _excerpt(body, token), request_id, pause, body if keep else b"")
     return Answer(
         http_status=status,
         code=envelope.code,
@@ -356,6 +358,7 @@ def _outcome(response: aiohttp.ClientResponse, body: bytes | None, token: str) -
         data=bytes(envelope.data),
         date=_timestamp(headers.get("Date")),
         retry_after=pause,
+        body=body if keep else b"",
     )
 
 
