@@ -134,6 +134,7 @@ class AfterMiss(enum.Enum):
     RESEND = "resend"  # the request got lost: send it again
     END = "end"  # somebody between us and the vendor refused it: end, without another attempt
     REFUSE = "refuse"  # the vendor refused it with an unknown code: one look is enough to believe that
+    HOLD = "hold"  # its answer showed a task that seems to be another's: nobody knows, and nothing is sent
 
 
 class Lost(NamedTuple):
@@ -276,7 +277,14 @@ class Whose(enum.Enum):
     ANOTHER = "another"  # its own id happens to be spelled like our external one, or it was not asked for
 
 
-def whose(record: TaskRecord, *, external_task_id: str, generated: bool, first_sent: float) -> Whose:
+def whose(
+    record: TaskRecord,
+    *,
+    external_task_id: str,
+    generated: bool,
+    first_sent: float,
+    shown: frozenset[str] = frozenset(),
+) -> Whose:
     """Return whose a task is that was found by the id of a create in doubt.
 
     Args:
@@ -284,7 +292,10 @@ def whose(record: TaskRecord, *, external_task_id: str, generated: bool, first_s
         external_task_id: The id that the create carried.
         generated: Whether we generated that id, so that nobody else can have used it.
         first_sent: When the create was first sent, by the server's clock, seconds since 1970.
+        shown: Ids of a task that the create's answer showed: two questions that agree prove whose it is.
     """
+    if record.task_id in shown:
+        return Whose.OURS
     if record.external_task_id not in (None, external_task_id) or record.task_id == external_task_id:
         return Whose.ANOTHER
     if generated:

@@ -44,10 +44,16 @@ def shown_task(body: bytes) -> ShownTask | None:
         found = _ID.search(body)
         return None if found is None else _shown({}, ((found[1] or found[2]).decode(),))
     outer, *inner = _objects(answer, _DEPTH)
-    objects = [*inner, {name: value for name, value in outer.items() if name not in _OF_ENVELOPES}]
+    objects = [*inner, outer]
     texts = (text_of(known.get(name)) for name in _ID_NAMES for known in objects)
     ids = tuple(dict.fromkeys(text for text in texts if text))
-    return _shown(next(known for known in objects if known or known is objects[-1]), ids) if ids else None
+    if not ids:
+        return None
+    fields: dict[str, Any] = {}
+    for known in reversed(objects):  # what stands nearest to the task is about it
+        envelope = known is outer or "code" in known
+        fields |= {name: value for name, value in known.items() if not (envelope and name in _OF_ENVELOPES)}
+    return _shown(fields, ids)
 
 
 def _shown(fields: dict[str, Any], ids: tuple[str, ...]) -> ShownTask:

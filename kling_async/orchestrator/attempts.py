@@ -45,7 +45,7 @@ class EarlierAttempt(NamedTuple):
 class Attempts:
     """Attempts to send one create so far, and the evidence that they left."""
 
-    __slots__ = ("_begun", "_life", "body", "count", "doubted", "first_sent")
+    __slots__ = ("_begun", "_life", "body", "count", "doubted", "first_sent", "shown")
 
     def __init__(self, earlier: EarlierAttempt | None) -> None:
         start = Evidence.NONE
@@ -60,6 +60,8 @@ class Attempts:
         """Whether a task was ever looked for: should its id be taken after all, a late look may find it."""
         self.first_sent = 0.0 if earlier is None else earlier.first_sent
         """Wall time of the first attempt that may have made a task."""
+        self.shown: frozenset[str] = frozenset()
+        """Ids of the task that the create's answer showed, believed or not."""
         self._begun: float | None = None
         """The same by the client's clock; None if an earlier run made that attempt."""
 

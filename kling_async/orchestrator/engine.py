@@ -296,10 +296,7 @@ class Engine:
         while True:
             try:
                 return [
-                    (poller, tracked)
-                    for poller in self.pollers
-                    for tracked in poller
-                    if name in (tracked.id, tracked.external_task_id)
+                    (poller, tracked) for poller in self.pollers for tracked in poller if name in tracked.ids
                 ]
             except RuntimeError:  # the loop's thread added or dropped one meanwhile
                 continue

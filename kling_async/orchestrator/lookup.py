@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from kling_async.core.verdict import Again, Got
 from kling_async.errors import APIError, BadResponse, TaskNotFound
 from kling_async.http.retry import read_patiently
 from kling_async.orchestrator.status_reader import record_of
@@ -13,9 +14,9 @@ from kling_async.records import PAGE_SIZE_MAX, TaskRecord, decode_list, decode_u
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from kling_async.core.verdict import Answer, Got, ReadVerdict
+    from kling_async.core.verdict import Answer, ReadVerdict
     from kling_async.http.transport import Transport
     from kling_async.orchestrator.submission import Submission
 
@@ -43,6 +44,15 @@ class Lookup:
         """
         return await _Look(self._transport, submission, self._rng).run()
 
+    async def confirm(self, submission: Submission, task_id: str) -> TaskRecord | None:
+        """Ask for a task that the answer to a create showed; None: there is no such task.
+
+        Raises:
+            KlingError: No answer came.
+        """
+        found = await _Look(self._transport, submission, self._rng).by_path(task_id)
+        return None if found is None else found[0]
+
 
 class _Look:
     """One look for one task."""
@@ -56,37 +66,76 @@ class _Look:
 
     async def run(self) -> tuple[TaskRecord, Answer] | None:
         if self._endpoint.lookup == "path":
-            return await self._by_path()
+            return await self.by_path(self._name)
         if self._transport.unified and (got := await self._by_id()) is not None:
             found, answer = got
             return None if found is None else (found, answer)
         return await self._by_list()
 
-    async def _read(self, path: str, params: Mapping[str, str] | None = None) -> Got:
+    async def _read(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        check: Callable[[Got], object] | None = None,
+    ) -> Got:
+        """Ask until there is an answer that passes the check, as often as `Retry` allows."""
+
         async def once() -> ReadVerdict:
+            await self._submission.watcher.turns.lookup()
             timeouts = settings.timeouts
-            return await self._transport.read(
+            verdict = await self._transport.read(
                 "GET", path, params=params, timeouts=timeouts, kind="lookup", about=(self._submission,)
             )
+            try:
+                if check is not None and isinstance(verdict, Got):
+                    check(verdict)
+            except BadResponse as error:
+                return Again(error)
+            return verdict
 
         settings = self._submission.settings
         return await read_patiently(once, retry=settings.retry, rng=self._rng)
 
-    async def _by_path(self) -> tuple[TaskRecord, Answer] | None:
+    async def by_path(self, name: str) -> tuple[TaskRecord, Answer] | None:
+        """Ask for the task of an id, the external one or one that the create's answer showed."""
+
+        def check(got: Got) -> None:
+            if not self._may_answer(name, record_of(self._endpoint, got)):
+                raise _about_another(got)
+
         try:
-            got = await self._read(f"{self._endpoint.path}/{self._name}")
+            got = await self._read(f"{self._endpoint.path}/{name}", check=check)
         except TaskNotFound:
             return None
         return record_of(self._endpoint, got), got.answer
+
+    def _may_answer(self, name: str, record: TaskRecord) -> bool:
+        """Tell whether a record can be the answer to the question for that id.
+
+        A cache or a proxy that mixes answers up shows another task: taken for ours it would be stored as our
+        result, taken for a miss it would have ours made twice.
+        """
+        if record.task_id == name or record.task_id in self._submission.attempts.shown:
+            return True
+        if name != self._name:
+            return False
+        other = self._submission.watcher.find(self._endpoint, record.task_id)
+        known = None if other is None else other.external_task_id
+        return record.external_task_id in (None, name) and known in (None, name)
 
     async def _by_id(self) -> tuple[TaskRecord | None, Answer] | None:
         """Ask ``/tasks``, which leaves out what it does not know; None: this account has no use of it."""
         try:
             got = await self._read("/tasks", {"external_task_ids": self._name})
-            records = decode_unified(got.data).values()
+            records = list(decode_unified(got.data).values())
         except (APIError, BadResponse, TaskNotFound, msgspec.DecodeError):
             return None
-        return self._pick(records), got.answer
+        if (found := self._pick(records)) is not None or not records:
+            return found, got.answer
+        (first, *more) = records
+        if more or not self._may_answer(self._name, first):
+            return None  # about other tasks: the parameter is ignored, or answers are mixed up
+        return msgspec.structs.replace(first, endpoint=self._endpoint.name), got.answer
 
     async def _by_list(self) -> tuple[TaskRecord, Answer] | None:
         """Go through the list, newest first, down to tasks that are surely older than the create."""
@@ -113,3 +162,12 @@ class _Look:
     def _pick(self, records: Iterable[TaskRecord]) -> TaskRecord | None:
         found = next((r for r in records if r.external_task_id == self._name), None)
         return None if found is None else msgspec.structs.replace(found, endpoint=self._endpoint.name)
+
+
+def _about_another(got: Got) -> BadResponse:
+    answer = got.answer
+    return BadResponse(
+        "the look-up's answer is about another task",
+        http_status=answer.http_status,
+        request_id=answer.request_id,
+    )

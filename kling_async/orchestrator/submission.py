@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kling_async.options import Settings
     from kling_async.orchestrator.attempts import EarlierAttempt
     from kling_async.orchestrator.tracked import TrackedTask
+    from kling_async.orchestrator.turns import ReadTurns
     from kling_async.wire.endpoints import Endpoint
     from kling_async.wire.media import Media
     from kling_async.wire.requests import TaskRequest
@@ -129,6 +130,15 @@ _NO_HOOKS: Final = SubmissionHooks()
 
 class TaskWatcher(Protocol):
     """A poller, as far as a submission knows it."""
+
+    @property
+    def turns(self) -> ReadTurns:
+        """Where look-ups of creates in doubt wait for their turn."""
+        ...
+
+    def find(self, endpoint: Endpoint[Any], id: str, /) -> TrackedTask | None:  # noqa: A002 - the field's word
+        """Return the tracked task of that id."""
+        ...
 
     def watch(self, task: TrackedTask, /) -> TrackedTask:
         """Poll a task that exists; return the tracked task to use, which may be polled already."""

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.limiter import Limiter
     from kling_async.orchestrator.recovery import Recovery
     from kling_async.orchestrator.submission import Submission
-    from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["Submitter", "UnitsListener"]
@@ -133,9 +132,9 @@ class Submitter:
                 self._leave_queue(submission, None)
         return tracked
 
-    def adopt(self, submission: Submission, record: TaskRecord) -> None:
+    def adopt(self, submission: Submission, found: Accepted) -> None:
         """Look after the task of an unresolved create that was found after all."""
-        self._made(submission, record)
+        self._made(submission, found)
 
     # -- one create
 
@@ -202,7 +201,7 @@ class Submitter:
         submission.move(SubmissionState.SENDING)
         attempts.sending(self._scope.time())
         try:
-            return await self._transport.create(
+            verdict = await self._transport.create(
                 create.endpoint.path,
                 attempts.body,
                 endpoint=create.endpoint.name,
@@ -215,13 +214,14 @@ class Submitter:
             attempts.refused()
             hooks.on_refused()
             raise
+        return await self._recovery.confirm(submission, verdict)
 
     # -- its end
 
     def _conclude(self, submission: Submission, verdict: Resolved) -> None:
         match verdict:
-            case Accepted(record):
-                self._made(submission, record)
+            case Accepted():
+                self._made(submission, verdict)
             case Full(error):
                 self._refused_by_full(submission, error)
             case Again(error, after):
@@ -236,10 +236,10 @@ class Submitter:
                 if isinstance(error, OutOfUnits):
                     self._units.units_changed()
 
-    def _made(self, submission: Submission, record: TaskRecord) -> None:
+    def _made(self, submission: Submission, found: Accepted) -> None:
         """Hand over a task that exists: by its answer, or found after the answer was lost."""
-        create = submission.create
-        if record.external_task_id is None and create.endpoint.takes_external_id:
+        create, record = submission.create, found.record
+        if create.endpoint.takes_external_id:  # whatever the answer showed: we know what it carried
             record = msgspec.structs.replace(record, external_task_id=create.external_task_id)
         tracked = TrackedTask(
             create.endpoint,
@@ -247,6 +247,7 @@ class Submitter:
             request=create.request,
             record=record,
             ticket=submission.ticket,
+            aliases=found.ids - {record.task_id},
         )
         kind: EventKind = "created" if submission.state is SubmissionState.SENDING else "adopted"
         submission.move(SubmissionState.ACCEPTED)

@@ -135,6 +135,7 @@ class TrackedTask:
     __slots__ = (
         "__weakref__",
         "_life",
+        "aliases",
         "by_external_id",
         "confirmed",
         "endpoint",
@@ -157,6 +158,7 @@ class TrackedTask:
         ticket: Ticket | None = None,
         by_external_id: bool = False,
         confirmed: bool = False,
+        aliases: frozenset[str] = frozenset(),
     ) -> None:
         self.endpoint = endpoint
         self.id = id
@@ -165,6 +167,8 @@ class TrackedTask:
         """Whether ``id`` is the external one."""
         self.confirmed = confirmed or record is not None
         """Whether the vendor has ever known the task: then one answer that does not proves nothing."""
+        self.aliases = aliases
+        """Further ids that the answer to its create showed: an answer under one of these is about it, too."""
         self.request = request
         self.record = record
         self.ticket = ticket
@@ -193,6 +197,11 @@ class TrackedTask:
         return self._life.state in ENDED
 
     @property
+    def ids(self) -> frozenset[str]:
+        """All ids that are known."""
+        return self.aliases.union(filter(None, (self.id, self.task_id, self.external_task_id)))
+
+    @property
     def external_task_id(self) -> str | None:
         """The id its create carried, if known."""
         known = None if self.record is None else self.record.external_task_id
@@ -211,7 +220,7 @@ class TrackedTask:
         Where the vendor's id is known it decides alone: the external one is an optional field like others.
         """
         if self.record is not None:
-            return record.task_id == self.record.task_id
+            return record.task_id == self.record.task_id or record.task_id in self.aliases
         if self.by_external_id:
             return record.external_task_id in (None, self.id)
         return self.id in (record.task_id, record.external_task_id)
@@ -276,10 +285,13 @@ class TrackedTask:
 
 
 def _merged(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
-    """Keep the external id that is known, where an answer leaves it out or shows another one."""
-    if old is None or not old.external_task_id or new.external_task_id == old.external_task_id:
+    """Keep the ids that are known, where an answer leaves the external one out or shows others."""
+    if old is None:
         return new
-    return msgspec.structs.replace(new, external_task_id=old.external_task_id)
+    known = old.task_id, old.external_task_id or new.external_task_id
+    if known == (new.task_id, new.external_task_id):
+        return new
+    return msgspec.structs.replace(new, task_id=known[0], external_task_id=known[1])
 
 
 class Sightings(NamedTuple):
