@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from kling_async.account import Account
 from kling_async.batch.batch import Batch
 from kling_async.batch.options import BatchOptions, resume_options
-from kling_async.errors import TaskTimeout, TransportError
+from kling_async.errors import TransportError
 from kling_async.http.addresses import is_loopback
 from kling_async.http.auth import base_url_from, signer_from
 from kling_async.http.sessions import Sessions
@@ -230,7 +230,7 @@ class Client:
             return await task.wait()
         # reached only out of time: every other way out of the block returns or raises
         if task is not None:
-            raise TaskTimeout(task.id, task.external_task_id, timeout or 0.0)
+            raise task._tracked.timed_out(timeout or 0.0)  # noqa: SLF001 - the client's own
         if submission is not None:
             raise submission.out_of_time(timeout or 0.0)
         # of a call: how far it came is not known, so it counts as sent

@@ -12,7 +12,7 @@ import anyio
 from kling_async.catalog import endpoint_of
 from kling_async.downloads.naming import Template
 from kling_async.downloads.result_files import fetch_all
-from kling_async.errors import Problem, RequestInvalid, TaskTimeout
+from kling_async.errors import Problem, RequestInvalid
 from kling_async.orchestrator.results import whole_result_of
 from kling_async.orchestrator.tracked import TrackedState, TrackedTask
 from kling_async.runtime.loop import within
@@ -141,8 +141,7 @@ class Task(Generic[R]):
         finally:
             waiters.undated -= undated
         if not self.done:
-            unreadable = self._tracked.looks.unreadable_ever
-            raise TaskTimeout(self.id, self.external_task_id, timeout or 0.0, unreadable)
+            raise self._tracked.timed_out(timeout or 0.0)
         self._tracked.raise_if_failed()
         result = self.result
         assert result is not None  # noqa: S101 - it is done and has not failed

@@ -291,7 +291,8 @@ class Poller:
         for task in tasks:
             if task not in records:
                 task.looks.left_out(query.form)
-        running, ended, pauses = sort_sightings(records)
+        running, ended, pauses, strange = sort_sightings(records)
+        self._log.strange(strange, records)
         now = self._scope.time()
         if query.form == "one" and pauses:
             self._schedule.failed(query, now, self._rng.random(), *pauses)

@@ -10,7 +10,7 @@ import msgspec
 from kling_async.core.lifecycle import Lifecycle
 from kling_async.core.looks import Looks
 from kling_async.core.status import TaskState, state_of
-from kling_async.errors import TaskFailed
+from kling_async.errors import TaskFailed, TaskTimeout
 from kling_async.orchestrator.results import is_whole
 from kling_async.runtime.loop import is_pending
 
@@ -278,6 +278,12 @@ class TrackedTask:
             self._life.move(TrackedState.MISSING)
         return miss
 
+    def timed_out(self, timeout: float) -> TaskTimeout:
+        """Return the error for a caller who waited long enough, with what may have hidden the end."""
+        looks = self.looks
+        parts = self.task_id or self.id, self.external_task_id, timeout
+        return TaskTimeout(*parts, looks.unreadable_ever, looks.unknown_status)
+
     def raise_if_failed(self) -> None:
         """Raise `TaskFailed` if that is how the task ended."""
         if self.record is not None and self.state is TrackedState.FAILED:
@@ -301,13 +307,17 @@ class Sightings(NamedTuple):
     ended: set[TrackedTask]
     pauses: list[float]
     """Seconds until the next look, for each task that succeeded but does not show its whole result."""
+    strange: list[TrackedTask]
+    """Tasks whose status is to be told: it is not known."""
 
 
 def sort_sightings(records: dict[TrackedTask, TaskRecord]) -> Sightings:
     """Sort the tasks that an answer showed, and count it among the looks at each."""
-    sightings = Sightings(set(), set(), [])
+    sightings = Sightings(set(), set(), [], [])
     for task, record in records.items():
         task.looks.found()
+        if task.looks.status(record.status if _shows_status(record) else "(none)"):
+            sightings.strange.append(task)
         if task.done or task.state_in(record) in ENDED:
             sightings.ended.add(task)
         elif state_of(record.status) is TaskState.RUNNING:
@@ -317,3 +327,8 @@ def sort_sightings(records: dict[TrackedTask, TaskRecord]) -> Sightings:
         else:
             sightings.ended.add(task)
     return sightings
+
+
+def _shows_status(record: TaskRecord) -> bool:
+    """Tell whether an answer shows the status that its record has: left out, it reads as submitted."""
+    return record.status != "submitted" or b"submitted" in bytes(record.data).lower()

@@ -135,10 +135,10 @@ class HeldConnector(aiohttp.TCPConnector):
         super().__init__()
         self.waiting, self.go_on = asyncio.Event(), asyncio.Event()
 
-    async def _create_connection(self, *arguments: Any) -> Any:
+    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
         self.waiting.set()
         await self.go_on.wait()
-        return await super()._create_connection(*arguments)
+        return await super()._create_connection(req, traces, timeout)
 
 
 @asynccontextmanager
