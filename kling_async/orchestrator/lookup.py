@@ -117,11 +117,12 @@ class _Look:
         """
         if record.task_id == name or record.task_id in self._submission.attempts.shown:
             return True
-        if name != self._name:
+        if name != self._name or record.external_task_id not in (None, name):
             return False
+        if record.external_task_id == name:
+            return True
         other = self._submission.watcher.find(self._endpoint, record.task_id)
-        known = None if other is None else other.external_task_id
-        return record.external_task_id in (None, name) and known in (None, name)
+        return other is None or other.external_task_id in (None, name)
 
     async def _by_id(self) -> tuple[TaskRecord | None, Answer] | None:
         """Ask ``/tasks``, which leaves out what it does not know; None: this account has no use of it."""

@@ -124,6 +124,8 @@ class Recovery:
         if not isinstance(verdict, Accepted) or not submission.endpoint.takes_external_id:
             return verdict
         record, ours = verdict.record, {None, submission.external_task_id}
+        if record.external_task_id == submission.external_task_id:
+            return verdict
         other = submission.watcher.find(submission.endpoint, record.task_id)
         taken = other is not None and not other.done and other.external_task_id not in ours
         if not taken and record.external_task_id in ours:

@@ -135,7 +135,7 @@ class HeldConnector(aiohttp.TCPConnector):
         super().__init__()
         self.waiting, self.go_on = asyncio.Event(), asyncio.Event()
 
-    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
+    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:
         self.waiting.set()
         await self.go_on.wait()
         return await super()._create_connection(req, traces, timeout)
