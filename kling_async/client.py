@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from kling_async.account import Account
 from kling_async.batch.batch import Batch
 from kling_async.batch.options import BatchOptions, resume_options
-from kling_async.errors import TaskTimeout, TransportError
-from kling_async.handles import attach, known_tasks, order
+from kling_async.errors import TransportError
 from kling_async.http.auth import base_url_from, signer_from
 from kling_async.http.sessions import Sessions
 from kling_async.options import Polling, Retry, Settings, Timeouts, check_types, need_function
 from kling_async.orchestrator import calls
 from kling_async.orchestrator.engine import Drivers, Engine
+from kling_async.orchestrator.handles import attach, known_tasks, order
+from kling_async.orchestrator.submission import Submission, SubmissionState
 from kling_async.prices import Estimate, estimate
 from kling_async.runtime.loop import within
 from kling_async.stats import Stats, state_words, stats_of
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from kling_async.batch.source import Requests
     from kling_async.events import Event
     from kling_async.options import SubmitOptions
-    from kling_async.orchestrator.submission import Submission, Unresolved
+    from kling_async.orchestrator.submission import Unresolved
+    from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
 
 __all__ = ["Client"]
@@ -189,10 +191,10 @@ class Client:
             ExternalIdTaken: This client has a task of that id.
             QueueFull: ``max_queued`` submits wait already.
         """
-        task, submission = await order(self._engine, request, options)
-        if submission is not None:
-            self._engine.queue.enqueue(submission)
-        return task
+        engine, found = await order(self._engine, request, options)
+        if isinstance(found, Submission) and found.state is SubmissionState.NEW:
+            engine.queue.enqueue(found)
+        return Task(engine, found)
 
     async def submit(self, request: TaskRequest[R], **options: Unpack[SubmitOptions]) -> Task[R]:
         """Check a request, wait for slots, create the task; return when the vendor has accepted it.
@@ -212,15 +214,11 @@ class Client:
             AmbiguousCreate: The create's answer was lost and the task could not be looked up; see
                 `unresolved`.
         """
-        task, submission = await order(self._engine, request, options)
-        return await self._made(task, submission)
+        return await self._made(*await order(self._engine, request, options))
 
-    async def _made(self, task: Task[R], submission: Submission | None) -> Task[R]:
+    async def _made(self, engine: Engine, found: Submission | TrackedTask) -> Task[Any]:
         """Wait until a task exists; one that only this call wants leaves the queue with it."""
-        submission = submission or task.submission
-        if submission is None:
-            return task
-        return Task(self._engine, await self._engine.queue.submit(submission))
+        return Task(engine, await engine.queue.submit(found) if isinstance(found, Submission) else found)
 
     @overload
     async def run(
@@ -262,14 +260,15 @@ class Client:
         with within(timeout):
             if isinstance(request, CallRequest):
                 return await self.call(request)
-            queued, submission = await order(self._engine, request, options)
-            task = await self._made(queued, submission)
+            handle = await order(self._engine, request, options)
+            submission = handle.of if isinstance(handle.of, Submission) else None
+            task = await self._made(*handle)
             if on_task is not None:
                 on_task(task)
             return await task.wait()
         # reached only out of time: every other way out of the block returns or raises
         if task is not None:
-            raise TaskTimeout(task.id, task.external_task_id, timeout or 0.0)
+            raise task.tracked.timed_out(timeout or 0.0)
         if submission is not None:
             raise submission.out_of_time(timeout or 0.0)
         # of a call: how far it came is not known, so it counts as sent
@@ -300,11 +299,11 @@ class Client:
         Raises:
             RequestInvalid: Not exactly one id, or one that could name another path.
         """
-        return attach(self._engine, kind, task_id=task_id, external_task_id=external_task_id)
+        return Task(*attach(self._engine, kind, task_id=task_id, external_task_id=external_task_id))
 
     def tasks(self) -> list[Task[Any]]:
         """Return the tasks this client has seen running and not yet seen ended, then those that queue."""
-        return known_tasks(self._engine)
+        return [Task(*handle) for handle in known_tasks(self._engine)]
 
     def nudge(self, id: str) -> bool:  # noqa: A002 - either of a task's ids
         """Ask about a task at once, if a call waits for it: there is a hint that it has changed.

@@ -76,11 +76,6 @@ class Task(Generic[R]):
         return self._known
 
     @property
-    def submission(self) -> Submission | None:
-        """The submission whose task does not exist yet; for this package's own use."""
-        return self._submission if self._known is None else None
-
-    @property
     def id(self) -> str:
         """The vendor's id; before that is known, the id it was submitted under or attached by."""
         if (tracked := self._known) is not None:
@@ -238,7 +233,7 @@ class Task(Generic[R]):
         if tracked is None:
             queued = self._queued.waiting
             return TaskTimeout("", self.external_task_id, timeout or 0.0, queued=queued)
-        return TaskTimeout(self.id, self.external_task_id, timeout or 0.0, tracked.looks.unreadable_ever)
+        return tracked.timed_out(timeout or 0.0)
 
     def updates(self) -> AsyncIterator[TaskRecord]:
         """Iterate over the task's records as they are seen to change, starting with the present one.

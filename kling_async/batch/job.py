@@ -35,10 +35,11 @@ from kling_async.errors import (
     TaskFailed,
     TaskNotFound,
     TaskTimeout,
+    TaskWithdrawn,
 )
-from kling_async.handles import attach
 from kling_async.orchestrator.attempts import EarlierAttempt
-from kling_async.orchestrator.submission import SubmissionHooks, Withdrawn
+from kling_async.orchestrator.handles import attach
+from kling_async.orchestrator.submission import SubmissionHooks
 from kling_async.tasks import Task, still_runs
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class JobRun(SubmissionHooks):
             pauses = self._context.pauses.count
             try:
                 return await self._attempt()
-            except Withdrawn:
+            except TaskWithdrawn:
                 held = pauses != self._context.pauses.count  # by a pause that came meanwhile
                 if not (held and self._context.control.may_create) or self._skipped:
                     raise Abandoned from None
@@ -205,7 +206,9 @@ class JobRun(SubmissionHooks):
         if self.entry.state is JobState.PLANNED:
             task = await self._create()
         else:
-            task = attach(context.engine, self.item.request, task_id=self.entry.task_id, confirmed=True)
+            task = Task[Any](
+                *attach(context.engine, self.item.request, task_id=self.entry.task_id, confirmed=True)
+            )
         self._task = task
         try:
             result = await self._wait(task)

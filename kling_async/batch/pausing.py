@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from kling_async.orchestrator.submission import Withdrawn
+from kling_async.errors import TaskWithdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ class PauseSwitch:
         for submission in self._queued:
             # one that is in doubt keeps its place: its job finds out, when its turn comes, that it is held
             if submission.queued and not submission.may_exist:
-                submission.tell(Withdrawn())
+                submission.tell(TaskWithdrawn(submission.external_task_id))
 
     def resume(self) -> None:
         """Let jobs go on, in the order in which they were held back."""
@@ -66,7 +66,7 @@ class PauseSwitch:
 
     @contextlib.contextmanager
     def withdrawable(self, submission: Submission) -> Iterator[None]:
-        """Let `pause` take the submission out of the queue; its caller is told by `Withdrawn`."""
+        """Let `pause` take the submission out of the queue; its caller is told by `TaskWithdrawn`."""
         self._queued[submission] = None
         try:
             yield

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kling_async.core.grouping import Demand, Grouping
 from kling_async.core.poll_groups import IdleEstimate, PolledTask
@@ -31,13 +31,24 @@ if TYPE_CHECKING:
     from kling_async.core.queries import QueryForms
     from kling_async.options import Polling, Retry
 
-__all__ = ["PolledTask", "Schedule"]
+__all__ = ["PolledTask", "Schedule", "Turns"]
 
 _JITTER: Final = 0.05
 """Relative jitter of the pause between two looks, so that many clients do not ask in step. Idleness grows
 about like the square of the pause, so the price is scaled by the square of this."""
 _STALE_FRACTION: Final = 8
 """A group's due time is computed anew when one in so many of its tasks has changed."""
+
+
+class Turns(NamedTuple):
+    """The reads that go now."""
+
+    lookups: int
+    """How many look-ups of creates in doubt."""
+    queries: list[StatusQuery]
+    """The status queries to send."""
+    refreshes: int
+    """How many refreshes."""
 
 
 class Schedule:
@@ -168,18 +179,30 @@ class Schedule:
         self._rounds.end_round(math.inf if group is None else group.due, now)
         return queries
 
-    def spend_spare(self, now: float) -> bool:
-        """Take one request of the rate for a query of the caller's own; return whether one is to be had.
+    def take_turns(self, now: float, *, lookups: int, refreshes: int) -> Turns:
+        """Share the rate among all reads that wait.
 
-        To be called after `ask`: what is due goes first.
+        Look-ups of creates in doubt go first, because slots stay held and submits wait for their answers. The
+        status queries that are due come next, then refreshes.
+
+        Args:
+            now: The time.
+            lookups: How many look-ups wait, at most.
+            refreshes: How many refreshes wait, at most.
         """
+        first = self._spare(lookups, now)
+        queries = self.ask(now)
+        return Turns(first, queries, self._spare(refreshes, now))
+
+    def _spare(self, wanted: int, now: float) -> int:
+        """Take up to that many requests of the rate, outside of rounds; return how many were to be had."""
         self._advance(now)
-        return self._rounds.spend_spare(now)
+        return next((taken for taken in range(wanted) if not self._rounds.spend_spare(now)), wanted)
 
     def next_time(self, *, spare: bool = False) -> float:
         """Return when `ask` may have something to return; inf: not before another call changes things.
 
-        With ``spare``, also when `spend_spare` may return True.
+        With ``spare``, also when the rate lets another read go.
         """
         group = self._first()
         due = math.inf if group is None else self._rounds.next_time(group.due)

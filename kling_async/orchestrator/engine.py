@@ -128,9 +128,11 @@ class Drivers:
         )
         self.durations = Durations()
         self._forms = QueryForms(batch_ids=self.transport.unified)  # /tasks wants an API key
-        self.pollers = Pollers(scope, self.limiter, self._new_poller)
+        self.pollers: Pollers[Poller] = Pollers(scope, self.limiter, self._new_poller)
 
-    def _new_poller(self, polling: Polling, retry: Retry, timeouts: Timeouts, home: Pollers) -> Poller:
+    def _new_poller(
+        self, polling: Polling, retry: Retry, timeouts: Timeouts, home: Pollers[Poller]
+    ) -> Poller:
         return Poller(
             self.scope,
             self.hooks,
@@ -307,7 +309,7 @@ class Engine:
         return self._drivers.recovery
 
     @property
-    def pollers(self) -> Pollers:
+    def pollers(self) -> Pollers[Poller]:
         """All pollers of the account."""
         return self._drivers.pollers
 
@@ -336,10 +338,7 @@ class Engine:
         while True:
             try:
                 return [
-                    (poller, tracked)
-                    for poller in self.pollers
-                    for tracked in poller
-                    if name in (tracked.id, tracked.external_task_id)
+                    (poller, tracked) for poller in self.pollers for tracked in poller if name in tracked.ids
                 ]
             except RuntimeError:  # the loop's thread added or dropped one meanwhile
                 continue

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from kling_async.core.admission import LimitSource
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.events import Hooks, Subject
+    from kling_async.orchestrator.contention import ContentionListener
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["ContentionListener", "Limiter", "SlotClaimant", "checked_limits"]
+__all__ = ["Limiter", "SlotClaimant", "checked_limits"]
 
 log = logging.getLogger("kling_async.orchestrator")
 
@@ -50,13 +51,6 @@ class SlotClaimant(Protocol):
 
     def purged(self, error: KlingError) -> None:
         """Fail with that error: the ticket was taken out of the queue for good."""
-
-
-class ContentionListener(Protocol):
-    """A part of the client that acts on submits waiting for the slots of a pool."""
-
-    def on_contention(self, pool: str, contended: bool) -> None:
-        """Note that submits began to wait for slots of this pool, or that none does any more."""
 
 
 class _DrivenPool:
@@ -375,6 +369,9 @@ class Limiter:
         driven.log_changes()
         for ticket in pool.expire(now):
             self._expired(pool, ticket)
+        if pool.queued and not self._scope.running:  # between two runs of the loop: the next one admits
+            driven.timer.advance(now)
+            return
         for ticket in pool.admit(now):
             self._claimants[ticket].admitted()
         driven.timer.set(pool.next_time())

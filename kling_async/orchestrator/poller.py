@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.core.durations import KNOWN
 from kling_async.core.looks import RefusalWeight, refusal_of
-from kling_async.core.vendor_clock import VendorClock
 from kling_async.core.verdict import Again, Got, Missing, Refused
 from kling_async.errors import APIError, BadResponse, KlingError, TransportError
 from kling_async.events import facts
 from kling_async.http.retry import not_found
 from kling_async.orchestrator.poll_log import PollLog
 from kling_async.orchestrator.refreshes import Refreshes
+from kling_async.orchestrator.status_reader import tasks_of
 from kling_async.orchestrator.tracked import TrackedTask, sort_sightings
+from kling_async.orchestrator.turns import ReadTurns
 from kling_async.redaction import redact
 from kling_async.runtime.loop import Timer
 
@@ -44,8 +45,6 @@ __all__ = ["Poller"]
 
 log = logging.getLogger("kling_async.polling")
 
-_BAD_ANSWERS_MAX: Final = 3
-"""Answers in a row, such as only a broken gateway gives, after which a form is given up."""
 _REFUSED_FROM: Final = 400
 """HTTP status from which an answer that cannot be read is a failure of a server, and no odd answer."""
 _LATE: Final = 0.99
@@ -76,8 +75,8 @@ class Poller:
         """By the id they are asked by; none has been seen ended."""
         self._timer = Timer(scope, self._ask_due)
         self._log = PollLog(scope, reader.host)
-        self._clock = VendorClock()
-        self._refreshes = Refreshes(scope, hooks, reader, rng, self._ask_soon, self._refreshed)
+        self.turns = ReadTurns(scope, self._ask_soon)
+        self._refreshes = Refreshes(scope, hooks, reader, rng, self.turns, self._refreshed)
         self._home = home
         home.subscribe(self)
 
@@ -133,7 +132,7 @@ class Poller:
         """Return when a task began, by the client's clock."""
         if task.started is not None:
             return task.started
-        started = self._scope.time() - self._clock.age(task.record, self._scope.now())
+        started = self._scope.time() - self._reader.clock.age(task.record, self._scope.now())
         task.started = None if task.record is None else started
         return started
 
@@ -207,6 +206,7 @@ class Poller:
     def stop_timers(self) -> None:
         """Set no more timers: the client is closed."""
         self._timer.clear()
+        self.turns.release()
 
     # -- status queries
 
@@ -219,13 +219,16 @@ class Poller:
         if self._scope.closed:
             return
         try:
-            for query in self._schedule.ask(now):
+            lookups, refreshes = self.turns.waiting()
+            turns = self._schedule.take_turns(now, lookups=lookups, refreshes=refreshes)
+            self.turns.admit(turns)
+            for query in turns.queries:
                 self._send(query)
-            while self._refreshes.waiting and self._schedule.spend_spare(now):
-                self._refreshes.admit()
-            self._timer.set(self._schedule.next_time(spare=self._refreshes.waiting))
+            spare = any(self.turns.waiting())
+            self._timer.set(self._schedule.next_time(spare=spare))
         except Exception as error:  # a bug must not leave anyone waiting for ever
             log.exception("sending status queries failed", extra=facts())
+            self.turns.release()
             reason = f"sending status queries failed: {type(error).__name__}"
             self.fail_all(TransportError(reason, sent=False))
 
@@ -248,7 +251,7 @@ class Poller:
 
     async def _ask(self, query: StatusQuery) -> None:
         """Send one query and take its answer."""
-        tasks = _tasks_of(query)
+        tasks = tasks_of(query)
         self._hooks.emit("asked", *tasks, detail=f"{query.form}: {len(tasks)}")
         try:
             self._answered(query, tasks, await self._reader.ask(query, tasks))
@@ -270,7 +273,7 @@ class Poller:
             case Got():
                 self._reader.readable(query)
                 self._log.answered()
-                self._clock.seen(answer.verdict.answer.date, self._scope.now())
+                self._reader.clock.seen(answer.verdict.answer.date, self._scope.now())
                 self._found(query, tasks, answer.records)
             case Again():
                 self._failed(query, tasks, answer.verdict)
@@ -297,7 +300,8 @@ class Poller:
         for task in tasks:
             if task not in records:
                 task.looks.left_out(query.form)
-        running, ended, pauses = sort_sightings(records)
+        running, ended, pauses, strange = sort_sightings(records)
+        self._log.strange(strange, records)
         now = self._scope.time()
         if query.form == "one" and pauses:
             self._schedule.failed(query, now, self._rng.random(), *pauses)
@@ -336,7 +340,7 @@ class Poller:
 
     def _count_bad_answer(self, query: StatusQuery) -> None:
         """Give a form up after a few answers in a row that only a broken gateway gives."""
-        if self._reader.unreadable(query) >= _BAD_ANSWERS_MAX:
+        if self._reader.unreadable(query):
             self._give_up_form(query)
 
     def _refused_for_good(self, query: StatusQuery, tasks: list[TrackedTask], error: KlingError) -> None:
@@ -418,12 +422,9 @@ class Poller:
     def on_loop_replaced(self) -> None:
         """Start anew in another loop: the waiters of the old one are gone, the tasks are not."""
         self._timer.clear()
+        self.turns.clear()
         self._refreshes.on_loop_replaced()
         self._schedule = self._new_schedule()
         for task in self._tasks.values():
             task.waiters.drop()
             self._schedule_task(task, at_once=True)
-
-
-def _tasks_of(query: StatusQuery) -> list[TrackedTask]:
-    return [key for key in query.keys if isinstance(key, TrackedTask)]

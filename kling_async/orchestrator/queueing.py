@@ -13,6 +13,7 @@ from kling_async.errors import KlingError, QueueFull, TaskWithdrawn
 from kling_async.orchestrator.submission import SubmissionState
 
 if TYPE_CHECKING:
+    from kling_async.core.verdict import Accepted
     from kling_async.events import Hooks
     from kling_async.orchestrator.departures import Departures
     from kling_async.orchestrator.limiter import Limiter
@@ -31,7 +32,7 @@ class Creator(Protocol):
     def start(self, submission: Submission, /) -> None:
         """Send a create whose slots are taken."""
 
-    def adopt(self, submission: Submission, record: TaskRecord, /) -> None:
+    def adopt(self, submission: Submission, found: Accepted, /) -> None:
         """Look after the task of a submission that was found."""
 
 
@@ -69,7 +70,7 @@ class SubmitQueue:
         scope: LoopScope,
         hooks: Hooks,
         limiter: Limiter,
-        matcher: Matcher,
+        matcher: Matcher[Submission],
         departures: Departures,
         creator: Creator,
         *,
@@ -122,8 +123,10 @@ class SubmitQueue:
             return await future
         except BaseException as error:
             callers.leave(future)
-            if not isinstance(error, KlingError) and not callers.wanted:
-                self._hooks.emit("left", submission, error=type(error).__name__)
+            waits = submission.waiting
+            if not callers.wanted and (waits or not isinstance(error, KlingError)):
+                detail = error.message if isinstance(error, KlingError) else ""
+                self._hooks.emit("left", submission, error=type(error).__name__, detail=detail)
             raise
         finally:
             callers.leave(future)
@@ -168,6 +171,7 @@ class SubmitQueue:
 
     def _begin(self, submission: Submission) -> None:
         """Enter the queue, now or after a look whether the account has its task already."""
+        self._hooks.emit("queued", submission)  # first of all: a listener may raise what is no Exception
         wait = submission.wait
         wait.start(self._scope.time())
         if wait.deadline is not None:
@@ -184,7 +188,6 @@ class SubmitQueue:
     def _enter(self, submission: Submission) -> None:
         """Wait for slots."""
         submission.move(SubmissionState.QUEUED)
-        self._hooks.emit("queued", submission)
         try:
             self._limiter.enter(submission.endpoint.pool, submission.ticket, _Claim(self, submission))
         except KlingError as error:  # of a closed pool: it names the create that closed it, not this one

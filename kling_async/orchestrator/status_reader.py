@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from kling_async.core.status import latest
+from kling_async.core.vendor_clock import VendorClock
 from kling_async.core.verdict import Again, Got, Missing, Refused
 from kling_async.errors import BadResponse
+from kling_async.orchestrator.tracked import TrackedTask
 from kling_async.records import PAGE_SIZE_MAX, decode_list, decode_task, decode_unified_page
 
 if TYPE_CHECKING:
@@ -16,11 +18,14 @@ if TYPE_CHECKING:
     from kling_async.core.verdict import ReadVerdict
     from kling_async.http.transport import Transport
     from kling_async.options import Timeouts
-    from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
     from kling_async.wire.endpoints import Endpoint
 
-__all__ = ["StatusAnswer", "StatusReader", "record_about", "record_of"]
+__all__ = ["StatusAnswer", "StatusReader", "record_about", "record_of", "tasks_of"]
+
+
+_BAD_ANSWERS_MAX: Final = 3
+"""Answers in a row, such as only a broken gateway gives, after which a form is given up."""
 
 
 class StatusAnswer(NamedTuple):
@@ -42,16 +47,18 @@ class StatusReader:
         self._timeouts = timeouts
         self._unreadable: dict[tuple[Form, str], int] = {}
         """Answers in a row that could not be read, by form and path."""
+        self.clock = VendorClock()
+        """What the answers tell of the vendor's clock."""
 
     def readable(self, query: StatusQuery) -> None:
         """Note an answer that could be read."""
         self._unreadable.pop((query.form, query.path), None)
 
-    def unreadable(self, query: StatusQuery) -> int:
-        """Count an answer that could not be read; return how many there were in a row."""
+    def unreadable(self, query: StatusQuery) -> bool:
+        """Count an answer that could not be read; return whether its form is to be given up."""
         key = (query.form, query.path)
         self._unreadable[key] = self._unreadable.get(key, 0) + 1
-        return self._unreadable[key]
+        return self._unreadable[key] >= _BAD_ANSWERS_MAX
 
     @property
     def host(self) -> str:
@@ -134,6 +141,11 @@ class StatusReader:
                 return StatusAnswer(verdict, _match(tasks, latest(found)))
 
 
+def tasks_of(query: StatusQuery) -> list[TrackedTask]:
+    """Return the tasks that a status query is about."""
+    return [key for key in query.keys if isinstance(key, TrackedTask)]
+
+
 def record_of(endpoint: Endpoint[Any], got: Got) -> TaskRecord:
     """Return the record in the answer to a GET of one task.
 
@@ -178,7 +190,7 @@ def _match(tasks: list[TrackedTask], found: dict[str, TaskRecord]) -> dict[Track
     """Find the tasks asked about; one known by its external id alone is left out, and then asked alone."""
     records: dict[TrackedTask, TaskRecord] = {}
     for task in tasks:
-        record = found.get(_id(task))
+        record = next((found[id_] for id_ in (_id(task), *task.aliases) if id_ in found), None)
         if record is not None and task.may_be(record):
             name = task.endpoint.name  # which answers of /tasks leave out
             records[task] = (

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kling_async.options import Settings
     from kling_async.orchestrator.attempts import EarlierAttempt
     from kling_async.orchestrator.tracked import TrackedTask
+    from kling_async.orchestrator.turns import ReadTurns
     from kling_async.records import TaskRecord
     from kling_async.wire.endpoints import Endpoint
     from kling_async.wire.media import Media
@@ -46,7 +47,6 @@ __all__ = [
     "SubmissionState",
     "TaskWatcher",
     "Unresolved",
-    "Withdrawn",
     "check_order",
     "kind_of",
 ]
@@ -74,7 +74,8 @@ _S: Final = SubmissionState
 _ENDS: Final = frozenset({_S.REFUSED, _S.WITHDRAWN})
 
 SUBMISSION_MOVES: Final[Moves[SubmissionState]] = {
-    _S.NEW: frozenset({_S.QUEUED, _S.MATCHING}),
+    # withdrawn at once: what a listener raised at its first event left its caller without it
+    _S.NEW: frozenset({_S.QUEUED, _S.MATCHING, _S.WITHDRAWN}),
     _S.MATCHING: _ENDS | {_S.QUEUED, _S.ACCEPTED},
     # unresolved: its caller left after an attempt that may have made the task (a 429 without a code)
     _S.QUEUED: _ENDS | {_S.PREPARING, _S.UNRESOLVED},
@@ -147,6 +148,15 @@ _NO_HOOKS: Final = SubmissionHooks()
 class TaskWatcher(Protocol):
     """A poller, as far as a submission knows it."""
 
+    @property
+    def turns(self) -> ReadTurns:
+        """Where look-ups of creates in doubt wait for their turn."""
+        ...
+
+    def find(self, endpoint: Endpoint[Any], id: str, /) -> TrackedTask | None:  # noqa: A002 - the field's word
+        """Return the tracked task of that id."""
+        ...
+
     def watch(self, task: TrackedTask, /) -> TrackedTask:
         """Poll a task that exists; return the tracked task to use, which may be polled already."""
         ...
@@ -162,10 +172,6 @@ class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str
     external_task_id: str | None
     reason: str
-
-
-class Withdrawn(KlingError):
-    """`SubmissionHooks.may_send` says that the submission is not to be sent after all."""
 
 
 class QueueWait:
@@ -368,6 +374,10 @@ class Submission:
             raise self.error.again()
         if self.ended:
             raise TaskWithdrawn(self.external_task_id)
+
+    def interrupt(self, error: BaseException) -> None:
+        """Raise what a listener raised to the callers; the create goes on in nobody's name."""
+        self.callers.interrupt(error)
 
     def out_of_time(self, timeout: float) -> TaskTimeout | QueueTimeout:
         """Return the error for a caller who waited long enough, by how far this has come."""

@@ -11,7 +11,7 @@ import msgspec
 from kling_async.core.lifecycle import Lifecycle
 from kling_async.core.looks import Looks
 from kling_async.core.status import TaskState, state_of
-from kling_async.errors import ClientClosed, TaskFailed
+from kling_async.errors import ClientClosed, TaskFailed, TaskTimeout
 from kling_async.orchestrator.results import is_whole
 from kling_async.runtime.loop import LOOP_REPLACED, is_pending
 
@@ -137,6 +137,7 @@ class TrackedTask:
     __slots__ = (
         "__weakref__",
         "_life",
+        "aliases",
         "by_external_id",
         "confirmed",
         "endpoint",
@@ -160,6 +161,7 @@ class TrackedTask:
         ticket: Ticket | None = None,
         by_external_id: bool = False,
         confirmed: bool = False,
+        aliases: frozenset[str] = frozenset(),
     ) -> None:
         self.endpoint = endpoint
         self.id = id
@@ -168,6 +170,8 @@ class TrackedTask:
         """Whether ``id`` is the external one."""
         self.confirmed = confirmed or record is not None
         """Whether the vendor has ever known the task: then one answer that does not proves nothing."""
+        self.aliases = aliases
+        """Further ids that the answer to its create showed: an answer under one of these is about it, too."""
         self.request = request
         self.record = record
         self.ticket = ticket
@@ -198,6 +202,11 @@ class TrackedTask:
         return self._life.state in ENDED
 
     @property
+    def ids(self) -> frozenset[str]:
+        """All ids that are known."""
+        return self.aliases.union(filter(None, (self.id, self.task_id, self.external_task_id)))
+
+    @property
     def external_task_id(self) -> str | None:
         """The id its create carried, if known."""
         known = None if self.record is None else self.record.external_task_id
@@ -216,7 +225,7 @@ class TrackedTask:
         Where the vendor's id is known it decides alone: the external one is an optional field like others.
         """
         if self.record is not None:
-            return record.task_id == self.record.task_id
+            return record.task_id == self.record.task_id or record.task_id in self.aliases
         if self.by_external_id:
             return record.external_task_id in (None, self.id)
         return self.id in (record.task_id, record.external_task_id)
@@ -274,6 +283,12 @@ class TrackedTask:
             self._life.move(TrackedState.MISSING)
         return miss
 
+    def timed_out(self, timeout: float) -> TaskTimeout:
+        """Return the error for a caller who waited long enough, with what may have hidden the end."""
+        looks = self.looks
+        parts = self.task_id or self.id, self.external_task_id, timeout
+        return TaskTimeout(*parts, looks.unreadable_ever, looks.unknown_status)
+
     def raise_if_failed(self) -> None:
         """Raise `TaskFailed` if that is how the task ended."""
         if self.record is not None and self.state is TrackedState.FAILED:
@@ -281,10 +296,13 @@ class TrackedTask:
 
 
 def _merged(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
-    """Keep the external id that is known, where an answer leaves it out or shows another one."""
-    if old is None or not old.external_task_id or new.external_task_id == old.external_task_id:
+    """Keep the ids that are known, where an answer leaves the external one out or shows others."""
+    if old is None:
         return new
-    return msgspec.structs.replace(new, external_task_id=old.external_task_id)
+    known = old.task_id, old.external_task_id or new.external_task_id
+    if known == (new.task_id, new.external_task_id):
+        return new
+    return msgspec.structs.replace(new, task_id=known[0], external_task_id=known[1])
 
 
 class Sightings(NamedTuple):
@@ -294,13 +312,17 @@ class Sightings(NamedTuple):
     ended: set[TrackedTask]
     pauses: list[float]
     """Seconds until the next look, for each task that succeeded but does not show its whole result."""
+    strange: list[TrackedTask]
+    """Tasks whose status is to be told: it is not known."""
 
 
 def sort_sightings(records: dict[TrackedTask, TaskRecord]) -> Sightings:
     """Sort the tasks that an answer showed, and count it among the looks at each."""
-    sightings = Sightings(set(), set(), [])
+    sightings = Sightings(set(), set(), [], [])
     for task, record in records.items():
         task.looks.found()
+        if task.looks.status(record.status if _shows_status(record) else "(none)"):
+            sightings.strange.append(task)
         if task.done or task.state_in(record) in ENDED:
             sightings.ended.add(task)
         elif state_of(record.status) is TaskState.RUNNING:
@@ -310,3 +332,8 @@ def sort_sightings(records: dict[TrackedTask, TaskRecord]) -> Sightings:
         else:
             sightings.ended.add(task)
     return sightings
+
+
+def _shows_status(record: TaskRecord) -> bool:
+    """Tell whether an answer shows the status that its record has: left out, it reads as submitted."""
+    return record.status != "submitted" or b"submitted" in bytes(record.data).lower()

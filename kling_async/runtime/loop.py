@@ -81,6 +81,11 @@ class LoopScope:
         self._work: dict[asyncio.Task[None], bool] = {}
         """Running tasks, each with whether it gets `GRACE` seconds at the end."""
 
+    @property
+    def running(self) -> bool:
+        """Whether a loop runs in this thread: between two runs no work can be started."""
+        return asyncio._get_running_loop() is not None  # noqa: SLF001 - get_running_loop() raises instead
+
     def subscribe(self, listener: LoopListener) -> None:
         """Call this listener whenever a new loop has replaced one that ended, in order of subscription."""
         self._listeners.append(listener)

@@ -37,6 +37,11 @@ E: Final = Evidence
 class NoWatcher:
     """Looks after nothing: no task is made here."""
 
+    turns: Any = None
+
+    def find(self, *_: object) -> None:
+        return None
+
     def watch(self, live: TrackedTask, /) -> TrackedTask:
         return live
 
