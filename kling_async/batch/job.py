@@ -206,9 +206,8 @@ class JobRun(SubmissionHooks):
         if self.entry.state is JobState.PLANNED:
             task = await self._create()
         else:
-            task = Task[Any](
-                *attach(context.engine, self.item.request, task_id=self.entry.task_id, confirmed=True)
-            )
+            name = self.entry.task_id
+            task = Task[Any](*attach(context.engine, self.item.request, task_id=name, confirmed=True))
         self._task = task
         try:
             result = await self._wait(task)
