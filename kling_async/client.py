@@ -11,7 +11,7 @@ from kling_async.batch.options import BatchOptions, resume_options
 from kling_async.errors import TransportError
 from kling_async.http.auth import base_url_from, signer_from
 from kling_async.http.sessions import Sessions
-from kling_async.options import Polling, Retry, Settings, Timeouts, check_types, need_function
+from kling_async.options import Polling, Retry, Settings, SlotOptions, Timeouts, check_types, need_function
 from kling_async.orchestrator import calls
 from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.orchestrator.handles import attach, known_tasks, order
@@ -110,14 +110,11 @@ class Client:
             signer_from(api_key, access_key, secret_key),
             address,
             settings,
+            SlotOptions(limits, queueing, max_queued, max_task_life),
             sessions=lambda scope: Sessions(
                 scope, session=session, proxy=proxy, ssl=ssl, trust_env=trust_env, local_files=local
             ),
             headers=headers,
-            limits=limits,
-            queueing=queueing,
-            max_queued=max_queued,
-            max_task_life=max_task_life,
             now=now,
             rng=rng,
             on_event=on_event,

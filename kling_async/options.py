@@ -192,6 +192,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
 
 
+class SlotOptions(NamedTuple):
+    """The settings of a client that are about slots and the queue for them."""
+
+    limits: Mapping[str, int] | None = None
+    """Sizes of pools that the caller knows."""
+    queueing: bool = True
+    """Whether submits wait for slots; False: a full account refuses them."""
+    max_queued: int = 10_000
+    """Most submits that may wait."""
+    max_task_life: float = 7200.0
+    """Seconds after which a held slot stops counting."""
+
+
 class SubmitOptions(TypedDict, total=False):
     """Options of one submit: they belong to the call, not to the reusable request."""
 

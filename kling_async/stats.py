@@ -109,7 +109,7 @@ def stats_of(engine: Engine, pools: Mapping[str, PoolState]) -> Stats:
         **engine.hooks.counts.copied(),
         queued=sum(pool.queued for pool in pools.values()),
         oldest_wait=engine.limiter.oldest_wait(),
-        in_flight=engine.submitter.in_flight,
+        in_flight=engine.queue.in_flight,
         running=sum(poller.running for poller in engine.pollers),
         unresolved=len(engine.recovery.entries()),
         holds={str(hold.kind): str(hold.refusal) for hold in engine.limiter.holds},

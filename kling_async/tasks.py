@@ -274,7 +274,7 @@ class Task(Generic[R]):
         """Tell whether a record needs no query: nothing changes in one of an ended task."""
         if tracked.done and max_age != 0:
             return True
-        return max_age is not None and self._engine.scope.time() - tracked.seen_at < max_age
+        return max_age is not None and self._engine.scope.time() - tracked.looks.seen_at < max_age
 
     async def _record_after(self, shown: tuple[str, int] | None) -> TaskRecord | None:
         """Return the next record that differs in status or time; None: the task has ended."""

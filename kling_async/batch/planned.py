@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kling_async.batch.entry import ResumeAction
 from kling_async.catalog import endpoint_of
-from kling_async.orchestrator.submission import kind_of
+from kling_async.orchestrator.create_spec import kind_of
 from kling_async.wire.checks import wrong_with
 from kling_async.wire.endpoints import JournaledRequest
 

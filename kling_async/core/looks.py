@@ -8,6 +8,7 @@ without a code) is raised only once it has stood for long; a success without its
 from __future__ import annotations
 
 import enum
+import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kling_async.core.status import is_known_status
@@ -84,12 +85,15 @@ class Looks:
         "_wall",
         "misses",
         "one_form",
+        "seen_at",
         "unknown_status",
         "unreadable",
         "unreadable_ever",
     )
 
     def __init__(self) -> None:
+        self.seen_at = -math.inf
+        """When a record of it was last read."""
         self.misses = 0
         """Answers that did not know the task."""
         self._first_miss = 0.0

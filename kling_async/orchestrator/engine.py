@@ -21,19 +21,22 @@ from kling_async.http.retry import not_found
 from kling_async.http.transport import Transport
 from kling_async.options import need_setting
 from kling_async.orchestrator.bodies import check_media
+from kling_async.orchestrator.create_spec import CreateSpec, check_order
 from kling_async.orchestrator.departures import Departures, Pending
-from kling_async.orchestrator.limiter import Limiter, checked_limits
+from kling_async.orchestrator.estimates import expected_end, expected_seconds
+from kling_async.orchestrator.limiter import Limiter
 from kling_async.orchestrator.lookup import Lookup
 from kling_async.orchestrator.matching import Matcher
 from kling_async.orchestrator.packs import PackReader
 from kling_async.orchestrator.poller import Poller
 from kling_async.orchestrator.pollers import Pollers
+from kling_async.orchestrator.pool_limits import checked_limits
 from kling_async.orchestrator.queueing import SubmitQueue
 from kling_async.orchestrator.recovery import Recovery
 from kling_async.orchestrator.registry import TaskRegistry
 from kling_async.orchestrator.results import answer_of
 from kling_async.orchestrator.status_reader import StatusReader
-from kling_async.orchestrator.submission import CreateSpec, Submission, check_order
+from kling_async.orchestrator.submission import Submission
 from kling_async.orchestrator.submitter import Submitter
 from kling_async.runtime.loop import GRACE, DownloadSlots, LoopScope
 from kling_async.wire.checks import check
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
     from kling_async.events import Event
     from kling_async.http.auth import Signer
     from kling_async.http.sessions import Sessions
-    from kling_async.options import Polling, Retry, Settings, SubmitOptions, Timeouts
+    from kling_async.options import Polling, Retry, Settings, SlotOptions, SubmitOptions, Timeouts
     from kling_async.orchestrator.attempts import EarlierAttempt
     from kling_async.orchestrator.submission import SubmissionHooks
     from kling_async.orchestrator.tracked import TrackedTask
@@ -62,9 +65,6 @@ log = logging.getLogger("kling_async")
 _NAMED_MAX: Final = 20
 """Most ids that one line of the log names."""
 
-_USUAL_LENGTH: Final = 5
-"""Seconds of video that the usual time of an endpoint, its ``median``, is about."""
-
 
 class Drivers:
     """The drivers of one account: made once, and shared by all clients that share its slots."""
@@ -74,13 +74,10 @@ class Drivers:
         signer: Signer,
         base_url: str,
         settings: Settings,
+        slots: SlotOptions,
         *,
         sessions: Callable[[LoopScope], Sessions],
         headers: Mapping[str, str] | None,
-        limits: Mapping[str, int] | None,
-        queueing: bool,
-        max_queued: int,
-        max_task_life: float,
         now: Callable[[], float],
         rng: random.Random | None,
         on_event: Callable[[Event], object] | None,
@@ -93,45 +90,40 @@ class Drivers:
         self.sessions = sessions(scope)
         self.download_slots = DownloadSlots(scope)
         self.transport = Transport(self.sessions, signer, base_url, headers, hooks=self.hooks)
-        self.limiter = Limiter(
-            scope,
-            self.hooks,
-            self.rng,
-            host=self.transport.host,
-            limits=limits,
-            life=max_task_life,
-            gate=queueing,
-        )
+        self.limiter = Limiter(scope, self.hooks, self.rng, slots, host=self.transport.host)
         lookup = Lookup(self.transport, self.rng)
         self.recovery = Recovery(scope, self.limiter, lookup)
         self.packs = PackReader(scope, self.limiter, partial(_read_packs, self.transport, settings.timeouts))
-        departures = Departures(scope, self.hooks, self.limiter, self.recovery, Pending(scope.time))
-        self.submitter = Submitter(
+        self.queue = self._new_queue(lookup, slots)
+        self.durations = Durations()
+        forms = QueryForms(batch_ids=self.transport.unified)  # /tasks wants an API key
+        self.pollers: Pollers[Poller] = Pollers(scope, self.limiter, partial(self._new_poller, forms))
+
+    def _new_queue(self, lookup: Lookup, slots: SlotOptions) -> SubmitQueue:
+        scope, hooks, limiter, recovery = self.scope, self.hooks, self.limiter, self.recovery
+        departures = Departures(scope, hooks, limiter, recovery, Pending(scope.time))
+        submitter = Submitter(
             scope,
-            self.hooks,
+            hooks,
             self.transport,
-            self.limiter,
-            self.recovery,
+            limiter,
+            recovery,
             departures,
             self.packs,
             self.rng,
-            queueing=queueing,
+            queueing=slots.queueing,
         )
-        self.queue = SubmitQueue(
-            scope,
-            self.hooks,
-            self.limiter,
-            Matcher(scope, lookup),
-            departures,
-            self.submitter,
-            max_queued=max_queued,
-        )
-        self.durations = Durations()
-        self._forms = QueryForms(batch_ids=self.transport.unified)  # /tasks wants an API key
-        self.pollers: Pollers[Poller] = Pollers(scope, self.limiter, self._new_poller)
+        matcher = Matcher(scope, lookup)
+        return SubmitQueue(scope, hooks, limiter, matcher, departures, submitter, max_queued=slots.max_queued)
 
     def _new_poller(
-        self, polling: Polling, retry: Retry, timeouts: Timeouts, home: Pollers[Poller]
+        self,
+        forms: QueryForms,
+        polling: Polling,
+        retry: Retry,
+        timeouts: Timeouts,
+        home: Pollers[Poller],
+        /,
     ) -> Poller:
         return Poller(
             self.scope,
@@ -139,7 +131,7 @@ class Drivers:
             StatusReader(self.transport, timeouts),
             TaskRegistry(self.limiter, self.recovery),
             home,
-            partial(Schedule, polling, retry, self.durations, self._forms, self.rng),
+            partial(Schedule, polling, retry, self.durations, forms, self.rng),
             self.rng,
         )
 
@@ -289,19 +281,9 @@ class Engine:
         return self._drivers.packs
 
     @property
-    def submitter(self) -> Submitter:
-        """Runs creates."""
-        return self._drivers.submitter
-
-    @property
     def queue(self) -> SubmitQueue:
         """Takes submissions into the queue."""
         return self._drivers.queue
-
-    @property
-    def pending(self) -> Pending:
-        """The submissions that have no task yet."""
-        return self._drivers.queue.departures.pending
 
     @property
     def recovery(self) -> Recovery:
@@ -363,24 +345,11 @@ class Engine:
 
     def expected_seconds(self, request: TaskRequest[Any]) -> float:
         """Return how long the task of a request may take: as learned, else by its endpoint and length."""
-        endpoint = endpoint_of(request)
-        law = self._drivers.durations.law((endpoint.name, endpoint.kind(request)), endpoint.median)
-        length = getattr(request, "duration", None)
-        longer = length / _USUAL_LENGTH if isinstance(length, int) and length > 0 and not law.known else 1.0
-        return law.quantile(0.5) * longer
+        return expected_seconds(self._drivers.durations, request)
 
     def expected_end(self, submission: Submission) -> float | None:
         """Return the seconds until a submission's task may have ended; None until some like it have."""
-        endpoint, ticket = submission.endpoint, submission.ticket
-        law = self._drivers.durations.law((endpoint.name, endpoint.kind(submission.request)), endpoint.median)
-        if not law.known:
-            return None
-        turns = 0.0
-        if submission.waiting:  # it needs as many slots to come free as those before it and itself lack
-            pool = self.limiter.pool(endpoint.pool)
-            needed = (pool.position(ticket) or 0) + ticket.weight + pool.held - pool.belief
-            turns = max(0, needed) / max(1, pool.belief)
-        return law.quantile(0.5) * (1 + turns)
+        return expected_end(self._drivers.durations, self.limiter, submission)
 
     async def new_submission(
         self,

@@ -20,7 +20,7 @@ __all__ = ["Handle", "attach", "known_tasks", "order"]
 
 
 class Handle(NamedTuple):
-    """What a `Task` is made of."""
+    """The parts of a `kling_async.Task`."""
 
     engine: Engine
     """With the poller that looks after it."""
@@ -49,7 +49,7 @@ def _held(engine: Engine, external_task_id: str) -> Handle | None:
     for poller, tracked in engine.known_as(external_task_id):
         if tracked.external_task_id == external_task_id:
             return Handle(engine.looking_after(poller), tracked)
-    submission = engine.pending.find(external_task_id)
+    submission = engine.queue.pending.find(external_task_id)
     if submission is None or submission.ended:
         return None
     return Handle(engine.looking_for(submission), submission)
@@ -85,7 +85,7 @@ def attach(
     for poller in engine.pollers:
         if (tracked := poller.find(endpoint, id_)) is not None:
             return Handle(engine.looking_after(poller), tracked)
-    submission = engine.pending.find(id_)
+    submission = engine.queue.pending.find(id_)
     if external_task_id is not None and submission is not None and submission.endpoint.path == endpoint.path:
         return Handle(engine.looking_for(submission), submission)
     request = None if isinstance(kind, type | JournaledRequest) else kind
@@ -103,4 +103,4 @@ def known_tasks(engine: Engine) -> list[Handle]:
         for tracked in poller
         if tracked.record is not None and poller.registry.is_holder(tracked)
     ]
-    return running + [Handle(engine.looking_for(new), new) for new in engine.pending]
+    return running + [Handle(engine.looking_for(new), new) for new in engine.queue.pending]

@@ -6,18 +6,17 @@ shared between processes can stand in their place later.
 
 from __future__ import annotations
 
-import difflib
 import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
 from kling_async.core.admission import Pool, Ticket
-from kling_async.core.pool_sizes import DEFAULTS, POOLS
+from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.core.queue import Phase
-from kling_async.errors import ClientClosed, ConfigurationError, KlingError, Problem, RequestInvalid
+from kling_async.errors import ClientClosed, ConfigurationError, KlingError
 from kling_async.events import facts
 from kling_async.orchestrator.holds import Holds
+from kling_async.orchestrator.pool_limits import checked_limits, too_heavy
 from kling_async.runtime.loop import Timer
-from kling_async.wire.checks import warn_once
 
 if TYPE_CHECKING:
     import random
@@ -26,10 +25,11 @@ if TYPE_CHECKING:
     from kling_async.core.admission import LimitSource
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.events import Hooks, Subject
+    from kling_async.options import SlotOptions
     from kling_async.orchestrator.contention import ContentionListener
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["Limiter", "SlotClaimant", "checked_limits"]
+__all__ = ["Limiter", "SlotClaimant"]
 
 log = logging.getLogger("kling_async.orchestrator")
 
@@ -89,10 +89,8 @@ class Limiter:
         scope: The client's loop and clock.
         hooks: Takes the events ``slot_expired``, ``held`` and ``released``.
         rng: Source of jitter.
+        options: Sizes of pools, whether to queue, and how long a slot counts.
         host: The host that creates are sent to.
-        limits: Sizes of pools that the caller knows.
-        life: Seconds after which a held slot stops counting.
-        gate: False: count only, let every create through at once.
 
     Raises:
         ConfigurationError: A limit is not a whole number above 0.
@@ -103,20 +101,17 @@ class Limiter:
         scope: LoopScope,
         hooks: Hooks,
         rng: random.Random,
+        options: SlotOptions,
         *,
         host: str,
-        limits: Mapping[str, int] | None,
-        life: float,
-        gate: bool,
     ) -> None:
         self._scope = scope
         self._hooks = hooks
         self._rng = rng
-        self._limits = {
-            name: limit for name, limit in checked_limits(limits or {}).items() if limit is not None
-        }
-        self.life = life
-        self._gate = gate
+        limits = checked_limits(options.limits or {})
+        self._limits = {name: limit for name, limit in limits.items() if limit is not None}
+        self.life = options.max_task_life
+        self._gate = options.queueing
         self._driven: dict[str, _DrivenPool] = {}
         self._claimants: dict[Ticket, SlotClaimant] = {}
         """Of the tickets that queue or whose create is not settled."""
@@ -396,31 +391,3 @@ class Limiter:
     def _forget(self, ticket: Ticket) -> None:
         self._claimants.pop(ticket, None)
         self._holders.pop(ticket, None)
-
-
-def checked_limits(limits: Mapping[str, int | None], *, optional: bool = False) -> dict[str, int | None]:
-    """Return sizes of pools by name, checked.
-
-    Args:
-        limits: As the caller gave them.
-        optional: Whether None may stand for a size.
-
-    Raises:
-        ConfigurationError: A name or a size is wrong.
-    """
-    for name in limits.keys() - POOLS:  # a `RawTask` may name a pool of its own
-        if close := difflib.get_close_matches(str(name), POOLS, n=1, cutoff=0.8):
-            raise ConfigurationError(f"limits[{name!r}] is no pool; did you mean {close[0]!r}?")
-        warn_once(f"limits[{name!r}] is none of the pools known here: {', '.join(POOLS)}")
-    for name, limit in limits.items():
-        if limit is None and optional:
-            continue
-        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-            raise ConfigurationError(f"limits[{name!r}] is {limit!r}; use a whole number above 0")
-    return dict(limits)
-
-
-def too_heavy(pool: Pool, ticket: Ticket) -> RequestInvalid:
-    """Return the error for a request that needs more slots than its pool has."""
-    text = f"takes {ticket.weight} {pool.name} slots; this account has {pool.limit} in all"
-    return RequestInvalid("request", [Problem("n" if pool.name == "image" else "weight", text)])

@@ -387,7 +387,7 @@ class Poller:
             final: Take a success though its result is not there.
         """
         seen = task.observe(record, final=final)
-        task.seen_at = self._scope.time()
+        task.looks.seen_at = self._scope.time()
         self._log.seen(task, record)
         if seen.changed:
             if self.registry.is_holder(task):

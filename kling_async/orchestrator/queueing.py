@@ -15,7 +15,7 @@ from kling_async.orchestrator.submission import SubmissionState
 if TYPE_CHECKING:
     from kling_async.core.verdict import Accepted
     from kling_async.events import Hooks
-    from kling_async.orchestrator.departures import Departures
+    from kling_async.orchestrator.departures import Departures, Pending
     from kling_async.orchestrator.limiter import Limiter
     from kling_async.orchestrator.matching import Matcher
     from kling_async.orchestrator.submission import Submission
@@ -28,6 +28,11 @@ __all__ = ["Creator", "SubmitQueue"]
 
 class Creator(Protocol):
     """Runs creates (`kling_async.orchestrator.submitter.Submitter`)."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many creates are on their way, or looked for after their answer was lost."""
+        ...
 
     def start(self, submission: Submission, /) -> None:
         """Send a create whose slots are taken."""
@@ -83,6 +88,16 @@ class SubmitQueue:
         self.departures = departures
         self.creator = creator
         self._max_queued = max_queued
+
+    @property
+    def pending(self) -> Pending:
+        """The submissions that have no task yet."""
+        return self.departures.pending
+
+    @property
+    def in_flight(self) -> int:
+        """How many creates are on their way, or looked for after their answer was lost."""
+        return self.creator.in_flight
 
     @property
     def waiting(self) -> int:
@@ -178,7 +193,7 @@ class SubmitQueue:
             wait.timer = self._scope.call_at(
                 wait.deadline, lambda: self.departures.check_deadline(submission, self.creator)
             )
-        self.departures.pending.add(submission)
+        self.pending.add(submission)
         if submission.create.attach:
             submission.move(SubmissionState.MATCHING)
             self._matcher.match(submission, self._matched)
@@ -210,4 +225,4 @@ class SubmitQueue:
         submission.accept(tracked)
         self._hooks.emit("adopted", submission, status=record.status)
         submission.hand_over(tracked)
-        self.departures.pending.settled(submission, heard=True)
+        self.pending.settled(submission, heard=True)

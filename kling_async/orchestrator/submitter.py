@@ -211,7 +211,7 @@ class Submitter:
         kind: EventKind = "created" if submission.state is SubmissionState.SENDING else "adopted"
         submission.accept(tracked)
         time = self._scope.time()  # our own clock knows when it began, whatever ``created_at`` says
-        tracked.seen_at = time
+        tracked.looks.seen_at = time
         if kind == "created":
             tracked.started = time
             self._limiter.accepted(submission.ticket, tracked)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -145,7 +144,6 @@ class TrackedTask:
         "looks",
         "record",
         "request",
-        "seen_at",
         "started",
         "ticket",
         "waiters",
@@ -179,8 +177,6 @@ class TrackedTask:
         self.waiters = Waiters()
         self.started: float | None = None
         """When it began, by the client's clock; None until that is known or guessed."""
-        self.seen_at = -math.inf
-        """When a record of it was last read, by the client's clock."""
         self.looks = Looks()
         """What came of the looks at it."""
         start = TrackedState.UNSEEN if record is None else self.state_in(record)

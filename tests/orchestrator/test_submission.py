@@ -13,12 +13,11 @@ from kling_async.core.lifecycle import IllegalMove, Lifecycle
 from kling_async.errors import KlingError, QueueTimeout, TaskTimeout
 from kling_async.options import Settings
 from kling_async.orchestrator.attempts import EVIDENCE_MOVES, Attempts, EarlierAttempt, Evidence
+from kling_async.orchestrator.create_spec import CreateSpec, check_order
 from kling_async.orchestrator.submission import (
     SUBMISSION_MOVES,
-    CreateSpec,
     Submission,
     SubmissionState,
-    check_order,
 )
 from kling_async.orchestrator.tracked import TrackedTask
 from tests.core.lifecycles import walk_table
