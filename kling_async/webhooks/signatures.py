@@ -12,7 +12,7 @@ import binascii
 import hmac
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, cast
 
 from kling_async.errors import ConfigurationError
 
@@ -34,7 +34,8 @@ SIGNATURE: Final = "webhook-signature"
 TOLERANCE: Final = 300
 """Seconds by which a timestamp may differ from this machine's clock, in either direction."""
 
-Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
+Pair: TypeAlias = tuple[str | bytes, str | bytes]
+Headers: TypeAlias = Mapping[str, str] | Iterable[Pair]
 """Headers of a request: a mapping as web frameworks have it, or pairs as ASGI has them; names in any case."""
 Keys: TypeAlias = tuple[bytes, ...]
 
@@ -155,7 +156,7 @@ def examine(headers: Headers, body: bytes, keys: Keys, now: float) -> Signed | S
 
 def header_values(headers: Headers, name: str) -> list[str]:
     """Return all values of a header, given by its name in lower case."""
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    pairs = cast("Iterable[Pair]", headers.items() if isinstance(headers, Mapping) else headers)
     return [_text(value) for key, value in pairs if _text(key).lower() == name]
 
 

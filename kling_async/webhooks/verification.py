@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 
-def verify(headers: Headers, body: bytes, secret: str | Iterable[str], *, now: float | None = None) -> Signed:
+def verify(
+    headers: Headers,
+    body: bytes | bytearray | memoryview,
+    secret: str | Iterable[str],
+    *,
+    now: float | None = None,
+) -> Signed:
     """Make sure that a callback comes from the vendor, by the Standard Webhooks scheme.
 
     Verify before parsing, and act only then. A callback may come more than once: the id that is returned is
