@@ -26,6 +26,7 @@ from kling_async.emulator import (
     Ledger,
     Pack,
     Row,
+    SentCallback,
     Task,
     Voice,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "Ledger",
     "Pack",
     "Row",
+    "SentCallback",
     "Task",
     "Voice",
     "emulator",
