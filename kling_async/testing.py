@@ -8,6 +8,10 @@
             ...
         assert emu.ledger.peak("video") <= 2
 
+Each change of a task's status is posted to the ``callback_url`` of its create, if that is on loopback, and
+signed by ``emulator(webhook_secret="whsec_...")``; ``emu.fault("callback", kind="lost")`` loses one, and
+``emu.ledger.callbacks`` lists them.
+
 Start a new emulator in each test. It runs in the test's event loop, on a free port of loopback. With a
 virtual clock, tasks that take minutes end at once.
 """

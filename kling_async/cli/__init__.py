@@ -122,6 +122,11 @@ def _add_emulator(commands: Any) -> None:
     serve.add_argument(
         "--speed", type=_speed, default=1.0, metavar="X", help="how much faster than the vendor (default: 1)"
     )
+    _add_contents(serve)
+
+
+def _add_contents(serve: Any) -> None:
+    """Add the options that tell what the emulated account holds: earlier results, webhook secrets."""
     serve.add_argument(
         "--know",
         type=_known,

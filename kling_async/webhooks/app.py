@@ -45,7 +45,7 @@ class CallbackApp:
     Mount it where the callback address points; the last segment of the path is the path token::
 
         app.mount("/kling", callbacks)                                # FastAPI, Starlette
-        Litestar([asgi("/kling", is_mount=True)(callbacks)])          # Litestar
+        asgi("/kling", is_mount=True, copy_scope=True)(callbacks)     # Litestar: a route handler
         app.router.add_post("/kling/{token}", callbacks.aiohttp)      # aiohttp
 
     The sender is answered first, with 200, 400, 401 or 413 and an empty body; then the callback is delivered,

@@ -28,6 +28,7 @@ from kling_async.webhooks import (
 )
 from kling_async.webhooks.app import READ_SECONDS
 from tests.support import until
+from tests.test_face import fresh
 from tests.webhooks.support import BODY, NOW, OTHER, SECRET, TOKEN, signed
 
 if TYPE_CHECKING:
@@ -341,6 +342,13 @@ async def test_a_compressed_body_is_bounded_and_refused() -> None:
             async with session.post(url, data=zlib.compress(body), headers=headers) as answer:
                 assert answer.status == status
         assert not inbox.accepted and app.gate.counts.dropped.total() == 2
+
+
+@pytest.mark.real
+def test_verifying_loads_no_http_library() -> None:
+    """Programs that verify callbacks in a small function pay for no client and no server."""
+    code = "import json, kling_async.webhooks; print(json.dumps('aiohttp' in sys.modules))"
+    assert fresh(code) is False
 
 
 # --- the log -----------------------------------------------------------------------------------

@@ -99,13 +99,13 @@ class Courier:
 
     async def stop(self) -> None:
         """Drop the callbacks that are not sent yet, and close the connections."""
+        session, self._session = self._session, None  # from here on no new callback starts
         for sending in self._sending:
             sending.cancel()
         await self.drain()
         self._held.clear()
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if session is not None:
+            await session.close()
 
     async def drain(self) -> None:
         """Wait until every callback is sent, late ones included; those held back for the next one stay."""
@@ -155,7 +155,9 @@ class Courier:
         row = self._note(news)
         if not _is_loopback(news.url):
             row.error = "the emulator calls loopback addresses only"
-        elif self._session is not None:
+        elif self._session is None:
+            row.error = "the emulator is stopped"
+        else:
             headers = {**HEADERS, **signature}
             try:
                 async with self._session.post(

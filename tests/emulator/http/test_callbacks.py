@@ -15,6 +15,7 @@ from aiohttp import web
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from kling_async.emulator.http.courier import _LoopbackResolver
 from kling_async.testing import Fault, emulator
 from tests.emulator.calls.test_answers import SLOTS, VARIANTS, made
 from tests.emulator.facts import path
@@ -286,6 +287,8 @@ async def test_localhost_is_this_machine_whatever_a_resolver_says(monkeypatch: p
         row = await emu.send_test_callback(url)
         monkeypatch.undo()
     assert (row.answer, len(receiver.posts)) == (200, 1)
+    with pytest.raises(OSError, match="not on loopback"):
+        await _LoopbackResolver().resolve("localhost.example.com")
 
 
 async def test_both_families_of_loopback() -> None:
@@ -433,6 +436,7 @@ async def test_an_emulator_closes_with_callbacks_under_way() -> None:
         await emu.stop()
         await emu.drain_callbacks()
         assert not emu._courier._sending
+        assert (await emu.send_test_callback(receiver.url)).error == "the emulator is stopped"
         receiver.seconds = 0
         await emu.start()
         assert emu.url == url
