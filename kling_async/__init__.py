@@ -10,7 +10,8 @@
 The names below are all that programs need; importing the package loads nothing heavy, each name is loaded
 when it is first used. The rooms behind them, from the top down (imports go downwards only):
 
-- ``cli`` is the command ``kling``; ``client``, with ``tasks``, ``account`` and ``stats``, is the client;
+- ``cli`` is the command ``kling``; ``webhooks`` verifies, reads and receives callbacks;
+- ``client``, with ``tasks``, ``account`` and ``stats``, is the client;
 - ``batch`` runs many requests, with a journal; ``downloads`` stores the files of results;
 - ``orchestrator`` queues and creates tasks, recovers lost answers, and asks for their status;
 - ``http`` sends requests; ``runtime`` has event loop, file locks, signals; ``events`` counts and reports;
