@@ -236,6 +236,7 @@ class Schedule:
         pause = self._retry.pause(group.failures, jitter)
         group.failures += 1
         group.due, group.not_before = math.inf, now + (pause if after is None else max(pause, after))
+        self._due.mark_stale(group)  # others may have joined it while the query was out
         self._ask_again(tasks)
         return group.failures
 
