@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import uuid
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
 import anyio
 
 from kling_async.catalog import ACCOUNT_COSTS, endpoint_of
+from kling_async.core.callbacks import CallbackChannels
 from kling_async.core.durations import Durations
 from kling_async.core.queries import QueryForms
 from kling_async.core.schedule import Schedule
@@ -28,6 +29,7 @@ from kling_async.orchestrator.poller import Poller
 from kling_async.orchestrator.recovery import Recovery
 from kling_async.orchestrator.registry import TaskRegistry
 from kling_async.orchestrator.results import answer_of
+from kling_async.orchestrator.scheduling import TaskScheduling
 from kling_async.orchestrator.status_reader import StatusReader
 from kling_async.orchestrator.submission import CreateSpec, Submission, check_order
 from kling_async.orchestrator.submitter import Submitter
@@ -53,9 +55,6 @@ if TYPE_CHECKING:
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Drivers", "Engine", "Pollers"]
-
-_USUAL_LENGTH: Final = 5
-"""Seconds of video that the usual time of an endpoint, its ``median``, is about."""
 
 
 class Drivers:
@@ -143,6 +142,7 @@ class Pollers:
         self._busy: set[Poller] = set()
         """Pollers with tasks not seen ended, which must live on without a client."""
         self._forms = QueryForms(batch_ids=drivers.transport.unified)  # /tasks wants an API key
+        self.channels = CallbackChannels()
         self._pollers: WeakValueDictionary[Polling, Poller] = WeakValueDictionary()
         drivers.limiter.subscribe(self)
         drivers.scope.subscribe(self)
@@ -184,6 +184,7 @@ class Pollers:
                 TaskRegistry(drivers.limiter, drivers.recovery),
                 self,
                 schedule,
+                TaskScheduling(drivers.scope, self.channels),
                 drivers.rng,
             )
         return poller
@@ -335,8 +336,11 @@ class Engine:
         """Make the next queries about tasks of this id due at once, from any thread; False: there is none."""
 
         def ask() -> None:
-            for poller, tracked in self.known_as(name):
-                poller.nudge(tracked)
+            known = self.known_as(name)
+            for poller, tracked in known:
+                poller.hinted(tracked)
+            if not known:  # a query may have just found its end
+                self.pollers.channels.told_late(name, self.scope.time())
 
         self.scope.act(ask)
         return bool(self.known_as(name))
@@ -352,10 +356,8 @@ class Engine:
     def expected_seconds(self, request: TaskRequest[Any]) -> float:
         """Return how long the task of a request may take: as learned, else by its endpoint and length."""
         endpoint = endpoint_of(request)
-        law = self._drivers.durations.law((endpoint.name, endpoint.kind(request)), endpoint.median)
-        length = getattr(request, "duration", None)
-        longer = length / _USUAL_LENGTH if isinstance(length, int) and length > 0 and not law.known else 1.0
-        return law.quantile(0.5) * longer
+        kind, length = (endpoint.name, endpoint.kind(request)), getattr(request, "duration", None)
+        return self._drivers.durations.expected(kind, endpoint.median, length)
 
     async def new_submission(
         self,

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.core.durations import KNOWN
 from kling_async.core.looks import RefusalWeight, refusal_of
-from kling_async.core.vendor_clock import VendorClock
+from kling_async.core.status import latest
 from kling_async.core.verdict import Again, Got, Missing, Refused
-from kling_async.errors import APIError, BadResponse, KlingError, TransportError
+from kling_async.errors import BadResponse, KlingError, TransportError
 from kling_async.events import facts
 from kling_async.http.retry import not_found
 from kling_async.orchestrator.poll_log import PollLog
 from kling_async.orchestrator.refreshes import Refreshes
-from kling_async.orchestrator.tracked import TrackedTask, sort_sightings
+from kling_async.orchestrator.tracked import ENDED, TrackedTask, sort_sightings
 from kling_async.redaction import redact
 from kling_async.runtime.loop import Timer
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from kling_async.events import Hooks
     from kling_async.options import Retry, Timeouts
     from kling_async.orchestrator.registry import PollerHome, TaskRegistry
+    from kling_async.orchestrator.scheduling import TaskScheduling
     from kling_async.orchestrator.status_reader import StatusAnswer, StatusReader
     from kling_async.orchestrator.tracked import TaskKey
     from kling_async.records import TaskRecord
@@ -63,6 +64,7 @@ class Poller:
         registry: TaskRegistry,
         home: PollerHome,
         schedule: Callable[[], Schedule],
+        scheduling: TaskScheduling,
         rng: random.Random,
     ) -> None:
         self._scope = scope
@@ -71,13 +73,13 @@ class Poller:
         self.registry = registry
         self._new_schedule = schedule
         self._schedule = schedule()
+        self._scheduling = scheduling
         self._rng = rng
         self._tasks: dict[TaskKey, TrackedTask] = {}
         """By the id they are asked by; none has been seen ended."""
         self._timer = Timer(scope, self._ask_due)
         self._log = PollLog(scope, reader.host)
-        self._clock = VendorClock()
-        self._refreshes = Refreshes(scope, hooks, reader, rng, self._ask_soon, self._refreshed)
+        self._refreshes = Refreshes(scope, hooks, reader, rng, self._ask_soon, self._read)
         self._home = home
         home.subscribe(self)
 
@@ -106,7 +108,7 @@ class Poller:
         if task.record is not None:
             self.registry.add(task)
         if polled is task:
-            self._schedule_task(task, at_once=at_once)
+            self._scheduling.add(self._schedule, task, at_once=at_once)
             if task.record is not None and task.done:  # found only after it had ended
                 self._end(task, task.record)
             self._ask_soon()
@@ -114,33 +116,32 @@ class Poller:
             self.registry.merge(polled, task)
         return polled
 
-    def _schedule_task(self, task: TrackedTask, *, at_once: bool) -> None:
-        now, endpoint, request = self._scope.time(), task.endpoint, task.request
-        kind = "attached" if request is None else endpoint.kind(request)
-        self._schedule.add(
-            task,
-            pool=endpoint.pool,
-            path=endpoint.path,
-            kind=(endpoint.name, kind),
-            median=endpoint.median,
-            now=now,
-            weight=1 if request is None else max(1, endpoint.weight(request)),
-            started=self._started(task),
-            at_once=at_once,
-        )
+    def hinted(self, task: TrackedTask) -> None:
+        """Ask as soon as the rates allow: something says that this task has changed.
 
-    def _started(self, task: TrackedTask) -> float:
-        """Return when a task began, by the client's clock."""
-        if task.started is not None:
-            return task.started
-        started = self._scope.time() - self._clock.age(task.record, self._scope.now())
-        task.started = None if task.record is None else started
-        return started
+        An end that the query finds counts as told by a callback, if the task has one to expect.
+        """
+        if task.done:
+            self._scheduling.told_late(task)
+        else:
+            self._schedule.hurry(task, self._scope.time())
+            self._ask_due(self._scope.time())
 
-    def nudge(self, task: TrackedTask) -> None:
-        """Ask as soon as the rates allow: something says that this task has changed."""
-        self._schedule.hurry(task, self._scope.time())
-        self._ask_due(self._scope.time())
+    def told(self, task: TrackedTask, record: TaskRecord) -> None:
+        """Take the record of a callback that is believed: an end is observed without a query.
+
+        Its waiters wake in this turn of the loop. A success without its whole result is asked about at once.
+        A record that is about another task, or earlier than what is known, changes nothing.
+        """
+        known = [] if task.record is None else [task.record]
+        if task.done:
+            self._scheduling.told_late(task)
+        elif task.may_be(record) and latest([record, *known])[record.task_id] is record:
+            if task.state_in(record) in ENDED:
+                self._schedule.told(task, self._scope.time())
+            self._read(task, record)
+            if task.lacks_result:
+                self.hinted(task)
 
     def eta(self, task: TrackedTask) -> float | None:
         """Return the seconds until half of the tasks like this one have ended; None if that is not known."""
@@ -185,7 +186,8 @@ class Poller:
         """
         await self._refreshes.ask(task, retry, timeouts)
 
-    def _refreshed(self, task: TrackedTask, record: TaskRecord) -> None:
+    def _read(self, task: TrackedTask, record: TaskRecord) -> None:
+        """Take a record that no query of the schedule has read."""
         self._observe(task, record)
         if not task.done and task.key not in self._tasks:
             self.watch(task)  # it holds slots now, so its end must be seen
@@ -261,7 +263,7 @@ class Poller:
             case Got():
                 self._reader.readable(query)
                 self._log.answered()
-                self._clock.seen(answer.verdict.answer.date, self._scope.now())
+                self._scheduling.seen(answer.verdict.answer.date)
                 self._found(query, tasks, answer.records)
             case Again():
                 self._failed(query, tasks, answer.verdict)
@@ -342,10 +344,7 @@ class Poller:
         self._log.failed(error, [task])
         self._schedule.failed(query, now, self._rng.random())
         if task.looks.walled(now):
-            status = error.http_status if isinstance(error, APIError | BadResponse) else 0
-            host = self._reader.host
-            reason = f"{host} has refused all queries of task {task.id} for 15 minutes, without a code"
-            task.waiters.fail(BadResponse(reason, http_status=status))
+            task.waiters.fail(self._log.wall(error, task))
 
     def _missed(self, query: StatusQuery, task: TrackedTask, answer: StatusAnswer) -> None:
         """Count a miss; a task that counts as gone is polled no more, and its slots are free."""
@@ -380,7 +379,7 @@ class Poller:
                 self._hooks.emit("changed", task, status=record.status, detail=redact(record.message))
             task.waiters.wake_change()
         if seen.first:
-            self.registry.add_attached(task, self._scope.time() - self._started(task))
+            self.registry.add_attached(task, self._scope.time() - self._scheduling.started(task))
         if seen.ended:
             self._end(task, record)
         elif task.lacks_result:
@@ -412,7 +411,7 @@ class Poller:
         self._schedule = self._new_schedule()
         for task in self._tasks.values():
             task.waiters.drop()
-            self._schedule_task(task, at_once=True)
+            self._scheduling.add(self._schedule, task, at_once=True)
 
 
 def _tasks_of(query: StatusQuery) -> list[TrackedTask]:

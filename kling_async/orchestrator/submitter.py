@@ -247,6 +247,7 @@ class Submitter:
             request=create.request,
             record=record,
             ticket=submission.ticket,
+            callback_url=create.callback_url,
         )
         kind: EventKind = "created" if submission.state is SubmissionState.SENDING else "adopted"
         submission.move(SubmissionState.ACCEPTED)

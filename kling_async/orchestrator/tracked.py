@@ -137,6 +137,7 @@ class TrackedTask:
         "__weakref__",
         "_life",
         "by_external_id",
+        "callback_url",
         "confirmed",
         "endpoint",
         "id",
@@ -156,6 +157,7 @@ class TrackedTask:
         request: TaskRequest[Any] | None = None,
         record: TaskRecord | None = None,
         ticket: Ticket | None = None,
+        callback_url: str | None = None,
         by_external_id: bool = False,
         confirmed: bool = False,
     ) -> None:
@@ -170,6 +172,8 @@ class TrackedTask:
         self.record = record
         self.ticket = ticket
         """The slots it holds."""
+        self.callback_url = callback_url
+        """The address to which the vendor posts its changes, if it was created here with one."""
         self.waiters = Waiters()
         self.started: float | None = None
         """When it began, by the client's clock; None until that is known or guessed."""
