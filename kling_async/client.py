@@ -305,8 +305,8 @@ class Client:
     def nudge(self, id: str) -> bool:  # noqa: A002 - either of a task's ids
         """Ask about a task at once, if a call waits for it: there is a hint that it has changed.
 
-        Made for callbacks, which are hints unless their signature was checked. Repeated and late calls are
-        harmless. May be called from any thread; with no loop running it acts in the next one.
+        Made for callbacks, which are hints unless their signature was checked; fewer queries are sent as they
+        prove reliable. Repeated and late calls are harmless. From any thread; with no loop, in the next one.
 
         Args:
             id: The task_id or external_task_id.

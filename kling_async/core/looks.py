@@ -83,6 +83,7 @@ class Looks:
         "_results",
         "_unknown",
         "_wall",
+        "confirmed",
         "misses",
         "one_form",
         "seen_at",
@@ -91,7 +92,9 @@ class Looks:
         "unreadable_ever",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, confirmed: bool = False) -> None:
+        self.confirmed = confirmed
+        """Whether the vendor has ever known the task: then one answer that does not proves nothing."""
         self.seen_at = -math.inf
         """When a record of it was last read."""
         self.misses = 0

@@ -23,7 +23,7 @@ from kling_async.options import need_setting
 from kling_async.orchestrator.bodies import check_media
 from kling_async.orchestrator.create_spec import CreateSpec, check_order
 from kling_async.orchestrator.departures import Departures, Pending
-from kling_async.orchestrator.estimates import expected_end, expected_seconds
+from kling_async.orchestrator.estimates import expected_end
 from kling_async.orchestrator.limiter import Limiter
 from kling_async.orchestrator.lookup import Lookup
 from kling_async.orchestrator.matching import Matcher
@@ -35,6 +35,7 @@ from kling_async.orchestrator.queueing import SubmitQueue
 from kling_async.orchestrator.recovery import Recovery
 from kling_async.orchestrator.registry import TaskRegistry
 from kling_async.orchestrator.results import answer_of
+from kling_async.orchestrator.scheduling import TaskScheduling
 from kling_async.orchestrator.status_reader import StatusReader
 from kling_async.orchestrator.submission import Submission
 from kling_async.orchestrator.submitter import Submitter
@@ -113,8 +114,8 @@ class Drivers:
             self.rng,
             queueing=slots.queueing,
         )
-        matcher = Matcher(scope, lookup)
-        return SubmitQueue(scope, hooks, limiter, matcher, departures, submitter, max_queued=slots.max_queued)
+        own = Matcher(scope, lookup), departures, submitter
+        return SubmitQueue(scope, hooks, limiter, *own, max_queued=slots.max_queued)
 
     def _new_poller(
         self,
@@ -132,6 +133,7 @@ class Drivers:
             TaskRegistry(self.limiter, self.recovery),
             home,
             partial(Schedule, polling, retry, self.durations, forms, self.rng),
+            TaskScheduling(self.scope, home.channels),
             self.rng,
         )
 
@@ -172,13 +174,9 @@ class Drivers:
 
     def _name_what_runs_on(self) -> None:
         if running := self._running():
+            more = f" and {len(running) - _NAMED_MAX} more" if len(running) > _NAMED_MAX else ""
             text = "the client was closed; tasks run on (%d), attach() to them later: %s"
-            log.warning(text, len(running), _some(running), extra=facts())
-
-
-def _some(ids: list[str]) -> str:
-    more = len(ids) - _NAMED_MAX
-    return ", ".join(ids[:_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
+            log.warning(text, len(running), ", ".join(running[:_NAMED_MAX]) + more, extra=facts())
 
 
 class Engine:
@@ -296,9 +294,7 @@ class Engine:
         return self._drivers.pollers
 
     def set_limits(self, limits: Mapping[str, int | None]) -> None:
-        """Change the sizes of pools; those given back (None) are read from the packs again, if in use.
-
-        From any thread.
+        """Change the sizes of pools, from any thread; what is given back (None) is read from the packs again.
 
         Raises:
             ConfigurationError: A size or a name is wrong; nothing has changed.
@@ -329,8 +325,11 @@ class Engine:
         """Make the next queries about tasks of this id due at once, from any thread; False: there is none."""
 
         def ask() -> None:
-            for poller, tracked in self.known_as(name):
-                poller.nudge(tracked)
+            known = self.known_as(name)
+            for poller, tracked in known:
+                poller.hinted(tracked)
+            if not known:  # a query may have just found its end
+                self.pollers.channels.told_late(name, self.scope.time())
 
         self.scope.act(ask)
         return bool(self.known_as(name))
@@ -345,7 +344,9 @@ class Engine:
 
     def expected_seconds(self, request: TaskRequest[Any]) -> float:
         """Return how long the task of a request may take: as learned, else by its endpoint and length."""
-        return expected_seconds(self._drivers.durations, request)
+        endpoint = endpoint_of(request)
+        kind, length = (endpoint.name, endpoint.kind(request)), getattr(request, "duration", None)
+        return self._drivers.durations.expected(kind, endpoint.median, length)
 
     def expected_end(self, submission: Submission) -> float | None:
         """Return the seconds until a submission's task may have ended; None until some like it have."""

@@ -1,30 +1,15 @@
-"""Estimates: how long a task may take, and when the task of a submission that queues may have ended."""
+"""Estimates: when the task of a submission that queues may have ended."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
-
-from kling_async.catalog import endpoint_of
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kling_async.core.durations import Durations
     from kling_async.orchestrator.limiter import Limiter
     from kling_async.orchestrator.submission import Submission
-    from kling_async.wire.requests import TaskRequest
 
-__all__ = ["expected_end", "expected_seconds"]
-
-_USUAL_LENGTH: Final = 5
-"""Seconds of video that the usual time of an endpoint, its ``median``, is about."""
-
-
-def expected_seconds(durations: Durations, request: TaskRequest[Any]) -> float:
-    """Return how long the task of a request may take: as learned, else by its endpoint and length."""
-    endpoint = endpoint_of(request)
-    law = durations.law((endpoint.name, endpoint.kind(request)), endpoint.median)
-    length = getattr(request, "duration", None)
-    longer = length / _USUAL_LENGTH if isinstance(length, int) and length > 0 and not law.known else 1.0
-    return law.quantile(0.5) * longer
+__all__ = ["expected_end"]
 
 
 def expected_end(durations: Durations, limiter: Limiter, submission: Submission) -> float | None:

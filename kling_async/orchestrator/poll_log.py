@@ -65,6 +65,12 @@ class PollLog:
         text = "three answers in a row about %d tasks cannot be read: %s; asking again"
         log.warning(text, len(tasks), error, extra=facts(*tasks))
 
+    def wall(self, error: KlingError, task: TrackedTask) -> BadResponse:
+        """Return the error for waiters of a task that somebody before the vendor has refused for long."""
+        status = error.http_status if isinstance(error, APIError | BadResponse) else 0
+        reason = f"{self._host} has refused all queries of task {task.id} for 15 minutes, without a code"
+        return BadResponse(reason, http_status=status)
+
     def seen(self, task: TrackedTask, record: TaskRecord) -> None:
         """Warn of a status word that is not known."""
         if not is_known_status(record.status) and record.status not in self._unknown:

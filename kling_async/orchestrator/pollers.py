@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
+from kling_async.core.callbacks import CallbackChannels
 from kling_async.orchestrator.contention import ContentionListener
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Pollers(Generic[P]):
 
     def __init__(self, scope: LoopScope, limiter: Limiter, new_poller: PollerFactory[P]) -> None:
         self._new_poller = new_poller
+        self.channels = CallbackChannels()
+        """The receivers of callbacks."""
         self._contended: set[str] = set()
         self._busy: set[P] = set()
         """Pollers with tasks not seen ended, which must live on without a client."""

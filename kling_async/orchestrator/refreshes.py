@@ -51,7 +51,7 @@ class Refreshes:
         self._hooks = hooks
         self._reader = reader
         self._rng = rng
-        self._turns = turns
+        self.turns = turns
         self._observe = observe
         self._callers: dict[TrackedTask, list[asyncio.Future[None]]] = {}
         """Who waits for each refresh under way."""
@@ -72,7 +72,7 @@ class Refreshes:
 
     async def _run(self, task: TrackedTask, retry: Retry, timeouts: Timeouts) -> None:
         async def read() -> ReadVerdict:
-            await self._turns.refresh()
+            await self.turns.refresh()
             self._hooks.emit("asked", task, detail="one: 1")
             return await self._reader.get(task, timeouts)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kling_async.orchestrator.tracked import TrackedState
+from kling_async.orchestrator.tracked import TrackedState, TrackedTask
 
 if TYPE_CHECKING:
     from kling_async.core.queue import Ticket
     from kling_async.events import Subject
     from kling_async.orchestrator.contention import ContentionListener
-    from kling_async.orchestrator.tracked import TaskKey, TrackedTask
+    from kling_async.orchestrator.tracked import TaskKey
     from kling_async.wire.endpoints import Endpoint
 
 __all__ = ["PollerHome", "RunningSlots", "TaskRegistry", "UnresolvedCreates"]
@@ -68,6 +68,14 @@ class TaskRegistry:
         """Return the tracked task of that id, the vendor's or the external one."""
         key = (endpoint.path, id)
         return self._polled.get(key) or self._held.get(key)
+
+    def obtain(self, endpoint: Endpoint[Any], task_id: str) -> TrackedTask:
+        """Return the tracked task of that id, made if there is none: the vendor has shown it."""
+        task = self.find(endpoint, task_id)
+        if task is None:
+            task = TrackedTask(endpoint, task_id, confirmed=True)
+            self.attach(task)
+        return task
 
     def attach(self, task: TrackedTask) -> None:
         """Know a task for as long as somebody holds a handle on it."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from kling_async.core.status import latest
-from kling_async.core.vendor_clock import VendorClock
 from kling_async.core.verdict import Again, Got, Missing, Refused
 from kling_async.errors import BadResponse
 from kling_async.orchestrator.tracked import TrackedTask
@@ -47,7 +46,6 @@ class StatusReader:
         self._timeouts = timeouts
         self._unreadable: dict[tuple[Form, str], int] = {}
         """Answers in a row that could not be read, by form and path."""
-        self.clock = VendorClock()
         """What the answers tell of the vendor's clock."""
 
     def readable(self, query: StatusQuery) -> None:
@@ -68,7 +66,7 @@ class StatusReader:
     async def ask(self, query: StatusQuery, tasks: list[TrackedTask]) -> StatusAnswer:
         """Send one status query about these tasks."""
         match query.form:
-            case "one" if tasks[0].confirmed and tasks[0].looks.wants_other_form:
+            case "one" if tasks[0].looks.confirmed and tasks[0].looks.wants_other_form:
                 return await self._other_form(tasks[0])
             case "one":
                 return await self._one(tasks[0])

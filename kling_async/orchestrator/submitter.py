@@ -207,6 +207,7 @@ class Submitter:
             record=record,
             ticket=submission.ticket,
             aliases=found.ids - {record.task_id},
+            callback_url=create.callback_url,
         )
         kind: EventKind = "created" if submission.state is SubmissionState.SENDING else "adopted"
         submission.accept(tracked)

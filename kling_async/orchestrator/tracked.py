@@ -9,7 +9,7 @@ import msgspec
 
 from kling_async.core.lifecycle import Lifecycle
 from kling_async.core.looks import Looks
-from kling_async.core.status import TaskState, state_of
+from kling_async.core.status import TaskState, latest, state_of
 from kling_async.errors import ClientClosed, TaskFailed, TaskTimeout
 from kling_async.orchestrator.results import is_whole
 from kling_async.runtime.loop import LOOP_REPLACED, is_pending
@@ -138,7 +138,7 @@ class TrackedTask:
         "_life",
         "aliases",
         "by_external_id",
-        "confirmed",
+        "callback_url",
         "endpoint",
         "id",
         "looks",
@@ -157,6 +157,7 @@ class TrackedTask:
         request: TaskRequest[Any] | None = None,
         record: TaskRecord | None = None,
         ticket: Ticket | None = None,
+        callback_url: str | None = None,
         by_external_id: bool = False,
         confirmed: bool = False,
         aliases: frozenset[str] = frozenset(),
@@ -166,18 +167,18 @@ class TrackedTask:
         """The id to ask by: the task id, or the external one while only that is known."""
         self.by_external_id = by_external_id
         """Whether ``id`` is the external one."""
-        self.confirmed = confirmed or record is not None
-        """Whether the vendor has ever known the task: then one answer that does not proves nothing."""
         self.aliases = aliases
         """Further ids that the answer to its create showed: an answer under one of these is about it, too."""
         self.request = request
         self.record = record
         self.ticket = ticket
         """The slots it holds."""
+        self.callback_url = callback_url
+        """The address to which the vendor posts its changes, if it was created here with one."""
         self.waiters = Waiters()
         self.started: float | None = None
         """When it began, by the client's clock; None until that is known or guessed."""
-        self.looks = Looks()
+        self.looks = Looks(confirmed=confirmed or record is not None)
         """What came of the looks at it."""
         start = TrackedState.UNSEEN if record is None else self.state_in(record)
         self._life = Lifecycle(TRACKED_MOVES, start)
@@ -226,6 +227,10 @@ class TrackedTask:
             return record.external_task_id in (None, self.id)
         return self.id in (record.task_id, record.external_task_id)
 
+    def is_newer(self, record: TaskRecord) -> bool:
+        """Return whether a record of this task is not earlier than what is known of it."""
+        return self.record is None or latest([record, self.record])[record.task_id] is record
+
     def state_in(self, record: TaskRecord) -> TrackedState:
         """Return the state that a record shows; without its whole result a task has not ended for us."""
         state = _STATE_SEEN[state_of(record.status)]
@@ -254,7 +259,7 @@ class TrackedTask:
             return Observation(first=False, changed=False, ended=False)
         before, was_done = self.record, self.done
         self.record = _merged(before, record)
-        self.confirmed = True
+        self.looks.confirmed = True
         if state is not self._life.state:
             self._life.move(state)
         return Observation(
@@ -274,7 +279,7 @@ class TrackedTask:
         Raises:
             IllegalMove: The task has ended, so it is not looked for any more.
         """
-        miss = self.looks.missed(form, now, accepted=self.confirmed)
+        miss = self.looks.missed(form, now, accepted=self.looks.confirmed)
         if miss.gone and self._life.state is not TrackedState.MISSING:
             self._life.move(TrackedState.MISSING)
         return miss

@@ -168,6 +168,20 @@ def test_a_query_that_failed_is_sent_again_after_a_pause_that_doubles_up_to_the_
     assert schedule.failed(query, now, 1.0) == 1
 
 
+def test_tasks_that_joined_while_a_query_was_out_have_their_turn_after_it_failed() -> None:
+    """The group waits for the pause, though nobody wants the tasks of the query any more."""
+    schedule = made(retry=Retry(base=4.0))
+    add(schedule, "ab", wanted=False)
+    tokens = [schedule.add_waiter(key) for key in "ab"]
+    now, (query,) = ask_next(schedule)
+    add(schedule, "cd", now=now)
+    assert schedule.next_time() < math.inf  # their due time is known, and not to be computed anew
+    for token in tokens:
+        schedule.remove_waiter(token)
+    schedule.failed(query, now, 1.0)
+    assert now + 4.0 <= schedule.next_time() < math.inf
+
+
 @pytest.mark.parametrize(
     ("jitter", "after", "pause"),
     [(0.0, None, 2.0), (0.5, None, 3.0), (1.0, None, 4.0), (1.0, 9.0, 9.0), (1.0, 0.0, 4.0)],
