@@ -5,8 +5,6 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-import msgspec
-
 from kling_async.core.lifecycle import Lifecycle
 from kling_async.core.queue import Kind, Ticket
 from kling_async.errors import (
@@ -20,6 +18,7 @@ from kling_async.errors import (
 )
 from kling_async.options import SubmitOptions
 from kling_async.orchestrator.attempts import Attempts
+from kling_async.redaction import Serializable
 from kling_async.runtime.loop import is_pending
 from kling_async.wire.endpoints import RawTask
 from kling_async.wire.hosts import wrong_callback
@@ -145,7 +144,7 @@ class TaskWatcher(Protocol):
         ...
 
 
-class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
+class Unresolved(Serializable, frozen=True, kw_only=True):
     """A create whose fate is unknown: its task may exist and be billed. Its slots are held."""
 
     endpoint: str
