@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from kling_async.batch.batch import Batch
     from kling_async.batch.exclusions import Skipped
     from kling_async.batch.outcomes import Outcome, Plan, Report, Spent, Totals
+    from kling_async.catalog import json_schema, request_from_dict
     from kling_async.client import Client
     from kling_async.errors import (
         AccountError,
@@ -141,7 +142,9 @@ __all__ = [
     "WebhookError",
     "__version__",
     "capabilities",
+    "json_schema",
     "media",
+    "request_from_dict",
     "v1",
 ]
 
@@ -150,6 +153,7 @@ _MODULES: Final = {
     "batch.batch": ("Batch",),
     "batch.exclusions": ("Skipped",),
     "batch.outcomes": ("Outcome", "Plan", "Report", "Spent", "Totals"),
+    "catalog": ("json_schema", "request_from_dict"),
     "client": ("Client",),
     "events": ("Event",),
     "http.auth": ("CHINA", "GLOBAL"),

@@ -6,8 +6,6 @@ import datetime as dt
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-import msgspec
-
 from kling_async.catalog import ACCOUNT_COSTS
 from kling_async.core.admission import LimitSource
 from kling_async.errors import BadResponse, KlingError, Problem, RequestInvalid
@@ -15,6 +13,7 @@ from kling_async.orchestrator.calls import call, read
 from kling_async.orchestrator.packs import costs_query
 from kling_async.orchestrator.results import answer_of
 from kling_async.records import PAGE_SIZE_MAX
+from kling_async.redaction import Serializable
 from kling_async.v1 import AccountBillingBalance, AccountBillingPackage
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Account", "PoolState"]
 
 
-class PoolState(msgspec.Struct, frozen=True, kw_only=True):
+class PoolState(Serializable, frozen=True, kw_only=True):
     """The slots of one pack type at one moment."""
 
     limit: int

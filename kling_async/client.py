@@ -421,6 +421,14 @@ class Client:
         """
         return Batch(self._engine, (), resume_options(journal, options), journal_only=True)
 
+    def check(self, request: TaskRequest[Any] | CallRequest[Any]) -> None:
+        """Check a request as `submit` does, the first bytes of its files included; nothing is sent or paid.
+
+        Raises:
+            RequestInvalid: The request cannot be right; every wrong field is named.
+        """
+        calls.check_here(self._engine, request)
+
     def estimate(self, request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:
         """Return what a request will cost by the vendor's price pages; nothing is sent or paid."""
         return estimate(request)

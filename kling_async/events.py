@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, get_
 import msgspec
 
 from kling_async.core.status import TaskState, state_of
+from kling_async.redaction import Serializable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +102,7 @@ def facts(*about: Subject, pool: str = "") -> dict[str, Any]:
     }
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(Serializable, frozen=True, kw_only=True):
     """One step of a submit, a task or a download, with its ids, endpoint and pool as far as known."""
 
     kind: EventKind

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn
 import msgspec
 
 from kling_async.catalog import row_of
+from kling_async.redaction import Serializable
 from kling_async.wire.endpoints import Endpoint, JournaledRequest
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _USD: Final = {"video": 0.14, "image": 0.0035, "virtual_try_on": 0.07}
 """List price of a unit, in US dollars."""
 
 
-class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+class Estimate(Serializable, frozen=True, kw_only=True):
     """The expected price of a request."""
 
     units: float | None

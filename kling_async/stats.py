@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from kling_async.account import PoolState
+from kling_async.redaction import Serializable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Stats", "state_words", "stats_of"]
 
 
-class Stats(msgspec.Struct, frozen=True, kw_only=True):
+class Stats(Serializable, frozen=True, kw_only=True):
     """Numbers of a client: what it has done since it was made, and what it is doing now.
 
     Clients that share slots (``with_options``) are counted together. Counts only grow, over event loops too,

@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,6 +32,9 @@ from kling_async import (
 )
 from kling_async.testing import emulator
 from tests.support import client_of, clip, pair, settle, still, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -372,6 +375,25 @@ def test_a_view_of_a_client_checks_its_options_too() -> None:
     client = Client(api_key="key")
     with pytest.raises(TypeError, match="polling must be a Polling, not int"):
         client.with_options(polling=5)  # type: ignore[arg-type]
+
+
+def test_check_judges_as_submit_does_and_sends_nothing(tmp_path: Path) -> None:
+    """``client.check()`` needs no loop; fields, rules, files and the kind of request are judged."""
+    client = Client(api_key="k", base_url="http://127.0.0.1:1")
+    client.check(v1.TextToVideo(prompt="x"))
+    client.check(v1.TextToSpeech(text="x", voice_id="oversea_male1", voice_language="en"))
+    for wrong, field in (
+        (v1.TextToVideo(prompt="x", duration=99), "duration"),
+        (v1.TextToVideo(), "prompt"),
+        (v1.ImageToVideo(prompt="x", image=tmp_path / "missing.png"), "image"),
+        (v1.ImageToVideo(prompt="x", image=b"no picture"), "image"),
+        (RawTask(path="/../x", body={}), "path"),
+    ):
+        with pytest.raises(RequestInvalid) as caught:
+            client.check(wrong)
+        assert [problem.field for problem in caught.value.problems] == [field]
+    with pytest.raises(TypeError):
+        client.check("text")  # type: ignore[arg-type]
 
 
 async def test_a_request_too_heavy_for_the_pool() -> None:

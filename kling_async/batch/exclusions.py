@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-import msgspec
-
 from kling_async.errors import APIError, BadResponse, ConcurrencyExceeded, RateLimited
+from kling_async.redaction import Serializable
 
 if TYPE_CHECKING:
     from kling_async.core.queue import Kind
@@ -21,7 +20,7 @@ SkipReason = Literal["max_units", "account", "refusals", "unsent"]
 the batch's input holds them."""
 
 
-class Skipped(msgspec.Struct, frozen=True, kw_only=True):
+class Skipped(Serializable, frozen=True, kw_only=True):
     """Requests that a batch did not make though it went on with others; they have no outcomes."""
 
     what: str

@@ -7,11 +7,10 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
-import msgspec
-
 from kling_async.batch.exclusions import Skipped
 from kling_async.errors import TaskTimeout
 from kling_async.records import TaskRecord
+from kling_async.redaction import Serializable
 from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Outcome", "OutcomeQueue", "Plan", "Report", "Spent", "StopReason", "Totals"]
@@ -37,7 +36,7 @@ StopReason: TypeAlias = Literal[
 """Why a batch made no more tasks; see `Report.stopped`."""
 
 
-class Outcome(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
+class Outcome(Serializable, Generic[R], frozen=True, kw_only=True):
     """The end of one request of a batch: its result and files, or why there are none."""
 
     position: int
@@ -103,7 +102,7 @@ class Outcome(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         return self.error is None
 
 
-class Spent(msgspec.Struct, frozen=True, kw_only=True):
+class Spent(Serializable, frozen=True, kw_only=True):
     """The cost of the tasks of one endpoint, model and label."""
 
     endpoint: str
@@ -117,7 +116,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     """Units as estimated before the creates."""
 
 
-class Totals(msgspec.Struct, frozen=True, kw_only=True):
+class Totals(Serializable, frozen=True, kw_only=True):
     """The requests that a batch has finished, and their cost."""
 
     done: int
@@ -134,7 +133,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
         return ", ".join(parts)
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Report(Serializable, frozen=True, kw_only=True):
     """The state of a batch, under way or at its end."""
 
     done: int
@@ -181,7 +180,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return f"this run: {self.this_run}; all runs: {self.all_runs}"
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(Serializable, frozen=True, kw_only=True):
     """The estimate of a batch by `Batch.dry_run`."""
 
     jobs: int

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import io
 import os
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import msgspec
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kling_async.wire.media_formats import Limits
     from kling_async.wire.requests import Request
 
-__all__ = ["check_media", "encode"]
+__all__ = ["check_media", "check_media_here", "encode"]
 
 
 async def check_media(request: Request, scope: LoopScope, *, local: bool = False) -> None:
@@ -39,11 +39,29 @@ async def check_media(request: Request, scope: LoopScope, *, local: bool = False
         RequestInvalid: A file is missing, of another form, too small or too large, or the vendor cannot
             reach its address.
     """
-    items = list(media_fields(request))
-    files = [item for item in items if item[1].url is None]
-    found = [] if local else list(_judge_addresses(items))
+    found, files = _addresses_and_files(request, local=local)
     if files:
         found += await scope.enter().run_in_executor(None, _judge_all, files)
+    _report(request, found)
+
+
+def check_media_here(request: Request, *, local: bool = False) -> None:
+    """Check the media of a request as `check_media` does, reading the first bytes of files in this thread."""
+    found, files = _addresses_and_files(request, local=local)
+    _report(request, found + _judge_all(files))
+
+
+_Item: TypeAlias = "tuple[str, Media, Limits]"
+
+
+def _addresses_and_files(request: Request, *, local: bool) -> tuple[list[Problem | Doubt], list[_Item]]:
+    """Return what is wrong with the addresses of a request, and its files and bytes."""
+    items = list(media_fields(request))
+    found = [] if local else list(_judge_addresses(items))
+    return found, [item for item in items if item[1].url is None]
+
+
+def _report(request: Request, found: list[Problem | Doubt]) -> None:
     name = type(request).__name__
     for doubt in found:
         if isinstance(doubt, Doubt):
@@ -52,13 +70,13 @@ async def check_media(request: Request, scope: LoopScope, *, local: bool = False
         raise RequestInvalid(name, problems)
 
 
-def _judge_addresses(items: list[tuple[str, Media, Limits]]) -> Iterator[Problem | Doubt]:
+def _judge_addresses(items: list[_Item]) -> Iterator[Problem | Doubt]:
     for path, media, limits in items:
         if media.url is not None:
             yield from _told(path, judge_reach(media.url, limits))
 
 
-def _judge_all(items: list[tuple[str, Media, Limits]]) -> list[Problem | Doubt]:
+def _judge_all(items: list[_Item]) -> list[Problem | Doubt]:
     return [told for path, media, limits in items for told in _told(path, _judge(media, limits))]
 
 

@@ -101,7 +101,7 @@ class Poller:
         return self.registry.find(endpoint, id)
 
     def watch(self, task: TrackedTask, *, at_once: bool = False) -> TrackedTask:
-        """Start to poll a task, ``at_once`` if nothing is known of it; return the one to use, perhaps another."""
+        """Start to poll a task, ``at_once`` if nothing is known of it; return the one that is polled."""
         polled = self._tasks.setdefault(task.key, task)
         self._home.keep(self, True)
         if task.record is not None:

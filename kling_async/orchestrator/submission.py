@@ -5,8 +5,6 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import msgspec
-
 from kling_async.core.lifecycle import Lifecycle
 from kling_async.core.queue import Ticket
 from kling_async.errors import (
@@ -20,6 +18,7 @@ from kling_async.errors import (
 from kling_async.orchestrator.attempts import Attempts, Evidence
 from kling_async.orchestrator.callers import Callers
 from kling_async.orchestrator.create_spec import kind_of
+from kling_async.redaction import Serializable
 
 if TYPE_CHECKING:
     import asyncio
@@ -134,7 +133,7 @@ class TaskWatcher(Protocol):
         ...
 
 
-class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
+class Unresolved(Serializable, frozen=True, kw_only=True):
     """A create whose fate is unknown: its task may exist and be billed. Its slots are held."""
 
     endpoint: str

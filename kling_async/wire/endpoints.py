@@ -29,7 +29,6 @@ Lookup = Literal["path", "search", "none"]
 class Endpoint(NamedTuple, Generic[R]):
     """An endpoint that makes tasks."""
 
-    name: str
     request: type[TaskRequest[R]]
     result: type[R]
     path: str
@@ -55,11 +54,15 @@ class Endpoint(NamedTuple, Generic[R]):
     page_size_max: int = PAGE_SIZE_MAX
     """Most tasks on one page of its list."""
 
+    @property
+    def name(self) -> str:
+        """Name of the endpoint, ``text_to_video``; of a `RawTask`, its path."""
+        return self.path if self.request is RawTask else self.request.endpoint_name
+
 
 class Call(NamedTuple, Generic[R]):
     """An endpoint that answers at once."""
 
-    name: str
     request: type[CallRequest[R]]
     result: type[R]
     method: Literal["GET", "POST"]
@@ -68,6 +71,11 @@ class Call(NamedTuple, Generic[R]):
     """Whether a POST changes nothing and costs nothing, so that it may be repeated."""
     array: str = ""
     """Field of the result that takes the answer where that is a bare array."""
+
+    @property
+    def name(self) -> str:
+        """Name of the endpoint, ``identify_face``."""
+        return self.request.endpoint_name
 
 
 class RawTask(TaskRequest[RawResult], frozen=True, kw_only=True, omit_defaults=True):
@@ -82,6 +90,8 @@ class RawTask(TaskRequest[RawResult], frozen=True, kw_only=True, omit_defaults=T
         weight: Number of slots it takes, at least 0. Default: 1.
         extra: Merged into the body last.
     """
+
+    endpoint_name = "raw_task"
 
     path: str
     body: dict[str, Any]
