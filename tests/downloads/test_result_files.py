@@ -40,7 +40,7 @@ from tests.wiretap import raw, serving
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kling_async.downloads.result_files import StatusRefresher
+    from kling_async.downloads.result_addresses import StatusRefresher
 
 pytestmark = pytest.mark.anyio
 
