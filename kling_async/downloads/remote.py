@@ -141,7 +141,7 @@ async def unless_broken(work: Awaitable[T], file: RemoteFile) -> T | BrokenOff:
             return BrokenOff(broken_by(outcome).reason)
         case _TooSlow():
             return BrokenOff(_SLOW)
-        case RuntimeError():  # aiohttp's word for a connection that closes between two chunks
+        case Exception():  # RuntimeError: aiohttp's word for a connection that closes between two chunks
             return BrokenOff(CUT)
         case _:
             return outcome
