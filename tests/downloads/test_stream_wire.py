@@ -128,10 +128,10 @@ async def test_a_cut_anywhere_is_resumed(at: int) -> None:
 
 
 async def test_a_cut_behind_the_last_byte_is_no_cut() -> None:
-    """Nothing is missing: nothing is requested."""
-    longer = film().replace(b"Content-Length: %d" % SIZE, b"content-length: %d" % SIZE)
-    async with streaming_from(longer) as get:
-        assert await get.read() == FILM and len(get.wire.requests) == 1
+    """A remainder that announced more than the file has breaks off with nothing missing."""
+    promised = remainder(295_904).replace(b"Content-Length: ", b"content-length: 1")
+    async with streaming_from(cut(film(), 300_000), promised, tries=2) as get:
+        assert await get.read() == FILM and len(get.wire.requests) == 2
 
 
 async def test_progress_starts_the_count_of_attempts_anew() -> None:
@@ -241,6 +241,15 @@ async def test_a_slow_server_is_left_and_asked_again() -> None:
         assert 60 < loop.time() - start < 145
         async with dripping(40_960, first=1_700_000) as url:
             assert await get.read(url) == FILM
+
+
+async def test_a_remainder_that_comes_slowly_is_waited_for() -> None:
+    """The overlap alone in the first packet is no end: the connection counts as slow only a minute later."""
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    async with streaming_from(HANG, tries=3) as get, dripping(1, first=4096, to_begin_with=2) as url:
+        assert await get.read(url) == FILM
+    assert 120 < loop.time() - start < 290
 
 
 async def test_time_that_the_consumer_takes_is_not_the_servers() -> None:
