@@ -104,9 +104,8 @@ async def test_addresses_that_are_not_public_https_are_refused(url: str) -> None
 async def test_a_file_has_a_largest_size(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that announces to be larger is refused unread, another as soon as it is."""
     monkeypatch.setattr(remote, "_FILE_MAX", 1000)
-    answers = {"announced": raw, "unannounced": chunked}
     for size in (1000, 1001):
-        async with streaming_from(answers[form](FILM[:size])) as get:
+        async with streaming_from(raw(FILM[:size]) if form == "announced" else chunked(FILM[:size])) as get:
             if size == 1000:
                 assert await get.read() == FILM[:size]
             else:
