@@ -55,7 +55,8 @@ async def s3(storage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> A
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(to_s3, "PART", PART)
-    async with get_session().create_client("s3") as client:
+    session: Any = get_session()  # its clients make their methods at run time
+    async with session.create_client("s3") as client:
         await client.create_bucket(Bucket=BUCKET)
         yield client
         for key in await keys(client):
