@@ -113,6 +113,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         kind=_edit_kind,
         median=90.0,
         whole_at_tasks=False,
+        whole_in_callbacks=False,
     ),
     Endpoint(
         v1.VideoExtend,
@@ -175,6 +176,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         kind=_omni_image_kind,
         median=25.0,
         whole_at_tasks=False,
+        whole_in_callbacks=False,
     ),
     Endpoint(
         v1.MultiImageToImage,
@@ -212,6 +214,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         # billed in image units; no page states how many slots it takes
         sure=False,
         whole_at_tasks=False,
+        whole_in_callbacks=False,
     ),
     Endpoint(
         v1.CustomElement,
@@ -224,6 +227,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         # costs no units; whether it takes a slot is not documented
         sure=False,
         whole_at_tasks=False,
+        whole_in_callbacks=False,
     ),
     Endpoint(
         v1.CustomVoice,
@@ -234,10 +238,19 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         median=9.0,
         # billed in video units; whether it takes a slot is not documented
         sure=False,
+        whole_in_callbacks=False,
         page_size_max=VOICES_PAGE_SIZE_MAX,
     ),
     # sounds are priced among the videos; the page on concurrency does not name them
-    Endpoint(v1.TextToAudio, v1.Audios, "/v1/audio/text-to-audio", "video", _one, sure=False),
+    Endpoint(
+        v1.TextToAudio,
+        v1.Audios,
+        "/v1/audio/text-to-audio",
+        "video",
+        _one,
+        sure=False,
+        whole_in_callbacks=False,
+    ),
     Endpoint(
         v1.VideoToAudio,
         v1.SoundedVideos,
@@ -246,6 +259,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         _one,
         sure=False,
         whole_at_tasks=False,
+        whole_in_callbacks=False,
     ),
 )
 """Every endpoint that makes tasks."""
@@ -305,7 +319,9 @@ def endpoint_of(request: TaskRequest[R] | type[TaskRequest[R]]) -> Endpoint[R]:
 
 def _raw_row(path: str, pool: str, weight: int) -> Endpoint[RawResult]:
     check_path(path)
-    return Endpoint(RawTask, RawResult, path, pool, lambda _: weight, whole_at_tasks=False)
+    return Endpoint(
+        RawTask, RawResult, path, pool, lambda _: weight, takes_callback=False, whole_at_tasks=False
+    )
 
 
 def _journaled_row(request: JournaledRequest) -> Endpoint[Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
+import msgspec
+
 from kling_async.account import Account
 from kling_async.batch.batch import Batch
 from kling_async.batch.options import BatchOptions, resume_options
@@ -13,6 +15,8 @@ from kling_async.http.auth import base_url_from, signer_from
 from kling_async.http.sessions import Sessions
 from kling_async.options import Polling, Retry, Settings, SlotOptions, Timeouts, check_types, need_function
 from kling_async.orchestrator import calls
+from kling_async.orchestrator.callback_intake import CallbackIntake
+from kling_async.orchestrator.create_spec import checked_callback
 from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.orchestrator.handles import attach, known_tasks, order
 from kling_async.orchestrator.submission import Submission, SubmissionState
@@ -73,9 +77,11 @@ class Client:
         now: The wall clock, seconds since 1970.
         rng: Source of jitter.
         on_event: Called with every `Event`. Must be quick; an exception in it is logged.
+        callback_url: Address to which the vendor posts every change of status of the tasks created here, for
+            a `kling_async.webhooks.CallbackReceiver`. It is not put on a `RawTask`.
 
     Raises:
-        ConfigurationError: Credentials, base URL or limits cannot work; the message says what to set.
+        ConfigurationError: Credentials, addresses or limits cannot work; the message says what to set.
     """
 
     def __init__(
@@ -100,12 +106,18 @@ class Client:
         now: Callable[[], float] = time.time,
         rng: random.Random | None = None,
         on_event: Callable[[Event], object] | None = None,
+        callback_url: str | None = None,
     ) -> None:
         check_types(locals())  # first of all: here locals() are the arguments and nothing else
         address = base_url_from(base_url)
         # addresses in results are untrusted: files come from this machine only if the API does too
         local = is_local(address)
-        settings = Settings(polling=polling, retry=retry, timeouts=timeouts)
+        settings = Settings(
+            polling=polling,
+            retry=retry,
+            timeouts=timeouts,
+            callback_url=checked_callback(callback_url, local=local),
+        )
         drivers = Drivers(
             signer_from(api_key, access_key, secret_key),
             address,
@@ -125,6 +137,8 @@ class Client:
         self.base_url = base_url
         self._engine = engine
         self.account = Account(engine)
+        self.callbacks = CallbackIntake(engine)
+        """Takes callbacks that come by other ways than a `kling_async.webhooks.CallbackReceiver`."""
 
     def with_options(
         self,
@@ -135,11 +149,9 @@ class Client:
     ) -> Client:
         """Return a client with other settings that shares this one's session, slots and life."""
         given = {"timeouts": timeouts, "polling": polling, "retry": retry}
-        check_types({name: value for name, value in given.items() if value is not None})
-        mine = self._engine.settings
-        settings = Settings(
-            polling=polling or mine.polling, retry=retry or mine.retry, timeouts=timeouts or mine.timeouts
-        )
+        given = {name: value for name, value in given.items() if value is not None}
+        check_types(given)
+        settings = msgspec.structs.replace(self._engine.settings, **given)
         return _DerivedClient(self.base_url, self._engine.with_settings(settings))
 
     async def __aenter__(self) -> Self:
@@ -178,7 +190,8 @@ class Client:
                 repeated create from being paid twice. Default: a random one.
             if_exists: With an id that a task has already, here or in the account: ``"error"``, the default,
                 raises `ExternalIdTaken`; ``"attach"`` takes that task, whatever its state.
-            callback_url: Address to which the vendor posts every change of status.
+            callback_url: Address to which the vendor posts every change of status. Default: the client's, at
+                endpoints that are known to take one; "" for none.
             priority: Higher goes first. Default: 0.
             label: Within one priority, labels take turns. Default: "".
             queue_timeout: Seconds to wait for slots; it never cuts short a create on its way.

@@ -145,6 +145,7 @@ class ClientCounts(msgspec.Struct, kw_only=True):
     held: int = 0
     downloaded: int = 0
     downloaded_bytes: int = 0
+    callbacks: dict[str, int] = {}
     asked: int = 0
     requests: dict[str, int] = {}
     retried: int = 0
@@ -154,7 +155,8 @@ class ClientCounts(msgspec.Struct, kw_only=True):
 
     def copied(self) -> dict[str, Any]:
         """Return all counts by name, as they are now."""
-        return {**msgspec.structs.asdict(self), "left": dict(self.left), "requests": dict(self.requests)}
+        counts = msgspec.structs.asdict(self)
+        return {name: dict(value) if isinstance(value, dict) else value for name, value in counts.items()}
 
 
 class Hooks:

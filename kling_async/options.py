@@ -190,6 +190,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     polling: Polling = Polling()
     retry: Retry = Retry()
     timeouts: Timeouts = Timeouts()
+    callback_url: str | None = None
+    """Address to which the vendor posts the changes of tasks whose submit names none."""
 
 
 class SlotOptions(NamedTuple):
@@ -211,7 +213,7 @@ class SubmitOptions(TypedDict, total=False):
     external_task_id: str | None
     """Your own id, unique in the account; default: a random one."""
     callback_url: str | None
-    """Address to which the vendor posts every change of status; default: none."""
+    """Address to which the vendor posts every change of status; default: the client's; "" for none."""
     priority: int
     """Submits of higher priority go first; default 0."""
     label: str
@@ -248,6 +250,7 @@ _CLIENT: Final[dict[str, _Kind]] = {
     "now": _Kind("callable", callable, "now=time.time", optional=False),
     "rng": _Kind("a random.Random", _has("random"), "rng=random.Random(7)"),
     "on_event": _Kind("callable", callable, "on_event=print"),
+    "callback_url": _Kind("text", _TEXT, 'callback_url="https://host/kling/token"'),
 }
 
 

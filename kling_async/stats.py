@@ -33,7 +33,7 @@ class Stats(Serializable, frozen=True, kw_only=True):
     requeued: int = 0
     """Times that a submit went back to the queue for another reason: too fast (1302), or never sent."""
     created: int = 0
-    """Tasks made, by the answer of their create."""
+    """Tasks made, by the answer of their create, or a callback that came before it."""
     adopted: int = 0
     """Tasks made by creates whose answer was lost, and found."""
     left: dict[str, int] = {}
@@ -62,6 +62,10 @@ class Stats(Serializable, frozen=True, kw_only=True):
     """Files stored, or streamed to their end."""
     downloaded_bytes: int = 0
     """Their size."""
+    callbacks: dict[str, int] = {}
+    """Callbacks received, by what became of them: ``believed`` (signed), ``hint`` (unsigned, with the path
+    token); dropped ones by the reason: ``forged``, ``unsigned``, ``path_token``, ``old``, ``replayed``,
+    ``repeated``, ``huge``, ``malformed``. Keys appear with their first callback."""
 
     # -- requests to the API, since the client was made; downloads are not among them
     asked: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kling_async.core.queue import Kind
-from kling_async.errors import Problem, RequestInvalid
+from kling_async.errors import ConfigurationError, Problem, RequestInvalid
 from kling_async.options import SubmitOptions
 from kling_async.wire.endpoints import RawTask
 from kling_async.wire.hosts import wrong_callback
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kling_async.wire.endpoints import Endpoint
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["CreateSpec", "check_order", "kind_of"]
+__all__ = ["CreateSpec", "callback_of", "check_order", "checked_callback", "kind_of"]
 
 
 def kind_of(request: TaskRequest[Any], endpoint: Endpoint[Any]) -> Kind:
@@ -43,6 +43,27 @@ class CreateSpec(NamedTuple):
         """Fields that the call adds to the request's own."""
         extra = {"external_task_id": self.external_task_id} if self.endpoint.takes_external_id else {}
         return {**extra, "callback_url": self.callback_url} if self.callback_url else extra
+
+
+def checked_callback(url: str | None, *, local: bool) -> str | None:
+    """Return a client's callback address, if the vendor may post to it.
+
+    Args:
+        url: The address; None or "" for none.
+        local: The API itself is on this machine, so that it reaches private hosts.
+
+    Raises:
+        ConfigurationError: It cannot; the message does not repeat the address, which may hold a token.
+    """
+    if url and (text := wrong_callback(url, local=local)) is not None:
+        raise ConfigurationError(f"callback_url {text}")
+    return url
+
+
+def callback_of(options: SubmitOptions, endpoint: Endpoint[Any], default: str | None) -> str | None:
+    """Return the callback address of a submit: its own, even if empty, else the client's if it is taken."""
+    own = options.get("callback_url")
+    return own if own is not None else default if endpoint.takes_callback else None
 
 
 def check_order(options: SubmitOptions, *, local: bool = False) -> None:

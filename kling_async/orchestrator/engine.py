@@ -21,7 +21,7 @@ from kling_async.http.retry import not_found
 from kling_async.http.transport import Transport
 from kling_async.options import need_setting
 from kling_async.orchestrator.bodies import check_media
-from kling_async.orchestrator.create_spec import CreateSpec, check_order
+from kling_async.orchestrator.create_spec import CreateSpec, callback_of, check_order
 from kling_async.orchestrator.departures import Departures, Pending
 from kling_async.orchestrator.estimates import expected_end
 from kling_async.orchestrator.limiter import Limiter
@@ -398,7 +398,7 @@ class Engine:
                 name,
                 generated=(given is None or attach) if generated is None else generated,
                 attach=attach,
-                callback_url=options.get("callback_url"),
+                callback_url=callback_of(options, endpoint, self.settings.callback_url),
             ),
             self.poller,
             self.settings,

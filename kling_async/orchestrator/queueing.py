@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from kling_async.errors import KlingError, QueueFull, TaskWithdrawn
 from kling_async.orchestrator.submission import SubmissionState
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["Creator", "SubmitQueue"]
+__all__ = ["Creator", "SubmitQueue", "ToldJudge"]
 
 
 class Creator(Protocol):
@@ -39,6 +39,20 @@ class Creator(Protocol):
 
     def adopt(self, submission: Submission, found: Accepted, /) -> None:
         """Look after the task of a submission that was found."""
+
+    def told(self, submission: Submission, found: Accepted, /) -> None:
+        """Look after the task of a create on its way that a callback has shown."""
+
+
+_ANSWERABLE: Final = frozenset({SubmissionState.SENDING, SubmissionState.LOOKING_UP})
+"""States in which a task may have been made of which no answer has told yet."""
+
+
+class ToldJudge(Protocol):
+    """Decide whether the task of a callback is that of a create in doubt (`Recovery.judge_told`)."""
+
+    def __call__(self, submission: Submission, record: TaskRecord, /) -> Accepted | None:
+        """Return the task as accepted; None: somebody else made it, or that is not clear."""
 
 
 class _Claim:
@@ -181,6 +195,21 @@ class SubmitQueue:
             self.departures.end(submission, partial(submission.tell, error))
         submission.callers.kept = False
         return unsent
+
+    def told(self, record: TaskRecord, judge: ToldJudge) -> bool:
+        """Settle the create on its way whose task a callback shows; return whether there is one.
+
+        Args:
+            record: The task, as its create's answer would have shown it.
+            judge: Decides whether the task is that of the create.
+        """
+        submission = self.pending.find(record.external_task_id or "")
+        if submission is None or submission.state not in _ANSWERABLE:
+            return False
+        found = judge(submission, record)
+        if found is not None:
+            self.creator.told(submission, found)
+        return found is not None
 
     # -- into the queue
 

@@ -13,6 +13,9 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
+import msgspec
+
+from kling_async.core.rechecks import LOOKS, PAUSE, RecheckPlan
 from kling_async.core.verdict import (
     Accepted,
     AfterMiss,
@@ -49,16 +52,6 @@ _Open: TypeAlias = Again | Full | Lost | NewToken | Refused
 
 log = logging.getLogger("kling_async.orchestrator")
 
-LOOKS: Final = 3
-"""Looks that must miss before an id counts as unused: a task may show up a moment after it was made."""
-PAUSE: Final = 10.0
-"""Seconds between these looks."""
-RECHECKS: Final = 6
-"""Later looks in a row that must miss before an unresolved create is forgotten, while no submit waits for its
-slots: then there is time to be surer. Where one does, `LOOKS` suffice."""
-RECHECK_MAX: Final = 300.0
-"""Longest pause between later looks; the first are `PAUSE` apart, each later pause doubles."""
-
 _ELSEWHERE: Final = (
     "an earlier run may have sent it under another key, and this key does not find it: go on with that key;"
     " if it is gone for good, give the request another name: (key, request)"
@@ -82,23 +75,17 @@ class Adopter(Protocol):
 
     def adopt(self, submission: Submission, found: Accepted, /) -> None:
         """Look after the task of a submission whose caller was told that nobody knew."""
+        ...
 
 
 class _OpenCase:
     """An unresolved create, and when to look for it again."""
 
-    def __init__(self, submission: Submission, entry: Unresolved, adopter: Adopter, due: float) -> None:
+    def __init__(self, submission: Submission, entry: Unresolved, adopter: Adopter, now: float) -> None:
         self.submission = submission
         self.entry = entry
         self.adopter = adopter
-        self.due = due
-        self.pause = PAUSE
-        self.misses = 0
-
-    def look_later(self, now: float, *, contended: bool) -> None:
-        """Plan the next look: soon after a miss if others wait for its slots, else after a longer pause."""
-        self.pause = PAUSE if contended and self.misses else min(RECHECK_MAX, self.pause * 2)
-        self.due = now + self.pause
+        self.plan = RecheckPlan(now)
 
     @property
     def lookable(self) -> bool:
@@ -239,13 +226,7 @@ class Recovery:
         self, submission: Submission, record: TaskRecord, answer: Answer
     ) -> Accepted | Refused | Unknown | None:
         skew = answer.date - self._scope.now() if answer.date is not None else 0.0
-        found = whose(
-            record,
-            external_task_id=submission.external_task_id,
-            generated=submission.create.generated,
-            first_sent=submission.attempts.first_sent + skew,
-            shown=submission.attempts.shown,
-        )
+        found = self._whose(submission, record, skew)
         if found is Whose.ANOTHER:
             return None
         if found is Whose.OURS:
@@ -263,6 +244,15 @@ class Recovery:
         )
         return Refused(error)
 
+    def _whose(self, submission: Submission, record: TaskRecord, skew: float) -> Whose:
+        return whose(
+            record,
+            external_task_id=submission.external_task_id,
+            generated=submission.create.generated,
+            first_sent=submission.attempts.first_sent + skew,
+            shown=submission.attempts.shown,
+        )
+
     # -- after the caller was told that nobody knows
 
     def keep(self, submission: Submission, reason: str, adopter: Adopter) -> None:
@@ -278,7 +268,7 @@ class Recovery:
         known = name if submission.endpoint.takes_external_id else None
         entry = Unresolved(endpoint=submission.endpoint.name, external_task_id=known, reason=reason)
         self.abandon(name)  # a batch that goes on in another run may have given the same create up before
-        case = _OpenCase(submission, entry, adopter, self._scope.time() + PAUSE)
+        case = _OpenCase(submission, entry, adopter, self._scope.time())
         self._open[name] = case
         submission.attempts.body = None
         if case.lookable:
@@ -301,6 +291,41 @@ class Recovery:
         case.submission.accept(task)
         return case.submission.ticket
 
+    def judge_told(self, submission: Submission, record: TaskRecord, skew: float) -> Accepted | None:
+        """Return the task of a create in doubt that a callback shows; None: whose it is, is not clear.
+
+        Args:
+            submission: Whose create.
+            record: The task.
+            skew: Seconds by which the vendor's clock is ahead of ours.
+        """
+        whose_it_is = self._whose(submission, record, skew)
+        return Accepted(record, frozenset({record.task_id})) if whose_it_is is Whose.OURS else None
+
+    def told(self, record: TaskRecord, skew: float) -> bool:
+        """Settle the unresolved create whose task a callback shows; return whether there is one.
+
+        One that may be somebody else's is looked up soon.
+        """
+        name = record.external_task_id or ""
+        if (case := self._open.get(name)) is None:
+            return False
+        shown = msgspec.structs.replace(record, endpoint=case.submission.endpoint.name)
+        found = self.judge_told(case.submission, shown, skew)
+        if found is None:
+            self.hinted(name)
+            return False
+        del self._open[name]
+        case.adopter.adopt(case.submission, found)
+        self._plan()
+        return True
+
+    def hinted(self, external_task_id: str) -> None:
+        """Look an unresolved create up soon: something says that its task exists."""
+        if (case := self._open.get(external_task_id)) is not None:
+            case.plan.hinted(self._scope.time())
+            self._plan()
+
     def abandon(self, external_task_id: str) -> bool:
         """Give an unresolved create up: its slots are free. False if there is none of that id."""
         case = self._open.pop(external_task_id, None)
@@ -315,12 +340,14 @@ class Recovery:
         self._timer.clear()
 
     def _plan(self) -> None:
-        self._timer.set(min((case.due for case in self._open.values() if case.lookable), default=math.inf))
+        self._timer.set(
+            min((case.plan.due for case in self._open.values() if case.lookable), default=math.inf)
+        )
 
     def _review(self, now: float) -> None:
         for case in self._open.values():
-            if case.due <= now and case.lookable:
-                case.due = math.inf
+            if case.plan.due <= now and case.lookable:
+                case.plan.begin()
                 work = self._recheck(case)
                 task = self._scope.spawn(work, f"recheck {case.submission.external_task_id}")
                 task.add_done_callback(partial(self._given_back, case))
@@ -332,12 +359,12 @@ class Recovery:
         found: Accepted | Refused | Unknown | None = None
         try:
             found = await self._look(submission)
-            case.misses = case.misses + 1 if found is None else 0
+            case.plan.answered(missed=found is None)
         except KlingError as error:
             text = "create %s is still of unknown fate: %s"
             log.debug(text, submission.external_task_id, error, extra=facts(submission))
-            case.misses = 0
-        case.look_later(self._scope.time(), contended=self._contended(case))
+            case.plan.unanswered()
+        case.plan.end(self._scope.time(), contended=self._contended(case))
         if self._open.get(submission.external_task_id) is case:
             self._settle(case, found)
         self._plan()
@@ -348,8 +375,8 @@ class Recovery:
 
     def _given_back(self, case: _OpenCase, _: asyncio.Task[None]) -> None:
         """Look again after a look that broke or was cancelled, perhaps before its first step: no miss."""
-        if case.due == math.inf and not self._scope.closed:
-            case.look_later(self._scope.time(), contended=False)
+        if case.plan.due == math.inf and not self._scope.closed:
+            case.plan.end(self._scope.time(), contended=False)
             self._plan()
 
     def _settle(self, case: _OpenCase, found: Accepted | Refused | Unknown | None) -> None:
@@ -358,22 +385,19 @@ class Recovery:
         if isinstance(found, Accepted):
             self._open.pop(submission.external_task_id)
             case.adopter.adopt(submission, found)
-        elif isinstance(found, Refused) or self._is_missed(case):
+        elif isinstance(found, Refused) or (
+            submission.endpoint.idempotent and case.plan.exhausted(contended=self._contended(case))
+        ):
             log.info("create %s made nothing after all", submission.external_task_id, extra=facts(submission))
             self._open.pop(submission.external_task_id)
             submission.move(SubmissionState.REFUSED)
             self._limiter.release(submission.ticket)
 
-    def _is_missed(self, case: _OpenCase) -> bool:
-        """Tell whether enough looks in a row have missed: as many as for a caller who waits, if some do."""
-        enough = LOOKS if self._contended(case) else RECHECKS
-        return case.misses >= enough and case.submission.endpoint.idempotent
-
     def on_loop_replaced(self) -> None:
         """Look again soon: looks of the loop that ended brought nothing."""
         self._timer.clear()
         for case in self._open.values():
-            case.due = self._scope.time() + PAUSE
+            case.plan.restart(self._scope.time())
         self._plan()
 
 

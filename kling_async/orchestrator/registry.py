@@ -63,11 +63,19 @@ class TaskRegistry:
         """By either id; under the vendor's id stands the holder."""
         self._held: weakref.WeakValueDictionary[TaskKey, TrackedTask] = weakref.WeakValueDictionary()
         """Tasks that are not polled, while somebody holds a handle: attached ones, and ended ones."""
+        self._paths: set[str] = set()
+        """Endpoints of all tasks so far."""
 
     def find(self, endpoint: Endpoint[Any], id: str) -> TrackedTask | None:  # noqa: A002 - the field's word
         """Return the tracked task of that id, the vendor's or the external one."""
         key = (endpoint.path, id)
         return self._polled.get(key) or self._held.get(key)
+
+    def named(self, id: str) -> list[TrackedTask]:  # noqa: A002 - the field's word
+        """Return the tracked tasks of that id, whatever their endpoint: a callback names none."""
+        keys = [(path, id) for path in self._paths]
+        found = [task for known in (self._polled, self._held) for key in keys if (task := known.get(key))]
+        return list(dict.fromkeys(found))
 
     def obtain(self, endpoint: Endpoint[Any], task_id: str) -> TrackedTask:
         """Return the tracked task of that id, made if there is none: the vendor has shown it."""
@@ -79,6 +87,7 @@ class TaskRegistry:
 
     def attach(self, task: TrackedTask) -> None:
         """Know a task for as long as somebody holds a handle on it."""
+        self._paths.add(task.endpoint.path)
         self._held.setdefault(task.key, task)
 
     def is_holder(self, task: TrackedTask) -> bool:
@@ -89,6 +98,7 @@ class TaskRegistry:
     def add(self, task: TrackedTask) -> bool:
         """Know a task that was seen; return whether it is the holder."""
         path = task.endpoint.path
+        self._paths.add(path)
         for id_ in task.ids - {task.task_id}:
             self._polled.setdefault((path, id_), task)
         holder = self._polled.setdefault(_vendor_key(task), task)

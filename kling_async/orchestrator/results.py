@@ -15,7 +15,15 @@ from kling_async.wire.requests import Result
 if TYPE_CHECKING:
     from kling_async.core.verdict import Got
 
-__all__ = ["answer_of", "decode_result", "is_whole", "result_of", "shortfall", "whole_result_of"]
+__all__ = [
+    "answer_of",
+    "decode_result",
+    "is_whole",
+    "is_whole_in_callback",
+    "result_of",
+    "shortfall",
+    "whole_result_of",
+]
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -46,6 +54,11 @@ class TaskRow(Protocol[R_co]):
     @property
     def whole_at_tasks(self) -> bool:
         """Whether answers of ``/tasks`` hold all of a result."""
+        ...
+
+    @property
+    def whole_in_callbacks(self) -> bool:
+        """Whether callbacks hold all of a result."""
         ...
 
 
@@ -172,6 +185,27 @@ def is_whole(endpoint: TaskRow[Any], record: TaskRecord) -> bool:
     """Return whether the record of a task that succeeded holds all that the vendor knows of its result."""
     from_tasks = "task_id" not in record.raw
     return (endpoint.whole_at_tasks or not from_tasks) and shortfall(endpoint, record) is None
+
+
+def is_whole_in_callback(endpoint: TaskRow[Any], record: TaskRecord, request: object) -> bool:
+    """Return whether a callback may be taken to show as much of a result as a query would.
+
+    The vendor describes images and videos without their watermarked copies in callbacks, and nothing else.
+
+    Args:
+        endpoint: The row of the task's endpoint.
+        record: The task as the callback shows it.
+        request: The request that it was made from; None if that is not known.
+    """
+    if not endpoint.whole_in_callbacks:
+        return False
+    if not getattr(getattr(request, "watermark_info", None), "enabled", False):
+        return True
+    try:
+        result = result_of(endpoint, record)
+    except BadResponse:
+        return False
+    return isinstance(result, Result) and len(result.files(watermarked=True)) >= len(result.files())
 
 
 _NAMES_SHOWN: Final = 20

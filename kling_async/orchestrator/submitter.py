@@ -89,6 +89,16 @@ class Submitter:
         """Look after the task of an unresolved create that was found after all."""
         self._made(submission, found)
 
+    def told(self, submission: Submission, found: Accepted) -> None:
+        """Look after the task of a create on its way: a callback was faster than its answer.
+
+        The answer would tell nothing more, whatever it says, so it is not waited for any more.
+        """
+        work = self._in_flight.pop(submission, None)
+        self._conclude(submission, found)
+        if work is not None:
+            work.cancel()
+
     # -- one create
 
     def start(self, submission: Submission) -> None:

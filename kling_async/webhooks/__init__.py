@@ -2,13 +2,16 @@
 
     from kling_async import webhooks
 
-    webhooks.verify(request.headers, body, secret)   # raises WebhookError unless the vendor signed it
+    client = Client(callback_url=f"https://host/kling/{TOKEN}")
+    app.mount("/kling", webhooks.CallbackReceiver(client, secret="whsec_...", path_token=TOKEN))
+
+    webhooks.verify(request.headers, body, secret)   # without a client: raises WebhookError unless signed
     callback = webhooks.parse(body)
 
 `signatures` has the Standard Webhooks scheme, `verification` applies it by this machine's clock, `payloads`
-reads the bodies of both generations, `gate` decides which callbacks are believed, a hint, or dropped, and
-`app` receives them as an ASGI application or by a handler of aiohttp. `signatures`, `payloads` and `gate` are
-pure. From outside, use the names below.
+reads the bodies of both generations, `gate` decides which callbacks are believed, a hint, or dropped, `app`
+receives them as an ASGI application or by a handler of aiohttp, and `receiver` does so for a client.
+`signatures`, `payloads` and `gate` are pure. From outside, use the names below.
 """
 
 from kling_async.webhooks.app import CallbackApp, Deliver
@@ -22,6 +25,7 @@ from kling_async.webhooks.gate import (
     Trust,
 )
 from kling_async.webhooks.payloads import BODY_MAX, Callback, parse
+from kling_async.webhooks.receiver import CallbackReceiver
 from kling_async.webhooks.signatures import TOLERANCE, Signed, sign
 from kling_async.webhooks.verification import verify
 
@@ -34,6 +38,7 @@ __all__ = [
     "CallbackCounts",
     "CallbackDecision",
     "CallbackGate",
+    "CallbackReceiver",
     "Deliver",
     "DropReason",
     "DroppedCallback",

@@ -62,6 +62,11 @@ class CallbackApp:
         self._deliver = deliver
         self._now = now
 
+    @property
+    def closed(self) -> bool:
+        """Whether nobody takes callbacks any more: then they are answered with 503, unread and uncounted."""
+        return False
+
     # --- ASGI ------------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,6 +90,9 @@ class CallbackApp:
         if scope["method"] != "POST":
             await _answer(send, 405)
             return
+        if self.closed:
+            await _answer(send, 503)
+            return
         headers: Headers = tuple(scope["headers"])
         decision = await self._decide(headers, scope["path"], lambda: _body_from_asgi(receive))
         try:
@@ -101,6 +109,8 @@ class CallbackApp:
 
         if request.method != "POST":
             return web.Response(status=405, headers={"Allow": "POST"})
+        if self.closed:
+            return web.Response(status=503)
         decision = await self._decide(request.raw_headers, request.path, lambda: _body_from_aiohttp(request))
         response = web.Response(status=decision.status)
         try:

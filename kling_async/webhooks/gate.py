@@ -94,6 +94,8 @@ class AcceptedCallback(NamedTuple):
 
     callback: Callback
     trust: Trust
+    sent: float | None = None
+    """When it was sent by the vendor's clock, in seconds since 1970, if it is signed."""
 
     @property
     def status(self) -> int:
@@ -249,7 +251,9 @@ class CallbackGate:
         if proof is None:
             return AcceptedCallback(callback, Trust.HINT)
         seen = self._seen.note(proof, body, now)
-        return DroppedCallback(seen, "it came before") if seen else AcceptedCallback(callback, Trust.BELIEVED)
+        if seen is not None:
+            return DroppedCallback(seen, "it came before")
+        return AcceptedCallback(callback, Trust.BELIEVED, proof.timestamp)
 
 
 def _tokens_of(path_token: str | Iterable[str]) -> tuple[bytes, ...]:

@@ -43,6 +43,8 @@ class Endpoint(NamedTuple, Generic[R]):
     """First guess of the seconds that a task takes, for kinds of which no duration is known."""
     takes_external_id: bool = True
     """Whether creates carry an external_task_id."""
+    takes_callback: bool = True
+    """Whether creates are known to take a callback_url."""
     idempotent: bool = True
     """Whether the vendor surely refuses a second create with the same external_task_id. Only then is a create
     whose task was not found sent again."""
@@ -51,6 +53,9 @@ class Endpoint(NamedTuple, Generic[R]):
     whole_at_tasks: bool = True
     """Whether answers of ``/tasks`` hold all of a result; where not, a task seen succeeded there is asked for
     once more at its own path."""
+    whole_in_callbacks: bool = True
+    """Whether the vendor describes its whole result in callbacks; where not, a task that a callback tells to
+    have succeeded is asked for once."""
     page_size_max: int = PAGE_SIZE_MAX
     """Most tasks on one page of its list."""
 
