@@ -157,6 +157,7 @@ RIGHT: Final[dict[str, list[Any]]] = {
     "now": [time.time, lambda: 0.0],
     "rng": [None, random.Random(7)],
     "on_event": [None, print, [].append],
+    "callback_url": [None, "", "https://a.example/kling/token"],
 }
 """Values that each setting of a client takes."""
 
@@ -180,6 +181,7 @@ WRONG: Final[dict[str, list[Any]]] = {
     "now": [0.0, None, "now"],
     "rng": [7, "seed", random.Random],
     "on_event": ["x", 5, [print]],
+    "callback_url": [b"https://a.example", 5, ["https://a.example"]],
 }
 """Values that it does not take."""
 

@@ -175,7 +175,7 @@ async def test_counts_only_grow(tmp_path: Path) -> None:
 
     def numbers(stats: Stats) -> dict[str, float]:
         flat = msgspec.structs.asdict(stats)
-        for name in ("left", "requests"):
+        for name in ("left", "requests", "callbacks"):
             flat |= {f"{name} {key}": value for key, value in flat.pop(name).items()}
         return {name: value for name, value in flat.items() if name not in NOW}
 
