@@ -56,7 +56,7 @@ def checked_callback(url: str | None, *, local: bool) -> str | None:
         ConfigurationError: It cannot; the message does not repeat the address, which may hold a token.
     """
     if url and (text := wrong_callback(url, local=local)) is not None:
-        raise ConfigurationError(f"callback_url {text}")
+        raise ConfigurationError(f"callback_url: {text}")
     return url
 
 

@@ -160,9 +160,9 @@ class Poller:
         await self._await(task, task.waiters.change)
 
     async def _await(self, task: TrackedTask, futures: dict[asyncio.Future[None], None]) -> None:
-        if task.done:  # known for good, also when the client is closed
+        loop = None if task.done else self._scope.enter()  # an end is known also when the client is closed
+        if loop is None or task.done:  # steps handed over by other threads are taken in `enter`: callbacks
             return
-        loop = self._scope.enter()
         if task.key not in self._tasks:
             self.watch(task, at_once=True)  # attached and never seen, or missing and asked for again
         future: asyncio.Future[None] = loop.create_future()

@@ -144,6 +144,8 @@ class SubmitQueue:
         """
         loop = self._scope.enter()
         await asyncio.sleep(0)  # a caller who is cancelled, or whose time is over already, gets no task
+        if (known := submission.settled()) is not None:  # a shared one, meanwhile
+            return known
         callers = submission.callers
         future = callers.join(loop, holds=True)
         try:
@@ -174,10 +176,12 @@ class SubmitQueue:
         Raises:
             KlingError: It was refused or withdrawn, or its fate is unknown.
         """
-        if submission.tracked is not None:
-            return submission.tracked
-        submission.raise_if_ended()
-        future = submission.callers.join(self._scope.enter(), holds=False)
+        if (known := submission.settled()) is not None:  # also when the client is closed
+            return known
+        loop = self._scope.enter()  # takes what other threads have handed over, which may settle it
+        if (known := submission.settled()) is not None:
+            return known
+        future = submission.callers.join(loop, holds=False)
         try:
             return await future
         finally:

@@ -342,6 +342,12 @@ class Submission:
         if self.ended:
             raise TaskWithdrawn(self.external_task_id)
 
+    def settled(self) -> TrackedTask | None:
+        """Return its task if there is one; None while that is open; raise as `raise_if_ended` does."""
+        if self.tracked is None:
+            self.raise_if_ended()
+        return self.tracked
+
     def interrupt(self, error: BaseException) -> None:
         """Raise what a listener raised to the callers; the create goes on in nobody's name."""
         self.callers.interrupt(error)

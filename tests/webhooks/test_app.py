@@ -78,7 +78,9 @@ def fastapi_of(app: CallbackApp) -> Any:
 
 def litestar_of(app: CallbackApp) -> Any:
     """Mount it in Litestar."""
-    return Litestar(route_handlers=[asgi("/kling", is_mount=True, copy_scope=True)(app)], openapi_config=None)
+    handlers = [asgi("/kling", is_mount=True, copy_scope=True)(app)]
+    # its own logging would set the level of the root logger for all tests that follow
+    return Litestar(route_handlers=handlers, openapi_config=None, logging_config=None)
 
 
 FRAMEWORKS: Final[dict[str, Callable[[CallbackApp], Any]]] = {

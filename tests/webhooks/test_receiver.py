@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
+import httpx
+import msgspec
 import pytest
 
-from kling_async import ClientClosed, TaskFailed
+from kling_async import ClientClosed, TaskFailed, v1
 from kling_async.webhooks import sign
 from tests.orchestrator.test_told import record_now
-from tests.support import clip, pair, settle, until
+from tests.support import client_of, clip, pair, settle, until
 from tests.webhooks.receiving import DOORS, posting, receiving
 from tests.webhooks.support import OTHER, SECRET, TOKEN, encoded
 
@@ -234,3 +237,76 @@ async def test_nothing_of_a_payload_reaches_the_log(caplog: pytest.LogCaptureFix
         hidden = (video.videos[0].url, "a secret prompt", TOKEN, SECRET, "hidden-words", setting.url)
         assert not [line for line in lines for text in hidden if text in line]
         assert TOKEN not in repr(setting.client) and TOKEN not in repr(setting.client.stats())
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_where_no_callback_is_lost_only_creates_are_sent(door: str) -> None:
+    """A receiver that has proved reliable: signed callbacks spare all queries, unsigned ones all but one."""
+    for signed, each in ((True, 0), (False, 1)):
+        async with receiving(door, signed=signed, client={"limits": {"video": 5}}) as setting:
+            spent = []
+            for _ in range(8):
+                before = setting.asked
+                await asyncio.gather(*(setting.client.run(clip()) for _ in range(5)))
+                spent.append(setting.asked - before)
+            assert spent[-1] <= 5 * each + 1 < spent[0]
+            assert setting.client.stats().requests["create"] == 40 == len(setting.emu.tasks)
+
+
+async def test_tasks_that_nobody_waits_for_cost_nothing() -> None:
+    """Twenty tasks on five slots, each freed by its callback for the next: twenty creates and no query."""
+    async with receiving(client={"limits": {"video": 5}}) as setting:
+        for _ in range(4):
+            for number in range(5):
+                await setting.client.submit(clip(f"number {number}"))
+            await asyncio.sleep(31)
+        assert len(setting.emu.tasks) == 20 and setting.asked == 0 and not setting.client.tasks()
+
+
+async def test_a_task_attached_and_never_seen_is_asked_about_instead() -> None:
+    """A callback names no endpoint: whether that of `attach` is right, only an answer can tell."""
+    async with receiving(seconds=5) as setting, client_of(setting.emu) as other:
+        made = await setting.client.submit(clip(), external_task_id="order-1")
+        await asyncio.sleep(6)
+        attached = other.attach(v1.TextToVideo, external_task_id="order-1")
+        ended = await record_now(setting.emu, made)
+        other.callbacks.believe(msgspec.structs.replace(ended, endpoint=""))
+        assert not attached.done and other.stats().asked == 0
+        assert (await attached.wait()).videos and other.stats().asked == 1
+
+
+async def test_the_client_takes_callbacks_from_any_thread() -> None:
+    """What comes in another loop is handed to the client's; there it wakes the wait."""
+    async with receiving() as setting:
+        task = await setting.client.submit(clip(), callback_url="")
+        wait = asyncio.create_task(task.wait())
+        body = encoded({"task_id": task.id, "task_status": "failed", "task_status_msg": "no"})
+        headers = sign(body, SECRET, id="1", timestamp=setting.receiver._now())
+
+        async def elsewhere() -> int:
+            transport = httpx.ASGITransport(app=setting.receiver)
+            async with httpx.AsyncClient(transport=transport, base_url="http://receiver.example") as web:
+                return (await web.post(f"/kling/{TOKEN}", content=body, headers=headers)).status_code
+
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(asyncio.run, elsewhere()).result(30) == 200
+        await settle()
+        assert wait.done() and task.status == "failed"
+        with pytest.raises(TaskFailed):
+            await wait
+        assert setting.client.stats().callbacks == {"believed": 1}
+
+
+async def test_callbacks_by_other_ways_are_passed_on() -> None:
+    """A program that gets them from a queue verifies, parses and passes them on: believed, or a hint."""
+    async with pair(client={"callback_url": "http://127.0.0.1:9/nobody"}) as (emu, client):
+        first, second = [await client.submit(clip(f"number {n}")) for n in range(2)]
+        await asyncio.sleep(30.5)
+        asked = client.stats().asked
+        client.callbacks.believe(await record_now(emu, first))
+        assert first.done and client.stats().asked == asked
+        wait = asyncio.create_task(second.wait())
+        await asyncio.sleep(0)
+        client.callbacks.hint(await record_now(emu, second))
+        await wait
+        assert client.stats().callbacks == {}

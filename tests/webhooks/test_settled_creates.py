@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kling_async import AmbiguousCreate, ExternalIdTaken, Retry, TaskFailed
+from kling_async.webhooks import parse
 from tests.clock import new_event_loop
 from tests.support import client_of, clip, settle, until
 from tests.webhooks.receiving import DOORS, posting, receiving
@@ -219,9 +221,29 @@ async def test_a_batch_goes_on_by_callbacks(tmp_path: Path) -> None:
         requests = [(f"k{n}", clip(f"number {n}")) for n in range(8)]
         async with setting.client.batch(requests, journal=tmp_path / "jobs.sqlite") as results:
             outcomes = [outcome async for outcome in results]
-        assert sorted(outcome.key for outcome in outcomes) == [key for key, _ in requests]
+        assert {outcome.key for outcome in outcomes} == {key for key, _ in requests}
         assert all(outcome.ok for outcome in outcomes)
         assert len(setting.emu.tasks) == 8 == setting.client.stats().requests["create"]
+
+
+@virtual
+async def test_who_joins_a_submit_in_the_turn_of_its_callback_gets_the_task() -> None:
+    """A call that shares a submission, and one that listens, never wait for what has been handed over."""
+    async with receiving() as setting:
+        setting.emu.fault("create", kind="slow", seconds=20)
+        setting.emu.fault("callback:submitted", kind="late", seconds=3)
+        same: dict[str, Any] = {"external_task_id": "order-1", "if_exists": "attach"}
+        first = await setting.client.enqueue(clip(), **same)
+        await until(lambda: len(setting.emu.tasks) == 1)
+        (made,) = setting.emu.tasks
+        body = {"task_id": made, "task_status": "submitted", "task_info": {"external_task_id": "order-1"}}
+        record = parse(encoded(body)).record
+        second = asyncio.create_task(setting.client.submit(clip(), **same))
+        with ThreadPoolExecutor(1) as pool:  # in another thread: it is handed over, and taken in the call
+            pool.submit(setting.client.callbacks.believe, record).result()
+        async with asyncio.timeout(2):
+            assert (await first.accepted()).id == made == (await second).id
+        await check_one(setting, first)
 
 
 @settings(max_examples=25, deadline=None)
