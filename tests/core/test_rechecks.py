@@ -7,10 +7,12 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kling_async.core.rechecks import PAUSE, RECHECK_MAX, RECHECKS, RecheckPlan
+from kling_async.core.rechecks import LOOKS, PAUSE, RECHECK_MAX, RECHECKS, RecheckPlan
 
 
-def look(plan: RecheckPlan, *, missed: bool | None = True, seconds: float = 0.5) -> float:
+def look(
+    plan: RecheckPlan, *, missed: bool | None = True, contended: bool = False, seconds: float = 0.5
+) -> float:
     """Take the look that is due; return when it ended."""
     at = plan.due
     plan.begin()
@@ -18,7 +20,7 @@ def look(plan: RecheckPlan, *, missed: bool | None = True, seconds: float = 0.5)
         plan.unanswered()
     else:
         plan.answered(missed=missed)
-    plan.end(at + seconds)
+    plan.end(at + seconds, contended=contended)
     return at + seconds
 
 
@@ -26,10 +28,20 @@ def test_planned_looks_are_further_apart_each_time() -> None:
     """10 s after the loss, then 20, 40, ... up to 300 s after the one before; six misses exhaust it."""
     plan, now, pauses = RecheckPlan(100.0), 100.0, []
     for _ in range(RECHECKS):
-        assert not plan.exhausted
+        assert not plan.exhausted(contended=False)
         pauses.append(plan.due - now)
         now = look(plan)
-    assert pauses == [10, 20, 40, 80, 160, 300] and plan.exhausted
+    assert pauses == [10, 20, 40, 80, 160, 300] and plan.exhausted(contended=False)
+
+
+def test_looks_are_soon_and_fewer_where_others_wait_for_the_slots() -> None:
+    """10 s apart, and three suffice."""
+    plan, now, pauses = RecheckPlan(100.0), 100.0, []
+    for _ in range(LOOKS):
+        assert not plan.exhausted(contended=True)
+        pauses.append(plan.due - now)
+        now = look(plan, contended=True)
+    assert pauses == [10, 10, 10] and plan.exhausted(contended=True)
 
 
 def test_a_look_without_a_plain_miss_begins_the_count_anew() -> None:
@@ -68,10 +80,10 @@ def test_hints_neither_count_nor_delay_planned_looks(steps: list[tuple[float, bo
             plan.hinted(now)  # one under way is enough
             assert plan.due == math.inf
             plan.answered(missed=True)
-            plan.end(at)
+            plan.end(at, contended=False)
             if planned and plan.misses > alone.misses:
                 alone.begin()
                 alone.answered(missed=True)
-                alone.end(at)
+                alone.end(at, contended=False)
         assert plan.misses == alone.misses
         assert plan.due <= alone.due <= now + RECHECK_MAX
