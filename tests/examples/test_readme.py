@@ -115,29 +115,38 @@ async def test_the_batch_runs_alone_and_continues(tmp_path: Path) -> None:
 @pytest.mark.real
 @pytest.mark.anyio
 async def test_the_web_backend_runs_alone(tmp_path: Path) -> None:
-    """It answers a POST at once, shows the work, then the video's address; an unknown id is a 404."""
+    """It answers a POST at once, shows the work, then, by a callback, the address; an unknown id is a 404."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     async with (
         emulator(slots={"video": 5}, speed=500) as emu,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as browser,
-        running("A web backend", tmp_path, emu, PORT=str(port)) as process,
+        running(
+            "A web backend",
+            tmp_path,
+            emu,
+            PORT=str(port),
+            CALLBACK_URL=f"http://127.0.0.1:{port}/kling/token-of-a-test",
+            CALLBACK_TOKEN="token-of-a-test",
+        ) as process,
     ):
         assert process.stdout is not None
         assert b"Running on" in await asyncio.wait_for(process.stdout.readline(), 30)
         async with browser.post("/videos", json={"prompt": "A paper boat"}) as answer:
             assert answer.status == 202
             order = (await answer.json())["id"]
-        shown: dict[str, Any] = {"status": "working"}
+        shown: dict[str, Any] = {"result": None}
         async with asyncio.timeout(30):
-            while shown["status"] == "working":
+            while shown["result"] is None:
                 async with browser.get(f"/videos/{order}") as answer:
                     shown = await answer.json()
-        assert shown["status"] == "done" and shown["url"].startswith("http")
+        assert shown["status"].startswith("succeed")
+        assert shown["result"]["videos"][0]["url"].startswith("http")
         async with browser.get("/videos/unknown") as answer:
             assert answer.status == 404
         assert [row.external_task_id for row in emu.ledger.created] == [order]
+        assert {row.answer for row in emu.ledger.callbacks} == {200}
 
 
 def test_the_readme_is_short() -> None:

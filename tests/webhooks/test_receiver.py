@@ -204,9 +204,10 @@ async def test_a_told_failure_has_the_vendor_s_reason() -> None:
         assert caught.value.record.endpoint == "text_to_video" and setting.asked == 0
 
 
-async def test_a_closed_client_answers_503() -> None:
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_closed_client_answers_503(door: str) -> None:
     """Nothing is read or counted; the running task is named by `aclose` and found by attach."""
-    async with receiving() as setting, posting(setting.url) as post:
+    async with receiving(door) as setting, posting(setting.url) as post:
         task = await setting.client.submit(clip())
         wait = asyncio.create_task(task.wait())
         await asyncio.sleep(1)

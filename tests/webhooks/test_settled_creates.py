@@ -46,7 +46,7 @@ async def check_one(setting: Setting, task: Task[Any]) -> None:
 async def test_a_callback_before_the_create_s_answer(
     door: str, external_task_id: str | None, slow: int
 ) -> None:
-    """Rule 15: the submit returns at the callback; the answer that comes later makes no second task."""
+    """Rule 15a: the submit returns at the callback; the answer that comes later makes no second task."""
     async with receiving(door) as setting:
         setting.emu.fault("create", kind="slow", seconds=slow)
         begun = asyncio.get_running_loop().time()
@@ -63,7 +63,7 @@ async def test_a_callback_before_the_create_s_answer(
 @virtual
 @pytest.mark.parametrize("fault", ["lost_after", "half_body", "html", "truncated_json", "hang"])
 async def test_a_create_whose_answer_was_lost_is_settled_by_its_callback(fault: str) -> None:
-    """Rule 15: whatever became of the answer, the callback accepts the create, and none is sent again."""
+    """Rule 15a: whatever became of the answer, the callback accepts the create, and none is sent again."""
     async with receiving() as setting:
         setting.emu.fault("create", kind=fault, acts=True)
         task = await setting.client.submit(clip(), external_task_id="order-1")
@@ -86,7 +86,7 @@ async def lose(setting: Setting, **options: Any) -> None:
 @virtual
 @pytest.mark.parametrize("external_task_id", [None, "order-1"])
 async def test_a_signed_callback_settles_an_unresolved_create(external_task_id: str | None) -> None:
-    """Rule 15: no look-up follows; the task has the slots of the create until its end."""
+    """Rule 15a: no look-up follows; the task has the slots of the create until its end."""
     async with receiving(**UNRESOLVED) as setting:
         await lose(setting, external_task_id=external_task_id)
         asked = setting.asked
@@ -100,7 +100,7 @@ async def test_a_signed_callback_settles_an_unresolved_create(external_task_id: 
 
 @virtual
 async def test_an_unsigned_callback_has_an_unresolved_create_looked_up_at_once() -> None:
-    """Rule 15: one look-up, which finds it, before the look that was planned 10 s after the loss."""
+    """Rule 15a: one look-up, which finds it, before the look that was planned 10 s after the loss."""
     async with receiving(signed=False, **UNRESOLVED) as setting:
         await lose(setting)
         asked = setting.asked
