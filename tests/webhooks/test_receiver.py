@@ -144,15 +144,14 @@ async def test_what_a_stranger_posts_changes_nothing(door: str) -> None:
         task = await setting.client.submit(clip(), callback_url="")
         now = setting.receiver._now()
         end = encoded({"task_id": task.id, "task_status": "failed", "task_status_msg": "no", "task_info": {}})
-        good: dict[str, Any] = {"secret": SECRET, "id": "1", "timestamp": now}
         replies = [
-            await post(end, sign(end, **{**good, "secret": OTHER})),
-            await post(end, sign(end, **{**good, "timestamp": now - 301})),
+            await post(end, sign(end, OTHER, id="1", timestamp=now)),
+            await post(end, sign(end, SECRET, id="1", timestamp=now - 301)),
             await post(end, {}, token="guessed"),
             await post(end, {"webhook-id": "1"}),
             await post(b"x" * (1024 * 1024 + 1), {}),
             await post(b"[]", {}),
-            await post(b'{"task_id": "1"}', sign(b'{"task_id": "1"}', **good)),
+            await post(b'{"task_id": "1"}', sign(b'{"task_id": "1"}', SECRET, id="1", timestamp=now)),
         ]
         assert replies == [401, 401, 401, 401, 413, 400, 400]
         await settle()
