@@ -63,6 +63,8 @@ class Client:
         timeouts: How long one exchange with the server may take.
         queueing: False raises `ConcurrencyExceeded` where the account is full, instead of waiting.
         max_queued: Most submits that may wait for slots at once; the next one raises `QueueFull`.
+        label_limits: Most slots of each pool that the tasks of a label may hold together, ``{"free": 2}``; at
+            its limit a label waits, and others pass. Labels that are not named may hold any number.
         session: Your own aiohttp session, which you close. Requests to the API use it; downloads use its
             connections, without its headers and cookies.
         proxy: Address of an HTTP proxy.
@@ -91,6 +93,7 @@ class Client:
         timeouts: Timeouts = Timeouts(),
         queueing: bool = True,
         max_queued: int = 10_000,
+        label_limits: Mapping[str, int] | None = None,
         session: aiohttp.ClientSession | None = None,
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | bool | None = None,
@@ -110,7 +113,7 @@ class Client:
             signer_from(api_key, access_key, secret_key),
             address,
             settings,
-            SlotOptions(limits, queueing, max_queued, max_task_life),
+            SlotOptions(limits, queueing, max_queued, max_task_life, label_limits),
             sessions=lambda scope: Sessions(
                 scope, session=session, proxy=proxy, ssl=ssl, trust_env=trust_env, local_files=local
             ),

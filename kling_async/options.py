@@ -203,6 +203,8 @@ class SlotOptions(NamedTuple):
     """Most submits that may wait."""
     max_task_life: float = 7200.0
     """Seconds after which a held slot stops counting."""
+    label_limits: Mapping[str, int] | None = None
+    """Most slots of each pool that a label's tasks may hold."""
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -239,6 +241,7 @@ _CLIENT: Final[dict[str, _Kind]] = {
     "timeouts": _Kind("a Timeouts", _is_a(Timeouts), "Timeouts(total=30)", optional=False),
     "queueing": _Kind("True or False", _BOOL, "queueing=False", optional=False),
     "max_queued": _Kind("a whole number", _is_count, "max_queued=10_000", optional=False),
+    "label_limits": _Kind("a mapping", _is_a(Mapping), 'label_limits={"free": 2}'),
     "session": _Kind("an aiohttp.ClientSession", _has("request"), "session=aiohttp.ClientSession()"),
     "proxy": _Kind("text", _TEXT, 'proxy="http://host:3128"'),
     "ssl": _Kind("an SSLContext or a bool", _is_ssl, "ssl.create_default_context(cafile=...)"),

@@ -58,9 +58,9 @@ class Seen:
                     for point in metric.data.data_points if metric.name == name else ():
                         place = point.attributes or {}
                         key = str(place.get("kling.event") or place["kling.endpoint"])
-                        found[key] = found.get(key, 0) + (
-                            getattr(point, "value", None) or getattr(point, "sum", 0)
-                        )
+                        # a histogram has a sum, a counter has a value
+                        value: float = getattr(point, "sum" if hasattr(point, "sum") else "value")
+                        found[key] = found.get(key, 0) + value
         return found
 
 
