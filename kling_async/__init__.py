@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         TaskTimeout,
         TaskWithdrawn,
         TransportError,
+        UnitLimitReached,
         WebhookError,
     )
     from kling_async.events import Event
@@ -140,6 +141,7 @@ __all__ = [
     "Timeouts",
     "Totals",
     "TransportError",
+    "UnitLimitReached",
     "Unresolved",
     "WebhookError",
     "__version__",
