@@ -10,7 +10,7 @@
 The names below are all that programs need; importing the package loads nothing heavy, each name is loaded
 when it is first used. The rooms behind them, from the top down (imports go downwards only):
 
-- ``cli`` is the command ``kling``; ``webhooks`` verifies, reads and receives callbacks;
+- ``cli`` is the command ``kling``; ``webhooks`` verifies, reads and receives callbacks; ``otel`` traces;
 - ``client``, with ``tasks``, ``account`` and ``stats``, is the client;
 - ``batch`` runs many requests, with a journal; ``downloads`` stores the files of results;
 - ``orchestrator`` queues and creates tasks, recovers lost answers, and asks for their status;
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         TaskTimeout,
         TaskWithdrawn,
         TransportError,
+        UnitLimitReached,
         WebhookError,
     )
     from kling_async.events import Event
@@ -140,6 +141,7 @@ __all__ = [
     "Timeouts",
     "Totals",
     "TransportError",
+    "UnitLimitReached",
     "Unresolved",
     "WebhookError",
     "__version__",

@@ -67,6 +67,12 @@ class Client:
         timeouts: How long one exchange with the server may take.
         queueing: False raises `ConcurrencyExceeded` where the account is full, instead of waiting.
         max_queued: Most submits that may wait for slots at once; the next one raises `QueueFull`.
+        label_limits: Most slots of each pool that the tasks of a label may hold together, ``{"free": 2}``; at
+            its limit a label waits, and others pass. Labels that are not named may hold any number.
+        max_units: Most units that this client's tasks may cost, for each pool or as ``{"video": 100}``. A
+            submit that could pass the limit raises `UnitLimitReached`. The most that a task can cost is
+            reserved, and settled by what it did cost once its end was seen. Batches keep a limit of their
+            own; their units count here, too.
         session: Your own aiohttp session, which you close. Requests to the API use it; downloads use its
             connections, without its headers and cookies.
         proxy: Address of an HTTP proxy.
@@ -97,6 +103,8 @@ class Client:
         timeouts: Timeouts = Timeouts(),
         queueing: bool = True,
         max_queued: int = 10_000,
+        label_limits: Mapping[str, int] | None = None,
+        max_units: float | Mapping[str, float] | None = None,
         session: aiohttp.ClientSession | None = None,
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | bool | None = None,
@@ -122,7 +130,7 @@ class Client:
             signer_from(api_key, access_key, secret_key),
             address,
             settings,
-            SlotOptions(limits, queueing, max_queued, max_task_life),
+            SlotOptions(limits, queueing, max_queued, max_task_life, label_limits, max_units),
             sessions=lambda scope: Sessions(
                 scope, session=session, proxy=proxy, ssl=ssl, trust_env=trust_env, local_files=local
             ),
@@ -200,6 +208,7 @@ class Client:
             RequestInvalid: The request cannot be right, or its id is that of another one; nothing was sent.
             ExternalIdTaken: This client has a task of that id.
             QueueFull: ``max_queued`` submits wait already.
+            UnitLimitReached: The task could cost more than ``max_units`` leaves.
         """
         engine, found = await order(self._engine, request, options)
         if isinstance(found, Submission) and found.state is SubmissionState.NEW:

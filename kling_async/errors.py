@@ -23,6 +23,7 @@
     ├── TaskTimeout (TimeoutError)     the waiter's deadline passed; the task runs on
     ├── QueueTimeout (TimeoutError)    no slot came free in time; nothing was created
     ├── QueueFull                      too many submits wait already; nothing was created
+    ├── UnitLimitReached               the task could cost more than max_units leaves; nothing was created
     ├── TaskWithdrawn                  the submit was withdrawn before its task existed
     ├── TaskNotFound                   the vendor knows no task of that id
     ├── JournalError                   a batch's journal cannot be used; says what to do
@@ -76,6 +77,7 @@ __all__ = [
     "TaskTimeout",
     "TaskWithdrawn",
     "TransportError",
+    "UnitLimitReached",
     "WebhookError",
     "api_error",
 ]
@@ -307,6 +309,29 @@ class QueueFull(KlingError):
     def __init__(self, queued: int) -> None:
         self.queued = queued
         super().__init__(f"{queued} submits wait for slots already (Client(max_queued=...)); try again later")
+
+
+class UnitLimitReached(KlingError):
+    """The task could cost more than ``Client(max_units=...)`` leaves; nothing was created.
+
+    Attributes:
+        pool: The pool whose units are short.
+        units: The most that the task could cost.
+        limit: The limit of the pool.
+        spent: Units of tasks seen ended.
+        reserved: Units set aside for tasks whose end was not seen; some may come back.
+    """
+
+    def __init__(self, pool: str, units: float, *, limit: float, spent: float, reserved: float) -> None:
+        self.pool = pool
+        self.units = units
+        self.limit = limit
+        self.spent = spent
+        self.reserved = reserved
+        super().__init__(
+            f"up to {units:g} {pool} units would pass max_units={limit:g}: "
+            f"{spent:g} are spent, {reserved:g} reserved; nothing was created"
+        )
 
 
 class TaskWithdrawn(KlingError):

@@ -123,6 +123,8 @@ class Event(Serializable, frozen=True, kw_only=True):
     """Seconds from the submit to its latest admission, on ``admitted``, ``created`` and ``adopted``."""
     size: int = 0
     """Bytes, on ``downloaded``."""
+    seconds: float = 0.0
+    """How long the file took, on ``downloaded``, its wait for a free download slot included."""
 
 
 class ClientCounts(msgspec.Struct, kw_only=True):
@@ -176,6 +178,7 @@ class Hooks:
         error: str = "",
         waited: float = 0.0,
         size: int = 0,
+        seconds: float = 0.0,
     ) -> None:
         """Count an event, log it, and tell the listener if there is one."""
         self._count(kind, status, error, waited, size)
@@ -190,7 +193,7 @@ class Hooks:
             log.log(level, "%s: %s", kind, " ".join(filter(None, words)), extra=known)
         if self._listener is None:
             return
-        more: dict[str, Any] = {"status": status, "detail": detail, "error": error}
+        more: dict[str, Any] = {"status": status, "detail": detail, "error": error, "seconds": seconds}
         try:
             self._listener(Event(kind=kind, at=self._clock(), waited=waited, size=size, **more, **known))
         except Exception:

@@ -52,6 +52,10 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_units(value: Any) -> bool:
+    return _is_number(value) or isinstance(value, Mapping)
+
+
 def wrong_function(value: object) -> str | None:
     """Return why a value cannot be called back; None if it can: everything is called without ``await``."""
     called = getattr(value, "__call__", None)  # noqa: B004 - of an object that is called like a function
@@ -205,6 +209,10 @@ class SlotOptions(NamedTuple):
     """Most submits that may wait."""
     max_task_life: float = 7200.0
     """Seconds after which a held slot stops counting."""
+    label_limits: Mapping[str, int] | None = None
+    """Most slots of each pool that a label's tasks may hold."""
+    max_units: float | Mapping[str, float] | None = None
+    """Most units that tasks may cost, for each pool or by pool."""
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -241,6 +249,8 @@ _CLIENT: Final[dict[str, _Kind]] = {
     "timeouts": _Kind("a Timeouts", _is_a(Timeouts), "Timeouts(total=30)", optional=False),
     "queueing": _Kind("True or False", _BOOL, "queueing=False", optional=False),
     "max_queued": _Kind("a whole number", _is_count, "max_queued=10_000", optional=False),
+    "label_limits": _Kind("a mapping", _is_a(Mapping), 'label_limits={"free": 2}'),
+    "max_units": _Kind("a number or a mapping", _is_units, 'max_units={"video": 100}'),
     "session": _Kind("an aiohttp.ClientSession", _has("request"), "session=aiohttp.ClientSession()"),
     "proxy": _Kind("text", _TEXT, 'proxy="http://host:3128"'),
     "ssl": _Kind("an SSLContext or a bool", _is_ssl, "ssl.create_default_context(cafile=...)"),

@@ -7,7 +7,6 @@ unknown.
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from kling_async.wire.requests import CallRequest, TaskRequest
 
-__all__ = ["Estimate", "estimate", "is_amount"]
+__all__ = ["Estimate", "estimate"]
 
 _USD: Final = {"video": 0.14, "image": 0.0035, "virtual_try_on": 0.07}
 """List price of a unit, in US dollars."""
@@ -160,11 +159,6 @@ _MODE_DEFAULTS: Final = {"omni_video": "pro"}
 """The vendor's default of ``mode`` where that is not std."""
 _MODELS: Final = {"multi_elements": "kling-v1-6"}
 """The models of endpoints whose requests name none."""
-
-
-def is_amount(units: object) -> bool:
-    """Tell whether a value is a number of units."""
-    return isinstance(units, int | float) and not isinstance(units, bool) and 0 <= units < math.inf
 
 
 def estimate(request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:

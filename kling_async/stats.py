@@ -97,6 +97,10 @@ class Stats(Serializable, frozen=True, kw_only=True):
     holds: dict[str, str] = {}
     """Endpoints and models whose creates wait, with the refusal: ``{"text_to_video kling-v3": "code 1203"}``.
     One create a minute finds out whether that has changed; ``account.reopen()`` ends all."""
+    units_spent: dict[str, float] = {}
+    """Units that tasks seen ended have cost, by pool, of a client with ``max_units``."""
+    units_reserved: dict[str, float] = {}
+    """Units set aside for tasks whose end was not seen, by pool, likewise."""
     pools: dict[str, PoolState] = {}
     """The slots, as ``client.account.limits()`` shows them."""
 
@@ -108,6 +112,7 @@ class Stats(Serializable, frozen=True, kw_only=True):
 
 def stats_of(engine: Engine, pools: Mapping[str, PoolState]) -> Stats:
     """Combine the counts since the client was made with the numbers of this moment."""
+    spent, reserved = engine.queue.units.totals()
     return Stats(
         **engine.hooks.counts.copied(),
         queued=sum(pool.queued for pool in pools.values()),
@@ -116,6 +121,8 @@ def stats_of(engine: Engine, pools: Mapping[str, PoolState]) -> Stats:
         running=sum(poller.running for poller in engine.pollers),
         unresolved=len(engine.recovery.entries()),
         holds={str(hold.kind): str(hold.refusal) for hold in engine.limiter.holds},
+        units_spent=spent,
+        units_reserved=reserved,
         pools=dict(pools),
     )
 

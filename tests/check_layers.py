@@ -47,7 +47,7 @@ MAX_AT_THE_TOP: Final = 16
 """Modules directly in the package, its ``__init__`` included."""
 
 ROOMS: Final = (
-    ("cli", "notebook", "web", "webhooks", "fleet"),
+    ("cli", "notebook", "web", "webhooks", "fleet", "otel"),
     ("client",),
     ("batch",),
     ("tasks", "account", "stats"),

@@ -75,6 +75,7 @@ def example(kind: type[KlingError]) -> KlingError:
         "QueueTimeout": lambda: errors.QueueTimeout("order-17", 2.5, "1303"),
         "TaskNotFound": lambda: errors.TaskNotFound("no task 847", id="847", request_id="r-1"),
         "ClientClosed": lambda: errors.ClientClosed("closed", task_ids=("847", "order-17")),
+        "UnitLimitReached": lambda: errors.UnitLimitReached("video", 5, limit=9, spent=3, reserved=2.5),
         "QueueFull": lambda: errors.QueueFull(10_000),
         "TaskWithdrawn": lambda: errors.TaskWithdrawn("order-17"),
         "JobFailed": lambda: errors.JobFailed("TaskFailed", "the vendor's reason"),

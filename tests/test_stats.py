@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 
 virtual = pytest.mark.anyio
 
-NOW = {"queued", "oldest_wait", "in_flight", "running", "unresolved", "holds", "pools"}
+NOW = {"queued", "oldest_wait", "in_flight", "running", "unresolved", "holds", "pools"} | {
+    "units_spent",
+    "units_reserved",
+}
 """Fields that tell of the moment and may fall; all others only grow."""
 
 

@@ -1,7 +1,6 @@
 """The money of a batch: units are reserved before a create, and settled once its task has ended.
 
-Pure: no clock, no I/O. A limit given as one number holds for each pool by itself, for a unit of video is not
-one of images.
+Pure: no clock, no I/O.
 """
 
 from __future__ import annotations
@@ -9,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kling_async.batch.entry import spent_on
+from kling_async.core.budget import UnitBudget, is_amount
 from kling_async.core.pool_sizes import POOLS
 from kling_async.errors import Problem, RequestInvalid
-from kling_async.prices import estimate, is_amount
+from kling_async.prices import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,19 +63,17 @@ class Reservation(NamedTuple):
         return self.price.pool
 
 
-class Budget:
-    """Spent and reserved units, pool by pool.
+class Budget(UnitBudget):
+    """Spent and reserved units of a batch, pool by pool.
 
     Args:
         most: The limit for each pool, or limits by pool; None: no limit.
     """
 
     def __init__(self, most: float | Mapping[str, float] | None) -> None:
-        self._most = most
+        super().__init__(most)
         self.counts_earlier_runs = most is not None
         """Whether the units of earlier runs are among these: without a limit nobody needs them."""
-        self.spent: dict[str, float] = {}
-        self.reserved: dict[str, float] = {}
         self._returnable: dict[str, int] = {}
         self._recalled: dict[str, float] = {}
         """Units among ``spent`` that earlier runs spent."""
@@ -95,25 +93,9 @@ class Budget:
             self.counts_earlier_runs = most is not None
 
     @property
-    def limited(self) -> bool:
-        """Whether any pool has a limit."""
-        return self._most is not None
-
-    @property
     def everything_limited(self) -> bool:
         """Whether every pool has a limit."""
         return all(self.limit(pool) is not None for pool in POOLS)
-
-    def limit(self, pool: str) -> float | None:
-        """Return the limit of a pool's units; None: there is none."""
-        return self._most if isinstance(self._most, int | float | None) else self._most.get(pool)
-
-    def fits(self, pool: str, units: float) -> bool:
-        """Tell whether so many units more may be reserved now."""
-        limit = self.limit(pool)
-        taken = self.spent.get(pool, 0.0) + self.reserved.get(pool, 0.0)
-        # rounded, or tasks of 0.1 and 0.2 units would not fit into 0.3: their sum is 0.30000000000000004
-        return limit is None or round(taken + units, 6) <= limit
 
     def may_send(self, reservation: Reservation) -> bool:
         """Tell whether units spent, reserved for what was sent, and of this job keep within the limit.
@@ -145,17 +127,6 @@ class Budget:
         Jobs of other runs, and creates of unknown fate, keep their reservations.
         """
         return self._returnable.get(pool, 0) > 0
-
-    # -- by amounts
-
-    def reserve(self, pool: str, units: float) -> None:
-        """Set units aside for a task."""
-        self.reserved[pool] = round(self.reserved.get(pool, 0.0) + units, 6)
-
-    def settle(self, pool: str, reserved: float, spent: float) -> None:
-        """Exchange a reservation for what the task cost, once it has ended."""
-        self.reserved[pool] = max(0.0, round(self.reserved.get(pool, 0.0) - reserved, 6))
-        self.spent[pool] = round(self.spent.get(pool, 0.0) + spent, 6)
 
     # -- by jobs
 

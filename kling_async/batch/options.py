@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import msgspec
 
 from kling_async.batch.outcomes import Outcome
-from kling_async.core.pool_sizes import POOLS
+from kling_async.core.budget import wrong_units
 from kling_async.downloads.naming import Template
 from kling_async.downloads.placing import prove_folder
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.options import wrong_function
-from kling_async.prices import is_amount
 from kling_async.runtime.loop import in_thread
 from kling_async.wire.plain import plain
 from kling_async.wire.requests import TaskRequest
@@ -155,7 +154,7 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if isinstance(self.label, str) and (wrong := _wrong_label(plain(self.label))):
             yield Problem("label", f"must be text or a function of the request, not {wrong}")
         yield from _unless_seconds("job_timeout", self.job_timeout)
-        yield from _unless_units(self.max_units)
+        yield from wrong_units(self.max_units)
         yield from self._wrong_name()
 
     def _wrong_name(self) -> Iterator[Problem]:
@@ -201,17 +200,6 @@ def _unless_seconds(field: str, seconds: object) -> Iterator[Problem]:
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0
     if seconds is not None and not is_number:
         yield Problem(field, f"must be a number of seconds above 0, not {seconds!r:.40}")
-
-
-def _unless_units(limits: object) -> Iterator[Problem]:
-    for units in limits.values() if isinstance(limits, Mapping) else [limits]:
-        if units is not None and not is_amount(units):
-            text = f"must be a number of units of at least 0, or a dict of such by pool, not {units!r:.40}"
-            yield Problem("max_units", text)
-    # a misspelt pool would be no limit at all
-    for pool in limits if isinstance(limits, Mapping) else ():
-        if pool not in POOLS:
-            yield Problem(f"max_units[{pool!r:.40}]", f"is not a pool; the pools are {', '.join(POOLS)}")
 
 
 def resume_options(journal: str | Path, options: ResumeArguments) -> BatchOptions:

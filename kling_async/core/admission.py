@@ -4,7 +4,8 @@ A pool has a *limit*, its size as far as anybody told or taught us, and a *belie
 we may hold now: other users of the account hold slots we cannot see. A refusal (1303) of weight w says that
 fewer than w are free, so belief becomes held + w - 1; a *probe*, a create sent although the belief says full,
 finds out whether there is room again. A request is a `Ticket`; it keeps its place through all refusals.
-Creates of an endpoint and model that the `breaker` holds are parked; all others pass them.
+Creates of an endpoint and model that the `breaker` holds are parked, and labels that hold all the slots they
+may have are passed over; all others go on in their order.
 
 Times are seconds of the caller's clock; ``jitter`` is the caller's random number in [0, 1). Methods that find
 their call impossible raise `AdmissionError` or `IllegalMove` and change nothing.
@@ -18,13 +19,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from kling_async.core.breaker import Breakers, HoldStep
 from kling_async.core.pacing import Access, Closure, Pacing
 from kling_async.core.queue import AdmissionError, Phase, Ticket
-from kling_async.core.slots import SlotLedger
+from kling_async.core.slots import LabelLimits, SlotLedger
 from kling_async.core.waiting_line import WaitingLine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from kling_async.core.breaker import HoldChange
+    from kling_async.core.queue import Kind
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.errors import KlingError
 
@@ -55,6 +57,7 @@ class Pool:
         source: Who said so: ``caller`` and ``packs`` bind; ``default`` may be passed by probes.
         life: Seconds after which a held slot stops counting.
         gate: False: count only, let every create through at once (``queueing=False``).
+        label_limits: Most slots that the tickets of a label may hold together.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Pool:
         source: LimitSource = "default",
         life: float = math.inf,
         gate: bool = True,
+        label_limits: Mapping[str, int] | None = None,
     ) -> None:
         self.name = name
         self.limit = limit
@@ -72,7 +76,8 @@ class Pool:
         self.gate = gate
         self.belief = limit
         self.waiting = WaitingLine()
-        self.slots = SlotLedger(life)
+        self.labels = LabelLimits(label_limits or {})
+        self.slots = SlotLedger(life, self.labels)
         self.pacing = Pacing()
         self.closure = Closure()
         self.breakers = Breakers()
@@ -134,7 +139,7 @@ class Pool:
         self.waiting.bring_back(now)
         self._choose_probes(now)
         admitted: list[Ticket] = []
-        while (ticket := self.waiting.head()) is not None:
+        while (ticket := self._head()) is not None:
             if self.gate and self.breakers.holds(ticket, now):
                 self.waiting.park(ticket)
                 continue
@@ -146,11 +151,23 @@ class Pool:
             admitted.append(ticket)
         return admitted
 
+    def _head(self) -> Ticket | None:
+        """Return the ticket whose turn it is, labels passed over that may have no more slots."""
+        if not self.labels.limits:
+            return self.waiting.head()
+        for label in self.labels.take_freed():
+            self.waiting.open(label)
+        while (ticket := self.waiting.head()) is not None and not self.labels.allows(ticket):
+            self.waiting.shut(ticket.label)
+        return ticket
+
     def _choose_probes(self, now: float) -> None:
         """Put one ticket of each kind that wants a probe back in its place."""
         for kind in self.waiting.parked_kinds:
             if self.breakers.wants_probe(kind, now):
-                self.breakers.holds(self.waiting.unpark_first(kind), now)
+                able = filter(self.labels.allows, self.waiting.parked_of(kind))
+                if (probe := self.waiting.unpark_first(able)) is not None:
+                    self.breakers.holds(probe, now)
 
     def _send(self, ticket: Ticket, now: float, *, probe: bool) -> None:
         self.slots.send(ticket)
@@ -175,7 +192,7 @@ class Pool:
 
     def is_next(self, ticket: Ticket) -> bool:
         """Tell whether it is this ticket's turn."""
-        return self.waiting.head() is ticket
+        return self._head() is ticket
 
     def position(self, ticket: Ticket) -> int | None:
         """Return how many tickets go before one that waits here; None for any other."""
@@ -183,11 +200,15 @@ class Pool:
 
     def next_time(self) -> float:
         """Return when `admit` or `expire` may have something to do without any other call; inf: never."""
-        head = self.waiting.head()
+        head = self._head()
         send = math.inf if head is None else self._earliest(head)
         times = [send, self.waiting.next_return(), self.slots.next_expiry()]
-        probes = map(self.breakers.next_probe, self.waiting.parked_kinds)
+        probes = map(self.breakers.next_probe, filter(self._can_probe, self.waiting.parked_kinds))
         return min(times + [time for time in probes if time is not None])
+
+    def _can_probe(self, kind: Kind) -> bool:
+        """Whether the label of any parked ticket of a kind may have more slots."""
+        return any(map(self.labels.allows, self.waiting.parked_of(kind)))
 
     # -- answers to creates
 
@@ -234,7 +255,7 @@ class Pool:
             return False
         # A heavy head that even an empty pool refused waits for slots of others: they may be held for long,
         # and those behind it must not starve meanwhile.
-        if ticket.weight > 1 and self.held == 0 and self.waiting.head() is not None:
+        if ticket.weight > 1 and self.held == 0 and self._head() is not None:
             self.waiting.step_aside(ticket, now)
         else:
             self.waiting.put(ticket)

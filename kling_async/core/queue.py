@@ -137,6 +137,8 @@ class FairQueue:
         self._priorities: dict[int, _Priority] = {}
         self._order: list[int] = []
         """The keys of ``_priorities``, lowest first."""
+        self._shut: set[str] = set()
+        """Labels that are passed over, in all priorities."""
 
     def __iter__(self) -> Iterator[Ticket]:
         """All that queue, in no particular order."""
@@ -155,9 +157,23 @@ class FairQueue:
         """Queue a ticket: a new one behind those of its label, one that was sent in its old place."""
         ticket.life.move(Phase.QUEUED)
         if ticket.priority not in self._priorities:
-            self._priorities[ticket.priority] = _Priority()
+            self._priorities[ticket.priority] = _Priority(self._shut)
             bisect.insort(self._order, ticket.priority)
         self._priorities[ticket.priority].put(ticket)
+        self.open(ticket.label)
+
+    def shut(self, label: str) -> None:
+        """Pass over the tickets of a label, until one of them comes or leaves, or `open` is called."""
+        self._shut.add(label)
+        for priority in self._priorities.values():
+            priority.hide(label)
+
+    def open(self, label: str) -> None:
+        """Let a label take its turns again; harmless for one that does."""
+        if label in self._shut:
+            self._shut.discard(label)
+            for priority in self._priorities.values():
+                priority.show(label)
 
     def head(self) -> Ticket | None:
         """Return the ticket whose turn it is."""
@@ -189,6 +205,7 @@ class FairQueue:
         priority = self._priorities.get(ticket.priority)
         if priority is not None:
             priority.remove(ticket)
+            self.open(ticket.label)
 
     def position(self, ticket: Ticket) -> int:
         """Return how many tickets are served before one, if no other comes."""
@@ -257,9 +274,11 @@ def _is_new(item: tuple[int, Ticket]) -> bool:
 class _Priority:
     """The labels of one priority, and whose turn it is among them."""
 
-    __slots__ = ("count", "idle", "idle_max", "labels", "ring", "turn")
+    __slots__ = ("count", "idle", "idle_max", "labels", "ring", "shut", "turn")
 
-    def __init__(self) -> None:
+    def __init__(self, shut: set[str]) -> None:
+        self.shut = shut
+        """Labels that are passed over; the queue's own set."""
         self.count = 0
         """How many tickets queue."""
         self.turn = 0
@@ -313,8 +332,20 @@ class _Priority:
         if label is None or not label.remove(ticket):
             return
         self.count -= 1
-        if label.shown is not None and label.shown[1] == ticket.sequence:
+        if not label.tickets or (label.shown is not None and label.shown[1] == ticket.sequence):
             self._show(label, ticket.label)
+
+    def hide(self, name: str) -> None:
+        label = self.labels.get(name)
+        if label is not None:
+            label.shown = None  # its entry in the ring is out of date
+
+    def show(self, name: str) -> None:
+        label = self.labels.get(name)
+        if label is not None:
+            # the turns that it missed are gone: it may not take them one after the other now
+            label.turn = max(label.turn, self.turn)
+            self._show(label, name)
 
     def position(self, ticket: Ticket) -> int:
         label = self.labels.get(ticket.label)
@@ -327,6 +358,9 @@ class _Priority:
         ticket = label.head()
         if ticket is None:
             self._remove(name)
+            return
+        if name in self.shut:
+            label.shown = None
             return
         entry = (ticket.turn or label.turn, ticket.sequence, name)
         if entry != label.shown:

@@ -1,4 +1,7 @@
-"""The slots of one pool that are taken: by creates on their way, and by tasks that run or may run."""
+"""The slots of one pool that are taken: by creates on their way, and by tasks that run or may run.
+
+`LabelLimits` counts those of labels that may have only so many.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,50 @@ from typing import TYPE_CHECKING, Final
 from kling_async.core.queue import AdmissionError, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from kling_async.core.queue import Ticket
 
-__all__ = ["SlotLedger"]
+__all__ = ["LabelLimits", "SlotLedger"]
 
 _STALE_MAX: Final = 64
 """Expiry times of slots that are free already; with fewer than this a sweep is not worth it."""
+
+
+class LabelLimits:
+    """How many slots of a pool labels may hold, and hold.
+
+    Args:
+        limits: Most slots by label; a label that is not named may hold any number.
+    """
+
+    def __init__(self, limits: Mapping[str, int]) -> None:
+        self.limits = dict(limits)
+        self._held = dict.fromkeys(self.limits, 0)
+        self._freed: set[str] = set()
+
+    def take(self, ticket: Ticket) -> None:
+        """Count slots that are taken, of a label that is limited."""
+        self._held[ticket.label] += ticket.weight
+
+    def give_back(self, ticket: Ticket) -> None:
+        """Count slots that are free again, of a label that is limited."""
+        self._held[ticket.label] -= ticket.weight
+        self._freed.add(ticket.label)
+
+    def allows(self, ticket: Ticket) -> bool:
+        """Tell whether the ticket's label may have its slots now, as well as those it has."""
+        held = self._held.get(ticket.label)
+        return held is None or not ticket.weight or held + ticket.weight <= self.limits[ticket.label]
+
+    def fits_ever(self, ticket: Ticket) -> bool:
+        """Tell whether the ticket's label may have so many slots at all."""
+        return ticket.weight <= self.limits.get(ticket.label, math.inf)
+
+    def take_freed(self) -> set[str]:
+        """Return the labels whose slots became free since the last call."""
+        freed, self._freed = self._freed, set()
+        return freed
 
 
 class SlotLedger:
@@ -24,10 +63,12 @@ class SlotLedger:
 
     Args:
         life: Seconds after which the slots of a task stop counting, seen ended or not.
+        labels: Told of all slots that are taken and given back.
     """
 
-    def __init__(self, life: float = math.inf) -> None:
+    def __init__(self, life: float = math.inf, labels: LabelLimits | None = None) -> None:
         self.life = life
+        self.labels = LabelLimits({}) if labels is None else labels
         self.held = 0
         """Slots of all tasks that run or may run, creates in flight included."""
         self.in_flight = 0
@@ -48,15 +89,25 @@ class SlotLedger:
         """Whether a create is on its way."""
         return bool(self._sent)
 
+    def _take(self, ticket: Ticket) -> None:
+        self.held += ticket.weight
+        if ticket.label in self.labels.limits:
+            self.labels.take(ticket)
+
+    def _give_back(self, ticket: Ticket) -> None:
+        self.held -= ticket.weight
+        if ticket.label in self.labels.limits:
+            self.labels.give_back(ticket)
+
     def send(self, ticket: Ticket) -> None:
         """Take slots for a create that is sent now; one that holds them already keeps them."""
         if ticket.phase is Phase.HELD:
             self._holding.discard(ticket)
-            self.held -= ticket.weight
+            self._give_back(ticket)
         ticket.life.move(Phase.SENT)
         self._sent.add(ticket)
         self.in_flight += ticket.weight
-        self.held += ticket.weight
+        self._take(ticket)
 
     def answered(self, ticket: Ticket) -> None:
         """Free the slots of a create in flight; the caller says where its ticket moves.
@@ -68,13 +119,13 @@ class SlotLedger:
             raise AdmissionError(f"{ticket} is not in flight here")
         self._sent.discard(ticket)
         self.in_flight -= ticket.weight
-        self.held -= ticket.weight
+        self._give_back(ticket)
 
     def hold(self, ticket: Ticket, since: float) -> None:
         """Take slots for a task that has run, or may have run, since then."""
         ticket.life.move(Phase.HELD)
         ticket.since = since
-        self.held += ticket.weight
+        self._take(ticket)
         self._holding.add(ticket)
         if self.life < math.inf:
             self._order += 1
@@ -84,7 +135,7 @@ class SlotLedger:
         """Free the slots of a task."""
         ticket.life.move(Phase.GONE)
         self._holding.discard(ticket)
-        self.held -= ticket.weight
+        self._give_back(ticket)
         if len(self._expiries) > _STALE_MAX and len(self._expiries) > 2 * len(self._holding):
             self._expiries = [item for item in self._expiries if item[2] in self._holding]
             heapq.heapify(self._expiries)

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from kling_async.core.queue import AdmissionError, FairQueue, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from kling_async.core.queue import Kind, Ticket
 
@@ -95,9 +95,19 @@ class WaitingLine:
         head.life.move(Phase.PARKED)
         self._parked.setdefault(head.kind, set()).add(head)
 
-    def unpark_first(self, kind: Kind) -> Ticket:
-        """Put the parked ticket that comes first, by priority and arrival, back in its place; return it."""
-        first = min(self._parked[kind], key=lambda ticket: (-ticket.priority, ticket.sequence))
+    def parked_of(self, kind: Kind) -> Iterator[Ticket]:
+        """Iterate over the parked tickets of a kind, in no particular order."""
+        return iter(self._parked.get(kind, ()))
+
+    def unpark_first(self, tickets: Iterable[Ticket]) -> Ticket | None:
+        """Put the one of some parked tickets that comes first, by priority and arrival, back in its place.
+
+        Returns:
+            That ticket; None if there are none.
+        """
+        first = min(tickets, key=lambda ticket: (-ticket.priority, ticket.sequence), default=None)
+        if first is None:
+            return None
         self._take_out(first)
         self._queue.put(first)
         return first
@@ -113,6 +123,16 @@ class WaitingLine:
             parked.discard(ticket)
             if not parked:
                 del self._parked[ticket.kind]
+
+    # -- labels that may take no more slots
+
+    def shut(self, label: str) -> None:
+        """Pass over the tickets of a label: it has all the slots that it may have."""
+        self._queue.shut(label)
+
+    def open(self, label: str) -> None:
+        """Let a label take its turns again."""
+        self._queue.open(label)
 
     # -- in turn
 

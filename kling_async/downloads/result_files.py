@@ -190,6 +190,7 @@ class _ResultDownload:
         self, url: str, n: int, target: Path, existing: Existing, slots: asyncio.Semaphore
     ) -> StoredFile:
         context = self._context
+        began = context.scope.time()
         fetched = await fetch(
             context.sessions,
             url,
@@ -203,7 +204,9 @@ class _ResultDownload:
             existing=existing,
         )
         if fetched.fresh:
-            context.hooks.emit("downloaded", self._task, detail=fetched.path.name, size=fetched.size)
+            seconds = context.scope.time() - began
+            name, size = fetched.path.name, fetched.size
+            context.hooks.emit("downloaded", self._task, detail=name, size=size, seconds=seconds)
         return StoredFile(fetched.path, fetched.size, fetched.sha256)
 
     async def _stored_earlier(

@@ -236,6 +236,7 @@ class _Transfer:
         self._furthest = 0
         """Number of bytes at which the count of attempts began anew."""
         self._loop = context.scope.enter()
+        self._began = context.scope.time()
         self._answer: FileAnswer | None = None
         self._closed = False
 
@@ -257,8 +258,9 @@ class _Transfer:
 
     def report(self) -> None:
         """Count the file as downloaded."""
-        name = f"{self.file.name}{self.file.suffix}"
-        self._context.hooks.emit("downloaded", self._task, detail=name, size=self.received.size)
+        name, context = f"{self.file.name}{self.file.suffix}", self._context
+        seconds = context.scope.time() - self._began
+        context.hooks.emit("downloaded", self._task, detail=name, size=self.received.size, seconds=seconds)
 
     async def chunk(self) -> bytes:
         """Return the next bytes; none at the end.

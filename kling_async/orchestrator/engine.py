@@ -36,9 +36,11 @@ from kling_async.orchestrator.recovery import Recovery
 from kling_async.orchestrator.registry import TaskRegistry
 from kling_async.orchestrator.results import answer_of
 from kling_async.orchestrator.scheduling import TaskScheduling
+from kling_async.orchestrator.spending import Spending
 from kling_async.orchestrator.status_reader import StatusReader
 from kling_async.orchestrator.submission import Submission
 from kling_async.orchestrator.submitter import Submitter
+from kling_async.prices import estimate
 from kling_async.runtime.loop import GRACE, DownloadSlots, LoopScope
 from kling_async.wire.checks import check
 from kling_async.wire.endpoints import check_id
@@ -114,7 +116,7 @@ class Drivers:
             self.rng,
             queueing=slots.queueing,
         )
-        own = Matcher(scope, lookup), departures, submitter
+        own = Matcher(scope, lookup), departures, submitter, Spending(slots.max_units, estimate)
         return SubmitQueue(scope, hooks, limiter, *own, max_queued=slots.max_queued)
 
     def _new_poller(

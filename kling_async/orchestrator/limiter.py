@@ -15,7 +15,12 @@ from kling_async.core.queue import Phase
 from kling_async.errors import ClientClosed, ConfigurationError, KlingError
 from kling_async.events import facts
 from kling_async.orchestrator.holds import Holds
-from kling_async.orchestrator.pool_limits import checked_limits, too_heavy
+from kling_async.orchestrator.pool_limits import (
+    checked_label_limits,
+    checked_limits,
+    too_heavy,
+    too_heavy_for_label,
+)
 from kling_async.runtime.loop import Timer
 
 if TYPE_CHECKING:
@@ -93,7 +98,7 @@ class Limiter:
         host: The host that creates are sent to.
 
     Raises:
-        ConfigurationError: A limit is not a whole number above 0.
+        ConfigurationError: A limit is not a whole number above 0, or cannot be kept.
     """
 
     def __init__(
@@ -112,6 +117,7 @@ class Limiter:
         self._limits = {name: limit for name, limit in limits.items() if limit is not None}
         self.life = options.max_task_life
         self._gate = options.queueing
+        self._label_limits = checked_label_limits(options)
         self._driven: dict[str, _DrivenPool] = {}
         self._claimants: dict[Ticket, SlotClaimant] = {}
         """Of the tickets that queue or whose create is not settled."""
@@ -142,7 +148,14 @@ class Limiter:
         if driven is None:
             source: LimitSource = "caller" if name in self._limits else "default"
             limit = self._limits.get(name, DEFAULTS.get(name, 1))
-            pool = Pool(name, limit, source=source, life=self.life, gate=self._gate)
+            pool = Pool(
+                name,
+                limit,
+                source=source,
+                life=self.life,
+                gate=self._gate,
+                label_limits=self._label_limits,
+            )
             timer = Timer(self._scope, lambda now: self._admit_due(self._driven[name], now))
             driven = self._driven[name] = _DrivenPool(pool, timer)
         return driven
@@ -154,12 +167,14 @@ class Limiter:
 
         Raises:
             KlingError: The pool is closed: the error that closed it.
-            RequestInvalid: The pool can never hold that many.
+            RequestInvalid: The pool, or the label in it, can never hold that many.
         """
         driven = self._drive(name)
         pool = driven.pool
         if not pool.fits_ever(ticket.weight):
             raise too_heavy(pool, ticket)
+        if not pool.labels.fits_ever(ticket):
+            raise too_heavy_for_label(pool, ticket)
         error = pool.enter(ticket, self._scope.time())
         if error is not None:
             raise error.again()

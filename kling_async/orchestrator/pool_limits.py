@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from kling_async.core.admission import Pool
     from kling_async.core.queue import Ticket
+    from kling_async.options import SlotOptions
 
-__all__ = ["checked_limits", "too_heavy"]
+__all__ = ["checked_label_limits", "checked_limits", "too_heavy", "too_heavy_for_label"]
 
 
 def checked_limits(limits: Mapping[str, int | None], *, optional: bool = False) -> dict[str, int | None]:
@@ -35,12 +36,39 @@ def checked_limits(limits: Mapping[str, int | None], *, optional: bool = False) 
     for name, limit in limits.items():
         if limit is None and optional:
             continue
-        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-            raise ConfigurationError(f"limits[{name!r}] is {limit!r}; use a whole number above 0")
+        _need_size("limits", name, limit)
+    return dict(limits)
+
+
+def _need_size(option: str, name: object, limit: object) -> None:
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise ConfigurationError(f"{option}[{name!r}] is {limit!r}; use a whole number above 0")
+
+
+def checked_label_limits(options: SlotOptions) -> dict[str, int]:
+    """Return the most slots of labels, checked.
+
+    Raises:
+        ConfigurationError: One is not a whole number above 0, or nothing may wait for slots.
+    """
+    limits = options.label_limits or {}
+    for label, limit in limits.items():
+        if not isinstance(label, str):
+            raise ConfigurationError(f"label_limits[{label!r}] is no label: labels are text")
+        _need_size("label_limits", label, limit)
+    if limits and not options.queueing:
+        raise ConfigurationError("label_limits needs queueing=True: at its limit a label waits in the queue")
     return dict(limits)
 
 
 def too_heavy(pool: Pool, ticket: Ticket) -> RequestInvalid:
     """Return the error for a request that needs more slots than its pool has."""
     text = f"takes {ticket.weight} {pool.name} slots; this account has {pool.limit} in all"
+    return RequestInvalid("request", [Problem("n" if pool.name == "image" else "weight", text)])
+
+
+def too_heavy_for_label(pool: Pool, ticket: Ticket) -> RequestInvalid:
+    """Return the error for a request that needs more slots than its label may hold."""
+    most = pool.labels.limits[ticket.label]
+    text = f"takes {ticket.weight} {pool.name} slots; label_limits allows {ticket.label!r} {most} in all"
     return RequestInvalid("request", [Problem("n" if pool.name == "image" else "weight", text)])

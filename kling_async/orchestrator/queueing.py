@@ -55,6 +55,17 @@ class ToldJudge(Protocol):
         """Return the task as accepted; None: somebody else made it, or that is not clear."""
 
 
+class UnitKeeper(Protocol):
+    """Keeps the limit of units (`kling_async.orchestrator.spending.Spending`)."""
+
+    def reserve(self, submission: Submission, /) -> None:
+        """Set aside what a submission may cost, or raise that it could pass the limit."""
+
+    def totals(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Return the units spent and the units reserved, by pool."""
+        ...
+
+
 class _Claim:
     """One submission's claim on slots: what the limiter decides about it comes here."""
 
@@ -81,6 +92,7 @@ class SubmitQueue:
         matcher: Looks for tasks that the account has already.
         departures: Ends what makes no task.
         creator: Runs the creates.
+        units: Keeps the limit of units.
         max_queued: Most submissions that may wait; a batch waits for room by itself.
     """
 
@@ -92,6 +104,7 @@ class SubmitQueue:
         matcher: Matcher[Submission],
         departures: Departures,
         creator: Creator,
+        units: UnitKeeper,
         *,
         max_queued: int,
     ) -> None:
@@ -101,6 +114,7 @@ class SubmitQueue:
         self._matcher = matcher
         self.departures = departures
         self.creator = creator
+        self.units = units
         self._max_queued = max_queued
 
     @property
@@ -146,6 +160,7 @@ class SubmitQueue:
         await asyncio.sleep(0)  # a caller who is cancelled, or whose time is over already, gets no task
         if (known := submission.settled()) is not None:  # a shared one, meanwhile
             return known
+        self._check_units(submission)
         callers = submission.callers
         future = callers.join(loop, holds=True)
         try:
@@ -167,6 +182,7 @@ class SubmitQueue:
     def enqueue(self, submission: Submission) -> None:
         """Put a submission in the queue, where it is wanted until it is withdrawn, whoever waits."""
         self._scope.enter()
+        self._check_units(submission)
         submission.callers.kept = True
         self._begin(submission)
 
@@ -217,6 +233,11 @@ class SubmitQueue:
 
     # -- into the queue
 
+    def _check_units(self, submission: Submission) -> None:
+        """Reserve the units of a new submission; one that may find its task costs nothing until it queues."""
+        if submission.state is SubmissionState.NEW and not submission.create.attach:
+            self.units.reserve(submission)
+
     def _begin(self, submission: Submission) -> None:
         """Enter the queue, now or after a look whether the account has its task already."""
         self._hooks.emit("queued", submission)  # first of all: a listener may raise what is no Exception
@@ -237,8 +258,9 @@ class SubmitQueue:
         """Wait for slots."""
         submission.move(SubmissionState.QUEUED)
         try:
+            self.units.reserve(submission)
             self._limiter.enter(submission.endpoint.pool, submission.ticket, _Claim(self, submission))
-        except KlingError as error:  # of a closed pool: it names the create that closed it, not this one
+        except KlingError as error:  # a closed pool's names the create that closed it, not this one
             self.departures.refuse(submission, error)
 
     def _matched(self, submission: Submission, found: TaskRecord | KlingError | None) -> None:

@@ -252,6 +252,11 @@ class Submission:
         return None if self.tracked is None else self.tracked.task_id
 
     @property
+    def of_batch(self) -> bool:
+        """Whether a batch runs it."""
+        return self.hooks is not _NO_HOOKS
+
+    @property
     def state(self) -> SubmissionState:
         """Where it is on its way."""
         return self._life.state

@@ -56,9 +56,26 @@ class AnyOrder(RuleBasedStateMachine):
         source=SOURCES,
         life=st.sampled_from([math.inf, 40.0]),
         gate=st.sampled_from([True, True, True, False]),
+        label_limits=st.dictionaries(st.sampled_from("ab"), WEIGHTS, max_size=2),
     )
-    def begin(self, limit: int, source: LimitSource, life: float, gate: bool) -> None:
-        self.pool = Pool("video", limit, source=source, life=life, gate=gate)
+    def begin(
+        self, limit: int, source: LimitSource, life: float, gate: bool, label_limits: dict[str, int]
+    ) -> None:
+        self.pool = Pool("video", limit, source=source, life=life, gate=gate, label_limits=label_limits)
+
+    def room(self, label: str) -> float:
+        """Return how many more slots a label may have; inf: any number."""
+        held = sum(ticket.weight for ticket in self.those(Phase.SENT, Phase.HELD) if ticket.label == label)
+        return self.pool.labels.limits.get(label, math.inf) - held
+
+    def in_turn(self) -> list[Ticket]:
+        """Return the tickets that wait for slots of the pool alone: the first of each label, if allowed."""
+        firsts: dict[str, Ticket] = {}
+        for ticket in sorted(
+            self.those(Phase.QUEUED), key=lambda ticket: (-ticket.priority, ticket.sequence)
+        ):
+            firsts.setdefault(ticket.label, ticket)
+        return [ticket for ticket in firsts.values() if ticket.weight <= self.room(ticket.label)]
 
     def those(self, *phases: Phase) -> list[Ticket]:
         return [ticket for ticket, phase in self.where.items() if phase in phases]
@@ -77,7 +94,7 @@ class AnyOrder(RuleBasedStateMachine):
     )
     def enter(self, weight: int, priority: int, label: str, kind: Kind | None) -> None:
         ticket = Ticket(weight, priority=priority, label=label, kind=kind)
-        if not self.pool.fits_ever(weight):
+        if not self.pool.fits_ever(weight) or not self.pool.labels.fits_ever(ticket):
             return
         error = self.pool.enter(ticket, self.now)
         assert (error is None) == (self.now >= self.reopens or self.pool.closed is None)
@@ -123,11 +140,17 @@ class AnyOrder(RuleBasedStateMachine):
                 assert not pool.binding or held <= pool.limit, "a told limit is never passed"
                 assert held <= pool.belief or flying == 0, "a probe goes alone"
                 assert flying == 0 or not self.single, "one at a time after a refusal"
+            assert self.room(ticket.label) >= 0, "a label holds no more than its limit"
             flying += 1
             self.seen[ticket] = self.refusals
+        for left in self.in_turn():
+            for sent in batch:
+                assert left.priority <= sent.priority, "higher priority first"
+        if pool.gate and pool.closed is None and not self.single and pool.pacing.quiet_until <= self.now:
+            heads, free = self.in_turn(), pool.belief - pool.held
+            assert not heads or any(ticket.weight > free for ticket in heads), "none waits for nothing"
         for sent in batch:
             for left in self.those(Phase.QUEUED):
-                assert left.priority <= sent.priority, "higher priority first"
                 same = (left.priority, left.label) == (sent.priority, sent.label)
                 assert not same or left.sequence > sent.sequence, "first come first served"
         return batch
@@ -196,7 +219,9 @@ class AnyOrder(RuleBasedStateMachine):
         ticket = self.those(Phase.SENT)[number % len(self.those(Phase.SENT))]
         belief = self.pool.belief
         returns = not drop and self.may_return(ticket)
-        aside = ticket.weight > 1 and self.pool.held == ticket.weight and bool(self.those(Phase.QUEUED))
+        alone = ticket.weight > 1 and self.pool.held == ticket.weight
+        self.where[ticket] = Phase.GONE  # its slots are free, also those of its label
+        aside = alone and bool(self.in_turn())
         assert self.pool.refused(ticket, self.now, jitter, drop=drop) is returns
         assert self.pool.belief == max(0, min(belief, self.pool.held + ticket.weight - 1))
         self.put_back(ticket, Phase.ASIDE if aside else Phase.QUEUED, drop=not returns)

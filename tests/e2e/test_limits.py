@@ -139,3 +139,42 @@ def test_sizes_set_with_no_loop_running_count_in_the_next() -> None:
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         assert runner.run(use()) == 7
+
+
+async def test_a_label_holds_no_more_slots_than_its_limit() -> None:
+    """What is over the limit waits while others are made, also those submitted later."""
+    options = {"limits": {"video": 5}, "label_limits": {"free": 2}}
+    async with pair({"video": 5}, seconds=60, client=options) as (emu, client):
+        free = [await client.enqueue(clip(f"free {n}"), label="free") for n in range(6)]
+        await asyncio.sleep(1)
+        paid = [await client.enqueue(clip(f"paid {n}")) for n in range(6)]
+        for task in (*free, *paid):
+            await task.wait()
+    made = list(emu.tasks.values())
+    capped = [one for one in made if one.body["prompt"].startswith("free")]
+    for one in capped:
+        assert sum(other.created <= one.created < other.ends for other in capped) <= 2
+    assert len(capped) == 6 and max(made, key=lambda one: one.created) in capped, "the others passed them"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"label_limits": {"free": 0}}, r"^label_limits\['free'\] is 0; use a whole number above 0$"),
+        ({"label_limits": {"free": True}}, r"^label_limits\['free'\] is True; "),
+        ({"label_limits": {3: 1}}, r"^label_limits\[3\] is no label"),
+        ({"label_limits": {"free": 1}, "queueing": False}, "^label_limits needs queueing=True"),
+    ],
+)
+def test_limits_of_labels_that_cannot_work_are_refused(options: dict[str, Any], text: str) -> None:
+    """Sizes are whole numbers above 0, labels are text, and whoever is at a limit must be able to wait."""
+    with pytest.raises(ConfigurationError, match=text):
+        Client(api_key="k", **options)
+
+
+async def test_a_request_heavier_than_its_label_s_limit_fails_at_once() -> None:
+    """The error names the label and both numbers; nothing is sent."""
+    async with pair(client={"label_limits": {"free": 2}}) as (emu, client):
+        with pytest.raises(RequestInvalid, match="takes 3 image slots; label_limits allows 'free' 2 in all"):
+            await client.submit(still(n=3), label="free")
+        assert not emu.ledger.creates
