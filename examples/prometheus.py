@@ -41,7 +41,8 @@ class ClientCollector(Collector):
             yield CounterMetricFamily(f"kling_{name}", f"Stats.{name}", value=getattr(stats, name))
         for name in GAUGES:
             yield GaugeMetricFamily(f"kling_{name}", f"Stats.{name}", value=getattr(stats, name))
-        for name, counts, label in (("left", stats.left, "error"), ("requests", stats.requests, "purpose")):
+        for name, label in (("left", "error"), ("requests", "purpose"), ("callbacks", "outcome")):
+            counts = getattr(stats, name)
             family = CounterMetricFamily(f"kling_{name}", f"Stats.{name}", labels=[label])
             for value, count in counts.items():
                 family.add_metric([value], count)

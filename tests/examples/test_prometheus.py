@@ -48,5 +48,15 @@ async def test_each_scrape_shows_the_numbers_of_its_moment() -> None:
 
 def test_every_number_is_shown() -> None:
     """Each plain count of `Stats` is in one of the two tables, so that a new one is not forgotten."""
-    others = {"left", "requests", "holds", "pools", "waited", "waited_max", "units_spent", "units_reserved"}
+    others = {
+        "left",
+        "requests",
+        "callbacks",
+        "holds",
+        "pools",
+        "waited",
+        "waited_max",
+        "units_spent",
+        "units_reserved",
+    }
     assert {*COUNTERS, *GAUGES, *others} == set(Stats.__struct_fields__)
