@@ -11,6 +11,7 @@ The names below are all that programs need; importing the package loads nothing 
 when it is first used. The rooms behind them, from the top down (imports go downwards only):
 
 - ``cli`` is the command ``kling``; ``webhooks`` verifies, reads and receives callbacks; ``otel`` traces;
+- ``web`` ties a client to the life of a web application;
 - ``client``, with ``tasks``, ``account`` and ``stats``, is the client;
 - ``batch`` runs many requests, with a journal; ``downloads`` stores the files of results;
 - ``orchestrator`` queues and creates tasks, recovers lost answers, and asks for their status;
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from kling_async.stats import Stats
     from kling_async.tasks import Task
     from kling_async.v1.capabilities import Capability, capabilities
+    from kling_async.web import get_client, lifespan
     from kling_async.wire.endpoints import JournaledRequest, RawTask
     from kling_async.wire.media import Media, media
     from kling_async.wire.requests import CallRequest, TaskRequest
@@ -146,7 +148,9 @@ __all__ = [
     "WebhookError",
     "__version__",
     "capabilities",
+    "get_client",
     "json_schema",
+    "lifespan",
     "media",
     "request_from_dict",
     "v1",
@@ -169,6 +173,7 @@ _MODULES: Final = {
     "stats": ("Stats",),
     "tasks": ("Task",),
     "v1.capabilities": ("Capability", "capabilities"),
+    "web": ("get_client", "lifespan"),
     "wire.endpoints": ("JournaledRequest", "RawTask"),
     "wire.media": ("Media", "media"),
     "wire.requests": ("CallRequest", "TaskRequest"),

@@ -17,6 +17,7 @@ from kling_async.options import Polling, Retry, Settings, SlotOptions, Timeouts,
 from kling_async.orchestrator import calls
 from kling_async.orchestrator.callback_intake import CallbackIntake
 from kling_async.orchestrator.create_spec import checked_callback
+from kling_async.orchestrator.draining import drain
 from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.orchestrator.handles import attach, known_tasks, order
 from kling_async.orchestrator.submission import Submission, SubmissionState
@@ -169,12 +170,21 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def aclose(self) -> None:
+    async def aclose(self, *, grace: float = 0.0) -> None:
         """Close the client; harmless to repeat.
 
         Creates on their way get 5 s to end; waiting calls raise `ClientClosed`; running tasks run on.
+
+        Args:
+            grace: Seconds that creates, waits for running tasks, and downloads get to end first. Nothing more
+                is admitted meanwhile: what queues, or is submitted, raises `ClientClosed`. Another
+                ``aclose()`` ends it.
         """
-        await self._engine.close()
+        try:
+            if grace > 0:
+                await drain(self._engine, grace)
+        finally:
+            await self._engine.close()
 
     def __repr__(self) -> str:
         return f"<Client {self.base_url} {state_words(self._engine)}>"

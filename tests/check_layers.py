@@ -65,7 +65,7 @@ ROOMS: Final = (
 )
 """From top to bottom."""
 
-LATER: Final = {"fleet", "notebook", "v2", "web"}
+LATER: Final = {"fleet", "notebook", "v2"}
 """Rooms that have their place but are not built yet."""
 
 BESIDE: Final = {"emulator": set[str](), "testing": {"emulator"}}

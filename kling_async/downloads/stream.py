@@ -239,6 +239,7 @@ class _Transfer:
         self._began = context.scope.time()
         self._answer: FileAnswer | None = None
         self._closed = False
+        context.download_slots.streams.add(self)
 
     def __del__(self) -> None:
         # a consumer left a plain `async for`; garbage may be collected in any thread
@@ -249,6 +250,7 @@ class _Transfer:
     def close(self) -> None:
         """Close the connection and request nothing more."""
         self._closed = True
+        self._context.download_slots.streams.discard(self)
         self._drop_answer()
 
     def _drop_answer(self) -> None:

@@ -76,7 +76,7 @@ class _Claim:
         self.subject = submission
 
     def admitted(self) -> None:
-        self._queue.creator.start(self.subject)
+        self._queue.admitted(self.subject)
 
     def purged(self, error: KlingError) -> None:
         self._queue.departures.refuse(self.subject, error)
@@ -116,6 +116,8 @@ class SubmitQueue:
         self.creator = creator
         self.units = units
         self._max_queued = max_queued
+        self._stopped: KlingError | None = None
+        """The error of all that would queue: no more is admitted."""
 
     @property
     def pending(self) -> Pending:
@@ -137,12 +139,20 @@ class SubmitQueue:
         self._matcher.stop(error)
         self._limiter.fail_queued(error)
 
+    def stop(self, error: KlingError) -> None:
+        """Admit nothing more: fail all that waits, and whatever comes to the queue from now on."""
+        self._stopped = error
+        self.fail_all(error)
+
     def check_room(self) -> None:
         """Check that one more submission may wait.
 
         Raises:
             QueueFull: As many wait as may.
+            KlingError: No more is admitted: the error given to `stop`.
         """
+        if self._stopped is not None:
+            raise self._stopped.again()
         if self.waiting >= self._max_queued:
             raise QueueFull(self.waiting)
 
@@ -254,10 +264,20 @@ class SubmitQueue:
         else:
             self._enter(submission)
 
+    def admitted(self, submission: Submission) -> None:
+        """Start the create of a submission whose slots are taken."""
+        if self._stopped is None:
+            self.creator.start(submission)
+            return
+        self._limiter.free(submission.ticket, opens=False)  # back in the queue after a refusal (1303)
+        self.departures.refuse(submission, self._stopped.again())
+
     def _enter(self, submission: Submission) -> None:
         """Wait for slots."""
         submission.move(SubmissionState.QUEUED)
         try:
+            if self._stopped is not None:
+                raise self._stopped.again()
             self.units.reserve(submission)
             self._limiter.enter(submission.endpoint.pool, submission.ticket, _Claim(self, submission))
         except KlingError as error:  # a closed pool's names the create that closed it, not this one

@@ -90,6 +90,10 @@ class Waiters:
         self.warned_late = False
         """Whether the log said that the task takes unusually long."""
 
+    def __bool__(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self.end or self.change)
+
     def wake_change(self) -> None:
         """Wake those who wait for a change."""
         _wake(self.change)

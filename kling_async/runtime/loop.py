@@ -13,6 +13,7 @@ import contextlib
 import contextvars
 import logging
 import math
+import weakref
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import anyio
@@ -304,11 +305,20 @@ class DownloadSlots:
 
     def __init__(self, scope: LoopScope, number: int = DOWNLOADS_AT_ONCE) -> None:
         self._number = number
+        self.streams: weakref.WeakSet[object] = weakref.WeakSet()
+        """Streams of files under way, which take no slot."""
         self.on_loop_replaced()
         scope.subscribe(self)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a file is being fetched, or streamed."""
+        taken = self.semaphore._value < self._number  # noqa: SLF001 - locked() tells only whether all are
+        return taken or bool(self.streams)
+
     def on_loop_replaced(self) -> None:
         """Forget the holders of the loop that ended."""
+        self.streams.clear()
         self.semaphore = asyncio.Semaphore(self._number)
 
 
