@@ -1,0 +1,211 @@
+"""A web backend that makes videos, with a page to ask for them. Linux and macOS; made to be copied.
+
+``pip install 'kling-async[web]'``, set KLING_API_KEY (costs units; ``kling emulator`` prints what to export
+to try it for nothing), then
+``uvicorn examples.backend_fastapi:app --workers 2 --timeout-graceful-shutdown 5``.
+
+An order is a row of a table before it is answered, and each worker delivers its own. A worker that starts
+takes over the unfinished orders of workers that ended, however they ended: a task that exists is found by the
+order's id, and not made twice. Nobody is asked who they are: a real service looks orders up by customer, too.
+"""
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import sqlite3
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Header, HTTPException
+from fastapi.responses import HTMLResponse
+from fastapi.sse import EventSourceResponse
+from fastapi.staticfiles import StaticFiles
+
+import kling_async
+from kling_async import errors, v1
+from kling_async.webhooks import CallbackReceiver
+
+HOME = Path(os.environ.get("VIDEOS_HOME", "videos"))  # the table, and the files
+PUBLIC_URL = os.environ.get("PUBLIC_URL")  # of this server, for callbacks; without it the client only polls
+SECRET = os.environ.get("KLING_WEBHOOK_SECRET")  # from the console
+TOKEN = os.environ.get("KLING_PATH_TOKEN")  # a random word, for callbacks that are not signed
+
+TABLES = """PRAGMA journal_mode = WAL;
+CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, key TEXT UNIQUE, request TEXT, owner INTEGER,
+    status TEXT DEFAULT 'queued', eta TEXT, url TEXT, reason TEXT);
+CREATE VIEW IF NOT EXISTS unfinished AS SELECT * FROM orders WHERE url IS NULL AND reason IS NULL;"""
+INSERT = "INSERT INTO orders (id, key, request, owner) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"
+SHOW = """SELECT id, status, eta, url, reason, CASE status WHEN 'queued' THEN
+    (SELECT count(*) FROM orders AS o WHERE o.status = 'queued' AND o.rowid < orders.rowid) END AS position
+    FROM orders WHERE id = ?"""
+NO_USE = (  # to try again after these
+    *(errors.RequestInvalid, errors.RequestRejected, errors.PolicyViolation),
+    *(errors.TaskFailed, errors.TaskNotFound, errors.ResultExpired),
+)
+Json = dict[str, Any]
+
+# with slots="sqlite:////run/videos/slots.sqlite" besides, all workers of the machine share one queue
+client_of = kling_async.lifespan(
+    grace=20, callback_url=PUBLIC_URL and f"{PUBLIC_URL}/kling/{TOKEN or 'callback'}"
+)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Go on with unfinished orders; at the end wait for the client's grace, then for the deliveries."""
+    with opened() as app.state.db:
+        async with asyncio.TaskGroup() as app.state.deliveries, client_of(app):
+            if PUBLIC_URL:
+                receiver = CallbackReceiver(app.state.kling_client, secret=SECRET, path_token=TOKEN)
+                app.mount("/kling", receiver)
+            for order, request in adopted():
+                app.state.deliveries.create_task(deliver(order, json.loads(request)))
+            yield
+
+
+@contextmanager
+def opened() -> Iterator[sqlite3.Connection]:
+    """Open the table, under this worker's lock."""
+    (HOME / "files").mkdir(parents=True, exist_ok=True)
+    orders = sqlite3.connect(HOME / "orders.sqlite", isolation_level=None, timeout=30)
+    with lock(os.getpid(), fcntl.LOCK_EX), closing(orders) as db:
+        db.row_factory = sqlite3.Row
+        db.executescript(TABLES)
+        yield db
+
+
+@contextmanager
+def lock(owner: int, how: int) -> Iterator[None]:
+    """Lock the file of a worker; the system unlocks it when the worker ends, however it ends."""
+    with (HOME / f"worker-{owner}.lock").open("w") as file:
+        fcntl.flock(file, how)
+        yield
+
+
+def adopted() -> list[tuple[str, str]]:
+    """Take over the unfinished orders of workers that ended; return all that are this worker's now."""
+    db, me = app.state.db, os.getpid()
+    for (owner,) in db.execute("SELECT DISTINCT owner FROM unfinished WHERE owner != ?", (me,)).fetchall():
+        try:
+            with lock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                db.execute("UPDATE orders SET owner = ? WHERE owner = ?", (me, owner))
+        except BlockingIOError:
+            continue  # it lives
+    return list(db.execute("SELECT id, request FROM unfinished WHERE owner = ?", (me,)))
+
+
+async def deliver(order: str, request: Json) -> None:
+    """Queue for a slot, make the video unless that was done before, and store its file."""
+    while True:
+        try:
+            task = await app.state.kling_client.enqueue(
+                v1.TextToVideo.from_dict(request), external_task_id=order, if_exists="attach"
+            )
+            async for record in task.updates():
+                note(order, status=record.status, eta=task.eta and task.eta.isoformat())
+            (path,) = await task.download(HOME / "files", name="{key}")
+        except errors.ClientClosed:  # the next start goes on with it
+            return
+        except NO_USE as error:
+            note(order, status="failed", reason=str(error))
+            return
+        except Exception:  # no units left, no network, a full disk: somebody has to see to it
+            logging.getLogger(__name__).exception("order %s is tried again", order)
+            await asyncio.sleep(5)
+        else:
+            note(order, status="ready", url=f"/files/{path.name}")
+            return
+
+
+def note(order: str, **facts: str | None) -> None:
+    """Write down how an order stands."""
+    names = ("status", "eta", "url", "reason")
+    values = [*map(facts.get, names), order]
+    app.state.db.execute("UPDATE orders SET status = ?, eta = ?, url = ?, reason = ? WHERE id = ?", values)
+
+
+app = FastAPI(lifespan=lifespan)
+app.mount("/files", StaticFiles(directory=HOME / "files", check_dir=False))
+
+
+@app.post("/videos", status_code=202)
+async def create(request: v1.TextToVideo, idempotency_key: Annotated[str | None, Header()] = None) -> Json:
+    """Take an order. The same key again is the same order."""
+    db, order, body = app.state.db, str(uuid.uuid4()), request.to_dict()
+    if db.execute(INSERT, (order, idempotency_key, json.dumps(body), os.getpid())).rowcount:
+        app.state.deliveries.create_task(deliver(order, body))
+        return await find(order)
+    first = db.execute("SELECT id, request FROM orders WHERE key = ?", (idempotency_key,)).fetchone()
+    if json.loads(first["request"]) != body:
+        raise HTTPException(409, "this Idempotency-Key belongs to another request")
+    return await find(first["id"])
+
+
+@app.get("/videos/{order}")
+async def find(order: str) -> Json:
+    """Show an order: status, position in the queue, time of its end if that is known, address or reason."""
+    if (row := app.state.db.execute(SHOW, (order,)).fetchone()) is None:
+        raise HTTPException(404, "no such video")
+    return dict(row)
+
+
+@app.get("/videos/{order}/events", response_class=EventSourceResponse)
+async def events(video: Annotated[Json, Depends(find)]) -> AsyncIterator[Json]:
+    """Send an order, and again whenever it has changed, until it has an end."""
+    yield video
+    while not (video["url"] or video["reason"]):
+        await asyncio.sleep(0.5)
+        if (now := await find(video["id"])) != video:
+            yield (video := now)
+
+
+@app.get("/")
+async def page() -> HTMLResponse:
+    """Serve the page."""
+    return HTMLResponse(PAGE)
+
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Videos</title>
+<meta name="viewport" content="width=device-width">
+<style>
+  body { font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 2rem auto; padding: 0 1rem }
+  textarea, video { width: 100%; box-sizing: border-box; font: inherit }
+  article { border: 1px solid #ccc; border-radius: 8px; padding: 1rem; margin-top: 1rem }
+  p { margin: 0 0 .5rem; overflow-wrap: anywhere }
+</style>
+<h1>Videos</h1>
+<form><textarea rows="3" required placeholder="A rabbit reads the newspaper"></textarea>
+  <button>Make a video</button></form>
+<main></main>
+<script>
+const form = document.forms[0], [prompt] = form, main = document.querySelector("main");
+const make = (kind, more) => Object.assign(document.createElement(kind), more);
+function words({status, position, eta, reason}) {
+  const left = Math.round((Date.parse(eta) - Date.now()) / 1000);
+  const parts = [status, position && `${position} before it`, left > 0 && `about ${left} s left`, reason];
+  return parts.filter(part => part).join(", ");
+}
+form.onsubmit = async event => {
+  event.preventDefault();
+  const body = JSON.stringify({prompt: prompt.value, duration: 5});
+  const card = make("article"), line = make("p");
+  card.append(make("p", {textContent: prompt.value}), line);  // textContent: a prompt is no HTML
+  main.prepend(card);
+  form.reset();
+  const headers = {"Content-Type": "application/json"};
+  const answer = await fetch("/videos", {method: "POST", body, headers}), order = await answer.json();
+  if (!answer.ok) return line.textContent = JSON.stringify(order.detail);
+  const source = new EventSource(`/videos/${order.id}/events`);
+  source.onmessage = ({data}) => {
+    const video = JSON.parse(data);
+    line.textContent = words(video);
+    if (video.url) card.append(make("video", {src: video.url, controls: true}));
+    if (video.url || video.reason) source.close();
+  };
+};
+</script></html>"""
