@@ -171,7 +171,7 @@ async def page() -> HTMLResponse:
 
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Videos</title>
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
 <style>
   body { font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 2rem auto; padding: 0 1rem }
   textarea, video { width: 100%; box-sizing: border-box; font: inherit }

@@ -17,6 +17,7 @@ import pytest
 
 from examples import backend_fastapi as backend
 from kling_async.testing import Emulator, emulator
+from tests.examples.chromium import CHROMIUM, opened_page
 from tests.examples.servers import Server
 from tests.support import settle, until
 from tests.webhooks.support import SECRET
@@ -41,6 +42,9 @@ backend.client_of = kling_async.lifespan(
 app = backend.app
 """
 """The example with the pace of an emulator that is hundreds of times faster than the vendor."""
+
+CARDS: Final = "[...document.querySelectorAll('article')].map(card => card.innerText)"
+"""The texts of the page's orders, the newest first."""
 
 
 # --- in this process ---------------------------------------------------------------------------------
@@ -234,3 +238,31 @@ async def test_500_orders_survive_a_kill_and_a_restart(tmp_path: Path) -> None:
         answers = Counter(row.answer for row in emu.ledger.callbacks)
         assert answers[200] > 500 and not answers[401], answers
     assert len(server.pids()) == 5 and "Traceback" not in server.said(), server.said()
+
+
+@pytest.mark.real
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; on Debian: apt install chromium")
+async def test_the_page_shows_the_video_of_a_typed_prompt(tmp_path: Path) -> None:
+    """In a browser: typed, queued, made, played; a prompt that is HTML shows as text; errors are shown."""
+    async with emulator(slots={"video": 1}) as emu:
+        emu.set_duration(1.0)
+        server = Server("examples.backend_fastapi:app", tmp_path, emu.env(), workers=1)
+        async with server.running(), opened_page(server.url, tmp_path) as page:
+            bad = '<img src=x onerror="document.title = 1"><b>bold</b>'
+            for prompt in (bad, "A rabbit reads the newspaper", "emulator:fail"):
+                await page.run(f"document.querySelector('textarea').value = {json.dumps(prompt)}")
+                await page.run("document.querySelector('button').click()")
+            await page.until(f"{CARDS}[0].includes('queued, 1 before it')")
+            await page.until("document.querySelectorAll('video').length === 2")
+            await page.until("[...document.querySelectorAll('video')].every(video => video.duration > 4)")
+            await page.until(f"{CARDS}[0].includes('failed, ')")
+            cards = await page.run(CARDS)
+            assert "A rabbit reads the newspaper" in cards[1] and "ready" in cards[1]
+            assert bad in cards[2] and await page.run("document.title") == "Videos"
+            assert await page.run("document.querySelector('main b, main img')") is None
+            await page.picture(tmp_path / "page.png")
+            assert page.errors == []
+            await page.run(f"document.querySelector('textarea').value = {json.dumps('x' * 3000)}")
+            await page.run("document.querySelector('button').click()")
+            await page.until(f"{CARDS}[0].includes('at most 2500')")
+        assert len(emu.tasks) == 3

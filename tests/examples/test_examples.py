@@ -141,7 +141,7 @@ def test_every_example_has_a_test() -> None:
     assert programs == {
         *("one_video", "images_from_file", "fan_out", "main_job"),
         *("lip_sync", "multi_elements", "extend_twice", "own_element", "many_prompts"),
-        *("prometheus", "to_s3"),
+        *("prometheus", "to_s3", "backend_fastapi"),
     }
     texts = [(ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8") for name in programs]
     assert all(ast.get_docstring(ast.parse(text)) for text in texts)
