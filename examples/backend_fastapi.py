@@ -25,6 +25,7 @@ from fastapi import Depends, FastAPI, Header, HTTPException
 from fastapi.responses import HTMLResponse
 from fastapi.sse import EventSourceResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 import kling_async
 from kling_async import errors, v1
@@ -61,8 +62,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     with opened() as app.state.db:
         async with asyncio.TaskGroup() as app.state.deliveries, client_of(app):
             if PUBLIC_URL:
-                receiver = CallbackReceiver(app.state.kling_client, secret=SECRET, path_token=TOKEN)
-                app.mount("/kling", receiver)
+                client = app.state.kling_client
+                app.state.receiver = CallbackReceiver(client, secret=SECRET, path_token=TOKEN)
             for order, request in adopted():
                 app.state.deliveries.create_task(deliver(order, json.loads(request)))
             yield
@@ -131,6 +132,15 @@ def note(order: str, **facts: str | None) -> None:
 
 app = FastAPI(lifespan=lifespan)
 app.mount("/files", StaticFiles(directory=HOME / "files", check_dir=False))
+
+
+async def callbacks(scope: Scope, receive: Receive, send: Send) -> None:
+    """Take what the vendor tells of a task; its receiver is there once the application has started."""
+    await app.state.receiver(scope, receive, send)
+
+
+if PUBLIC_URL:
+    app.mount("/kling", callbacks)
 
 
 @app.post("/videos", status_code=202)
