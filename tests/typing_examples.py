@@ -193,3 +193,11 @@ def a_batch_s_options_are_checked(client: Client) -> None:
     client.batch([VIDEO], journal="jobs.sqlite", max_units={"video": 3}, label=str)
     client.batch([VIDEO], max_unit=3)  # type: ignore[call-arg]
     client.batch([VIDEO], on_error="ignore")  # type: ignore[arg-type]
+
+
+async def a_lifespan_s_options_are_the_client_s() -> None:
+    """Misspelt ones, and values of another type; the dependency gives the client."""
+    kling_async.lifespan(grace=20, api_key="x", limits={"video": 3})
+    kling_async.lifespan(apikey="x")  # type: ignore[call-arg]
+    kling_async.lifespan(max_queued="many")  # type: ignore[arg-type]
+    assert_type(await kling_async.get_client(object()), Client)
