@@ -62,6 +62,10 @@ class Client:
         timeouts: How long one exchange with the server may take.
         queueing: False raises `ConcurrencyExceeded` where the account is full, instead of waiting.
         max_queued: Most submits that may wait for slots at once; the next one raises `QueueFull`.
+        slots: Where the account's slots are kept. Default: in this process's memory. With
+            ``"sqlite:///run/app/kling.db"`` (that is ``/run/app/kling.db``) all processes of this machine
+            that name the file share them, with the queue, the limits and the status queries. Each makes its
+            own client. The file must lie on a local disk.
         session: Your own aiohttp session, which you close. Requests to the API use it; downloads use its
             connections, without its headers and cookies.
         proxy: Address of an HTTP proxy.
@@ -90,6 +94,7 @@ class Client:
         timeouts: Timeouts = Timeouts(),
         queueing: bool = True,
         max_queued: int = 10_000,
+        slots: str | None = None,
         session: aiohttp.ClientSession | None = None,
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | bool | None = None,
@@ -107,6 +112,8 @@ class Client:
             )
         if max_queued < 1:
             raise ConfigurationError(f"max_queued must be at least 1, not {max_queued!r}")
+        if slots is not None and not queueing:
+            raise ConfigurationError("slots=... needs queueing=True: a shared ledger is a queue")
         address = base_url_from(base_url)
         # addresses in results are untrusted: files come from this machine only if the API does too
         local = is_loopback(urlsplit(address).hostname or "")
@@ -123,6 +130,7 @@ class Client:
             queueing=queueing,
             max_queued=max_queued,
             max_task_life=max_task_life,
+            slots=slots,
             now=now,
             rng=rng,
             on_event=on_event,

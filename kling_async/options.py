@@ -194,6 +194,7 @@ _CLIENT: Final[dict[str, _Kind]] = {
     "timeouts": _Kind("a Timeouts", _is_a(Timeouts), "Timeouts(total=30)", optional=False),
     "queueing": _Kind("True or False", _BOOL, "queueing=False", optional=False),
     "max_queued": _Kind("a whole number", _is_count, "max_queued=10_000", optional=False),
+    "slots": _Kind("text", _TEXT, 'slots="sqlite:///run/app/kling.db"'),
     "session": _Kind("an aiohttp.ClientSession", _has("request"), "session=aiohttp.ClientSession()"),
     "proxy": _Kind("text", _TEXT, 'proxy="http://host:3128"'),
     "ssl": _Kind("an SSLContext or a bool", _is_ssl, "ssl.create_default_context(cafile=...)"),

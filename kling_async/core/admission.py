@@ -15,7 +15,7 @@ import math
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from kling_async.core.pacing import Access, Closure, Pacing
-from kling_async.core.queue import AdmissionError, Phase, Ticket, WaitingLine
+from kling_async.core.queue import AdmissionError, Line, Phase, Ticket, WaitingLine
 from kling_async.core.slots import SlotLedger
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Pool:
         source: Who said so: ``caller`` and ``packs`` bind; ``default`` may be passed by probes.
         life: Seconds after which a held slot stops counting.
         gate: False: count only, let every create through at once (``queueing=False``).
+        waiting: Keeps the tickets that wait; None: a line of this process's own.
     """
 
     def __init__(
@@ -60,13 +61,14 @@ class Pool:
         source: LimitSource = "default",
         life: float = math.inf,
         gate: bool = True,
+        waiting: Line | None = None,
     ) -> None:
         self.name = name
         self.limit = limit
         self.source: LimitSource = source
         self.gate = gate
         self.belief = limit
-        self.waiting = WaitingLine()
+        self.waiting: Line = WaitingLine() if waiting is None else waiting
         self.slots = SlotLedger(life)
         self.pacing = Pacing()
         self.closure = Closure()
@@ -108,7 +110,9 @@ class Pool:
         if self.closure.advance(now) is Access.CLOSED:
             return self.closure.error
         self._arrivals += 1
-        ticket.sequence, ticket.entered, ticket.pool = self._arrivals, now, self.name
+        if not ticket.sequence:  # a ledger shared by processes numbers arrivals by its clock
+            ticket.sequence = self._arrivals
+        ticket.entered, ticket.pool = now, self.name
         self.waiting.put(ticket)
         return None
 
@@ -235,6 +239,14 @@ class Pool:
     def _may_return(self, ticket: Ticket) -> bool:
         """Whether what was sent may queue again: the pool may have closed or shrunk since."""
         return not self.closure.shuts_out(ticket.since) and self.fits_ever(ticket.weight)
+
+    def lapse(self, ticket: Ticket) -> None:
+        """Free the slots of a create that has not been sent and is not sent now; `rejoin` follows."""
+        self.slots.answered(ticket)
+
+    def rejoin(self, ticket: Ticket) -> None:
+        """Put a ticket whose slots lapsed back in its place."""
+        self.waiting.put(ticket)
 
     def withdrawn(self, ticket: Ticket, *, opens: bool = True) -> None:
         """Free the slots of a create that was refused for its own sake."""

@@ -6,7 +6,7 @@ import bisect
 import enum
 import heapq
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from kling_async.core.lifecycle import Lifecycle
 
@@ -21,6 +21,7 @@ __all__ = [
     "PHASE_MOVES",
     "AdmissionError",
     "FairQueue",
+    "Line",
     "Phase",
     "Ticket",
     "WaitingLine",
@@ -68,6 +69,7 @@ class Ticket:
         weight: Slots it takes.
         priority: Higher is served first.
         label: Within one priority, labels take turns.
+        phase: Where it is, if it is read back from where it was written down.
     """
 
     __slots__ = (
@@ -86,11 +88,11 @@ class Ticket:
         "weight",
     )
 
-    def __init__(self, weight: int, *, priority: int = 0, label: str = "") -> None:
+    def __init__(self, weight: int, *, priority: int = 0, label: str = "", phase: Phase = Phase.NEW) -> None:
         self.weight = weight
         self.priority = priority
         self.label = label
-        self.life = Lifecycle(PHASE_MOVES, Phase.NEW)
+        self.life = Lifecycle(PHASE_MOVES, phase)
         self.pool = ""
         """Name of the pool it queues for or holds slots of; empty while it is new."""
         self.entered = 0.0
@@ -120,6 +122,50 @@ class Ticket:
 
     def __repr__(self) -> str:
         return f"Ticket({self.sequence} {self.phase.value} weight={self.weight})"
+
+
+class Line(Protocol):
+    """Keeps the tickets that wait for one pool in order (`WaitingLine`, or a ledger shared by processes)."""
+
+    @property
+    def count(self) -> int:
+        """How many wait."""
+        ...
+
+    def __iter__(self) -> Iterator[Ticket]:
+        """All that wait, in no particular order."""
+        ...
+
+    def put(self, ticket: Ticket, /) -> None:
+        """Add a ticket: a new one behind those of its label, one that was sent in its old place."""
+
+    def step_aside(self, ticket: Ticket, now: float, /) -> None:
+        """Add a ticket that was sent and lets those behind it pass for a pause."""
+
+    def bring_back(self, now: float, /) -> None:
+        """Put those whose pause is over back in their places."""
+
+    def next_return(self) -> float:
+        """Return when the next pause is over; inf: nobody stepped aside."""
+        ...
+
+    def head(self) -> Ticket | None:
+        """Return the ticket whose turn it is."""
+        ...
+
+    def serve(self, ticket: Ticket, /) -> None:
+        """Take out the head: it is sent."""
+
+    def leave(self, ticket: Ticket, /) -> None:
+        """Take out any ticket for good."""
+
+    def position(self, ticket: Ticket, /) -> int:
+        """Return how many tickets go before one that waits."""
+        ...
+
+    def oldest(self) -> Ticket | None:
+        """Return the ticket that arrived first of all that wait."""
+        ...
 
 
 class WaitingLine:

@@ -142,6 +142,10 @@ class Schedule:
             task.urgent = True
             self._sync(task)
 
+    def told(self, key: Hashable, now: float) -> None:
+        """Take that a task has ended, by somebody else's account: ask about it as soon as the rates allow."""
+        self.hurry(key, now)
+
     def expected_end(
         self, key: Hashable, share: float = 0.5, *, now: float = -math.inf, least: int = 1
     ) -> float | None:

@@ -58,6 +58,16 @@ class SlotLedger:
         self.in_flight += ticket.weight
         self.held += ticket.weight
 
+    def restore(self, ticket: Ticket) -> None:
+        """Take back a ticket that was in flight, or held slots, when its pool was written down."""
+        self.held += ticket.weight
+        if ticket.phase is Phase.SENT:
+            self._sent.add(ticket)
+            self.in_flight += ticket.weight
+        else:
+            self._holding.add(ticket)
+            self._expire_later(ticket)
+
     def answered(self, ticket: Ticket) -> None:
         """Free the slots of a create in flight; the caller says where its ticket moves.
 
@@ -76,9 +86,12 @@ class SlotLedger:
         ticket.since = since
         self.held += ticket.weight
         self._holding.add(ticket)
+        self._expire_later(ticket)
+
+    def _expire_later(self, ticket: Ticket) -> None:
         if self.life < math.inf:
             self._order += 1
-            heapq.heappush(self._expiries, (since + self.life, self._order, ticket))
+            heapq.heappush(self._expiries, (ticket.since + self.life, self._order, ticket))
 
     def release(self, ticket: Ticket) -> None:
         """Free the slots of a task."""

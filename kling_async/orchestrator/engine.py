@@ -21,6 +21,8 @@ from kling_async.http.retry import not_found
 from kling_async.http.transport import Transport
 from kling_async.orchestrator.bodies import check_media
 from kling_async.orchestrator.departures import Departures, Pending
+from kling_async.orchestrator.ledger.asking import Asking, PassiveSchedule, ShadowPoller
+from kling_async.orchestrator.ledger.opening import shared_limiter
 from kling_async.orchestrator.limiter import Limiter
 from kling_async.orchestrator.lookup import Lookup
 from kling_async.orchestrator.matching import Matcher
@@ -50,8 +52,11 @@ if TYPE_CHECKING:
     from kling_async.http.sessions import Sessions
     from kling_async.options import Polling, Retry, Settings, SubmitOptions, Timeouts
     from kling_async.orchestrator.attempts import EarlierAttempt
+    from kling_async.orchestrator.ledger.protocol import SlotKeeper
+    from kling_async.orchestrator.ledger.shared import SharedLimiter
     from kling_async.orchestrator.submission import SubmissionHooks
     from kling_async.orchestrator.tracked import TrackedTask
+    from kling_async.records import TaskRecord
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Drivers", "Engine"]
@@ -63,6 +68,22 @@ _NAMED_MAX: Final = 20
 
 _USUAL_LENGTH: Final = 5
 """Seconds of video that the usual time of an endpoint, its ``median``, is about."""
+
+
+class _Schedules:
+    """Makes the schedules of an account's pollers: passive ones where a ledger says who asks."""
+
+    def __init__(
+        self, durations: Durations, forms: QueryForms, rng: random.Random, ledger: SharedLimiter | None
+    ) -> None:
+        self._shared = (durations, forms, rng)
+        self._ledger = ledger
+
+    def new(self, polling: Polling, retry: Retry) -> Schedule:
+        """Return a schedule with these settings."""
+        if self._ledger is None:
+            return Schedule(polling, retry, *self._shared)
+        return PassiveSchedule(polling, retry, *self._shared, self._ledger)
 
 
 class Drivers:
@@ -80,6 +101,7 @@ class Drivers:
         queueing: bool,
         max_queued: int,
         max_task_life: float,
+        slots: str | None,
         now: Callable[[], float],
         rng: random.Random | None,
         on_event: Callable[[Event], object] | None,
@@ -92,7 +114,17 @@ class Drivers:
         self.sessions = sessions(scope)
         self.download_slots = DownloadSlots(scope)
         self.transport = Transport(self.sessions, signer, base_url, headers, hooks=self.hooks)
-        self.limiter = Limiter(scope, self.hooks, self.rng, limits=limits, life=max_task_life, gate=queueing)
+        self.limiter: SlotKeeper
+        ledger: SharedLimiter | None = None
+        if slots is None:
+            self.limiter = Limiter(
+                scope, self.hooks, self.rng, limits=limits, life=max_task_life, gate=queueing
+            )
+        else:
+            whose = (base_url, signer.account)
+            self.limiter = ledger = shared_limiter(
+                slots, whose, scope, self.hooks, self.rng, limits=limits, life=max_task_life
+            )
         lookup = Lookup(self.transport, self.rng)
         self.recovery = Recovery(scope, self.limiter, lookup)
         self.packs = PackReader(scope, self.limiter, partial(_read_packs, self.transport, settings.timeouts))
@@ -119,7 +151,25 @@ class Drivers:
         )
         self.durations = Durations()
         self._forms = QueryForms(batch_ids=self.transport.unified)  # /tasks wants an API key
+        self._schedule = _Schedules(self.durations, self._forms, self.rng, ledger)
         self.pollers = Pollers(scope, self.limiter, self._new_poller)
+        self._asking: Asking | None = None
+        if ledger is not None:
+            self._asking = Asking(scope, self.pollers, partial(self._new_shadows, ledger, settings))
+            ledger.ask_through(self._asking)
+
+    def _new_shadows(
+        self, ledger: SharedLimiter, settings: Settings, deliver: Callable[[Any, TaskRecord], None]
+    ) -> ShadowPoller:
+        return ShadowPoller(
+            self.scope,
+            self.hooks,
+            StatusReader(self.transport, settings.timeouts),
+            ledger,
+            partial(Schedule, settings.polling, settings.retry, self.durations, self._forms, self.rng),
+            self.rng,
+            deliver,
+        )
 
     def _new_poller(self, polling: Polling, retry: Retry, timeouts: Timeouts, home: Pollers) -> Poller:
         return Poller(
@@ -128,7 +178,7 @@ class Drivers:
             StatusReader(self.transport, timeouts),
             TaskRegistry(self.limiter, self.recovery),
             home,
-            partial(Schedule, polling, retry, self.durations, self._forms, self.rng),
+            partial(self._schedule.new, polling, retry),
             self.rng,
         )
 
@@ -144,6 +194,7 @@ class Drivers:
             async with self.scope.closing:  # where all has ended, the rest does nothing
                 with anyio.move_on_after(GRACE + 1, shield=True):
                     await self.scope.close()
+                    await self.limiter.leave_ledger()
                     await self.sessions.close()
         finally:
             if first:
@@ -157,6 +208,8 @@ class Drivers:
         unsent = ClientClosed("the client was closed while this queued; nothing was sent")
         self.queue.fail_all(unsent)
         text = "the client was closed; the task runs on, attach() to it later"
+        if self._asking is not None:
+            self._asking.stop_timers()
         for poller in self.pollers:
             poller.stop_timers()
             poller.fail_all(ClientClosed(text, task_ids=self._running()))
@@ -268,7 +321,7 @@ class Engine:
         return self._drivers.transport
 
     @property
-    def limiter(self) -> Limiter:
+    def limiter(self) -> SlotKeeper:
         """The slots."""
         return self._drivers.limiter
 

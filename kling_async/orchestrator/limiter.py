@@ -1,14 +1,14 @@
 """Limiter: drive the pools. Admit what `core.admission` decides, keep its timers, log what changes.
 
-All that the rest of the client does with slots goes through these few methods, so that a ledger of slots
-shared between processes can stand in their place later.
+All that the rest of the client does with slots goes through `ledger.protocol.SlotKeeper`, so that a ledger of
+slots shared between processes can stand in its place.
 """
 
 from __future__ import annotations
 
 import difflib
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from kling_async.core.admission import Pool, Ticket
 from kling_async.core.pool_sizes import DEFAULTS, POOLS
@@ -24,37 +24,16 @@ if TYPE_CHECKING:
 
     from kling_async.core.admission import LimitSource
     from kling_async.events import Hooks, Subject
+    from kling_async.orchestrator.ledger.protocol import ContentionListener, PoolView, SlotClaimant
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["ContentionListener", "Limiter", "SlotClaimant"]
+__all__ = ["Limiter", "check_limits", "too_heavy"]
 
 log = logging.getLogger("kling_async.orchestrator")
 
 _MOMENT: Final = 0.05
 """Seconds until others move up after a ticket left. When a loop ends it cancels every submit in turn; without
 this pause each of them would start the next create in a loop that is about to close."""
-
-
-class SlotClaimant(Protocol):
-    """Whoever entered the queue with a ticket, and is told what becomes of it."""
-
-    @property
-    def subject(self) -> Subject:
-        """The create that the ticket is for."""
-        ...
-
-    def admitted(self) -> None:
-        """Send the create: its slots are taken."""
-
-    def purged(self, error: KlingError) -> None:
-        """Fail with that error: the ticket was taken out of the queue for good."""
-
-
-class ContentionListener(Protocol):
-    """A part of the client that acts on submits waiting for the slots of a pool."""
-
-    def on_contention(self, pool: str, contended: bool) -> None:
-        """Note that submits began to wait for slots of this pool, or that none does any more."""
 
 
 class _DrivenPool:
@@ -114,7 +93,7 @@ class Limiter:
         self._scope = scope
         self._hooks = hooks
         self._rng = rng
-        self._limits = _checked(limits or {})
+        self._limits = check_limits(limits or {})
         self._life = life
         self._gate = gate
         self._driven: dict[str, _DrivenPool] = {}
@@ -203,6 +182,10 @@ class Limiter:
         return max((now - ticket.entered for ticket in oldest), default=0.0)
 
     # -- answers to creates
+
+    async def confirm(self, ticket: Ticket) -> bool:
+        """Tell whether slots that were granted still are: in one process they do not lapse."""
+        return ticket.phase is Phase.SENT
 
     def accepted(self, ticket: Ticket, holder: Subject) -> None:
         """Note that a create made a task, which holds its slots from now on."""
@@ -317,6 +300,9 @@ class Limiter:
         for driven in self._driven.values():
             driven.timer.clear()
 
+    async def leave_ledger(self) -> None:
+        """Do nothing: no other process knows of these slots."""
+
     def on_loop_replaced(self) -> None:
         """Purge what queued in the loop that ended; what is held stays held."""
         for driven in self._driven.values():
@@ -362,7 +348,12 @@ class Limiter:
         self._holders.pop(ticket, None)
 
 
-def _checked(limits: Mapping[str, int]) -> dict[str, int]:
+def check_limits(limits: Mapping[str, int]) -> dict[str, int]:
+    """Return the sizes of pools that the caller gives.
+
+    Raises:
+        ConfigurationError: A limit is not a whole number above 0, or a name is misspelt.
+    """
     for name in limits.keys() - POOLS:  # a `RawTask` may name a pool of its own
         if close := difflib.get_close_matches(str(name), POOLS, n=1, cutoff=0.8):
             raise ConfigurationError(f"limits[{name!r}] is no pool; did you mean {close[0]!r}?")
@@ -373,7 +364,7 @@ def _checked(limits: Mapping[str, int]) -> dict[str, int]:
     return dict(limits)
 
 
-def too_heavy(pool: Pool, ticket: Ticket) -> RequestInvalid:
+def too_heavy(pool: PoolView, ticket: Ticket) -> RequestInvalid:
     """Return the error for a request that needs more slots than its pool has."""
     text = f"takes {ticket.weight} {pool.name} slots; this account has {pool.limit} in all"
     return RequestInvalid("request", [Problem("n" if pool.name == "image" else "weight", text)])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kling_async.core.pool_sizes import Pack
-    from kling_async.orchestrator.limiter import Limiter
+    from kling_async.orchestrator.ledger.protocol import SlotKeeper
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["PackReader", "PackSource", "costs_query"]
@@ -55,7 +55,7 @@ class PackReader:
     one begins, after the units ran out, and every ten minutes while somebody queues.
     """
 
-    def __init__(self, scope: LoopScope, limiter: Limiter, source: PackSource) -> None:
+    def __init__(self, scope: LoopScope, limiter: SlotKeeper, source: PackSource) -> None:
         self._scope = scope
         self._limiter = limiter
         self._source = source

@@ -142,6 +142,12 @@ class Poller:
         self._schedule.hurry(task, self._scope.time())
         self._ask_due(self._scope.time())
 
+    def tell_ended(self, task: TrackedTask) -> None:
+        """Ask about a task until its end is seen here: another process has seen it."""
+        if self._tasks.get(task.key) is task:
+            self._schedule.told(task, self._scope.time())
+            self._ask_due(self._scope.time())
+
     def eta(self, task: TrackedTask) -> float | None:
         """Return the seconds until half of the tasks like this one have ended; None if that is not known."""
         now = self._scope.time()

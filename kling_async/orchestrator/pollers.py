@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kling_async.options import Polling, Retry, Timeouts
-    from kling_async.orchestrator.limiter import ContentionListener, Limiter
+    from kling_async.orchestrator.ledger.protocol import ContentionListener, SlotKeeper
     from kling_async.orchestrator.poller import Poller
     from kling_async.runtime.loop import LoopScope
 
@@ -35,7 +35,7 @@ class Pollers:
         new_poller: Makes a poller.
     """
 
-    def __init__(self, scope: LoopScope, limiter: Limiter, new_poller: PollerFactory) -> None:
+    def __init__(self, scope: LoopScope, limiter: SlotKeeper, new_poller: PollerFactory) -> None:
         self._new_poller = new_poller
         self._contended: set[str] = set()
         self._busy: set[Poller] = set()

@@ -15,7 +15,7 @@ from kling_async.orchestrator.submission import SubmissionState
 if TYPE_CHECKING:
     from kling_async.events import Hooks
     from kling_async.orchestrator.departures import Departures
-    from kling_async.orchestrator.limiter import Limiter
+    from kling_async.orchestrator.ledger.protocol import SlotKeeper
     from kling_async.orchestrator.matching import Matcher
     from kling_async.orchestrator.submission import Submission
     from kling_async.orchestrator.tracked import TrackedTask
@@ -68,7 +68,7 @@ class SubmitQueue:
         self,
         scope: LoopScope,
         hooks: Hooks,
-        limiter: Limiter,
+        limiter: SlotKeeper,
         matcher: Matcher,
         departures: Departures,
         creator: Creator,

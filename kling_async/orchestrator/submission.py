@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SUBMISSION_MOVES",
     "CreateSpec",
+    "SlotsLapsed",
     "Submission",
     "SubmissionHooks",
     "SubmissionState",
@@ -75,7 +76,8 @@ SUBMISSION_MOVES: Final[Moves[SubmissionState]] = {
     _S.MATCHING: _ENDS | {_S.QUEUED, _S.ACCEPTED},
     # unresolved: its caller left after an attempt that may have made the task (a 429 without a code)
     _S.QUEUED: _ENDS | {_S.PREPARING, _S.UNRESOLVED},
-    _S.PREPARING: _ENDS | {_S.SENDING, _S.LOOKING_UP, _S.UNRESOLVED},
+    # queued: its slots lapsed before they were used, as those of a shared ledger may
+    _S.PREPARING: _ENDS | {_S.SENDING, _S.QUEUED, _S.LOOKING_UP, _S.UNRESOLVED},
     _S.SENDING: _ENDS | {_S.ACCEPTED, _S.QUEUED, _S.LOOKING_UP, _S.UNRESOLVED},
     _S.LOOKING_UP: _ENDS | {_S.ACCEPTED, _S.QUEUED, _S.PREPARING, _S.UNRESOLVED},
     _S.UNRESOLVED: _ENDS | {_S.ACCEPTED},
@@ -156,6 +158,10 @@ class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
 
 class Withdrawn(KlingError):
     """`SubmissionHooks.may_send` says that the submission is not to be sent after all."""
+
+
+class SlotsLapsed(KlingError):
+    """The slots of a submission went to another process before they were used: it queues again."""
 
 
 class QueueWait:

@@ -1,0 +1,428 @@
+"""Shared limiter: drive slots that lie in a ledger which all processes of a machine share.
+
+What this process does to its own tickets shows at once here; the ledger hears of it a moment later, decides
+for all, and tells each process what has become of its tickets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kling_async.core.pool_sizes import DEFAULTS
+from kling_async.core.queue import Phase, Ticket
+from kling_async.errors import ClientClosed, ConfigurationError
+from kling_async.orchestrator.ledger.courier import Courier
+from kling_async.orchestrator.ledger.shared_pool import SharedPool
+from kling_async.orchestrator.ledger.steps import (
+    Accepted,
+    Close,
+    Confirm,
+    Ended,
+    Enter,
+    Free,
+    Known,
+    Leave,
+    Lost,
+    NewsKind,
+    Occupy,
+    PoolFacts,
+    Refused,
+    Reopen,
+    Requeue,
+    Resend,
+    Resize,
+    TaskFacts,
+    Want,
+)
+from kling_async.orchestrator.limiter import check_limits, too_heavy
+from kling_async.orchestrator.tracked import TrackedTask
+from kling_async.runtime.loop import is_pending
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Mapping, Sequence
+
+    from kling_async.core.admission import LimitSource
+    from kling_async.errors import KlingError
+    from kling_async.events import Hooks, Subject
+    from kling_async.orchestrator.ledger.protocol import ContentionListener, SlotClaimant
+    from kling_async.orchestrator.ledger.steps import HeldTask, News, Synced
+    from kling_async.orchestrator.ledger.store import LedgerFile
+    from kling_async.runtime.loop import LoopScope
+
+__all__ = ["AskingListener", "SharedLimiter"]
+
+
+class AskingListener(Protocol):
+    """Acts on tasks of the ledger (`ledger.asking.Asking`)."""
+
+    def on_tasks(self, tasks: Sequence[HeldTask], contended: frozenset[str], now: float) -> None:
+        """Ask about these tasks, for all processes; none: another process asks.
+
+        Args:
+            tasks: Those of all processes.
+            contended: Pools that anybody queues for.
+            now: The time of the ledger's clock.
+        """
+
+    def on_ended(self, holder: Subject) -> None:
+        """Read the result of a task of this process, which another one has seen ended."""
+
+
+class _Claim:
+    """A ticket of this process."""
+
+    __slots__ = ("claimant", "confirming", "holder", "ticket")
+
+    def __init__(
+        self, ticket: Ticket, claimant: SlotClaimant | None = None, holder: Subject | None = None
+    ) -> None:
+        self.ticket = ticket
+        self.claimant = claimant
+        """Whoever waits, or has a create on its way."""
+        self.holder = holder
+        """The task that holds the slots."""
+        self.confirming: asyncio.Future[bool] | None = None
+
+
+class SharedLimiter:
+    """The slots of one account, shared with other processes by a ledger.
+
+    Args:
+        scope: The client's loop and clock.
+        hooks: Takes the event ``slot_expired``.
+        rng: Source of jitter.
+        clock: The system-wide monotonic clock.
+        open_file: Opens the ledger.
+        limits: Sizes of pools that the caller knows.
+    """
+
+    def __init__(
+        self,
+        scope: LoopScope,
+        hooks: Hooks,
+        rng: random.Random,
+        *,
+        clock: Callable[[], float],
+        open_file: Callable[[], LedgerFile],
+        limits: Mapping[str, int] | None,
+    ) -> None:
+        self._scope = scope
+        self._hooks = hooks
+        self._rng = rng
+        self._clock = clock
+        self._limits = check_limits(limits or {})
+        self._courier = Courier(scope, open_file, self)
+        self._claims: dict[int, _Claim] = {}
+        self._pools: dict[str, SharedPool] = {}
+        self._wanted: set[int] = set()
+        """Numbers of tasks whose end somebody here waits for."""
+        self._listeners: list[ContentionListener] = []
+        self._asking: AskingListener | None = None
+        scope.subscribe(self)
+
+    def subscribe(self, listener: ContentionListener) -> None:
+        """Tell a listener whenever submits of this process begin or cease to wait for a pool."""
+        self._listeners.append(listener)
+
+    def ask_through(self, asking: AskingListener) -> None:
+        """Tell this part of the client which tasks to ask about."""
+        self._asking = asking
+
+    @property
+    def pools(self) -> Mapping[str, SharedPool]:
+        """All pools used so far."""
+        return self._pools
+
+    def pool(self, name: str) -> SharedPool:
+        """Return a pool, made when first asked for."""
+        pool = self._pools.get(name)
+        if pool is None:
+            source: LimitSource = "caller" if name in self._limits else "default"
+            limit = self._limits.get(name, DEFAULTS.get(name, 1))
+            facts = PoolFacts(limit, source, limit, 0, 0, None, math.inf, math.inf)
+            pool = self._pools[name] = SharedPool(name, facts)
+        return pool
+
+    # -- the queue
+
+    def enter(self, name: str, ticket: Ticket, claimant: SlotClaimant) -> None:
+        """Queue for slots of a pool; the claimant is told when they are taken.
+
+        Raises:
+            KlingError: The pool is closed: the error that closed it.
+            RequestInvalid: The pool can never hold that many.
+        """
+        pool = self.pool(name)
+        if not pool.fits_ever(ticket.weight):
+            raise too_heavy(pool, ticket)
+        if pool.closed is not None and self._clock() < pool.facts.half_open_at:
+            raise pool.closed.again()
+        self._number(ticket, pool, pool.arrival(self._clock()))
+        ticket.entered = self._scope.time()
+        ticket.life.move(Phase.QUEUED)
+        self._claims[ticket.sequence] = _Claim(ticket, claimant)
+        pool.put(ticket)
+        about = _facts(claimant.subject)
+        self._courier.post(Enter(name, ticket.sequence, ticket.weight, ticket.priority, ticket.label, about))
+        self._tell_contention(pool)
+
+    def _number(self, ticket: Ticket, pool: SharedPool, when: int) -> None:
+        """Number a ticket by the time of its arrival: that is its place among those of all processes."""
+        while when in self._claims:
+            when += 1
+        ticket.sequence, ticket.pool = when, pool.name
+
+    def leave(self, ticket: Ticket) -> None:
+        """Leave the queue."""
+        ticket.life.move(Phase.GONE)
+        self._forget(ticket)
+        self._courier.post(Leave(ticket.sequence))
+
+    def fail_queued(self, error: KlingError) -> None:
+        """Purge all that this process queues."""
+        for claim in [claim for claim in self._claims.values() if claim.ticket.queued]:
+            self.leave(claim.ticket)
+            if claim.claimant is not None:
+                claim.claimant.purged(error.again())
+
+    def position(self, ticket: Ticket) -> int | None:
+        """Return how many tickets go before one that waits, about; None for any other."""
+        pool = self._pools.get(ticket.pool)
+        return None if pool is None else pool.position(ticket)
+
+    @property
+    def queued(self) -> int:
+        """How many tickets of this process wait."""
+        return sum(pool.queued_here for pool in self._pools.values())
+
+    def oldest_wait(self) -> float:
+        """Return the seconds since the ticket of this process entered that waits longest; 0 if none does."""
+        entered = [ticket.entered for pool in self._pools.values() for ticket in pool.ahead]
+        return self._scope.time() - min(entered) if entered else 0.0
+
+    # -- creates
+
+    async def confirm(self, ticket: Ticket) -> bool:
+        """Tell, before the first byte, whether slots that were granted still are; False: `requeue`."""
+        claim = self._claims.get(ticket.sequence)
+        if claim is None or ticket.phase is not Phase.SENT:
+            return False
+        loop = asyncio.get_running_loop()  # not `scope.enter()`: also while the client is being closed
+        future: asyncio.Future[bool] = loop.create_future()
+        claim.confirming = future
+        self._courier.post(Confirm(ticket.sequence))
+        return await future
+
+    def accepted(self, ticket: Ticket, holder: Subject) -> None:
+        """Note that a create made a task, which holds its slots from now on."""
+        ticket.life.move(Phase.HELD)
+        self._courier.post(Accepted(ticket.sequence, _facts(holder)))
+        self._hold(ticket, holder)
+
+    def refused(self, ticket: Ticket, *, drop: bool) -> None:
+        """Put a create that the full account refused (1303) back in its place, or drop it."""
+        self._back(ticket, drop=drop)
+        self._courier.post(Refused(ticket.sequence, self._rng.random(), drop))
+
+    def requeue(self, ticket: Ticket, after: float, *, drop: bool, opens: bool) -> None:
+        """Put a create that surely made nothing back in its place; its pool waits ``after`` seconds."""
+        self._back(ticket, drop=drop)
+        self._courier.post(Requeue(ticket.sequence, after, drop, opens))
+
+    def _back(self, ticket: Ticket, *, drop: bool) -> None:
+        if drop:
+            ticket.life.move(Phase.GONE)
+            self._forget(ticket)
+        else:
+            ticket.life.move(Phase.QUEUED)
+            pool = self._pools[ticket.pool]
+            pool.put(ticket)
+            self._tell_contention(pool)
+
+    def free(self, ticket: Ticket, *, opens: bool = True) -> None:
+        """Free the slots of a create that surely made nothing and is not sent again."""
+        if ticket.phase is not Phase.SENT:
+            self.release(ticket)
+            return
+        ticket.life.move(Phase.GONE)
+        self._forget(ticket)
+        self._courier.post(Free(ticket.sequence, opens))
+
+    def unknown(self, ticket: Ticket) -> None:
+        """Keep the slots of a create whose fate is unknown."""
+        ticket.life.move(Phase.HELD)
+        self._courier.post(Lost(ticket.sequence))
+
+    def resume(self, ticket: Ticket) -> bool:
+        """Send a create again in the slots it holds; False if it holds none any more."""
+        if ticket.phase is not Phase.HELD or ticket.sequence not in self._claims:
+            return False
+        ticket.life.move(Phase.SENT)
+        self._courier.post(Resend(ticket.sequence))
+        return True
+
+    # -- tasks that run
+
+    def occupy(self, name: str, weight: int, age: float, holder: Subject) -> Ticket:
+        """Take slots for a running task that was not created here, unless the ledger knows it already."""
+        ticket = Ticket(weight)
+        self._number(ticket, self.pool(name), int(self._clock() * 1e9))
+        ticket.life.move(Phase.HELD)
+        self._courier.post(Occupy(name, ticket.sequence, weight, age, _facts(holder)))
+        self._hold(ticket, holder)
+        return ticket
+
+    def held_by(self, ticket: Ticket, holder: Subject) -> None:
+        """Note whose slots a ticket holds; its create is settled."""
+        if ticket.phase is Phase.HELD:
+            self._courier.post(Known(ticket.sequence, _facts(holder)))
+            self._hold(ticket, holder)
+
+    def _hold(self, ticket: Ticket, holder: Subject) -> None:
+        self._claims[ticket.sequence] = _Claim(ticket, holder=holder)
+        if isinstance(holder, TrackedTask) and (holder.waiters.end or holder.waiters.change):
+            self.want(ticket, True)
+
+    def release(self, ticket: Ticket) -> None:
+        """Free the slots of a task that was seen ended, or is given up; harmless to repeat."""
+        if ticket.phase is Phase.HELD:
+            ticket.life.move(Phase.GONE)
+            self._courier.post(Ended(ticket.sequence))
+        self._forget(ticket)
+
+    def want(self, ticket: Ticket, wanted: bool) -> None:
+        """Note whether somebody here waits for the end of a task."""
+        if ticket.sequence not in self._claims or wanted == (ticket.sequence in self._wanted):
+            return
+        (self._wanted.add if wanted else self._wanted.discard)(ticket.sequence)
+        self._courier.post(Want(ticket.sequence, wanted))
+
+    def end(self, about: TaskFacts) -> None:
+        """Tell all processes that a task was seen ended."""
+        self._courier.post(Ended(0, about))
+
+    # -- pools
+
+    def resize(self, name: str, limit: int, source: LimitSource) -> None:
+        """Take what the packs say; a caller's limit stays, a guess does not undo what was learned."""
+        pool = self.pool(name)
+        if pool.source == "caller" or (source == "default" and pool.source == "learned"):
+            return
+        pool.facts = pool.facts._replace(limit=limit, source=source)
+        self._courier.post(Resize(name, limit, source))
+
+    def close(self, error: KlingError, name: str | None = None) -> None:
+        """Close one pool, or all: what queues there fails with that error."""
+        for pool in [self.pool(name)] if name else list(self._pools.values()):
+            pool.facts = pool.facts._replace(closed=error, half_open_at=math.inf)
+        self._courier.post(Close(error, name))
+
+    def reopen(self, name: str | None = None) -> None:
+        """Let creates through again at once.
+
+        Raises:
+            ConfigurationError: No such pool was used.
+        """
+        if name is not None and name not in self._pools:
+            in_use = ", ".join(self._pools) or "none"
+            raise ConfigurationError(f"no pool {name!r} in use; there are {in_use}")
+        for pool in [self.pool(name)] if name else list(self._pools.values()):
+            pool.facts = pool.facts._replace(closed=None, half_open_at=math.inf)
+        self._courier.post(Reopen(name))
+
+    def stop_timers(self) -> None:
+        """Set no more timers: the client is closed."""
+        self._courier.stop_timers()
+
+    async def leave_ledger(self) -> None:
+        """Say the last things to other processes, once all work has ended."""
+        await self._courier.leave()
+
+    def on_loop_replaced(self) -> None:
+        """Purge what queued in the loop that ended; what is held stays held."""
+        self._courier.on_loop_replaced()
+        self.fail_queued(ClientClosed("the event loop ended while this queued; nothing was sent"))
+        self._wanted.clear()
+
+    # -- what the ledger says
+
+    def demand(self) -> bool:
+        """Tell whether anybody here waits for slots or for the end of a task."""
+        return bool(self._wanted) or any(pool.queued_here for pool in self._pools.values())
+
+    def curious(self) -> bool:
+        """Tell whether any pool is in use, as far as heard."""
+        return any(pool.facts.held or pool.facts.queued for pool in self._pools.values())
+
+    def hear(self, synced: Synced) -> None:
+        """Act on what the ledger says."""
+        for name, facts in synced.pools.items():
+            self.pool(name).facts = facts
+        for number, granted in synced.confirmed.items():
+            claim = self._claims.get(number)
+            if claim is not None and claim.confirming is not None and is_pending(claim.confirming):
+                claim.confirming.set_result(granted)
+        for news in synced.news:
+            claim = self._claims.get(news.number)
+            if claim is not None:
+                self._hear_of(claim, news)
+        if self._asking is not None and not self._scope.closed:
+            contended = frozenset(name for name, facts in synced.pools.items() if facts.queued)
+            self._asking.on_tasks(synced.tasks, contended, synced.now)
+
+    def _hear_of(self, claim: _Claim, news: News) -> None:
+        ticket, claimant, holder = claim.ticket, claim.claimant, claim.holder
+        match news.kind:
+            case NewsKind.GRANTED if ticket.queued and claimant is not None and not self._scope.closed:
+                pool = self._pools[ticket.pool]
+                ticket.life.move(Phase.SENT)
+                pool.take(ticket)
+                claimant.admitted()
+                self._tell_contention(pool)
+            case NewsKind.PURGED if ticket.queued:
+                ticket.life.move(Phase.GONE)
+                self._forget(ticket)
+                error = news.error or too_heavy(self._pools[ticket.pool], ticket)
+                if claimant is not None:
+                    claimant.purged(error)
+            case NewsKind.ENDED if holder is not None and self._asking is not None:
+                self._asking.on_ended(holder)
+            case NewsKind.EXPIRED if ticket.phase is Phase.HELD:
+                ticket.life.move(Phase.GONE)
+                self._forget(ticket)
+                about: Any = holder if claimant is None else claimant.subject
+                detail = "not seen ended in time, its slots count no longer"
+                self._hooks.emit("slot_expired", about, detail=detail)
+
+    def unusable(self, error: ConfigurationError) -> None:
+        """Fail what waits: the ledger's file cannot be used."""
+        for claim in list(self._claims.values()):
+            if claim.ticket.queued and claim.claimant is not None:
+                claim.ticket.life.move(Phase.GONE)
+                self._forget(claim.ticket)
+                claim.claimant.purged(error.again())
+
+    def _forget(self, ticket: Ticket) -> None:
+        self._claims.pop(ticket.sequence, None)
+        self._wanted.discard(ticket.sequence)
+        pool = self._pools.get(ticket.pool)
+        if pool is not None:
+            pool.take(ticket)
+            self._tell_contention(pool)
+
+    def _tell_contention(self, pool: SharedPool) -> None:
+        contended = pool.queued_here > 0
+        if contended != pool.contended and not self._scope.closed:
+            pool.contended = contended
+            for listener in self._listeners:
+                listener.on_contention(pool.name, contended)
+
+
+def _facts(subject: Any) -> TaskFacts:
+    """Return what the ledger is to know of a create, or of a task."""
+    endpoint, request = subject.endpoint, subject.request
+    kind = "attached" if request is None else endpoint.kind(request)
+    return TaskFacts(endpoint.path, subject.external_task_id or "", subject.task_id or "", repr(kind))
