@@ -12,10 +12,11 @@ their call impossible raise `AdmissionError` or `IllegalMove` and change nothing
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from kling_async.core.pacing import Access, Closure, Pacing
-from kling_async.core.queue import AdmissionError, Line, Phase, Ticket, WaitingLine
+from kling_async.core.pool_sizes import LimitSource
+from kling_async.core.queue import AdmissionError, Phase, Ticket, TicketLine, WaitingLine
 from kling_async.core.slots import SlotLedger
 
 if TYPE_CHECKING:
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from kling_async.errors import KlingError
 
 __all__ = ["AdmissionError", "LimitSource", "Phase", "Pool", "Ticket", "View"]
-
-LimitSource: TypeAlias = Literal["caller", "packs", "default", "learned"]
-"""Who said how large a pool is: the caller of the client, the account's packs, nobody (a careful guess), or
-tasks that were accepted beyond that guess."""
 
 
 class View(NamedTuple):
@@ -61,14 +58,14 @@ class Pool:
         source: LimitSource = "default",
         life: float = math.inf,
         gate: bool = True,
-        waiting: Line | None = None,
+        waiting: TicketLine | None = None,
     ) -> None:
         self.name = name
         self.limit = limit
         self.source: LimitSource = source
         self.gate = gate
         self.belief = limit
-        self.waiting: Line = WaitingLine() if waiting is None else waiting
+        self.waiting: TicketLine = WaitingLine() if waiting is None else waiting
         self.slots = SlotLedger(life)
         self.pacing = Pacing()
         self.closure = Closure()

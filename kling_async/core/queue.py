@@ -21,9 +21,9 @@ __all__ = [
     "PHASE_MOVES",
     "AdmissionError",
     "FairQueue",
-    "Line",
     "Phase",
     "Ticket",
+    "TicketLine",
     "WaitingLine",
 ]
 
@@ -124,7 +124,7 @@ class Ticket:
         return f"Ticket({self.sequence} {self.phase.value} weight={self.weight})"
 
 
-class Line(Protocol):
+class TicketLine(Protocol):
     """Keeps the tickets that wait for one pool in order (`WaitingLine`, or a ledger shared by processes)."""
 
     @property

@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from kling_async.http.sessions import Sessions
     from kling_async.options import Polling, Retry, Settings, SubmitOptions, Timeouts
     from kling_async.orchestrator.attempts import EarlierAttempt
-    from kling_async.orchestrator.ledger.protocol import SlotKeeper
     from kling_async.orchestrator.ledger.shared import SharedLimiter
+    from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.orchestrator.submission import SubmissionHooks
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord

@@ -1,6 +1,6 @@
 """Limiter: drive the pools. Admit what `core.admission` decides, keep its timers, log what changes.
 
-All that the rest of the client does with slots goes through `ledger.protocol.SlotKeeper`, so that a ledger of
+All that the rest of the client does with slots goes through `slot_keeper.SlotKeeper`, so that a ledger of
 slots shared between processes can stand in its place.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from kling_async.core.admission import LimitSource
     from kling_async.events import Hooks, Subject
-    from kling_async.orchestrator.ledger.protocol import ContentionListener, PoolView, SlotClaimant
+    from kling_async.orchestrator.slot_keeper import ContentionListener, PoolView, SlotClaimant
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["Limiter", "check_limits", "too_heavy"]

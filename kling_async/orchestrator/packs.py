@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kling_async.core.pool_sizes import Pack
-    from kling_async.orchestrator.ledger.protocol import SlotKeeper
+    from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["PackReader", "PackSource", "costs_query"]

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kling_async.options import Polling, Retry, Timeouts
-    from kling_async.orchestrator.ledger.protocol import ContentionListener, SlotKeeper
     from kling_async.orchestrator.poller import Poller
+    from kling_async.orchestrator.slot_keeper import ContentionListener, SlotKeeper
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["PollerFactory", "Pollers"]

@@ -15,8 +15,8 @@ from kling_async.orchestrator.submission import SubmissionState
 if TYPE_CHECKING:
     from kling_async.events import Hooks
     from kling_async.orchestrator.departures import Departures
-    from kling_async.orchestrator.ledger.protocol import SlotKeeper
     from kling_async.orchestrator.matching import Matcher
+    from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.orchestrator.submission import Submission
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord

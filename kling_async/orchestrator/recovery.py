@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from kling_async.core.queue import Ticket
     from kling_async.core.verdict import Answer, CreateVerdict, Resolved
-    from kling_async.orchestrator.ledger.protocol import SlotKeeper
+    from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope

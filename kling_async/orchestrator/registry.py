@@ -10,7 +10,7 @@ from kling_async.orchestrator.tracked import TrackedState
 if TYPE_CHECKING:
     from kling_async.core.queue import Ticket
     from kling_async.events import Subject
-    from kling_async.orchestrator.ledger.protocol import ContentionListener
+    from kling_async.orchestrator.slot_keeper import ContentionListener
     from kling_async.orchestrator.tracked import TaskKey, TrackedTask
     from kling_async.wire.endpoints import Endpoint
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from kling_async.events import EventKind, Hooks
     from kling_async.http.transport import Transport
     from kling_async.orchestrator.departures import Departures
-    from kling_async.orchestrator.ledger.protocol import SlotKeeper
     from kling_async.orchestrator.recovery import Recovery
+    from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.orchestrator.submission import Submission
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope

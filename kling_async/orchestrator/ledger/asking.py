@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from kling_async.core.queries import QueryForms, StatusQuery
     from kling_async.events import EventKind, Subject
     from kling_async.options import Polling, Retry
-    from kling_async.orchestrator.ledger.protocol import ContentionListener
     from kling_async.orchestrator.ledger.steps import HeldTask, TaskFacts
+    from kling_async.orchestrator.slot_keeper import ContentionListener
     from kling_async.orchestrator.status_reader import StatusReader
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope

@@ -8,25 +8,26 @@ from typing import TYPE_CHECKING, Final
 from kling_async.core.lifecycle import IllegalMove
 from kling_async.core.queue import AdmissionError, Phase
 from kling_async.events import facts
-from kling_async.orchestrator.ledger.leases import Lease, LeaseTable, Stage
+from kling_async.orchestrator.ledger.facts import Stage
+from kling_async.orchestrator.ledger.leases import Lease, LeaseTable
 from kling_async.orchestrator.ledger.plain_errors import dump_error
 from kling_async.orchestrator.ledger.steps import (
-    Accepted,
+    AnswerLost,
     Close,
     Confirm,
     Ended,
     Enter,
     Free,
+    FullRefusal,
     Known,
     Leave,
-    Lost,
     NewsKind,
     Occupy,
-    Refused,
     Reopen,
     Requeue,
     Resend,
     Resize,
+    TaskMade,
     Want,
 )
 from kling_async.orchestrator.ledger.stored_pool import StoredPool
@@ -160,10 +161,10 @@ class Book:
         """Take what came of a create."""
         pool, now = stored.pool, self._now
         match step:
-            case Accepted(_, about):
+            case TaskMade(_, about):
                 pool.accepted(lease, now)
                 lease.about, lease.granted_at = about, None
-            case Refused(_, jitter, drop):
+            case FullRefusal(_, jitter, drop):
                 returned = pool.refused(lease, now, jitter, drop=drop)
                 self._returned(lease, stored, returned=returned, drop=drop)
             case Requeue():
@@ -172,7 +173,7 @@ class Book:
                 pool.withdrawn(lease, opens=opens)
             case Free():
                 self._leave(lease, stored)
-            case Lost():
+            case AnswerLost():
                 pool.unknown(lease, now)
                 lease.granted_at = None
             case Resend():

@@ -18,17 +18,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from kling_async.errors import ConfigurationError
 from kling_async.events import facts
-from kling_async.orchestrator.ledger.store import BEAT
+from kling_async.orchestrator.ledger.facts import BEAT
 from kling_async.runtime.loop import Timer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kling_async.orchestrator.ledger.steps import Step, Synced
-    from kling_async.orchestrator.ledger.store import LedgerFile
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["Courier", "Recipient"]
+__all__ = ["Courier", "Recipient", "SharedFile"]
 
 log = logging.getLogger("kling_async.orchestrator")
 
@@ -38,6 +37,21 @@ _LOOK_SELDOM: Final = 1.0
 """Seconds between two looks while nobody here waits, so that `Account.limits` tells the truth."""
 _RETRY: Final = 1.0
 """Seconds until the next try after the file could not be written."""
+
+
+class SharedFile(Protocol):
+    """The open file (`ledger.store.LedgerFile`); every method blocks."""
+
+    def sync(self, steps: Sequence[Step], /, *, demand: bool) -> Synced:
+        """Take steps, and whatever is due; return what this process has to hear."""
+        ...
+
+    def look(self) -> Synced | None:
+        """Return what other processes have changed; None: nothing."""
+        ...
+
+    def leave(self, steps: Sequence[Step], /) -> None:
+        """Take the last steps, and leave."""
 
 
 class Recipient(Protocol):
@@ -67,11 +81,11 @@ class Courier:
         recipient: Takes what the ledger says.
     """
 
-    def __init__(self, scope: LoopScope, open_file: Callable[[], LedgerFile], recipient: Recipient) -> None:
+    def __init__(self, scope: LoopScope, open_file: Callable[[], SharedFile], recipient: Recipient) -> None:
         self._scope = scope
         self._open_file = open_file
         self._recipient = recipient
-        self._file: LedgerFile | None = None
+        self._file: SharedFile | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._steps: list[Step] = []
         self._carried: list[Step] = []

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kling_async.core.queue import Phase, Ticket
-from kling_async.orchestrator.ledger.steps import NewsKind, TaskFacts
+from kling_async.orchestrator.ledger.facts import NewsKind, Stage, TaskFacts
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-__all__ = ["LEASE_TABLES", "Lease", "LeaseTable", "Stage"]
-
-
-class Stage(enum.IntEnum):
-    """Where a lease stands in the table."""
-
-    GONE = 0  # it has only its news left to tell
-    QUEUED = 1  # waits its turn
-    ASIDE = 2  # waits, and lets those behind it pass for a pause
-    SENT = 3  # has its slots; its create is on its way, or granted and not begun
-    HELD = 4  # has its slots; its task runs, or may run
-    LAPSED = 5  # its slots were granted and not used in time; comes back when its process says so
-    PARKED = 6  # waits, but its process does not react; comes back with the next step of that process
+__all__ = ["LEASE_TABLES", "Lease", "LeaseTable"]
 
 
 _PHASES: Final = {

@@ -9,7 +9,8 @@ import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kling_async.core.queue import ASIDE_MAX, Phase
-from kling_async.orchestrator.ledger.leases import Lease, Stage
+from kling_async.orchestrator.ledger.facts import Stage
+from kling_async.orchestrator.ledger.leases import Lease
 
 if TYPE_CHECKING:
     import sqlite3

@@ -16,24 +16,24 @@ from kling_async.errors import ClientClosed, ConfigurationError
 from kling_async.orchestrator.ledger.courier import Courier
 from kling_async.orchestrator.ledger.shared_pool import SharedPool
 from kling_async.orchestrator.ledger.steps import (
-    Accepted,
+    AnswerLost,
     Close,
     Confirm,
     Ended,
     Enter,
     Free,
+    FullRefusal,
     Known,
     Leave,
-    Lost,
     NewsKind,
     Occupy,
     PoolFacts,
-    Refused,
     Reopen,
     Requeue,
     Resend,
     Resize,
     TaskFacts,
+    TaskMade,
     Want,
 )
 from kling_async.orchestrator.limiter import check_limits, too_heavy
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping, Sequence
 
-    from kling_async.core.admission import LimitSource
+    from kling_async.core.pool_sizes import LimitSource
     from kling_async.errors import KlingError
     from kling_async.events import Hooks, Subject
-    from kling_async.orchestrator.ledger.protocol import ContentionListener, SlotClaimant
+    from kling_async.orchestrator.ledger.courier import SharedFile
     from kling_async.orchestrator.ledger.steps import HeldTask, News, Synced
-    from kling_async.orchestrator.ledger.store import LedgerFile
+    from kling_async.orchestrator.slot_keeper import ContentionListener, SlotClaimant
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["AskingListener", "SharedLimiter"]
@@ -106,7 +106,7 @@ class SharedLimiter:
         rng: random.Random,
         *,
         clock: Callable[[], float],
-        open_file: Callable[[], LedgerFile],
+        open_file: Callable[[], SharedFile],
         limits: Mapping[str, int] | None,
     ) -> None:
         self._scope = scope
@@ -219,13 +219,13 @@ class SharedLimiter:
     def accepted(self, ticket: Ticket, holder: Subject) -> None:
         """Note that a create made a task, which holds its slots from now on."""
         ticket.life.move(Phase.HELD)
-        self._courier.post(Accepted(ticket.sequence, _facts(holder)))
+        self._courier.post(TaskMade(ticket.sequence, _facts(holder)))
         self._hold(ticket, holder)
 
     def refused(self, ticket: Ticket, *, drop: bool) -> None:
         """Put a create that the full account refused (1303) back in its place, or drop it."""
         self._back(ticket, drop=drop)
-        self._courier.post(Refused(ticket.sequence, self._rng.random(), drop))
+        self._courier.post(FullRefusal(ticket.sequence, self._rng.random(), drop))
 
     def requeue(self, ticket: Ticket, after: float, *, drop: bool, opens: bool) -> None:
         """Put a create that surely made nothing back in its place; its pool waits ``after`` seconds."""
@@ -254,7 +254,7 @@ class SharedLimiter:
     def unknown(self, ticket: Ticket) -> None:
         """Keep the slots of a create whose fate is unknown."""
         ticket.life.move(Phase.HELD)
-        self._courier.post(Lost(ticket.sequence))
+        self._courier.post(AnswerLost(ticket.sequence))
 
     def resume(self, ticket: Ticket) -> bool:
         """Send a create again in the slots it holds; False if it holds none any more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from kling_async.core.admission import LimitSource
+    from kling_async.core.pool_sizes import LimitSource
     from kling_async.core.queue import Ticket
     from kling_async.errors import KlingError
     from kling_async.orchestrator.ledger.steps import PoolFacts

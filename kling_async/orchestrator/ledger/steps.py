@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from kling_async.orchestrator.ledger.facts import NewsKind, TaskFacts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kling_async.core.admission import LimitSource
+    from kling_async.core.pool_sizes import LimitSource
     from kling_async.errors import KlingError
 
 __all__ = [
-    "Accepted",
+    "AnswerLost",
     "Close",
     "Confirm",
     "Ended",
     "Enter",
     "Free",
+    "FullRefusal",
     "HeldTask",
     "Known",
     "Leave",
-    "Lost",
     "News",
     "NewsKind",
     "Occupy",
     "PoolFacts",
-    "Refused",
     "Reopen",
     "Requeue",
     "Resend",
@@ -34,19 +34,9 @@ __all__ = [
     "Step",
     "Synced",
     "TaskFacts",
+    "TaskMade",
     "Want",
 ]
-
-
-class TaskFacts(NamedTuple):
-    """What the ledger knows of a task: ids, and what its duration depends on; never an address."""
-
-    endpoint: str
-    """The path of its endpoint."""
-    external_task_id: str = ""
-    task_id: str = ""
-    kind: str = ""
-    """What its duration depends on, of all that its endpoint takes."""
 
 
 # -- what a process says; ``number`` names its ticket among its own
@@ -75,14 +65,14 @@ class Confirm(NamedTuple):
     number: int
 
 
-class Accepted(NamedTuple):
+class TaskMade(NamedTuple):
     """A create made a task."""
 
     number: int
     about: TaskFacts
 
 
-class Refused(NamedTuple):
+class FullRefusal(NamedTuple):
     """A create was refused by the full account (1303)."""
 
     number: int
@@ -106,7 +96,7 @@ class Free(NamedTuple):
     opens: bool
 
 
-class Lost(NamedTuple):
+class AnswerLost(NamedTuple):
     """The answer to a create was lost: its slots stay held."""
 
     number: int
@@ -174,11 +164,11 @@ Step: TypeAlias = (
     Enter
     | Leave
     | Confirm
-    | Accepted
-    | Refused
+    | TaskMade
+    | FullRefusal
     | Requeue
     | Free
-    | Lost
+    | AnswerLost
     | Resend
     | Occupy
     | Ended
@@ -191,16 +181,6 @@ Step: TypeAlias = (
 
 
 # -- what a process hears
-
-
-class NewsKind(enum.IntEnum):
-    """What has become of a ticket."""
-
-    NONE = 0
-    GRANTED = 1  # its slots are taken: send its create
-    PURGED = 2  # taken out of the queue, with an error
-    ENDED = 3  # its task was seen ended by another process; its slots are free
-    EXPIRED = 4  # it held slots for longer than a task's life; they count no longer
 
 
 class News(NamedTuple):

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Final
 
 from kling_async.errors import ConfigurationError
 from kling_async.orchestrator.ledger.book import Book
-from kling_async.orchestrator.ledger.leases import LEASE_TABLES, Stage
+from kling_async.orchestrator.ledger.facts import LATE, NewsKind, Stage, TaskFacts
+from kling_async.orchestrator.ledger.leases import LEASE_TABLES
 from kling_async.orchestrator.ledger.lines import LINE_TABLES
 from kling_async.orchestrator.ledger.places import refuse_network
 from kling_async.orchestrator.ledger.plain_errors import load_error
-from kling_async.orchestrator.ledger.steps import HeldTask, News, NewsKind, Resize, Synced, TaskFacts
+from kling_async.orchestrator.ledger.steps import HeldTask, News, Resize, Synced
 from kling_async.orchestrator.ledger.stored_pool import POOL_TABLES, pool_facts
 from kling_async.runtime.filelock import FileLock, LockHeld
 
@@ -31,12 +32,8 @@ if TYPE_CHECKING:
 
     from kling_async.orchestrator.ledger.steps import Step
 
-__all__ = ["BEAT", "LATE", "LedgerFile"]
+__all__ = ["LedgerFile"]
 
-BEAT: Final = 1.0
-"""Seconds between two signs of life of a process that wants something."""
-LATE: Final = 3.0
-"""Seconds without one after which a process is passed over, and asks for the others no more."""
 _LOOK_AT_LOCKS: Final = 1.0
 """Seconds between two looks whether other processes are dead."""
 _BUSY: Final = 10.0

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kling_async.core.admission import Pool
 from kling_async.core.pool_sizes import DEFAULTS
-from kling_async.orchestrator.ledger.leases import Lease, Stage
+from kling_async.orchestrator.ledger.facts import Stage
+from kling_async.orchestrator.ledger.leases import Lease
 from kling_async.orchestrator.ledger.lines import StoredLine
 from kling_async.orchestrator.ledger.plain_errors import dump_error, load_error
 from kling_async.orchestrator.ledger.steps import NewsKind, PoolFacts

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kling_async.core.admission import LimitSource
+    from kling_async.core.pool_sizes import LimitSource
     from kling_async.core.queue import Ticket
     from kling_async.errors import KlingError
     from kling_async.events import Subject
