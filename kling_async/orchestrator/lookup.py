@@ -8,7 +8,7 @@ import msgspec
 
 from kling_async.errors import APIError, BadResponse, TaskNotFound
 from kling_async.http.retry import read_patiently
-from kling_async.orchestrator.status_reader import record_of
+from kling_async.orchestrator.answers import record_of
 from kling_async.records import PAGE_SIZE_MAX, TaskRecord, decode_list, decode_unified
 
 if TYPE_CHECKING:

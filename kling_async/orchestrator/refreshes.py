@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from kling_async.errors import KlingError, TransportError
 from kling_async.http.retry import read_patiently
-from kling_async.orchestrator.status_reader import record_about
+from kling_async.orchestrator.answers import record_about
 from kling_async.runtime.loop import is_pending
 
 if TYPE_CHECKING:
@@ -18,12 +18,19 @@ if TYPE_CHECKING:
     from kling_async.core.verdict import ReadVerdict
     from kling_async.events import Hooks
     from kling_async.options import Retry, Timeouts
-    from kling_async.orchestrator.status_reader import StatusReader
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["Refreshes"]
+__all__ = ["Refreshes", "TaskGetter"]
+
+
+class TaskGetter(Protocol):
+    """Sends queries (`kling_async.orchestrator.status_reader.StatusReader`)."""
+
+    async def get(self, task: TrackedTask, timeouts: Timeouts, /) -> ReadVerdict:
+        """Send a GET of one task."""
+        ...
 
 
 class Refreshes:
@@ -42,7 +49,7 @@ class Refreshes:
         self,
         scope: LoopScope,
         hooks: Hooks,
-        reader: StatusReader,
+        reader: TaskGetter,
         rng: random.Random,
         wake: Callable[[], None],
         observe: Callable[[TrackedTask, TaskRecord], None],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -10,7 +10,8 @@ import msgspec
 from kling_async.core.status import latest
 from kling_async.core.verdict import Again, Got, Missing, Refused
 from kling_async.errors import BadResponse
-from kling_async.records import PAGE_SIZE_MAX, decode_list, decode_task, decode_unified_page
+from kling_async.orchestrator.answers import record_about, unreadable
+from kling_async.records import PAGE_SIZE_MAX, decode_list, decode_unified_page
 
 if TYPE_CHECKING:
     from kling_async.core.queries import Form, StatusQuery
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
     from kling_async.options import Timeouts
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
-    from kling_async.wire.endpoints import Endpoint
 
-__all__ = ["StatusAnswer", "StatusReader", "record_about", "record_of"]
+__all__ = ["StatusAnswer", "StatusReader"]
 
 
 class StatusAnswer(NamedTuple):
@@ -111,7 +111,7 @@ class StatusReader:
         try:
             found = latest(decode_unified_page(verdict.data))
         except msgspec.DecodeError as error:
-            return StatusAnswer(Again(_bad(verdict, error)), {}, malformed=True)
+            return StatusAnswer(Again(unreadable(verdict, error)), {}, malformed=True)
         return StatusAnswer(verdict, _match(tasks, found))
 
     async def _list(self, tasks: list[TrackedTask], size: int) -> StatusAnswer:
@@ -129,46 +129,10 @@ class StatusReader:
             try:
                 records = decode_list(endpoint.name, verdict.data)
             except msgspec.DecodeError as error:
-                return StatusAnswer(Again(_bad(verdict, error)), {}, malformed=True)
+                return StatusAnswer(Again(unreadable(verdict, error)), {}, malformed=True)
             found += records
             if page * PAGE_SIZE_MAX >= size:
                 return StatusAnswer(verdict, _match(tasks, latest(found)))
-
-
-def record_of(endpoint: Endpoint[Any], got: Got) -> TaskRecord:
-    """Return the record in the answer to a GET of one task.
-
-    Raises:
-        BadResponse: The answer is not a task.
-    """
-    try:
-        return decode_task(endpoint.name, got.data)
-    except msgspec.DecodeError as error:
-        raise _bad(got, error) from None
-
-
-def record_about(task: TrackedTask, got: Got) -> TaskRecord:
-    """Return the record in the answer to a GET of a task.
-
-    Raises:
-        BadResponse: The answer is no task, or another one: a cache or a proxy mixed answers up.
-    """
-    record = record_of(task.endpoint, got)
-    if not task.may_be(record):
-        answer = got.answer
-        raise BadResponse(
-            "the answer is about another task", http_status=answer.http_status, request_id=answer.request_id
-        )
-    return record
-
-
-def _bad(got: Got, error: msgspec.DecodeError) -> BadResponse:
-    answer = got.answer
-    return BadResponse(
-        f"the task cannot be read: {error}",
-        http_status=answer.http_status,
-        request_id=answer.request_id,
-    )
 
 
 def _id(task: TrackedTask) -> str:
