@@ -107,7 +107,8 @@ class SlotLedger:
         due: list[Ticket] = []
         while self._expiries and self._expiries[0][0] <= now:
             ticket = heapq.heappop(self._expiries)[2]
-            if ticket in self._holding:
+            # one that was sent again in between holds them from a later time on, and has another entry
+            if ticket in self._holding and ticket.since + self.life <= now and ticket not in due:
                 due.append(ticket)
         return due
 
