@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -47,7 +47,7 @@ def boot_id() -> str:
         return ""
 
 
-def file_system(path: Path, mounts: str) -> str:
+def file_system(path: PurePath, mounts: str) -> str:
     """Return the type of the file system that a path lies on.
 
     Args:
