@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.ledger.steps import HeldTask, TaskFacts
     from kling_async.orchestrator.slot_keeper import ContentionListener
     from kling_async.orchestrator.status_reader import StatusReader
+    from kling_async.orchestrator.tracked import TaskKey
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
     from kling_async.wire.endpoints import Endpoint
@@ -206,7 +207,7 @@ class ShadowPoller(Poller):
         self._shadows = _Shadows(ledger)
         self._leases: dict[TrackedTask, tuple[HeldTask, float]] = {}
         """Of each shadow: what the ledger says, and when its task began, by the client's clock."""
-        self._followed: dict[TaskFacts, TrackedTask] = {}
+        self._followed: dict[TaskKey, TrackedTask] = {}
         self._wanted: dict[TrackedTask, PolledTask] = {}
         self._contended: frozenset[str] = frozenset()
         self._deliver = deliver
@@ -222,40 +223,33 @@ class ShadowPoller(Poller):
             now: The time of the ledger's clock.
         """
         left = dict(self._followed)
-        for held in tasks:
-            shadow = left.pop(held.about, None) or self._new(held, now)
-            if shadow is not None:
-                self._set_wanted(shadow, held.wanted)
-        for about, shadow in left.items():  # ended, or its ids have become known: it has a new shadow
-            del self._followed[about]
+        for key, held in _by_id(tasks).items():
+            shadow = left.pop(key, None) or self._new(key, held, now)
+            self._set_wanted(shadow, held.wanted)
+        for key, shadow in left.items():  # ended, or its task id has become known: it has a new shadow
+            del self._followed[key]
             self._drop(shadow)
         for pool in self._contended ^ contended:
             self.on_contention(pool, pool in contended)
         self._contended = contended
 
-    def _new(self, held: HeldTask, now: float) -> TrackedTask | None:
-        about = held.about
-        if about in self._followed:  # two handles in two processes
-            return None
-        id_ = about.task_id or about.external_task_id
-        ticket = Ticket(held.weight, phase=Phase.HELD)
+    def _new(self, key: TaskKey, held: HeldTask, now: float) -> TrackedTask:
+        about, ticket = held.about, Ticket(held.weight, phase=Phase.HELD)
         shadow = TrackedTask(
             _endpoint_at(about.endpoint, held.pool),
-            id_,
+            key[1],
             ticket=ticket,
             by_external_id=not about.task_id,
             confirmed=bool(about.task_id),
         )
-        if self.find(shadow.endpoint, id_) is not None:
-            return None
         self._shadows.facts[ticket] = about
         self._leases[shadow] = (held, self._scope.time() - max(0.0, now - held.since))
-        self._followed[about] = shadow
+        self._followed[key] = shadow
         self.watch(shadow)
         return shadow
 
     def _set_wanted(self, shadow: TrackedTask, wanted: bool) -> None:
-        if wanted and shadow not in self._wanted and shadow.key in self._tasks:
+        if wanted and shadow not in self._wanted and self._tasks.get(shadow.key) is shadow:
             self._wanted[shadow] = self._schedule.add_waiter(shadow)
             self._ask_soon()
         elif not wanted and (token := self._wanted.pop(shadow, None)) is not None:
@@ -336,6 +330,20 @@ class Asking:
     def stop_timers(self) -> None:
         """Set no more timers: the client is closed."""
         self._shadows.stop_timers()
+
+
+def _by_id(tasks: Iterable[HeldTask]) -> dict[TaskKey, HeldTask]:
+    """Return the tasks by the id to ask by; one that several processes know stands once."""
+    found: dict[TaskKey, HeldTask] = {}
+    for held in tasks:
+        key = (held.about.endpoint, held.about.task_id or held.about.external_task_id)
+        other = found.get(key)
+        if other is not None:
+            first = max(other, held, key=lambda one: one.weight)  # whoever made it knows what it is
+            found[key] = first._replace(wanted=other.wanted or held.wanted)
+        else:
+            found[key] = held
+    return found
 
 
 _BY_PATH: Final = {row.path: row for row in TASKS}

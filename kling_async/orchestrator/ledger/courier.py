@@ -151,7 +151,10 @@ class Courier:
             self._timer.set(self._scope.time() + _RETRY)
         else:
             self._recovered()
-            self._deliver()
+            try:
+                self._deliver()
+            except Exception:  # a bug must not leave all others waiting for ever
+                log.exception("news of the slot ledger could not be taken", extra=facts())
             self._plan()
 
     def _deliver(self) -> None:
