@@ -10,7 +10,8 @@
 The names below are all that programs need; importing the package loads nothing heavy, each name is loaded
 when it is first used. The rooms behind them, from the top down (imports go downwards only):
 
-- ``cli`` is the command ``kling``; ``client``, with ``tasks``, ``account`` and ``stats``, is the client;
+- ``cli`` is the command ``kling``; ``webhooks`` verifies, reads and receives callbacks;
+- ``client``, with ``tasks``, ``account`` and ``stats``, is the client;
 - ``batch`` runs many requests, with a journal; ``downloads`` stores the files of results;
 - ``orchestrator`` queues and creates tasks, recovers lost answers, and asks for their status;
 - ``http`` sends requests; ``runtime`` has event loop, file locks, signals; ``events`` counts and reports;
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from kling_async.account import Account, PoolState
     from kling_async.batch.batch import Batch
     from kling_async.batch.exclusions import Skipped
-    from kling_async.batch.outcomes import Outcome, Plan, Report, Spent
+    from kling_async.batch.outcomes import Outcome, Plan, Report, Spent, Totals
+    from kling_async.catalog import json_schema, request_from_dict
     from kling_async.client import Client
     from kling_async.errors import (
         AccountError,
@@ -76,7 +78,7 @@ if TYPE_CHECKING:
     from kling_async.stats import Stats
     from kling_async.tasks import Task
     from kling_async.v1.capabilities import Capability, capabilities
-    from kling_async.wire.endpoints import RawTask
+    from kling_async.wire.endpoints import JournaledRequest, RawTask
     from kling_async.wire.media import Media, media
     from kling_async.wire.requests import CallRequest, TaskRequest
 
@@ -102,6 +104,7 @@ __all__ = [
     "ExternalIdTaken",
     "JobFailed",
     "JournalError",
+    "JournaledRequest",
     "KlingError",
     "KlingWarning",
     "Media",
@@ -133,12 +136,15 @@ __all__ = [
     "TaskTimeout",
     "TaskWithdrawn",
     "Timeouts",
+    "Totals",
     "TransportError",
     "Unresolved",
     "WebhookError",
     "__version__",
     "capabilities",
+    "json_schema",
     "media",
+    "request_from_dict",
     "v1",
 ]
 
@@ -146,7 +152,8 @@ _MODULES: Final = {
     "account": ("Account", "PoolState"),
     "batch.batch": ("Batch",),
     "batch.exclusions": ("Skipped",),
-    "batch.outcomes": ("Outcome", "Plan", "Report", "Spent"),
+    "batch.outcomes": ("Outcome", "Plan", "Report", "Spent", "Totals"),
+    "catalog": ("json_schema", "request_from_dict"),
     "client": ("Client",),
     "events": ("Event",),
     "http.auth": ("CHINA", "GLOBAL"),
@@ -157,7 +164,7 @@ _MODULES: Final = {
     "stats": ("Stats",),
     "tasks": ("Task",),
     "v1.capabilities": ("Capability", "capabilities"),
-    "wire.endpoints": ("RawTask",),
+    "wire.endpoints": ("JournaledRequest", "RawTask"),
     "wire.media": ("Media", "media"),
     "wire.requests": ("CallRequest", "TaskRequest"),
 }

@@ -6,15 +6,14 @@ import datetime as dt
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-import msgspec
-
 from kling_async.catalog import ACCOUNT_COSTS
-from kling_async.core.admission import LimitSource
+from kling_async.core.pool_sizes import LimitSource
 from kling_async.errors import BadResponse, KlingError, Problem, RequestInvalid
 from kling_async.orchestrator.calls import call, read
 from kling_async.orchestrator.packs import costs_query
 from kling_async.orchestrator.results import answer_of
 from kling_async.records import PAGE_SIZE_MAX
+from kling_async.redaction import Serializable
 from kling_async.v1 import AccountBillingBalance, AccountBillingPackage
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Account", "PoolState"]
 
 
-class PoolState(msgspec.Struct, frozen=True, kw_only=True):
+class PoolState(Serializable, frozen=True, kw_only=True):
     """The slots of one pack type at one moment."""
 
     limit: int
@@ -43,7 +42,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     """Slots of this client's tasks, creates on their way included."""
     queued: int
-    """Submits that wait for slots."""
+    """Submits that wait for slots, or for the end of a hold (``stats().holds``)."""
     foreign: int
     """Slots that other programs are believed to hold: known from refusals (1303) alone, so maybe outdated."""
     closed: KlingError | None
@@ -135,7 +134,9 @@ class Account:
         )
 
     def reopen(self, pool: str | None = None) -> None:
-        """Let creates through again at once, after units were bought or the key was replaced.
+        """Let creates through again at once, after units were bought, or the key or a gateway was mended.
+
+        Holds end too: creates of an endpoint and model that wait because ten in a row were refused alike.
 
         Args:
             pool: Name of the pool; None: all pools.

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 from kling_async import v1
+from kling_async.errors import Problem, RequestInvalid
 from kling_async.records import VOICES_PAGE_SIZE_MAX
-from kling_async.wire.endpoints import Call, Endpoint, RawTask, check_path
+from kling_async.wire.endpoints import Call, Endpoint, JournaledRequest, RawTask, check_path
+from kling_async.wire.fields import WHOLE
 from kling_async.wire.requests import CallRequest, RawResult, TaskRequest
+from kling_async.wire.schema import schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+    from pathlib import Path
 
-__all__ = ["ACCOUNT_COSTS", "CALLS", "TASKS", "call_of", "endpoint_of", "row_of"]
+    import msgspec
+
+__all__ = [
+    "ACCOUNT_COSTS",
+    "CALLS",
+    "TASKS",
+    "call_of",
+    "endpoint_of",
+    "json_schema",
+    "request_from_dict",
+    "row_of",
+]
 
 R = TypeVar("R")
 
@@ -64,28 +81,11 @@ def _omni_image_kind(request: v1.OmniImage) -> Hashable:
 # medians are first guesses that learned durations replace: clips of 3 to 5 s were seen to take 28 to 90 s,
 # images 24 s, elements 5 s, voices 9 s
 TASKS: Final[tuple[Endpoint[Any], ...]] = (
+    Endpoint(v1.TextToVideo, v1.Videos, "/v1/videos/text2video", "video", _one, kind=_clip_kind, median=90.0),
     Endpoint(
-        "text_to_video",
-        v1.TextToVideo,
-        v1.Videos,
-        "/v1/videos/text2video",
-        "video",
-        _one,
-        kind=_clip_kind,
-        median=90.0,
+        v1.ImageToVideo, v1.Videos, "/v1/videos/image2video", "video", _one, kind=_clip_kind, median=90.0
     ),
     Endpoint(
-        "image_to_video",
-        v1.ImageToVideo,
-        v1.Videos,
-        "/v1/videos/image2video",
-        "video",
-        _one,
-        kind=_clip_kind,
-        median=90.0,
-    ),
-    Endpoint(
-        "multi_image_to_video",
         v1.MultiImageToVideo,
         v1.Videos,
         "/v1/videos/multi-image2video",
@@ -94,18 +94,8 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         kind=_multi_image_kind,
         median=90.0,
     ),
+    Endpoint(v1.OmniVideo, v1.Videos, "/v1/videos/omni-video", "video", _one, kind=_omni_kind, median=90.0),
     Endpoint(
-        "omni_video",
-        v1.OmniVideo,
-        v1.Videos,
-        "/v1/videos/omni-video",
-        "video",
-        _one,
-        kind=_omni_kind,
-        median=90.0,
-    ),
-    Endpoint(
-        "motion_control",
         v1.MotionControl,
         v1.Videos,
         "/v1/videos/motion-control",
@@ -115,7 +105,6 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         median=90.0,
     ),
     Endpoint(
-        "multi_elements",
         v1.MultiElements,
         v1.Videos,
         "/v1/videos/multi-elements",
@@ -126,7 +115,6 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         whole_at_tasks=False,
     ),
     Endpoint(
-        "video_extend",
         v1.VideoExtend,
         v1.DerivedVideos,
         "/v1/videos/video-extend",
@@ -136,7 +124,6 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         whole_at_tasks=False,
     ),
     Endpoint(
-        "advanced_lip_sync",
         v1.AdvancedLipSync,
         v1.DerivedVideos,
         "/v1/videos/advanced-lip-sync",
@@ -147,7 +134,6 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         whole_at_tasks=False,
     ),
     Endpoint(
-        "lip_sync",
         v1.LipSync,
         v1.DerivedVideos,
         "/v1/videos/lip-sync",
@@ -160,7 +146,6 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         whole_at_tasks=False,
     ),
     Endpoint(
-        "avatar",
         v1.Avatar,
         v1.Videos,
         "/v1/videos/avatar/image2video",
@@ -170,7 +155,6 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         median=90.0,
     ),
     Endpoint(
-        "video_effects",
         v1.VideoEffects,
         v1.Videos,
         "/v1/videos/effects",
@@ -180,17 +164,9 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         median=90.0,
     ),
     Endpoint(
-        "image_generation",
-        v1.ImageGeneration,
-        v1.Images,
-        "/v1/images/generations",
-        "image",
-        _n,
-        kind=_image_kind,
-        median=25.0,
+        v1.ImageGeneration, v1.Images, "/v1/images/generations", "image", _n, kind=_image_kind, median=25.0
     ),
     Endpoint(
-        "omni_image",
         v1.OmniImage,
         v1.OmniImages,
         "/v1/images/omni-image",
@@ -201,7 +177,6 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         whole_at_tasks=False,
     ),
     Endpoint(
-        "multi_image_to_image",
         v1.MultiImageToImage,
         v1.Images,
         "/v1/images/multi-image2image",
@@ -211,7 +186,6 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         median=25.0,
     ),
     Endpoint(
-        "image_expand",
         v1.ImageExpand,
         v1.Images,
         "/v1/images/editing/expand",
@@ -221,7 +195,6 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         median=25.0,
     ),
     Endpoint(
-        "virtual_try_on",
         v1.VirtualTryOn,
         v1.Images,
         "/v1/images/kolors-virtual-try-on",
@@ -231,7 +204,6 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         median=25.0,
     ),
     Endpoint(
-        "ai_multi_shot",
         v1.AiMultiShot,
         v1.ViewSets,
         "/v1/general/ai-multi-shot",
@@ -242,7 +214,6 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         whole_at_tasks=False,
     ),
     Endpoint(
-        "custom_elements",
         v1.CustomElement,
         v1.Elements,
         "/v1/general/advanced-custom-elements",
@@ -255,7 +226,6 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         whole_at_tasks=False,
     ),
     Endpoint(
-        "custom_voices",
         v1.CustomVoice,
         v1.Voices,
         "/v1/general/custom-voices",
@@ -267,11 +237,8 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         page_size_max=VOICES_PAGE_SIZE_MAX,
     ),
     # sounds are priced among the videos; the page on concurrency does not name them
+    Endpoint(v1.TextToAudio, v1.Audios, "/v1/audio/text-to-audio", "video", _one, sure=False),
     Endpoint(
-        "text_to_audio", v1.TextToAudio, v1.Audios, "/v1/audio/text-to-audio", "video", _one, sure=False
-    ),
-    Endpoint(
-        "video_to_audio",
         v1.VideoToAudio,
         v1.SoundedVideos,
         "/v1/audio/video-to-audio",
@@ -283,12 +250,12 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
 )
 """Every endpoint that makes tasks."""
 
-ACCOUNT_COSTS: Final = Call("account_costs", v1.AccountCosts, v1.Costs, "GET", "/account/costs")
+ACCOUNT_COSTS: Final = Call(v1.AccountCosts, v1.Costs, "GET", "/account/costs")
 
 
 def _selection(step: str, request: type[CallRequest[R]], result: type[R]) -> Call[R]:
     path = f"/v1/videos/multi-elements/{step.replace('_', '-')}"
-    return Call(f"multi_elements.{step}", request, result, "POST", path)
+    return Call(request, result, "POST", path)
 
 
 CALLS: Final[tuple[Call[Any], ...]] = (
@@ -297,64 +264,23 @@ CALLS: Final[tuple[Call[Any], ...]] = (
     _selection("delete_selection", v1.DeleteSelection, v1.SelectionMarks),
     _selection("clear_selection", v1.ClearSelection, v1.SelectionAnswer),
     _selection("preview_selection", v1.PreviewSelection, v1.SelectionPreview),
-    Call("identify_face", v1.IdentifyFace, v1.Faces, "POST", "/v1/videos/identify-face"),
-    Call("image_recognize", v1.ImageRecognize, v1.RecognizedImage, "POST", "/v1/videos/image-recognize"),
-    Call(
-        "custom_elements.presets",
-        v1.PresetElements,
-        v1.ElementPage,
-        "GET",
-        "/v1/general/advanced-presets-elements",
-        array="tasks",
-    ),
-    Call("custom_elements.delete", v1.DeleteElement, v1.Deleted, "POST", "/v1/general/delete-elements"),
-    Call("custom_elements_v0", v1.CustomElementV0, v1.ElementV0, "POST", "/v1/general/custom-elements"),
-    Call(
-        "custom_elements_v0.list",
-        v1.ListElementsV0,
-        v1.ElementsV0,
-        "GET",
-        "/v1/general/custom-elements",
-        array="elements",
-    ),
-    Call(
-        "custom_elements_v0.presets",
-        v1.PresetElementsV0,
-        v1.ElementsV0,
-        "GET",
-        "/v1/general/presets-elements",
-        array="elements",
-    ),
-    Call(
-        "custom_voices.presets",
-        v1.PresetVoices,
-        v1.VoicePage,
-        "GET",
-        "/v1/general/presets-voices",
-        array="tasks",
-    ),
-    Call("custom_voices.delete", v1.DeleteVoice, v1.Deleted, "POST", "/v1/general/delete-voices"),
-    Call("text_to_speech", v1.TextToSpeech, v1.Speech, "POST", "/v1/audio/tts"),
+    Call(v1.IdentifyFace, v1.Faces, "POST", "/v1/videos/identify-face"),
+    Call(v1.ImageRecognize, v1.RecognizedImage, "POST", "/v1/videos/image-recognize"),
+    Call(v1.PresetElements, v1.ElementPage, "GET", "/v1/general/advanced-presets-elements", array="tasks"),
+    Call(v1.DeleteElement, v1.Deleted, "POST", "/v1/general/delete-elements"),
+    Call(v1.CustomElementV0, v1.ElementV0, "POST", "/v1/general/custom-elements"),
+    Call(v1.ListElementsV0, v1.ElementsV0, "GET", "/v1/general/custom-elements", array="elements"),
+    Call(v1.PresetElementsV0, v1.ElementsV0, "GET", "/v1/general/presets-elements", array="elements"),
+    Call(v1.PresetVoices, v1.VoicePage, "GET", "/v1/general/presets-voices", array="tasks"),
+    Call(v1.DeleteVoice, v1.Deleted, "POST", "/v1/general/delete-voices"),
+    Call(v1.TextToSpeech, v1.Speech, "POST", "/v1/audio/tts"),
     ACCOUNT_COSTS,
-    Call(
-        "account_billing_package",
-        v1.AccountBillingPackage,
-        v1.PackageDeductionPage,
-        "POST",
-        "/account/billing/package",
-        read=True,
-    ),
-    Call(
-        "account_billing_balance",
-        v1.AccountBillingBalance,
-        v1.BalanceDeductionPage,
-        "POST",
-        "/account/billing/balance",
-        read=True,
-    ),
+    Call(v1.AccountBillingPackage, v1.PackageDeductionPage, "POST", "/account/billing/package", read=True),
+    Call(v1.AccountBillingBalance, v1.BalanceDeductionPage, "POST", "/account/billing/balance", read=True),
 )
 """Every endpoint that answers at once."""
 
+_by_name: Final = {row.name: row for row in TASKS}
 _by_task: Final[dict[type, Endpoint[Any]]] = {row.request: row for row in TASKS}
 _by_call: Final[dict[type, Call[Any]]] = {row.request: row for row in CALLS}
 
@@ -366,24 +292,30 @@ def endpoint_of(request: TaskRequest[R] | type[TaskRequest[R]]) -> Endpoint[R]:
         TypeError: The request makes no task.
     """
     if isinstance(request, RawTask):
-        check_path(request.path)
-        weight = request.weight
-        row = Endpoint(
-            request.path,
-            RawTask,
-            RawResult,
-            request.path,
-            request.pool,
-            lambda _: weight,
-            whole_at_tasks=False,
-        )
-        return cast("Endpoint[R]", row)
+        return cast("Endpoint[R]", _raw_row(request.path, request.pool, request.weight))
+    if isinstance(request, JournaledRequest):
+        return cast("Endpoint[R]", _journaled_row(request))
     kind = request if isinstance(request, type) else type(request)
     found = _by_task.get(kind)
     if found is None:
         hint = "; use client.call()" if kind in _by_call else ""
         raise TypeError(f"{kind.__name__} is not a request that makes a task{hint}")
     return found
+
+
+def _raw_row(path: str, pool: str, weight: int) -> Endpoint[RawResult]:
+    check_path(path)
+    return Endpoint(RawTask, RawResult, path, pool, lambda _: weight, whole_at_tasks=False)
+
+
+def _journaled_row(request: JournaledRequest) -> Endpoint[Any]:
+    """Return the row of an endpoint for a request whose fields, and thus its weight, are not known."""
+    if request.endpoint.startswith("/"):
+        return _raw_row(request.endpoint, request.pool, 1)
+    row = _by_name.get(request.endpoint)
+    if row is None:
+        raise TypeError(f"{request.endpoint!r:.60} is not an endpoint that makes tasks")
+    return row._replace(weight=_one, kind=lambda _: "attached")
 
 
 def call_of(request: CallRequest[R]) -> Call[R]:
@@ -406,3 +338,53 @@ def row_of(request: TaskRequest[Any] | CallRequest[Any]) -> Endpoint[Any] | Call
         TypeError: No endpoint has such a request.
     """
     return call_of(request) if isinstance(request, CallRequest) else endpoint_of(request)
+
+
+def request_from_dict(
+    data: object, *, files: str | Path | None = None
+) -> TaskRequest[Any] | CallRequest[Any]:
+    """Return the request that an object out of JSON describes: ``{"endpoint": "text_to_video", ...}``.
+
+    Reads what ``to_dict()`` of any request but a `RawTask` writes; strict, as ``from_dict()`` of its type.
+
+    Args:
+        data: The object; ``"endpoint"`` names the type of the request, the other names are its fields.
+        files: A folder: a text may name a file below it by its path.
+
+    Raises:
+        RequestInvalid: The endpoint or a field is unknown, missing or wrong; all fields are named.
+    """
+    if not isinstance(data, Mapping):
+        raise RequestInvalid("request", [Problem(WHOLE, f"must be an object, not {type(data).__name__}")])
+    return _request_type(data.get("endpoint")).from_dict(data, files=files)
+
+
+def json_schema(kind: str | type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of requests, or of results as ``to_dict()`` writes them.
+
+    Fields of requests come with their bounds, words, defaults and descriptions.
+
+    Args:
+        kind: Name of an endpoint, ``text_to_video``; or a type of requests, of their parts or of results.
+
+    Raises:
+        RequestInvalid: No endpoint has that name.
+    """
+    return schema_of(_request_type(kind) if isinstance(kind, str) else kind)
+
+
+_RequestType: TypeAlias = type[TaskRequest[Any]] | type[CallRequest[Any]]
+
+_request_types: Final[dict[str, _RequestType]] = {
+    **{row.name: row.request for row in TASKS},
+    **{row.name: row.request for row in CALLS},
+}
+
+
+def _request_type(name: object) -> _RequestType:
+    if (kind := _request_types.get(str(name))) is not None:
+        return kind
+    text = "is required" if name is None else f"no such endpoint {str(name)[:40]!r}"
+    close = [] if name is None else difflib.get_close_matches(str(name), _request_types, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"one of {', '.join(_request_types)}"
+    raise RequestInvalid("request", [Problem("endpoint", f"{text}; {hint}")])

@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
-from urllib.parse import urlsplit
 
 from kling_async.account import Account
 from kling_async.batch.batch import Batch
-from kling_async.batch.options import BatchOptions
-from kling_async.errors import ConfigurationError, TaskTimeout, TransportError
-from kling_async.handles import attach, order
-from kling_async.http.addresses import is_loopback
+from kling_async.batch.options import BatchOptions, resume_options
+from kling_async.errors import TransportError
 from kling_async.http.auth import base_url_from, signer_from
 from kling_async.http.sessions import Sessions
-from kling_async.options import Polling, Retry, Settings, Timeouts, check_types
+from kling_async.options import Polling, Retry, Settings, SlotOptions, Timeouts, check_types, need_function
 from kling_async.orchestrator import calls
 from kling_async.orchestrator.engine import Drivers, Engine
+from kling_async.orchestrator.handles import attach, known_tasks, order
+from kling_async.orchestrator.submission import Submission, SubmissionState
 from kling_async.prices import Estimate, estimate
 from kling_async.runtime.loop import within
-from kling_async.stats import Stats, stats_of
+from kling_async.stats import Stats, state_words, stats_of
 from kling_async.tasks import Task
+from kling_async.wire.hosts import is_local
 from kling_async.wire.requests import CallRequest, TaskRequest
 
 if TYPE_CHECKING:
     import random
     import ssl as ssl_module
     from collections.abc import Callable, Mapping
+    from pathlib import Path
     from typing import Unpack
 
     import aiohttp
 
-    from kling_async.batch.options import BatchArguments
+    from kling_async.batch.options import BatchArguments, ResumeArguments
     from kling_async.batch.source import Requests
     from kling_async.events import Event
     from kling_async.options import SubmitOptions
-    from kling_async.orchestrator.submission import Submission, Unresolved
+    from kling_async.orchestrator.submission import Unresolved
+    from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
 
 __all__ = ["Client"]
@@ -106,31 +107,19 @@ class Client:
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
         check_types(locals())  # first of all: here locals() are the arguments and nothing else
-        if not 0 < max_task_life < math.inf:
-            raise ConfigurationError(
-                f"max_task_life must be a finite number of seconds above 0, not {max_task_life!r}"
-            )
-        if max_queued < 1:
-            raise ConfigurationError(f"max_queued must be at least 1, not {max_queued!r}")
-        if slots is not None and not queueing:
-            raise ConfigurationError("slots=... needs queueing=True: a shared ledger is a queue")
         address = base_url_from(base_url)
         # addresses in results are untrusted: files come from this machine only if the API does too
-        local = is_loopback(urlsplit(address).hostname or "")
+        local = is_local(address)
         settings = Settings(polling=polling, retry=retry, timeouts=timeouts)
         drivers = Drivers(
             signer_from(api_key, access_key, secret_key),
             address,
             settings,
+            SlotOptions(limits, queueing, max_queued, max_task_life, slots),
             sessions=lambda scope: Sessions(
                 scope, session=session, proxy=proxy, ssl=ssl, trust_env=trust_env, local_files=local
             ),
             headers=headers,
-            limits=limits,
-            queueing=queueing,
-            max_queued=max_queued,
-            max_task_life=max_task_life,
-            slots=slots,
             now=now,
             rng=rng,
             on_event=on_event,
@@ -173,14 +162,7 @@ class Client:
         await self._engine.close()
 
     def __repr__(self) -> str:
-        if self._engine.scope.closed:
-            return f"<Client {self.base_url} closed>"
-        shown = [
-            f"{p.name} closed" if p.closed else f"{p.name} {p.held}/{p.limit} held, {p.queued} queued"
-            for p in self._engine.limiter.pools.values()
-            if p.held or p.queued or p.closed
-        ]
-        return f"<Client {self.base_url} {'; '.join(shown) or 'idle'}>"
+        return f"<Client {self.base_url} {state_words(self._engine)}>"
 
     # -- tasks
 
@@ -211,10 +193,10 @@ class Client:
             ExternalIdTaken: This client has a task of that id.
             QueueFull: ``max_queued`` submits wait already.
         """
-        task, submission = await order(self._engine, request, options)
-        if submission is not None:
-            self._engine.queue.enqueue(submission)
-        return task
+        engine, found = await order(self._engine, request, options)
+        if isinstance(found, Submission) and found.state is SubmissionState.NEW:
+            engine.queue.enqueue(found)
+        return Task(engine, found)
 
     async def submit(self, request: TaskRequest[R], **options: Unpack[SubmitOptions]) -> Task[R]:
         """Check a request, wait for slots, create the task; return when the vendor has accepted it.
@@ -234,15 +216,11 @@ class Client:
             AmbiguousCreate: The create's answer was lost and the task could not be looked up; see
                 `unresolved`.
         """
-        task, submission = await order(self._engine, request, options)
-        return await self._made(task, submission)
+        return await self._made(*await order(self._engine, request, options))
 
-    async def _made(self, task: Task[R], submission: Submission | None) -> Task[R]:
+    async def _made(self, engine: Engine, found: Submission | TrackedTask) -> Task[Any]:
         """Wait until a task exists; one that only this call wants leaves the queue with it."""
-        submission = submission or task.submission
-        if submission is None:
-            return task
-        return Task(self._engine, await self._engine.queue.submit(submission))
+        return Task(engine, await engine.queue.submit(found) if isinstance(found, Submission) else found)
 
     @overload
     async def run(
@@ -278,19 +256,21 @@ class Client:
             QueueTimeout: The task was not created.
             KlingError: As for `submit` and `Task.wait`.
         """
+        need_function("on_task", on_task)
         task: Task[R] | None = None
         submission: Submission | None = None
         with within(timeout):
             if isinstance(request, CallRequest):
                 return await self.call(request)
-            queued, submission = await order(self._engine, request, options)
-            task = await self._made(queued, submission)
+            handle = await order(self._engine, request, options)
+            submission = handle.of if isinstance(handle.of, Submission) else None
+            task = await self._made(*handle)
             if on_task is not None:
                 on_task(task)
             return await task.wait()
         # reached only out of time: every other way out of the block returns or raises
         if task is not None:
-            raise TaskTimeout(task.id, task.external_task_id, timeout or 0.0)
+            raise task.tracked.timed_out(timeout or 0.0)
         if submission is not None:
             raise submission.out_of_time(timeout or 0.0)
         # of a call: how far it came is not known, so it counts as sent
@@ -311,8 +291,7 @@ class Client:
     ) -> Task[R]:
         """Return a handle on a task made elsewhere or earlier, by either id. Nothing is sent yet.
 
-        A task that is then found running holds its slots here too. An id from a user of yours does not prove
-        that the task is that user's: check first.
+        A task then found running holds its slots here too. An id from a user of yours proves nothing: check.
 
         Args:
             kind: The endpoint's request type, ``v1.TextToVideo``, or the request that the task was made from.
@@ -322,26 +301,17 @@ class Client:
         Raises:
             RequestInvalid: Not exactly one id, or one that could name another path.
         """
-        return attach(self._engine, kind, task_id=task_id, external_task_id=external_task_id)
+        return Task(*attach(self._engine, kind, task_id=task_id, external_task_id=external_task_id))
 
     def tasks(self) -> list[Task[Any]]:
         """Return the tasks this client has seen running and not yet seen ended, then those that queue."""
-        engine = self._engine
-        engine.scope.refresh()
-        running = [
-            Task[Any](engine.looking_after(poller), tracked)
-            for poller in engine.pollers
-            for tracked in poller
-            if tracked.record is not None and poller.registry.is_holder(tracked)
-        ]
-        queued = [Task[Any](engine.looking_for(new), new) for new in engine.pending]
-        return running + queued
+        return [Task(*handle) for handle in known_tasks(self._engine)]
 
     def nudge(self, id: str) -> bool:  # noqa: A002 - either of a task's ids
         """Ask about a task at once, if a call waits for it: there is a hint that it has changed.
 
-        Made for callbacks, which are hints unless their signature was checked. Repeated and late calls are
-        harmless. May be called from any thread; with no loop running it acts in the next one.
+        Made for callbacks, which are hints unless their signature was checked; fewer queries are sent as they
+        prove reliable. Repeated and late calls are harmless. From any thread; with no loop, in the next one.
 
         Args:
             id: The task_id or external_task_id.
@@ -349,8 +319,17 @@ class Client:
         Returns:
             Whether this client tracks a task of that id.
         """
-        self._engine.scope.act(lambda: self._engine.nudge(id))
-        return bool(self._engine.known_as(id))
+        return self._engine.nudge(id)
+
+    def set_limits(self, limits: Mapping[str, int | None]) -> None:
+        """Change the sizes of pools at once, as ``Client(limits=...)`` does; None: by packs, or by trying.
+
+        What queues and is heavier fails with `RequestInvalid`. May be called from any thread.
+
+        Raises:
+            ConfigurationError: A size or a pool is wrong; nothing was changed.
+        """
+        self._engine.set_limits(limits)
 
     def stats(self) -> Stats:
         """Return numbers of what this client has done and is doing. Cheap; nothing is sent."""
@@ -365,12 +344,9 @@ class Client:
         """Give up a create of unknown fate and free its slots; return False if there is none of that id.
 
         If its task exists, it runs on and is billed, and the account may refuse another create until it ends.
-        May be called from any thread, and with no loop running.
+        May be called from any thread; with no loop running it acts in the next one.
         """
-        engine = self._engine
-        known = any(entry.external_task_id == external_task_id for entry in engine.recovery.entries())
-        engine.scope.act(lambda: engine.recovery.abandon(external_task_id), needs_loop=False)
-        return known
+        return self._engine.abandon(external_task_id)
 
     async def list(
         self, kind: type[TaskRequest[Any]], *, page: int = 1, page_size: int = 30
@@ -388,10 +364,11 @@ class Client:
         """Return many requests as one job: ``async with`` it, then ``async for`` its outcomes as they come.
 
         Args:
-            requests: Any iterable or async iterable, endless if need be, of requests or (key, request).
+            requests: Any iterable or async iterable, endless if need be, of requests or (key, request). An
+                item that is neither is a failed outcome of its own; an error while iterating ends the input.
             **options: The keywords that follow.
             journal: A file that makes the batch durable: the same call resumes it after any end, also after
-                a kill; nothing is made or paid twice. Default: none, the end is the end.
+                a kill; nothing is made or paid twice. Its folder is made if needed. Default: none.
             download_to: A folder for the files. Default: files are not fetched.
             name: How to name files, as for `Task.download`, with ``{index}`` the request's position when the
                 journal first saw the job (if it knew another job there, more is added). Default:
@@ -411,14 +388,19 @@ class Client:
             retry_failed: Try again what earlier runs wrote down as failed: True, or a function of the
                 outcome that says which. It may be billed again. Default: False.
             stop_after_refusals: After so many equal refusals of different requests in a row, none accepted
-                between, no more tasks of that endpoint and model are made; the rest goes on. None: never.
-                Default: 10.
+                between, or where the client holds such creates (``stats().holds``), no more tasks of that
+                endpoint and model are made; the rest goes on. None: never, held ones wait. Default: 10.
+            job_timeout: Seconds from acceptance, or a resumed run's begin, after which a task that still runs
+                makes an outcome with `TaskTimeout`. Default: ``max_task_life``, if the vendor answers then.
             order: ``"longest"`` reads the whole input and begins with the longest tasks, which shortens the
                 end; ``"given"``: as it comes. Default: ``"given"``.
             priority: As for `submit`. Default: 0.
             label: As for `submit`, or a function of the request; the report adds up costs by it.
             ahead: How many requests to hold at once. Default: twice the slots, at least 16.
             downloads: How many files to fetch at once. Default: the client's four.
+            source_thread: Whether a generator, a file or another input that may block is read in a thread of
+                its own (sequences, sets and dict views never are); False for objects bound to the thread that
+                made them, as sqlite3 cursors: while they block, so does the event loop. Default: True.
             signals: Whether SIGINT and SIGTERM end the batch in good order, where the program has no
                 handlers for them. Default: True.
 
@@ -426,6 +408,31 @@ class Client:
             RequestInvalid: Names the options that cannot be used.
         """
         return Batch(self._engine, requests, BatchOptions(**options))
+
+    def resume(self, journal: str | Path, **options: Unpack[ResumeArguments]) -> Batch[Any]:
+        """Return the unfinished jobs of a batch's journal as a batch, without its input; nothing is made.
+
+        Running tasks are waited for, creates in doubt looked up, missing files fetched. Finished jobs are
+        counted, without an outcome. Jobs without a task are skipped (`Report.skipped`): the journal holds
+        only fingerprints of requests.
+
+        Args:
+            journal: The file.
+            **options: As for `batch`: ``download_to``, ``name``, ``watermarked``, ``sidecar``, ``refetch``,
+                ``on_error``, ``ahead``, ``downloads``, ``signals``.
+
+        Raises:
+            RequestInvalid: Names the options that cannot be used.
+        """
+        return Batch(self._engine, (), resume_options(journal, options), journal_only=True)
+
+    def check(self, request: TaskRequest[Any] | CallRequest[Any]) -> None:
+        """Check a request as `submit` does, the first bytes of its files included; nothing is sent or paid.
+
+        Raises:
+            RequestInvalid: The request cannot be right; every wrong field is named.
+        """
+        calls.check_here(self._engine, request)
 
     def estimate(self, request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:
         """Return what a request will cost by the vendor's price pages; nothing is sent or paid."""

@@ -217,6 +217,7 @@ class TransportError(KlingError):
 
     external_task_id: str | None = None
     """The id that our create carried, if this ended a create."""
+    hopeless = False  # whether any further request would fail alike: the server's certificate is not trusted
 
     def __init__(self, message: str, *, sent: bool, **facts: Any) -> None:
         self.sent = sent
@@ -272,30 +273,30 @@ class TaskTimeout(KlingError, TimeoutError):
         external_task_id: str | None,
         timeout: float,
         unread: int = 0,
+        status: str = "",
         *,
         queued: bool = False,
     ) -> None:
         self.task_id = task_id
         """Empty while its create is still on its way."""
-        self.external_task_id = external_task_id
-        self.timeout, self.unreadable = timeout, unread
+        self.external_task_id, self.timeout, self.unreadable = external_task_id, timeout, unread
         """Answers about the task that could not be read."""
         self.queued = queued
         """Whether it still waited for slots."""
         name = f"task {task_id}" if task_id else f"the task of external_task_id {external_task_id}"
         if queued:
-            name += f" still queued after {timeout:g} s; it goes on queueing: wait() again, or withdraw() it"
+            name += f" still queued after {timeout:g} s and keeps its place: wait() again, or withdraw() it"
         else:
             name += f" had not ended after {timeout:g} s; it runs on: wait() again, or attach() to it later"
-        super().__init__(name + (f" ({unread} answers about it could not be read)" if unread else ""))
+        name += f" ({unread} answers about it could not be read)" if unread else ""
+        super().__init__(name + (f" (its status is {status!r}, which is not known)" if status else ""))
 
 
 class QueueTimeout(KlingError, TimeoutError):
     """The queue gave no slot in time; nothing was created and nothing is billed."""
 
     def __init__(self, external_task_id: str, timeout: float, reason: str = "") -> None:
-        self.external_task_id = external_task_id
-        self.timeout = timeout
+        self.external_task_id, self.timeout = external_task_id, timeout
         text = f"no slot within {timeout:g} s; nothing was created"
         super().__init__(f"{text} (last refusal: {reason})" if reason else text)
 

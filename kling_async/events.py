@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, get_
 import msgspec
 
 from kling_async.core.status import TaskState, state_of
+from kling_async.redaction import Serializable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,8 @@ EventKind: TypeAlias = Literal[
     "changed",  # a task was seen with another status
     "ended",  # a task was seen ended; with error: the vendor no longer knows it
     "slot_expired",  # slots were held for max_task_life and count no longer
+    "held",  # creates of an endpoint and model wait, since all were refused alike; detail: by whom, how often
+    "released",  # creates of that endpoint and model go again
     "downloaded",  # one file was stored; detail: its name
 ]
 
@@ -41,7 +44,12 @@ RequestKind: TypeAlias = Literal["create", "one", "ids", "list", "lookup", "othe
 a look-up of a create whose answer was lost; any other (packs, calls, ``client.list``, ``client.request``).
 """
 
-_LEVELS: Final = {"adopted": logging.INFO, "slot_expired": logging.WARNING}
+_LEVELS: Final = {
+    "adopted": logging.INFO,
+    "slot_expired": logging.WARNING,
+    "held": logging.WARNING,
+    "released": logging.WARNING,
+}
 """Level in the log of each kind of event; all others are DEBUG."""
 
 
@@ -94,7 +102,7 @@ def facts(*about: Subject, pool: str = "") -> dict[str, Any]:
     }
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(Serializable, frozen=True, kw_only=True):
     """One step of a submit, a task or a download, with its ids, endpoint and pool as far as known."""
 
     kind: EventKind
@@ -109,8 +117,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     """More facts in words, for people to read."""
     error: str = ""
-    """Name of the error that caused the event, on ``queued``, ``refused``, ``left`` and ``ended``; on
-    ``left`` also ``CancelledError``."""
+    """Name of the error that caused the event, on ``queued``, ``refused``, ``left``, ``held`` and ``ended``;
+    on ``left`` also ``CancelledError``."""
     waited: float = 0.0
     """Seconds from the submit to its latest admission, on ``admitted``, ``created`` and ``adopted``."""
     size: int = 0
@@ -134,6 +142,7 @@ class ClientCounts(msgspec.Struct, kw_only=True):
     gone: int = 0
     changed: int = 0
     slot_expired: int = 0
+    held: int = 0
     downloaded: int = 0
     downloaded_bytes: int = 0
     asked: int = 0
@@ -185,7 +194,7 @@ class Hooks:
         except Exception:
             log.exception("on_event raised at %r", kind, extra=known)
 
-    def _count(self, kind: EventKind, status: str, error: str, waited: float, size: int) -> None:  # noqa: C901 - one line a kind
+    def _count(self, kind: EventKind, status: str, error: str, waited: float, size: int) -> None:  # noqa: C901, PLR0912 - one line a kind
         counts = self.counts
         match kind:
             case "queued" if error:
@@ -212,6 +221,8 @@ class Hooks:
                 self._count_end(status, error)
             case "slot_expired":
                 counts.slot_expired += 1
+            case "held":
+                counts.held += 1
             case "downloaded":
                 counts.downloaded += 1
                 counts.downloaded_bytes += size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypedDict
@@ -11,7 +12,18 @@ import msgspec
 
 from kling_async.errors import ConfigurationError
 
-__all__ = ["OptionTypeError", "Polling", "Retry", "Settings", "SubmitOptions", "Timeouts", "check_types"]
+__all__ = [
+    "OptionTypeError",
+    "Polling",
+    "Retry",
+    "Settings",
+    "SubmitOptions",
+    "Timeouts",
+    "check_types",
+    "need_function",
+    "need_setting",
+    "wrong_function",
+]
 
 
 class OptionTypeError(ConfigurationError, TypeError):
@@ -38,6 +50,25 @@ def _is_number(value: Any) -> bool:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def wrong_function(value: object) -> str | None:
+    """Return why a value cannot be called back; None if it can: everything is called without ``await``."""
+    called = getattr(value, "__call__", None)  # noqa: B004 - of an object that is called like a function
+    for function in (value, called):
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            return "must be a plain function, not an async one: nobody would await what that returns"
+    return None if callable(value) else f"must be callable, not {type(value).__name__}"
+
+
+def need_function(name: str, value: object) -> None:
+    """Check a function that a caller hands over to be called back; None stands for none.
+
+    Raises:
+        ConfigurationError: Names it. It is a `TypeError` as well.
+    """
+    if value is not None and (text := wrong_function(value)) is not None:
+        raise OptionTypeError(f"{name} {text}; for example {name}=print")
 
 
 def _has(method: str) -> Callable[[Any], bool]:
@@ -91,7 +122,8 @@ class Polling(msgspec.Struct, frozen=True, kw_only=True):
     request_cost: float = 0.2
     """Price of one status query in idle slot-seconds: a lower price makes queries more frequent."""
     requests_per_second: float = 10
-    """Most status queries a second, always kept; clients that share these settings and slots share it."""
+    """Most look-ups of creates in doubt, status queries and refreshes a second, always kept; clients that
+    share these settings and slots share it."""
 
     def __post_init__(self) -> None:
         _need_numbers(self)
@@ -160,6 +192,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
 
 
+class SlotOptions(NamedTuple):
+    """The settings of a client that are about slots and the queue for them."""
+
+    limits: Mapping[str, int] | None = None
+    """Sizes of pools that the caller knows."""
+    queueing: bool = True
+    """Whether submits wait for slots; False: a full account refuses them."""
+    max_queued: int = 10_000
+    """Most submits that may wait."""
+    max_task_life: float = 7200.0
+    """Seconds after which a held slot stops counting."""
+    slots: str | None = None
+    """Names the file in which processes share them; None: the memory of this one."""
+
+
 class SubmitOptions(TypedDict, total=False):
     """Options of one submit: they belong to the call, not to the reusable request."""
 
@@ -207,6 +254,15 @@ _CLIENT: Final[dict[str, _Kind]] = {
 }
 
 
+def need_setting(name: str, value: object) -> None:
+    """Check the type of one setting of a client, which must not be None.
+
+    Raises:
+        ConfigurationError: It is of another type. It is a `TypeError` as well.
+    """
+    _need_kind(name, _CLIENT[name]._replace(optional=False), value)
+
+
 def check_types(given: Mapping[str, object]) -> None:
     """Check the types of a client's settings.
 
@@ -214,11 +270,21 @@ def check_types(given: Mapping[str, object]) -> None:
         given: Settings by the names of the client's arguments; other names are left alone.
 
     Raises:
-        ConfigurationError: A setting is of another type. It is a `TypeError` as well.
+        ConfigurationError: A setting is of another type (then it is a `TypeError` as well) or out of bounds.
     """
     for name, kind in _CLIENT.items():
         if name in given:
             _need_kind(name, kind, given[name])
+    life = given.get("max_task_life")
+    if isinstance(life, int | float) and not 0 < life < math.inf:
+        raise ConfigurationError(f"max_task_life must be a finite number of seconds above 0, not {life!r}")
+    if given.get("slots") is not None and given.get("queueing") is False:
+        raise ConfigurationError("slots=... needs queueing=True: a shared ledger is a queue")
+    most = given.get("max_queued")
+    if isinstance(most, int) and most < 1:
+        raise ConfigurationError(f"max_queued must be at least 1, not {most!r}")
+    for name in ("now", "on_event"):
+        need_function(name, given.get(name))
     headers = given.get("headers")
     for name, value in headers.items() if isinstance(headers, Mapping) else ():
         for text in (name, value):

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn
 import msgspec
 
 from kling_async.catalog import row_of
-from kling_async.wire.endpoints import Endpoint
+from kling_async.redaction import Serializable
+from kling_async.wire.endpoints import Endpoint, JournaledRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ _USD: Final = {"video": 0.14, "image": 0.0035, "virtual_try_on": 0.07}
 """List price of a unit, in US dollars."""
 
 
-class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+class Estimate(Serializable, frozen=True, kw_only=True):
     """The expected price of a request."""
 
     units: float | None
@@ -175,6 +176,8 @@ def estimate(request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:
     row = row_of(request)
     name = row.name
     pool = row.pool if isinstance(row, Endpoint) else "video"
+    if isinstance(request, JournaledRequest):
+        return Estimate(units=None, most=None, pool=pool, why="the journal does not hold the request")
     if name in _UNSURE:
         return _UNSURE[name]
     rows = [price for price in PRICES if name in price.endpoints]

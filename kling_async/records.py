@@ -16,7 +16,7 @@ import msgspec
 
 from kling_async.decoding.lenient import decimal_of, milliseconds_of, text_of, words_of
 from kling_async.decoding.outputs import task_result
-from kling_async.redaction import keepable
+from kling_async.redaction import Serializable, keepable
 
 __all__ = [
     "PAGE_NUMBER_MAX",
@@ -78,8 +78,10 @@ class _TaskFields(msgspec.Struct, frozen=True):
     update_time: Any = None
 
 
-class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
+class TaskRecord(Serializable, frozen=True, kw_only=True):
     """Facts about one task, as plain data that can be stored, pickled, and sent elsewhere."""
+
+    hidden = frozenset({"data"})
 
     endpoint: str
     """Name of the catalog row, ``text_to_video``."""

@@ -1,18 +1,22 @@
 """Redaction: the one policy of secrecy for addresses, tokens and payloads.
 
 Signed addresses, keys and Base64 are secrets. All text that is printed, logged, stored or put into an error
-goes through one of these functions.
+goes through one of these functions. Only `Serializable.to_dict` shows addresses whole, for answers to those
+who may have the files: whoever has a signed address can fetch its file until it expires.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import re
-from typing import Any, Final
+from enum import Enum
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
-__all__ = ["Discreet", "keepable", "redact", "without_query"]
+__all__ = ["Discreet", "Serializable", "json_types", "keepable", "redact", "without_query"]
 
 _ADDRESS: Final = re.compile(r"(https?:(?:\\?/){2})([^\s\"'<>]+)", re.IGNORECASE)
 """An address within a text, its slashes perhaps escaped as PHP's JSON has them."""
@@ -56,12 +60,96 @@ def keepable(value: Any) -> Any:
         case str() if len(value) > _KEEPABLE_MAX or value[:5].lower() == "data:":
             return f"<{len(value)} characters>"
         case str():
-            return _ADDRESS.sub(lambda address: without_query(address[0].replace("\\/", "/")), value)
+            return _unsigned(value)
         case _:
             return value
 
 
-class Discreet(msgspec.Struct, frozen=True, kw_only=True):
+def _unsigned(text: str) -> str:
+    return _ADDRESS.sub(lambda address: without_query(address[0].replace("\\/", "/")), text)
+
+
+@functools.singledispatch
+def json_types(value: Any, signed: bool) -> Any:  # noqa: PLR0911 - one line a type
+    """Return a value in JSON types: structs as objects by the names of the fields that they do not hide.
+
+    Numbers that JSON lacks become None, and objects of unknown types the name of their type. Types that need
+    another form register a function beside their definition.
+
+    Args:
+        value: Any value.
+        signed: Whether addresses keep their queries.
+    """
+    match value:
+        case Enum():
+            return json_types(value.value, signed)
+        case str():
+            return value if signed else _unsigned(value)
+        case float():
+            return value if math.isfinite(value) else None
+        case None | int():
+            return value
+        case dict():
+            return {str(name): json_types(item, signed) for name, item in value.items()}
+        case list() | tuple():
+            return [json_types(item, signed) for item in value]
+        case msgspec.Struct():
+            hidden = getattr(value, "hidden", ())
+            shown = (name for name in value.__struct_fields__ if name not in hidden)
+            return {name: json_types(getattr(value, name), signed) for name in shown}
+        case msgspec.Raw():
+            return json_types(msgspec.json.decode(value), signed)
+        case BaseException():
+            return _error(value)
+        case _:
+            return str(value) if hasattr(value, "__fspath__") else f"<{type(value).__name__}>"
+
+
+_FACTS: Final = ("code", "request_id", "http_status", "task_id", "external_task_id")
+"""Attributes of errors that help to go on."""
+
+
+def _error(error: BaseException) -> dict[str, Any]:
+    shown: dict[str, Any] = {"type": type(error).__name__, "message": redact(str(error))}
+    facts = {name: getattr(error, name, None) for name in _FACTS}
+    shown |= {name: fact for name, fact in facts.items() if isinstance(fact, str | int)}
+    if problems := getattr(error, "problems", ()):
+        shown["problems"] = [{"field": field, "text": text} for field, text in problems]
+    return shown
+
+
+class Serializable(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of values that leave the program as JSON: ``to_dict()``, and responses of FastAPI."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"raw"})
+    """Fields that `to_dict` leaves out: the vendor's own object."""
+
+    def to_dict(self, *, signed: bool = True) -> dict[str, Any]:
+        """Return all fields in JSON types, without the vendor's own object (``raw``, a record's ``data``).
+
+        Args:
+            signed: Whether addresses are whole. Whoever has a whole address of a result can fetch the file
+                until it expires; False cuts it before the query, for logs and pages that others see.
+        """
+        shown: dict[str, Any] = json_types(self, signed)
+        return shown
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let pydantic take values of this class as they are, and write them by `to_dict`."""
+        from pydantic_core import core_schema  # noqa: PLC0415 - loaded by pydantic alone, which calls this
+
+        written = core_schema.plain_serializer_function_ser_schema(cls.to_dict)
+        name = f"{cls.__module__}.{cls.__qualname__}:{id(cls)}"
+        return core_schema.is_instance_schema(cls, ref=name, serialization=written)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        """Describe values as objects; subclasses name the fields."""
+        return {"type": "object", "title": cls.__name__}
+
+
+class Discreet(Serializable, frozen=True, kw_only=True):
     """Base of structs that hold signed addresses; the repr leaves out ``raw``, unset fields and queries."""
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from kling_async.account import PoolState
+from kling_async.redaction import Serializable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kling_async.orchestrator.engine import Engine
 
-__all__ = ["Stats", "stats_of"]
+__all__ = ["Stats", "state_words", "stats_of"]
 
 
-class Stats(msgspec.Struct, frozen=True, kw_only=True):
+class Stats(Serializable, frozen=True, kw_only=True):
     """Numbers of a client: what it has done since it was made, and what it is doing now.
 
     Clients that share slots (``with_options``) are counted together. Counts only grow, over event loops too,
@@ -57,6 +56,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Changes seen of a task, its end included."""
     slot_expired: int = 0
     """Tasks and unresolved creates whose slots stopped counting after ``max_task_life``."""
+    held: int = 0
+    """Times that creates of an endpoint and model began to wait, since ten in a row were refused alike."""
     downloaded: int = 0
     """Files stored."""
     downloaded_bytes: int = 0
@@ -89,6 +90,9 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks seen running and not yet seen ended, attached ones included."""
     unresolved: int = 0
     """Creates of unknown fate; see ``client.unresolved()``."""
+    holds: dict[str, str] = {}
+    """Endpoints and models whose creates wait, with the refusal: ``{"text_to_video kling-v3": "code 1203"}``.
+    One create a minute finds out whether that has changed; ``account.reopen()`` ends all."""
     pools: dict[str, PoolState] = {}
     """The slots, as ``client.account.limits()`` shows them."""
 
@@ -104,8 +108,21 @@ def stats_of(engine: Engine, pools: Mapping[str, PoolState]) -> Stats:
         **engine.hooks.counts.copied(),
         queued=sum(pool.queued for pool in pools.values()),
         oldest_wait=engine.limiter.oldest_wait(),
-        in_flight=engine.submitter.in_flight,
+        in_flight=engine.queue.in_flight,
         running=sum(poller.running for poller in engine.pollers),
         unresolved=len(engine.recovery.entries()),
+        holds={str(hold.kind): str(hold.refusal) for hold in engine.limiter.holds},
         pools=dict(pools),
     )
+
+
+def state_words(engine: Engine) -> str:
+    """Return the state of a client's pools in words, for its ``repr``."""
+    if engine.scope.closed:
+        return "closed"
+    shown = [
+        f"{p.name} closed" if p.closed else f"{p.name} {p.held}/{p.limit} held, {p.queued} queued"
+        for p in engine.limiter.pools.values()
+        if p.held or p.queued or p.closed
+    ]
+    return "; ".join(shown) or "idle"

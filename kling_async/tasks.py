@@ -12,7 +12,7 @@ import anyio
 
 from kling_async.downloads.naming import Template
 from kling_async.downloads.result_files import fetch_all
-from kling_async.errors import TaskTimeout
+from kling_async.errors import KlingError, TaskTimeout
 from kling_async.orchestrator.results import whole_result_of
 from kling_async.orchestrator.submission import Submission, SubmissionState
 from kling_async.orchestrator.tracked import TrackedState, TrackedTask
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.engine import Engine
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Task"]
+__all__ = ["Task", "still_runs"]
 
 R = TypeVar("R")
 
@@ -41,6 +41,9 @@ _STATUS: Final = {
     SubmissionState.WITHDRAWN: "withdrawn",
 }
 """Status words of a handle whose task does not exist yet."""
+
+_FAR: Final = 3600.0
+"""Seconds from which a deadline is as good as none: tasks take minutes."""
 
 
 class Task(Generic[R]):
@@ -71,11 +74,6 @@ class Task(Generic[R]):
         """The task as the client tracks it, once it exists; for this package's own use."""
         assert self._known is not None  # noqa: S101 - the caller knows that it exists
         return self._known
-
-    @property
-    def submission(self) -> Submission | None:
-        """The submission whose task does not exist yet; for this package's own use."""
-        return self._submission if self._known is None else None
 
     @property
     def id(self) -> str:
@@ -205,8 +203,9 @@ class Task(Generic[R]):
             AuthenticationError: The key was refused.
             KlingError: It ended without a task; the errors are those of ``client.submit``.
         """
-        # a wait without any deadline is warned about a task that runs unusually long
-        undated = timeout is None and anyio.current_effective_deadline() == math.inf
+        # a wait without a near deadline is warned about a task that runs unusually long
+        left = anyio.current_effective_deadline() - anyio.current_time()
+        undated = min(left, math.inf if timeout is None else timeout) >= _FAR
         with within(timeout):
             tracked = await self._exists()
             tracked.waiters.undated += undated
@@ -234,7 +233,7 @@ class Task(Generic[R]):
         if tracked is None:
             queued = self._queued.waiting
             return TaskTimeout("", self.external_task_id, timeout or 0.0, queued=queued)
-        return TaskTimeout(self.id, self.external_task_id, timeout or 0.0, tracked.looks.unreadable_ever)
+        return tracked.timed_out(timeout or 0.0)
 
     def updates(self) -> AsyncIterator[TaskRecord]:
         """Iterate over the task's records as they are seen to change, starting with the present one.
@@ -275,7 +274,7 @@ class Task(Generic[R]):
         """Tell whether a record needs no query: nothing changes in one of an ended task."""
         if tracked.done and max_age != 0:
             return True
-        return max_age is not None and self._engine.scope.time() - tracked.seen_at < max_age
+        return max_age is not None and self._engine.scope.time() - tracked.looks.seen_at < max_age
 
     async def _record_after(self, shown: tuple[str, int] | None) -> TaskRecord | None:
         """Return the next record that differs in status or time; None: the task has ended."""
@@ -401,3 +400,12 @@ class _Updates(Generic[R]):
             raise StopAsyncIteration
         self._shown = (record.status, record.updated_at)
         return record
+
+
+async def still_runs(task: Task[Any]) -> bool:
+    """Ask whether a task runs; False where no answer comes: an outage of hours says nothing of the task."""
+    try:
+        await task.refresh()
+    except KlingError:
+        return False
+    return not task.done

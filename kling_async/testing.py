@@ -8,6 +8,10 @@
             ...
         assert emu.ledger.peak("video") <= 2
 
+Each change of a task's status is posted to the ``callback_url`` of its create, if that is on loopback, and
+signed by ``emulator(webhook_secret="whsec_...")``; ``emu.fault("callback", kind="lost")`` loses one, and
+``emu.ledger.callbacks`` lists them.
+
 Start a new emulator in each test. It runs in the test's event loop, on a free port of loopback. With a
 virtual clock, tasks that take minutes end at once.
 """
@@ -26,6 +30,7 @@ from kling_async.emulator import (
     Ledger,
     Pack,
     Row,
+    SentCallback,
     Task,
     Voice,
 )
@@ -42,6 +47,7 @@ __all__ = [
     "Ledger",
     "Pack",
     "Row",
+    "SentCallback",
     "Task",
     "Voice",
     "emulator",

@@ -65,7 +65,7 @@ ROOMS: Final = (
 )
 """From top to bottom."""
 
-LATER: Final = {"fleet", "notebook", "v2", "web", "webhooks"}
+LATER: Final = {"fleet", "notebook", "v2", "web"}
 """Rooms that have their place but are not built yet."""
 
 BESIDE: Final = {"emulator": set[str](), "testing": {"emulator"}}
@@ -98,6 +98,9 @@ PURE: Final = {
     "prices",
     "records",
     "redaction",
+    "webhooks.gate",
+    "webhooks.payloads",
+    "webhooks.signatures",
 }
 """Decisions and plain data: time and chance are arguments here, and nothing waits."""
 

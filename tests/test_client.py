@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,6 +32,9 @@ from kling_async import (
 )
 from kling_async.testing import emulator
 from tests.support import client_of, clip, pair, settle, still, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -213,6 +216,20 @@ async def test_submit_refuses_a_bad_external_id_and_takes_a_callback() -> None:
         assert (emu.ledger.creates[0].body or {})["callback_url"] == "https://example.com/hook"
 
 
+@pytest.mark.parametrize("how", ["submit", "run"])
+async def test_an_address_for_callbacks_is_checked_before_anything_is_paid(how: str) -> None:
+    """By its form everywhere; a private host only where the API is on this machine, as the emulator is."""
+    async with pair() as (emu, client):
+        for url in ("https:///hook", "https://a.example/ hook", "https://a.example/hook\n", "hook"):
+            with pytest.raises(RequestInvalid, match="callback_url: the address"):
+                await getattr(client, how)(clip(), callback_url=url)
+        assert emu.ledger.creates == []
+        await getattr(client, how)(clip(), callback_url="http://localhost:8000/hook")
+    async with Client(api_key="k", limits={"video": 5}) as client:
+        with pytest.raises(RequestInvalid, match="callback_url: the API cannot post to 'localhost'"):
+            await getattr(client, how)(clip(), callback_url="http://localhost:8000/hook")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -360,6 +377,25 @@ def test_a_view_of_a_client_checks_its_options_too() -> None:
         client.with_options(polling=5)  # type: ignore[arg-type]
 
 
+def test_check_judges_as_submit_does_and_sends_nothing(tmp_path: Path) -> None:
+    """``client.check()`` needs no loop; fields, rules, files and the kind of request are judged."""
+    client = Client(api_key="k", base_url="http://127.0.0.1:1")
+    client.check(v1.TextToVideo(prompt="x"))
+    client.check(v1.TextToSpeech(text="x", voice_id="oversea_male1", voice_language="en"))
+    for wrong, field in (
+        (v1.TextToVideo(prompt="x", duration=99), "duration"),
+        (v1.TextToVideo(), "prompt"),
+        (v1.ImageToVideo(prompt="x", image=tmp_path / "missing.png"), "image"),
+        (v1.ImageToVideo(prompt="x", image=b"no picture"), "image"),
+        (RawTask(path="/../x", body={}), "path"),
+    ):
+        with pytest.raises(RequestInvalid) as caught:
+            client.check(wrong)
+        assert [problem.field for problem in caught.value.problems] == [field]
+    with pytest.raises(TypeError):
+        client.check("text")  # type: ignore[arg-type]
+
+
 async def test_a_request_too_heavy_for_the_pool() -> None:
     """An image set larger than the account can hold is refused before anything is sent."""
     async with pair(client={"limits": {"image": 4}}) as (emu, client):
@@ -456,7 +492,7 @@ def test_two_loops_in_a_row_leave_no_warning(close: str) -> None:
 @pytest.mark.real
 @pytest.mark.parametrize("ends", [True, False], ids=["the loop has ended", "between two runs"])
 def test_giving_up_and_reopening_need_no_running_loop(ends: bool) -> None:
-    """Neither sends anything, so a script may call them after, or between, its asyncio.run."""
+    """A script may call them after, or between, its asyncio.run; a create is given up in the next one."""
 
     async def begin() -> Client:
         async with emulator(slots={"video": 5}) as emu:
@@ -473,10 +509,18 @@ def test_giving_up_and_reopening_need_no_running_loop(ends: bool) -> None:
         if ends:
             runner.close()
         assert client.account.limits()["video"].held == 2
-        assert client.abandon("lost") and client.account.limits()["video"].held == 1
+        assert client.abandon("lost") and client.account.limits()["video"].held == 2
         client.account.reopen()
-        if not ends:
-            runner.run(client.aclose())
+
+        async def end() -> None:
+            assert client.unresolved() == [] and not client.abandon("lost")
+            assert client.account.limits()["video"].held == 1
+            await client.aclose()
+
+        if ends:
+            asyncio.run(end())
+        else:
+            runner.run(end())
 
 
 @pytest.mark.filterwarnings("ignore::kling_async.errors.KlingWarning")

@@ -412,7 +412,7 @@ async def test_an_id_that_the_vendor_refuses_as_taken_is_that_task() -> None:
 async def test_a_look_without_an_answer_is_an_error_and_nothing_is_sent() -> None:
     """Nobody knows whether the task exists, so that none is made; it can be enqueued again."""
     async with pair(ONE) as (emu, client):
-        emu.fault("query", code=5000, status=500, times=40)
+        emu.fault("any", code=5000, status=500, times=40)
         task = await client.enqueue(clip(), external_task_id="mine", if_exists="attach")
         with pytest.raises(Exception, match="5000"):
             await task.wait()
@@ -422,7 +422,7 @@ async def test_a_look_without_an_answer_is_an_error_and_nothing_is_sent() -> Non
 async def test_a_match_ends_with_withdrawal_timeout_and_client() -> None:
     """Before the answer has come: withdrawn, out of time, or the client closed."""
     async with pair(ONE) as (emu, client):
-        emu.fault("query", kind="slow", seconds=20, times=9)
+        emu.fault("tasks", kind="slow", seconds=20, times=9)
         gone = await client.enqueue(clip(), external_task_id="gone", if_exists="attach")
         late = await client.enqueue(clip(), external_task_id="late", if_exists="attach", queue_timeout=1)
         left = await client.enqueue(clip(), external_task_id="left", if_exists="attach")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 import msgspec
 import pytest
 
-from kling_async import Event, PolicyViolation, TaskNotFound, Timeouts, v1
+from kling_async import Event, PolicyViolation, RequestRejected, TaskNotFound, Timeouts, v1
 from kling_async import events as module
 from kling_async.catalog import endpoint_of
 from kling_async.errors import KlingError
@@ -159,9 +159,15 @@ async def test_every_kind_is_one_that_the_type_names(tmp_path: Path) -> None:
         emu.fault("create", code=1301)
         with pytest.raises(PolicyViolation):
             await client.submit(clip())
+        emu.fault("create", code=1203, times=None)
+        for _ in range(10):
+            with pytest.raises(RequestRejected):
+                await client.submit(clip())
+        client.account.reopen()
     assert set(heard.kinds()) == set(get_args(EventKind))
     one = [event for event in heard.events if event.kind != "asked" or event.detail == "one: 1"]
-    assert all(event.pool == "video" and event.endpoint and event.external_task_id for event in one)
+    assert all(event.pool == "video" and event.endpoint for event in one)
+    assert all(event.external_task_id for event in one if event.kind not in ("held", "released"))
     made = ("created", "adopted", "asked", "changed", "ended", "slot_expired", "downloaded")
     assert {event.task_id for event in one if event.kind in made} == {task.id for task in tasks}
 

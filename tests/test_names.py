@@ -36,6 +36,7 @@ LOGGERS: Final = {
     "kling_async.http",
     "kling_async.orchestrator",
     "kling_async.polling",
+    "kling_async.webhooks",
 }
 """Users filter by these; they stay when modules are moved."""
 

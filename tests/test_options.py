@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import math
 import pickle
 import random
 import ssl
 import time
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
-from unittest.mock import Mock
+from typing import TYPE_CHECKING, Any, Final
+from unittest.mock import AsyncMock, Mock
 
 import msgspec
 import pytest
 
 from kling_async import Client
-from kling_async.errors import ConfigurationError
+from kling_async.batch.options import BatchArguments, BatchOptions
+from kling_async.errors import ConfigurationError, RequestInvalid
 from kling_async.options import Polling, Retry, Timeouts, check_types
+from tests.support import clip
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
 
 KINDS: tuple[Any, ...] = (Polling, Retry, Timeouts)
 
@@ -215,3 +222,58 @@ def test_the_words_are_as_promised() -> None:
     with pytest.raises(TypeError) as caught:
         check_types({"timeouts": 30})
     assert str(caught.value) == "timeouts must be a Timeouts, not int; for example Timeouts(total=30)"
+
+
+async def heard(*_: object) -> None:
+    """Be awaited by nobody."""
+
+
+async def listed(*_: object) -> AsyncIterator[int]:
+    """Yield to nobody."""
+    yield 1
+
+
+class AsyncCallable:
+    """An object that is called like an async function."""
+
+    async def __call__(self, *_: object) -> None:
+        """Be awaited by nobody."""
+
+
+ASYNC: Final = [heard, listed, AsyncCallable(), AsyncCallable().__call__, partial(heard, 1), AsyncMock()]
+CALLBACKS: Final[dict[str, Callable[[Any], object]]] = {
+    "on_event": lambda value: Client(api_key="k", on_event=value),
+    "now": lambda value: Client(api_key="k", now=value),
+    "on_task": lambda value: asyncio.run(Client(api_key="k").run(clip(), on_task=value)),
+    "price": lambda value: BatchOptions(price=value),
+    "label": lambda value: BatchOptions(label=value),
+    "retry_failed": lambda value: BatchOptions(retry_failed=value),
+}
+
+
+@pytest.mark.parametrize("function", ASYNC, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_async_functions_are_no_callbacks(name: str, function: Any) -> None:
+    """Nobody would await them: each is refused where it is given, by name, before anything is sent."""
+    with pytest.raises((ConfigurationError, RequestInvalid)) as caught:
+        CALLBACKS[name](function)
+    assert f"{name}" in str(caught.value) and "not an async one: nobody would await" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [7, b"x", [print], {}])
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_a_callback_is_a_function(name: str, value: Any) -> None:
+    """Anything else is refused with its type or its value."""
+    with pytest.raises((ConfigurationError, RequestInvalid), match=rf"{name}:? must be"):
+        CALLBACKS[name](value)
+
+
+def test_every_callback_of_the_client_is_in_the_table() -> None:
+    """The signatures of Client, its run() and batch() take no other functions."""
+    hints = {
+        **inspect.signature(Client).parameters,
+        **inspect.signature(Client.run).parameters,
+    }
+    found = {name for name, parameter in hints.items() if "Callable" in str(parameter.annotation)}
+    found |= {name for name, hint in BatchArguments.__annotations__.items() if "Callable" in str(hint)}
+    assert found == set(CALLBACKS)

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import enum
+import json
+import math
+from pathlib import Path
 from typing import Any
 
+import jsonschema
+import msgspec
 import pytest
 
-from kling_async.redaction import Discreet, keepable, redact, without_query
+from kling_async import (
+    JournaledRequest,
+    Outcome,
+    OutOfUnits,
+    Report,
+    RequestInvalid,
+    Stats,
+    TaskRecord,
+    Totals,
+    json_schema,
+    v1,
+)
+from kling_async.account import PoolState
+from kling_async.catalog import CALLS, TASKS
+from kling_async.errors import Problem
+from kling_async.redaction import Discreet, Serializable, json_types, keepable, redact, without_query
+from tests.support import clip, pair
 
 # --- one address -------------------------------------------------------------------------------
 
@@ -99,3 +122,146 @@ def test_a_discreet_struct_is_shown_without_raw_unset_fields_and_signatures() ->
 def test_rich_is_shown_no_more_than_the_repr() -> None:
     """Rich and its tracebacks ask ``__rich_repr__`` before ``__repr__``."""
     assert "SECRET" not in repr(Sample(raw={"k": "SECRET"}).__rich_repr__())
+
+
+# --- values as JSON ------------------------------------------------------------------------------
+
+SIGNED = "https://cdn.example/a.mp4?sig=SECRET"
+RECORD = TaskRecord(
+    endpoint="text_to_video",
+    task_id="1",
+    status="succeed",
+    data=msgspec.Raw(b'{"only": "in raw"}'),
+    result_data=msgspec.Raw(json.dumps({"videos": [{"url": SIGNED}]}).encode()),
+)
+
+
+def as_json(value: Serializable, **options: Any) -> dict[str, Any]:
+    """Return `to_dict` of a value, which must hold JSON types only."""
+    shown = value.to_dict(**options)
+    assert json.loads(json.dumps(shown, allow_nan=False)) == shown
+    return shown
+
+
+@pytest.mark.parametrize("row", [*TASKS, *CALLS], ids=lambda row: row.name)
+def test_every_result_goes_into_json_without_raw(row: Any) -> None:
+    """All fields are there by their names, set or not; the vendor's own object is not."""
+    result = row.result(raw={"secret": 1})
+    assert as_json(result) == as_json(row.result())
+    assert set(as_json(result)) == {*result.__struct_fields__} - {"raw"}
+
+
+def test_addresses_are_whole_unless_cut() -> None:
+    """``to_dict()`` of results and records holds addresses whole; ``signed=False`` cuts the query."""
+    for value in (v1.Videos(videos=(v1.Video(url=SIGNED),)), RECORD):
+        assert SIGNED in str(as_json(value))
+        assert "SECRET" not in str(as_json(value, signed=False))
+        assert "https://cdn.example/a.mp4" in str(as_json(value, signed=False))
+
+
+def test_a_record_goes_into_json_with_its_result() -> None:
+    """The result is plain data; the whole object of the vendor's is left out."""
+    shown = as_json(RECORD)
+    jsonschema.validate(shown, json_schema(TaskRecord))
+    assert shown["result_data"] == {"videos": [{"url": SIGNED}]}
+    assert "data" not in shown and "only" not in str(shown)
+    assert as_json(TaskRecord(endpoint="x", task_id="1"))["result_data"] is None
+
+
+def test_an_outcome_goes_into_json_whatever_is_in_it() -> None:
+    """Requests with files, paths, errors: nothing of them raises, and no content of files is shown."""
+    error = OutOfUnits("no units", code=1102, request_id="r", http_status=429)
+    files = v1.ImageToVideo(
+        image=Path("cat.png"), image_tail=b"x" * 5000, static_mask=SIGNED, prompt="x", extra={"n": 1}
+    )
+    outcome: Outcome[v1.Videos] = Outcome(
+        position=3, key="k", request=files, record=RECORD, files=(Path("out/a.mp4"),), error=error
+    )
+    shown = as_json(outcome)
+    jsonschema.validate(shown, json_schema(Outcome))
+    assert shown["request"]["endpoint"] == "image_to_video"
+    assert (shown["request"]["image"], shown["request"]["image_tail"]) == ("cat.png", "<5000 bytes>")
+    assert (shown["request"]["static_mask"], shown["request"]["extra"]) == (SIGNED, {"n": 1})
+    assert (shown["files"], shown["record"]["task_id"]) == (["out/a.mp4"], "1")
+    assert shown["error"] == {
+        "type": "OutOfUnits",
+        "message": str(error),
+        "code": 1102,
+        "request_id": "r",
+        "http_status": 429,
+    }
+    assert "SECRET" not in str(as_json(outcome, signed=False))
+    journaled: Outcome[Any] = Outcome(position=0, key=None, request=JournaledRequest(endpoint="lip_sync"))
+    assert as_json(journaled)["request"]["endpoint"] == "lip_sync"
+
+
+def test_errors_name_their_fields_and_hide_secrets() -> None:
+    """The problems of a request stay apart; errors of others show no token."""
+    invalid = RequestInvalid("X", [Problem("duration", "too long")])
+    assert json_types(invalid, True)["problems"] == [{"field": "duration", "text": "too long"}]
+    assert json_types(OSError(f"Bearer SECRET {SIGNED}"), True) == {
+        "type": "OSError",
+        "message": "Bearer ... https://cdn.example/a.mp4?...",
+    }
+
+
+def test_stats_and_reports_go_into_json() -> None:
+    """Numbers of pools and errors that closed them, counts, and reasons."""
+    pool = PoolState(
+        limit=5, source="packs", held=1, queued=2, foreign=0, closed=OutOfUnits("no units", code=1101)
+    )
+    shown = as_json(Stats(submitted=3, pools={"video": pool}))
+    assert shown["submitted"] == 3
+    assert shown["pools"]["video"]["closed"]["code"] == 1101
+    totals = Totals(done=1, failed=0, units={"video": 1.5})
+    report = Report(
+        done=1,
+        failed=0,
+        resumed=0,
+        running=0,
+        stopped="",
+        units={"video": 1.5},
+        spent=(),
+        seconds=math.inf,
+        advice="",
+        this_run=totals,
+        all_runs=totals,
+    )
+    assert as_json(report)["units"] == {"video": 1.5}
+    assert as_json(report)["seconds"] is None
+    jsonschema.validate(shown, json_schema(Stats))
+    jsonschema.validate({**as_json(report), "seconds": 1}, json_schema(Report))
+
+
+def test_values_of_any_type_become_json() -> None:
+    """Words of an enum, numbers that JSON lacks, unknown objects: none raises."""
+
+    class Word(enum.StrEnum):
+        A = "a"
+
+    value = {"word": Word.A, 1: (math.nan, b"x"), "path": Path("a/b"), "time": dt.timedelta(1), "on": True}
+    assert json_types(value, True) == {
+        "word": "a",
+        "1": [None, "<bytes>"],
+        "path": "a/b",
+        "time": "<timedelta>",
+        "on": True,
+    }
+
+
+@pytest.mark.anyio
+async def test_what_a_client_hands_out_goes_into_json() -> None:
+    """A task's record and result, the client's counts, and a batch's outcomes and reports."""
+    async with pair(seconds=5) as (_, client):
+        task = await client.submit(clip())
+        result = await task.wait()
+        assert as_json(result)["videos"][0]["url"] == result.videos[0].url
+        assert task.record is not None
+        assert as_json(task.record)["result_data"]["videos"][0]["url"] == result.videos[0].url
+        assert as_json(client.stats())["created"] == 1
+        assert as_json(client.estimate(clip()))["pool"] == "video"
+        async with client.batch([clip("one")]) as results:
+            outcomes = [as_json(outcome) async for outcome in results]
+        assert outcomes[0]["request"]["prompt"] == "one" and outcomes[0]["error"] is None
+        assert as_json(results.report)["done"] == 1
+        assert as_json(await client.batch([clip()]).dry_run())["jobs"] == 1

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 virtual = pytest.mark.anyio
 
-NOW = {"queued", "oldest_wait", "in_flight", "running", "unresolved", "pools"}
+NOW = {"queued", "oldest_wait", "in_flight", "running", "unresolved", "holds", "pools"}
 """Fields that tell of the moment and may fall; all others only grow."""
 
 
@@ -89,7 +89,17 @@ def tally(events: Iterable[Event]) -> dict[str, Any]:
     made = [event for event in events if event.kind in ("created", "adopted")]
     first = [event for event in events if event.kind == "queued" and not event.error]
     ended = Counter(event.error or event.status for event in events if event.kind == "ended")
-    same = ("admitted", "refused", "created", "adopted", "changed", "asked", "slot_expired", "downloaded")
+    same = (
+        "admitted",
+        "refused",
+        "created",
+        "adopted",
+        "changed",
+        "asked",
+        "slot_expired",
+        "held",
+        "downloaded",
+    )
     return {
         **{kind: kinds[kind] for kind in same},
         "submitted": len(first),

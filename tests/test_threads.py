@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import AmbiguousCreate, Client, Retry
+from kling_async import AmbiguousCreate, Client, ClientClosed, Retry, Task, TaskRecord
 from kling_async.testing import Emulator
 from tests.clock import new_event_loop
 from tests.support import client_of, clip, pair, settle, until
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 pytestmark = pytest.mark.anyio
 
@@ -72,6 +76,85 @@ def test_a_nudge_between_two_runs_acts_in_the_next() -> None:
             await client.aclose()
 
         runner.run(end())
+
+
+async def all_updates(task: Task[Any]) -> list[TaskRecord]:
+    return [record async for record in task.updates()]
+
+
+@pytest.mark.parametrize("create", ["hang", "lost_before"], ids=["sent", "sent and lost"])
+def test_waiters_of_a_stopped_loop_fail_clearly(create: str) -> None:
+    """Two loops in turns: a call that waits in the stopped one ends with an error once that runs again."""
+    first, second = new_event_loop(), new_event_loop()
+
+    async def begin() -> tuple[Emulator, Client, list[asyncio.Task[object]]]:
+        emu = Emulator(slots={"video": 3})
+        await emu.start()
+        emu.set_duration(1000)
+        client = client_of(emu, limits={"video": 3}, now=lambda: 1_790_000_000.0)
+        task = await client.submit(clip())
+        refreshed = await client.submit(clip())
+        emu.fault("create", kind=create)
+        emu.fault("query", kind="hang", times=10)
+        calls: list[Coroutine[Any, Any, object]] = [
+            task.wait(),
+            task.wait(timeout=5000),
+            all_updates(task),
+            refreshed.refresh(),
+        ]
+        calls += [client.run(clip()) for _ in range(3)]
+        waiting: list[asyncio.Task[object]] = [asyncio.ensure_future(call) for call in calls]
+        await until(lambda: client.stats().in_flight, step=0)
+        await asyncio.sleep(0.5)
+        return emu, client, waiting
+
+    async def use(client: Client) -> int:
+        return len(client.tasks())
+
+    async def end(emu: Emulator, client: Client, waiting: list[asyncio.Task[object]]) -> None:
+        ends = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 60)
+        assert all(isinstance(error, ClientClosed | AmbiguousCreate) for error in ends)
+        assert [type(error) for error in ends[:4]] == [ClientClosed] * 4
+        assert "another event loop" in str(ends[0])
+        assert len(client.tasks()) == 2
+        assert len(client.unresolved()) == 1
+        await client.aclose()
+        await emu.stop()
+
+    emu, client, waiting = first.run_until_complete(begin())
+    assert second.run_until_complete(use(client)) == 2
+    first.run_until_complete(end(emu, client, waiting))
+    for loop in (first, second):
+        loop.run_until_complete(loop.shutdown_asyncgens())  # closes the sessions of this loop
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+def test_a_create_abandoned_between_two_runs_lets_the_next_go_in_the_next() -> None:
+    """No loop runs when its slot is freed: who queues for it is admitted by the loop's next run."""
+
+    async def begin() -> tuple[Emulator, Client, asyncio.Task[object]]:
+        emu = Emulator()
+        await emu.start()
+        options = {"retry": Retry(max_tries=1), "limits": {"video": 1}, "now": lambda: 1_790_000_000.0}
+        client = client_of(emu, **options)
+        emu.fault("create", kind="lost_before")
+        emu.fault("query", code=5000)
+        await unresolved(client, "mine")
+        waiting = asyncio.create_task(client.submit(clip()))
+        await settle()
+        return emu, client, waiting
+
+    async def end(emu: Emulator, client: Client, waiting: asyncio.Task[object]) -> None:
+        await asyncio.wait_for(waiting, 60)
+        assert len(emu.tasks) == len(client.tasks()) == 1
+        await client.aclose()
+        await emu.stop()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        emu, client, waiting = runner.run(begin())
+        assert client.abandon("mine")
+        runner.run(end(emu, client, waiting))
 
 
 async def closing_pair(client: Client) -> asyncio.Task[object]:

@@ -35,6 +35,16 @@ async def submit_gives_a_task_of_the_request_s_result(client: Client) -> None:
     assert_type((await task.wait()).videos[0].seconds, float | None)
 
 
+def json_gives_the_type_that_reads_it(client: Client) -> None:
+    """``from_dict`` gives its own type, ``request_from_dict`` any request; the check takes both kinds."""
+    assert_type(v1.TextToVideo.from_dict({"prompt": "x"}, files="in"), v1.TextToVideo)
+    assert_type(v1.Shot.from_dict({}), v1.Shot)
+    request = kling_async.request_from_dict({"endpoint": "text_to_video"})
+    client.check(request)
+    client.check(COSTS)
+    client.check(v1.Videos())  # type: ignore[arg-type]
+
+
 async def run_and_call_give_the_result(client: Client) -> None:
     """``run`` takes both kinds, ``call`` the one."""
     assert_type(await client.run(VIDEO), v1.Videos)

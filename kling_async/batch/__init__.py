@@ -1,6 +1,7 @@
 """Run many requests as one job: fed, journaled, resumed, downloaded, reported.
 
-`source` reads the input, `planner` compares it with the journal, `feeder` begins jobs as there is room and
+`source` reads the input, `planner` compares it with the journal (without an input `journal_planner` goes
+through the journal), `refetch` finds files that are gone, `feeder` begins jobs as there is room and
 money, `job` carries one request to its outcome, `batch` holds the jobs under way and hands outcomes out.
 `lifecycle` has the states of batch and job with their legal moves. `journal` keeps what must outlive the
 process, in the database of `journal_store`, with `read_ahead`, `checksums` and `digests`; `report` and

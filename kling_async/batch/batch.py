@@ -17,23 +17,20 @@ import msgspec
 
 from kling_async.batch.budget import BatchControl, Budget, price_of
 from kling_async.batch.dry_run import dry_run
-from kling_async.batch.entry import JobState
+from kling_async.batch.entry import JobState, settled
 from kling_async.batch.exclusions import Exclusions
 from kling_async.batch.failures import FailureAction
 from kling_async.batch.feeder import Feeder
-from kling_async.batch.job import (
-    Abandoned,
-    JobContext,
-    JobRun,
-)
+from kling_async.batch.job import Abandoned, JobContext, JobRun
 from kling_async.batch.job_outcomes import refused_outcome, remembered_outcome
 from kling_async.batch.journal import Journal, NullJournal
+from kling_async.batch.journal_planner import planner_of
 from kling_async.batch.lifecycle import BatchLife, RunLife
 from kling_async.batch.options import ready_folder
 from kling_async.batch.outcomes import OutcomeQueue
-from kling_async.batch.planner import FreshJobs, JournaledJobs, Planner
+from kling_async.batch.planner import Planner
 from kling_async.batch.report import ReportBuilder
-from kling_async.batch.source import RequestSource
+from kling_async.batch.steering import Steering
 from kling_async.errors import DownloadError, JournalError, ResultExpired
 from kling_async.runtime.signals import SignalWatcher
 from kling_async.wire.caller import pointing_here
@@ -46,7 +43,8 @@ if TYPE_CHECKING:
     from kling_async.batch.outcomes import Outcome, Plan, Report, StopReason
     from kling_async.batch.planned import PlannedJob
     from kling_async.batch.source import Requests
-    from kling_async.errors import RequestInvalid
+    from kling_async.core.queue import Kind
+    from kling_async.errors import KlingError, RequestInvalid
     from kling_async.orchestrator.engine import Engine
 
 __all__ = ["Batch"]
@@ -57,41 +55,46 @@ _AHEAD_MIN: Final = 16
 """Fewest requests that a batch holds by default, however few slots the account has."""
 
 
-class Batch(Generic[R]):
+class Batch(Steering[R]):
     """Many requests under way: enter it with ``async with``, then iterate over its outcomes.
 
     Leaving early loses nothing: created tasks run on, and a journal knows of them.
+
+    Args:
+        engine: Of the client.
+        requests: The input.
+        options: Of the batch.
+        journal_only: Whether the unfinished jobs of the journal take the place of the input.
     """
 
-    def __init__(self, engine: Engine, requests: Requests[R], options: BatchOptions) -> None:
+    def __init__(
+        self, engine: Engine, requests: Requests[R], options: BatchOptions, *, journal_only: bool = False
+    ) -> None:
+        super().__init__(engine)
         self._engine = engine
         self._options = options
         self._life = BatchLife()
         self._budget = Budget(options.max_units)
         self._outcomes: OutcomeQueue[R] = OutcomeQueue()
-        self._report = ReportBuilder()
-        self._journal: Journal | NullJournal
-        finder: JournaledJobs | FreshJobs
-        if options.journal is None:
-            self._journal, finder = NullJournal(), FreshJobs(options, engine.account)
-        else:
-            self._journal = journal = Journal(options.journal, now=engine.scope.now)
-            finder = JournaledJobs(journal, options, engine.account)
+        self._report = ReportBuilder(journal_only=journal_only)
+        self._journal: Journal | NullJournal = NullJournal()
+        if options.journal is not None:
+            self._journal = Journal(options.journal, now=engine.scope.now, make=not journal_only)
         slots = None if options.downloads is None else asyncio.Semaphore(options.downloads)
         self._exclusions = Exclusions(
             options.stop_after_refusals, everything_limited=self._budget.everything_limited
         )
         control = BatchControl(self._life, self._budget, self._exclusions)
         self._jobs: _Jobs[R] = _Jobs(
-            JobContext(engine, options, self._journal, control, slots),
+            JobContext(engine, options, self._journal, control, slots, self._pauses),
             self._outcomes,
             self._report,
+            counts_only=journal_only,
             stop=self._stop,
             changed=self._changed,
         )
-        self._planner = Planner(RequestSource(requests), finder, options, engine.expected_seconds)
+        self._planner = planner_of(engine, requests, options, self._journal, journal_only=journal_only)
         self._feeder = Feeder(self._planner, options.price, control, self._outcomes, self._jobs)
-        self._feeding: asyncio.Task[None] | None = None
         self._signals = SignalWatcher(self._heard, enabled=options.signals)
 
     # -- entering and leaving
@@ -106,18 +109,21 @@ class Batch(Generic[R]):
             if self._budget.limited:
                 # max_units holds for all runs together, so earlier costs count before any task is made
                 async for entry in self._journal.entries():
-                    self._budget.recall(entry)
+                    self._budget.recall(settled(entry, self._engine.scope.now()))
             stack.pop_all()  # from here on __aexit__ closes the journal
         self._report.start(self._engine.scope.time())
         self._signals.start()
+        if self._options.stop_after_refusals is not None:
+            self._engine.limiter.holds.subscribe(self._jobs)
         # the feeder checks requests in a task of its own, where the user's frames are not on the stack
         with pointing_here():
-            self._feeding = asyncio.create_task(self._feeder.run(), name="kling_async batch")
-        self._feeding.add_done_callback(self._fed)
+            self._feeder.task = asyncio.create_task(self._feeder.run(), name="kling_async batch")
+        self._feeder.task.add_done_callback(self._fed)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._signals.stop()
+        self._engine.limiter.holds.unsubscribe(self._jobs)
         # closed before anything is cancelled: by its state `_fed` tells this cancel from one by the input
         self._life.close()
         self._jobs.cancel()
@@ -130,6 +136,7 @@ class Batch(Generic[R]):
             try:
                 await asyncio.gather(*tasks, return_exceptions=True)
             finally:
+                self._pauses.resume()
                 await self._journal.close()
 
     def __aiter__(self) -> Self:
@@ -150,8 +157,8 @@ class Batch(Generic[R]):
         return outcome
 
     def stop(self) -> None:
-        """Make no more tasks; running ones are waited for, and their outcomes come."""
-        self._stop("stop()")
+        """Make no more tasks; running ones are waited for, and their outcomes come. Works from any thread."""
+        self._engine.scope.act(lambda: self._stop("stop()"), needs_loop=False)
 
     @property
     def report(self) -> Report:
@@ -162,7 +169,7 @@ class Batch(Generic[R]):
             skipped=self._exclusions.lines(),
             running=running,
             waiting=self._jobs.unfinished() - running,
-            units=self._budget.spent,
+            budget=self._budget,
             now=self._engine.scope.time(),
             journal=self._journal.path,
             unclaimed=self._planner.unclaimed,
@@ -182,9 +189,12 @@ class Batch(Generic[R]):
         if self._feeding is not None:
             raise RuntimeError("a batch that was entered has no dry run; make another one for that")
         self._engine.scope.enter()
-        async with self._journal, aclosing(self._planner.chunks(lambda: True)) as chunks:
+        journal, planner = self._journal, self._planner
+        if isinstance(planner, Planner) and not await journal.exists():  # opened, it would be made
+            journal, planner = NullJournal(), planner.without_journal(self._engine.account)
+        async with journal, aclosing(planner.chunks(lambda: True)) as chunks:
             plan = await dry_run(self._engine, chunks, lambda request: price_of(request, self._options.price))
-        return msgspec.structs.replace(plan, unclaimed=self._planner.unclaimed)
+        return msgspec.structs.replace(plan, unclaimed=planner.unclaimed)
 
     # -- callbacks
 
@@ -221,6 +231,7 @@ class Batch(Generic[R]):
         if self._life.ended:
             return
         self._jobs.drop_idle()
+        self._pauses.resume()
         if self._feeding is not None and self._feeding is not asyncio.current_task():
             self._feeding.cancel()
         self._outcomes.notify()
@@ -230,6 +241,8 @@ class Batch(Generic[R]):
         if not self._life.interrupt("SIGTERM" if signal == "SIGTERM" else "SIGINT"):
             self._signals.stop()  # a third signal is left to the process's own handlers
             self._jobs.cancel()
+            if self._feeding is not None:
+                self._feeding.cancel()  # once more: an input's own cleaning up may take for ever
             return
         self._drop_unsent()
         sys.stderr.write(f"\n{signal}: {self.report.advice}\nSend it again to leave without waiting.\n")
@@ -242,6 +255,7 @@ class _Jobs(Generic[R]):
         context: The parts that all jobs share.
         outcomes: Takes their outcomes.
         report: Counts them.
+        counts_only: Whether the outcomes of jobs that an earlier run finished are counted, not handed out.
         stop: Stops the batch, for a reason, with an error to raise at its end.
         changed: Called whenever a job is over.
     """
@@ -252,12 +266,14 @@ class _Jobs(Generic[R]):
         outcomes: OutcomeQueue[R],
         report: ReportBuilder,
         *,
+        counts_only: bool,
         stop: Callable[[StopReason, Exception | None], None],
         changed: Callable[[], None],
     ) -> None:
         self._context = context
         self._outcomes = outcomes
         self._report = report
+        self._counts_only = counts_only
         self._stop = stop
         self._changed = changed
         self._runs: dict[asyncio.Task[None], JobRun] = {}
@@ -286,6 +302,7 @@ class _Jobs(Generic[R]):
 
     def start(self, job: PlannedJob, reservation: Reservation) -> None:
         """Begin a job in an asyncio task of its own."""
+        self._report.add_spent_earlier(job.entry)
         run = JobRun(self._context, job, reservation)
         task = asyncio.create_task(self._carry(run), name=f"kling_async batch {job.item.position}")
         self._runs[task] = run
@@ -302,8 +319,17 @@ class _Jobs(Generic[R]):
     def remember(self, job: PlannedJob) -> None:
         """Hand out the outcome of a job that an earlier run finished."""
         outcome = remembered_outcome(job, self._context.options.folder)
+        self._report.add_spent_earlier(job.entry)
         self._report.add_remembered(ok=outcome.ok, expired=isinstance(outcome.error, ResultExpired))
-        self._outcomes.put(outcome)
+        if not self._counts_only:
+            self._outcomes.put(outcome)
+
+    def on_hold(self, kind: Kind, error: KlingError) -> None:
+        """Make no more tasks of an endpoint and model whose creates the client holds."""
+        if self._context.control.may_create:
+            self._context.control.exclusions.hold(kind, error)
+            self._drop_excluded()
+            self._outcomes.notify()
 
     def drop_idle(self) -> None:
         """Cancel the jobs without a task: nothing was paid for them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kling_async.batch.entry import cost_of
+from kling_async.batch.entry import spent_on
 from kling_async.core.pool_sizes import POOLS
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.prices import estimate, is_amount
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kling_async.batch.entry import Entry
-    from kling_async.batch.exclusions import Exclusions, Kind, SkipReason
+    from kling_async.batch.exclusions import Exclusions, SkipReason
     from kling_async.batch.lifecycle import BatchLife
+    from kling_async.core.queue import Kind
     from kling_async.prices import Estimate
     from kling_async.wire.requests import TaskRequest
 
@@ -53,6 +54,8 @@ class Reservation(NamedTuple):
 
     price: Estimate
     units: float
+    sent: bool = True
+    """Whether a create of the job may have been sent, by this run or an earlier one."""
 
     @property
     def pool(self) -> str:
@@ -69,9 +72,27 @@ class Budget:
 
     def __init__(self, most: float | Mapping[str, float] | None) -> None:
         self._most = most
+        self.counts_earlier_runs = most is not None
+        """Whether the units of earlier runs are among these: without a limit nobody needs them."""
         self.spent: dict[str, float] = {}
         self.reserved: dict[str, float] = {}
         self._returnable: dict[str, int] = {}
+        self._recalled: dict[str, float] = {}
+        """Units among ``spent`` that earlier runs spent."""
+        self._unsent: dict[str, float] = {}
+        """Units among ``reserved`` of jobs that nothing was sent for."""
+
+    @property
+    def spent_now(self) -> dict[str, float]:
+        """Units that this run spent, by pool."""
+        now = {pool: round(spent - self._recalled.get(pool, 0.0), 6) for pool, spent in self.spent.items()}
+        return {pool: spent for pool, spent in now.items() if spent}
+
+    def limit_to(self, most: float | Mapping[str, float] | None, *, begun: bool) -> None:
+        """Change the limit, of a batch that has begun or of one that has not."""
+        self._most = most
+        if not begun:
+            self.counts_earlier_runs = most is not None
 
     @property
     def limited(self) -> bool:
@@ -94,9 +115,24 @@ class Budget:
         # rounded, or tasks of 0.1 and 0.2 units would not fit into 0.3: their sum is 0.30000000000000004
         return limit is None or round(taken + units, 6) <= limit
 
-    def holds(self, pool: str) -> bool:
-        """Tell whether spent and reserved units together keep within the limit."""
-        return self.fits(pool, 0.0)
+    def may_send(self, reservation: Reservation) -> bool:
+        """Tell whether units spent, reserved for what was sent, and of this job keep within the limit.
+
+        They do not where the limit was lowered, or is lower than what earlier runs have reserved. Other jobs
+        that nothing was sent for do not count, so those first in turn are made.
+        """
+        own = 0.0 if reservation.sent else reservation.units
+        return self.fits(reservation.pool, own - self._unsent.get(reservation.pool, 0.0))
+
+    def send(self, reservation: Reservation) -> Reservation:
+        """Note that a create of the job is about to be sent; return the reservation as it is from now on."""
+        self._end_unsent(reservation)
+        return reservation._replace(sent=True)
+
+    def _end_unsent(self, reservation: Reservation) -> None:
+        if not reservation.sent:
+            pool = reservation.pool
+            self._unsent[pool] = round(self._unsent[pool] - reservation.units, 6)
 
     def may_fit_later(self, pool: str, units: float) -> bool:
         """Tell whether units would fit if every reserved unit came back unspent."""
@@ -125,19 +161,23 @@ class Budget:
 
     def recall(self, entry: Entry) -> None:
         """Count what a job of earlier runs has spent, and what is reserved while its task may run."""
-        cost = cost_of(entry) if entry.ended else 0.0
-        self.settle(entry.pool, 0.0, entry.earlier_units + cost)
+        pool, spent = entry.pool, spent_on(entry)
+        self.settle(pool, 0.0, spent)
+        self._recalled[pool] = round(self._recalled.get(pool, 0.0) + spent, 6)
         if not entry.ended:
-            self.reserve(entry.pool, entry.reserved)
+            self.reserve(pool, entry.reserved)
 
     def open(self, reservation: Reservation) -> None:
         """Expect units back from a job that begins."""
+        pool = reservation.pool
+        if not reservation.sent:
+            self._unsent[pool] = round(self._unsent.get(pool, 0.0) + reservation.units, 6)
         if reservation.units > 0:
-            pool = reservation.pool
             self._returnable[pool] = self._returnable.get(pool, 0) + 1
 
     def close(self, reservation: Reservation, cost: float | None) -> None:
         """Settle a job that is over; cost None: its task may still be billed, so its reservation stays."""
+        self._end_unsent(reservation)
         if reservation.units > 0:
             self._returnable[reservation.pool] -= 1
         if cost is not None:
@@ -156,10 +196,7 @@ class BatchControl(NamedTuple):
         """Whether jobs under way may make tasks."""
         return self.life.may_create
 
-    def obstacle(self, kind: Kind) -> SkipReason | None:
-        """Return why a create whose units are reserved may not be sent now; None if it may.
-
-        It may not where this run's limit is lower than what earlier runs have reserved.
-        """
+    def obstacle(self, kind: Kind, reservation: Reservation) -> SkipReason | None:
+        """Return why a create whose units are reserved may not be sent now; None if it may."""
         reason = self.exclusions.reason(kind)
-        return "max_units" if reason is None and not self.budget.holds(kind.pool) else reason
+        return "max_units" if reason is None and not self.budget.may_send(reservation) else reason

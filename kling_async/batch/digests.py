@@ -5,22 +5,29 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kling_async.errors import Problem, RequestInvalid
+from kling_async.runtime.input_files import open_regular
 from kling_async.wire.checks import media_fields
+from kling_async.wire.media_formats import MASK, judge_size, judge_source
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from kling_async.wire.media import Media
+    from kling_async.wire.media_formats import Limits
     from kling_async.wire.requests import Request
 
-__all__ = ["Digest", "InputDigests"]
+__all__ = ["Digest", "InputDigests", "UnfitFile"]
 
 _SETTLED: Final = 2.0
 """Seconds after a change from which on another one gives a file another time: FAT counts in steps of 2 s."""
+
+
+class UnfitFile(Exception):
+    """A file that the API does not take, in words."""
 
 
 class Digest(NamedTuple):
@@ -50,17 +57,22 @@ class InputDigests:
         computed, self._computed = self._computed, []
         return computed
 
-    async def of_file(self, path: str | Path) -> str:
+    async def of_file(self, path: str | Path, limits: Limits = MASK) -> str:
         """Return the SHA-256 of a file in hexadecimal.
+
+        Args:
+            path: The file.
+            limits: Of its field. Default: those of a field for which the vendor names no size.
 
         Raises:
             OSError: The file cannot be read.
+            UnfitFile: The file is larger than the limits allow; nothing of it was read.
         """
         name = os.path.abspath(path)  # noqa: PTH100, ASYNC240 - asks only for the working folder
         known = await self._recall(name)
         if known is not None:
             return known
-        digest, steady = await asyncio.get_running_loop().run_in_executor(None, _hash_file, name)
+        digest, steady = await asyncio.get_running_loop().run_in_executor(None, _hash_file, name, limits)
         # a file changed just now may change once more within the same time stamp, unnoticed by later runs
         if steady and abs(self._now() - digest.mtime_ns / 1e9) > _SETTLED:
             self._computed.append(digest)
@@ -70,33 +82,46 @@ class InputDigests:
         """Return the SHA-256 of each media of a request that is not an address.
 
         Raises:
-            RequestInvalid: A file cannot be read.
+            RequestInvalid: A file cannot be read, is too large, or is none that the field takes.
         """
         found: dict[Media, str] = {}
-        for field, media, _ in media_fields(request):
-            if media.data is not None:
-                loop = asyncio.get_running_loop()
-                found[media] = await loop.run_in_executor(None, _hash_bytes, media.data)
-            elif media.path is not None:
-                try:
-                    found[media] = await self.of_file(media.path)
-                except (OSError, ValueError) as error:
-                    reason = getattr(error, "strerror", None) or str(error)
-                    wrong = Problem(field, f"cannot read {media.path!r}: {reason}")
-                else:
-                    continue
-                raise RequestInvalid(type(request).__name__, [wrong])
+        for field, media, limits in media_fields(request):
+            if media.url is not None:
+                continue
+            try:
+                found[media] = await self._of_media(media, limits)
+            except UnfitFile as error:
+                wrong = Problem(field, str(error))
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                wrong = Problem(field, f"cannot read {media.path!r}: {reason}")
+            else:
+                continue
+            raise RequestInvalid(type(request).__name__, [wrong])
         return found
+
+    async def _of_media(self, media: Media, limits: Limits) -> str:
+        """Return the SHA-256 of a file or bytes; what the API does not take is refused unread."""
+        if text := judge_source(media, limits):
+            raise UnfitFile(text)
+        if media.path is not None:
+            return await self.of_file(media.path, limits)
+        data = media.data or b""
+        if text := judge_size(len(data), limits):
+            raise UnfitFile(text)
+        return await asyncio.get_running_loop().run_in_executor(None, _hash_bytes, data)
 
 
 def _hash_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _hash_file(path: str) -> tuple[Digest, bool]:
+def _hash_file(path: str, limits: Limits) -> tuple[Digest, bool]:
     """Return the digest of a file, and whether the file stayed the same while it was read."""
-    with Path(path).open("rb") as file:
+    with open_regular(path) as file:
         before = os.fstat(file.fileno())
+        if text := judge_size(before.st_size, limits):
+            raise UnfitFile(text)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         after = os.fstat(file.fileno())
     steady = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)

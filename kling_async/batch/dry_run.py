@@ -45,6 +45,7 @@ class _Totals:
         self.running = 0
         self.doubtful = 0
         self.refused = 0
+        self.unsent = 0
         self.problems: list[str] = []
         self.costs = _Costs()
         self.loads: dict[str, _PoolLoad] = {}
@@ -126,6 +127,7 @@ async def dry_run(
         usd=round(costs.usd, 4),
         seconds=_makespan(engine, totals.loads),
         models=costs.bill.lines(),
+        unsent=totals.unsent,
     )
 
 
@@ -134,24 +136,35 @@ async def _add(
 ) -> None:
     totals.jobs += 1
     request = job.item.request
+    if job.is_new and not job.sendable:
+        totals.unsent += 1
+        return
     error = job.refusal()
     if error is None and job.is_new:
         error = await _media_error(engine, request)
     if error is not None:
         totals.refuse(job.item.position, error)
         return
+    done = job.action in (ResumeAction.NOTHING, ResumeAction.FETCH)
+    price = None
+    if job.sendable and not (done or job.action is ResumeAction.WAIT):
+        try:
+            price = price_of(request)
+        except RequestInvalid as wrong:  # the caller's price fails one job alone
+            totals.refuse(job.item.position, wrong)
+            return
     totals.count(job.action)
-    if job.action in (ResumeAction.NOTHING, ResumeAction.FETCH):
+    if done:
         return
-    if job.action is not ResumeAction.WAIT:
-        totals.costs.add(job, price_of(request))
+    if price is not None:
+        totals.costs.add(job, price)
     totals.occupy(request, engine.expected_seconds(request))
 
 
 async def _media_error(engine: Engine, request: TaskRequest[Any]) -> RequestInvalid | None:
     """Return why the request's media would be refused; reads the beginnings of its files."""
     try:
-        await check_media(request, engine.scope)
+        await check_media(request, engine.scope, local=engine.local)
     except RequestInvalid as error:
         return error
     return None

@@ -27,11 +27,15 @@ __all__ = [
     "failure_of",
     "follows",
     "load_record",
+    "mark_missing",
     "mark_unsent",
     "next_attempt",
     "pack",
+    "results_expired",
     "resume",
     "revive",
+    "settled",
+    "spent_on",
     "unpack",
 ]
 
@@ -155,6 +159,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     files: tuple[JournaledFile, ...] | None = None
     """The stored files; None: none were wanted so far."""
     error: Failure | None = None
+    """Why the job failed; of a job that has not failed, that the vendor did not know its task lately."""
     account: str = ""
     """Names the account that made the task, so that another one's key is noticed; never holds the key."""
     defaults: dict[str, Any] = {}
@@ -170,6 +175,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Another job had this position in an earlier run: this one's files need another index."""
     earlier_units: float = 0.0
     """Units that earlier attempts took, if failed tasks were billed."""
+
+    @property
+    def missing(self) -> bool:
+        """Whether the vendor, when last asked, did not know the task that it had accepted."""
+        return self.error is not None and self.state is JobState.CREATED
 
     @property
     def ended(self) -> bool:
@@ -217,7 +227,8 @@ def advance(entry: Entry, state: JobState, **facts: Any) -> Entry:
     """
     if not follows(entry.state, entry.attempt, state, entry.attempt):
         raise ValueError(f"a job does not go from {entry.state.name.lower()} to {state.name.lower()}")
-    new = msgspec.structs.replace(entry, state=state, **facts)
+    # no error but that of this state: a task that was missing and is found again has none
+    new = msgspec.structs.replace(entry, state=state, **{"error": None, **facts})
     if state not in (JobState.DONE, JobState.FAILED):
         return new
     record = None if state is JobState.FAILED or new.files else new.record
@@ -259,11 +270,39 @@ def mark_unsent(entry: Entry) -> Entry:
     return msgspec.structs.replace(entry, times=Times(), reserved=0.0)
 
 
+def mark_missing(entry: Entry, failure: Failure) -> Entry:
+    """Return the entry of a job whose task the vendor does not know now: a later run asks again."""
+    return msgspec.structs.replace(entry, error=failure)
+
+
+def results_expired(entry: Entry, now: float) -> bool:
+    """Tell whether the vendor has surely deleted the results of the task, if it ever had any."""
+    created = entry.times.created or entry.times.planned
+    return created is not None and created > 0 and created + _RETENTION <= now
+
+
+def settled(entry: Entry, now: float) -> Entry:
+    """Return the entry as it counts at a time: a missing task whose results have expired has failed."""
+    if not entry.missing or not results_expired(entry, now):
+        return entry
+    times = msgspec.structs.replace(entry.times, done=now)
+    return advance(entry, JobState.FAILED, error=entry.error, times=times)
+
+
+_RETENTION: Final = 30 * 86400.0
+"""Seconds for which the vendor keeps results."""
+
+
 def cost_of(entry: Entry) -> float:
     """Return the units that this attempt took: as the vendor said, else, if it succeeded, the reservation."""
     if entry.units is not None:
         return float(entry.units)
     return entry.reserved if entry.state in (JobState.SUCCEEDED, JobState.DONE) else 0.0
+
+
+def spent_on(entry: Entry) -> float:
+    """Return the units that all attempts seen ended took."""
+    return round(entry.earlier_units + (cost_of(entry) if entry.ended else 0.0), 6)
 
 
 def resume(entry: Entry, *, wanted_files: bool, retries: int = 0) -> ResumeAction:

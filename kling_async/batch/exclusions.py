@@ -5,26 +5,29 @@ Pure: no clock, no I/O.
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from kling_async.errors import APIError, BadResponse, ConcurrencyExceeded, RateLimited
+from kling_async.redaction import Serializable
 
-__all__ = ["Exclusions", "Kind", "SkipReason", "Skipped"]
+if TYPE_CHECKING:
+    from kling_async.core.queue import Kind
 
-SkipReason = Literal["max_units", "account", "refusals"]
-"""Why requests are skipped: their units do not fit, their pool is used up, or equal ones were refused."""
+__all__ = ["Exclusions", "SkipReason", "Skipped"]
+
+SkipReason = Literal["max_units", "account", "refusals", "unsent"]
+"""Why requests are skipped: their units do not fit, their pool is used up, equal ones were refused, or only
+the batch's input holds them."""
 
 
-class Skipped(msgspec.Struct, frozen=True, kw_only=True):
+class Skipped(Serializable, frozen=True, kw_only=True):
     """Requests that a batch did not make though it went on with others; they have no outcomes."""
 
     what: str
     """The pool of the requests, or their endpoint and model."""
     reason: SkipReason
-    """``max_units`` (they do not fit into the rest), ``account`` (their pool is used up) or ``refusals``
-    (equal ones were refused in a row)."""
+    """``max_units`` (they do not fit into the rest), ``account`` (their pool is used up), ``refusals`` (equal
+    ones were refused in a row) or ``unsent`` (no task was made yet, and the journal does not hold them)."""
     requests: int
     """Number of requests skipped; an input that was not read to its end may hold more."""
     text: str
@@ -39,15 +42,11 @@ _UNPAID_MAX: Final = 64
 """The same bound where ``max_units`` limits every pool: a request that still fits would have come by then."""
 
 
-class Kind(NamedTuple):
-    """Requests that are refused for the same reasons: those of one endpoint and model."""
-
-    endpoint: str
-    model: str
-    pool: str
-
-    def __str__(self) -> str:
-        return f"{self.endpoint} {self.model}".rstrip()
+_CAUSES: Final[dict[SkipReason, str]] = {
+    "max_units": "the units left do not suffice",
+    "unsent": "no task was made yet, and only the batch's input holds the requests",
+}
+"""Causes in words, where it is not a refusal."""
 
 
 class _Row(NamedTuple):
@@ -71,6 +70,7 @@ class Exclusions:
         self._most_in_a_row = _UNPAID_MAX if everything_limited else _SKIPPED_MAX
         self._rows: dict[Kind, _Row] = {}
         self._refused: dict[Kind, Exception] = {}
+        self._held: dict[Kind, Exception] = {}
         self._pools: dict[str, Exception] = {}
         self._seen: set[Kind] = set()
         self._skipped: dict[tuple[str, SkipReason], int] = {}
@@ -83,11 +83,15 @@ class Exclusions:
         """Return why no tasks of this kind are made; None if they are."""
         if kind.pool in self._pools:
             return "account"
-        return "refusals" if kind in self._refused else None
+        return "refusals" if kind in self._refused or kind in self._held else None
 
     def close_pool(self, pool: str, error: Exception) -> None:
         """Make no more tasks of a pool that is used up."""
         self._pools.setdefault(pool, error)
+
+    def hold(self, kind: Kind, error: Exception) -> None:
+        """Make no more tasks of a kind whose creates the client holds, if the input asks for any."""
+        self._held.setdefault(kind, error)
 
     def refused(self, kind: Kind, position: int, error: Exception) -> bool:
         """Note that a job's create was refused; return whether its kind is excluded from now on."""
@@ -145,13 +149,19 @@ class Exclusions:
     # -- the report
 
     @property
+    def _excluded(self) -> dict[Kind, Exception]:
+        """The kinds that equal refusals exclude; those the client holds, only if the input has them."""
+        held = {kind: error for kind, error in self._held.items() if kind in self._seen}
+        return held | self._refused
+
+    @property
     def stopped(self) -> SkipReason | Literal[""]:
         """The first reason for which requests were skipped, or would have been."""
         if self._skipped:
             return next(iter(self._skipped))[1]
         if self._pools:
             return "account"
-        return "refusals" if self._refused else ""
+        return "refusals" if self._excluded else ""
 
     def fatal(self) -> Exception | None:
         """Return the account's error if every pool that the input asked for is used up."""
@@ -163,16 +173,17 @@ class Exclusions:
         found = dict(self._skipped)
         for pool in self._pools:
             found.setdefault((pool, "account"), 0)
-        for kind in self._refused:
+        excluded = self._excluded
+        for kind in excluded:
             found.setdefault((str(kind), "refusals"), 0)
-        errors = {str(kind): str(error) for kind, error in self._refused.items()}
+        errors = {str(kind): str(error) for kind, error in excluded.items()}
         errors |= {pool: str(error) for pool, error in self._pools.items()}
         return tuple(
             Skipped(
                 what=what,
                 reason=reason,
                 requests=count,
-                text="the units left do not suffice" if reason == "max_units" else errors.get(what, ""),
+                text=_CAUSES.get(reason) or errors.get(what, ""),
             )
             for (what, reason), count in found.items()
         )

@@ -25,6 +25,7 @@ from kling_async.errors import (
     RequestRejected,
     ResultExpired,
     TaskFailed,
+    TaskNotFound,
     TransportError,
 )
 from kling_async.records import TaskRecord
@@ -50,7 +51,8 @@ class FailureAction(enum.Enum):
     POOL = "pool"
     """The units of the task's pool are used up: this run makes no more tasks of that pool."""
     ACCOUNT = "account"
-    """The account, the journal or the disk fails every job alike: this run makes no more tasks."""
+    """The account, the journal, the disk or an untrusted certificate fails every job alike: this run makes no
+    more tasks."""
 
 
 # the lookbehind keeps a word within a word from counting: "surface" is no "face", "information" no "format"
@@ -81,13 +83,13 @@ def action_for(error: BaseException) -> FailureAction:
     if isinstance(error, AccountError):
         return _account_action(error)
     if isinstance(error, RateLimited | ConcurrencyExceeded) or (
-        isinstance(error, TransportError) and not error.sent
+        isinstance(error, TransportError) and not (error.sent or error.hopeless)
     ):
         return FailureAction.LATER
     if isinstance(error, ExternalIdTaken) or getattr(error, "code", None) == _UNSIGNED:
         # the next run finds that task by its id; 1001, for a signed create, means a proxy ate the header
         return FailureAction.OPEN
-    if isinstance(error, _ACCOUNT) or getattr(error, "disk_full", False):
+    if isinstance(error, _ACCOUNT) or getattr(error, "disk_full", False) or getattr(error, "hopeless", False):
         return FailureAction.ACCOUNT
     # only the vendor's own code refuses for good: any other answer may be a gateway's
     known = not isinstance(error, APIError) or error.code in CODES
@@ -101,7 +103,9 @@ def error_of(entry: Entry) -> KlingError:
     """
     failure = entry.error or Failure("KlingError", "no reason is known")
     kind = getattr(errors, failure.kind, None)
-    if not (isinstance(kind, type) and issubclass(kind, APIError | DownloadError | TaskFailed)):
+    if not (
+        isinstance(kind, type) and issubclass(kind, APIError | DownloadError | TaskFailed | TaskNotFound)
+    ):
         return JobFailed(failure.kind, failure.message)
     facts: dict[str, Any] = {"message": failure.message}
     if issubclass(kind, TaskFailed):
@@ -121,6 +125,8 @@ def error_of(entry: Entry) -> KlingError:
         for name, pattern in _FACTS_IN_MESSAGE.items():
             if found := pattern.search(failure.message):
                 facts[name] = int(found[1])
+    elif issubclass(kind, TaskNotFound):
+        facts |= {"id": entry.task_id or "", "request_id": ""}
     else:
         facts |= {"task_id": entry.task_id or "", "http_status": 0, "disk_full": False, "fault": "file"}
     # as unpickling does, since the constructors of the classes take different arguments

@@ -9,9 +9,11 @@ from kling_async.batch.budget import Reservation, price_of
 from kling_async.errors import JournalError, Problem, RequestInvalid
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncGenerator, Callable
 
     from kling_async.batch.budget import BatchControl
+    from kling_async.batch.exclusions import SkipReason
     from kling_async.batch.outcomes import OutcomeQueue
     from kling_async.batch.planned import PlannedJob
     from kling_async.prices import Estimate
@@ -88,6 +90,8 @@ class Feeder:
         self._life, self._budget, self._exclusions = control
         self._outcomes = outcomes
         self._starter = starter
+        self.task: asyncio.Task[None] | None = None
+        """The task that runs `run`; None before the batch is entered."""
 
     async def run(self) -> None:
         """Feed until the input ends or the batch makes no more tasks; an error is noted, not raised."""
@@ -120,13 +124,13 @@ class Feeder:
                 return
         if job.is_finished:
             self._starter.remember(job)
-        elif job.error is None and job.is_new and (reason := self._exclusions.reason(job.kind)) is not None:
+        elif (reason := self._skip_reason(job)) is not None:
             self._exclusions.skip(job.kind, reason)
         elif (error := job.refusal()) is not None:
             self._starter.refuse(job, error)
         else:
             try:
-                price = price_of(job.item.request, self._price)
+                price = self._price_of(job)
             except RequestInvalid as wrong:
                 self._starter.refuse(job, wrong)
                 return
@@ -136,7 +140,21 @@ class Feeder:
                 problem = Problem("max_units", f"{price.why}: give price= to say what it may cost at most")
                 self._starter.refuse(job, RequestInvalid("batch", [problem]))
             elif await self._reserve(job, price):
-                self._start(job, Reservation(price, price.most or 0.0))
+                self._start(job, Reservation(price, price.most or 0.0, sent=False))
+
+    def _skip_reason(self, job: PlannedJob) -> SkipReason | None:
+        """Return why no task is made for a job that needs one; None if one may be."""
+        if job.error is not None or not job.is_new:
+            return None
+        return self._exclusions.reason(job.kind) if job.sendable else "unsent"
+
+    def _price_of(self, job: PlannedJob) -> Estimate:
+        try:
+            return price_of(job.item.request, self._price)
+        except RequestInvalid:
+            if job.is_new:
+                raise
+            return price_of(job.item.request)  # its task may exist: it costs what it costs
 
     def _start(self, job: PlannedJob, reservation: Reservation) -> None:
         self._exclusions.started(job.kind)

@@ -15,8 +15,11 @@ from kling_async.batch.entry import (
     cost_of,
     dump_record,
     failure_of,
+    mark_missing,
     mark_unsent,
     next_attempt,
+    results_expired,
+    settled,
 )
 from kling_async.batch.failures import FailureAction, action_for
 from kling_async.batch.job_outcomes import outcome_of
@@ -31,22 +34,26 @@ from kling_async.errors import (
     ResultExpired,
     TaskFailed,
     TaskNotFound,
+    TaskTimeout,
+    TaskWithdrawn,
 )
-from kling_async.handles import attach
 from kling_async.orchestrator.attempts import EarlierAttempt
-from kling_async.orchestrator.submission import SubmissionHooks, Withdrawn
-from kling_async.tasks import Task
+from kling_async.orchestrator.handles import attach
+from kling_async.orchestrator.submission import SubmissionHooks
+from kling_async.tasks import Task, still_runs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kling_async.batch.budget import BatchControl, Reservation
-    from kling_async.batch.exclusions import Kind, SkipReason
+    from kling_async.batch.exclusions import SkipReason
     from kling_async.batch.journal import JobJournal
     from kling_async.batch.options import BatchOptions
     from kling_async.batch.outcomes import Outcome
+    from kling_async.batch.pausing import PauseSwitch
     from kling_async.batch.planned import PlannedJob
     from kling_async.batch.source import Item
+    from kling_async.core.queue import Kind
     from kling_async.orchestrator.engine import Engine
     from kling_async.orchestrator.submission import Submission
     from kling_async.wire.requests import Result
@@ -68,6 +75,7 @@ class JobContext(NamedTuple):
     control: BatchControl
     download_slots: asyncio.Semaphore | None
     """Bounds how many files come at once; None: the client's own bound."""
+    pauses: PauseSwitch
 
 
 class Abandoned(Exception):
@@ -114,10 +122,10 @@ class JobRun(SubmissionHooks):
 
     @property
     def may_be_dropped(self) -> bool:
-        """Whether no create is on its way and no task was seen: to cancel the job now loses nothing."""
+        """Whether the job waits until its create is sent: to cancel it loses no task and no outcome."""
         if self._task is not None or self.entry.state is not JobState.PLANNED:
             return False
-        return self._submission is None or not self._submission.holds_slots
+        return self._submission is None or self._submission.waiting
 
     def cost(self) -> float | None:
         """Return the units to count as spent; None: nothing is known yet, or an earlier run counted them."""
@@ -147,10 +155,14 @@ class JobRun(SubmissionHooks):
         self._worker = asyncio.current_task()
         pause = _PAUSE
         while True:
+            pauses = self._context.pauses.count
             try:
                 return await self._attempt()
-            except Withdrawn:
-                raise Abandoned from None
+            except TaskWithdrawn:
+                held = pauses != self._context.pauses.count  # by a pause that came meanwhile
+                if not (held and self._context.control.may_create) or self._skipped:
+                    raise Abandoned from None
+                continue
             except Exception as error:  # noqa: BLE001 - one request's failure must not end the others
                 self.failure_action, failure = action_for(error), error
                 # before any await, or other jobs of an excluded kind are sent meanwhile
@@ -159,6 +171,7 @@ class JobRun(SubmissionHooks):
                     exclusions.refused(self.kind, self.item.position, error)
             may_create = self._context.control.may_create
             if self.failure_action is FailureAction.LATER and may_create:
+                self._submission = None
                 await asyncio.sleep(pause)
                 pause = min(_PAUSE_MAX, 2 * pause)
             elif self.failure_action is FailureAction.LATER and self.entry.state is JobState.PLANNED:
@@ -193,10 +206,11 @@ class JobRun(SubmissionHooks):
         if self.entry.state is JobState.PLANNED:
             task = await self._create()
         else:
-            task = attach(context.engine, self.item.request, task_id=self.entry.task_id, confirmed=True)
+            name = self.entry.task_id
+            task = Task[Any](*attach(context.engine, self.item.request, task_id=name, confirmed=True))
         self._task = task
         try:
-            result = await task.wait()
+            result = await self._wait(task)
         except BadResponse:
             if task.done:  # the task is paid, whatever its result looks like
                 await self._note_success()
@@ -215,6 +229,20 @@ class JobRun(SubmissionHooks):
         await self._note(JobState.DONE, files=files)
         return self._outcome(result=result, record=task.record)
 
+    async def _wait(self, task: Task[Any]) -> Any:
+        """Wait for the end of the task for ``job_timeout``, by default for as long as its slots count.
+
+        Raises:
+            TaskTimeout: The task runs on.
+        """
+        given = self._context.options.job_timeout
+        while True:
+            try:
+                return await task.wait(self._context.engine.limiter.life if given is None else given)
+            except TaskTimeout:
+                if given is not None or await still_runs(task):
+                    raise
+
     # -- the create
 
     async def _create(self) -> Task[Any]:
@@ -227,14 +255,16 @@ class JobRun(SubmissionHooks):
             self.item.request,
             external_task_id=self.entry.external_task_id,
             generated=True,
-            checked=self._planned.is_new or self._submission is not None,
+            checked=self._planned.is_new or self._submission is not None or not self._planned.sendable,
             hooks=self,
             earlier=earlier,
             priority=self._context.options.priority,
             label=self.entry.label,
         )
         try:
-            tracked = await engine.queue.submit(submission)
+            await self._context.pauses.clearance()
+            with self._context.pauses.withdrawable(submission):
+                tracked = await engine.queue.submit(submission)
         except BaseException as error:  # a cancellation too: nothing may have been sent when it came
             if not (submission.may_exist or isinstance(error, AmbiguousCreate)):
                 self._mark_unsent()
@@ -250,10 +280,13 @@ class JobRun(SubmissionHooks):
     def may_send(self) -> bool:
         """Tell whether a create of this job may be sent now."""
         control = self._context.control
-        if control.may_create and (reason := control.obstacle(self.kind)) is not None:
+        if not self._planned.sendable:
+            self.skip("unsent")
+            return False
+        if control.may_create and (reason := control.obstacle(self.kind, self.reservation)) is not None:
             self.skip(reason)
             return False
-        return control.may_create
+        return control.may_create and not self._context.pauses.paused
 
     def skip(self, reason: SkipReason) -> None:
         """Count the job as skipped, once."""
@@ -264,6 +297,7 @@ class JobRun(SubmissionHooks):
     async def before_send(self) -> None:
         """Commit the entry before the create's first byte: from here on the task may exist."""
         self.life.sending()
+        self.reservation = self._context.control.budget.send(self.reservation)
         self.entry = msgspec.structs.replace(
             self.entry,
             times=Times(planned=self._context.engine.scope.now()),
@@ -339,31 +373,46 @@ class JobRun(SubmissionHooks):
         final = self.failure_action in (FailureAction.FINAL, FailureAction.RETRY)
         if self.entry.task_id is not None and not isinstance(error, TaskFailed | ResultExpired):
             final = False  # a task that was accepted is not ended by a query that fails
-        if final and self.entry.state is not JobState.DONE:
-            if self.life.sent:  # a refusal is final only after a search has found no task
-                self.life.refused()
-            retryable = self.failure_action is FailureAction.RETRY
-            try:
-                await self._note(JobState.FAILED, error=failure_of(error), retryable=retryable)
-            except JournalError as broken:  # ends the batch; the failure is still an outcome
-                self.failure_action, error = FailureAction.ACCOUNT, broken
+        try:
+            await self._note_failure(error, final=final)
+        except JournalError as broken:  # ends the batch; the failure is still an outcome
+            self.failure_action, error = FailureAction.ACCOUNT, broken
         record = self._task.record if self._task is not None else None
         if self.entry.state is JobState.DONE:  # only its files are missing, which an earlier run had
             return self._outcome(error=error, record=record, result=result, resumed=True, files=())
         return self._outcome(error=error, record=record, result=result)
+
+    async def _note_failure(self, error: Exception, *, final: bool) -> None:
+        """Journal a failure that the next run needs to know."""
+        if isinstance(error, TaskNotFound) and self.entry.state is JobState.CREATED:
+            if self._other_account:
+                return
+            now = self._context.engine.scope.now()
+            self.entry = settled(mark_missing(self.entry, failure_of(error)), now)
+            if self.entry.ended:
+                self.life.ended()
+            await self._context.journal.put(self.entry)
+        elif final and self.entry.state is not JobState.DONE:
+            if self.life.sent:  # a refusal is final only after a search has found no task
+                self.life.refused()
+            retryable = self.failure_action is FailureAction.RETRY
+            await self._note(JobState.FAILED, error=failure_of(error), retryable=retryable)
 
     def _explained(self, error: TaskNotFound) -> TaskNotFound | ResultExpired:
         """Return a clearer error for a task that the journal knows and the vendor does not."""
         if self._other_account:
             text = "it was made under another key; if that belongs to another account, resume with that key"
             return TaskNotFound(f"{error.message}; {text}", id=error.id, request_id=error.request_id)
-        if self.entry.ended:
+        expired = results_expired(self.entry, self._context.engine.scope.now())
+        if self.entry.state is JobState.DONE or (self.entry.ended and expired):
             text = (
                 f"the files of task {error.id} are gone from the folder and from the vendor, who keeps them"
                 " for 30 days; with refetch=False missing files are not fetched again"
             )
             return ResultExpired(text, task_id=error.id)
-        return error
+        text = "nothing of it can be left" if expired else "the next run asks again"
+        text = f"{text}, since the vendor accepted it and keeps results for 30 days"
+        return TaskNotFound(f"{error.message}; {text}", id=error.id, request_id=error.request_id)
 
     def _outcome(self, **facts: Any) -> Outcome[Any]:
         context = self._context

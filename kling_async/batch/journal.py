@@ -23,7 +23,7 @@ from kling_async.batch.entry import unpack
 from kling_async.batch.journal_store import Store
 from kling_async.batch.read_ahead import ReadAhead
 from kling_async.errors import ConfigurationError, JournalError, KlingError
-from kling_async.runtime.loop import is_pending
+from kling_async.runtime.loop import in_thread, is_pending
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -71,6 +71,10 @@ class NullJournal:
     async def close(self) -> None:
         """Do nothing."""
 
+    async def exists(self) -> bool:
+        """Return that nothing was kept."""
+        return False
+
     async def put(self, entry: Entry) -> None:
         """Do nothing."""
 
@@ -88,16 +92,18 @@ class Journal:
     """A journal, open within ``async with``, in one event loop.
 
     Args:
-        path: The file; made if there is none.
+        path: The file; made with its folder if there is none.
         now: The wall clock.
+        make: Whether a file that is not there may be made.
 
     Raises:
         JournalError: On entering: the file is something else, damaged, newer or cannot be written, or
             another process holds it. Nothing was changed then.
     """
 
-    def __init__(self, path: str | Path, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: str | Path, *, now: Callable[[], float] = time.time, make: bool = True) -> None:
         self.path = Path(path)
+        self._make = make
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: ThreadPoolExecutor
@@ -117,13 +123,18 @@ class Journal:
         """The journal's own name, part of every external_task_id made from it."""
         return self._opened().id
 
+    async def exists(self) -> bool:
+        """Tell whether there is something to open: the file, or the log of one that is gone."""
+        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        return await in_thread(asyncio.get_running_loop(), lambda: any(map(os.path.lexists, files)))
+
     async def __aenter__(self) -> Self:
         self._loop = loop = asyncio.get_running_loop()
         # one thread, because commits must come in the order of their puts; reads have another thread and
         # connection, so that they do not wait for a commit's flush
         self._thread = ThreadPoolExecutor(1, "kling_async journal")
         self._reads = ThreadPoolExecutor(1, "kling_async journal reads")
-        opening = loop.run_in_executor(self._thread, Store, self.path)
+        opening = loop.run_in_executor(self._thread, partial(Store, self.path, make=self._make))
         try:
             self._store = await asyncio.shield(opening)
         except BaseException:

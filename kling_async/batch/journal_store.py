@@ -1,8 +1,7 @@
 """A journal's database: one SQLite file, examined before it is opened, written by one thread.
 
 ``journal_mode=WAL``: a commit flushes one file, the write-ahead log. The other modes flush two or three and
-reached a hundredth to a fifth of its pace, as measured. After a kill, SQLite replays the log at the next
-start.
+reached a hundredth to a fifth of its pace, as measured. After a kill, the next start replays the log.
 """
 
 from __future__ import annotations
@@ -86,15 +85,20 @@ class Store:
     """The open database of a journal, and the lock on it. Every method blocks.
 
     Args:
-        path: The database file; made if there is none.
+        path: The database file; made with its folder if there is none.
+        make: Whether a file that is not there may be made.
 
     Raises:
         JournalError: The file is not a journal of this kind, is damaged, cannot be written, or another
             process holds it. Nothing was changed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, make: bool = True) -> None:
         self.path = path = path.resolve()  # links to one file must find the same lock and log
+        if make:
+            self._make_folder()
+        elif self._examine():
+            raise self.error("there is no such journal; give that of an earlier batch")
         lock_file = path.with_name(path.name + ".lock")
         if not lock_file.exists():
             self._examine()  # before a lock file appears beside a file that is no journal
@@ -137,6 +141,18 @@ class Store:
 
     # -- opening
 
+    def _make_folder(self) -> None:
+        folder = self.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            text = f"its folder {str(folder)!r} cannot be made ({reason})"
+            failure = self.error(f"{text}; give a path below a folder that can be written")
+        else:
+            return
+        raise failure
+
     def _acquire(self, lock_file: Path) -> FileLock:
         try:
             return FileLock(lock_file)
@@ -150,6 +166,9 @@ class Store:
 
     def _examine(self) -> bool:
         """Read the file's header without SQLite, which might begin repairs; return whether it is new."""
+        if self.path.exists() and not (self.path.is_file() or self.path.is_dir()):
+            # an empty one would be replaced as a journal not begun yet: as root even /dev/null
+            raise self.error("it is a pipe, a socket or a device, not a file; choose another name")
         try:
             with self.path.open("r+b") as file:  # for writing too: a read-only file is refused here
                 header = file.read(_HEADER)

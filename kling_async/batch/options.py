@@ -15,6 +15,7 @@ from kling_async.core.pool_sizes import POOLS
 from kling_async.downloads.naming import Template
 from kling_async.downloads.placing import prove_folder
 from kling_async.errors import Problem, RequestInvalid
+from kling_async.options import wrong_function
 from kling_async.prices import is_amount
 from kling_async.runtime.loop import in_thread
 from kling_async.wire.plain import plain
@@ -23,7 +24,15 @@ from kling_async.wire.requests import TaskRequest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BatchArguments", "BatchOptions", "OnError", "Order", "ready_folder"]
+__all__ = [
+    "BatchArguments",
+    "BatchOptions",
+    "OnError",
+    "Order",
+    "ResumeArguments",
+    "ready_folder",
+    "resume_options",
+]
 
 OnError = Literal["collect", "raise", "stop"]
 Order = Literal["given", "longest"]
@@ -44,9 +53,25 @@ class BatchArguments(TypedDict, total=False):
     retries: int
     retry_failed: bool | Callable[[Outcome[Any]], object]
     stop_after_refusals: int | None
+    job_timeout: float | None
     order: Order
     priority: int
     label: str | Callable[[TaskRequest[Any]], str]
+    ahead: int | None
+    downloads: int | None
+    source_thread: bool
+    signals: bool
+
+
+class ResumeArguments(TypedDict, total=False):
+    """The keywords of ``client.resume()``: those of ``client.batch()`` that concern no creates."""
+
+    download_to: str | Path | None
+    name: str
+    watermarked: bool
+    sidecar: bool
+    refetch: bool
+    on_error: OnError
     ahead: int | None
     downloads: int | None
     signals: bool
@@ -71,11 +96,13 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     retries: int = 0
     retry_failed: bool | Callable[[Outcome[Any]], object] = False
     stop_after_refusals: int | None = 10
+    job_timeout: float | None = None
     order: Order = "given"
     priority: int = 0
     label: str | Callable[[TaskRequest[Any]], str] = ""
     ahead: int | None = None
     downloads: int | None = None
+    source_thread: bool = True
     signals: bool = True
 
     def __post_init__(self) -> None:
@@ -86,6 +113,11 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def folder(self) -> Path | None:
         """The folder for files; None: none are stored."""
         return None if self.download_to is None else Path(self.download_to)
+
+    @property
+    def refetch_folder(self) -> Path | None:
+        """The folder in which the files of finished jobs must still be; None: they may be moved away."""
+        return self.folder if self.refetch else None
 
     @cached_property
     def template(self) -> Template:
@@ -99,13 +131,12 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             RequestInvalid: The caller's function raises, or returns no text.
         """
         try:
-            label = plain(self.label if isinstance(self.label, str) else self.label(request))
+            label: str = plain(self.label if isinstance(self.label, str) else self.label(request))
         except Exception as error:
             problem = Problem("label", f"raised {type(error).__name__}: {error}")
             raise RequestInvalid("batch", [problem]) from error
-        if not isinstance(label, str):
-            text = f"must be text, or a function that returns text, not {type(label).__name__}"
-            raise RequestInvalid("batch", [Problem("label", text)])
+        if wrong := _wrong_label(label):
+            raise RequestInvalid("batch", [Problem("label", f"returned {wrong}")])
         return label
 
     def _problems(self) -> Iterator[Problem]:
@@ -118,8 +149,12 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             ("downloads", self.downloads, 1),
         ):
             yield from _unless_count(field, count, least)
-        if not (isinstance(self.retry_failed, bool) or callable(self.retry_failed)):
-            yield Problem("retry_failed", f"must be a bool or a function, not {self.retry_failed!r:.40}")
+        yield from _unless_function("retry_failed", self.retry_failed, bool, "a bool")
+        yield from _unless_function("price", self.price, type(None), "None")
+        yield from _unless_function("label", self.label, str, "text")
+        if isinstance(self.label, str) and (wrong := _wrong_label(plain(self.label))):
+            yield Problem("label", f"must be text or a function of the request, not {wrong}")
+        yield from _unless_seconds("job_timeout", self.job_timeout)
         yield from _unless_units(self.max_units)
         yield from self._wrong_name()
 
@@ -133,14 +168,39 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             yield Problem("name", "needs {index}, {task_id} or {key}, or two jobs would share a file")
 
 
+def _wrong_label(label: object) -> str:
+    """Return what a label is if it is not a text; empty if it is one."""
+    if not isinstance(label, str):
+        return f"{type(label).__name__}, which is not text; use str(...)"
+    try:
+        label.encode()
+    except UnicodeEncodeError:
+        return "half a character (a lone surrogate); labels must be valid Unicode"
+    return ""
+
+
 def _unless_one_of(field: str, value: object, words: tuple[str, ...]) -> Iterator[Problem]:
     if value not in words:
         yield Problem(field, f"{value!r:.40} is not one of {', '.join(map(repr, words))}")
 
 
+def _unless_function(field: str, value: object, other: type, words: str) -> Iterator[Problem]:
+    if isinstance(value, other) or (text := wrong_function(value)) is None:
+        return
+    if not callable(value):
+        text = f"must be {words} or a function, not {value!r:.40}"
+    yield Problem(field, text)
+
+
 def _unless_count(field: str, count: object, least: int) -> Iterator[Problem]:
     if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < least):
         yield Problem(field, f"must be a whole number from {least}, not {count!r:.40}")
+
+
+def _unless_seconds(field: str, seconds: object) -> Iterator[Problem]:
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0
+    if seconds is not None and not is_number:
+        yield Problem(field, f"must be a number of seconds above 0, not {seconds!r:.40}")
 
 
 def _unless_units(limits: object) -> Iterator[Problem]:
@@ -152,6 +212,22 @@ def _unless_units(limits: object) -> Iterator[Problem]:
     for pool in limits if isinstance(limits, Mapping) else ():
         if pool not in POOLS:
             yield Problem(f"max_units[{pool!r:.40}]", f"is not a pool; the pools are {', '.join(POOLS)}")
+
+
+def resume_options(journal: str | Path, options: ResumeArguments) -> BatchOptions:
+    """Return the options of a batch that has no input but its journal.
+
+    Raises:
+        RequestInvalid: Names every option that cannot be used.
+        TypeError: There is no such option.
+    """
+    for name in options.keys() - ResumeArguments.__annotations__.keys():
+        raise TypeError(f"resume() got an unexpected keyword argument {name!r}")
+    given: object = journal
+    if not isinstance(given, str | Path):  # None would be a batch without a journal
+        text = f"must be the path of a batch's journal, not {type(given).__name__}"
+        raise RequestInvalid("resume", [Problem("journal", text)])
+    return BatchOptions(journal=journal, **options)
 
 
 async def ready_folder(folder: Path | None) -> None:

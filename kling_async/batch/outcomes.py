@@ -7,13 +7,13 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
-import msgspec
-
 from kling_async.batch.exclusions import Skipped
+from kling_async.errors import TaskTimeout
 from kling_async.records import TaskRecord
+from kling_async.redaction import Serializable
 from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Outcome", "OutcomeQueue", "Plan", "Report", "Spent", "StopReason"]
+__all__ = ["Outcome", "OutcomeQueue", "Plan", "Report", "Spent", "StopReason", "Totals"]
 
 R = TypeVar("R")
 
@@ -28,6 +28,7 @@ StopReason: TypeAlias = Literal[
     "journal",
     "disk",
     "refusals",
+    "unsent",
     "storage",
     "stop()",
     "closed",
@@ -35,7 +36,7 @@ StopReason: TypeAlias = Literal[
 """Why a batch made no more tasks; see `Report.stopped`."""
 
 
-class Outcome(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
+class Outcome(Serializable, Generic[R], frozen=True, kw_only=True):
     """The end of one request of a batch: its result and files, or why there are none."""
 
     position: int
@@ -43,6 +44,8 @@ class Outcome(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     key: str | None
     """The key that came with the request, if any."""
     request: TaskRequest[R]
+    """The request; in a batch of `Client.resume` a `JournaledRequest`; where the input held something else,
+    that: see `error`."""
     record: TaskRecord | None = None
     """The task as the vendor last described it; None if there is no task, or the journal dropped the record
     because files are stored."""
@@ -71,13 +74,20 @@ class Outcome(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         """Seconds from the latest attempt's create to the end; 0 if none was sent."""
         return max(0.0, self.ended - self.started) if self.started else 0.0
 
+    @property
+    def status(self) -> Literal["succeeded", "failed", "running"]:
+        """``succeeded``; ``running``: not ended within ``job_timeout``, and runs on; else ``failed``."""
+        if self.error is None:
+            return "succeeded"
+        return "running" if isinstance(self.error, TaskTimeout) else "failed"
+
     def row(self) -> dict[str, Any]:
         """Return the outcome as one flat row of JSON types, for JSONL, CSV or a data frame."""
         error = self.error
         return {
             "key": self.key,
             "position": self.position,
-            "status": "succeeded" if error is None else "failed",
+            "status": self.status,
             "files": [str(file) for file in self.files],
             "units": self.units,
             "seconds": round(self.seconds, 3),
@@ -92,7 +102,7 @@ class Outcome(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         return self.error is None
 
 
-class Spent(msgspec.Struct, frozen=True, kw_only=True):
+class Spent(Serializable, frozen=True, kw_only=True):
     """The cost of the tasks of one endpoint, model and label."""
 
     endpoint: str
@@ -106,7 +116,24 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     """Units as estimated before the creates."""
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Totals(Serializable, frozen=True, kw_only=True):
+    """The requests that a batch has finished, and their cost."""
+
+    done: int
+    """Requests with a result."""
+    failed: int
+    """Requests without a result, or without a file that was asked for."""
+    units: dict[str, float]
+    """Units spent, by pool. A task whose cost the vendor did not say counts with its reserved units."""
+
+    def __str__(self) -> str:
+        parts = [f"{self.done} done"]
+        parts += [f"{self.failed} failed"] if self.failed else []
+        parts += [f"{units:g} units of {pool}" for pool, units in self.units.items()]
+        return ", ".join(parts)
+
+
+class Report(Serializable, frozen=True, kw_only=True):
     """The state of a batch, under way or at its end."""
 
     done: int
@@ -121,11 +148,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Why no more tasks were made: empty (the input has ended), ``input`` (it raised an error), a signal's
     name, ``max_units``, ``error`` (with ``on_error`` "stop" or "raise"), ``account`` (the account may not
     create), ``journal`` (it cannot be written), ``disk`` (no room for files), ``storage`` (no file can be
-    stored, or fetched), ``refusals`` (equal ones in a row), ``stop()``, ``closed``. After ``max_units``,
-    ``account`` and ``refusals`` the rest of the input may have been made: see `skipped`."""
+    stored, or fetched), ``refusals`` (equal ones in a row), ``unsent`` (`Client.resume` lacks the requests),
+    ``stop()``, ``closed``. After ``max_units``, ``account`` and ``refusals`` the rest of the input may have
+    been made: see `skipped`."""
     skipped: tuple[Skipped, ...] = ()
     """Requests that were not made though others were: they cost more than the units left, their pool is used
-    up, or the vendor refuses their endpoint and model."""
+    up, the vendor refuses their endpoint and model, or they are not at hand."""
     unclaimed: int = 0
     """Jobs that the journal knows and the input, once read to its end, did not name: a mended typo or an
     added key makes another job."""
@@ -139,10 +167,20 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     """How long the batch has run."""
     advice: str
-    """How to resume; empty if nothing is left to do."""
+    """How to resume, and how to fetch ``unclaimed_running``; empty if nothing is left to do."""
+    this_run: Totals
+    """The requests finished by this run, and the units spent in it."""
+    all_runs: Totals
+    """The same over all runs with this journal, of the requests that the input has named so far."""
+
+    def __str__(self) -> str:
+        """Return the totals in words: of this run and of all runs apart, where earlier ones took part."""
+        if self.this_run == self.all_runs:
+            return str(self.this_run)
+        return f"this run: {self.this_run}; all runs: {self.all_runs}"
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(Serializable, frozen=True, kw_only=True):
     """The estimate of a batch by `Batch.dry_run`."""
 
     jobs: int
@@ -173,6 +211,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """By endpoint, model and label; ``units`` is 0."""
     unclaimed: int = 0
     """Jobs that the journal knows and the input does not name."""
+    unsent: int = 0
+    """By `Client.resume`: jobs without a task, whose requests only the batch's input holds."""
 
 
 class OutcomeQueue(Generic[R]):

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kling_async.batch.entry import ResumeAction
-from kling_async.batch.exclusions import Kind
 from kling_async.catalog import endpoint_of
+from kling_async.orchestrator.create_spec import kind_of
 from kling_async.wire.checks import wrong_with
+from kling_async.wire.endpoints import JournaledRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kling_async.batch.entry import Entry
     from kling_async.batch.source import Item
+    from kling_async.core.queue import Kind
     from kling_async.errors import RequestInvalid
     from kling_async.wire.media import Media
 
@@ -34,9 +36,7 @@ class PlannedJob(NamedTuple):
     @property
     def kind(self) -> Kind:
         """The endpoint, model and pool of the request."""
-        request = self.item.request
-        endpoint = endpoint_of(request)
-        return Kind(endpoint.name, str(getattr(request, "model_name", None) or ""), endpoint.pool)
+        return kind_of(self.item.request, endpoint_of(self.item.request))
 
     @property
     def is_finished(self) -> bool:
@@ -47,6 +47,11 @@ class PlannedJob(NamedTuple):
     def is_new(self) -> bool:
         """Whether a task is to be made that no run has sent a create for."""
         return self.action in (ResumeAction.CREATE, ResumeAction.RETRY)
+
+    @property
+    def sendable(self) -> bool:
+        """Whether its request is at hand, so that a task can be made."""
+        return not isinstance(self.item.request, JournaledRequest)
 
     def refusal(self) -> RequestInvalid | None:
         """Check a new request; return why the job cannot begin, if it cannot."""

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import os
 import uuid
 from contextlib import aclosing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import msgspec
 
 from kling_async.batch.counter import SpillCounter
-from kling_async.batch.entry import Entry, JobState, ResumeAction, next_attempt, resume, revive
+from kling_async.batch.entry import (
+    Entry,
+    JobState,
+    ResumeAction,
+    next_attempt,
+    results_expired,
+    resume,
+    revive,
+    settled,
+)
 from kling_async.batch.failures import error_of, surely_not_made
 from kling_async.batch.identity import defaults_of, external_id, fingerprint, identity
 from kling_async.batch.job_outcomes import remembered_outcome
 from kling_async.batch.planned import PlannedJob
+from kling_async.batch.refetch import refetch_missing
 from kling_async.catalog import endpoint_of
-from kling_async.downloads.placing import KnownFile, is_known
-from kling_async.errors import Problem, RequestInvalid, ResultExpired
-from kling_async.runtime.loop import in_thread
+from kling_async.errors import Problem, RequestInvalid, ResultExpired, TaskNotFound
 from kling_async.wire.checks import has_files, wrong_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-    from kling_async.batch.entry import JournaledFile
     from kling_async.batch.journal import Journal
     from kling_async.batch.options import BatchOptions
     from kling_async.batch.source import Item, RequestSource
@@ -92,6 +96,10 @@ class Planner:
         """How many jobs of the journal the input did not name; known once it has ended."""
         self.unclaimed_running: tuple[str, ...] = ()
         """The ids of those that are not finished."""
+
+    def without_journal(self, account: str) -> Planner:
+        """Return a planner of the same input that knows no earlier runs."""
+        return Planner(self._source, FreshJobs(self._options, account), self._options, self._seconds)
 
     @property
     def has_length(self) -> bool:
@@ -199,8 +207,11 @@ class FreshJobs:
 class JournaledJobs:
     """Finds requests in a journal by what they ask for."""
 
-    def __init__(self, journal: Journal, options: BatchOptions, account: str) -> None:
+    def __init__(
+        self, journal: Journal, options: BatchOptions, account: str, now: Callable[[], float]
+    ) -> None:
         self._journal = journal
+        self._now = now
         self._options = options
         self._account = account
         fields = options.template.fields
@@ -221,6 +232,7 @@ class JournaledJobs:
         self._unfinished = {
             entry.identity: entry.task_id or entry.external_task_id
             for entry in await self._journal.unfinished()
+            if not (entry.missing and results_expired(entry, self._now()))
             if entry.task_id is not None or entry.times.planned is not None
         }
         return await self._journal.extent()
@@ -249,7 +261,7 @@ class JournaledJobs:
                 jobs.append(await self._new_job(one, name))
             else:
                 jobs.append(self._known_job(one, entry))
-        return await self._refetch_missing(jobs)
+        return await refetch_missing(jobs, self._options.refetch_folder)
 
     async def _fingerprint_with_files(self, item: Item) -> _Fingerprint:
         try:
@@ -274,6 +286,7 @@ class JournaledJobs:
         options = self._options
         self.known += 1
         self._unfinished.pop(entry.identity, None)
+        entry = settled(entry, self._now())
         action = resume(entry, wanted_files=options.folder is not None, retries=options.retries)
         job = PlannedJob(one.item, entry, action, None, one.digests)
         if options.retry_failed and action is ResumeAction.NOTHING and entry.state is JobState.FAILED:
@@ -292,27 +305,14 @@ class JournaledJobs:
         failure = error_of(job.entry)
         if wanted is True and isinstance(failure, ResultExpired):
             return job  # its task succeeded and was paid: only the caller can decide to make it again
-        if surely_not_made(failure) or isinstance(failure, ResultExpired):
+        never_found = isinstance(failure, TaskNotFound) and results_expired(job.entry, self._now())
+        if surely_not_made(failure) or isinstance(failure, ResultExpired) or never_found:
             return job._replace(entry=self._next_attempt(job), action=ResumeAction.RETRY)
         return job._replace(entry=revive(job.entry), action=ResumeAction.CREATE_DOUBTFUL)
 
     def _next_attempt(self, job: PlannedJob) -> Entry:
         defaults = defaults_of(job.item.request)
         return next_attempt(job.entry, self._journal.id, account=self._account, defaults=defaults)
-
-    async def _refetch_missing(self, jobs: list[PlannedJob]) -> list[PlannedJob]:
-        """Fetch again the files of finished jobs that are gone, or have another length or content."""
-        folder = self._options.folder
-        if folder is None or not self._options.refetch:
-            return jobs
-        stored = [(n, job.entry.files) for n, job in enumerate(jobs) if job.is_finished and job.entry.files]
-        if stored:
-            loop = asyncio.get_running_loop()
-            complete = await in_thread(loop, _are_complete, folder, [files for _, files in stored])
-            for (n, _), is_complete in zip(stored, complete, strict=True):
-                if not is_complete:
-                    jobs[n] = jobs[n]._replace(action=ResumeAction.FETCH)
-        return jobs
 
 
 class _Fingerprint(NamedTuple):
@@ -368,17 +368,3 @@ def _invalid(request: TaskRequest[Any], error: Exception) -> RequestInvalid:
         return error
     unknown = RequestInvalid(type(request).__name__, [Problem("request", str(error))])
     return wrong_with(request) or unknown
-
-
-def _are_complete(folder: Path, jobs: list[tuple[JournaledFile, ...]]) -> list[bool]:
-    """Tell of each job whether all of its files lie where they were stored, unchanged."""
-    return [all(_is_there(f"{folder}{os.sep}{file.name}", file) for file in files) for files in jobs]
-
-
-def _is_there(path: str, file: JournaledFile) -> bool:
-    try:
-        if os.stat(path).st_size != file.size:  # noqa: PTH116 - 100,000 times; Path.stat() takes three times as long
-            return False
-    except OSError:
-        return False
-    return not file.sha256 or is_known(Path(path), KnownFile(file.name, file.size, file.sha256))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kling_async.batch.outcomes import Report, Spent
+from kling_async.batch.entry import spent_on
+from kling_async.batch.outcomes import Report, Spent, Totals
 from kling_async.catalog import endpoint_of
 from kling_async.errors import RequestInvalid, ResultExpired
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kling_async.batch.budget import Budget
+    from kling_async.batch.entry import Entry
     from kling_async.batch.exclusions import Skipped
     from kling_async.batch.outcomes import Outcome, StopReason
     from kling_async.prices import Estimate
@@ -73,14 +76,46 @@ class Bill:
         )
 
 
-class ReportBuilder:
-    """Counts the outcomes of one batch."""
+class _Counts:
+    """The finished requests of one run, or of several, and the units spent on them."""
+
+    __slots__ = ("done", "failed", "units")
 
     def __init__(self) -> None:
+        self.done = self.failed = 0
+        self.units: dict[str, float] = {}
+
+    def add(self, *, ok: bool) -> None:
+        self.done += ok
+        self.failed += not ok
+
+    def spend(self, pool: str, units: float) -> None:
+        if units:
+            self.units[pool] = round(self.units.get(pool, 0.0) + units, 6)
+
+    def __add__(self, other: _Counts) -> _Counts:
+        total = _Counts()
+        total.done, total.failed = self.done + other.done, self.failed + other.failed
+        for pool, units in (*self.units.items(), *other.units.items()):
+            total.spend(pool, units)
+        return total
+
+    def totals(self) -> Totals:
+        return Totals(done=self.done, failed=self.failed, units=dict(self.units))
+
+
+class ReportBuilder:
+    """Counts the outcomes of one batch.
+
+    Args:
+        journal_only: Whether the batch has no input but its journal.
+    """
+
+    def __init__(self, *, journal_only: bool = False) -> None:
+        self._journal_only = journal_only
         self._started = 0.0
-        self._done = 0
-        self._failed = 0
-        self._resumed = 0
+        self._now = _Counts()
+        self._earlier = _Counts()
         self._invalid = 0
         self._failed_for_good = 0
         self._unfinished = 0
@@ -101,9 +136,7 @@ class ReportBuilder:
             charge: Its tasks' cost; None if an earlier run counted it, or there is no task.
         """
         invalid = isinstance(outcome.error, RequestInvalid)
-        self._done += outcome.ok
-        self._failed += not outcome.ok
-        self._resumed += outcome.resumed
+        (self._earlier if outcome.resumed else self._now).add(ok=outcome.ok)
         self._invalid += invalid
         self._failed_for_good += finished and not (outcome.ok or isinstance(outcome.error, ResultExpired))
         self._unfinished += not (outcome.ok or invalid or finished)
@@ -111,11 +144,13 @@ class ReportBuilder:
             self._bill.add(charge)
 
     def add_remembered(self, *, ok: bool, expired: bool = False) -> None:
-        """Count an outcome of an earlier run, which counted its cost."""
-        self._done += ok
-        self._failed += not ok
+        """Count an outcome of an earlier run."""
+        self._earlier.add(ok=ok)
         self._failed_for_good += not (ok or expired)
-        self._resumed += 1
+
+    def add_spent_earlier(self, entry: Entry) -> None:
+        """Count what earlier runs spent on a job."""
+        self._earlier.spend(entry.pool, spent_on(entry))
 
     def explain(self, text: str) -> None:
         """Note in words why the batch was stopped."""
@@ -132,7 +167,7 @@ class ReportBuilder:
         skipped: tuple[Skipped, ...],
         running: int,
         waiting: int,
-        units: dict[str, float],
+        budget: Budget,
         now: float,
         journal: Path | None,
         unclaimed: int = 0,
@@ -145,26 +180,31 @@ class ReportBuilder:
             stopped: Why no more tasks are made; empty if more are, or the input has ended.
             running: Jobs under way whose task runs, or may run.
             waiting: Jobs under way without a task.
-            units: Spent, by pool.
+            budget: Of the batch.
             now: By the event loop's clock.
             journal: The journal's file; None if nothing is kept.
             unclaimed: Jobs of the journal that the input did not name.
             unclaimed_running: The ids of the unfinished ones.
         """
         running += self._left_running
+        self._now.units = budget.spent_now
+        total = self._now + self._earlier
+        state = self._advice(stopped, skipped, running, waiting, journal)
         return Report(
-            done=self._done,
-            failed=self._failed,
-            resumed=self._resumed,
+            done=total.done,
+            failed=total.failed,
+            resumed=self._earlier.done + self._earlier.failed,
             running=running,
             stopped=stopped,
             skipped=skipped,
             unclaimed=unclaimed,
             unclaimed_running=unclaimed_running,
-            units={pool: spent for pool, spent in units.items() if spent},
+            units={pool: spent for pool, spent in budget.spent.items() if spent},
             spent=self._bill.lines(),
             seconds=now - self._started,
-            advice=self._advice(stopped, skipped, running, waiting, journal),
+            advice=" ".join(filter(None, [state, _unclaimed_words(unclaimed_running, journal)])),
+            this_run=self._now.totals(),
+            all_runs=total.totals(),
         )
 
     def _advice(
@@ -178,22 +218,26 @@ class ReportBuilder:
         """Say how to resume, if anything is left to do."""
         invalid = f"{self._invalid} refused unsent: their errors name what to change"
         count = self._failed_for_good if journal is not None else 0
-        again = f"{count} failed for good: retry_failed=True tries them again" if count else ""
+        means = "the batch's input with retry_failed=True" if self._journal_only else "retry_failed=True"
+        again = f"{count} failed for good: {means} tries them again" if count else ""
         if not (stopped or running or waiting or self._unfinished):
             parts = [again] if again else []
             parts += [invalid] if self._invalid else []
             return f"{', '.join(parts)}." if parts else ""
-        parts = [f"{self._done} done"]
-        parts += [f"{self._failed} failed"] if self._failed else []
+        total = self._now + self._earlier
+        parts = [f"{total.done} done"]
+        parts += [f"{total.failed} failed"] if total.failed else []
+        parts[-1] += (
+            f" (in this run {self._now.totals()})" if self._earlier.done + self._earlier.failed else ""
+        )
         parts += [f"{running} still running at the vendor"] if running else []
         parts += [invalid] if self._invalid else []
         parts += [_skipped_words(line) for line in skipped]
         parts += [f"stopped, since {self._explanation}"] if self._explanation else []
         state = ", ".join(parts)
         if journal is not None:
-            more = ", and a larger max_units" if any(line.reason == "max_units" for line in skipped) else ""
             again = f"{again}. " if again else ""
-            how = f"run the same again with journal={str(journal)!r}{more}"
+            how = self._how(skipped, journal)
             return f"{state}. {again}To go on, {how}: nothing is made or paid twice."
         bills = (
             " Running tasks will be billed; the client's tasks() and unresolved() list them."
@@ -201,6 +245,24 @@ class ReportBuilder:
             else ""
         )
         return f"{state}. There is no journal: run what is missing again, or next time give journal=.{bills}"
+
+    def _how(self, skipped: tuple[Skipped, ...], journal: Path) -> str:
+        reasons = {line.reason for line in skipped}
+        if self._journal_only and "unsent" not in reasons:
+            return f"call client.resume({str(journal)!r}, ...) again"
+        what = "the batch with its input" if self._journal_only else "the same again"
+        more = ", and a larger max_units" if "max_units" in reasons else ""
+        return f"run {what} with journal={str(journal)!r}{more}"
+
+
+def _unclaimed_words(running: tuple[str, ...], journal: Path | None) -> str:
+    if not running:
+        return ""
+    jobs = "1 unfinished job" if len(running) == 1 else f"{len(running)} unfinished jobs"
+    return (
+        f"{jobs} of the journal not named by the input (a changed request is another job):"
+        f" client.resume({str(journal)!r}, ...) makes nothing, waits for them and fetches their files."
+    )
 
 
 def _skipped_words(line: Skipped) -> str:

@@ -2,18 +2,20 @@
 
 While the journal knows every job as finished, chunks double in size, so that a run resumes after 100,000 jobs
 within seconds. Once a job is to be made, chunks hold one request, so that none is read before it can begin.
+What is in memory is read in the event loop, any other synchronous input in a thread: it may block.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sized
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
+from kling_async.batch.source_thread import ThreadReader, may_block
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.wire.plain import plain
-from kling_async.wire.requests import TaskRequest
+from kling_async.wire.requests import CallRequest, TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -40,8 +42,9 @@ class Item(NamedTuple):
     position: int
     key: str | None
     request: TaskRequest[Any]
+    """The request; where `error` says that there is none, the value in its place."""
     error: RequestInvalid | None = None
-    """Why the key cannot be used."""
+    """Why the value is no request, or the key cannot be used."""
 
 
 class RequestSource:
@@ -49,10 +52,12 @@ class RequestSource:
 
     Args:
         requests: The caller's iterable.
+        in_thread: Whether to read what may block in a thread of its own.
     """
 
-    def __init__(self, requests: Requests[Any]) -> None:
+    def __init__(self, requests: Requests[Any], *, in_thread: bool = True) -> None:
         self._requests = requests
+        self._in_thread = in_thread
         self._position = 0
         self._size = 1
 
@@ -68,12 +73,16 @@ class RequestSource:
     async def chunks(self) -> AsyncGenerator[list[Item], None]:
         """Yield the input in order; an error of the input comes after the requests read before it."""
         self._position = 0
-        if isinstance(self._requests, AsyncIterable):
-            reading = self._from_async(aiter(self._requests))
-        elif isinstance(self._requests, Iterable):
-            reading = self._from_sync(iter(self._requests))
+        requests = self._requests
+        if isinstance(requests, AsyncIterable):
+            reading = self._from_async(aiter(requests))
+        elif not isinstance(requests, Iterable) or isinstance(requests, Mapping | str | bytes | bytearray):
+            advice = "; its items() are pairs of key and request" if isinstance(requests, Mapping) else ""
+            raise TypeError(f"a batch takes an iterable of requests, not {type(requests).__name__}{advice}")
+        elif self._in_thread and may_block(requests):
+            reading = self._from_thread(requests)
         else:
-            raise TypeError(f"a batch takes an iterable of requests, not {type(self._requests).__name__}")
+            reading = self._from_sync(iter(requests))
         async with aclosing(reading) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -97,6 +106,15 @@ class RequestSource:
             yield chunk
         if broken is not None:
             raise broken
+
+    async def _from_thread(self, values: Iterable[Any]) -> AsyncGenerator[list[Item], None]:
+        """Yield requests as they arrive from a thread."""
+        reader = ThreadReader(values)
+        try:
+            while found := await reader.read(self._size):
+                yield [self._item(value) for value in found]
+        finally:
+            await reader.close()
 
     async def _from_async(self, values: AsyncIterator[Any]) -> AsyncGenerator[list[Item], None]:
         """Yield requests as they arrive; a slow source does not hold back those that are there."""
@@ -135,7 +153,7 @@ class RequestSource:
         # no job can begin before the whole input is read, so read it in the largest chunks
         size, self._size = self._size, _CHUNK_MAX
         items = [item async for chunk in self.chunks() for item in chunk]
-        items.sort(key=lambda item: -seconds(item.request))
+        items.sort(key=lambda item: -_seconds_of(item, seconds))
         self._size, at = size, 0
         while at < len(items):
             chunk = items[at : at + self._size]
@@ -143,24 +161,48 @@ class RequestSource:
             yield chunk
 
     def _item(self, value: Any) -> Item:
+        """Return the item of a value; one that cannot be used has an error, and concerns no other."""
         key, request = value if isinstance(value, tuple) and len(value) == 2 else (None, value)
         position, self._position = self._position, self._position + 1
+        wrong_key = "" if key is None else _wrong_key(key)
+        where = f"requests[{position}]"
+        problems = [Problem(f"{where} key", wrong_key)] if wrong_key else []
         if not isinstance(request, TaskRequest):
-            text = f"must be a request or (key, request), not {type(request).__name__}"
-            raise RequestInvalid("batch", [Problem(f"requests[{position}]", text)])
-        if key is None:
-            return Item(position, None, request)
-        if wrong := _wrong_key(key):
-            problem = Problem(f"requests[{position}] key", wrong)
-            return Item(position, None, request, RequestInvalid("batch", [problem]))
-        return Item(position, plain(key), request)
+            problems.insert(0, Problem(where, _wrong_request(key, request)))
+        error = RequestInvalid("batch", problems) if problems else None
+        good_key = None if wrong_key or key is None else plain(key)
+        return Item(position, good_key, cast("TaskRequest[Any]", request), error)
+
+
+def _seconds_of(item: Item, seconds: Callable[[TaskRequest[Any]], float]) -> float:
+    """Return how long an item's task may take; 0 for one that is refused when its turn comes."""
+    if item.error is not None:
+        return 0.0
+    try:
+        return seconds(item.request)
+    except Exception:  # noqa: BLE001 - fields that are not checked yet hold anything
+        return 0.0
+
+
+def _wrong_request(key: object, value: object) -> str:
+    text = f"must be a request or (key, request), not {type(value).__name__}"
+    if isinstance(key, TaskRequest):
+        return f"{text}; the key comes first"
+    if isinstance(value, tuple):
+        return f"{text} of {len(value)} values"
+    if isinstance(value, type):
+        return f"must be a request or (key, request), not the class {value.__name__}"
+    return f"{text}, which client.call() takes" if isinstance(value, CallRequest) else text
 
 
 def _wrong_key(key: object) -> str:
-    if not isinstance(key, str) or not key:
-        return f"must be a text that is not empty, not {key!r:.40}"
+    text = plain(key)
+    if not isinstance(text, str):
+        return f"must be a text that is not empty, not {type(key).__name__}; use str(...)"
+    if not text:
+        return "must be a text that is not empty, not ''"
     try:
-        key.encode()
+        text.encode()
     except UnicodeEncodeError:
         return "holds half a character (a lone surrogate); keys must be valid Unicode"
     return ""

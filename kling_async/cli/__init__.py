@@ -10,6 +10,7 @@ status comes out.
 from __future__ import annotations
 
 import argparse
+import base64
 import importlib
 import os
 import sys
@@ -121,6 +122,11 @@ def _add_emulator(commands: Any) -> None:
     serve.add_argument(
         "--speed", type=_speed, default=1.0, metavar="X", help="how much faster than the vendor (default: 1)"
     )
+    _add_contents(serve)
+
+
+def _add_contents(serve: Any) -> None:
+    """Add the options that tell what the emulated account holds: earlier results, webhook secrets."""
     serve.add_argument(
         "--know",
         type=_known,
@@ -129,6 +135,14 @@ def _add_emulator(commands: Any) -> None:
         metavar="KIND=ID[:SECONDS]",
         help="an earlier result that requests may name, such as clip=743211632612511839:10 for an extension; "
         f"repeatable; KIND is {', '.join(KNOWN)}; SECONDS (default: 5) is the length of media",
+    )
+    serve.add_argument(
+        "--webhook-secret",
+        type=_webhook_secret,
+        action="append",
+        default=[],
+        metavar="whsec_...",
+        help="sign callbacks with this secret; twice: as during a rotation (default: they are not signed)",
     )
 
 
@@ -168,6 +182,16 @@ def _known(text: str) -> tuple[str, str, float]:
     if not 0 < seconds <= 3600:
         raise argparse.ArgumentTypeError(f"{length!r} is not a length in seconds above 0, at most 3600")
     return kind, item_id, seconds
+
+
+def _webhook_secret(text: str) -> str:
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not key or not text.startswith("whsec_"):
+        raise argparse.ArgumentTypeError("a webhook secret is whsec_ and Base64; this one is not")
+    return text
 
 
 def _slots(text: str) -> dict[str, int]:

@@ -46,7 +46,11 @@ def run_emulator(options: argparse.Namespace) -> int:
 
 async def _serve(options: argparse.Namespace) -> None:
     async with Emulator(
-        slots=options.slots, foreign=options.foreign, speed=options.speed, port=options.port
+        slots=options.slots,
+        foreign=options.foreign,
+        speed=options.speed,
+        port=options.port,
+        webhook_secret=options.webhook_secret,
     ) as emulator:
         emulator.know(*(ITEMS[kind](item_id, seconds) for kind, item_id, seconds in options.know))
         print(emulator.banner())

@@ -1,7 +1,8 @@
 """Decisions as plain classes and functions: no clock, no I/O, no randomness of their own, no await.
 
 `admission` decides who may create a task when, over `slots` (what is held), `pacing` (how fast to probe, and
-when a pool is closed), `queue` (whose turn it is) and `pool_sizes` (what packs say of a pool's size).
+when a pool is closed), `breaker` (which creates are held because all like them are refused), `waiting_line`
+and `queue` (whose turn it is) and `pool_sizes` (what packs say of a pool's size).
 `schedule` decides what to ask when, over `rounds`, `grouping`, `poll_groups`, `queries` and `durations`.
 `verdict` and `status` say what an answer and a status word mean. States with a life are a `lifecycle`.
 

@@ -4,6 +4,7 @@ A pool has a *limit*, its size as far as anybody told or taught us, and a *belie
 we may hold now: other users of the account hold slots we cannot see. A refusal (1303) of weight w says that
 fewer than w are free, so belief becomes held + w - 1; a *probe*, a create sent although the belief says full,
 finds out whether there is room again. A request is a `Ticket`; it keeps its place through all refusals.
+Creates of an endpoint and model that the `breaker` holds are parked; all others pass them.
 
 Times are seconds of the caller's clock; ``jitter`` is the caller's random number in [0, 1). Methods that find
 their call impossible raise `AdmissionError` or `IllegalMove` and change nothing.
@@ -14,14 +15,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from kling_async.core.breaker import Breakers, HoldStep
 from kling_async.core.pacing import Access, Closure, Pacing
 from kling_async.core.pool_sizes import LimitSource
-from kling_async.core.queue import AdmissionError, Phase, Ticket, TicketLine, WaitingLine
+from kling_async.core.queue import AdmissionError, Phase, Ticket
 from kling_async.core.slots import SlotLedger
+from kling_async.core.waiting_line import TicketLine, WaitingLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kling_async.core.breaker import HoldChange
+    from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.errors import KlingError
 
 __all__ = ["AdmissionError", "LimitSource", "Phase", "Pool", "Ticket", "View"]
@@ -69,6 +74,7 @@ class Pool:
         self.slots = SlotLedger(life)
         self.pacing = Pacing()
         self.closure = Closure()
+        self.breakers = Breakers()
         self._arrivals = 0
 
     def __repr__(self) -> str:
@@ -84,6 +90,11 @@ class Pool:
     def queued(self) -> int:
         """How many tickets wait."""
         return self.waiting.count
+
+    @property
+    def contended(self) -> bool:
+        """Whether any ticket waits for slots, and not for the end of a hold."""
+        return self.waiting.count > self.waiting.parked
 
     @property
     def closed(self) -> KlingError | None:
@@ -122,8 +133,12 @@ class Pool:
         """Return the tickets whose creates are to be sent now, their slots taken."""
         self.closure.advance(now)
         self.waiting.bring_back(now)
+        self._choose_probes(now)
         admitted: list[Ticket] = []
         while (ticket := self.waiting.head()) is not None:
+            if self.gate and self.breakers.holds(ticket, now):
+                self.waiting.park(ticket)
+                continue
             if self._earliest(ticket) > now:
                 break
             probe = self.held + ticket.weight > self.belief
@@ -131,6 +146,12 @@ class Pool:
             self._send(ticket, now, probe=probe)
             admitted.append(ticket)
         return admitted
+
+    def _choose_probes(self, now: float) -> None:
+        """Put one ticket of each kind that wants a probe back in its place."""
+        for kind in self.waiting.parked_kinds:
+            if self.breakers.wants_probe(kind, now):
+                self.breakers.holds(self.waiting.unpark_first(kind), now)
 
     def _send(self, ticket: Ticket, now: float, *, probe: bool) -> None:
         self.slots.send(ticket)
@@ -165,9 +186,21 @@ class Pool:
         """Return when `admit` or `expire` may have something to do without any other call; inf: never."""
         head = self.waiting.head()
         send = math.inf if head is None else self._earliest(head)
-        return min(send, self.waiting.next_return(), self.slots.next_expiry())
+        times = [send, self.waiting.next_return(), self.slots.next_expiry()]
+        probes = map(self.breakers.next_probe, self.waiting.parked_kinds)
+        return min(times + [time for time in probes if time is not None])
 
     # -- answers to creates
+
+    def judged(self, ticket: Ticket, verdict: CreateVerdict | Resolved, now: float) -> HoldChange | None:
+        """Note what an attempt of a create came to; return the hold that begins, goes on or ends by it.
+
+        Its slots are the business of the other methods.
+        """
+        change = self.breakers.judged(ticket, verdict, now) if self.gate else None
+        if change is not None and change.step is HoldStep.ENDED:
+            self.waiting.unpark(change.hold.kind)
+        return change
 
     def accepted(self, ticket: Ticket, now: float) -> None:
         """Note that the vendor made the task, which holds its slots until `release`."""
@@ -314,10 +347,13 @@ class Pool:
         self.closure.close(error, now)
         return self._purge(lambda _: True)
 
-    def reopen(self) -> None:
-        """Let creates through again at once."""
+    def reopen(self) -> list[HoldChange]:
+        """Let creates through again at once; return the holds that this ends."""
         self.closure.open()
         self.pacing.hurry()
+        for kind in self.waiting.parked_kinds:
+            self.waiting.unpark(kind)
+        return self.breakers.reset()
 
     def _purge(self, unwanted: Callable[[Ticket], bool]) -> list[Ticket]:
         purged = sorted(filter(unwanted, self.waiting), key=lambda ticket: ticket.sequence)

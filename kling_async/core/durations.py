@@ -25,6 +25,8 @@ KNOWN: Final = 10
 """Durations after which a kind counts as known: `Polling.max_interval` and the doubt no longer apply."""
 KINDS_MAX: Final = 4096
 """Kinds remembered; the oldest is forgotten first. Users may make up kinds without end."""
+_USUAL_LENGTH: Final = 5
+"""Seconds of video that a prior median is about."""
 _PRIOR_VARIANCE: Final = 0.25
 """Variance of the log duration before anything is learned: sigma 0.5, two in three within a factor 1.65."""
 _PRIOR_WEIGHT: Final = 0.5
@@ -135,6 +137,18 @@ class Durations:
                 del self._laws[next(iter(self._laws))]
             law = self._laws[kind] = Law(median)
         return law
+
+    def expected(self, kind: Hashable, median: float, length: object) -> float:
+        """Return the seconds that one more task may take: as learned, else the prior in step with its length.
+
+        Args:
+            kind: What it depends on.
+            median: The prior, in seconds.
+            length: The seconds of video that the task makes; anything else leaves the prior as it is.
+        """
+        law = self.law(kind, median)
+        longer = length / _USUAL_LENGTH if isinstance(length, int) and length > 0 and not law.known else 1.0
+        return law.quantile(0.5) * longer
 
 
 def _clamped(duration: float) -> float:

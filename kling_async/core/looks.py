@@ -8,8 +8,10 @@ without a code) is raised only once it has stood for long; a success without its
 from __future__ import annotations
 
 import enum
+import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from kling_async.core.status import is_known_status
 from kling_async.errors import AccountError, APIError, AuthenticationError, BadResponse, TransportError
 
 if TYPE_CHECKING:
@@ -34,7 +36,9 @@ _LATER_PAUSE: Final = 60.0
 _WALL_SECONDS: Final = 900.0
 """Refusals without a code are raised once they have lasted that long."""
 _UNREADABLE_TOLD: Final = 3
-"""The unreadable answer in a row that is told."""
+"""The unreadable answer in a row that is told, or the one with an unknown status."""
+_WORD_MAX: Final = 50
+"""Characters to tell of an unknown status."""
 _RESULT_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds before each further look for the result of a task that has succeeded."""
 
@@ -77,14 +81,22 @@ class Looks:
         "_first_miss",
         "_forms",
         "_results",
+        "_unknown",
         "_wall",
+        "confirmed",
         "misses",
         "one_form",
+        "seen_at",
+        "unknown_status",
         "unreadable",
         "unreadable_ever",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, confirmed: bool = False) -> None:
+        self.confirmed = confirmed
+        """Whether the vendor has ever known the task: then one answer that does not proves nothing."""
+        self.seen_at = -math.inf
+        """When a record of it was last read."""
         self.misses = 0
         """Answers that did not know the task."""
         self._first_miss = 0.0
@@ -96,6 +108,10 @@ class Looks:
         """Answers that could not be read, or were about another task."""
         self.unreadable_ever = 0
         """The same, since the task is tracked."""
+        self.unknown_status = ""
+        """The status word of the last answer, if it is not known."""
+        self._unknown = 0
+        """Answers in a row with such a word."""
         self._wall: float | None = None
         """Since when somebody in between refuses."""
         self._results = 0
@@ -143,6 +159,16 @@ class Looks:
         self.unreadable += 1
         self.unreadable_ever += 1
         return self.unreadable == _UNREADABLE_TOLD
+
+    def status(self, word: str) -> bool:
+        """Note the status word of an answer; return whether to tell that it is not known.
+
+        The task counts as running, perhaps for ever: what a number or a new word means cannot be known.
+        """
+        known = is_known_status(word)
+        self.unknown_status = "" if known else word[:_WORD_MAX]
+        self._unknown = 0 if known else self._unknown + 1
+        return self._unknown == _UNREADABLE_TOLD
 
     def walled(self, now: float) -> bool:
         """Note a refusal by somebody in between; return whether it has lasted long enough to be raised."""

@@ -87,10 +87,10 @@ class Pacing:
 
 
 class Access(enum.Enum):
-    """Whether a pool lets creates through."""
+    """Whether a pool, or one endpoint and model in it, lets creates through."""
 
     OPEN = "open"  # creates go as the slots allow
-    CLOSED = "closed"  # creates fail at once, with the error that closed it
+    CLOSED = "closed"  # creates of a pool fail at once, with the error that closed it; held ones wait
     HALF_OPEN = "half-open"  # one create goes as a probe, the others wait for its answer
 
 
@@ -103,7 +103,7 @@ ACCESS_MOVES: Final[Moves[Access]] = {
 
 
 class Closure:
-    """Whether one pool is open, and why not."""
+    """Whether one pool, or one endpoint and model in it, is open, and why not."""
 
     def __init__(self) -> None:
         self.life = Lifecycle(ACCESS_MOVES, Access.OPEN)

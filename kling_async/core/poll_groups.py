@@ -12,6 +12,7 @@ from kling_async.core.queries import IDS_MAX
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
+    from kling_async.core.callbacks import ExpectedCallback
     from kling_async.core.durations import Law
     from kling_async.core.queries import Form
 
@@ -19,12 +20,16 @@ __all__ = ["IdleEstimate", "PollGroup", "PolledTask"]
 
 _TOLERANCE: Final = 0.02
 """Relative error allowed in the idleness at a due time: the cost is flat around its optimum."""
-_STEPS: Final = 12
+_STEPS: Final = 16
 """Steps of the search for a due time; what the last one finds is taken as it is."""
+_FREE_STEPS: Final = 4
+"""Steps after which each must halve the bracket: one step in between halves it, if it does not."""
 _GAP_MIN: Final = 0.1
 """Seconds: the shortest pause from which the search begins."""
 _STEP_MAX: Final = 1e3
 """Largest factor of one step: where next to nothing is idle, the slope says nothing."""
+_SLOPE_MIN: Final = 0.1
+"""Least slope assumed: under callbacks the idleness may stand still, and a step would overflow."""
 _TINY: Final = 1e-12
 """Stands for a zero that would be divided by."""
 _OMISSIONS_MAX: Final = 2
@@ -36,10 +41,20 @@ _UNATTENDED: Final = 2.0
 class IdleEstimate:
     """Estimates the slot-seconds that a task has idled, ended but not yet seen to be, since its last look."""
 
-    __slots__ = ("attended", "law", "looked", "resumed", "started", "weight")
+    __slots__ = ("attended", "callback", "law", "looked", "resumed", "started", "weight")
 
-    def __init__(self, law: Law, weight: int, started: float, *, attended: bool) -> None:
+    def __init__(
+        self,
+        law: Law,
+        weight: int,
+        started: float,
+        *,
+        attended: bool,
+        callback: ExpectedCallback | None = None,
+    ) -> None:
         self.law = law
+        self.callback = callback
+        """The callback that is to tell the end; it has not come yet."""
         self.weight = weight
         self.started = started
         self.looked = started
@@ -54,6 +69,8 @@ class IdleEstimate:
         if time <= self.looked:
             return 0.0, 0.0
         idle, growth = self.law.idle(self.looked - self.started, time - self.started)
+        if self.callback is not None:
+            idle, growth = self.callback.channel.given_silence(idle, growth)
         return idle * self.weight, growth * self.weight
 
     def latest_look(self, max_interval: float) -> float:
@@ -73,10 +90,30 @@ class IdleEstimate:
         """Note that the task ran at that time."""
         self.looked, self.attended = at, True
 
-    def seen_ended(self, at: float) -> None:
-        """Teach the duration: the end lies between the last look and this one."""
+    def seen_ended(self, at: float, now: float, *, hinted: bool) -> None:
+        """Teach the duration: the end lies between the last look and this one.
+
+        Args:
+            at: When the query was sent that showed the end.
+            now: The time.
+            hinted: Whether a callback that was not believed was why it was sent: then that told the end.
+        """
         if self.attended:
             self.law.learn(self.looked - self.started, at - self.started)
+        if self.callback is not None:
+            channel, name = self.callback
+            (channel.told if hinted else channel.found)(name, now)
+
+    def told_ended(self, now: float) -> None:
+        """Teach the duration of a task whose end a callback tells."""
+        latency = 0.0
+        if self.callback is not None:
+            channel, name = self.callback
+            channel.told(name, now)
+            latency = channel.latency
+        if self.attended:
+            age = now - latency - self.started
+            self.law.learn(age, age)
 
 
 class Omissions:
@@ -110,7 +147,7 @@ class PolledTask:
     """A task in the schedule; `Schedule.add_waiter` hands it out as the token of one waiter."""
 
     __slots__ = (
-        "active", "group", "idleness", "key", "omissions", "own_group",
+        "active", "group", "hinted_at", "idleness", "key", "omissions", "own_group",
         "path", "pool", "query", "rank", "urgent", "waiters",
     )  # fmt: skip
 
@@ -127,6 +164,8 @@ class PolledTask:
         """Whether it is wanted, hence in a group or being asked about."""
         self.urgent = False
         """Whether to ask about it as soon as the rates allow."""
+        self.hinted_at = math.inf
+        """When somebody hinted that it has changed, and no query asked since has seen it run; else inf."""
         self.query = 0
         """Number of the query that is out about it; 0: none."""
         self.group: PollGroup | None = None
@@ -190,15 +229,17 @@ class PollGroup:
         low, high = max(earliest, start), math.inf
         guess = start + max(self.last_gap, _GAP_MIN) if self.due == math.inf else self.due
         at = min(max(low, guess), latest)
-        for _ in range(_STEPS):
+        before = math.inf
+        for step in range(_STEPS):
             idle, growth = self.idle(at, _STEP_MAX * price)
             if abs(idle - price) <= _TOLERANCE * price or (at == latest and idle <= price):
                 break
             low, high = (at, high) if idle < price else (low, at)
             width = at - origin
-            slope = max(growth, _TINY) * width / max(idle, _TINY)
+            slope = max(growth * width / max(idle, _TINY), _SLOPE_MIN)
             at = origin + width * min((price / max(idle, _TINY)) ** (1 / slope), _STEP_MAX)
-            if not low < at < high:
+            slow, before = step >= _FREE_STEPS and high - low > before / 2, high - low
+            if slow or not low < at < high:
                 at = (low + min(high, latest, low + 2 * width)) / 2
             at = min(at, latest)
         return at

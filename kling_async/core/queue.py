@@ -5,8 +5,7 @@ from __future__ import annotations
 import bisect
 import enum
 import heapq
-import math
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kling_async.core.lifecycle import Lifecycle
 
@@ -16,22 +15,13 @@ if TYPE_CHECKING:
     from kling_async.core.lifecycle import Moves
 
 __all__ = [
-    "ASIDE",
-    "ASIDE_MAX",
     "PHASE_MOVES",
     "AdmissionError",
     "FairQueue",
+    "Kind",
     "Phase",
     "Ticket",
-    "TicketLine",
-    "WaitingLine",
 ]
-
-ASIDE: Final = 30.0
-"""Seconds for which a heavy ticket first steps aside: one generation of short tasks may pass meanwhile."""
-ASIDE_MAX: Final = 600.0
-"""Longest such pause; each doubles. Ten minutes are more than nearly all tasks last, so the slot that keeps
-the heavy ticket out is likely to be another by then."""
 
 _IDLE_MAX: Final = 64
 """Priorities, and labels, that are remembered although nobody queues with them; more are swept out."""
@@ -41,12 +31,25 @@ class AdmissionError(RuntimeError):
     """A step that the state of the ticket or pool does not allow: a bug in the driver."""
 
 
+class Kind(NamedTuple):
+    """Creates that a refusal may concern alike: those of one endpoint and model."""
+
+    endpoint: str
+    model: str
+    """Empty where the request names none."""
+    pool: str
+
+    def __str__(self) -> str:
+        return f"{self.endpoint} {self.model}".rstrip()
+
+
 class Phase(enum.Enum):
     """Where a ticket is."""
 
     NEW = "new"  # made; neither queues nor holds slots
     QUEUED = "queued"  # waits its turn
     ASIDE = "aside"  # waits, and lets those behind it pass for a pause
+    PARKED = "parked"  # waits, and lets all others pass, while creates of its kind are held
     SENT = "sent"  # has its slots; its create is on its way
     HELD = "held"  # has its slots; its task runs, or may run
     GONE = "gone"  # waits for nothing and holds nothing, for good
@@ -54,7 +57,8 @@ class Phase(enum.Enum):
 
 PHASE_MOVES: Final[Moves[Phase]] = {
     Phase.NEW: frozenset({Phase.QUEUED, Phase.HELD}),
-    Phase.QUEUED: frozenset({Phase.SENT, Phase.GONE}),
+    Phase.QUEUED: frozenset({Phase.SENT, Phase.PARKED, Phase.GONE}),
+    Phase.PARKED: frozenset({Phase.QUEUED, Phase.GONE}),
     Phase.ASIDE: frozenset({Phase.QUEUED, Phase.GONE}),
     Phase.SENT: frozenset({Phase.QUEUED, Phase.ASIDE, Phase.HELD, Phase.GONE}),
     Phase.HELD: frozenset({Phase.SENT, Phase.GONE}),
@@ -69,14 +73,15 @@ class Ticket:
         weight: Slots it takes.
         priority: Higher is served first.
         label: Within one priority, labels take turns.
+        kind: The creates with which it may be held; None: with none.
         phase: Where it is, if it is read back from where it was written down.
     """
 
     __slots__ = (
         "__weakref__",
-        "aside",
         "entered",
         "epoch",
+        "kind",
         "label",
         "life",
         "pool",
@@ -88,10 +93,19 @@ class Ticket:
         "weight",
     )
 
-    def __init__(self, weight: int, *, priority: int = 0, label: str = "", phase: Phase = Phase.NEW) -> None:
+    def __init__(
+        self,
+        weight: int,
+        *,
+        priority: int = 0,
+        label: str = "",
+        kind: Kind | None = None,
+        phase: Phase = Phase.NEW,
+    ) -> None:
         self.weight = weight
         self.priority = priority
         self.label = label
+        self.kind = kind
         self.life = Lifecycle(PHASE_MOVES, phase)
         self.pool = ""
         """Name of the pool it queues for or holds slots of; empty while it is new."""
@@ -107,8 +121,6 @@ class Ticket:
         """Whether it was sent although the pool was believed to be full."""
         self.since = 0.0
         """When it was sent, then when it began to hold."""
-        self.aside = ASIDE
-        """Seconds for which it would step aside next."""
 
     @property
     def phase(self) -> Phase:
@@ -118,120 +130,10 @@ class Ticket:
     @property
     def queued(self) -> bool:
         """Whether it waits for slots."""
-        return self.life.state in (Phase.QUEUED, Phase.ASIDE)
+        return self.life.state in (Phase.QUEUED, Phase.ASIDE, Phase.PARKED)
 
     def __repr__(self) -> str:
         return f"Ticket({self.sequence} {self.phase.value} weight={self.weight})"
-
-
-class TicketLine(Protocol):
-    """Keeps the tickets that wait for one pool in order (`WaitingLine`, or a ledger shared by processes)."""
-
-    @property
-    def count(self) -> int:
-        """How many wait."""
-        ...
-
-    def __iter__(self) -> Iterator[Ticket]:
-        """All that wait, in no particular order."""
-        ...
-
-    def put(self, ticket: Ticket, /) -> None:
-        """Add a ticket: a new one behind those of its label, one that was sent in its old place."""
-
-    def step_aside(self, ticket: Ticket, now: float, /) -> None:
-        """Add a ticket that was sent and lets those behind it pass for a pause."""
-
-    def bring_back(self, now: float, /) -> None:
-        """Put those whose pause is over back in their places."""
-
-    def next_return(self) -> float:
-        """Return when the next pause is over; inf: nobody stepped aside."""
-        ...
-
-    def head(self) -> Ticket | None:
-        """Return the ticket whose turn it is."""
-        ...
-
-    def serve(self, ticket: Ticket, /) -> None:
-        """Take out the head: it is sent."""
-
-    def leave(self, ticket: Ticket, /) -> None:
-        """Take out any ticket for good."""
-
-    def position(self, ticket: Ticket, /) -> int:
-        """Return how many tickets go before one that waits."""
-        ...
-
-    def oldest(self) -> Ticket | None:
-        """Return the ticket that arrived first of all that wait."""
-        ...
-
-
-class WaitingLine:
-    """All tickets that wait for the slots of one pool: in turn, or stepped aside for a while."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        """How many wait."""
-        self._queue = FairQueue()
-        self._aside: list[tuple[float, int, Ticket]] = []
-        """(when it comes back, arrival, ticket), a heap; tickets that left meanwhile are passed over."""
-
-    def __iter__(self) -> Iterator[Ticket]:
-        """All that wait, in no particular order."""
-        yield from self._queue
-        yield from self._stepped_aside()
-
-    def _stepped_aside(self) -> Iterator[Ticket]:
-        return (ticket for _, _, ticket in self._aside if ticket.phase is Phase.ASIDE)
-
-    def put(self, ticket: Ticket) -> None:
-        """Add a ticket: a new one behind those of its label, one that was sent in its old place."""
-        self._queue.put(ticket)
-        self.count += 1
-
-    def step_aside(self, ticket: Ticket, now: float) -> None:
-        """Add a ticket that was sent and lets those behind it pass for a pause."""
-        ticket.life.move(Phase.ASIDE)
-        heapq.heappush(self._aside, (now + ticket.aside, ticket.sequence, ticket))
-        ticket.aside = min(ASIDE_MAX, ticket.aside * 2)
-        self.count += 1
-
-    def bring_back(self, now: float) -> None:
-        """Put those whose pause is over back in their places."""
-        while self._aside and (self._aside[0][0] <= now or self._aside[0][2].phase is Phase.GONE):
-            ticket = heapq.heappop(self._aside)[2]
-            if ticket.phase is Phase.ASIDE:
-                self._queue.put(ticket)
-
-    def next_return(self) -> float:
-        """Return when the next pause is over; inf: nobody stepped aside."""
-        return self._aside[0][0] if self._aside else math.inf
-
-    def head(self) -> Ticket | None:
-        """Return the ticket whose turn it is."""
-        return self._queue.head()
-
-    def serve(self, ticket: Ticket) -> None:
-        """Take out the head: it is sent."""
-        self._queue.serve(ticket)
-        self.count -= 1
-
-    def leave(self, ticket: Ticket) -> None:
-        """Take out any ticket for good."""
-        ticket.life.move(Phase.GONE)
-        self.count -= 1
-        self._queue.remove(ticket)
-
-    def position(self, ticket: Ticket) -> int:
-        """Return how many tickets go before one that waits, in its old place if it stepped aside."""
-        return self._queue.position(ticket)
-
-    def oldest(self) -> Ticket | None:
-        """Return the ticket that arrived first of all that wait, whoever's turn it is."""
-        waiting = (*self._queue.heads(), *self._stepped_aside())
-        return min(waiting, key=lambda ticket: ticket.sequence, default=None)
 
 
 class FairQueue:
@@ -286,6 +188,10 @@ class FairQueue:
     def serve(self, ticket: Ticket) -> None:
         """Take out the head: it is sent."""
         self._priorities[ticket.priority].serve(ticket)
+
+    def pass_over(self, ticket: Ticket) -> None:
+        """Take out the head, which is not sent: its label keeps its turn."""
+        self._priorities[ticket.priority].pass_over(ticket)
 
     def remove(self, ticket: Ticket) -> None:
         """Take out a ticket that left; harmless for one that does not stand here."""
@@ -392,12 +298,19 @@ class _Priority:
             heapq.heappop(self.ring)
         return None
 
-    def serve(self, ticket: Ticket) -> None:
+    def _pop(self, ticket: Ticket) -> _Label:
         label = self.labels[ticket.label]
         del label.tickets[0]
         self.count -= 1
         heapq.heappop(self.ring)
         label.shown = None
+        return label
+
+    def pass_over(self, ticket: Ticket) -> None:
+        self._show(self._pop(ticket), ticket.label)
+
+    def serve(self, ticket: Ticket) -> None:
+        label = self._pop(ticket)
         if not ticket.turn:
             ticket.turn = label.turn
             label.turn += 1

@@ -5,18 +5,19 @@ one for each product's list, one for all tasks asked by ids, one for each task a
 when the idle slot-seconds expected since its last look (the sum over its tasks of weight x the integral of
 P(ended since)) reach the price of its requests, `Polling.request_cost` slot-seconds each. For a constant
 stream of ends that balances lag against requests exactly, and for a single task within half a per cent of
-the optimum. Rounds and rates bind on top of it.
+the optimum. Rounds and rates bind on top; the silence of callbacks counts, too (`core.callbacks`).
 
 Due times are stored. A group's is computed anew after an answer, or when an eighth of its tasks have changed,
-so that a task that comes costs about a tenth of a millisecond however many there are.
+so that a task that comes costs about a tenth of a millisecond.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from kling_async.core.callbacks import Reliance
 from kling_async.core.grouping import Demand, Grouping
 from kling_async.core.poll_groups import IdleEstimate, PolledTask
 from kling_async.core.queries import StatusQuery
@@ -26,18 +27,30 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Collection, Hashable
 
+    from kling_async.core.callbacks import ExpectedCallback
     from kling_async.core.durations import Durations
     from kling_async.core.poll_groups import PollGroup
     from kling_async.core.queries import QueryForms
     from kling_async.options import Polling, Retry
 
-__all__ = ["PolledTask", "Schedule"]
+__all__ = ["PolledTask", "Schedule", "Turns"]
 
 _JITTER: Final = 0.05
 """Relative jitter of the pause between two looks, so that many clients do not ask in step. Idleness grows
 about like the square of the pause, so the price is scaled by the square of this."""
 _STALE_FRACTION: Final = 8
 """A group's due time is computed anew when one in so many of its tasks has changed."""
+
+
+class Turns(NamedTuple):
+    """The reads that go now."""
+
+    lookups: int
+    """How many look-ups of creates in doubt."""
+    queries: list[StatusQuery]
+    """The status queries to send."""
+    refreshes: int
+    """How many refreshes."""
 
 
 class Schedule:
@@ -56,6 +69,7 @@ class Schedule:
         self._grouping = Grouping(forms)
         self._due = DueGroups(polling)
         self._rounds = Rounds(polling)
+        self._reliance = Reliance()
         self._queries = 0
         self._now = -math.inf
 
@@ -76,6 +90,7 @@ class Schedule:
         weight: int = 1,
         started: float | None = None,
         at_once: bool = False,
+        callback: ExpectedCallback | None = None,
     ) -> None:
         """Start to poll a task, as soon as it is wanted.
 
@@ -89,12 +104,15 @@ class Schedule:
             weight: How many slots it holds.
             started: When it began, if not now.
             at_once: Nothing is known of it yet: ask as soon as the rates allow.
+            callback: The callback that is to tell its end, if any.
         """
         self.remove(key)
         self._advance(now)
         law = self._durations.law(kind, median)
         began = now if started is None else min(started, now)
-        estimate = IdleEstimate(law, weight, began, attended=not at_once)
+        estimate = IdleEstimate(law, weight, began, attended=not at_once, callback=callback)
+        if callback is not None:
+            self._reliance.add(callback.channel)
         task = PolledTask(key, pool, path, estimate, self._grouping.next_rank(path))
         task.urgent = at_once
         self._tasks[key] = task
@@ -121,11 +139,7 @@ class Schedule:
         self._sync(task)
 
     def set_contention(self, pool: str, contended: bool) -> bool:
-        """Take whether anybody queues for a pool: its tasks are wanted then, at once.
-
-        Returns:
-            Whether that changed anything.
-        """
+        """Take whether anybody queues for a pool, whose tasks are wanted then; return whether that is new."""
         tasks = self._demand.contend(pool, contended)
         if tasks is None:
             return False
@@ -135,16 +149,21 @@ class Schedule:
         return True
 
     def hurry(self, key: Hashable, now: float) -> None:
-        """Ask about this task as soon as the rates allow."""
+        """Ask about this task as soon as the rates allow: there is a hint that it has changed."""
         task = self._tasks.get(key)
-        if task is not None and task.query == 0:
+        if task is not None:
             self._advance(now)
-            task.urgent = True
+            task.hinted_at = now
+            task.urgent = task.urgent or task.query == 0
             self._sync(task)
 
     def told(self, key: Hashable, now: float) -> None:
-        """Take that a task has ended, by somebody else's account: ask about it as soon as the rates allow."""
-        self.hurry(key, now)
+        """Take that a callback, which is believed, tells the end of a task; it is forgotten."""
+        task = self._tasks.get(key)
+        if task is not None:
+            self._advance(now)
+            task.idleness.told_ended(now)
+            self.remove(key)
 
     def expected_end(
         self, key: Hashable, share: float = 0.5, *, now: float = -math.inf, least: int = 1
@@ -172,18 +191,30 @@ class Schedule:
         self._rounds.end_round(math.inf if group is None else group.due, now)
         return queries
 
-    def spend_spare(self, now: float) -> bool:
-        """Take one request of the rate for a query of the caller's own; return whether one is to be had.
+    def take_turns(self, now: float, *, lookups: int, refreshes: int) -> Turns:
+        """Share the rate among all reads that wait.
 
-        To be called after `ask`: what is due goes first.
+        Look-ups of creates in doubt go first, because slots stay held and submits wait for their answers. The
+        status queries that are due come next, then refreshes.
+
+        Args:
+            now: The time.
+            lookups: How many look-ups wait, at most.
+            refreshes: How many refreshes wait, at most.
         """
+        first = self._spare(lookups, now)
+        queries = self.ask(now)
+        return Turns(first, queries, self._spare(refreshes, now))
+
+    def _spare(self, wanted: int, now: float) -> int:
+        """Take up to that many requests of the rate, outside of rounds; return how many were to be had."""
         self._advance(now)
-        return self._rounds.spend_spare(now)
+        return next((taken for taken in range(wanted) if not self._rounds.spend_spare(now)), wanted)
 
     def next_time(self, *, spare: bool = False) -> float:
         """Return when `ask` may have something to return; inf: not before another call changes things.
 
-        With ``spare``, also when `spend_spare` may return True.
+        With ``spare``, also when the rate lets another read go.
         """
         group = self._first()
         due = math.inf if group is None else self._rounds.next_time(group.due)
@@ -205,7 +236,7 @@ class Schedule:
             self._grouping.asking(query, task).failures = 0
             if task.key in ended:
                 found[task.path] += 1
-                task.idleness.seen_ended(query.asked_at)
+                task.idleness.seen_ended(query.asked_at, now, hinted=task.hinted_at < math.inf)
                 self.remove(task.key)
             elif task.key in running:
                 found[task.path] += 1
@@ -240,6 +271,7 @@ class Schedule:
         pause = self._retry.pause(group.failures, jitter)
         group.failures += 1
         group.due, group.not_before = math.inf, now + (pause if after is None else max(pause, after))
+        self._due.mark_stale(group)  # others may have joined it while the query was out
         self._ask_again(tasks)
         return group.failures
 
@@ -262,6 +294,10 @@ class Schedule:
         """Return the group that is due first."""
         if self._grouping.outdated:
             self._choose_forms()
+        if self._reliance.fell():
+            for task in self._tasks.values():
+                if task.group is not None and task.idleness.callback is not None:
+                    self._due.mark_stale(task.group)
         return self._due.first(self._now, self._rounds.next_round, len(self._tasks) + len(self._grouping))
 
     def _take(self, group: PollGroup, now: float) -> StatusQuery:
@@ -310,6 +346,10 @@ class Schedule:
 
     def _seen_running(self, task: PolledTask, query: StatusQuery) -> None:
         task.idleness.seen_running(query.asked_at)
+        if task.idleness.callback is not None and query.asked_at < task.hinted_at < math.inf:
+            task.urgent = True  # the callback came while the query was out, which may have missed the end
+        else:
+            task.hinted_at = math.inf
         if query.form != "one":
             task.omissions.clear()
         elif (form := task.omissions.form) is not None:  # it was there when a group's answer left it out

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from kling_async.records import TaskRecord
 
-__all__ = ["VendorClock"]
+__all__ = ["AGE_MAX", "VendorClock"]
 
 _TOLERANCE: Final = 2.0
 """Seconds: a Date header has whole seconds, and answers take a moment."""
-_AGE_MAX: Final = 7200.0
+AGE_MAX: Final = 7200.0
 """Seconds: tasks end sooner, so a greater age means that some clock is wrong."""
 
 
@@ -32,4 +32,4 @@ class VendorClock:
         """Return the seconds since a task was made, from 0 to 7200; 0 if that is not known."""
         if record is None or not record.created_at:
             return 0.0
-        return min(max(0.0, wall + self.skew - record.created_at / 1000), _AGE_MAX)
+        return min(max(0.0, wall + self.skew - record.created_at / 1000), AGE_MAX)

@@ -6,11 +6,13 @@ A transport turns every exchange into one of three outcomes (`Answer`, `Garbled`
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from kling_async.decoding.shown import shown_task
 from kling_async.errors import (
     CODES,
     APIError,
@@ -64,6 +66,8 @@ class Answer(NamedTuple):
     """The server's clock (Date header), seconds since 1970."""
     retry_after: float | None = None
     """Seconds that the server asked to wait."""
+    body: bytes = b""
+    """The whole answer to a request with a body: a create may show its task anywhere in it."""
 
 
 class Garbled(NamedTuple):
@@ -74,6 +78,8 @@ class Garbled(NamedTuple):
     excerpt: str
     request_id: str = ""
     retry_after: float | None = None
+    body: bytes = b""
+    """As in `Answer`."""
 
 
 class Broken(NamedTuple):
@@ -93,6 +99,8 @@ class Accepted(NamedTuple):
     """The create made this task."""
 
     record: TaskRecord
+    ids: frozenset[str] = frozenset()
+    """All ids that its answer showed for the task."""
 
 
 class Full(NamedTuple):
@@ -126,6 +134,7 @@ class AfterMiss(enum.Enum):
     RESEND = "resend"  # the request got lost: send it again
     END = "end"  # somebody between us and the vendor refused it: end, without another attempt
     REFUSE = "refuse"  # the vendor refused it with an unknown code: one look is enough to believe that
+    HOLD = "hold"  # its answer showed a task that seems to be another's: nobody knows, and nothing is sent
 
 
 class Lost(NamedTuple):
@@ -184,14 +193,16 @@ def judge_create(  # noqa: PLR0911 - one line per outcome
         renewable: Whether the token can be signed anew and has not been for this send yet.
     """
     match outcome:
-        case Broken(sent=False, reason=reason):
-            return Again(TransportError(reason, sent=False))
-        case Broken(reason=reason):
+        case Broken(sent=True, reason=reason):
             return Lost(TransportError(reason, sent=True))
+        case Broken():
+            return _judge_broken(outcome)
+        case Answer() | Garbled() if (accepted := _accepted(outcome, endpoint)) is not None:
+            return accepted
         case Garbled():
             return _judge_garbled_create(outcome)
         case Answer(code=0):
-            return _accepted(outcome, endpoint)
+            return Lost(_bad_response(outcome, "accepted, but no id of the task can be read"))
         case Answer(code=None, http_status=status) if status < 400:
             miss = AfterMiss.END if status >= 300 else AfterMiss.RESEND
             return Lost(_bad_response(outcome, "the answer has no code"), miss)
@@ -201,11 +212,20 @@ def judge_create(  # noqa: PLR0911 - one line per outcome
             return _judge_refused_create(outcome, external_task_id, renewable=renewable)
 
 
-def _accepted(answer: Answer, endpoint: str) -> CreateVerdict:
-    try:
-        return Accepted(decode_task(endpoint, answer.data))
-    except msgspec.DecodeError as error:
-        return Lost(_bad_response(answer, f"accepted, but the task cannot be read: {error}"))
+def _accepted(outcome: Answer | Garbled, endpoint: str) -> Accepted | None:
+    """Return the task that an answer shows, unless a code of the vendor's or an HTTP status refuses it."""
+    match outcome:
+        case Answer(code=0, data=data):
+            with contextlib.suppress(msgspec.DecodeError):
+                record = decode_task(endpoint, data)
+                shown = shown_task(outcome.body)
+                return Accepted(record, frozenset({record.task_id, *(shown.ids if shown else ())}))
+        case Answer(code=code) if code in CODES:
+            return None
+        case Answer(http_status=status) | Garbled(http_status=status) if not 200 <= status < 300:
+            return None
+    shown = shown_task(outcome.body)
+    return None if shown is None else Accepted(decode_task(endpoint, shown.data), frozenset(shown.ids))
 
 
 def _judge_strange_create(answer: Answer, external_task_id: str | None) -> CreateVerdict:
@@ -257,7 +277,14 @@ class Whose(enum.Enum):
     ANOTHER = "another"  # its own id happens to be spelled like our external one, or it was not asked for
 
 
-def whose(record: TaskRecord, *, external_task_id: str, generated: bool, first_sent: float) -> Whose:
+def whose(
+    record: TaskRecord,
+    *,
+    external_task_id: str,
+    generated: bool,
+    first_sent: float,
+    shown: frozenset[str] = frozenset(),
+) -> Whose:
     """Return whose a task is that was found by the id of a create in doubt.
 
     Args:
@@ -265,7 +292,10 @@ def whose(record: TaskRecord, *, external_task_id: str, generated: bool, first_s
         external_task_id: The id that the create carried.
         generated: Whether we generated that id, so that nobody else can have used it.
         first_sent: When the create was first sent, by the server's clock, seconds since 1970.
+        shown: Ids of a task that the create's answer showed: two questions that agree prove whose it is.
     """
+    if record.task_id in shown:
+        return Whose.OURS
     if record.external_task_id not in (None, external_task_id) or record.task_id == external_task_id:
         return Whose.ANOTHER
     if generated:
@@ -290,9 +320,8 @@ _EARLIEST: Final = 1.5e9
 def judge_read(outcome: ExchangeOutcome, *, renewable: bool) -> ReadVerdict:
     """Return the verdict on a read, which may be repeated freely."""
     match outcome:
-        case Broken(sent=sent, reason=reason, hopeless=hopeless):
-            error = TransportError(reason, sent=sent)
-            return Refused(error) if hopeless else Again(error)
+        case Broken():
+            return _judge_broken(outcome)
         case Garbled(http_status=status) if 300 <= status < 500 and status != 429:
             return Refused(_bad_response(outcome, outcome.reason))
         case Garbled():
@@ -303,6 +332,13 @@ def judge_read(outcome: ExchangeOutcome, *, renewable: bool) -> ReadVerdict:
             return Again(_bad_response(outcome, "the answer has no code"))
         case Answer():
             return _judge_refused_read(outcome, renewable=renewable)
+
+
+def _judge_broken(outcome: Broken) -> Again | Refused:
+    """Judge an exchange without an answer that may be repeated: a read, or a create that was not sent."""
+    error = TransportError(outcome.reason, sent=outcome.sent)
+    error.hopeless = outcome.hopeless
+    return Refused(error) if outcome.hopeless else Again(error)
 
 
 def _judge_refused_read(answer: Answer, *, renewable: bool) -> ReadVerdict:

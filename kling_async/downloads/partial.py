@@ -16,6 +16,7 @@ import msgspec
 from kling_async.downloads.placing import Existing, Placement, digest, place
 from kling_async.downloads.ranges import BEGINNING, NOTHING, OVERLAP, LocalPart
 from kling_async.runtime.filelock import TAKEN, lock
+from kling_async.runtime.input_files import read_regular
 from kling_async.wire.media_formats import HEAD, judge_result
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _WINDOWS: Final = sys.platform == "win32"  # where an open file can be neither r
 _LOCK_TRIES: Final = 10
 _EXTRA_PARTS: Final = 8
 """Further parts of one file whose names are fixed, so that those left by a crash are found and removed."""
+_NOTE_MAX: Final = 1024**2
+"""Bytes from which on a file is no note of ours."""
 
 
 class _Note(msgspec.Struct, frozen=True):
@@ -116,7 +119,7 @@ class Partial:
     def _read_note(self) -> _Note | None:
         """Return the note of a part; None if it is missing, torn, or of another source."""
         try:
-            data = self._note_path.read_bytes()
+            data = read_regular(self._note_path, _NOTE_MAX)
         except FileNotFoundError:
             return None
         self._note_exists = True

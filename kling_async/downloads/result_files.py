@@ -18,6 +18,7 @@ from kling_async.downloads.placing import Existing, KnownFile, digest, is_known,
 from kling_async.errors import DownloadError, KlingError, ResultExpired, TaskNotFound
 from kling_async.http.failures import value_or_error
 from kling_async.orchestrator.results import result_of
+from kling_async.runtime.input_files import read_regular
 from kling_async.runtime.loop import in_thread
 from kling_async.wire.requests import Result
 
@@ -39,6 +40,8 @@ _RETENTION_DAYS: Final = 30
 """Days for which the vendor keeps results."""
 _DEAD_ADDRESS: Final = (401, 403, 404, 410)
 """HTTP statuses of file servers for an address whose signature has run out; they do not agree on one."""
+_SIDECAR_MAX: Final = 16 * 1024**2
+"""Bytes from which on a file is no sidecar: ours hold one task."""
 _FRESH: Final = 600.0
 """Seconds after a task's end for which its addresses may not work yet: copies of a file spread slowly."""
 _FRESH_PAUSES: Final = (1.0, 3.0, 9.0)
@@ -327,7 +330,7 @@ def _replace_sidecar(path: Path, data: bytes) -> None:
     """
     if os.path.lexists(path):
         try:
-            there = msgspec.json.decode(path.read_bytes())
+            there = msgspec.json.decode(read_regular(path, _SIDECAR_MAX))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             there = None
         if not isinstance(there, dict) or there.keys() != {"file", "size", "task"}:

@@ -11,7 +11,7 @@ both cannot share a mistake. From outside, use the names below, or `kling_async.
 from kling_async.emulator.emulator import Emulator
 from kling_async.emulator.http.faults import Fault, Faults
 from kling_async.emulator.state.items import Audio, Clip, Editing, Element, Face, Faces, Voice
-from kling_async.emulator.state.ledger import Ledger, Row
+from kling_async.emulator.state.ledger import Ledger, Row, SentCallback
 from kling_async.emulator.state.packs import Pack
 from kling_async.emulator.state.prompt_words import PROMPT_WORDS
 from kling_async.emulator.state.tasks import Task
@@ -30,6 +30,7 @@ __all__ = [
     "Ledger",
     "Pack",
     "Row",
+    "SentCallback",
     "Task",
     "Voice",
 ]

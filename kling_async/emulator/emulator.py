@@ -6,11 +6,13 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from kling_async.emulator.http.auth import Keys
+from kling_async.emulator.http.courier import Courier
 from kling_async.emulator.http.dispatch import Dispatcher
 from kling_async.emulator.http.faults import Fault, Faults
 from kling_async.emulator.http.media_host import MediaHost
 from kling_async.emulator.http.routes import Routes
 from kling_async.emulator.http.server import Server
+from kling_async.emulator.http.webhook_signing import WebhookSigner
 from kling_async.emulator.judging.reference import REFERENCE
 from kling_async.emulator.state.account import EmulatedAccount
 from kling_async.emulator.state.clock import Clock
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from kling_async.emulator.state.durations import Duration
     from kling_async.emulator.state.items import LibraryItem
+    from kling_async.emulator.state.ledger import SentCallback
     from kling_async.emulator.state.packs import Pack
     from kling_async.emulator.state.tasks import Ending, Task
 
@@ -40,7 +43,8 @@ class Emulator:
     or in any other text of a request, steer a task: ``emulator:refuse`` (the content check refuses the
     create), ``emulator:fail`` (the task ends as failed), ``emulator:seconds=12`` (the task takes 12 s,
     whatever the speed). A task fails if an address among its inputs names no public host: the vendor fetches
-    files only after it has accepted the request.
+    files only after it has accepted the request. Each change of a task's status is posted to the
+    ``callback_url`` of its create, if that is a loopback address.
 
     Args:
         slots: Slots of each pool. For a pool that is not listed the account has no pack: code 1102.
@@ -53,12 +57,16 @@ class Emulator:
         foreign: Slots per pool that somebody else holds.
         prefix: Path in front of all paths, such as ``/kling``.
         units: Units left per pool; a pool that is not listed never runs out.
+        webhook_secret: Secret that signs callbacks, ``whsec_...``; several as during a rotation; None: they
+            are not signed.
+        callback_delay: Seconds between a change of a task's status and its callback.
         now: Wall clock in seconds since 1970, read at the start; from then on the event loop's clock counts.
         host: A loopback address.
         port: 0 for a free one.
 
     Raises:
-        ValueError: The host is not a loopback address, or the speed is not above 0.
+        ValueError: The host is not a loopback address, the speed is not above 0, or a webhook secret is not
+            ``whsec_`` and Base64.
     """
 
     def __init__(
@@ -74,6 +82,8 @@ class Emulator:
         foreign: Mapping[str, int] | None = None,
         prefix: str = "",
         units: Mapping[str, float] | None = None,
+        webhook_secret: str | Sequence[str] | None = None,
+        callback_delay: float = 0.0,
         now: Callable[[], float] = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -82,13 +92,17 @@ class Emulator:
             raise ValueError(f"the emulator listens on loopback only, not on {host}")
         if speed <= 0:
             raise ValueError(f"speed must be above 0, not {speed}")
-        self.api_key, self.access_key, self.secret_key = api_key, access_key, secret_key
+        self._keys = Keys(api_key, access_key, secret_key)
         self.ledger = Ledger()
         self.faults = Faults()
         self._host, self._port, self._seed = host, port, seed
         self._prefix = prefix.rstrip("/")
         self._clock = Clock(now)
         self._media = MediaHost(f"{seed} media")
+        self._courier = Courier(
+            self._clock, self.ledger, self.faults, self._media.urls, seed=seed, delay=callback_delay
+        )
+        self._courier.signer = WebhookSigner.of(webhook_secret)
         self._account = EmulatedAccount(
             self._clock,
             self.ledger,
@@ -98,6 +112,7 @@ class Emulator:
             packs=packs,
             speed=speed,
             seed=seed,
+            on_change=self._courier.announce,
         )
         self._server: Server | None = None
 
@@ -116,18 +131,22 @@ class Emulator:
         if self._server is not None:
             raise RuntimeError("the emulator runs already")
         self._clock.start()
-        keys = Keys(self.api_key, self.access_key, self.secret_key)
         routes = Routes(REFERENCE.endpoints.values(), self._prefix)
-        dispatcher = Dispatcher(self._account, keys, self._media)
+        dispatcher = Dispatcher(self._account, self._keys, self._media)
         server = Server(self._clock, self.ledger, self.faults, dispatcher, routes, self._seed)
         self._port = await server.start(self._host, self._port)
         self._server = server
         self._media.base_url = self.url
+        self._courier.start()
         self._account.tasks.resume()
 
     async def stop(self) -> None:
-        """Stop at once: cut the connections of waiting requests; running tasks keep their status."""
+        """Stop at once: cut the connections of waiting requests; running tasks keep their status.
+
+        Callbacks that are not sent yet are lost.
+        """
         self._account.tasks.suspend()
+        await self._courier.stop()
         if self._server is not None:
             await self._server.stop()
             self._server = None
@@ -147,6 +166,21 @@ class Emulator:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}{self._prefix}"
 
+    @property
+    def api_key(self) -> str | None:
+        """The account's API key."""
+        return self._keys.api_key
+
+    @property
+    def access_key(self) -> str | None:
+        """Access key of the key pair."""
+        return self._keys.access_key
+
+    @property
+    def secret_key(self) -> str | None:
+        """Secret key of the key pair."""
+        return self._keys.secret_key
+
     def env(self) -> dict[str, str]:
         """Return the environment variables that point a client to this emulator."""
         env = {"KLING_BASE_URL": self.url}
@@ -162,6 +196,9 @@ class Emulator:
         if self.api_key is not None and self.access_key is not None:
             pair = f"KLING_ACCESS_KEY={self.access_key} KLING_SECRET_KEY={self.secret_key}"
             lines.append(f"or, for clients that sign tokens: {pair}")
+        lines.append(
+            f"callbacks: to loopback addresses, {'signed' if self._courier.signer.keys else 'unsigned'}"
+        )
         lines += [f"in a prompt, {word}: {effect}" for word, effect in PROMPT_WORDS.items()]
         return "\n".join(lines)
 
@@ -243,6 +280,24 @@ class Emulator:
     def pad_files(self, size: int) -> None:
         """Make every media file at least ``size`` bytes long, for tests of long downloads."""
         self._media.pad(size)
+
+    # --- callbacks -----------------------------------------------------------------------------
+
+    def set_webhook_secret(self, secret: str | Sequence[str] | None) -> None:
+        """Sign callbacks from now on with other secrets, as after a rotation; None: sign none.
+
+        Raises:
+            ValueError: A secret is not ``whsec_`` and Base64.
+        """
+        self._courier.signer = WebhookSigner.of(secret)
+
+    async def send_test_callback(self, url: str) -> SentCallback:
+        """Send the test callback of the vendor's console to an address; return its row in the ledger."""
+        return await self._courier.send_test(url)
+
+    async def drain_callbacks(self) -> None:
+        """Wait until all callbacks under way have been sent and answered, late ones included."""
+        await self._courier.drain()
 
     def fault(self, on: str, **fields: Any) -> None:
         """Arm a `Fault` given by its fields: ``fault("create", status=503, code=5001, times=2)``."""

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from aiohttp.http import StreamWriter
 
+from kling_async.errors import KlingError
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp.abc import AbstractStreamWriter
 
 __all__ = ["TrackedBody"]
@@ -22,12 +26,19 @@ class TrackedBody(aiohttp.Payload):
     """A body of bytes that notes its first byte: before that the server cannot know the request.
 
     A proxy's CONNECT, the TLS handshake and the encoding of headers all come before it.
+
+    Args:
+        data: The bytes.
+        check: Called directly before the first byte, on each connection; if it raises, nothing is written.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, check: Callable[[], None] | None = None) -> None:
         super().__init__(data, content_type="application/json")
         self._data = data
         self._size = len(data)
+        self._check = check
+        self.withheld: KlingError | None = None
+        """The error of the check that kept the request back."""
         self.written = False
         """Whether a byte of the request may have left this machine."""
 
@@ -42,6 +53,12 @@ class TrackedBody(aiohttp.Payload):
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         """Write the body to a connection, whose header has its length."""
         del content_length
+        if self._check is not None:
+            try:
+                self._check()
+            except KlingError as error:  # aiohttp raises another one in its place
+                self.withheld = error
+                raise
         size = len(self._data)
         piece = _PIECE if size > _STREAM_FROM else max(size, 1)
         view = memoryview(self._data)

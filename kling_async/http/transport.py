@@ -12,6 +12,7 @@ import logging
 import re
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -39,7 +40,7 @@ from kling_async.records import Envelope, decode_envelope
 from kling_async.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kling_async.events import Hooks, RequestKind, Subject
     from kling_async.http.auth import Signer
@@ -92,6 +93,11 @@ class Transport:
         self._headers = {"User-Agent": _USER_AGENT, "Accept": "application/json", **_checked(headers or {})}
 
     @property
+    def host(self) -> str:
+        """The host that requests are sent to."""
+        return urlsplit(self.base_url).hostname or ""
+
+    @property
     def unified(self) -> bool:
         """Whether the unified ``/tasks`` may be queried: it accepts an API key, no signed token."""
         return not self._signer.renewable
@@ -105,6 +111,7 @@ class Transport:
         external_task_id: str | None,
         timeouts: Timeouts,
         about: Sequence[Subject] = (),
+        before_first_byte: Callable[[], None] | None = None,
     ) -> CreateVerdict:
         """Send a create; after a refused token (1003, 1004) sign anew and send once more.
 
@@ -115,6 +122,8 @@ class Transport:
             external_task_id: The id in the body, for errors.
             timeouts: Bounds of the exchange.
             about: The create, for the log.
+            before_first_byte: Called once the connection stands; a `KlingError` that it raises ends the
+                create unsent, and is raised here.
 
         Raises:
             CancelledUnsent: It was cancelled before its first byte.
@@ -123,7 +132,13 @@ class Transport:
         renewable = self._signer.renewable
         while True:
             outcome = await self.exchange(
-                "POST", path, body=body, timeouts=timeouts, kind="create", about=about
+                "POST",
+                path,
+                body=body,
+                timeouts=timeouts,
+                kind="create",
+                about=about,
+                before_first_byte=before_first_byte,
             )
             verdict = judge_create(
                 outcome, endpoint=endpoint, external_task_id=external_task_id, renewable=renewable
@@ -192,12 +207,22 @@ class Transport:
         body: bytes | None = None,
         kind: RequestKind = "other",
         about: Sequence[Subject] = (),
+        before_first_byte: Callable[[], None] | None = None,
     ) -> ExchangeOutcome:
         """Send one request; return its outcome and never raise what the wire did."""
         # all but GETs go over connections with a short keep-alive: aiohttp repeats only GETs on a dying one
         session = await self.sessions.get("reads" if method == "GET" else "creates")
         begun = self.sessions.scope.time()
-        outcome = await self._send(session, method, path, kind, timeouts=timeouts, params=params, body=body)
+        outcome = await self._send(
+            session,
+            method,
+            path,
+            kind,
+            timeouts=timeouts,
+            params=params,
+            body=body,
+            check=before_first_byte,
+        )
         if not isinstance(outcome, Answer):
             self._hooks.unanswered()
         if log.isEnabledFor(logging.DEBUG):
@@ -217,22 +242,26 @@ class Transport:
         timeouts: Timeouts,
         params: Mapping[str, str] | None,
         body: bytes | None,
+        check: Callable[[], None] | None,
     ) -> ExchangeOutcome:
         payload: TrackedBody | None = None
+        raised: BaseException
         try:
             self._hooks.sending(kind, len(body or b""))
-            payload = None if body is None else TrackedBody(body)
+            payload = None if body is None else TrackedBody(body, check)
             return await self._receive(session, method, path, payload, timeouts=timeouts, params=params)
         except KlingError:  # our own words: the proxy cannot be used
             raise
         except asyncio.CancelledError as error:
             if body is None or (payload is not None and payload.written):
                 raise
-            unsent = CancelledUnsent(*error.args)
+            raised = CancelledUnsent(*error.args)
         except Exception as error:  # noqa: BLE001 - an injected session's hooks and connectors raise anything
-            written = payload is not None and payload.written
-            return broken_by(error, written=None if body is None else written)
-        raise unsent
+            if payload is None or payload.withheld is None:
+                written = payload is not None and payload.written
+                return broken_by(error, written=None if body is None else written)
+            raised = payload.withheld
+        raise raised
 
     async def _receive(
         self,
@@ -262,7 +291,7 @@ class Transport:
         ) as response:
             answer = await _read_body(response)
             self._hooks.received(len(answer or b""))
-            return _outcome(response, answer, token)
+            return _outcome(response, answer, token, keep=payload is not None)
 
 
 def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
@@ -310,7 +339,10 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes | None:
     return bytes(body)
 
 
-def _outcome(response: aiohttp.ClientResponse, body: bytes | None, token: str) -> ExchangeOutcome:
+def _outcome(
+    response: aiohttp.ClientResponse, body: bytes | None, token: str, *, keep: bool
+) -> ExchangeOutcome:
+    """Return the outcome of an answered exchange; ``keep`` its whole body, too."""
     status, headers = response.status, response.headers
     pause = retry_after(headers.get("Retry-After"))
     if body is None:
@@ -322,9 +354,8 @@ def _outcome(response: aiohttp.ClientResponse, body: bytes | None, token: str) -
     except msgspec.DecodeError:
         found = _REQUEST_ID.search(body[:4096])
         request_id = "" if found is None else found[1].decode("ascii")
-        return Garbled(
-            status, "the answer is not of the API's form", _excerpt(body, token), request_id, pause
-        )
+        reason = "the answer is not of the API's form"
+        return Garbled(status, reason, _excerpt(body, token), request_id, pause, body if keep else b"")
     return Answer(
         http_status=status,
         code=envelope.code,
@@ -333,6 +364,7 @@ def _outcome(response: aiohttp.ClientResponse, body: bytes | None, token: str) -
         data=bytes(envelope.data),
         date=_timestamp(headers.get("Date")),
         retry_after=pause,
+        body=body if keep else b"",
     )
 
 

@@ -6,6 +6,7 @@ import enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kling_async.core.lifecycle import Lifecycle
+from kling_async.core.vendor_clock import AGE_MAX
 
 if TYPE_CHECKING:
     from kling_async.core.lifecycle import Moves
@@ -44,7 +45,7 @@ class EarlierAttempt(NamedTuple):
 class Attempts:
     """Attempts to send one create so far, and the evidence that they left."""
 
-    __slots__ = ("_life", "body", "count", "doubted", "first_sent")
+    __slots__ = ("_begun", "_life", "body", "count", "doubted", "first_sent", "shown")
 
     def __init__(self, earlier: EarlierAttempt | None) -> None:
         start = Evidence.NONE
@@ -59,6 +60,10 @@ class Attempts:
         """Whether a task was ever looked for: should its id be taken after all, a late look may find it."""
         self.first_sent = 0.0 if earlier is None else earlier.first_sent
         """Wall time of the first attempt that may have made a task."""
+        self.shown: frozenset[str] = frozenset()
+        """Ids of the task that the create's answer showed, believed or not."""
+        self._begun: float | None = None
+        """The same by the client's clock; None if an earlier run made that attempt."""
 
     @property
     def evidence(self) -> Evidence:
@@ -74,6 +79,22 @@ class Attempts:
     def doubtful(self) -> bool:
         """Whether a refusal may be about a task that this submission made already."""
         return self._life.state in (Evidence.LOST, Evidence.EARLIER, Evidence.ELSEWHERE)
+
+    def sending(self, at: float) -> None:
+        """Note that the bytes go out, perhaps again, at that time of the client's clock."""
+        if self._begun is None or not self.doubtful:  # in doubt, an attempt before may have made the task
+            self._begun = at
+
+    def age(self, time: float, now: float) -> float | None:
+        """Return the seconds since the attempt that made the task, or may have; None if that is not known.
+
+        Args:
+            time: The client's clock.
+            now: The wall clock, for an attempt of an earlier run.
+        """
+        if self._begun is not None:
+            return time - self._begun
+        return min(max(0.0, now - self.first_sent), AGE_MAX) if self.first_sent else None
 
     def begin(self, now: float) -> None:
         """Note, before the first byte, that it is sent at that wall time."""

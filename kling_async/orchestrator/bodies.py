@@ -6,15 +6,15 @@ import base64
 import hashlib
 import io
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import msgspec
 
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.redaction import redact
+from kling_async.runtime.input_files import open_regular
 from kling_async.wire.checks import Doubt, has_files, media_fields, to_wire, warn_once
-from kling_async.wire.media_formats import Verdict, judge, judge_reach
+from kling_async.wire.media_formats import Verdict, judge, judge_reach, judge_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kling_async.wire.media_formats import Limits
     from kling_async.wire.requests import Request
 
-__all__ = ["check_media", "encode"]
+__all__ = ["check_media", "check_media_here", "encode"]
 
 
 async def check_media(request: Request, scope: LoopScope, *, local: bool = False) -> None:
@@ -39,11 +39,29 @@ async def check_media(request: Request, scope: LoopScope, *, local: bool = False
         RequestInvalid: A file is missing, of another form, too small or too large, or the vendor cannot
             reach its address.
     """
-    items = list(media_fields(request))
-    files = [item for item in items if item[1].url is None]
-    found = [] if local else list(_judge_addresses(items))
+    found, files = _addresses_and_files(request, local=local)
     if files:
         found += await scope.enter().run_in_executor(None, _judge_all, files)
+    _report(request, found)
+
+
+def check_media_here(request: Request, *, local: bool = False) -> None:
+    """Check the media of a request as `check_media` does, reading the first bytes of files in this thread."""
+    found, files = _addresses_and_files(request, local=local)
+    _report(request, found + _judge_all(files))
+
+
+_Item: TypeAlias = "tuple[str, Media, Limits]"
+
+
+def _addresses_and_files(request: Request, *, local: bool) -> tuple[list[Problem | Doubt], list[_Item]]:
+    """Return what is wrong with the addresses of a request, and its files and bytes."""
+    items = list(media_fields(request))
+    found = [] if local else list(_judge_addresses(items))
+    return found, [item for item in items if item[1].url is None]
+
+
+def _report(request: Request, found: list[Problem | Doubt]) -> None:
     name = type(request).__name__
     for doubt in found:
         if isinstance(doubt, Doubt):
@@ -52,13 +70,13 @@ async def check_media(request: Request, scope: LoopScope, *, local: bool = False
         raise RequestInvalid(name, problems)
 
 
-def _judge_addresses(items: list[tuple[str, Media, Limits]]) -> Iterator[Problem | Doubt]:
+def _judge_addresses(items: list[_Item]) -> Iterator[Problem | Doubt]:
     for path, media, limits in items:
         if media.url is not None:
             yield from _told(path, judge_reach(media.url, limits))
 
 
-def _judge_all(items: list[tuple[str, Media, Limits]]) -> list[Problem | Doubt]:
+def _judge_all(items: list[_Item]) -> list[Problem | Doubt]:
     return [told for path, media, limits in items for told in _told(path, _judge(media, limits))]
 
 
@@ -72,11 +90,14 @@ def _judge(media: Media, limits: Limits) -> Verdict:
         data = media.data or b""
         return judge(io.BytesIO(data), len(data), limits)
     try:
-        with Path(media.path).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            return judge(file, size, limits)
+        with open_regular(media.path) as file:
+            return judge(file, _size(file), limits)
     except (OSError, ValueError) as error:  # a ValueError: a NUL in the name
         return Verdict(f"cannot read {media.path!r}: {_reason(error)}")
+
+
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
 def _reason(error: Exception) -> str:
@@ -117,22 +138,25 @@ def _fields(request: Request, digests: Mapping[Media, str]) -> dict[str, Any]:
     def wire_text(media: Media) -> str:
         if media.url is not None:
             return media.url
-        content = _content(media, digests.get(media))
+        field, limits = next((path, most) for path, other, most in media_fields(request) if other is media)
+        content = _content(media, limits, digests.get(media))
         if isinstance(content, bytes):
             return base64.b64encode(content).decode()
-        field = next(path for path, other, _ in media_fields(request) if other is media)
         raise RequestInvalid(type(request).__name__, [Problem(field, content)])
 
     body = getattr(request, "body", None)  # a RawTask carries its own
     return {**body, **request.extra} if isinstance(body, dict) else to_wire(request, wire_text)
 
 
-def _content(media: Media, digest: str | None) -> bytes | str:
+def _content(media: Media, limits: Limits, digest: str | None) -> bytes | str:
     """Return the bytes of a file, or in words why they cannot be sent."""
     if media.path is None:
         return media.data or b""
     try:
-        data = Path(media.path).read_bytes()
+        with open_regular(media.path) as file:
+            if text := judge_size(size := _size(file), limits):  # it may have grown since it was checked
+                return text
+            data = file.read(size)
     except OSError as error:
         return f"cannot read {media.path!r}: {_reason(error)}"
     if digest is not None and hashlib.sha256(data).hexdigest() != digest:

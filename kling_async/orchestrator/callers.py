@@ -59,6 +59,13 @@ class Callers(Generic[T]):
             if is_pending(future):
                 future.set_result(task)
 
+    def interrupt(self, error: BaseException) -> None:
+        """Raise what is no `Exception`, such as SystemExit, to every call that waits."""
+        for future in (*self._holding, *self._listening):
+            if is_pending(future):
+                future.set_exception(error)
+                future.exception()
+
     def fail(self, error: KlingError) -> None:
         """Raise an error to every call that waits, each with a copy of its own after the first."""
         told = error

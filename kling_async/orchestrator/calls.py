@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from kling_async.catalog import call_of, endpoint_of
+from kling_async.catalog import call_of, endpoint_of, row_of
 from kling_async.errors import BadResponse, Problem, RequestInvalid, TaskNotFound, api_error
 from kling_async.http.retry import read_patiently
-from kling_async.orchestrator.bodies import check_media, encode
+from kling_async.orchestrator.bodies import check_media, check_media_here, encode
 from kling_async.orchestrator.results import answer_of
 from kling_async.records import PAGE_NUMBER_MAX, decode_list
 from kling_async.wire.checks import check, to_wire
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kling_async.records import TaskRecord
     from kling_async.wire.requests import CallRequest, TaskRequest
 
-__all__ = ["call", "list_page", "read", "request"]
+__all__ = ["call", "check_here", "list_page", "read", "request"]
 
 R = TypeVar("R")
 
@@ -62,6 +62,18 @@ async def read(
         return await read_patiently(once, retry=engine.retry, rng=engine.rng, repeatable=repeatable)
     except TaskNotFound as error:  # 1201 "not found": here it is about something that the request names
         raise api_error(1201, error.message, request_id=error.request_id, http_status=400) from None
+
+
+def check_here(engine: Engine, request: TaskRequest[Any] | CallRequest[Any]) -> None:
+    """Check a request and the first bytes of its files, as a submit or call does, in this thread.
+
+    Raises:
+        RequestInvalid: The request cannot be right.
+        TypeError: No endpoint has such a request.
+    """
+    row_of(request)
+    check(request)
+    check_media_here(request, local=engine.local)
 
 
 async def list_page(

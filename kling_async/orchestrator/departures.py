@@ -35,6 +35,10 @@ class PlaceKeeper(Protocol):
     def leave(self, ticket: Ticket, /) -> None:
         """Take a ticket out of the queue."""
 
+    def why_held(self, ticket: Ticket, /) -> str:
+        """Return why creates like this one are held, empty if they are not."""
+        ...
+
 
 class UnresolvedKeeper(Protocol):
     """Keeps creates of unknown fate (`kling_async.orchestrator.recovery.Recovery`)."""
@@ -151,7 +155,8 @@ class Departures:
         """End a submission that waits although its time in the queue is over, never one on its way."""
         wait = submission.wait
         if submission.waiting and wait.deadline is not None and self._scope.time() >= wait.deadline:
-            late = QueueTimeout(submission.external_task_id, wait.timeout or 0.0, wait.reason)
+            reason = self._limiter.why_held(submission.ticket) or wait.reason
+            late = QueueTimeout(submission.external_task_id, wait.timeout or 0.0, reason)
             self.leave(submission, late, adopter)
 
     def end(self, submission: Submission, step: Callable[[], object]) -> None:

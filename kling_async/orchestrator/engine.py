@@ -19,8 +19,11 @@ from kling_async.errors import ClientClosed, Problem, RequestInvalid
 from kling_async.events import Hooks, facts
 from kling_async.http.retry import not_found
 from kling_async.http.transport import Transport
+from kling_async.options import need_setting
 from kling_async.orchestrator.bodies import check_media
+from kling_async.orchestrator.create_spec import CreateSpec, check_order
 from kling_async.orchestrator.departures import Departures, Pending
+from kling_async.orchestrator.estimates import expected_end
 from kling_async.orchestrator.ledger.asking import Asking, PassiveSchedule, ShadowPoller
 from kling_async.orchestrator.ledger.opening import shared_limiter
 from kling_async.orchestrator.limiter import Limiter
@@ -29,12 +32,14 @@ from kling_async.orchestrator.matching import Matcher
 from kling_async.orchestrator.packs import PackReader
 from kling_async.orchestrator.poller import Poller
 from kling_async.orchestrator.pollers import Pollers
+from kling_async.orchestrator.pool_limits import checked_limits
 from kling_async.orchestrator.queueing import SubmitQueue
 from kling_async.orchestrator.recovery import Recovery
 from kling_async.orchestrator.registry import TaskRegistry
 from kling_async.orchestrator.results import answer_of
+from kling_async.orchestrator.scheduling import TaskScheduling
 from kling_async.orchestrator.status_reader import StatusReader
-from kling_async.orchestrator.submission import CreateSpec, Submission, check_order
+from kling_async.orchestrator.submission import Submission
 from kling_async.orchestrator.submitter import Submitter
 from kling_async.runtime.loop import GRACE, DownloadSlots, LoopScope
 from kling_async.wire.checks import check
@@ -50,7 +55,7 @@ if TYPE_CHECKING:
     from kling_async.events import Event
     from kling_async.http.auth import Signer
     from kling_async.http.sessions import Sessions
-    from kling_async.options import Polling, Retry, Settings, SubmitOptions, Timeouts
+    from kling_async.options import Polling, Retry, Settings, SlotOptions, SubmitOptions, Timeouts
     from kling_async.orchestrator.attempts import EarlierAttempt
     from kling_async.orchestrator.ledger.shared import SharedLimiter
     from kling_async.orchestrator.slot_keeper import SlotKeeper
@@ -66,9 +71,6 @@ log = logging.getLogger("kling_async")
 _NAMED_MAX: Final = 20
 """Most ids that one line of the log names."""
 
-_USUAL_LENGTH: Final = 5
-"""Seconds of video that the usual time of an endpoint, its ``median``, is about."""
-
 
 class _Schedules:
     """Makes the schedules of an account's pollers: passive ones where a ledger says who asks."""
@@ -82,8 +84,12 @@ class _Schedules:
     def new(self, polling: Polling, retry: Retry) -> Schedule:
         """Return a schedule with these settings."""
         if self._ledger is None:
-            return Schedule(polling, retry, *self._shared)
+            return self.new_active(polling, retry)
         return PassiveSchedule(polling, retry, *self._shared, self._ledger)
+
+    def new_active(self, polling: Polling, retry: Retry) -> Schedule:
+        """Return a schedule that asks."""
+        return Schedule(polling, retry, *self._shared)
 
 
 class Drivers:
@@ -94,14 +100,10 @@ class Drivers:
         signer: Signer,
         base_url: str,
         settings: Settings,
+        slots: SlotOptions,
         *,
         sessions: Callable[[LoopScope], Sessions],
         headers: Mapping[str, str] | None,
-        limits: Mapping[str, int] | None,
-        queueing: bool,
-        max_queued: int,
-        max_task_life: float,
-        slots: str | None,
         now: Callable[[], float],
         rng: random.Random | None,
         on_event: Callable[[Event], object] | None,
@@ -114,49 +116,28 @@ class Drivers:
         self.sessions = sessions(scope)
         self.download_slots = DownloadSlots(scope)
         self.transport = Transport(self.sessions, signer, base_url, headers, hooks=self.hooks)
-        self.limiter: SlotKeeper
-        ledger: SharedLimiter | None = None
-        if slots is None:
-            self.limiter = Limiter(
-                scope, self.hooks, self.rng, limits=limits, life=max_task_life, gate=queueing
-            )
-        else:
-            whose = (base_url, signer.account)
-            self.limiter = ledger = shared_limiter(
-                slots, whose, scope, self.hooks, self.rng, limits=limits, life=max_task_life
-            )
+        self.limiter, ledger = self._new_limiter(slots, base_url)
         lookup = Lookup(self.transport, self.rng)
         self.recovery = Recovery(scope, self.limiter, lookup)
         self.packs = PackReader(scope, self.limiter, partial(_read_packs, self.transport, settings.timeouts))
-        departures = Departures(scope, self.hooks, self.limiter, self.recovery, Pending(scope.time))
-        self.submitter = Submitter(
-            scope,
-            self.hooks,
-            self.transport,
-            self.limiter,
-            self.recovery,
-            departures,
-            self.packs,
-            self.rng,
-            queueing=queueing,
-        )
-        self.queue = SubmitQueue(
-            scope,
-            self.hooks,
-            self.limiter,
-            Matcher(scope, lookup),
-            departures,
-            self.submitter,
-            max_queued=max_queued,
-        )
+        self.queue = self._new_queue(lookup, slots)
         self.durations = Durations()
-        self._forms = QueryForms(batch_ids=self.transport.unified)  # /tasks wants an API key
-        self._schedule = _Schedules(self.durations, self._forms, self.rng, ledger)
-        self.pollers = Pollers(scope, self.limiter, self._new_poller)
+        forms = QueryForms(batch_ids=self.transport.unified)  # /tasks wants an API key
+        self._schedules = _Schedules(self.durations, forms, self.rng, ledger)
+        self.pollers: Pollers[Poller] = Pollers(scope, self.limiter, self._new_poller)
         self._asking: Asking | None = None
         if ledger is not None:
-            self._asking = Asking(scope, self.pollers, partial(self._new_shadows, ledger, settings))
+            new_shadows = partial(self._new_shadows, ledger, settings)
+            self._asking = Asking(scope, self.pollers, new_shadows)
             ledger.ask_through(self._asking)
+
+    def _new_limiter(self, slots: SlotOptions, base_url: str) -> tuple[SlotKeeper, SharedLimiter | None]:
+        """Return what keeps the slots; twice, if that is a ledger."""
+        own = self.scope, self.hooks, self.rng, slots
+        if slots.slots is None:
+            return Limiter(*own, host=self.transport.host), None
+        shared = shared_limiter(*own, host=self.transport.host, whose=(base_url, self.account))
+        return shared, shared
 
     def _new_shadows(
         self, ledger: SharedLimiter, settings: Settings, deliver: Callable[[Any, TaskRecord], None]
@@ -166,19 +147,44 @@ class Drivers:
             self.hooks,
             StatusReader(self.transport, settings.timeouts),
             ledger,
-            partial(Schedule, settings.polling, settings.retry, self.durations, self._forms, self.rng),
+            partial(self._schedules.new_active, settings.polling, settings.retry),
             self.rng,
             deliver,
         )
 
-    def _new_poller(self, polling: Polling, retry: Retry, timeouts: Timeouts, home: Pollers) -> Poller:
+    def _new_queue(self, lookup: Lookup, slots: SlotOptions) -> SubmitQueue:
+        scope, hooks, limiter, recovery = self.scope, self.hooks, self.limiter, self.recovery
+        departures = Departures(scope, hooks, limiter, recovery, Pending(scope.time))
+        submitter = Submitter(
+            scope,
+            hooks,
+            self.transport,
+            limiter,
+            recovery,
+            departures,
+            self.packs,
+            self.rng,
+            queueing=slots.queueing,
+        )
+        own = Matcher(scope, lookup), departures, submitter
+        return SubmitQueue(scope, hooks, limiter, *own, max_queued=slots.max_queued)
+
+    def _new_poller(
+        self,
+        polling: Polling,
+        retry: Retry,
+        timeouts: Timeouts,
+        home: Pollers[Poller],
+        /,
+    ) -> Poller:
         return Poller(
             self.scope,
             self.hooks,
             StatusReader(self.transport, timeouts),
             TaskRegistry(self.limiter, self.recovery),
             home,
-            partial(self._schedule.new, polling, retry),
+            partial(self._schedules.new, polling, retry),
+            TaskScheduling(self.scope, home.channels),
             self.rng,
         )
 
@@ -222,13 +228,9 @@ class Drivers:
 
     def _name_what_runs_on(self) -> None:
         if running := self._running():
+            more = f" and {len(running) - _NAMED_MAX} more" if len(running) > _NAMED_MAX else ""
             text = "the client was closed; tasks run on (%d), attach() to them later: %s"
-            log.warning(text, len(running), _some(running), extra=facts())
-
-
-def _some(ids: list[str]) -> str:
-    more = len(ids) - _NAMED_MAX
-    return ", ".join(ids[:_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
+            log.warning(text, len(running), ", ".join(running[:_NAMED_MAX]) + more, extra=facts())
 
 
 class Engine:
@@ -331,19 +333,9 @@ class Engine:
         return self._drivers.packs
 
     @property
-    def submitter(self) -> Submitter:
-        """Runs creates."""
-        return self._drivers.submitter
-
-    @property
     def queue(self) -> SubmitQueue:
         """Takes submissions into the queue."""
         return self._drivers.queue
-
-    @property
-    def pending(self) -> Pending:
-        """The submissions that have no task yet."""
-        return self._drivers.queue.departures.pending
 
     @property
     def recovery(self) -> Recovery:
@@ -351,9 +343,25 @@ class Engine:
         return self._drivers.recovery
 
     @property
-    def pollers(self) -> Pollers:
+    def pollers(self) -> Pollers[Poller]:
         """All pollers of the account."""
         return self._drivers.pollers
+
+    def set_limits(self, limits: Mapping[str, int | None]) -> None:
+        """Change the sizes of pools, from any thread; what is given back (None) is read from the packs again.
+
+        Raises:
+            ConfigurationError: A size or a name is wrong; nothing has changed.
+        """
+        need_setting("limits", limits)
+        sizes = checked_limits(limits, optional=True)
+        self.scope.act(lambda: self._set_limits(sizes))
+
+    def _set_limits(self, sizes: Mapping[str, int | None]) -> None:
+        self.limiter.set_limits(sizes)
+        for name in [name for name, size in sizes.items() if size is None and name in self.limiter.pools]:
+            self.packs.units_changed()
+            self.packs.start(name)
 
     # -- tasks
 
@@ -362,41 +370,41 @@ class Engine:
         while True:
             try:
                 return [
-                    (poller, tracked)
-                    for poller in self.pollers
-                    for tracked in poller
-                    if name in (tracked.id, tracked.external_task_id)
+                    (poller, tracked) for poller in self.pollers for tracked in poller if name in tracked.ids
                 ]
             except RuntimeError:  # the loop's thread added or dropped one meanwhile
                 continue
 
-    def nudge(self, name: str) -> None:
-        """Make the next status queries about the tasks of this id due at once."""
-        for poller, tracked in self.known_as(name):
-            poller.nudge(tracked)
+    def nudge(self, name: str) -> bool:
+        """Make the next queries about tasks of this id due at once, from any thread; False: there is none."""
+
+        def ask() -> None:
+            known = self.known_as(name)
+            for poller, tracked in known:
+                poller.hinted(tracked)
+            if not known:  # a query may have just found its end
+                self.pollers.channels.told_late(name, self.scope.time())
+
+        self.scope.act(ask)
+        return bool(self.known_as(name))
+
+    def abandon(self, name: str) -> bool:
+        """Give up the create of unknown fate with this external id, from any thread; False: there is none."""
+        known = any(entry.external_task_id == name for entry in self.recovery.entries())
+        self.scope.act(lambda: self.recovery.abandon(name))
+        return known
 
     # -- submits
 
     def expected_seconds(self, request: TaskRequest[Any]) -> float:
         """Return how long the task of a request may take: as learned, else by its endpoint and length."""
         endpoint = endpoint_of(request)
-        law = self._drivers.durations.law((endpoint.name, endpoint.kind(request)), endpoint.median)
-        length = getattr(request, "duration", None)
-        longer = length / _USUAL_LENGTH if isinstance(length, int) and length > 0 and not law.known else 1.0
-        return law.quantile(0.5) * longer
+        kind, length = (endpoint.name, endpoint.kind(request)), getattr(request, "duration", None)
+        return self._drivers.durations.expected(kind, endpoint.median, length)
 
     def expected_end(self, submission: Submission) -> float | None:
         """Return the seconds until a submission's task may have ended; None until some like it have."""
-        endpoint, ticket = submission.endpoint, submission.ticket
-        law = self._drivers.durations.law((endpoint.name, endpoint.kind(submission.request)), endpoint.median)
-        if not law.known:
-            return None
-        turns = 0.0
-        if submission.waiting:  # it needs as many slots to come free as those before it and itself lack
-            pool = self.limiter.pool(endpoint.pool)
-            needed = (pool.position(ticket) or 0) + ticket.weight + pool.held - pool.belief
-            turns = max(0, needed) / max(1, pool.belief)
-        return law.quantile(0.5) * (1 + turns)
+        return expected_end(self._drivers.durations, self.limiter, submission)
 
     async def new_submission(
         self,
@@ -425,7 +433,7 @@ class Engine:
         if isinstance(request, type):
             raise TypeError(f"submit() takes a request, not its type: {request.__name__}(...)")
         options = cast("SubmitOptions", {name: plain(value) for name, value in options.items()})
-        check_order(options)
+        check_order(options, local=self.local)
         endpoint = endpoint_of(request)
         if not checked:
             check(request)

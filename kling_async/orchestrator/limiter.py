@@ -6,28 +6,31 @@ slots shared between processes can stand in its place.
 
 from __future__ import annotations
 
-import difflib
 import logging
 from typing import TYPE_CHECKING, Final
 
 from kling_async.core.admission import Pool, Ticket
-from kling_async.core.pool_sizes import DEFAULTS, POOLS
+from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.core.queue import Phase
-from kling_async.errors import ClientClosed, ConfigurationError, KlingError, Problem, RequestInvalid
+from kling_async.errors import ClientClosed, ConfigurationError, KlingError
 from kling_async.events import facts
+from kling_async.orchestrator.holds import Holds
+from kling_async.orchestrator.pool_limits import checked_limits, too_heavy
 from kling_async.runtime.loop import Timer
-from kling_async.wire.checks import warn_once
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterable, Mapping
 
-    from kling_async.core.admission import LimitSource
+    from kling_async.core.pool_sizes import LimitSource
+    from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.events import Hooks, Subject
-    from kling_async.orchestrator.slot_keeper import ContentionListener, PoolView, SlotClaimant
+    from kling_async.options import SlotOptions
+    from kling_async.orchestrator.contention import ContentionListener
+    from kling_async.orchestrator.slot_keeper import SlotClaimant
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["Limiter", "check_limits", "too_heavy"]
+__all__ = ["Limiter"]
 
 log = logging.getLogger("kling_async.orchestrator")
 
@@ -70,11 +73,10 @@ class Limiter:
 
     Args:
         scope: The client's loop and clock.
-        hooks: Takes the event ``slot_expired``.
+        hooks: Takes the events ``slot_expired``, ``held`` and ``released``.
         rng: Source of jitter.
-        limits: Sizes of pools that the caller knows.
-        life: Seconds after which a held slot stops counting.
-        gate: False: count only, let every create through at once.
+        options: Sizes of pools, whether to queue, and how long a slot counts.
+        host: The host that creates are sent to.
 
     Raises:
         ConfigurationError: A limit is not a whole number above 0.
@@ -85,23 +87,24 @@ class Limiter:
         scope: LoopScope,
         hooks: Hooks,
         rng: random.Random,
+        options: SlotOptions,
         *,
-        limits: Mapping[str, int] | None,
-        life: float,
-        gate: bool,
+        host: str,
     ) -> None:
         self._scope = scope
         self._hooks = hooks
         self._rng = rng
-        self._limits = check_limits(limits or {})
-        self._life = life
-        self._gate = gate
+        limits = checked_limits(options.limits or {})
+        self._limits = {name: limit for name, limit in limits.items() if limit is not None}
+        self.life = options.max_task_life
+        self._gate = options.queueing
         self._driven: dict[str, _DrivenPool] = {}
         self._claimants: dict[Ticket, SlotClaimant] = {}
         """Of the tickets that queue or whose create is not settled."""
         self._holders: dict[Ticket, Subject] = {}
         """The tasks that hold slots: whom the event of an expired slot is about."""
         self._listeners: list[ContentionListener] = []
+        self.holds = Holds(scope, hooks, host, lambda: (driven.pool for driven in self._driven.values()))
         scope.subscribe(self)
 
     def subscribe(self, listener: ContentionListener) -> None:
@@ -125,7 +128,7 @@ class Limiter:
         if driven is None:
             source: LimitSource = "caller" if name in self._limits else "default"
             limit = self._limits.get(name, DEFAULTS.get(name, 1))
-            pool = Pool(name, limit, source=source, life=self._life, gate=self._gate)
+            pool = Pool(name, limit, source=source, life=self.life, gate=self._gate)
             timer = Timer(self._scope, lambda now: self._admit_due(self._driven[name], now))
             driven = self._driven[name] = _DrivenPool(pool, timer)
         return driven
@@ -165,6 +168,10 @@ class Limiter:
                 driven.pool.leave(ticket)
             self._purge(waiting, error)
 
+    def why_held(self, ticket: Ticket) -> str:
+        """Return why creates like this one are held, empty if they are not."""
+        return self.holds.reason(ticket)
+
     def position(self, ticket: Ticket) -> int | None:
         """Return how many tickets go before one that waits; None for any other."""
         driven = self._driven.get(ticket.pool)
@@ -186,6 +193,14 @@ class Limiter:
     async def confirm(self, ticket: Ticket) -> bool:
         """Tell whether slots that were granted still are: in one process they do not lapse."""
         return ticket.phase is Phase.SENT
+
+    def judged(self, ticket: Ticket, verdict: CreateVerdict | Resolved) -> None:
+        """Note what an attempt of a create came to, before its slots are settled: a hold may begin or end."""
+        driven = self._driven[ticket.pool]
+        change = driven.pool.judged(ticket, verdict, self._scope.time())
+        if change is not None:
+            self.holds.changed(change)
+            driven.timer.advance(self._scope.time() + _MOMENT)
 
     def accepted(self, ticket: Ticket, holder: Subject) -> None:
         """Note that a create made a task, which holds its slots from now on."""
@@ -266,12 +281,31 @@ class Limiter:
 
     # -- the pools themselves
 
+    def set_limits(self, limits: Mapping[str, int | None]) -> None:
+        """Take sizes from the caller, checked by `checked_limits`; None: forget the caller's."""
+        for name, limit in limits.items():
+            if limit is None:
+                self._limits.pop(name, None)
+            else:
+                self._limits[name] = limit
+            driven = self._driven.get(name)
+            if driven is None:
+                continue
+            if limit is not None:
+                self._resize(driven, limit, "caller")
+            elif driven.pool.source == "caller":
+                self._resize(driven, DEFAULTS.get(name, 1), "default")
+
     def resize(self, name: str, limit: int, source: LimitSource) -> None:
         """Take what the packs say; a caller's limit stays, a guess does not undo what was learned."""
         driven = self._drive(name)
         pool = driven.pool
         if pool.source == "caller" or (source == "default" and pool.source == "learned"):
             return
+        self._resize(driven, limit, source)
+
+    def _resize(self, driven: _DrivenPool, limit: int, source: LimitSource) -> None:
+        pool = driven.pool
         for ticket in pool.resize(limit, source):
             self._purge([ticket], too_heavy(pool, ticket))
         self._admit_due(driven)
@@ -292,7 +326,8 @@ class Limiter:
             in_use = ", ".join(self._driven) or "none"
             raise ConfigurationError(f"no pool {name!r} in use; there are {in_use}")
         for driven in [self._drive(name)] if name else list(self._driven.values()):
-            driven.pool.reopen()
+            for change in driven.pool.reopen():
+                self.holds.changed(change)
             self._admit_due(driven)
 
     def stop_timers(self) -> None:
@@ -322,10 +357,13 @@ class Limiter:
         driven.log_changes()
         for ticket in pool.expire(now):
             self._expired(pool, ticket)
+        if pool.queued and not self._scope.running:  # between two runs of the loop: the next one admits
+            driven.timer.advance(now)
+            return
         for ticket in pool.admit(now):
             self._claimants[ticket].admitted()
         driven.timer.set(pool.next_time())
-        contended = pool.queued > 0
+        contended = pool.contended
         if contended != driven.contended:
             driven.contended = contended
             for listener in self._listeners:
@@ -346,25 +384,3 @@ class Limiter:
     def _forget(self, ticket: Ticket) -> None:
         self._claimants.pop(ticket, None)
         self._holders.pop(ticket, None)
-
-
-def check_limits(limits: Mapping[str, int]) -> dict[str, int]:
-    """Return the sizes of pools that the caller gives.
-
-    Raises:
-        ConfigurationError: A limit is not a whole number above 0, or a name is misspelt.
-    """
-    for name in limits.keys() - POOLS:  # a `RawTask` may name a pool of its own
-        if close := difflib.get_close_matches(str(name), POOLS, n=1, cutoff=0.8):
-            raise ConfigurationError(f"limits[{name!r}] is no pool; did you mean {close[0]!r}?")
-        warn_once(f"limits[{name!r}] is none of the pools known here: {', '.join(POOLS)}")
-    for name, limit in limits.items():
-        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-            raise ConfigurationError(f"limits[{name!r}] is {limit!r}; use a whole number above 0")
-    return dict(limits)
-
-
-def too_heavy(pool: PoolView, ticket: Ticket) -> RequestInvalid:
-    """Return the error for a request that needs more slots than its pool has."""
-    text = f"takes {ticket.weight} {pool.name} slots; this account has {pool.limit} in all"
-    return RequestInvalid("request", [Problem("n" if pool.name == "image" else "weight", text)])

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from kling_async.core.queries import IDS_MAX
+from kling_async.core.verdict import Again, Got
 from kling_async.errors import APIError, BadResponse, TaskNotFound
 from kling_async.http.retry import read_patiently
-from kling_async.orchestrator.answers import record_of
+from kling_async.orchestrator.status_reader import record_of
 from kling_async.records import PAGE_SIZE_MAX, TaskRecord, decode_list, decode_unified
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Container, Iterable, Mapping
 
-    from kling_async.core.verdict import Answer, Got, ReadVerdict
+    from kling_async.core.verdict import Answer, ReadVerdict
     from kling_async.http.transport import Transport
     from kling_async.orchestrator.submission import Submission
 
@@ -24,6 +26,8 @@ __all__ = ["Lookup"]
 _MARGIN: Final = 24 * 3600.0
 """Seconds by which a task in the list must be older than the create to end the search: the vendor's clock and
 ours may differ, by a day at most."""
+_SINGLY_MAX: Final = 2
+"""Ids that are asked about one by one; a page of a list is one question, but a large one."""
 _PAGES_MAX: Final = 20
 """Pages of a list to look through: 10,000 tasks, more than an account makes while one create is in doubt."""
 
@@ -43,18 +47,61 @@ class Lookup:
         """
         return await _Look(self._transport, submission, self._rng).run()
 
+    async def confirm(self, submission: Submission, task_id: str) -> TaskRecord | None:
+        """Ask for a task that the answer to a create showed; None: there is no such task.
+
+        Raises:
+            KlingError: No answer came.
+        """
+        found = await _Look(self._transport, submission, self._rng).by_path(task_id)
+        return None if found is None else found[0]
+
     async def find_all(self, submissions: Collection[Submission]) -> dict[Submission, TaskRecord]:
         """Return the tasks that exist under the ids of submissions to one endpoint, with few questions.
 
         Raises:
             KlingError: No answer came.
         """
-        found: dict[Submission, TaskRecord] = {}
-        for submission in submissions:
-            seen = await self.find(submission)
-            if seen is not None:
-                found[submission] = seen[0]
+        wanted = {submission.external_task_id: submission for submission in submissions}
+        if not self._transport.unified or (found := await self._by_ids(wanted)) is None:
+            found, rest = {}, set(wanted)
+            if len(wanted) > _SINGLY_MAX:
+                found, rest = await self._by_pages(wanted)
+            for name in rest:
+                if (seen := await self.find(wanted[name])) is not None:
+                    found[name] = seen[0]
+        return {wanted[name]: record for name, record in found.items()}
+
+    async def _by_ids(self, wanted: Mapping[str, Submission]) -> dict[str, TaskRecord] | None:
+        """Ask ``/tasks`` about 20 ids at a time; None: this account has no use of it."""
+        found: dict[str, TaskRecord] = {}
+        names = list(wanted)
+        for start in range(0, len(names), IDS_MAX):
+            group = names[start : start + IDS_MAX]
+            look = _Look(self._transport, wanted[group[0]], self._rng)
+            try:
+                records = await look.by_ids(group)
+            except (APIError, BadResponse, TaskNotFound, msgspec.DecodeError):
+                return None
+            found |= _named(records, wanted)
         return found
+
+    async def _by_pages(self, wanted: Mapping[str, Submission]) -> tuple[dict[str, TaskRecord], set[str]]:
+        """Go through the list while that takes fewer questions than asking about the rest singly.
+
+        Returns:
+            What was found, and the ids that the part of the list that was read says nothing about.
+        """
+        look = _Look(self._transport, next(iter(wanted.values())), self._rng)
+        found: dict[str, TaskRecord] = {}
+        for page in range(1, _PAGES_MAX + 1):
+            records, _ = await look.page(page)
+            found |= _named(records, wanted)
+            if len(records) < PAGE_SIZE_MAX:
+                return found, set()
+            if page >= len(wanted) - len(found):
+                break
+        return found, wanted.keys() - found.keys()
 
 
 class _Look:
@@ -69,47 +116,97 @@ class _Look:
 
     async def run(self) -> tuple[TaskRecord, Answer] | None:
         if self._endpoint.lookup == "path":
-            return await self._by_path()
+            return await self.by_path(self._name)
         if self._transport.unified and (got := await self._by_id()) is not None:
             found, answer = got
             return None if found is None else (found, answer)
         return await self._by_list()
 
-    async def _read(self, path: str, params: Mapping[str, str] | None = None) -> Got:
+    async def _read(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        check: Callable[[Got], object] | None = None,
+    ) -> Got:
+        """Ask until there is an answer that passes the check, as often as `Retry` allows."""
+
         async def once() -> ReadVerdict:
+            await self._submission.watcher.turns.lookup()
             timeouts = settings.timeouts
-            return await self._transport.read(
+            verdict = await self._transport.read(
                 "GET", path, params=params, timeouts=timeouts, kind="lookup", about=(self._submission,)
             )
+            try:
+                if check is not None and isinstance(verdict, Got):
+                    check(verdict)
+            except BadResponse as error:
+                return Again(error)
+            return verdict
 
         settings = self._submission.settings
         return await read_patiently(once, retry=settings.retry, rng=self._rng)
 
-    async def _by_path(self) -> tuple[TaskRecord, Answer] | None:
+    async def by_path(self, name: str) -> tuple[TaskRecord, Answer] | None:
+        """Ask for the task of an id, the external one or one that the create's answer showed."""
+
+        def check(got: Got) -> None:
+            if not self._may_answer(name, record_of(self._endpoint, got)):
+                raise _about_another(got)
+
         try:
-            got = await self._read(f"{self._endpoint.path}/{self._name}")
+            got = await self._read(f"{self._endpoint.path}/{name}", check=check)
         except TaskNotFound:
             return None
         return record_of(self._endpoint, got), got.answer
+
+    def _may_answer(self, name: str, record: TaskRecord) -> bool:
+        """Tell whether a record can be the answer to the question for that id.
+
+        A cache or a proxy that mixes answers up shows another task: taken for ours it would be stored as our
+        result, taken for a miss it would have ours made twice.
+        """
+        if record.task_id == name or record.task_id in self._submission.attempts.shown:
+            return True
+        if name != self._name or record.external_task_id not in (None, name):
+            return False
+        if record.external_task_id == name:
+            return True
+        other = self._submission.watcher.find(self._endpoint, record.task_id)
+        return other is None or other.external_task_id in (None, name)
 
     async def _by_id(self) -> tuple[TaskRecord | None, Answer] | None:
         """Ask ``/tasks``, which leaves out what it does not know; None: this account has no use of it."""
         try:
             got = await self._read("/tasks", {"external_task_ids": self._name})
-            records = decode_unified(got.data).values()
+            records = list(decode_unified(got.data).values())
         except (APIError, BadResponse, TaskNotFound, msgspec.DecodeError):
             return None
-        return self._pick(records), got.answer
+        if (found := self._pick(records)) is not None or not records:
+            return found, got.answer
+        (first, *more) = records
+        if more or not self._may_answer(self._name, first):
+            return None  # about other tasks: the parameter is ignored, or answers are mixed up
+        return msgspec.structs.replace(first, endpoint=self._endpoint.name), got.answer
+
+    async def by_ids(self, names: Collection[str]) -> list[TaskRecord]:
+        """Return what ``/tasks`` shows for external ids; it leaves out those that it does not know."""
+        got = await self._read("/tasks", {"external_task_ids": ",".join(names)})
+        records = decode_unified(got.data).values()
+        return [msgspec.structs.replace(record, endpoint=self._endpoint.name) for record in records]
+
+    async def page(self, number: int) -> tuple[list[TaskRecord], Answer]:
+        """Return one page of the list, newest first."""
+        query = {"pageNum": str(number), "pageSize": str(PAGE_SIZE_MAX)}
+        got = await self._read(self._endpoint.path, query)
+        return self._page(got), got.answer
 
     async def _by_list(self) -> tuple[TaskRecord, Answer] | None:
         """Go through the list, newest first, down to tasks that are surely older than the create."""
         since = self._submission.attempts.first_sent
-        for page in range(1, _PAGES_MAX + 1):
-            query = {"pageNum": str(page), "pageSize": str(PAGE_SIZE_MAX)}
-            got = await self._read(self._endpoint.path, query)
-            records = self._page(got)
+        for number in range(1, _PAGES_MAX + 1):
+            records, answer = await self.page(number)
             if (found := self._pick(records)) is not None:
-                return found, got.answer
+                return found, answer
             oldest = records[-1].created_at / 1000 if records else 0.0
             if len(records) < PAGE_SIZE_MAX or oldest < since - _MARGIN:
                 return None
@@ -126,3 +223,21 @@ class _Look:
     def _pick(self, records: Iterable[TaskRecord]) -> TaskRecord | None:
         found = next((r for r in records if r.external_task_id == self._name), None)
         return None if found is None else msgspec.structs.replace(found, endpoint=self._endpoint.name)
+
+
+def _named(records: Iterable[TaskRecord], wanted: Container[str]) -> dict[str, TaskRecord]:
+    """Return the records that are wanted, by external id."""
+    return {
+        record.external_task_id: record
+        for record in records
+        if record.external_task_id and record.external_task_id in wanted
+    }
+
+
+def _about_another(got: Got) -> BadResponse:
+    answer = got.answer
+    return BadResponse(
+        "the look-up's answer is about another task",
+        http_status=answer.http_status,
+        request_id=answer.request_id,
+    )

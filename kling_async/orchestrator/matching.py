@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from kling_async.errors import ClientClosed, KlingError, TransportError
 from kling_async.runtime.loop import Timer
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Collection, Mapping
 
-    from kling_async.orchestrator.submission import Submission
+    from kling_async.events import Subject
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
@@ -22,10 +22,14 @@ GATHER: Final = 0.02
 """Seconds to wait for more ids before asking: a program that starts anew enqueues all it has in one go."""
 
 
-class MatchFinder(Protocol):
+S = TypeVar("S", bound="Subject")
+S_contra = TypeVar("S_contra", bound="Subject", contravariant=True)
+
+
+class MatchFinder(Protocol[S]):
     """Look for tasks by external id (`kling_async.orchestrator.lookup.Lookup`)."""
 
-    async def find_all(self, submissions: Collection[Submission], /) -> Mapping[Submission, TaskRecord]:
+    async def find_all(self, submissions: Collection[S], /) -> Mapping[S, TaskRecord]:
         """Return the tasks that exist under the ids of submissions to one endpoint.
 
         Raises:
@@ -34,14 +38,14 @@ class MatchFinder(Protocol):
         ...
 
 
-class MatchListener(Protocol):
+class MatchListener(Protocol[S_contra]):
     """Whoever asked for a match, and goes on with what was found."""
 
-    def __call__(self, submission: Submission, found: TaskRecord | KlingError | None, /) -> object:
+    def __call__(self, submission: S_contra, found: TaskRecord | KlingError | None, /) -> object:
         """Take the task's record, None if there is no such task, or the reason why nobody knows."""
 
 
-class Matcher:
+class Matcher(Generic[S]):
     """Asks whether the account has the tasks of submissions already, before they queue.
 
     Args:
@@ -49,12 +53,12 @@ class Matcher:
         finder: Asks the vendor.
     """
 
-    def __init__(self, scope: LoopScope, finder: MatchFinder) -> None:
+    def __init__(self, scope: LoopScope, finder: MatchFinder[S]) -> None:
         self._scope = scope
         self._finder = finder
-        self._waiting: dict[Submission, MatchListener] = {}
+        self._waiting: dict[S, MatchListener[S]] = {}
         """Those that no question is about yet."""
-        self._asked: dict[Submission, MatchListener] = {}
+        self._asked: dict[S, MatchListener[S]] = {}
         self._timer = Timer(scope, self._ask)
         scope.subscribe(self)
 
@@ -62,7 +66,7 @@ class Matcher:
         """How many submissions wait for an answer."""
         return len(self._waiting) + len(self._asked)
 
-    def match(self, submission: Submission, listener: MatchListener) -> None:
+    def match(self, submission: S, listener: MatchListener[S]) -> None:
         """Ask soon whether the account has the submission's task; tell the listener."""
         self._waiting[submission] = listener
         self._timer.advance(self._scope.time() + GATHER)
@@ -79,7 +83,7 @@ class Matcher:
 
     def _ask(self, _: float) -> None:
         """Ask about all that wait, each endpoint apart."""
-        by_endpoint: dict[str, list[Submission]] = {}
+        by_endpoint: dict[str, list[S]] = {}
         for submission, listener in self._waiting.items():
             self._asked[submission] = listener
             by_endpoint.setdefault(submission.endpoint.name, []).append(submission)
@@ -88,7 +92,7 @@ class Matcher:
             work = self._scope.spawn(self._find(group), f"match {len(group)} of {name}")
             work.add_done_callback(partial(self._given_back, group))
 
-    async def _find(self, group: list[Submission]) -> None:
+    async def _find(self, group: list[S]) -> None:
         try:
             found = await self._finder.find_all(group)
         except KlingError as error:
@@ -98,13 +102,13 @@ class Matcher:
         for submission in group:
             self._tell(submission, found.get(submission))
 
-    def _given_back(self, group: list[Submission], work: asyncio.Task[None]) -> None:
+    def _given_back(self, group: list[S], work: asyncio.Task[None]) -> None:
         """Tell an error to those whose question broke or was cancelled, perhaps before its first step."""
         reason = "cancelled" if work.cancelled() else "it failed"
         for submission in group:
             self._tell(submission, TransportError(f"nobody asked for this task: {reason}", sent=False))
 
-    def _tell(self, submission: Submission, found: TaskRecord | KlingError | None) -> None:
+    def _tell(self, submission: S, found: TaskRecord | KlingError | None) -> None:
         """Tell a listener, once."""
         listener = self._asked.pop(submission, None) or self._waiting.pop(submission, None)
         if listener is not None:

@@ -14,7 +14,7 @@ from kling_async.errors import APIError, BadResponse
 from kling_async.events import facts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kling_async.errors import KlingError
     from kling_async.orchestrator.tracked import TrackedTask
@@ -65,12 +65,28 @@ class PollLog:
         text = "three answers in a row about %d tasks cannot be read: %s; asking again"
         log.warning(text, len(tasks), error, extra=facts(*tasks))
 
+    def wall(self, error: KlingError, task: TrackedTask) -> BadResponse:
+        """Return the error for waiters of a task that somebody before the vendor has refused for long."""
+        status = error.http_status if isinstance(error, APIError | BadResponse) else 0
+        reason = f"{self._host} has refused all queries of task {task.id} for 15 minutes, without a code"
+        return BadResponse(reason, http_status=status)
+
     def seen(self, task: TrackedTask, record: TaskRecord) -> None:
         """Warn of a status word that is not known."""
         if not is_known_status(record.status) and record.status not in self._unknown:
             self._unknown.add(record.status)
             word = record.status[:50]
             log.warning("unknown task status %r counts as running", word, extra=facts(task))
+
+    def strange(self, tasks: Sequence[TrackedTask], records: Mapping[TrackedTask, TaskRecord]) -> None:
+        """Warn that the status of some tasks is not known for the third time in a row."""
+        if tasks:
+            results = sum(bytes(records[task].result_data) != b"null" for task in tasks)
+            text = (
+                "three answers in a row about %d tasks show a status that is not known (%d show a result); "
+            )
+            text += "they count as running, so a wait without a deadline may not end"
+            log.warning(text, len(tasks), results, extra=facts(*tasks))
 
     def late(self, task: TrackedTask, end: float | None) -> None:
         """Warn once of a task that runs beyond ``end``, while somebody waits for it without a deadline.

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.core.durations import KNOWN
 from kling_async.core.looks import RefusalWeight, refusal_of
-from kling_async.core.vendor_clock import VendorClock
 from kling_async.core.verdict import Again, Got, Missing, Refused
-from kling_async.errors import APIError, BadResponse, KlingError, TransportError
+from kling_async.errors import BadResponse, KlingError, TransportError
 from kling_async.events import facts
 from kling_async.http.retry import not_found
 from kling_async.orchestrator.poll_log import PollLog
 from kling_async.orchestrator.refreshes import Refreshes
-from kling_async.orchestrator.tracked import TrackedTask, sort_sightings
+from kling_async.orchestrator.status_reader import tasks_of
+from kling_async.orchestrator.tracked import ENDED, TrackedTask, sort_sightings
+from kling_async.orchestrator.turns import ReadTurns
 from kling_async.redaction import redact
 from kling_async.runtime.loop import Timer
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from kling_async.events import Hooks
     from kling_async.options import Retry, Timeouts
     from kling_async.orchestrator.registry import PollerHome, TaskRegistry
+    from kling_async.orchestrator.scheduling import TaskScheduling
     from kling_async.orchestrator.status_reader import StatusAnswer, StatusReader
     from kling_async.orchestrator.tracked import TaskKey
     from kling_async.records import TaskRecord
@@ -44,8 +46,6 @@ __all__ = ["Poller"]
 
 log = logging.getLogger("kling_async.polling")
 
-_BAD_ANSWERS_MAX: Final = 3
-"""Answers in a row, such as only a broken gateway gives, after which a form is given up."""
 _REFUSED_FROM: Final = 400
 """HTTP status from which an answer that cannot be read is a failure of a server, and no odd answer."""
 _LATE: Final = 0.99
@@ -63,6 +63,7 @@ class Poller:
         registry: TaskRegistry,
         home: PollerHome,
         schedule: Callable[[], Schedule],
+        scheduling: TaskScheduling,
         rng: random.Random,
     ) -> None:
         self._scope = scope
@@ -71,19 +72,24 @@ class Poller:
         self.registry = registry
         self._new_schedule = schedule
         self._schedule = schedule()
+        self._scheduling = scheduling
         self._rng = rng
         self._tasks: dict[TaskKey, TrackedTask] = {}
         """By the id they are asked by; none has been seen ended."""
         self._timer = Timer(scope, self._ask_due)
         self._log = PollLog(scope, reader.host)
-        self._clock = VendorClock()
-        self._refreshes = Refreshes(scope, hooks, reader, rng, self._ask_soon, self._refreshed)
+        self._refreshes = Refreshes(scope, hooks, reader, rng, ReadTurns(scope, self._ask_soon), self._read)
         self._home = home
         home.subscribe(self)
 
     def __iter__(self) -> Iterator[TrackedTask]:
         """Iterate over all tasks not seen ended."""
         return iter(list(self._tasks.values()))
+
+    @property
+    def turns(self) -> ReadTurns:
+        """Where reads beside the status queries wait for their turn."""
+        return self._refreshes.turns
 
     @property
     def running(self) -> int:
@@ -95,18 +101,13 @@ class Poller:
         return self.registry.find(endpoint, id)
 
     def watch(self, task: TrackedTask, *, at_once: bool = False) -> TrackedTask:
-        """Start to poll a task; return the one to use, which is polled already if it is the same task.
-
-        Args:
-            task: The task.
-            at_once: Nothing is known of it yet: ask as soon as the rates allow.
-        """
+        """Start to poll a task, ``at_once`` if nothing is known of it; return the one that is polled."""
         polled = self._tasks.setdefault(task.key, task)
         self._home.keep(self, True)
         if task.record is not None:
             self.registry.add(task)
         if polled is task:
-            self._schedule_task(task, at_once=at_once)
+            self._scheduling.add(self._schedule, task, at_once=at_once)
             if task.record is not None and task.done:  # found only after it had ended
                 self._end(task, task.record)
             self._ask_soon()
@@ -114,33 +115,31 @@ class Poller:
             self.registry.merge(polled, task)
         return polled
 
-    def _schedule_task(self, task: TrackedTask, *, at_once: bool) -> None:
-        now, endpoint, request = self._scope.time(), task.endpoint, task.request
-        kind = "attached" if request is None else endpoint.kind(request)
-        self._schedule.add(
-            task,
-            pool=endpoint.pool,
-            path=endpoint.path,
-            kind=(endpoint.name, kind),
-            median=endpoint.median,
-            now=now,
-            weight=1 if request is None else max(1, endpoint.weight(request)),
-            started=self._started(task),
-            at_once=at_once,
-        )
+    def hinted(self, task: TrackedTask) -> None:
+        """Ask as soon as the rates allow: something says that this task has changed.
 
-    def _started(self, task: TrackedTask) -> float:
-        """Return when a task began, by the client's clock."""
-        if task.started is not None:
-            return task.started
-        started = self._scope.time() - self._clock.age(task.record, self._scope.now())
-        task.started = None if task.record is None else started
-        return started
+        An end that the query finds counts as told by a callback, if the task has one to expect.
+        """
+        if task.done:
+            self._scheduling.told_late(task)
+        else:
+            self._schedule.hurry(task, self._scope.time())
+            self._ask_due(self._scope.time())
 
-    def nudge(self, task: TrackedTask) -> None:
-        """Ask as soon as the rates allow: something says that this task has changed."""
-        self._schedule.hurry(task, self._scope.time())
-        self._ask_due(self._scope.time())
+    def told(self, task: TrackedTask, record: TaskRecord) -> None:
+        """Take the record of a callback that is believed: an end wakes its waiters, without a query.
+
+        A success without its whole result is asked about at once. A record that is about another task, or
+        earlier than what is known, changes nothing.
+        """
+        if task.done:
+            self._scheduling.told_late(task)
+        elif task.may_be(record) and task.is_newer(record):
+            if task.state_in(record) in ENDED:
+                self._schedule.told(task, self._scope.time())
+            self._read(task, record)
+            if task.lacks_result:
+                self.hinted(task)
 
     def tell_ended(self, task: TrackedTask) -> None:
         """Ask about a task until its end is seen here: another process has seen it."""
@@ -193,14 +192,12 @@ class Poller:
 
     def found(self, endpoint: Endpoint[Any], record: TaskRecord) -> TrackedTask:
         """Track a task that the account had already; return the tracked task to use."""
-        task = self.registry.find(endpoint, record.task_id)
-        if task is None:
-            task = TrackedTask(endpoint, record.task_id, confirmed=True)
-            self.registry.attach(task)
-        self._refreshed(task, record)
+        task = self.registry.obtain(endpoint, record.task_id)
+        self._read(task, record)
         return task
 
-    def _refreshed(self, task: TrackedTask, record: TaskRecord) -> None:
+    def _read(self, task: TrackedTask, record: TaskRecord) -> None:
+        """Take a record that no query of the schedule has read."""
         self._observe(task, record)
         if not task.done and task.key not in self._tasks:
             self.watch(task)  # it holds slots now, so its end must be seen
@@ -213,6 +210,7 @@ class Poller:
     def stop_timers(self) -> None:
         """Set no more timers: the client is closed."""
         self._timer.clear()
+        self.turns.release()
 
     # -- status queries
 
@@ -225,13 +223,16 @@ class Poller:
         if self._scope.closed:
             return
         try:
-            for query in self._schedule.ask(now):
+            lookups, refreshes = self.turns.waiting()
+            turns = self._schedule.take_turns(now, lookups=lookups, refreshes=refreshes)
+            self.turns.admit(turns)
+            for query in turns.queries:
                 self._send(query)
-            while self._refreshes.waiting and self._schedule.spend_spare(now):
-                self._refreshes.admit()
-            self._timer.set(self._schedule.next_time(spare=self._refreshes.waiting))
+            spare = any(self.turns.waiting())
+            self._timer.set(self._schedule.next_time(spare=spare))
         except Exception as error:  # a bug must not leave anyone waiting for ever
             log.exception("sending status queries failed", extra=facts())
+            self.turns.release()
             reason = f"sending status queries failed: {type(error).__name__}"
             self.fail_all(TransportError(reason, sent=False))
 
@@ -254,7 +255,7 @@ class Poller:
 
     async def _ask(self, query: StatusQuery) -> None:
         """Send one query and take its answer."""
-        tasks = _tasks_of(query)
+        tasks = tasks_of(query)
         self._hooks.emit("asked", *tasks, detail=f"{query.form}: {len(tasks)}")
         try:
             self._answered(query, tasks, await self._reader.ask(query, tasks))
@@ -276,7 +277,7 @@ class Poller:
             case Got():
                 self._reader.readable(query)
                 self._log.answered()
-                self._clock.seen(answer.verdict.answer.date, self._scope.now())
+                self._scheduling.seen(answer.verdict.answer.date)
                 self._found(query, tasks, answer.records)
             case Again():
                 self._failed(query, tasks, answer.verdict)
@@ -303,7 +304,8 @@ class Poller:
         for task in tasks:
             if task not in records:
                 task.looks.left_out(query.form)
-        running, ended, pauses = sort_sightings(records)
+        running, ended, pauses, strange = sort_sightings(records)
+        self._log.strange(strange, records)
         now = self._scope.time()
         if query.form == "one" and pauses:
             self._schedule.failed(query, now, self._rng.random(), *pauses)
@@ -342,7 +344,7 @@ class Poller:
 
     def _count_bad_answer(self, query: StatusQuery) -> None:
         """Give a form up after a few answers in a row that only a broken gateway gives."""
-        if self._reader.unreadable(query) >= _BAD_ANSWERS_MAX:
+        if self._reader.unreadable(query):
             self._give_up_form(query)
 
     def _refused_for_good(self, query: StatusQuery, tasks: list[TrackedTask], error: KlingError) -> None:
@@ -357,10 +359,7 @@ class Poller:
         self._log.failed(error, [task])
         self._schedule.failed(query, now, self._rng.random())
         if task.looks.walled(now):
-            status = error.http_status if isinstance(error, APIError | BadResponse) else 0
-            host = self._reader.host
-            reason = f"{host} has refused all queries of task {task.id} for 15 minutes, without a code"
-            task.waiters.fail(BadResponse(reason, http_status=status))
+            task.waiters.fail(self._log.wall(error, task))
 
     def _missed(self, query: StatusQuery, task: TrackedTask, answer: StatusAnswer) -> None:
         """Count a miss; a task that counts as gone is polled no more, and its slots are free."""
@@ -381,22 +380,16 @@ class Poller:
     # -- observations
 
     def _observe(self, task: TrackedTask, record: TaskRecord, *, final: bool = False) -> None:
-        """Take a record that was just read, and do what follows from it.
-
-        Args:
-            task: The task.
-            record: The record.
-            final: Take a success though its result is not there.
-        """
+        """Take a record that was just read; ``final`` takes a success though its result is not there."""
         seen = task.observe(record, final=final)
-        task.seen_at = self._scope.time()
+        task.looks.seen_at = self._scope.time()
         self._log.seen(task, record)
         if seen.changed:
             if self.registry.is_holder(task):
                 self._hooks.emit("changed", task, status=record.status, detail=redact(record.message))
             task.waiters.wake_change()
         if seen.first:
-            self.registry.add_attached(task, self._scope.time() - self._started(task))
+            self.registry.add_attached(task, self._scope.time() - self._scheduling.started(task))
         if seen.ended:
             self._end(task, record)
         elif task.lacks_result:
@@ -424,12 +417,9 @@ class Poller:
     def on_loop_replaced(self) -> None:
         """Start anew in another loop: the waiters of the old one are gone, the tasks are not."""
         self._timer.clear()
+        self.turns.clear()
         self._refreshes.on_loop_replaced()
         self._schedule = self._new_schedule()
         for task in self._tasks.values():
             task.waiters.drop()
-            self._schedule_task(task, at_once=True)
-
-
-def _tasks_of(query: StatusQuery) -> list[TrackedTask]:
-    return [key for key in query.keys if isinstance(key, TrackedTask)]
+            self._scheduling.add(self._schedule, task, at_once=True)

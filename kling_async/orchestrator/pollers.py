@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
+
+from kling_async.core.callbacks import CallbackChannels
+from kling_async.orchestrator.contention import ContentionListener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kling_async.options import Polling, Retry, Timeouts
-    from kling_async.orchestrator.poller import Poller
-    from kling_async.orchestrator.slot_keeper import ContentionListener, SlotKeeper
+    from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["PollerFactory", "Pollers"]
+__all__ = ["PollerFactory", "Pollers", "PollsTasks"]
 
 
-class PollerFactory(Protocol):
+class PollsTasks(ContentionListener, Protocol):
+    """A poller (`kling_async.orchestrator.poller.Poller`), as far as it is kept here."""
+
+    def on_loop_replaced(self) -> None:
+        """Start anew in another loop."""
+
+
+P = TypeVar("P", bound=PollsTasks)
+P_co = TypeVar("P_co", bound=PollsTasks, covariant=True)
+
+
+class PollerFactory(Protocol[P_co]):
     """Makes a poller."""
 
-    def __call__(self, polling: Polling, retry: Retry, timeouts: Timeouts, home: Pollers, /) -> Poller:
+    def __call__(self, polling: Polling, retry: Retry, timeouts: Timeouts, home: Any, /) -> P_co:
         """Return a new poller with these settings."""
         ...
 
 
-class Pollers:
+class Pollers(Generic[P]):
     """The pollers of one account: one for each `Polling` in use, however many clients use it.
 
     A poller that no client uses any more is freed once its last task was seen ended.
@@ -35,16 +48,18 @@ class Pollers:
         new_poller: Makes a poller.
     """
 
-    def __init__(self, scope: LoopScope, limiter: SlotKeeper, new_poller: PollerFactory) -> None:
+    def __init__(self, scope: LoopScope, limiter: SlotKeeper, new_poller: PollerFactory[P]) -> None:
         self._new_poller = new_poller
+        self.channels = CallbackChannels()
+        """The receivers of callbacks."""
         self._contended: set[str] = set()
-        self._busy: set[Poller] = set()
+        self._busy: set[P] = set()
         """Pollers with tasks not seen ended, which must live on without a client."""
-        self._pollers: WeakValueDictionary[Polling, Poller] = WeakValueDictionary()
+        self._pollers: WeakValueDictionary[Polling, P] = WeakValueDictionary()
         limiter.subscribe(self)
         scope.subscribe(self)
 
-    def __iter__(self) -> Iterator[Poller]:
+    def __iter__(self) -> Iterator[P]:
         """All pollers in use."""
         return iter(list(self._pollers.values()))
 
@@ -53,7 +68,7 @@ class Pollers:
         for pool in self._contended:
             listener.on_contention(pool, True)
 
-    def keep(self, poller: Poller, busy: bool) -> None:
+    def keep(self, poller: P, busy: bool) -> None:
         """Take whether a poller has tasks not seen ended: then it lives on though no client uses it."""
         (self._busy.add if busy else self._busy.discard)(poller)
 
@@ -68,7 +83,7 @@ class Pollers:
         for poller in self:
             poller.on_loop_replaced()
 
-    def obtain(self, polling: Polling, retry: Retry, timeouts: Timeouts) -> Poller:
+    def obtain(self, polling: Polling, retry: Retry, timeouts: Timeouts) -> P:
         """Return the poller of these settings, made when first asked for."""
         poller = self._pollers.get(polling)
         if poller is None:

@@ -13,8 +13,9 @@ from kling_async.errors import KlingError, QueueFull, TaskWithdrawn
 from kling_async.orchestrator.submission import SubmissionState
 
 if TYPE_CHECKING:
+    from kling_async.core.verdict import Accepted
     from kling_async.events import Hooks
-    from kling_async.orchestrator.departures import Departures
+    from kling_async.orchestrator.departures import Departures, Pending
     from kling_async.orchestrator.matching import Matcher
     from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.orchestrator.submission import Submission
@@ -28,10 +29,15 @@ __all__ = ["Creator", "SubmitQueue"]
 class Creator(Protocol):
     """Runs creates (`kling_async.orchestrator.submitter.Submitter`)."""
 
+    @property
+    def in_flight(self) -> int:
+        """How many creates are on their way, or looked for after their answer was lost."""
+        ...
+
     def start(self, submission: Submission, /) -> None:
         """Send a create whose slots are taken."""
 
-    def adopt(self, submission: Submission, record: TaskRecord, /) -> None:
+    def adopt(self, submission: Submission, found: Accepted, /) -> None:
         """Look after the task of a submission that was found."""
 
 
@@ -69,7 +75,7 @@ class SubmitQueue:
         scope: LoopScope,
         hooks: Hooks,
         limiter: SlotKeeper,
-        matcher: Matcher,
+        matcher: Matcher[Submission],
         departures: Departures,
         creator: Creator,
         *,
@@ -82,6 +88,16 @@ class SubmitQueue:
         self.departures = departures
         self.creator = creator
         self._max_queued = max_queued
+
+    @property
+    def pending(self) -> Pending:
+        """The submissions that have no task yet."""
+        return self.departures.pending
+
+    @property
+    def in_flight(self) -> int:
+        """How many creates are on their way, or looked for after their answer was lost."""
+        return self.creator.in_flight
 
     @property
     def waiting(self) -> int:
@@ -122,8 +138,10 @@ class SubmitQueue:
             return await future
         except BaseException as error:
             callers.leave(future)
-            if not isinstance(error, KlingError) and not callers.wanted:
-                self._hooks.emit("left", submission, error=type(error).__name__)
+            waits = submission.waiting
+            if not callers.wanted and (waits or not isinstance(error, KlingError)):
+                detail = error.message if isinstance(error, KlingError) else ""
+                self._hooks.emit("left", submission, error=type(error).__name__, detail=detail)
             raise
         finally:
             callers.leave(future)
@@ -168,13 +186,14 @@ class SubmitQueue:
 
     def _begin(self, submission: Submission) -> None:
         """Enter the queue, now or after a look whether the account has its task already."""
+        self._hooks.emit("queued", submission)  # first of all: a listener may raise what is no Exception
         wait = submission.wait
         wait.start(self._scope.time())
         if wait.deadline is not None:
             wait.timer = self._scope.call_at(
                 wait.deadline, lambda: self.departures.check_deadline(submission, self.creator)
             )
-        self.departures.pending.add(submission)
+        self.pending.add(submission)
         if submission.create.attach:
             submission.move(SubmissionState.MATCHING)
             self._matcher.match(submission, self._matched)
@@ -184,7 +203,6 @@ class SubmitQueue:
     def _enter(self, submission: Submission) -> None:
         """Wait for slots."""
         submission.move(SubmissionState.QUEUED)
-        self._hooks.emit("queued", submission)
         try:
             self._limiter.enter(submission.endpoint.pool, submission.ticket, _Claim(self, submission))
         except KlingError as error:  # of a closed pool: it names the create that closed it, not this one
@@ -207,4 +225,4 @@ class SubmitQueue:
         submission.accept(tracked)
         self._hooks.emit("adopted", submission, status=record.status)
         submission.hand_over(tracked)
-        self.departures.pending.settled(submission, heard=True)
+        self.pending.settled(submission, heard=True)

@@ -11,9 +11,21 @@ import asyncio
 import logging
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
-from kling_async.core.verdict import Accepted, AfterMiss, Again, Lost, Refused, Unknown, Whose, is_wall, whose
+from kling_async.core.verdict import (
+    Accepted,
+    AfterMiss,
+    Again,
+    Full,
+    Lost,
+    NewToken,
+    Refused,
+    Unknown,
+    Whose,
+    is_wall,
+    whose,
+)
 from kling_async.errors import AmbiguousCreate, BadResponse, ExternalIdTaken, KlingError, TransportError
 from kling_async.events import facts
 from kling_async.orchestrator.attempts import Evidence
@@ -31,6 +43,9 @@ if TYPE_CHECKING:
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["Adopter", "Finder", "Recovery"]
+
+_Open: TypeAlias = Again | Full | Lost | NewToken | Refused
+"""A verdict that leaves open whether there is a task."""
 
 log = logging.getLogger("kling_async.orchestrator")
 
@@ -57,11 +72,15 @@ class Finder(Protocol):
         """Look until there is an answer; None: there is no such task; raise `KlingError` if none came."""
         ...
 
+    async def confirm(self, submission: Submission, task_id: str, /) -> TaskRecord | None:
+        """Ask for the task of that id; None: there is none; raise `KlingError` if no answer came."""
+        ...
+
 
 class Adopter(Protocol):
     """Take over tasks that are found (`kling_async.orchestrator.submitter.Submitter`)."""
 
-    def adopt(self, submission: Submission, record: TaskRecord, /) -> None:
+    def adopt(self, submission: Submission, found: Accepted, /) -> None:
         """Look after the task of a submission whose caller was told that nobody knew."""
 
 
@@ -96,6 +115,33 @@ class Recovery:
 
     # -- while the caller waits
 
+    async def confirm(self, submission: Submission, verdict: CreateVerdict) -> CreateVerdict:
+        """Hold the answer to a create against what it carried; return the verdict that follows.
+
+        An answer that shows a task of another external id, as a cache or a proxy that mixes answers up gives,
+        is believed if one query of that task does not show another one, too. Else the create is looked for
+        by its own id, and is not sent again.
+        """
+        if not isinstance(verdict, Accepted) or not submission.endpoint.takes_external_id:
+            return verdict
+        record, ours = verdict.record, {None, submission.external_task_id}
+        if record.external_task_id == submission.external_task_id:
+            return verdict
+        other = submission.watcher.find(submission.endpoint, record.task_id)
+        taken = other is not None and not other.done and other.external_task_id not in ours
+        if not taken and record.external_task_id in ours:
+            return verdict
+        text = "the create was answered with another task"
+        if not taken:
+            submission.attempts.shown = verdict.ids
+            try:
+                seen = await self._finder.confirm(submission, record.task_id)
+                if seen is not None and seen.external_task_id in ours:
+                    return verdict
+            except KlingError as error:
+                text += f", or so it seems: {error}"
+        return Lost(BadResponse(text, http_status=200), AfterMiss.HOLD)
+
     async def resolve(
         self,
         submission: Submission,
@@ -125,7 +171,7 @@ class Recovery:
                 attempts.count += attempts.sent  # an earlier run's attempt is none of ours
             self._limiter.unknown(submission.ticket)  # a task may run: its slots stay held
             miss = _on_miss(verdict)
-            found = await self._find(submission, 1 if miss is AfterMiss.REFUSE else LOOKS)
+            found = await self._find(submission, verdict)
             if found is not None:
                 return found
             if isinstance(verdict, Refused):
@@ -159,12 +205,12 @@ class Recovery:
             case _:
                 return attempts.doubtful
 
-    async def _find(self, submission: Submission, looks: int) -> Accepted | Refused | Unknown | None:
-        """Look the create up that many times; None: surely nothing was made."""
-        endpoint = submission.endpoint
+    async def _find(self, submission: Submission, verdict: _Open) -> Accepted | Refused | Unknown | None:
+        """Look the create up as often as its verdict asks for; None: surely nothing was made."""
+        endpoint, miss = submission.endpoint, _on_miss(verdict)
         if endpoint.lookup == "none":
             return Unknown(TransportError("this endpoint gives no way to look a task up", sent=True))
-        for look in range(looks):
+        for look in range(1 if miss is AfterMiss.REFUSE else LOOKS):
             if look:
                 await asyncio.sleep(PAUSE)
             try:
@@ -177,7 +223,7 @@ class Recovery:
             return Refused(AmbiguousCreate(_ELSEWHERE, external_task_id=submission.external_task_id))
         if not endpoint.idempotent:
             return Unknown(TransportError("a second create here might be a second task", sent=True))
-        return None
+        return Unknown(verdict.error) if miss is AfterMiss.HOLD else None
 
     async def _look(self, submission: Submission) -> Accepted | Refused | Unknown | None:
         """Ask once for the task of that external id, until there is an answer."""
@@ -193,11 +239,13 @@ class Recovery:
             external_task_id=submission.external_task_id,
             generated=submission.create.generated,
             first_sent=submission.attempts.first_sent + skew,
+            shown=submission.attempts.shown,
         )
         if found is Whose.ANOTHER:
             return None
         if found is Whose.OURS:
-            return Accepted(record)
+            shown = submission.attempts.shown
+            return Accepted(record, shown if record.task_id in shown else frozenset({record.task_id}))
         if found is Whose.UNCLEAR:
             text = "a task has this external_task_id, and its time of creation does not tell whose it is"
             return Unknown(BadResponse(text, http_status=answer.http_status, request_id=answer.request_id))
@@ -238,7 +286,7 @@ class Recovery:
 
     def entries(self) -> list[Unresolved]:
         """Return the creates that are unresolved."""
-        return [case.entry for case in self._open.values()]
+        return [case.entry for case in list(self._open.values())]  # copied: a thread may ask
 
     def claim(self, task: TrackedTask) -> Ticket | None:
         """Return the ticket of an unresolved create whose task was found by somebody else, with its slots."""
@@ -302,7 +350,7 @@ class Recovery:
         submission = case.submission
         if isinstance(found, Accepted):
             self._open.pop(submission.external_task_id)
-            case.adopter.adopt(submission, found.record)
+            case.adopter.adopt(submission, found)
         elif isinstance(found, Refused) or (case.misses >= RECHECKS and submission.endpoint.idempotent):
             log.info("create %s made nothing after all", submission.external_task_id, extra=facts(submission))
             self._open.pop(submission.external_task_id)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from kling_async.errors import KlingError, TransportError
+from kling_async.errors import ClientClosed, KlingError, TransportError
 from kling_async.http.retry import read_patiently
-from kling_async.orchestrator.answers import record_about
-from kling_async.runtime.loop import is_pending
+from kling_async.orchestrator.status_reader import record_about
+from kling_async.runtime.loop import LOOP_REPLACED, is_pending
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,19 +17,13 @@ if TYPE_CHECKING:
     from kling_async.core.verdict import ReadVerdict
     from kling_async.events import Hooks
     from kling_async.options import Retry, Timeouts
+    from kling_async.orchestrator.status_reader import StatusReader
     from kling_async.orchestrator.tracked import TrackedTask
+    from kling_async.orchestrator.turns import ReadTurns
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["Refreshes", "TaskGetter"]
-
-
-class TaskGetter(Protocol):
-    """Sends queries (`kling_async.orchestrator.status_reader.StatusReader`)."""
-
-    async def get(self, task: TrackedTask, timeouts: Timeouts, /) -> ReadVerdict:
-        """Send a GET of one task."""
-        ...
+__all__ = ["Refreshes"]
 
 
 class Refreshes:
@@ -41,7 +34,7 @@ class Refreshes:
         hooks: Takes events.
         reader: Sends the requests.
         rng: Source of jitter.
-        wake: Called when a request begins to wait for its turn.
+        turns: Where requests wait for their turn.
         observe: Takes the record of a task that came.
     """
 
@@ -49,31 +42,19 @@ class Refreshes:
         self,
         scope: LoopScope,
         hooks: Hooks,
-        reader: TaskGetter,
+        reader: StatusReader,
         rng: random.Random,
-        wake: Callable[[], None],
+        turns: ReadTurns,
         observe: Callable[[TrackedTask, TaskRecord], None],
     ) -> None:
         self._scope = scope
         self._hooks = hooks
         self._reader = reader
         self._rng = rng
-        self._wake = wake
+        self.turns = turns
         self._observe = observe
         self._callers: dict[TrackedTask, list[asyncio.Future[None]]] = {}
         """Who waits for each refresh under way."""
-        self._turns: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a request waits for its turn."""
-        while self._turns and not is_pending(self._turns[0]):
-            self._turns.popleft()
-        return bool(self._turns)
-
-    def admit(self) -> None:
-        """Let the request go that has waited longest."""
-        self._turns.popleft().set_result(None)
 
     async def ask(self, task: TrackedTask, retry: Retry, timeouts: Timeouts) -> None:
         """Refresh a task, or wait for the refresh of it under way. Cancelling a caller cancels no request.
@@ -91,7 +72,7 @@ class Refreshes:
 
     async def _run(self, task: TrackedTask, retry: Retry, timeouts: Timeouts) -> None:
         async def read() -> ReadVerdict:
-            await self._turn()
+            await self.turns.refresh()
             self._hooks.emit("asked", task, detail="one: 1")
             return await self._reader.get(task, timeouts)
 
@@ -103,13 +84,6 @@ class Refreshes:
             self._end(task, callers, error)
         else:
             self._end(task, callers, None)
-
-    async def _turn(self) -> None:
-        """Wait until a request may go."""
-        turn: asyncio.Future[None] = self._scope.enter().create_future()
-        self._turns.append(turn)
-        self._wake()
-        await turn
 
     def _end(self, task: TrackedTask, callers: list[asyncio.Future[None]], error: KlingError | None) -> None:
         """Tell the callers how a refresh ended; only the first call for a refresh counts."""
@@ -126,9 +100,9 @@ class Refreshes:
         callers.clear()
 
     def on_loop_replaced(self) -> None:
-        """Forget who waited in a loop that has ended."""
-        self._callers.clear()
-        self._turns.clear()
+        """Fail who waited in the loop that has ended, or that stopped while another one runs."""
+        for task, callers in list(self._callers.items()):
+            self._end(task, callers, ClientClosed(LOOP_REPLACED))
 
 
 _CUT_SHORT: Final = TransportError("the refresh was cut short", sent=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kling_async.orchestrator.tracked import TrackedState
+from kling_async.orchestrator.tracked import TrackedState, TrackedTask
 
 if TYPE_CHECKING:
     from kling_async.core.queue import Ticket
     from kling_async.events import Subject
-    from kling_async.orchestrator.slot_keeper import ContentionListener
-    from kling_async.orchestrator.tracked import TaskKey, TrackedTask
+    from kling_async.orchestrator.contention import ContentionListener
+    from kling_async.orchestrator.tracked import TaskKey
     from kling_async.wire.endpoints import Endpoint
 
 __all__ = ["PollerHome", "RunningSlots", "TaskRegistry", "UnresolvedCreates"]
@@ -69,6 +69,14 @@ class TaskRegistry:
         key = (endpoint.path, id)
         return self._polled.get(key) or self._held.get(key)
 
+    def obtain(self, endpoint: Endpoint[Any], task_id: str) -> TrackedTask:
+        """Return the tracked task of that id, made if there is none: the vendor has shown it."""
+        task = self.find(endpoint, task_id)
+        if task is None:
+            task = TrackedTask(endpoint, task_id, confirmed=True)
+            self.attach(task)
+        return task
+
     def attach(self, task: TrackedTask) -> None:
         """Know a task for as long as somebody holds a handle on it."""
         self._held.setdefault(task.key, task)
@@ -81,8 +89,8 @@ class TaskRegistry:
     def add(self, task: TrackedTask) -> bool:
         """Know a task that was seen; return whether it is the holder."""
         path = task.endpoint.path
-        if task.external_task_id:
-            self._polled.setdefault((path, task.external_task_id), task)
+        for id_ in task.ids - {task.task_id}:
+            self._polled.setdefault((path, id_), task)
         holder = self._polled.setdefault(_vendor_key(task), task)
         if holder is task:
             return True
@@ -110,8 +118,8 @@ class TaskRegistry:
     def retire(self, task: TrackedTask) -> None:
         """Free the slots of a task that is polled no more; know it while somebody holds a handle."""
         path = task.endpoint.path
-        for id_ in (task.task_id, task.external_task_id):
-            if id_ and self._polled.get((path, id_)) is task:
+        for id_ in task.ids:
+            if self._polled.get((path, id_)) is task:
                 del self._polled[path, id_]
                 self._held[path, id_] = task
         self._release(task)
@@ -126,9 +134,9 @@ class TaskRegistry:
         old.ticket, new.ticket = new.ticket, None
         if old.ticket is not None:
             self._slots.held_by(old.ticket, old)
-        for id_ in (new.task_id, new.external_task_id):
-            if id_:
-                self._polled[new.endpoint.path, id_] = old
+        old.aliases |= new.aliases
+        for id_ in new.ids:
+            self._polled[new.endpoint.path, id_] = old
 
     def _release(self, task: TrackedTask) -> None:
         if task.ticket is not None:

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
     from kling_async.core.pool_sizes import LimitSource
     from kling_async.core.queue import Ticket
+    from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.errors import KlingError
     from kling_async.events import Subject
+    from kling_async.orchestrator.contention import ContentionListener
+    from kling_async.orchestrator.holds import Holds
 
-__all__ = ["ContentionListener", "PoolView", "SlotClaimant", "SlotKeeper"]
+__all__ = ["PoolView", "SlotClaimant", "SlotKeeper"]
 
 
 class SlotClaimant(Protocol):
@@ -33,13 +36,6 @@ class SlotClaimant(Protocol):
 
     def purged(self, error: KlingError) -> None:
         """Fail with that error: the ticket was taken out of the queue for good."""
-
-
-class ContentionListener(Protocol):
-    """A part of the client that acts on submits waiting for the slots of a pool."""
-
-    def on_contention(self, pool: str, contended: bool) -> None:
-        """Note that submits began to wait for slots of this pool, or that none does any more."""
 
 
 class PoolView(Protocol):
@@ -100,6 +96,16 @@ class SlotKeeper(Protocol):
         """Return a pool, made when first asked for."""
         ...
 
+    @property
+    def holds(self) -> Holds:
+        """The creates that wait because all like them were refused."""
+        ...
+
+    @property
+    def life(self) -> float:
+        """Seconds after which a held slot stops counting."""
+        ...
+
     # -- the queue
 
     def enter(self, name: str, ticket: Ticket, claimant: SlotClaimant, /) -> None:
@@ -124,11 +130,18 @@ class SlotKeeper(Protocol):
         """Return the seconds since the ticket of this process entered that waits longest."""
         ...
 
+    def why_held(self, ticket: Ticket, /) -> str:
+        """Return why creates like this one are held, empty if they are not."""
+        ...
+
     # -- creates
 
     async def confirm(self, ticket: Ticket, /) -> bool:
         """Tell, before the first byte, whether slots that were granted still are; False: `requeue`."""
         ...
+
+    def judged(self, ticket: Ticket, verdict: CreateVerdict | Resolved, /) -> None:
+        """Note what an attempt of a create came to, before its slots are settled."""
 
     def accepted(self, ticket: Ticket, holder: Subject, /) -> None:
         """Note that a create made a task, which holds its slots from now on."""
@@ -162,6 +175,9 @@ class SlotKeeper(Protocol):
         """Free the slots of a task that was seen ended, or is given up; harmless to repeat."""
 
     # -- pools
+
+    def set_limits(self, limits: Mapping[str, int | None], /) -> None:
+        """Take sizes from the caller; None: forget the caller's."""
 
     def resize(self, name: str, limit: int, source: LimitSource, /) -> None:
         """Take what the packs say; a caller's limit stays, a guess does not undo what was learned."""

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from kling_async.core.status import latest
 from kling_async.core.verdict import Again, Got, Missing, Refused
 from kling_async.errors import BadResponse
-from kling_async.orchestrator.answers import record_about, unreadable
-from kling_async.records import PAGE_SIZE_MAX, decode_list, decode_unified_page
+from kling_async.orchestrator.tracked import TrackedTask
+from kling_async.records import PAGE_SIZE_MAX, decode_list, decode_task, decode_unified_page
 
 if TYPE_CHECKING:
     from kling_async.core.queries import Form, StatusQuery
     from kling_async.core.verdict import ReadVerdict
     from kling_async.http.transport import Transport
     from kling_async.options import Timeouts
-    from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
+    from kling_async.wire.endpoints import Endpoint
 
-__all__ = ["StatusAnswer", "StatusReader"]
+__all__ = ["StatusAnswer", "StatusReader", "record_about", "record_of", "tasks_of"]
+
+
+_BAD_ANSWERS_MAX: Final = 3
+"""Answers in a row, such as only a broken gateway gives, after which a form is given up."""
 
 
 class StatusAnswer(NamedTuple):
@@ -43,26 +46,27 @@ class StatusReader:
         self._timeouts = timeouts
         self._unreadable: dict[tuple[Form, str], int] = {}
         """Answers in a row that could not be read, by form and path."""
+        """What the answers tell of the vendor's clock."""
 
     def readable(self, query: StatusQuery) -> None:
         """Note an answer that could be read."""
         self._unreadable.pop((query.form, query.path), None)
 
-    def unreadable(self, query: StatusQuery) -> int:
-        """Count an answer that could not be read; return how many there were in a row."""
+    def unreadable(self, query: StatusQuery) -> bool:
+        """Count an answer that could not be read; return whether its form is to be given up."""
         key = (query.form, query.path)
         self._unreadable[key] = self._unreadable.get(key, 0) + 1
-        return self._unreadable[key]
+        return self._unreadable[key] >= _BAD_ANSWERS_MAX
 
     @property
     def host(self) -> str:
         """The host that is asked."""
-        return urlsplit(self._transport.base_url).hostname or ""
+        return self._transport.host
 
     async def ask(self, query: StatusQuery, tasks: list[TrackedTask]) -> StatusAnswer:
         """Send one status query about these tasks."""
         match query.form:
-            case "one" if tasks[0].confirmed and tasks[0].looks.wants_other_form:
+            case "one" if tasks[0].looks.confirmed and tasks[0].looks.wants_other_form:
                 return await self._other_form(tasks[0])
             case "one":
                 return await self._one(tasks[0])
@@ -111,7 +115,7 @@ class StatusReader:
         try:
             found = latest(decode_unified_page(verdict.data))
         except msgspec.DecodeError as error:
-            return StatusAnswer(Again(unreadable(verdict, error)), {}, malformed=True)
+            return StatusAnswer(Again(_bad(verdict, error)), {}, malformed=True)
         return StatusAnswer(verdict, _match(tasks, found))
 
     async def _list(self, tasks: list[TrackedTask], size: int) -> StatusAnswer:
@@ -129,10 +133,51 @@ class StatusReader:
             try:
                 records = decode_list(endpoint.name, verdict.data)
             except msgspec.DecodeError as error:
-                return StatusAnswer(Again(unreadable(verdict, error)), {}, malformed=True)
+                return StatusAnswer(Again(_bad(verdict, error)), {}, malformed=True)
             found += records
             if page * PAGE_SIZE_MAX >= size:
                 return StatusAnswer(verdict, _match(tasks, latest(found)))
+
+
+def tasks_of(query: StatusQuery) -> list[TrackedTask]:
+    """Return the tasks that a status query is about."""
+    return [key for key in query.keys if isinstance(key, TrackedTask)]
+
+
+def record_of(endpoint: Endpoint[Any], got: Got) -> TaskRecord:
+    """Return the record in the answer to a GET of one task.
+
+    Raises:
+        BadResponse: The answer is not a task.
+    """
+    try:
+        return decode_task(endpoint.name, got.data)
+    except msgspec.DecodeError as error:
+        raise _bad(got, error) from None
+
+
+def record_about(task: TrackedTask, got: Got) -> TaskRecord:
+    """Return the record in the answer to a GET of a task.
+
+    Raises:
+        BadResponse: The answer is no task, or another one: a cache or a proxy mixed answers up.
+    """
+    record = record_of(task.endpoint, got)
+    if not task.may_be(record):
+        answer = got.answer
+        raise BadResponse(
+            "the answer is about another task", http_status=answer.http_status, request_id=answer.request_id
+        )
+    return record
+
+
+def _bad(got: Got, error: msgspec.DecodeError) -> BadResponse:
+    answer = got.answer
+    return BadResponse(
+        f"the task cannot be read: {error}",
+        http_status=answer.http_status,
+        request_id=answer.request_id,
+    )
 
 
 def _id(task: TrackedTask) -> str:
@@ -143,7 +188,7 @@ def _match(tasks: list[TrackedTask], found: dict[str, TaskRecord]) -> dict[Track
     """Find the tasks asked about; one known by its external id alone is left out, and then asked alone."""
     records: dict[TrackedTask, TaskRecord] = {}
     for task in tasks:
-        record = found.get(_id(task))
+        record = next((found[id_] for id_ in (_id(task), *task.aliases) if id_ in found), None)
         if record is not None and task.may_be(record):
             name = task.endpoint.name  # which answers of /tasks leave out
             records[task] = (

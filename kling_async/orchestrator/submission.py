@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from kling_async.core.lifecycle import Lifecycle
 from kling_async.core.queue import Ticket
 from kling_async.errors import (
     APIError,
     KlingError,
-    Problem,
     QueueTimeout,
-    RequestInvalid,
     TaskTimeout,
     TaskWithdrawn,
     TransportError,
 )
-from kling_async.options import SubmitOptions
 from kling_async.orchestrator.attempts import Attempts, Evidence
 from kling_async.orchestrator.callers import Callers
+from kling_async.orchestrator.create_spec import kind_of
+from kling_async.redaction import Serializable
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,7 +27,9 @@ if TYPE_CHECKING:
     from kling_async.core.lifecycle import Moves
     from kling_async.options import Settings
     from kling_async.orchestrator.attempts import EarlierAttempt
+    from kling_async.orchestrator.create_spec import CreateSpec
     from kling_async.orchestrator.tracked import TrackedTask
+    from kling_async.orchestrator.turns import ReadTurns
     from kling_async.records import TaskRecord
     from kling_async.wire.endpoints import Endpoint
     from kling_async.wire.media import Media
@@ -38,15 +37,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SUBMISSION_MOVES",
-    "CreateSpec",
     "SlotsLapsed",
     "Submission",
     "SubmissionHooks",
     "SubmissionState",
     "TaskWatcher",
     "Unresolved",
-    "Withdrawn",
-    "check_order",
 ]
 
 
@@ -72,7 +68,8 @@ _S: Final = SubmissionState
 _ENDS: Final = frozenset({_S.REFUSED, _S.WITHDRAWN})
 
 SUBMISSION_MOVES: Final[Moves[SubmissionState]] = {
-    _S.NEW: frozenset({_S.QUEUED, _S.MATCHING}),
+    # withdrawn at once: what a listener raised at its first event left its caller without it
+    _S.NEW: frozenset({_S.QUEUED, _S.MATCHING, _S.WITHDRAWN}),
     _S.MATCHING: _ENDS | {_S.QUEUED, _S.ACCEPTED},
     # unresolved: its caller left after an attempt that may have made the task (a 429 without a code)
     _S.QUEUED: _ENDS | {_S.PREPARING, _S.UNRESOLVED},
@@ -92,25 +89,6 @@ _HOLD_SLOTS: Final = _IN_FLIGHT | {_S.UNRESOLVED, _S.ACCEPTED}
 
 
 # -- what a submission is made of
-
-
-class CreateSpec(NamedTuple):
-    """A task to be created: from which request, where, and under which id."""
-
-    request: TaskRequest[Any]
-    endpoint: Endpoint[Any]
-    external_task_id: str
-    generated: bool
-    """Whether nobody else can have used that id: then whatever carries it is ours."""
-    callback_url: str | None = None
-    attach: bool = False
-    """Whether a task that has this id already is the one that is wanted."""
-
-    @property
-    def extra_fields(self) -> dict[str, str]:
-        """Fields that the call adds to the request's own."""
-        extra = {"external_task_id": self.external_task_id} if self.endpoint.takes_external_id else {}
-        return {**extra, "callback_url": self.callback_url} if self.callback_url else extra
 
 
 class SubmissionHooks:
@@ -139,6 +117,15 @@ _NO_HOOKS: Final = SubmissionHooks()
 class TaskWatcher(Protocol):
     """A poller, as far as a submission knows it."""
 
+    @property
+    def turns(self) -> ReadTurns:
+        """Where look-ups of creates in doubt wait for their turn."""
+        ...
+
+    def find(self, endpoint: Endpoint[Any], id: str, /) -> TrackedTask | None:  # noqa: A002 - the field's word
+        """Return the tracked task of that id."""
+        ...
+
     def watch(self, task: TrackedTask, /) -> TrackedTask:
         """Poll a task that exists; return the tracked task to use, which may be polled already."""
         ...
@@ -148,16 +135,12 @@ class TaskWatcher(Protocol):
         ...
 
 
-class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
+class Unresolved(Serializable, frozen=True, kw_only=True):
     """A create whose fate is unknown: its task may exist and be billed. Its slots are held."""
 
     endpoint: str
     external_task_id: str | None
     reason: str
-
-
-class Withdrawn(KlingError):
-    """`SubmissionHooks.may_send` says that the submission is not to be sent after all."""
 
 
 class SlotsLapsed(KlingError):
@@ -240,7 +223,13 @@ class Submission:
         self.hooks = _NO_HOOKS if hooks is None else hooks
         self.attempts = Attempts(earlier)
         self.wait = QueueWait(queue_timeout)
-        self.ticket = Ticket(create.endpoint.weight(create.request), priority=priority, label=label)
+        self.ticket = Ticket(
+            create.endpoint.weight(create.request),
+            priority=priority,
+            label=label,
+            # what an earlier run may have sent is looked up first, which needs not wait for the end of a hold
+            kind=kind_of(create.request, create.endpoint) if earlier is None else None,
+        )
         self.callers: Callers[TrackedTask] = Callers()
         self.tracked: TrackedTask | None = None
         """Its task, once made or found."""
@@ -359,39 +348,12 @@ class Submission:
         if self.ended:
             raise TaskWithdrawn(self.external_task_id)
 
+    def interrupt(self, error: BaseException) -> None:
+        """Raise what a listener raised to the callers; the create goes on in nobody's name."""
+        self.callers.interrupt(error)
+
     def out_of_time(self, timeout: float) -> TaskTimeout | QueueTimeout:
         """Return the error for a caller who waited long enough, by how far this has come."""
         if self.holds_slots:
             return TaskTimeout("", self.external_task_id, timeout)
         return QueueTimeout(self.external_task_id, timeout, self.wait.reason)
-
-
-def check_order(options: SubmitOptions) -> None:
-    """Check the options of a submit: one odd priority would stop the whole queue.
-
-    Raises:
-        RequestInvalid: With every wrong option.
-        TypeError: There is no such option.
-    """
-    for name in options.keys() - SubmitOptions.__annotations__.keys():
-        raise TypeError(f"submit() got an unexpected keyword argument {name!r}")
-    priority: object = options.get("priority", 0)
-    label: object = options.get("label", "")
-    timeout: object = options.get("queue_timeout")
-    if_exists: object = options.get("if_exists", "error")
-    callback: object = options.get("callback_url")
-    wrong: list[Problem] = []
-    if not isinstance(priority, int):
-        wrong.append(Problem("priority", f"must be a whole number, not {type(priority).__name__}"))
-    if not isinstance(label, str):
-        wrong.append(Problem("label", f"must be text, not {type(label).__name__}"))
-    if callback is not None and not isinstance(callback, str):
-        wrong.append(Problem("callback_url", f"must be text, not {type(callback).__name__}"))
-    if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
-        wrong.append(Problem("queue_timeout", f"must be a number of seconds, not {timeout!r:.40}"))
-    if if_exists not in ("error", "attach"):
-        wrong.append(Problem("if_exists", f'must be "error" or "attach", not {if_exists!r:.40}'))
-    elif if_exists == "attach" and options.get("external_task_id") is None:
-        wrong.append(Problem("external_task_id", 'is needed by if_exists="attach": the id to look for'))
-    if wrong:
-        raise RequestInvalid("submit", wrong)

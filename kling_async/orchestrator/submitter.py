@@ -8,7 +8,7 @@ is the business of `recovery`, what waits for slots that of `queueing`.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -26,7 +26,7 @@ from kling_async.errors import (
 )
 from kling_async.http.failures import CancelledUnsent
 from kling_async.orchestrator.bodies import encode
-from kling_async.orchestrator.submission import SlotsLapsed, SubmissionState, Withdrawn
+from kling_async.orchestrator.submission import SlotsLapsed, SubmissionState
 from kling_async.orchestrator.tracked import TrackedTask
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.recovery import Recovery
     from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.orchestrator.submission import Submission
-    from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["Submitter", "UnitsListener"]
@@ -86,9 +85,9 @@ class Submitter:
         """How many creates are on their way, or looked for after their answer was lost."""
         return len(self._in_flight)
 
-    def adopt(self, submission: Submission, record: TaskRecord) -> None:
+    def adopt(self, submission: Submission, found: Accepted) -> None:
         """Look after the task of an unresolved create that was found after all."""
-        self._made(submission, record)
+        self._made(submission, found)
 
     # -- one create
 
@@ -97,10 +96,10 @@ class Submitter:
         wait = submission.wait
         wait.waited = self._scope.time() - wait.since
         submission.move(SubmissionState.PREPARING)
-        self._hooks.emit("admitted", submission, waited=wait.waited)
         work, name = self._run(submission), f"create {submission.external_task_id}"
         task = self._in_flight[submission] = self._scope.spawn(work, name, lasting=True)
         task.add_done_callback(lambda task: self._given_back(submission, task))
+        self._emit("admitted", submission, waited=wait.waited)
 
     def _given_back(self, submission: Submission, task: asyncio.Task[None]) -> None:
         """Settle a create whose work was cancelled before its first step."""
@@ -115,7 +114,7 @@ class Submitter:
         except SlotsLapsed:
             self._lapsed(submission)
             return
-        except (Withdrawn, JournalError) as error:
+        except (TaskWithdrawn, JournalError) as error:
             verdict = Refused(error)  # the batch's own decision; a doubt of before stays written down there
         except KlingError as error:  # the input files changed, or the loop is gone
             verdict = Unknown(error) if submission.attempts.doubtful else Refused(error)
@@ -158,35 +157,41 @@ class Submitter:
             submission.move(SubmissionState.PREPARING)
         create, hooks, attempts = submission.create, submission.hooks, submission.attempts
         if not hooks.may_send():
-            raise Withdrawn
+            raise TaskWithdrawn(submission.external_task_id)
         if attempts.body is None:
             attempts.body = await encode(create.request, create.extra_fields, self._scope, hooks.digests)
         if not attempts.sent:
             _look_at_caller(submission)  # files may have been read for long
             await self._confirm(submission)
             await hooks.before_send()
-            try:
-                _look_at_caller(submission)
-            except Withdrawn:
-                hooks.on_refused()
-                raise
             attempts.begin(self._scope.now())
         submission.move(SubmissionState.SENDING)
-        return await self._transport.create(
-            create.endpoint.path,
-            attempts.body,
-            endpoint=create.endpoint.name,
-            external_task_id=create.external_task_id,
-            timeouts=submission.settings.timeouts,
-            about=(submission,),
-        )
+        attempts.sending(self._scope.time())
+        try:
+            verdict = await self._transport.create(
+                create.endpoint.path,
+                attempts.body,
+                endpoint=create.endpoint.name,
+                external_task_id=create.external_task_id,
+                timeouts=submission.settings.timeouts,
+                about=(submission,),
+                before_first_byte=partial(_look_at_caller, submission),
+            )
+        except TaskWithdrawn:  # while the send was written down, or the connection was made
+            attempts.refused()
+            hooks.on_refused()
+            raise
+        self._limiter.judged(submission.ticket, verdict)  # before any look-up: others are sent meanwhile
+        return await self._recovery.confirm(submission, verdict)
 
     # -- its end
 
     def _conclude(self, submission: Submission, verdict: Resolved) -> None:
+        if isinstance(verdict, Accepted | Unknown):  # by a look-up, perhaps: that counts like an answer
+            self._limiter.judged(submission.ticket, verdict)
         match verdict:
-            case Accepted(record):
-                self._made(submission, record)
+            case Accepted():
+                self._made(submission, verdict)
             case Full(error):
                 self._refused_by_full(submission, error)
             case Again(error, after):
@@ -197,17 +202,17 @@ class Submitter:
                 if closes:  # first, or what queues next would still be sent
                     self._limiter.close(error, submission.endpoint.pool if closes == "pool" else None)
                 self._limiter.free(submission.ticket, opens=submission.attempts.sent and not closes)
-                if isinstance(error, Withdrawn):
+                if isinstance(error, TaskWithdrawn):
                     self._departures.end(submission, partial(submission.withdraw, error))
                 else:
                     self._departures.refuse(submission, error)
                 if isinstance(error, OutOfUnits):
                     self._units.units_changed()
 
-    def _made(self, submission: Submission, record: TaskRecord) -> None:
+    def _made(self, submission: Submission, found: Accepted) -> None:
         """Hand over a task that exists: by its answer, or found after the answer was lost."""
-        create = submission.create
-        if record.external_task_id is None and create.endpoint.takes_external_id:
+        create, record = submission.create, found.record
+        if create.endpoint.takes_external_id:  # whatever the answer showed: we know what it carried
             record = msgspec.structs.replace(record, external_task_id=create.external_task_id)
         tracked = TrackedTask(
             create.endpoint,
@@ -215,16 +220,21 @@ class Submitter:
             request=create.request,
             record=record,
             ticket=submission.ticket,
+            aliases=found.ids - {record.task_id},
+            callback_url=create.callback_url,
         )
         kind: EventKind = "created" if submission.state is SubmissionState.SENDING else "adopted"
         submission.accept(tracked)
-        tracked.seen_at = self._scope.time()
+        time = self._scope.time()  # our own clock knows when it began, whatever ``created_at`` says
+        tracked.looks.seen_at = time
         if kind == "created":
-            tracked.started = self._scope.time()  # our own clock knows it, whatever ``created_at`` says
+            tracked.started = time
             self._limiter.accepted(submission.ticket, tracked)
         else:
+            age = submission.attempts.age(time, self._scope.now())
+            tracked.started = None if age is None else time - age
             self._limiter.held_by(submission.ticket, tracked)
-        self._hooks.emit(kind, submission, status=record.status, waited=submission.wait.waited)
+        self._emit(kind, submission, status=record.status, waited=submission.wait.waited)
         submission.attempts.body = None
         submission.hand_over(submission.watcher.watch(tracked))
         self._departures.pending.settled(submission, heard=True)
@@ -236,7 +246,7 @@ class Submitter:
 
     def _refused_by_full(self, submission: Submission, error: KlingError) -> None:
         """Queue again after the account was full (1303): the caller sees nothing of it."""
-        self._hooks.emit("refused", submission, error=type(error).__name__, detail=error.message)
+        self._emit("refused", submission, error=type(error).__name__, detail=error.message)
         if not self._queueing:
             self._limiter.free(submission.ticket)
             self._departures.refuse(submission, error)
@@ -258,9 +268,19 @@ class Submitter:
         drop = _back_to_queue(submission, error)
         if not drop:
             detail = f"again in {pause:.1f} s: {error.message}"
-            self._hooks.emit("queued", submission, error=type(error).__name__, detail=detail)
+            self._emit("queued", submission, error=type(error).__name__, detail=detail)
         self._limiter.requeue(submission.ticket, pause, drop=drop, opens=answered)
         self._departures.check_deadline(submission, self)
+
+    def _emit(self, kind: EventKind, submission: Submission, **facts: Any) -> None:
+        """Emit an event of a create; what a listener raises that is no `Exception` goes to its caller.
+
+        Raised here it would leave this create, or others that were admitted with it, half settled.
+        """
+        try:
+            self._hooks.emit(kind, submission, **facts)
+        except BaseException as error:  # noqa: BLE001 - SystemExit, say; the caller's task raises it
+            submission.interrupt(error)
 
     def _lapsed(self, submission: Submission) -> None:
         """Queue again, in its place, after its slots went to others before they were used."""
@@ -295,10 +315,10 @@ def _look_at_caller(submission: Submission) -> None:
     """Check, before the first byte, that somebody still waits for the task.
 
     Raises:
-        Withdrawn: The caller has left, and nothing was sent that may have made the task.
+        TaskWithdrawn: The caller has left, and nothing was sent that may have made the task.
     """
     if submission.abandoned and not submission.attempts.doubtful:
-        raise Withdrawn
+        raise TaskWithdrawn(submission.external_task_id)
 
 
 def _back_to_queue(submission: Submission, error: KlingError) -> bool:

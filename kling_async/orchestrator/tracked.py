@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import enum
-import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from kling_async.core.lifecycle import Lifecycle
 from kling_async.core.looks import Looks
-from kling_async.core.status import TaskState, state_of
-from kling_async.errors import TaskFailed
+from kling_async.core.status import TaskState, latest, state_of
+from kling_async.errors import ClientClosed, TaskFailed, TaskTimeout
 from kling_async.orchestrator.results import is_whole
-from kling_async.runtime.loop import is_pending
+from kling_async.runtime.loop import LOOP_REPLACED, is_pending
 
 if TYPE_CHECKING:
     import asyncio
@@ -87,7 +86,7 @@ class Waiters:
         self.end: dict[asyncio.Future[None], None] = {}  # an empty dict is much smaller than an empty set
         self.change: dict[asyncio.Future[None], None] = {}
         self.undated = 0
-        """Waiters for the end that set no deadline."""
+        """Waiters for the end that set no deadline, or a distant one."""
         self.warned_late = False
         """Whether the log said that the task takes unusually long."""
 
@@ -108,7 +107,8 @@ class Waiters:
                 future.exception()  # marked as seen: a waiter that is being cancelled will not look
 
     def drop(self) -> None:
-        """Forget everybody: they waited in a loop that has ended."""
+        """Fail everybody: they wait in a loop that has ended, or that stopped while another one runs."""
+        self.fail(ClientClosed(LOOP_REPLACED))
         self.end.clear()
         self.change.clear()
 
@@ -136,14 +136,14 @@ class TrackedTask:
     __slots__ = (
         "__weakref__",
         "_life",
+        "aliases",
         "by_external_id",
-        "confirmed",
+        "callback_url",
         "endpoint",
         "id",
         "looks",
         "record",
         "request",
-        "seen_at",
         "started",
         "ticket",
         "waiters",
@@ -157,26 +157,28 @@ class TrackedTask:
         request: TaskRequest[Any] | None = None,
         record: TaskRecord | None = None,
         ticket: Ticket | None = None,
+        callback_url: str | None = None,
         by_external_id: bool = False,
         confirmed: bool = False,
+        aliases: frozenset[str] = frozenset(),
     ) -> None:
         self.endpoint = endpoint
         self.id = id
         """The id to ask by: the task id, or the external one while only that is known."""
         self.by_external_id = by_external_id
         """Whether ``id`` is the external one."""
-        self.confirmed = confirmed or record is not None
-        """Whether the vendor has ever known the task: then one answer that does not proves nothing."""
+        self.aliases = aliases
+        """Further ids that the answer to its create showed: an answer under one of these is about it, too."""
         self.request = request
         self.record = record
         self.ticket = ticket
         """The slots it holds."""
+        self.callback_url = callback_url
+        """The address to which the vendor posts its changes, if it was created here with one."""
         self.waiters = Waiters()
         self.started: float | None = None
         """When it began, by the client's clock; None until that is known or guessed."""
-        self.seen_at = -math.inf
-        """When a record of it was last read, by the client's clock."""
-        self.looks = Looks()
+        self.looks = Looks(confirmed=confirmed or record is not None)
         """What came of the looks at it."""
         start = TrackedState.UNSEEN if record is None else self.state_in(record)
         self._life = Lifecycle(TRACKED_MOVES, start)
@@ -197,6 +199,11 @@ class TrackedTask:
         return self._life.state in ENDED
 
     @property
+    def ids(self) -> frozenset[str]:
+        """All ids that are known."""
+        return self.aliases.union(filter(None, (self.id, self.task_id, self.external_task_id)))
+
+    @property
     def external_task_id(self) -> str | None:
         """The id its create carried, if known."""
         known = None if self.record is None else self.record.external_task_id
@@ -215,10 +222,14 @@ class TrackedTask:
         Where the vendor's id is known it decides alone: the external one is an optional field like others.
         """
         if self.record is not None:
-            return record.task_id == self.record.task_id
+            return record.task_id == self.record.task_id or record.task_id in self.aliases
         if self.by_external_id:
             return record.external_task_id in (None, self.id)
         return self.id in (record.task_id, record.external_task_id)
+
+    def is_newer(self, record: TaskRecord) -> bool:
+        """Return whether a record of this task is not earlier than what is known of it."""
+        return self.record is None or latest([record, self.record])[record.task_id] is record
 
     def state_in(self, record: TaskRecord) -> TrackedState:
         """Return the state that a record shows; without its whole result a task has not ended for us."""
@@ -248,7 +259,7 @@ class TrackedTask:
             return Observation(first=False, changed=False, ended=False)
         before, was_done = self.record, self.done
         self.record = _merged(before, record)
-        self.confirmed = True
+        self.looks.confirmed = True
         if state is not self._life.state:
             self._life.move(state)
         return Observation(
@@ -268,10 +279,16 @@ class TrackedTask:
         Raises:
             IllegalMove: The task has ended, so it is not looked for any more.
         """
-        miss = self.looks.missed(form, now, accepted=self.confirmed)
+        miss = self.looks.missed(form, now, accepted=self.looks.confirmed)
         if miss.gone and self._life.state is not TrackedState.MISSING:
             self._life.move(TrackedState.MISSING)
         return miss
+
+    def timed_out(self, timeout: float) -> TaskTimeout:
+        """Return the error for a caller who waited long enough, with what may have hidden the end."""
+        looks = self.looks
+        parts = self.task_id or self.id, self.external_task_id, timeout
+        return TaskTimeout(*parts, looks.unreadable_ever, looks.unknown_status)
 
     def raise_if_failed(self) -> None:
         """Raise `TaskFailed` if that is how the task ended."""
@@ -280,10 +297,13 @@ class TrackedTask:
 
 
 def _merged(old: TaskRecord | None, new: TaskRecord) -> TaskRecord:
-    """Keep the external id that is known, where an answer leaves it out or shows another one."""
-    if old is None or not old.external_task_id or new.external_task_id == old.external_task_id:
+    """Keep the ids that are known, where an answer leaves the external one out or shows others."""
+    if old is None:
         return new
-    return msgspec.structs.replace(new, external_task_id=old.external_task_id)
+    known = old.task_id, old.external_task_id or new.external_task_id
+    if known == (new.task_id, new.external_task_id):
+        return new
+    return msgspec.structs.replace(new, task_id=known[0], external_task_id=known[1])
 
 
 class Sightings(NamedTuple):
@@ -293,13 +313,17 @@ class Sightings(NamedTuple):
     ended: set[TrackedTask]
     pauses: list[float]
     """Seconds until the next look, for each task that succeeded but does not show its whole result."""
+    strange: list[TrackedTask]
+    """Tasks whose status is to be told: it is not known."""
 
 
 def sort_sightings(records: dict[TrackedTask, TaskRecord]) -> Sightings:
     """Sort the tasks that an answer showed, and count it among the looks at each."""
-    sightings = Sightings(set(), set(), [])
+    sightings = Sightings(set(), set(), [], [])
     for task, record in records.items():
         task.looks.found()
+        if task.looks.status(record.status if _shows_status(record) else "(none)"):
+            sightings.strange.append(task)
         if task.done or task.state_in(record) in ENDED:
             sightings.ended.add(task)
         elif state_of(record.status) is TaskState.RUNNING:
@@ -309,3 +333,8 @@ def sort_sightings(records: dict[TrackedTask, TaskRecord]) -> Sightings:
         else:
             sightings.ended.add(task)
     return sightings
+
+
+def _shows_status(record: TaskRecord) -> bool:
+    """Tell whether an answer shows the status that its record has: left out, it reads as submitted."""
+    return record.status != "submitted" or b"submitted" in bytes(record.data).lower()

@@ -1,7 +1,8 @@
-"""Services of the process: the event loop, file locks, signals.
+"""Services of the process: the event loop, files, signals.
 
 `loop` has the clock and the background work of a client, over several event loops if need be; `filelock`
-keeps other processes away from a file; `signals` reports SIGINT and SIGTERM to a batch.
+keeps other processes away from a file; `input_files` opens regular files only; `signals` reports SIGINT and
+SIGTERM to a batch.
 
 From outside: all of it. Nothing here knows the API.
 """

@@ -23,7 +23,7 @@ from kling_async.events import facts
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["LoopListener", "LoopScope", "Timer", "in_thread", "is_pending", "within"]
+__all__ = ["LOOP_REPLACED", "LoopListener", "LoopScope", "Timer", "in_thread", "is_pending", "within"]
 
 T = TypeVar("T")
 
@@ -38,6 +38,11 @@ GRACE: Final = 5.0
 
 _HAND_OVER: Final = 0.1
 """Seconds after which a thread that waits for the loop looks whether that still runs."""
+
+LOOP_REPLACED: Final = (
+    "the client went on in another event loop while this call waited in one that had stopped; call again"
+)
+"""Message of the errors for callers in a loop that was replaced."""
 
 _WALL_CHECK: Final = 1.0
 """Seconds for which a reading of the wall clock serves: it costs a system call, and is only needed to tell
@@ -75,6 +80,11 @@ class LoopScope:
         """Steps that were asked for outside the loop, to be taken in it."""
         self._work: dict[asyncio.Task[None], bool] = {}
         """Running tasks, each with whether it gets `GRACE` seconds at the end."""
+
+    @property
+    def running(self) -> bool:
+        """Whether a loop runs in this thread: between two runs no work can be started."""
+        return asyncio._get_running_loop() is not None  # noqa: SLF001 - get_running_loop() raises instead
 
     def subscribe(self, listener: LoopListener) -> None:
         """Call this listener whenever a new loop has replaced one that ended, in order of subscription."""
@@ -162,7 +172,10 @@ class LoopScope:
         if self._loop is not None:  # a wall clock that was set back must not set the client's back
             stood = max(self._latest, stood + self.now() - wall)
         self._loop, self._offset = loop, stood - loop.time()
-        self._work = {}
+        work, self._work = self._work, {}
+        for task in work:
+            if not task.get_loop().is_closed():  # should it run again, its work must not go on
+                task.cancel()
         self.time()
 
     def time(self) -> float:
@@ -179,7 +192,7 @@ class LoopScope:
     def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle | None:
         """Call back at a client time; return None where the loop has ended (see `LoopListener`).
 
-        Between two runs of the same loop this works too: ``client.abandon()`` needs no running loop.
+        Between two runs of the same loop this works too: ``client.account.reopen()`` needs no running loop.
         """
         loop = self._loop
         # unlike get_running_loop() this raises nothing where no loop runs

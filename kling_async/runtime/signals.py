@@ -1,6 +1,7 @@
 """Listen to SIGINT and SIGTERM while a batch runs, if the program has no handlers for them.
 
-A web server that has handlers of its own keeps them.
+A web server that has handlers of its own keeps them. Listeners are called within the event loop; while that
+is blocked, by an input that waits or a function of the caller's, the second signal ends the process.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["SignalWatcher"]
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_DEAF_SECONDS: Final = 0.1
+"""Seconds after which a loop that has not heard a signal counts as blocked. A signal may come twice at once:
+from the terminal, and handed on by a parent process."""
 
 
 class SignalWatcher:
@@ -56,6 +61,8 @@ class _LoopHandlers:
         self._listeners: list[Callable[[str], None]] = []
         self._replaced: dict[signal.Signals, tuple[Any, Any]] = {}
         """Signal: the handler before ours, and ours as `_current` sees it."""
+        self._unheard: float | None = None
+        """When the first signal came that the loop has not heard yet."""
 
     def add(self, listener: Callable[[str], None]) -> None:
         """Call a listener on signals; install the handlers for the first one."""
@@ -71,13 +78,43 @@ class _LoopHandlers:
                 self._loop.add_signal_handler(number, self._notify, number.name)
             except (NotImplementedError, RuntimeError):  # Windows, or a loop without signals
                 continue
+            self._notice(number)
             self._replaced[number] = handler, self._current(number)
 
     def _current(self, number: signal.Signals) -> tuple[Any, Any]:
         """Return the present handler of the process, and that of the loop where it can be seen."""
         return signal.getsignal(number), getattr(self._loop, "_signal_handlers", {}).get(number)
 
+    def _notice(self, number: signal.Signals) -> None:
+        """Run a handler of ours before the loop's, which only wakes the loop: a blocked one hears nothing."""
+        wake = signal.getsignal(number)
+
+        def noticed(signum: int, frame: Any) -> None:
+            now = time.monotonic()
+            if self._unheard is not None and now - self._unheard > _DEAF_SECONDS:
+                self._end_process(number)
+            self._unheard = self._unheard or now
+            if callable(wake):
+                wake(signum, frame)
+
+        # unlike the loop's, this handler interrupts a system call that waits
+        signal.signal(number, noticed)
+
+    def _end_process(self, number: signal.Signals) -> None:
+        """End the process as it would have ended without any handler.
+
+        Raises:
+            KeyboardInterrupt: On SIGINT.
+        """
+        self._unheard = None
+        for replaced in self._replaced:
+            signal.signal(replaced, _DEFAULTS[replaced])
+        if number is signal.SIGINT:
+            raise KeyboardInterrupt
+        signal.raise_signal(number)
+
     def _notify(self, name: str) -> None:
+        self._unheard = None
         for listener in tuple(self._listeners):  # a copy: a listener may stop listening when called
             listener(name)
 
@@ -97,6 +134,10 @@ class _LoopHandlers:
         _by_loop.pop(self._loop, None)
 
 
+_DEFAULTS: Final[dict[signal.Signals, Any]] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
 _by_loop: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopHandlers]] = WeakKeyDictionary()
 
 

@@ -85,6 +85,8 @@ class AccountCosts(CallRequest[Costs], frozen=True, kw_only=True, omit_defaults=
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "account_costs"
+
     start_time: Annotated[int, Meta(ge=0, extra={"unit": "ms"})]
     end_time: Annotated[int, Meta(ge=0, extra={"unit": "ms"})]
     resource_pack_name: str | None = None
@@ -221,6 +223,8 @@ class AccountBillingPackage(CallRequest[PackageDeductionPage], frozen=True, kw_o
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "account_billing_package"
+
     start_time: Annotated[int, _TIME] | None = None
     end_time: Annotated[int, _TIME] | None = None
     limit: Annotated[int, _LIMIT] | None = None
@@ -244,6 +248,8 @@ class AccountBillingBalance(CallRequest[BalanceDeductionPage], frozen=True, kw_o
         cursor: ``next_cursor`` of the page before; the vendor then ignores the other fields.
         extra: Fields of the API that this class lacks; merged into the body last.
     """
+
+    endpoint_name = "account_billing_balance"
 
     start_time: Annotated[int, _TIME] | None = None
     end_time: Annotated[int, _TIME] | None = None

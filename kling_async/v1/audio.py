@@ -150,6 +150,8 @@ class TextToSpeech(CallRequest[Speech], frozen=True, kw_only=True, omit_defaults
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "text_to_speech"
+
     text: Annotated[str, Meta(max_length=1000)]
     voice_id: str
     voice_language: Literal["zh", "en"]
@@ -177,6 +179,8 @@ class TextToAudio(TaskRequest[Audios], frozen=True, kw_only=True, omit_defaults=
         duration: Length in seconds, 3 to 10, with at most one decimal place.
         extra: Fields of the API that this class lacks; merged into the body last.
     """
+
+    endpoint_name = "text_to_audio"
 
     prompt: Annotated[str, Meta(max_length=200)]
     duration: Annotated[float, Meta(ge=3, le=10, extra={"unit": "s"})]
@@ -207,6 +211,8 @@ class VideoToAudio(TaskRequest[SoundedVideos], frozen=True, kw_only=True, omit_d
         asmr_mode: True emphasises fine sounds. Default: False.
         extra: Fields of the API that this class lacks; merged into the body last.
     """
+
+    endpoint_name = "video_to_audio"
 
     video_id: str | None = None
     video_url: Annotated[Media | str | bytes | Path, Meta(extra={"media": VIDEO})] | None = None

@@ -28,9 +28,11 @@ __all__ = [
     "Doubt",
     "Rule",
     "check",
+    "check_field",
     "check_free",
     "has_files",
     "media_fields",
+    "problems_of",
     "to_wire",
     "warn_once",
     "wrong_with",
@@ -54,19 +56,34 @@ def check(request: Any) -> None:
     Raises:
         RequestInvalid: One field or more is wrong; every one is named. Nothing was sent.
     """
+    if found := problems_of(request, warn_once):
+        raise RequestInvalid(type(request).__name__, found)
+
+
+def problems_of(request: Any, on_doubt: Callable[[str], object]) -> list[Problem]:
+    """Return the problems of all fields and rules of a request or part.
+
+    Args:
+        request: The request or part.
+        on_doubt: Called with the words of each `Doubt`.
+    """
     problems = list(_walk(request, ""))
     well_typed = not any(isinstance(p, _WrongType) for p in problems)
     found: list[Problem] = [Problem(*p) for p in problems]
-    found += check_free("extra", request.extra)
+    found += check_free("extra", getattr(request, "extra", {}))  # a part has none
     wrong = {problem.field for problem in found}
     for rule in type(request).rules if well_typed else ():
         for result in rule(request):
             if isinstance(result, Doubt):
-                warn_once(f"{type(request).__name__}.{result.field}: {result.text}")
+                on_doubt(f"{type(request).__name__}.{result.field}: {result.text}")
             elif result.field not in wrong:
                 found.append(result)
-    if found:
-        raise RequestInvalid(type(request).__name__, found)
+    return found
+
+
+def check_field(path: str, field: Field, value: object) -> Iterator[Problem]:
+    """Yield the problems of the value of one field, nested ones included; rules between fields do not run."""
+    return (Problem(*found) for found in _check_field(path, field, value))
 
 
 def wrong_with(request: Any) -> RequestInvalid | None:

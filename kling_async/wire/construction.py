@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import operator
+import sys
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_args, get_origin
@@ -17,10 +18,12 @@ from kling_async.wire.media import Media
 if TYPE_CHECKING:
     from inspect import Signature
 
-__all__ = ["FieldsByName"]
+__all__ = ["FieldsByName", "hint"]
 
 _TAKEN: Final = "Media | str | bytes | Path"
 """Annotation of a media field: the types that its constructor takes."""
+_BODY_DECISION: Final = ("fastapi._compat", "fastapi.dependencies")
+"""Modules of FastAPI that decide whether a parameter of a route is read from the body."""
 _OF_THE_CALL: Final = ("external_task_id", "callback_url")
 
 
@@ -57,6 +60,19 @@ class FieldsByName(StructMeta):
                     raise
             raise TypeError(misuse)
 
+        @property
+        def __dataclass_fields__(cls) -> dict[str, Any]:
+            """Pass for a dataclass where FastAPI decides what a parameter is.
+
+            FastAPI reads models, mappings and dataclasses from the body, any other type from the query.
+            There is no hook for that decision, and nobody else must take a request for a dataclass.
+            """
+            caller = sys._getframe(2)  # noqa: SLF001 - of `dataclasses.is_dataclass`
+            asking = caller.f_globals.get("__name__", "")
+            if asking.startswith(_BODY_DECISION):
+                return {}
+            raise AttributeError("__dataclass_fields__")
+
     @property
     def __signature__(cls) -> Signature:
         """Signature of the constructor, with the plain types that it takes."""
@@ -74,12 +90,13 @@ def _misuse(kind: type[msgspec.Struct], args: tuple[Any, ...], values: dict[str,
     if args:
         return f"{kind.__name__} takes its fields by name: {kind.__name__}({fields[0].name}=...)"
     known = [field.name for field in fields]
-    wrong = [f"no field {name!r}{_hint(name, known)}" for name in values if name not in known]
+    wrong = [f"no field {name!r}{hint(name, known)}" for name in values if name not in known]
     wrong += [f"field {f.name!r} is required" for f in fields if f.required and f.name not in values]
     return f"{kind.__name__}: {'; '.join(wrong)}" if wrong else ""
 
 
-def _hint(field: str, known: list[str]) -> str:
+def hint(field: str, known: list[str]) -> str:
+    """Return words on where an unknown field belongs, or which known one is meant; empty if none is alike."""
     if field in _OF_THE_CALL:
         return f"; it belongs to the call: submit(..., {field}=...)"
     # a whole word of a name comes first: "model" means model_name, although "mode" is more alike by letters

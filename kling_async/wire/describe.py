@@ -1,12 +1,16 @@
-"""Descriptions of fields, read at run time from the docstring that editors and ``help()`` show."""
+"""Descriptions of fields, read at run time from the docstrings that editors and ``help()`` show."""
 
 from __future__ import annotations
 
+import ast
+import functools
 import inspect
+import itertools
 import re
+import textwrap
 from typing import Final
 
-__all__ = ["field_docs"]
+__all__ = ["attribute_docs", "field_docs", "summary"]
 
 _ENTRY: Final = re.compile(r"(\w+): (.+)")
 _INDENT: Final = " " * 4
@@ -31,6 +35,38 @@ def field_docs(kind: type) -> dict[str, str]:
         else:
             raise ValueError(f"{kind.__name__}: not an entry of Args: {line!r}")
     return docs
+
+
+@functools.cache
+def attribute_docs(kind: type) -> dict[str, str]:
+    """Return the docstrings below the fields of a class, by field, each in one line; {} without its source.
+
+    Args:
+        kind: A type of results or records. Its bases count too.
+    """
+    docs: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        body = _body(base) if base.__module__.startswith("kling_async.") else []
+        for field, text in itertools.pairwise(body):
+            match field, text:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                    docs[name] = " ".join(words.split())
+    return docs
+
+
+def _body(kind: type) -> list[ast.stmt]:
+    """Return the statements of a class."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
+    except (OSError, SyntaxError, TypeError):  # no source, as in some bundles
+        return []
+    return next((node.body for node in tree.body if isinstance(node, ast.ClassDef)), [])
+
+
+def summary(kind: type) -> str:
+    """Return a class docstring up to its ``Args:``, each paragraph in one line; empty if it has none."""
+    doc = inspect.cleandoc(kind.__dict__.get("__doc__") or "").partition("\nArgs:")[0]
+    return "\n\n".join(" ".join(part.split()) for part in doc.split("\n\n") if part.strip())
 
 
 def _section(doc: str) -> list[str]:

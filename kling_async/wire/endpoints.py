@@ -16,7 +16,7 @@ from kling_async.wire.requests import CallRequest, RawResult, TaskRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-__all__ = ["Call", "Endpoint", "Lookup", "RawTask", "check_id", "check_path"]
+__all__ = ["Call", "Endpoint", "JournaledRequest", "Lookup", "RawTask", "check_id", "check_path"]
 
 R = TypeVar("R")
 
@@ -29,7 +29,6 @@ Lookup = Literal["path", "search", "none"]
 class Endpoint(NamedTuple, Generic[R]):
     """An endpoint that makes tasks."""
 
-    name: str
     request: type[TaskRequest[R]]
     result: type[R]
     path: str
@@ -55,11 +54,15 @@ class Endpoint(NamedTuple, Generic[R]):
     page_size_max: int = PAGE_SIZE_MAX
     """Most tasks on one page of its list."""
 
+    @property
+    def name(self) -> str:
+        """Name of the endpoint, ``text_to_video``; of a `RawTask`, its path."""
+        return self.path if self.request is RawTask else self.request.endpoint_name
+
 
 class Call(NamedTuple, Generic[R]):
     """An endpoint that answers at once."""
 
-    name: str
     request: type[CallRequest[R]]
     result: type[R]
     method: Literal["GET", "POST"]
@@ -68,6 +71,11 @@ class Call(NamedTuple, Generic[R]):
     """Whether a POST changes nothing and costs nothing, so that it may be repeated."""
     array: str = ""
     """Field of the result that takes the answer where that is a bare array."""
+
+    @property
+    def name(self) -> str:
+        """Name of the endpoint, ``identify_face``."""
+        return self.request.endpoint_name
 
 
 class RawTask(TaskRequest[RawResult], frozen=True, kw_only=True, omit_defaults=True):
@@ -83,6 +91,8 @@ class RawTask(TaskRequest[RawResult], frozen=True, kw_only=True, omit_defaults=T
         extra: Merged into the body last.
     """
 
+    endpoint_name = "raw_task"
+
     path: str
     body: dict[str, Any]
     pool: str = "video"
@@ -90,6 +100,22 @@ class RawTask(TaskRequest[RawResult], frozen=True, kw_only=True, omit_defaults=T
     extra: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
 
     rules: ClassVar[tuple[Rule, ...]] = (lambda r: check_free("body", r.body),)
+
+
+class JournaledRequest(TaskRequest[Any], frozen=True, kw_only=True, omit_defaults=True):
+    """A request of which only a batch's journal knows, as a fingerprint; it cannot be submitted.
+
+    Args:
+        endpoint: Name of the endpoint; the path, if the request was a `RawTask`.
+        pool: The slots that its task takes.
+        extra: Not used.
+    """
+
+    endpoint: str
+    pool: str = "video"
+    extra: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
+
+    rules: ClassVar[tuple[Rule, ...]] = (lambda _: [Problem("request", "is known by its fingerprint only")],)
 
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")

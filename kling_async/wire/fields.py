@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from msgspec import inspect as mi
@@ -11,7 +11,10 @@ from msgspec import inspect as mi
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Field", "entries", "fields"]
+__all__ = ["WHOLE", "Field", "entries", "fields"]
+
+WHOLE: Final = "the request"
+"""Field of a `Problem` that concerns the request as a whole; no field has a blank in its name."""
 
 
 class Field(NamedTuple):

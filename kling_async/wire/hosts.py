@@ -7,7 +7,7 @@ import re
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-__all__ = ["Reach", "is_local", "is_loopback", "is_public", "reach_of", "wrong_url"]
+__all__ = ["Reach", "is_local", "is_loopback", "is_public", "reach_of", "wrong_callback", "wrong_url"]
 
 
 def is_loopback(host: str) -> bool:
@@ -117,3 +117,22 @@ def reach_of(url: str) -> tuple[Reach, str]:
     if is_loopback(name) or not is_public(name):
         return "private", host
     return ("doubtful" if name.endswith(_DOUBTFUL_SUFFIXES) else "public"), host
+
+
+def wrong_callback(url: str, *, local: bool) -> str | None:
+    """Return why the vendor cannot post to an address; None if it may.
+
+    Args:
+        url: The address.
+        local: The API itself is on this machine, so that it reaches private hosts.
+    """
+    if (text := wrong_url(url)) is not None:
+        return text
+    if urlsplit(url).scheme not in ("http", "https"):
+        return "must be an http(s) address; write https://host/path"
+    reach, host = reach_of(url)
+    if reach != "private" or local:
+        return None
+    return (
+        f"the API cannot post to {host[:60]!r}, which is not a public host; give an address that it can reach"
+    )

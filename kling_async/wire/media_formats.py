@@ -17,6 +17,7 @@ __all__ = [
     "HEAD",
     "IMAGE",
     "MASK",
+    "READ_MAX_MB",
     "RECORDING",
     "VIDEO",
     "ImageInfo",
@@ -25,6 +26,7 @@ __all__ = [
     "judge",
     "judge_reach",
     "judge_result",
+    "judge_size",
     "judge_source",
     "read_header",
 ]
@@ -53,6 +55,8 @@ IMAGE: Final = Limits(max_mb=10, min_side_px=300, aspect_min=0.4, aspect_max=2.5
 FRAME: Final = Limits(max_mb=10, min_side_px=300)
 """Limits of images for which no shape is prescribed."""
 MASK: Final = Limits()
+READ_MAX_MB: Final = 100
+"""Most megabytes of a file that is read where the vendor names no bound: ten times the bound of images."""
 AUDIO: Final = Limits("audio", ("mp3", "wav", "m4a", "aac"), max_mb=5)
 VIDEO: Final = Limits("video", ("mp4", "mov"), base64=False)
 """Limits of videos: the vendor fetches them and judges size and length."""
@@ -159,14 +163,20 @@ def judge_reach(url: str, limits: Limits) -> Verdict:
     return Verdict(text, sure=reach == "private")
 
 
+def judge_size(size: int, limits: Limits) -> str | None:
+    """Return the problem with a file of ``size`` bytes before any of it is read; None if there is none."""
+    most = READ_MAX_MB if limits.max_mb is None else limits.max_mb
+    return f"has {size / 1024 / 1024:.1f} MB; at most {most:g} MB" if size > most * 1024 * 1024 else None
+
+
 def judge(file: BinaryIO, size: int, limits: Limits) -> Verdict:
     """Return the problem with a file of ``size`` bytes, as far as the API's limits tell."""
+    if text := judge_size(size, limits):  # first: it costs nothing, while a header may be far in
+        return Verdict(text)
     info = read_header(file) if limits.kind == "image" else None
     found = read_audio(file) if limits.kind == "audio" else info and info.format
     if found not in limits.formats:
         return Verdict(_other_format(file, limits))
-    if limits.max_mb is not None and size > limits.max_mb * 1024 * 1024:
-        return Verdict(f"has {size / 1024 / 1024:.1f} MB; at most {limits.max_mb:g} MB")
     if info is not None:
         return Verdict(_judge_sides(info, limits))
     return _judge_brand(file) if found == "m4a" else Verdict()

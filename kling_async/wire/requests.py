@@ -2,21 +2,114 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
 import msgspec
 
-from kling_async.redaction import Discreet
-from kling_async.wire.checks import Rule
+from kling_async.errors import RequestInvalid
+from kling_async.redaction import Discreet, json_types
+from kling_async.wire import json_bridge, pydantic_hooks
+from kling_async.wire.checks import Rule, check_field, problems_of
 from kling_async.wire.coercion import coerce
 from kling_async.wire.construction import FieldsByName
+from kling_async.wire.schema import Schema, object_schema
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["CallRequest", "File", "Part", "RawResult", "Request", "Result", "TaskRequest"]
 
 R_co = TypeVar("R_co", covariant=True)
 
 
-class Request(Discreet, metaclass=FieldsByName, frozen=True, kw_only=True, omit_defaults=True):
+class _Readable(Discreet, metaclass=FieldsByName, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of what callers describe: requests and their parts. It is read out of JSON and written back."""
+
+    endpoint_name: ClassVar[str] = ""
+    """Name of a request's endpoint in the catalog, ``text_to_video``."""
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    """Checks over several fields; each a small named function."""
+
+    def __post_init__(self) -> None:
+        """Turn values into plain ones, lists into tuples, files and addresses into `Media`; see `coerce`."""
+        coerce(self)
+
+    def to_dict(self, *, signed: bool = True, files: str | Path | None = None) -> dict[str, Any]:
+        """Return the fields that are set in JSON types, a request's with ``"endpoint"``, for `from_dict`.
+
+        Bytes become Base64; nothing is read from disk.
+
+        Args:
+            signed: Whether addresses keep their queries; without them the request cannot be sent again.
+            files: A folder: files below it are written by their paths within it.
+
+        Raises:
+            RequestInvalid: A file lies elsewhere or no folder is given, an address is not https, or a value
+                cannot be JSON; each is named.
+        """
+        return self._named(json_bridge.written(self, signed=signed, files=files))
+
+    @classmethod
+    def _named(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        return {"endpoint": cls.endpoint_name, **fields} if cls.endpoint_name else fields
+
+    @classmethod
+    def from_dict(cls, data: object, *, files: str | Path | None = None) -> Self:
+        """Return the request, or part of one, that an object out of JSON describes by the names of fields.
+
+        A file is an https address or Base64; a `Path`, bytes or `Media` in Python. Rules between fields are
+        left to ``client.check()`` and ``submit()``.
+
+        Args:
+            data: The object. It may name its ``"endpoint"``.
+            files: A folder: a text may name a file below it by its path. Paths have a dot: ``./cat``.
+
+        Raises:
+            RequestInvalid: A field is unknown, missing, of another type or out of bounds; all are named.
+        """
+        reader = json_bridge.Reader(check_field, files=files)
+        request = reader.read(cls, cls.endpoint_name, data)
+        if request is None or reader.problems:
+            raise RequestInvalid(cls.__name__, reader.problems)
+        return request
+
+    @classmethod
+    def _read_from_http(cls, value: object) -> pydantic_hooks.Reading:
+        reader = json_bridge.Reader(check_field, from_http=True)
+        request = value if isinstance(value, cls) else reader.read(cls, cls.endpoint_name, value)
+        # doubts are for the programmer: submit() warns of them
+        more = [] if request is None else problems_of(request, lambda _: None)
+        return pydantic_hooks.Reading(request, tuple(dict.fromkeys((*reader.problems, *more))))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let pydantic read values; each wrong field is an error at its place."""
+        return pydantic_hooks.request_schema(cls, cls.endpoint_name, cls._read_from_http, cls.to_dict)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Schema:
+        """Describe the fields, with bounds, words and defaults."""
+        return _described(cls, handler)
+
+
+def _described(kind: type[msgspec.Struct], handler: Any) -> Schema:
+    def ref(part: type[msgspec.Struct]) -> Schema:
+        return pydantic_hooks.described(part, handler, lambda: object_schema(part, ref))
+
+    return object_schema(kind, ref)
+
+
+@json_types.register
+def _(value: _Readable, signed: bool) -> dict[str, Any]:
+    """Show a request beside other values: files by path or size."""
+
+    def shown(_: str, item: object) -> Any:
+        return json_types(item, signed)
+
+    return value._named(json_bridge.object_of(value, shown, shown))  # noqa: SLF001 - a class of this module
+
+
+class Request(_Readable, frozen=True, kw_only=True, omit_defaults=True):
     """Describe one call. It is checked and encoded by the ``Meta`` of its fields.
 
     Fields left at None are not sent, so the vendor's default applies; an empty text counts as not set. Each
@@ -24,23 +117,12 @@ class Request(Discreet, metaclass=FieldsByName, frozen=True, kw_only=True, omit_
     first.
     """
 
-    rules: ClassVar[tuple[Rule, ...]] = ()
-    """Checks over several fields; each a small named function."""
-
     extra = cast("dict[str, Any]", {})
     """Fields of the API that a class lacks (the vendor adds some monthly); merged into the body last."""
 
-    def __post_init__(self) -> None:
-        """Turn values into plain ones, lists into tuples, files and addresses into `Media`; see `coerce`."""
-        coerce(self)
 
-
-class Part(Discreet, metaclass=FieldsByName, frozen=True, kw_only=True, omit_defaults=True):
+class Part(_Readable, frozen=True, kw_only=True, omit_defaults=True):
     """Base of the objects within a request."""
-
-    def __post_init__(self) -> None:
-        """Turn values into plain ones, lists into tuples, files and addresses into `Media`; see `coerce`."""
-        coerce(self)
 
 
 class TaskRequest(Request, Generic[R_co], frozen=True, kw_only=True, omit_defaults=True):
@@ -76,6 +158,11 @@ class Result(Discreet, frozen=True, kw_only=True):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.has_files = cls.files is not Result.files
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Schema:
+        """Describe the fields as `to_dict` writes them."""
+        return _described(cls, handler)
 
     def files(self, *, watermarked: bool = False) -> tuple[File, ...]:  # noqa: ARG002 - for subclasses
         """Return the files that can be downloaded; with ``watermarked``, the marked copies instead."""

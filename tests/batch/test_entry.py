@@ -23,10 +23,14 @@ from kling_async.batch.entry import (
     failure_of,
     follows,
     load_record,
+    mark_missing,
     mark_unsent,
     next_attempt,
     pack,
+    results_expired,
     resume,
+    settled,
+    spent_on,
     unpack,
 )
 from kling_async.batch.identity import external_id, identity
@@ -196,6 +200,54 @@ def test_costs_add_up_over_attempts() -> None:
     assert third.earlier_units == 2.6
     done = advance(entry(reserved=3.0), JobState.DONE)
     assert (cost_of(done), cost_of(advance(done, JobState.DONE, units="2"))) == (3.0, 2.0)
+
+
+MONTH = 30 * 86400.0
+LOST = Failure("TaskNotFound", "task 847 is not known", {"id": "847", "request_id": ""})
+
+
+@given(
+    created=st.one_of(st.none(), st.floats(1, 2e9)),
+    planned=st.one_of(st.none(), st.floats(0, 2e9)),
+    age=st.floats(-MONTH, 3 * MONTH),
+)
+def test_a_missing_task_has_failed_once_its_results_have_expired(
+    created: float | None, planned: float | None, age: float
+) -> None:
+    """Until 30 days after the creation a new run asks again; then the job has failed, and may be retried."""
+    before = entry(JobState.CREATED, task_id="847", times=Times(planned=planned, created=created))
+    missing = mark_missing(before, LOST)
+    begun = created or planned
+    now = (begun or 1e9) + age
+    assert missing.missing and not before.missing and follows(before.state, 0, missing.state, 0)
+    assert unpack(pack(missing)) == missing
+    counts = settled(missing, now)
+    assert settled(before, now) is before and settled(counts, now) is counts
+    assert results_expired(before, now) == (counts.state is JobState.FAILED)
+    if not begun or now < begun + MONTH:
+        assert counts is missing
+        assert resume(counts, wanted_files=True) is ResumeAction.WAIT
+    else:
+        assert (counts.state, counts.error, counts.missing) == (JobState.FAILED, LOST, False)
+        assert resume(counts, wanted_files=True, retries=9) is ResumeAction.NOTHING
+        again = next_attempt(counts, "journal")
+        assert follows(missing.state, 0, again.state, again.attempt)
+
+
+@pytest.mark.parametrize("found", [JobState.CREATED, JobState.SUCCEEDED, JobState.DONE])
+def test_a_task_that_is_found_again_is_not_missing(found: JobState) -> None:
+    """An entry that moves on drops the error; a later failure brings its own."""
+    missing = mark_missing(entry(JobState.CREATED, task_id="847"), LOST)
+    assert advance(missing, found).error is None
+    other = Failure("TaskFailed", "m")
+    assert advance(missing, JobState.FAILED, error=other).error == other
+
+
+def test_units_of_ended_attempts_are_spent() -> None:
+    """What an attempt under way has reserved is not spent yet."""
+    assert spent_on(entry(JobState.CREATED, reserved=3.0, earlier_units=0.1)) == 0.1
+    assert spent_on(entry(JobState.DONE, reserved=3.0, earlier_units=0.1)) == 3.1
+    assert spent_on(entry(JobState.FAILED, reserved=3.0, units="0.2", earlier_units=0.1)) == 0.3
 
 
 def test_a_refused_create_leaves_no_doubt() -> None:

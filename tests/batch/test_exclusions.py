@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kling_async import BadResponse, RequestInvalid
-from kling_async.batch.exclusions import Exclusions, Kind, SkipReason
+from kling_async.batch.exclusions import Exclusions, SkipReason
+from kling_async.core.queue import Kind
 from kling_async.errors import CODES, api_error
 
 if TYPE_CHECKING:

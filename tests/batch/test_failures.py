@@ -32,6 +32,12 @@ def failed(message: str) -> TaskFailed:
     return TaskFailed(TaskRecord(endpoint="text_to_video", task_id="1", status="failed", message=message))
 
 
+def untrusted() -> TransportError:
+    error = TransportError("no TLS connection", sent=False)
+    error.hopeless = True
+    return error
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -80,6 +86,7 @@ def test_other_failures_may_be_retried(message: str) -> None:
         *((api_error(code, "x", http_status=429), FailureAction.LATER) for code in (1302, 1303)),
         (TransportError("nobody listens", sent=False), FailureAction.LATER),
         (TransportError("no answer", sent=True), FailureAction.OPEN),
+        (untrusted(), FailureAction.ACCOUNT),
         (AmbiguousCreate("who knows", external_task_id="a"), FailureAction.OPEN),
         (api_error(5000, "x", http_status=500), FailureAction.OPEN),
         (BadResponse("unreadable", http_status=200), FailureAction.OPEN),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -253,10 +254,43 @@ def test_an_empty_file_becomes_a_journal(tmp_path: Path) -> None:
     assert not (tmp_path / "j.sqlite.new").exists()
 
 
-def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
-    """A missing folder is an error; it is not made, for its name may be mistyped."""
-    with pytest.raises(JournalError, match="No such file or directory"):
-        Store(tmp_path / "no" / "j.sqlite")
+def test_a_missing_folder_is_made(tmp_path: Path) -> None:
+    """The folder is made with its parents; the journal in it is private as everywhere."""
+    path = tmp_path / "not" / "yet" / "j.sqlite"
+    made(path)
+    assert jobs_of(path) == 50
+    assert path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("inner", ["j.sqlite", "deeper/j.sqlite", "much/deeper/j.sqlite"])
+def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path, inner: str) -> None:
+    """Where a file stands in the way, the error names the folder that cannot be made; the file stays."""
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("mine")
+    path = in_the_way / inner
+    with pytest.raises(JournalError, match=r"its folder .* cannot be made") as caught:
+        Store(path)
+    assert repr(str(path.parent)) in str(caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"] and in_the_way.read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_made_is_named(somebody: Path) -> None:
+    """Without the right to make the folder, the error says so and names it."""
+    inner = somebody / "in"
+    inner.mkdir(0o500)
+    with pytest.raises(JournalError, match=r"its folder .*new.* cannot be made \(Permission denied\)"):
+        Store(inner / "new" / "j.sqlite")
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["an empty file", "nothing"])
+def test_a_journal_that_must_exist_is_not_made(tmp_path: Path, begun: bool) -> None:
+    """To open an earlier batch's journal makes neither a file, nor a lock, nor a folder."""
+    path = tmp_path / "j.sqlite" if begun else tmp_path / "not" / "j.sqlite"
+    if begun:
+        path.touch()
+    with pytest.raises(JournalError, match="there is no such journal"):
+        Store(path, make=False)
+    assert [p.name for p in tmp_path.rglob("*")] == (["j.sqlite"] if begun else [])
 
 
 def test_the_holder_s_process_is_named(tmp_path: Path) -> None:
@@ -425,3 +459,25 @@ def test_positions_are_known(tmp_path: Path) -> None:
     store.write([job(4)], [])
     assert [store.has_position(n) for n in (3, 4)] == [False, True]
     store.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes and sockets of POSIX")
+@pytest.mark.parametrize("locked", [False, True])
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link"])
+def test_what_is_no_file_is_left_alone(tmp_path: Path, kind: str, locked: bool) -> None:
+    """A pipe or a socket in the journal's place, also behind a link, is neither opened nor replaced."""
+    path = odd = tmp_path / "odd"
+    if kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(os.path.relpath(odd))
+    else:
+        os.mkfifo(odd)
+    if kind == "link":
+        path = tmp_path / "link"
+        path.symlink_to(odd)
+    if locked:
+        odd.with_name("odd.lock").touch()
+    before = odd.stat()
+    with pytest.raises(JournalError, match="not a file; choose another name"):
+        Store(path)
+    assert odd.stat().st_ino == before.st_ino and odd.stat().st_mode == before.st_mode

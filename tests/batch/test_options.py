@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from kling_async import Client, RequestInvalid
-from kling_async.batch.options import BatchArguments, BatchOptions
+from kling_async.batch.options import BatchArguments, BatchOptions, ResumeArguments
 from tests.support import clip
 
 if TYPE_CHECKING:
@@ -22,6 +22,13 @@ def test_keywords_and_options_are_the_same() -> None:
     fields = {field.name: field.type for field in msgspec.structs.fields(BatchOptions)}
     hints = get_type_hints(BatchArguments)
     assert list(hints.items()) == list(fields.items())
+
+
+def test_resume_takes_some_of_these_keywords() -> None:
+    """Each keyword of ``client.resume()`` means what it means for a batch, and stands in its docstring."""
+    hints = get_type_hints(ResumeArguments)
+    assert hints.items() <= get_type_hints(BatchArguments).items()
+    assert re.findall(r"``(\w+)``", inspect.getdoc(Client.resume) or "") == list(hints)
 
 
 def test_the_docstring_explains_every_option() -> None:
@@ -49,6 +56,32 @@ def test_every_wrong_option_is_named() -> None:
     assert "a whole number from 0" in problems["retries"]
     assert "video, image, virtual_try_on" in problems["max_units['videos']"]
     assert "{index}, {task_id} or {key}" in problems["name"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("label", 7, "must be text or a function, not 7"),
+        ("label", None, "not None"),
+        ("label", "\ud800", "half a character"),
+        ("price", 7, "must be None or a function, not 7"),
+        ("price", {"video": 2}, "not {'video': 2}"),
+    ],
+)
+def test_functions_of_the_caller_are_functions(option: str, value: Any, says: str) -> None:
+    """A label that is no text and a price that is no function are named before anything is read."""
+    with pytest.raises(RequestInvalid) as caught:
+        BatchOptions(**{option: value})
+    (problem,) = caught.value.problems
+    assert problem.field == option and says in problem.text
+
+
+@pytest.mark.parametrize("seconds", [0, -1, True, "60", float("nan"), b"1", [60]])
+def test_a_time_limit_is_a_number_of_seconds(seconds: Any) -> None:
+    """Above 0, and no text; infinity is allowed."""
+    with pytest.raises(RequestInvalid, match="job_timeout: must be a number of seconds above 0"):
+        BatchOptions(job_timeout=seconds)
+    assert BatchOptions(job_timeout=float("inf")).job_timeout == float("inf")
 
 
 def test_an_unknown_option_is_a_type_error() -> None:

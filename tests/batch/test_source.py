@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from kling_async import v1
 from kling_async.batch.source import Item, RequestSource
-from kling_async.errors import RequestInvalid
 from tests.support import clip
 
 if TYPE_CHECKING:
@@ -94,19 +94,50 @@ async def test_keys_come_with_their_requests() -> None:
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        (5, r"requests\[1\]: must be a request or \(key, request\), not int"),
-        ((clip(), "key"), r"requests\[1\]: must be a request or \(key, request\), not str"),
-        (("a", "b", clip()), r"requests\[1\]: must be a request or \(key, request\), not tuple"),
+        (5, "must be a request or (key, request), not int"),
+        (None, "must be a request or (key, request), not NoneType"),
+        ((None, None), "must be a request or (key, request), not NoneType"),
+        ("a prompt", "must be a request or (key, request), not str"),
+        (["key", clip()], "must be a request or (key, request), not list"),
+        ((clip(), "key"), "must be a request or (key, request), not str; the key comes first"),
+        (("a", "b", clip()), "must be a request or (key, request), not tuple of 3 values"),
+        ((), "must be a request or (key, request), not tuple of 0 values"),
+        (v1.TextToVideo, "must be a request or (key, request), not the class TextToVideo"),
+        (
+            v1.IdentifyFace(video_id="1"),
+            "must be a request or (key, request), not IdentifyFace, which client.call() takes",
+        ),
     ],
 )
-async def test_a_value_that_is_no_request_is_an_error(value: Any, says: str) -> None:
-    """A value that is no request is an error with its position."""
-    with pytest.raises(RequestInvalid, match=says):
-        [chunk async for chunk in RequestSource([clip(), value]).chunks()]
+@pytest.mark.parametrize("kind", [list, iter])
+async def test_a_value_that_is_no_request_fails_alone(value: Any, says: str, kind: Any) -> None:
+    """A value that is no request is an item with its position and an error; the others are read on."""
+    source = RequestSource(kind([clip(), value, clip("last")]))
+    first, wrong, last = [item for chunk in await all_at_once(source) for item in chunk]
+    assert first.error is None and last == Item(2, None, clip("last")) and wrong.position == 1
+    assert wrong.error is not None
+    (problem,) = [one for one in wrong.error.problems if "key" not in one.field]
+    assert (problem.field, problem.text) == ("requests[1]", says)
+
+
+async def test_a_wrong_request_keeps_its_key() -> None:
+    """The key of a value that is no request tells which one it was; a wrong key is named besides."""
+    values: list[Any] = [("night", None), (7, None)]
+    ((named, doubly),) = await all_at_once(RequestSource(values))
+    assert named.key == "night" and named.error is not None
+    assert doubly.error is not None
+    assert [problem.field for problem in doubly.error.problems] == ["requests[1]", "requests[1] key"]
 
 
 @pytest.mark.parametrize(
-    ("key", "says"), [("", "text that is not empty"), (7, "text that is not empty"), ("a\ud800", "surrogate")]
+    ("key", "says"),
+    [
+        ("", "text that is not empty, not ''"),
+        (7, "text that is not empty, not int; use str(...)"),
+        (b"night", "text that is not empty, not bytes"),
+        (("a", 1), "text that is not empty, not tuple"),
+        ("a\ud800", "surrogate"),
+    ],
 )
 async def test_a_wrong_key_concerns_one_request(key: Any, says: str) -> None:
     """A wrong key is its own request's error, with the position; the others are read on."""
@@ -114,6 +145,20 @@ async def test_a_wrong_key_concerns_one_request(key: Any, says: str) -> None:
     assert first.key is None and first.error is not None and second.error is None
     (problem,) = first.error.problems
     assert problem.field == "requests[0] key" and says in problem.text
+
+
+@pytest.mark.parametrize(
+    ("requests", "says"),
+    [
+        ("a prompt", "an iterable of requests, not str"),
+        (b"bytes", "an iterable of requests, not bytes"),
+        ({"night": clip()}, r"not dict; its items\(\) are pairs of key and request"),
+    ],
+)
+async def test_text_and_mappings_are_type_errors(requests: Any, says: str) -> None:
+    """What is iterable but never holds requests is refused as a whole, not item by item."""
+    with pytest.raises(TypeError, match=says):
+        await all_at_once(RequestSource(requests))
 
 
 async def test_a_single_request_is_a_type_error() -> None:
@@ -133,6 +178,13 @@ async def test_longest_first() -> None:
         found.append(len(chunk))
         source.adapt(grow=True)
     assert found == [1, 2]
+
+
+async def test_longest_first_leaves_wrong_items_to_the_end() -> None:
+    """A wrong item has no duration to sort by: it comes last, whatever it is."""
+    values: list[Any] = [None, clip(duration=3), ("", clip(duration=4)), clip(duration=10)]
+    chunks = [chunk async for chunk in RequestSource(values).longest(lambda request: request.duration)]  # type: ignore[attr-defined]
+    assert [item.position for chunk in chunks for item in chunk] == [3, 1, 0, 2]
 
 
 @pytest.mark.parametrize("later", [False, True])

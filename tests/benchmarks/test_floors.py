@@ -7,7 +7,7 @@ import random
 import pytest
 
 from benchmarks import alone, saturated
-from benchmarks.simulation import Job, PerTask, Simulation, Sweep, ideal_makespan, ours
+from benchmarks.simulation import AlignedIds, Job, PerTask, Simulation, Sweep, ideal_makespan, ours
 
 SEEDS = 3
 HINDSIGHT = {5: 2.76, 20: 1.40, 50: 1.0}
@@ -36,6 +36,13 @@ def test_no_worse_than_a_sweep_tuned_by_hindsight(slots: int) -> None:
     """Our schedule needs no number that nobody knows beforehand, as the best sweep does."""
     case = saturated.BASE[0]
     assert mean_cost(case, slots)[0] <= 1.02 * mean_cost(case, slots, HINDSIGHT[slots])[0]
+
+
+@pytest.mark.parametrize(("slots", "lead"), [(5, 1.0), (20, 1.2), (50, 1.7)])
+def test_no_worse_than_a_grid_of_ids(slots: int, lead: float) -> None:
+    """All running tasks asked about every 3 s, 20 ids a request: the fuller the account, the worse."""
+    runs = [saturated.run(saturated.BASE[0], slots, lambda: AlignedIds(3.0), seed) for seed in range(SEEDS)]
+    assert sum(run.cost for run in runs) / SEEDS >= lead * mean_cost(saturated.BASE[0], slots)[0]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +89,14 @@ def test_the_simulation_agrees_with_a_calculation_by_hand() -> None:
     assert result.lag95 == pytest.approx(lag)
     assert result.stretch == pytest.approx(12.4 / 10)
     assert ideal_makespan([Job(10.0, 2), Job(5.0), Job(1.0, 3)], 3) == 11.0
+
+
+def test_a_grid_of_ids_agrees_with_a_calculation_by_hand() -> None:
+    """21 tasks of exactly 10 s: two requests at each tick of 3 s that finds tasks running, aligned to 0."""
+    result = Simulation([Job(10.0)] * 21, 21, AlignedIds(3.0)).run()
+    # created at 0.05; asked at 3, 6, 9 and 12, and the last answers come at 12.1
+    assert result.cost == pytest.approx(12.1 - 10.05 + 0.2 * 8 / 21)
+    assert result.requests == pytest.approx((21 + 8) / 21)
 
 
 def test_foreign_load_refuses_and_everything_ends_nevertheless() -> None:

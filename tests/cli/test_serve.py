@@ -97,6 +97,24 @@ def test_earlier_results_can_be_named() -> None:
         assert extended.videos[0].seconds == 15
 
 
+def test_callbacks_are_signed_with_the_secrets_given() -> None:
+    """The option is repeatable, and the secret is not printed."""
+    secrets = ["whsec_dGVzdHNlY3JldA==", "whsec_b3RoZXJzZWNyZXQ="]
+    with serving(*(word for secret in secrets for word in ("--webhook-secret", secret))) as (_, printed):
+        assert "callbacks: to loopback addresses, signed" in printed and "whsec_" not in printed
+    with serving() as (_, printed):
+        assert "callbacks: to loopback addresses, unsigned" in printed
+
+
+@pytest.mark.parametrize("secret", ["hidden", "whsec_", "whsec_hidden!", "hidden_dGVzdA=="])
+def test_a_wrong_webhook_secret_is_refused(secret: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The usage is printed, and the secret is not."""
+    with pytest.raises(SystemExit) as ended:
+        main(["emulator", "--webhook-secret", secret])
+    err = capsys.readouterr().err
+    assert ended.value.code == 2 and "this one is not" in err and "hidden" not in err
+
+
 @pytest.mark.parametrize(
     "told", ["clip", "clip=", "film=1", "clip=1:x", "clip=1:0", "clip=1:nan", "element=a:5"]
 )

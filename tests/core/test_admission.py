@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kling_async.core.admission import AdmissionError, Phase, Pool, Ticket, View
+from kling_async.core.queue import Kind
 from kling_async.errors import OutOfUnits
 from tests.core.pools import copy_of
 
@@ -799,6 +800,7 @@ STEPS: dict[str, Callable[[Pool, Ticket], object]] = {
 LEGAL = {
     Phase.QUEUED: {"leave"},
     Phase.ASIDE: {"leave"},
+    Phase.PARKED: {"leave"},
     Phase.SENT: {"accepted", "refused", "requeue", "withdrawn", "unknown"},
     Phase.HELD: set[str](),
     Phase.NEW: {"enter", "occupy"},
@@ -816,9 +818,12 @@ def pool_with_all_phases() -> tuple[Pool, dict[Phase, Ticket]]:
     pool.accepted(held, 0.0)
     (sent,) = enter(pool, 1)
     pool.admit(0.0)
+    parked = Ticket(1, kind=Kind("text_to_video", "kling-v3", "video"))
+    pool.enter(parked, 0.0)
+    pool.waiting.park(parked)
     queued, gone = enter(pool, 1, 1)
     pool.leave(gone)
-    return pool, {ticket.phase: ticket for ticket in (Ticket(1), queued, aside, sent, held, gone)}
+    return pool, {ticket.phase: ticket for ticket in (Ticket(1), queued, aside, parked, sent, held, gone)}
 
 
 @pytest.mark.parametrize("phase", Phase, ids=lambda phase: phase.value)

@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kling_async.core.admission import AdmissionError, Phase, Pool, Ticket
-from kling_async.errors import OutOfUnits
+from kling_async.core.breaker import EQUAL_REFUSALS
+from kling_async.core.queue import Kind
+from kling_async.core.verdict import Accepted, Refused
+from kling_async.errors import OutOfUnits, api_error
+from kling_async.records import TaskRecord
 from tests.core.pools import copy_of
 from tests.profiles import same_draws
 
@@ -22,12 +26,15 @@ if TYPE_CHECKING:
 
     from kling_async.core.admission import LimitSource
 
-QUEUES = (Phase.QUEUED, Phase.ASIDE)
+QUEUES = (Phase.QUEUED, Phase.ASIDE, Phase.PARKED)
+KINDS = [None, Kind("text_to_video", "kling-v3", "video"), Kind("text_to_video", "", "video")]
 WEIGHTS = st.integers(1, 9)
 PICKS = st.integers(0, 1 << 16)
 SOURCES: st.SearchStrategy[LimitSource] = st.sampled_from(["caller", "packs", "default"])
 PAUSES = st.sampled_from([0.0, 0.3, 2.0, 20.0, 61.0])
 JITTERS = st.sampled_from([0.0, 0.5, 0.99])
+NOT_GRANTED = Refused(api_error(1203, "no such model", http_status=404))
+ACCEPTED = Accepted(TaskRecord(endpoint="text_to_video", task_id="1", status="submitted"))
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -62,9 +69,14 @@ class AnyOrder(RuleBasedStateMachine):
 
     # -- the queue
 
-    @rule(weight=WEIGHTS, priority=st.integers(0, 1), label=st.sampled_from("ab"))
-    def enter(self, weight: int, priority: int, label: str) -> None:
-        ticket = Ticket(weight, priority=priority, label=label)
+    @rule(
+        weight=WEIGHTS,
+        priority=st.integers(0, 1),
+        label=st.sampled_from("ab"),
+        kind=st.sampled_from(KINDS),
+    )
+    def enter(self, weight: int, priority: int, label: str, kind: Kind | None) -> None:
+        ticket = Ticket(weight, priority=priority, label=label, kind=kind)
         if not self.pool.fits_ever(weight):
             return
         error = self.pool.enter(ticket, self.now)
@@ -95,11 +107,14 @@ class AnyOrder(RuleBasedStateMachine):
 
     def admit_only(self) -> list[Ticket]:
         pool, held, flying = self.pool, self.pool.held, len(self.those(Phase.SENT))
+        probed = {ticket.kind for ticket in self.those(Phase.SENT) if ticket.since >= self.probe_at(ticket)}
         batch = pool.admit(self.now)
-        for ticket in self.those(Phase.ASIDE):  # its pause may be over
-            self.where[ticket] = Phase.QUEUED if ticket.phase is Phase.QUEUED else self.where[ticket]
+        self.refresh()
         for ticket in batch:
             assert self.where[ticket] in QUEUES
+            if pool.gate and self.probe_at(ticket) < math.inf:
+                assert self.now >= self.probe_at(ticket) and ticket.kind not in probed, "one probe at a time"
+                probed.add(ticket.kind)
             self.where[ticket] = Phase.SENT
             held += ticket.weight
             if pool.closed is not None:
@@ -117,12 +132,56 @@ class AnyOrder(RuleBasedStateMachine):
                 assert not same or left.sequence > sent.sequence, "first come first served"
         return batch
 
+    def refresh(self) -> None:
+        """See who stepped aside, was parked or came back, of those that wait."""
+        for ticket in self.those(*QUEUES):
+            if ticket.phase in QUEUES:
+                self.where[ticket] = ticket.phase
+
+    # -- holds
+
+    def probe_at(self, ticket: Ticket) -> float:
+        """When a probe of a ticket's kind may go; inf: its kind is not held."""
+        holds = {hold.kind: hold.probe_at for hold in self.pool.breakers.all_holds()}
+        return math.inf if ticket.kind is None else holds.get(ticket.kind, math.inf)
+
+    @rule(kind=st.sampled_from(KINDS[1:]))
+    def others_are_refused(self, kind: Kind) -> None:
+        """So many creates that are none of these are refused alike that their kind is held."""
+        for number in range(EQUAL_REFUSALS):
+            ticket = Ticket(1, kind=kind)
+            ticket.sequence = -number
+            self.pool.judged(ticket, NOT_GRANTED, self.now)
+        held = kind in {hold.kind for hold in self.pool.breakers.all_holds()}
+        assert held is self.pool.gate
+
+    @precondition(lambda self: self.those(Phase.SENT))
+    @rule(number=PICKS)
+    def refused_like_others(self, number: int) -> None:
+        """A create is refused in a way that counts; a probe so refused renews its hold."""
+        ticket = self.those(Phase.SENT)[number % len(self.those(Phase.SENT))]
+        before = self.probe_at(ticket)
+        self.pool.judged(ticket, NOT_GRANTED, self.now)
+        after = self.probe_at(ticket)
+        assert after in (before, self.now + 60.0)
+        self.pool.withdrawn(ticket)
+        del self.where[ticket]
+        self.answered()
+
     # -- answers
+
+    def judge_accepted(self, ticket: Ticket) -> None:
+        """An accepted create ends the hold of its kind: all that were parked have their places again."""
+        self.pool.judged(ticket, ACCEPTED, self.now)
+        self.refresh()
+        assert self.probe_at(ticket) == math.inf
+        assert all(ticket.kind != parked.kind for parked in self.those(Phase.PARKED))
 
     @precondition(lambda self: self.those(Phase.SENT))
     @rule(number=PICKS)
     def accepted(self, number: int) -> None:
         ticket = self.those(Phase.SENT)[number % len(self.those(Phase.SENT))]
+        self.judge_accepted(ticket)
         belief = self.pool.belief
         self.pool.accepted(ticket, self.now)
         self.where[ticket] = Phase.HELD
@@ -220,7 +279,10 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        self.pool.reopen()
+        held = len(self.pool.breakers.all_holds())
+        assert len(self.pool.reopen()) == held
+        self.refresh()
+        assert not self.those(Phase.PARKED)
         self.reopens = math.inf
 
     # -- time
@@ -244,7 +306,8 @@ class AnyOrder(RuleBasedStateMachine):
             assert (self.pool.expire(early), self.pool.admit(early)) == ([], [])
         self.now = when
         aside = self.pool.waiting.next_return() == when
-        assert self.expire() + self.admit_only() or aside
+        parked = self.those(Phase.PARKED)
+        assert self.expire() + self.admit_only() or aside or parked != self.those(Phase.PARKED)
 
     @precondition(lambda self: self.where)
     @rule(number=PICKS)
@@ -279,6 +342,7 @@ class AnyOrder(RuleBasedStateMachine):
         for _ in range(6 * (len(self.where) + 1)):
             self.admit()
             for ticket in self.those(Phase.SENT):
+                self.judge_accepted(ticket)
                 self.pool.accepted(ticket, self.now)
                 self.where[ticket] = Phase.HELD
                 self.single = self.single and self.seen[ticket] != self.refusals

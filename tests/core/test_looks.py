@@ -144,3 +144,16 @@ def expected(code: int) -> RefusalWeight:
 def test_the_weight_of_a_refusal(error: KlingError, weight: Any) -> None:
     """Only the vendor's own code about the account, or an untrusted certificate, is raised at once."""
     assert refusal_of(error) is weight
+
+
+@given(
+    st.lists(st.sampled_from(["2", "reviewing", "submitted", "PROCESSING", "succeed", "failed"]), max_size=12)
+)
+def test_an_unknown_status_is_told_the_third_time_in_a_row(words: list[str]) -> None:
+    """A known word in between begins anew, and takes the unknown one back."""
+    history, row = Looks(), 0
+    for word in words:
+        strange = word in ("2", "reviewing")
+        row = row + 1 if strange else 0
+        assert history.status(word) is (row == 3)
+        assert history.unknown_status == (word if strange else "")

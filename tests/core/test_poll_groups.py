@@ -6,10 +6,14 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from kling_async.core.callbacks import CallbackChannel, ExpectedCallback
 from kling_async.core.durations import Law
 from kling_async.core.poll_groups import IdleEstimate, PolledTask, PollGroup
 from kling_async.core.queries import IDS_MAX
+from tests.profiles import same_draws
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -43,6 +47,46 @@ def test_the_due_time_is_found_wherever_the_search_begins(gap: float, price: flo
     group.last_gap = gap
     due = group.due_time(price, 5.0, math.inf)
     assert group.idle(due, math.inf)[0] == pytest.approx(price, rel=0.05)
+
+
+@given(
+    told=st.sampled_from([1, 10, 400]),
+    found=st.sampled_from([0, 5]),
+    latency=st.sampled_from([0.0, 0.3, 1.0, 5.0, 30.0]),
+    sigma=st.sampled_from([0.05, 0.35, 1.0]),
+    ages=st.lists(st.floats(0.0, 120.0), min_size=1, max_size=20),
+    gap=st.sampled_from([0.0, 1.0, 10.0, 100.0]),
+    price=st.sampled_from([0.02, 0.2, 5.0]),
+)
+@same_draws(150)
+def test_the_due_time_is_found_under_callbacks(
+    told: int, found: int, latency: float, sigma: float, ages: list[float], gap: float, price: float
+) -> None:
+    """Rule 18: where silence holds the idleness down, even below the price for ever, the search ends well."""
+    channel = CallbackChannel()
+    for number in range(found):
+        channel.found(number, -100.0)
+    for number in range(told):
+        channel.told(("told", number), 0.0)
+    channel.latency = latency
+    law = Law(90.0)
+    for z in (-1, 1) * 20:
+        duration = 90.0 * math.exp(sigma * z)
+        law.learn(duration, duration)
+    group = PollGroup("list", "/v1")
+    for place, age in enumerate(ages):
+        estimate = IdleEstimate(
+            law, 1, -age, attended=True, callback=ExpectedCallback(channel, place) if place % 5 < 4 else None
+        )
+        group.tasks[PolledTask(place, "video", "/v1", estimate, place)] = None
+    group.last_gap = gap
+    due = group.due_time(price, 0.0, 15.0)
+    latest = min(task.idleness.latest_look(15.0) for task in group.tasks)
+    assert 0.0 <= due <= latest
+    if due > 0.0:
+        idle = group.idle(due, math.inf)[0]
+        assert idle <= 1.3 * price
+        assert idle >= 0.7 * price or due == latest
 
 
 def test_a_search_that_is_cut_short_is_late_or_early_but_never_in_the_past(

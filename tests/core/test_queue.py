@@ -8,7 +8,8 @@ from itertools import count, cycle, islice, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kling_async.core.queue import ASIDE, FairQueue, Phase, Ticket
+from kling_async.core.queue import FairQueue, Phase, Ticket
+from kling_async.core.waiting_line import ASIDE
 from tests.profiles import same_draws
 
 _numbers = count(1)
@@ -38,9 +39,9 @@ def leave(queue: FairQueue, ticket: Ticket) -> None:
 
 
 def test_a_new_ticket_is_nowhere_yet() -> None:
-    """A new ticket has a weight and no place, and will step aside for 30 s when it first has to."""
+    """A new ticket has a weight and no place; a heavy one steps aside for 30 s when it first has to."""
     ticket = Ticket(3, priority=2, label="a")
-    assert (ticket.phase, ticket.sequence, ticket.probe, ticket.aside) == (Phase.NEW, 0, False, ASIDE)
+    assert (ticket.phase, ticket.sequence, ticket.probe, ticket.kind) == (Phase.NEW, 0, False, None)
     assert (ticket.weight, ticket.priority, ticket.label, ticket.pool) == (3, 2, "a", "")
     assert ASIDE == 30.0
 

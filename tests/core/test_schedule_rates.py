@@ -168,6 +168,20 @@ def test_a_query_that_failed_is_sent_again_after_a_pause_that_doubles_up_to_the_
     assert schedule.failed(query, now, 1.0) == 1
 
 
+def test_tasks_that_joined_while_a_query_was_out_have_their_turn_after_it_failed() -> None:
+    """The group waits for the pause, though nobody wants the tasks of the query any more."""
+    schedule = made(retry=Retry(base=4.0))
+    add(schedule, "ab", wanted=False)
+    tokens = [schedule.add_waiter(key) for key in "ab"]
+    now, (query,) = ask_next(schedule)
+    add(schedule, "cd", now=now)
+    assert schedule.next_time() < math.inf  # their due time is known, and not to be computed anew
+    for token in tokens:
+        schedule.remove_waiter(token)
+    schedule.failed(query, now, 1.0)
+    assert now + 4.0 <= schedule.next_time() < math.inf
+
+
 @pytest.mark.parametrize(
     ("jitter", "after", "pause"),
     [(0.0, None, 2.0), (0.5, None, 3.0), (1.0, None, 4.0), (1.0, 9.0, 9.0), (1.0, 0.0, 4.0)],
@@ -210,6 +224,66 @@ def test_no_window_of_a_second_has_more_queries_than_the_rate(
     for place, first in enumerate(asked):
         assert bisect_left(asked, first + window) - place <= allowed
     assert len(turns) == count
+
+
+@given(
+    rate=st.sampled_from([0.3, 1.0, 3.0, 10.0]),
+    start=st.sampled_from([0.0, 0.1, 12_345.6789, 3e6]),
+    arrivals=st.lists(
+        st.tuples(st.floats(0.0, 5.0), st.sampled_from(["lookup", "poll", "refresh"])), max_size=40
+    ),
+    wakes=st.lists(st.floats(0.0, 1.0), max_size=30),
+)
+@same_draws(100)
+def test_no_window_of_a_second_has_more_reads_than_the_rate_and_look_ups_go_first(
+    rate: float, start: float, arrivals: list[tuple[float, str]], wakes: list[float]
+) -> None:
+    """Whatever comes when: all get their turn, no poll overtakes a look-up, no refresh either of them."""
+    schedule = made(forms=singles(), durations=Durations(), max_interval=1e6, requests_per_second=rate)
+    coming = sorted((start + at, place, kind) for place, (at, kind) in enumerate(arrivals))
+    now, waiting, turns = start, {"lookup": 0, "poll": 0, "refresh": 0}, iter(wakes)
+    reads: list[tuple[float, str]] = []
+    while coming or any(waiting.values()):
+        while coming and coming[0][0] <= now:
+            _, place, kind = coming.pop(0)
+            waiting[kind] += 1
+            if kind == "poll":
+                add(schedule, [f"t{place}"], now=now, at_once=True)
+        took = schedule.take_turns(now, lookups=waiting["lookup"], refreshes=waiting["refresh"])
+        waiting["lookup"] -= took.lookups
+        assert not (took.queries and waiting["lookup"])
+        for query in took.queries:
+            waiting["poll"] -= len(query.keys)
+            schedule.answered(query, (), query.keys, now)
+        assert not (took.refreshes and (waiting["lookup"] or waiting["poll"]))
+        waiting["refresh"] -= took.refreshes
+        counts = ("lookup", took.lookups), ("poll", len(took.queries)), ("refresh", took.refreshes)
+        reads += [(now, kind) for kind, count in counts for _ in range(count)]
+        then = schedule.next_time(spare=bool(waiting["lookup"] or waiting["refresh"]))
+        then = min(then, coming[0][0] if coming else math.inf, now + next(turns, math.inf))
+        now = max(now, then) if then < math.inf else now
+    assert not any(waiting.values())
+    times = [time for time, _ in reads]
+    window = max(1.0, 1 / rate) - 1e-5
+    for place, first in enumerate(times):
+        assert bisect_left(times, first + window) - place <= math.ceil(rate * window)
+
+
+def test_a_look_up_overtakes_polls_that_wait_for_the_rate() -> None:
+    """The order is: look-ups of creates in doubt, then polls, then refreshes."""
+    schedule = made(*"abc", forms=singles(), requests_per_second=2)
+    for key in "abc":
+        schedule.hurry(key, 5.0)
+    assert len(schedule.take_turns(5.0, lookups=0, refreshes=1).queries) == 1
+    assert schedule.take_turns(5.4, lookups=1, refreshes=1) == (0, [], 0)
+    order: list[str] = []
+    waiting = [2, 1]
+    while len(order) < 5:
+        now = schedule.next_time(spare=any(waiting))
+        took = schedule.take_turns(now, lookups=waiting[0], refreshes=waiting[1])
+        waiting = [waiting[0] - took.lookups, waiting[1] - took.refreshes]
+        order += ["lookup"] * took.lookups + ["poll"] * len(took.queries) + ["refresh"] * took.refreshes
+    assert order == ["lookup", "lookup", "poll", "poll", "refresh"]
 
 
 def test_the_heap_stays_small() -> None:

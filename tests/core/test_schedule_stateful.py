@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from kling_async.core.callbacks import CallbackChannel, ExpectedCallback
 from kling_async.core.durations import Durations
 from kling_async.core.queries import QueryForms, StatusQuery
 from kling_async.core.schedule import PolledTask, Schedule
@@ -35,6 +36,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.out: list[StatusQuery] = []
         self.contended: set[str] = set()
         self.rounds: list[float] = []
+        self.channels = [CallbackChannel(), CallbackChannel()]
         self.spent = -math.inf
 
     @initialize(
@@ -54,15 +56,17 @@ class AnyOrder(RuleBasedStateMachine):
         for _ in range(count):
             self.number += 1
             pool = self.pools[self.number] = POOLS[pick % 2]
+            called = pick % 7
+            callback = ExpectedCallback(self.channels[called], self.number) if called < 2 else None
             self.schedule.add(
                 self.number, pool=pool, path=PATHS[pick % 3], kind=pick % 4, median=60.0, now=self.now,
-                started=self.now - age, at_once=at_once, weight=1 + pick % 9,
+                started=self.now - age, at_once=at_once, weight=1 + pick % 9, callback=callback,
             )  # fmt: skip
             if pick % 5:
                 self.tokens.append((self.number, self.schedule.add_waiter(self.number)))
 
     @precondition(lambda self: self.pools)
-    @rule(pick=PICKS, what=st.sampled_from(["add waiter", "remove", "hurry"]))
+    @rule(pick=PICKS, what=st.sampled_from(["add waiter", "remove", "hurry", "told"]))
     def touch(self, pick: int, what: str) -> None:
         key = list(self.pools)[pick % len(self.pools)]
         if what == "add waiter":
@@ -70,7 +74,10 @@ class AnyOrder(RuleBasedStateMachine):
         elif what == "hurry":
             self.schedule.hurry(key, self.now)
         else:
-            self.schedule.remove(key)
+            if what == "told":
+                self.schedule.told(key, self.now)
+            else:
+                self.schedule.remove(key)
             self.forget(key)
 
     def forget(self, key: Hashable) -> None:

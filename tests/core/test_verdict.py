@@ -396,3 +396,17 @@ def test_a_read_without_answer_is_repeated(sent: bool) -> None:
     assert isinstance(verdict, Again)
     assert isinstance(verdict.error, TransportError)
     assert verdict.error.sent is sent
+
+
+@pytest.mark.parametrize("judge", [created, read])
+@pytest.mark.parametrize("hopeless", [True, False])
+@pytest.mark.parametrize("sent", [True, False])
+def test_an_untrusted_certificate_fails_at_once(judge: Judge, sent: bool, hopeless: bool) -> None:
+    """On reads as on creates no further try could succeed; a create that may have been sent is looked up."""
+    verdict = judge(Broken(sent=sent, reason="no TLS connection", hopeless=hopeless))
+    lost = judge is created and sent
+    assert type(verdict) is (Lost if lost else Refused if hopeless else Again)
+    assert closes_of(verdict) == ""
+    error = error_of(verdict)
+    assert isinstance(error, TransportError)
+    assert (error.sent, error.hopeless, error.message) == (sent, hopeless and not lost, "no TLS connection")

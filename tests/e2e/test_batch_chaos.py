@@ -89,7 +89,7 @@ async def judge(emu: Emulator, client: Client, options: dict[str, Any]) -> None:
         assert report.units[pool] == pytest.approx(spent)
     assert report.advice == ""
     # a create that hangs keeps its slot until its own time limit; later looks find what other clients made
-    await until(lambda: not client._engine.submitter.in_flight and not client.unresolved(), 10_000)
+    await until(lambda: not client._engine.queue.in_flight and not client.unresolved(), 10_000)
     for task in client.tasks():  # which another run saw ended
         await task.refresh()
     assert all(pool.held == 0 for pool in client.account.limits().values())

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import RequestInvalid, ResultExpired, Retry, TaskFailed
+from kling_async import Client, RequestInvalid, ResultExpired, Retry, TaskFailed
 from kling_async.batch.job import JobRun
 from kling_async.emulator.http import dispatch as emulator_dispatch
 from tests.clock import new_event_loop
 from tests.e2e.batches import creates, remaining, run_and_report, run_batch
-from tests.support import client_of, clip, pair, settle, until
+from tests.support import client_of, clip, pair, settle, still, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -295,3 +295,17 @@ async def test_an_unsent_create_opens_no_closed_pool(tmp_path: Path, monkeypatch
         async with client_of(emu) as later:
             (outcome,) = await run_batch(later, [clip("b")], tmp_path)
         assert outcome.ok
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "10.0.0.7", "[fd00::1]", "printer"])
+async def test_a_dry_run_names_private_hosts_as_the_run_does(host: str) -> None:
+    """With the vendor's API both refuse them, with one that is on this machine neither does."""
+    requests = [still(image=f"http://{host}/fox.png"), still(image="https://a.example/fox.png")]
+    async with Client(api_key="k", limits={"video": 5, "image": 9}) as client:
+        plan = await client.batch(requests).dry_run()
+        assert (plan.jobs, plan.refused) == (2, 1)
+        assert "is not a public host" in plan.problems[0]
+        refused = (await run_batch(client, requests[:1]))[0]
+        assert f"requests[0]: {refused.error}" == plan.problems[0]
+    async with pair() as (_, client):
+        assert (await client.batch(requests).dry_run()).refused == 0

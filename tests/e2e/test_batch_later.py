@@ -253,6 +253,22 @@ async def test_a_dry_run_counts_by_what_is_left(tmp_path: Path) -> None:
         assert (plan.done, plan.fetched) == (0, 1) and creates(emu) == 2
 
 
+async def test_a_dry_run_makes_nothing_on_the_disk(tmp_path: Path) -> None:
+    """Before the first run there is no journal: a dry run makes none, nor its folder; then the batch does."""
+    journal = tmp_path / "new" / "jobs.sqlite"
+    options: dict[str, Any] = {"journal": journal, "download_to": tmp_path / "out"}
+    async with pair(seconds=5) as (emu, client):
+        batch = client.batch([clip("a"), clip("a"), still()], **options)
+        plan = await batch.dry_run()
+        assert (plan.jobs, plan.unclaimed, plan.refused, creates(emu)) == (3, 0, 0, 0)
+        assert not list(tmp_path.iterdir())  # noqa: ASYNC240 - a local folder
+        async with batch as results:
+            assert [outcome.ok async for outcome in results] == [True] * 3
+        assert journal.exists()
+        again = await client.batch([clip("a"), clip("a"), still()], **options).dry_run()
+        assert (again.jobs, again.done) == (3, 3)
+
+
 async def test_a_dry_run_asks_for_the_account_s_limit() -> None:
     """A dry run asks for the packs once where no limit is given, and computes with it."""
     async with pair({"video": 20}, seconds=5) as (emu, client):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from kling_async import RequestInvalid
+from kling_async import RequestInvalid, TaskTimeout
+from tests.e2e.batches import remaining
 from tests.support import clip, pair, settle, still, until
 
 if TYPE_CHECKING:
@@ -125,3 +126,36 @@ async def test_a_batch_ends_after_its_input_has_cleaned_up() -> None:
             assert (await anext(results)).ok
         assert said == ["closed"]
         await source.aclose()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("given", [600, None], ids=["by job_timeout", "by max_task_life"])
+@pytest.mark.parametrize("journaled", [True, False])
+async def test_a_task_that_never_ends_ends_no_batch_but_its_own_job(
+    given: float | None, journaled: bool, tmp_path: Path
+) -> None:
+    """The job becomes an outcome that tells the ids; its slot stays held, and the next run waits for it."""
+    journal = tmp_path / "jobs.sqlite" if journaled else None
+    limit = given or 7200
+    async with pair({"video": 2}, seconds=None, client={"limits": {"video": 2}}) as (emu, client):
+        emu.set_duration(lambda task: 1e9 if task.body["prompt"] == "stuck" else 30)
+        jobs = [clip("stuck"), *(clip(str(n)) for n in range(3))]
+        begun = asyncio.get_running_loop().time()
+        async with client.batch(jobs, journal=journal, job_timeout=given, max_units=1000) as results:
+            stuck, *others = await remaining(results)
+        assert limit <= asyncio.get_running_loop().time() - begun < limit + 60
+        assert all(outcome.ok for outcome in others)
+        task = next(task for task in emu.tasks.values() if task.body["prompt"] == "stuck")
+        assert isinstance(stuck.error, TaskTimeout)
+        assert (stuck.error.task_id, stuck.error.external_task_id) == (task.task_id, task.external_task_id)
+        assert (stuck.status, stuck.row()["status"], others[0].status) == ("running", "running", "succeeded")
+        report = results.report
+        assert (report.done, report.failed, report.running, report.stopped) == (3, 1, 1, "")
+        assert "1 still running" in report.advice
+        assert client.account.limits()["video"].held == (given is not None)  # rule 1: for max_task_life
+        if journaled:
+            emu.finish(task.task_id)
+            async with client.batch(jobs, journal=journal, job_timeout=given, max_units=1000) as results:
+                again = await remaining(results)
+            assert [outcome.ok for outcome in again] == [True] * 4
+            assert not again[0].resumed and again[0].record.task_id == task.task_id
+        assert len(emu.tasks) == 4

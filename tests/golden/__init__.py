@@ -1,7 +1,8 @@
 """Golden files: JSON as it goes over the wire, written by hand from the vendor's pages.
 
 One file per endpoint: bodies to be sent under ``requests``, the vendor's under ``answers``, each by the name
-of its case. Our encoder writes none of them, so that its errors show.
+of its case; one file more, ``callbacks``, has the vendor's callbacks. Our encoder writes none of them, so
+that its errors show.
 """
 
 import json

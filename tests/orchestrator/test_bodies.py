@@ -6,15 +6,18 @@ import asyncio
 import base64
 import json
 import threading
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from kling_async import KlingWarning, RawTask, RequestInvalid, v1
+from kling_async.orchestrator import bodies
 from kling_async.orchestrator.bodies import check_media, encode
 from kling_async.runtime.loop import LoopScope
 from tests.support import clip, pair, png, still
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -131,13 +134,13 @@ async def test_a_file_is_read_only_for_its_create_and_off_the_loop(
 ) -> None:
     """The body holds what the file contains when the create is sent, not when the request is made."""
     readers: list[threading.Thread] = []
-    read = Path.read_bytes
+    read = bodies._content
 
-    def note(path: Path) -> bytes:
+    def note(*arguments: Any) -> bytes | str:
         readers.append(threading.current_thread())
-        return read(path)
+        return read(*arguments)
 
-    monkeypatch.setattr(Path, "read_bytes", note)
+    monkeypatch.setattr(bodies, "_content", note)
     path = file_with(tmp_path, png())
     request = still(image=path)
     await check_media(request, scope)

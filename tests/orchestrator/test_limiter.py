@@ -15,6 +15,7 @@ from kling_async.catalog import endpoint_of
 from kling_async.core.admission import Phase, Ticket
 from kling_async.errors import ClientClosed, KlingError
 from kling_async.events import Hooks
+from kling_async.options import SlotOptions
 from kling_async.orchestrator.limiter import Limiter
 from kling_async.orchestrator.tracked import TrackedTask
 from kling_async.runtime.loop import LoopScope
@@ -38,9 +39,8 @@ class Setup:
             self.scope,
             Hooks(self.events, self.scope.time),
             random.Random(1),
-            limits=limits,
-            life=life,
-            gate=gate,
+            SlotOptions(limits, queueing=gate, max_task_life=life),
+            host="api.example",
         )
         self.admitted: list[Ticket] = []
         self.purged: list[tuple[Ticket, KlingError]] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import AmbiguousCreate, Retry, catalog
+from kling_async import AmbiguousCreate, Polling, Retry, catalog
 from tests.support import clip, pair, settle, until
 
 if TYPE_CHECKING:
@@ -142,6 +142,43 @@ async def test_where_ids_are_not_sure_to_be_kept_nothing_is_sent_twice(
         assert len(emu.ledger.creates) == 1 and len(client.unresolved()) == 1
         assert client.account.limits()["video"].held == 1
         await until(lambda: client.account.limits()["video"].held == 0, 3000, step=10)
+
+
+@pytest.mark.parametrize("lookup", ["path", "search"])
+async def test_look_ups_keep_the_rate_and_go_first(lookup: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixty creates in doubt at once: no window of a second has more than ten reads, polls among them."""
+    be(monkeypatch, lookup=lookup)
+    loop = asyncio.get_running_loop()
+    options = {"limits": {"video": 90}, "polling": Polling(requests_per_second=10, min_interval=0.1)}
+    async with signed_pair({"video": 90}, seconds=500, client=options) as (emu, client):
+        running = [await client.submit(clip()) for _ in range(30)]
+        waits = [asyncio.create_task(task.wait()) for task in running]
+        emu.fault("create", kind="lost_after", times=60)
+        begun = loop.time()
+        await asyncio.gather(*(client.submit(clip()) for _ in range(60)), *(t.refresh() for t in running))
+        assert 8.5 <= loop.time() - begun <= 10
+        asked = [row.at for row in emu.ledger.rows if row.kind in ("query", "tasks", "list")]
+        assert len(asked) >= 90
+        assert all(b - a > 0.9 for a, b in zip(asked, asked[10:], strict=False))
+        kinds = [row.kind for row in emu.ledger.rows if row.kind in ("query", "tasks")][:62]
+        assert kinds.count("query" if lookup == "path" else "tasks") >= 60
+        for wait in waits:
+            wait.cancel()
+
+
+async def test_look_ups_of_a_client_that_is_closing_wait_for_no_turn() -> None:
+    """Nobody gives turns any more: their callers are told at once that the fate is unknown."""
+    options = {"polling": Polling(requests_per_second=0.1), "limits": {"video": 5}}
+    async with signed_pair(seconds=500, client=options) as (emu, client):
+        emu.fault("create", kind="lost_after", times=5)
+        submits = [asyncio.create_task(client.submit(clip())) for _ in range(5)]
+        await until(lambda: looks(emu), step=0.01)
+        await settle()
+        closing = asyncio.create_task(client.aclose())
+        done, _ = await asyncio.wait(submits[1:], timeout=1)
+        assert len(done) == 4 and all(isinstance(task.exception(), AmbiguousCreate) for task in done)
+        await closing
+        await asyncio.wait(submits)
 
 
 async def test_a_taken_id_that_cannot_be_found_is_of_unknown_fate() -> None:

@@ -24,6 +24,7 @@ from kling_async.errors import KlingError, TransportError
 from tests.support import Recorder, client_of, clip, pair, settle, still, until, wall_clock
 
 if TYPE_CHECKING:
+    from kling_async import Client
     from kling_async.testing import Emulator
 
 pytestmark = pytest.mark.anyio
@@ -156,6 +157,40 @@ async def test_an_unknown_status_is_running_and_reported_once(caplog: pytest.Log
         assert [r.getMessage() for r in caplog.records if "pondering" in r.getMessage()] == [
             "unknown task status 'pondering' counts as running"
         ]
+
+
+async def submit_and_wait(client: Client) -> None:
+    await (await client.submit(clip())).wait(timeout=300)
+
+
+async def run(client: Client) -> None:
+    await client.run(clip(), timeout=300)
+
+
+WAYS = {"wait": submit_and_wait, "run": run}
+
+
+@pytest.mark.parametrize(
+    "status", [2, 99, 2.0, "2", "reviewing", True, [], {}, {"code": 2}, ["succeed"], "", None]
+)
+@pytest.mark.parametrize("result", [False, True])
+@pytest.mark.parametrize("way", WAYS)
+async def test_nobody_waits_in_silence_for_a_task_whose_status_is_not_known(
+    status: Any, result: bool, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rule 10: a number, an odd type, no status at all: told the third time in a row, and by the timeout."""
+    async with pair() as (emu, client):
+        fields = {"task_id": "847570360000760860", "task_status": status}
+        if result:
+            fields["task_result"] = {"videos": [{"id": "v", "url": "https://example.com/v.mp4"}]}
+        emu.fault("query", kind="wrong_types", value=fields, times=None)
+        with pytest.raises(TaskTimeout, match=r"its status is '.+', which is not known") as caught:
+            await WAYS[way](client)
+        assert caught.value.task_id == fields["task_id"] and caught.value.unreadable == 0
+        told = [r for r in caplog.records if "three answers in a row" in r.getMessage()]
+        assert [r.levelname for r in told] == ["WARNING"]
+        assert f"({int(result)} show a result)" in told[0].getMessage()
+        assert client.account.limits()["video"].held == 1
 
 
 async def test_a_refused_key_is_raised_and_the_task_can_be_waited_for_again() -> None:

@@ -13,12 +13,11 @@ from kling_async.core.lifecycle import IllegalMove, Lifecycle
 from kling_async.errors import KlingError, QueueTimeout, TaskTimeout
 from kling_async.options import Settings
 from kling_async.orchestrator.attempts import EVIDENCE_MOVES, Attempts, EarlierAttempt, Evidence
+from kling_async.orchestrator.create_spec import CreateSpec, check_order
 from kling_async.orchestrator.submission import (
     SUBMISSION_MOVES,
-    CreateSpec,
     Submission,
     SubmissionState,
-    check_order,
 )
 from kling_async.orchestrator.tracked import TrackedTask
 from tests.core.lifecycles import walk_table
@@ -36,6 +35,11 @@ E: Final = Evidence
 
 class NoWatcher:
     """Looks after nothing: no task is made here."""
+
+    turns: Any = None
+
+    def find(self, *_: object) -> None:
+        return None
 
     def watch(self, live: TrackedTask, /) -> TrackedTask:
         return live
@@ -190,6 +194,8 @@ def test_a_create_carries_what_the_call_adds() -> None:
         ({"priority": "high"}, "priority: must be a whole number, not str"),
         ({"label": 7}, "label: must be text, not int"),
         ({"callback_url": b"x"}, "callback_url: must be text, not bytes"),
+        ({"callback_url": "https:///x"}, "callback_url: the address names no host; write https://host/path"),
+        ({"callback_url": "http://localhost/x"}, "callback_url: the API cannot post to 'localhost'"),
         ({"queue_timeout": -1}, "queue_timeout: must be a number of seconds, not -1"),
         ({"queue_timeout": "5"}, "queue_timeout: must be a number of seconds, not '5'"),
     ],

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kling_async import Client, ConfigurationError, v1
-from kling_async.handles import attach
 from kling_async.orchestrator.attempts import EarlierAttempt
+from kling_async.orchestrator.handles import attach
 from kling_async.orchestrator.submission import SubmissionHooks
+from kling_async.tasks import Task
 from tests.support import clip, pair, still, until
 
 if TYPE_CHECKING:
@@ -79,10 +80,10 @@ async def test_a_handle_made_with_the_request_holds_its_weight() -> None:
     async with pair(seconds=500) as (emu, client):
         made = await client.submit(still(n=4))
         other = Client(api_key=emu.api_key, base_url=emu.url)
-        await attach(other._engine, still(n=4), task_id=made.id).refresh()
+        await Task(*attach(other._engine, still(n=4), task_id=made.id)).refresh()
         assert other.account.limits()["image"].held == 4
         await other.aclose()
         other = Client(api_key=emu.api_key, base_url=emu.url)
-        await attach(other._engine, v1.ImageGeneration, task_id=made.id).refresh()
+        await Task(*attach(other._engine, v1.ImageGeneration, task_id=made.id)).refresh()
         assert other.account.limits()["image"].held == 1
         await other.aclose()

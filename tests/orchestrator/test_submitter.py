@@ -216,7 +216,6 @@ async def test_a_taken_external_id() -> None:
         {"kind": "lost_after"},
         {"kind": "hang"},
         {"kind": "half_body"},
-        {"kind": "truncated_json"},
         {"kind": "empty"},
         {"kind": "html"},
         {"kind": "wrong_types", "value": [1]},
@@ -238,6 +237,15 @@ async def test_a_lost_answer_is_looked_up(fault: dict[str, object]) -> None:
         assert ("adopted" in events.kinds()) == (len(emu.ledger.creates) == 1)
         assert await task.wait()
         assert client.account.limits()["video"].held == 0
+
+
+async def test_an_answer_cut_behind_the_id_is_no_lost_answer() -> None:
+    """The id stands there: the task is made, and nothing is looked up."""
+    events = Recorder()
+    async with pair(client={"on_event": events}) as (emu, client):
+        emu.fault("create", kind="truncated_json")
+        assert (await client.submit(clip())).id in emu.tasks
+        assert events.kinds() == ["queued", "admitted", "created"]
 
 
 async def test_what_cannot_be_looked_up_is_ambiguous_and_resolved_later() -> None:

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from msgspec import inspect as mi
 
-from kling_async import RawTask, catalog
-from kling_async.wire.describe import field_docs
+from kling_async import RawTask, catalog, v1
+from kling_async.wire.describe import attribute_docs, field_docs, summary
 from kling_async.wire.fields import Field, fields
 from kling_async.wire.media import Media
 from kling_async.wire.requests import Part, Request
@@ -144,6 +144,26 @@ def info_of(kind: type[msgspec.Struct]) -> mi.StructType:
     info = mi.type_info(kind)
     assert isinstance(info, mi.StructType)
     return info
+
+
+@each_kind
+def test_a_summary_is_what_stands_before_the_fields(kind: type[msgspec.Struct]) -> None:
+    """It has the words of the docstring up to the fields, each paragraph in one line."""
+    text = summary(kind)
+    assert text.split() == (kind.__doc__ or "").partition("Args:")[0].split()
+    assert not any("\n" in part for part in text.split("\n\n"))
+
+
+def test_docstrings_below_fields_are_found_and_missed_without_source() -> None:
+    """Those of bases count too; a class made at run time has none, and raises nothing."""
+    docs = attribute_docs(v1.DerivedVideos)
+    assert docs["videos"] == "The videos." and docs["parent_video"].startswith("The input video")
+    assert attribute_docs(type("Made", (), {"__module__": "kling_async.made"})) == {}
+
+
+def test_a_class_without_docstring_has_an_empty_summary() -> None:
+    """Nothing is inherited."""
+    assert summary(type("Mute", (Part,), {})) == ""
 
 
 @each_kind

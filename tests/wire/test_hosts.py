@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kling_async import v1
 from kling_async.errors import RequestInvalid
 from kling_async.wire.checks import check
-from kling_async.wire.hosts import is_local, reach_of, wrong_url
+from kling_async.wire.hosts import is_local, reach_of, wrong_callback, wrong_url
 from kling_async.wire.media_formats import IMAGE, VIDEO, judge_reach
 
 FETCHABLE: Final = [
@@ -168,3 +168,46 @@ def test_no_address_breaks_the_judges(url: str) -> None:
 def test_which_base_urls_are_local(url: str, local: bool) -> None:
     """An emulator on this machine reaches what this machine reaches."""
     assert is_local(url) is local
+
+
+WRONG_CALLBACKS: Final = {
+    "https://": "names no host",
+    "a.example/hook": "names no host",
+    "hook": "names no host",
+    "https:///hook": "names no host",
+    " https://a.example/hook": "contains a blank",
+    "https://a.example/ho ok": "contains a blank",
+    "https://a.example/hook\n": "contains a line break",
+    "https://a.example:x/": "host or port is malformed",
+    "ftp://a.example/hook": "must be an http(s) address",
+    "mailto://a.example": "must be an http(s) address",
+}
+PRIVATE_CALLBACKS: Final = [
+    *("http://localhost:8000/hook", "https://127.0.0.1/hook", "https://[::1]/hook", "http://0.0.0.0/"),
+    *(
+        "https://10.0.0.7/hook",
+        "https://192.168.1.2:8443/hook",
+        "https://169.254.1.1/",
+        "https://intranet/hook",
+    ),
+]
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize("url", WRONG_CALLBACKS)
+def test_a_callback_needs_an_address(url: str, local: bool) -> None:
+    """Wherever the API runs, it cannot post to these."""
+    assert WRONG_CALLBACKS[url] in str(wrong_callback(url, local=local))
+
+
+@pytest.mark.parametrize("url", PRIVATE_CALLBACKS)
+def test_a_callback_on_a_private_host_needs_a_local_api(url: str) -> None:
+    """The vendor does not reach them, an emulator on this machine may."""
+    assert "not a public host; give an address" in str(wrong_callback(url, local=False))
+    assert wrong_callback(url, local=True) is None
+
+
+@pytest.mark.parametrize("url", FETCHABLE)
+def test_a_callback_may_be_posted_to(url: str) -> None:
+    """Whatever may be fetched may be posted to, by http too: the reference does not forbid it."""
+    assert wrong_callback(url, local=False) is None

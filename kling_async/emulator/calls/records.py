@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kling_async.emulator.calls.fields import Links
     from kling_async.emulator.state.tasks import Task
 
-__all__ = ["as_created", "as_queried"]
+__all__ = ["as_created", "as_queried", "source_video"]
 
 
 def as_created(task: Task) -> dict[str, Any]:
@@ -26,11 +26,9 @@ def as_queried(task: Task, links: Links) -> dict[str, Any]:
     answers = REFERENCE.endpoints[task.endpoint].answers
     data: dict[str, Any] = _record(task, answers.external_task_id)
     data["task_status_msg"] = task.message
-    clip = task.source.clip
-    if answers.parent_video and clip is not None:
-        url = clip.url or links(clip.id)("0.mp4")
-        parent = {"id": clip.id, "url": url, "duration": number_text(clip.seconds)}
-        data["task_info"] = {**data.get("task_info", {}), "parent_video": parent}
+    source = source_video(task, links)
+    if source:
+        data["task_info"] = {**data.get("task_info", {}), **source}
     if answers.watermark_info:
         data["watermark_info"] = {"enabled": has_watermark(task)}
     if task.done:
@@ -38,6 +36,15 @@ def as_queried(task: Task, links: Links) -> dict[str, Any]:
     if task.status == "succeed":
         data["task_result"] = RESULTS[task.endpoint](task, links)
     return data
+
+
+def source_video(task: Task, links: Links) -> dict[str, Any]:
+    """Return the field of ``task_info`` that shows the video a task works on; nothing where there is none."""
+    clip = task.source.clip
+    if clip is None or not REFERENCE.endpoints[task.endpoint].answers.parent_video:
+        return {}
+    url = clip.url or links(clip.id)("0.mp4")
+    return {"parent_video": {"id": clip.id, "url": url, "duration": number_text(clip.seconds)}}
 
 
 def _record(task: Task, with_info: bool) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Scripted faults: which requests go wrong, and how. They are counted, never random.
+"""Scripted faults: which requests and callbacks go wrong, and how. They are counted, never random.
 
-Each request meets at most one fault: the first armed one that matches it and has skipped enough requests.
+Each one meets at most one fault: the first armed one that matches it and has skipped enough requests.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kling_async.emulator.http.json_body import parse_object
 from kling_async.emulator.judging.reference import REFERENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kling_async.emulator.http.routes import Route
 
@@ -35,10 +35,19 @@ FaultKind = Literal[
     "empty",
     "wrong_types",
     "unknown_status",
+    "lost",
+    "doubled",
+    "late",
+    "reordered",
+    "replayed",
+    "forged",
 ]
 
+CALLBACK: Final = "callback"
 NO_ANSWER: Final = frozenset({"lost_before", "lost_after", "hang"})
 """Kinds of faults that cut the connection instead of answering."""
+_OF_CALLBACKS: Final = frozenset({"lost", "doubled", "late", "reordered", "replayed", "forged"})
+"""Kinds of faults that strike callbacks; no other kind does."""
 _DO_NOT_ACT: Final = frozenset({"answer", "lost_before", "hang", "html"})
 """Kinds of faults that usually strike before the server acts."""
 
@@ -62,13 +71,23 @@ class Fault:
     - ``wrong_types``: ``value`` in the place of ``data``.
     - ``unknown_status``: ``value`` or "reviewing" as the status of the task.
 
+    Kinds of faults of callbacks, with ``on="callback"``, or ``on="callback:succeed"`` for one status:
+
+    - ``lost``: never sent. ``late``: sent ``seconds`` (60) later.
+    - ``doubled``: sent again ``seconds`` (1) later, with the same webhook-id and a new signature.
+    - ``replayed``: the same bytes and headers sent again ``seconds`` (1) later.
+    - ``reordered``: sent after the next callback of the same task; the last one of a task comes in its place.
+    - ``forged``: before it comes another one by somebody who lacks the secret, with the status ``value`` or
+      "failed".
+
     Raises:
-        ValueError: The kind does not exist, or a fault of kind ``answer`` has neither status nor code.
+        ValueError: The kind does not exist or does not fit ``on``, or a fault of kind ``answer`` has neither
+            status nor code.
     """
 
     on: str = "any"
     """Requests to strike: create, query, list, call, tasks, costs, media or any; the name of an endpoint; or
-    the beginning of a path."""
+    the beginning of a path. Callbacks to strike: see above; any does not mean them."""
     kind: FaultKind = "answer"
     skip: int = 0
     """Matching requests that pass unharmed before the first struck one."""
@@ -80,7 +99,7 @@ class Fault:
     retry_after: float | str | None = None
     """Value of the header Retry-After."""
     seconds: float = 0.0
-    """Delay of a ``slow`` answer."""
+    """Delay of a ``slow`` answer, or of a callback."""
     value: Any = None
     """Number of bytes, or replacement, as the kind says."""
     acts: bool | None = None
@@ -89,6 +108,9 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in get_args(FaultKind):
             raise ValueError(f"no kind of fault: {self.kind!r}; there are {', '.join(get_args(FaultKind))}")
+        if (self.kind in _OF_CALLBACKS) != (self.on.partition(":")[0] == CALLBACK):
+            kinds = ", ".join(sorted(_OF_CALLBACKS))
+            raise ValueError(f"{kinds} are the faults of on='callback', and of nothing else")
         if self.kind == "answer" and self.status is None and self.code is None:
             raise ValueError("a fault that answers needs a status, a code or both")
 
@@ -140,8 +162,15 @@ class Faults:
 
     def take(self, route: Route) -> Fault | None:
         """Return the fault that strikes a request, None if there is none; counts the request."""
+        return self._take(lambda on: _matches(on, route))
+
+    def take_callback(self, status: str) -> Fault | None:
+        """Return the fault that strikes a callback with this status of its task; counts the callback."""
+        return self._take(lambda on: on in {CALLBACK, f"{CALLBACK}:{status}"})
+
+    def _take(self, matches: Callable[[str], bool]) -> Fault | None:
         for armed in self._armed:
-            if not _matches(armed.fault.on, route):
+            if not matches(armed.fault.on):
                 continue
             if armed.skip:
                 armed.skip -= 1

@@ -15,7 +15,7 @@ from kling_async.emulator.state.tasks import Tasks
 from kling_async.emulator.state.wallet import Wallet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from decimal import Decimal
 
     from kling_async.emulator.footage.files import MediaOwner
@@ -39,6 +39,7 @@ class EmulatedAccount:
         packs: See `packs`.
         speed: Factor by which tasks are faster than the vendor's.
         seed: Equal seeds give equal ids and durations.
+        on_change: Called with each task after every change of its status.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class EmulatedAccount:
         packs: Sequence[Pack] | None,
         speed: float,
         seed: int,
+        on_change: Callable[[Task], None],
     ) -> None:
         self.clock = clock
         self.ids = IdSequence(seed)
@@ -61,7 +63,7 @@ class EmulatedAccount:
         """Resource packs that the API shows; None for packs that bring exactly the slots there are."""
         self.packs_read_at = float("-inf")
         """When the packs were last read, in seconds since the emulator's start; see ``calls.packs``."""
-        self.tasks = Tasks(clock, self._settle)
+        self.tasks = Tasks(clock, self._settle, on_change)
         self.library = Library(clock.time, self.ids.next)
         self.pace = Pace(seed, speed)
         self.code: int | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeVar
 
-__all__ = ["Ledger", "Row"]
+__all__ = ["Ledger", "Row", "SentCallback"]
 
 _T = TypeVar("_T")
 
@@ -54,11 +54,36 @@ class Row:
     """Fields of the body that the API does not know and ignores."""
 
 
+@dataclass(slots=True)
+class SentCallback:
+    """One callback, sent or lost."""
+
+    at: float
+    """Seconds since the emulator started."""
+    wall: float
+    """Seconds since 1970 by the server's clock, skew included."""
+    task_id: str
+    task_status: str
+    """Status of the task that it tells."""
+    url: str
+    """The callback_url of the create."""
+    webhook_id: str
+    """Id of the callback; the same when it is sent again."""
+    fault: str | None = None
+    """Kind of the scripted fault that it met."""
+    answer: int | None = None
+    """HTTP status of the receiver's answer; None if there was none."""
+    error: str = ""
+    """Reason why there was no answer."""
+
+
 class Ledger:
-    """All requests in the order of arrival, and the slots held over time."""
+    """All requests in the order of arrival, the callbacks sent, and the slots held over time."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
+        self.callbacks: list[SentCallback] = []
+        """Callbacks in the order in which they were sent, scripted doubles and losses included."""
         self.slots: dict[str, list[tuple[float, int]]] = {}
         """By pool, (time, slots held by tasks) after every change; foreign slots are not counted."""
         self._peaks: dict[str, int] = {}
@@ -66,6 +91,10 @@ class Ledger:
     def add(self, row: Row) -> None:
         """Add a request on its arrival; its row is completed when it is answered."""
         _append(self.rows, row)
+
+    def add_callback(self, row: SentCallback) -> None:
+        """Add a callback when it is sent; its row is completed when it is answered."""
+        _append(self.callbacks, row)
 
     def held(self, pool: str, at: float, used: int) -> None:
         """Note that tasks hold ``used`` slots of a pool since ``at``."""
@@ -135,9 +164,10 @@ class Ledger:
         return [row for row in self.rows if row.fault]
 
     def as_json(self) -> dict[str, Any]:
-        """Return rows and slots as JSON-ready data."""
+        """Return rows, callbacks and slots as JSON-ready data."""
         return {
             "rows": [asdict(row) for row in self.rows],
+            "callbacks": [asdict(row) for row in self.callbacks],
             "slots": self.slots,
             "peak": self._peaks,
             "used": {pool: self.used(pool) for pool in self.slots},

@@ -124,15 +124,19 @@ class Tasks:
     Args:
         clock: Gives the times, and runs the timers.
         on_end: Called with each task once it has ended.
+        on_change: Called with each task after every change of its status, its creation and end included.
     """
 
-    def __init__(self, clock: Clock, on_end: Callable[[Task], None]) -> None:
+    def __init__(
+        self, clock: Clock, on_end: Callable[[Task], None], on_change: Callable[[Task], None]
+    ) -> None:
         self.by_id: dict[str, Task] = {}
         self._by_external: dict[str, Task] = {}
         self._by_endpoint: dict[str, list[Task]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._clock = clock
         self._on_end = on_end
+        self._on_change = on_change
 
     def add(self, task: Task) -> None:
         """Start the timer of a new task, whose slots are held already."""
@@ -141,6 +145,7 @@ class Tasks:
         if task.external_task_id:
             self._by_external[task.external_task_id] = task
         self._schedule(task)
+        self._on_change(task)
 
     def knows_external(self, external_task_id: str) -> bool:
         """Tell whether a task of any endpoint has this external_task_id."""
@@ -171,6 +176,7 @@ class Tasks:
         task.status, task.message = ending, message
         task.times.ends, task.times.updated_ms = self._clock.time(), self._clock.wall_ms()
         self._on_end(task)
+        self._on_change(task)
 
     def resume(self) -> None:
         """Start the timers again after `suspend`; tasks whose end has passed meanwhile end at once."""
@@ -193,6 +199,7 @@ class Tasks:
     def _start(self, task: Task) -> None:
         task.status, task.times.updated_ms = "processing", self._clock.wall_ms()
         self._schedule(task)
+        self._on_change(task)
 
     def _end(self, task: Task) -> None:
         self.finish(task, task.ending, task.failure if task.ending == "failed" else "")

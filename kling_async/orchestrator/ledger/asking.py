@@ -12,11 +12,13 @@ import ast
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from kling_async.catalog import TASKS, endpoint_of
+from kling_async.core.callbacks import CallbackChannels
 from kling_async.core.queue import Phase, Ticket
 from kling_async.core.schedule import Schedule
 from kling_async.events import Hooks
 from kling_async.orchestrator.poller import Poller
 from kling_async.orchestrator.registry import TaskRegistry
+from kling_async.orchestrator.scheduling import TaskScheduling
 from kling_async.orchestrator.tracked import TrackedTask
 from kling_async.wire.endpoints import RawTask
 
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     from kling_async.core.queries import QueryForms, StatusQuery
     from kling_async.events import EventKind, Subject
     from kling_async.options import Polling, Retry
+    from kling_async.orchestrator.contention import ContentionListener
     from kling_async.orchestrator.ledger.steps import HeldTask, TaskFacts
-    from kling_async.orchestrator.slot_keeper import ContentionListener
     from kling_async.orchestrator.status_reader import StatusReader
     from kling_async.orchestrator.tracked import TaskKey
     from kling_async.records import TaskRecord
@@ -51,6 +53,10 @@ class LedgerWants(Protocol):
 
     def end(self, about: TaskFacts, /) -> None:
         """Tell all processes that a task was seen ended."""
+
+    def has_ended(self, task: Hashable, /) -> bool:
+        """Tell whether another process has seen a task of this one ended."""
+        ...
 
 
 class PassiveSchedule(Schedule):
@@ -73,7 +79,6 @@ class PassiveSchedule(Schedule):
         self._ledger = ledger
         self._waiting: dict[Hashable, int] = {}
         self._asked_here: dict[Hashable, PolledTask] = {}
-        self._told: set[Hashable] = set()
 
     def add(self, key: Hashable, *, at_once: bool = False, **facts: Any) -> None:
         """Know a task; one of which nothing is known yet is asked about here."""
@@ -84,7 +89,6 @@ class PassiveSchedule(Schedule):
     def remove(self, key: Hashable) -> None:
         """Forget a task."""
         self._asked_here.pop(key, None)
-        self._told.discard(key)
         super().remove(key)
 
     def add_waiter(self, key: Hashable) -> PolledTask:
@@ -108,17 +112,12 @@ class PassiveSchedule(Schedule):
         """Change nothing: whoever asks for all knows what is queued."""
         return False
 
-    def told(self, key: Hashable, now: float) -> None:
-        """Ask about a task that another process has seen ended, until its end is seen here."""
-        polled = self._tasks.get(key)
-        if polled is not None:
-            self._told.add(key)
-            polled.idleness.seen_running(max(polled.idleness.looked, now - _LAG))
-            self.hurry(key, now)
-
     def hurry(self, key: Hashable, now: float) -> None:
         """Ask about this task as soon as the rates allow."""
-        if key in self._tasks:
+        polled = self._tasks.get(key)
+        if polled is not None:
+            if self._ledger.has_ended(key):  # a moment ago: that teaches how long such tasks take
+                polled.idleness.seen_running(max(polled.idleness.looked, now - _LAG))
             self._ask_here(key)
         super().hurry(key, now)
 
@@ -128,7 +127,7 @@ class PassiveSchedule(Schedule):
         """Take an answer; what runs still is left to the process that asks for all."""
         super().answered(query, running, ended, now)
         for key in running:
-            if key not in self._told and (polled := self._asked_here.pop(key, None)) is not None:
+            if not self._ledger.has_ended(key) and (polled := self._asked_here.pop(key, None)) is not None:
                 super().remove_waiter(polled)
                 self._want(key)
 
@@ -181,6 +180,30 @@ class _Shadows:
         """Do nothing: the client keeps it."""
 
 
+class _ShadowScheduling(TaskScheduling):
+    """Adds shadows to a schedule, by what the ledger says of their tasks."""
+
+    def __init__(self, scope: LoopScope, leases: dict[TrackedTask, tuple[HeldTask, float]]) -> None:
+        super().__init__(scope, CallbackChannels())
+        self._leases = leases
+
+    def add(self, schedule: Schedule, task: TrackedTask, *, at_once: bool) -> None:
+        """Add a shadow; one that nobody wants is not urgent."""
+        held, started = self._leases[task]
+        task.started = started
+        schedule.add(
+            task,
+            pool=held.pool,
+            path=task.endpoint.path,
+            kind=(task.endpoint.name, _kind(held.about.kind)),
+            median=task.endpoint.median,
+            now=self._scope.time(),
+            weight=max(1, held.weight),
+            started=started,
+            at_once=at_once and held.wanted,
+        )
+
+
 class ShadowPoller(Poller):
     """Polls the shadows of all tasks in the ledger, while this process is the one that asks.
 
@@ -212,7 +235,10 @@ class ShadowPoller(Poller):
         self._contended: frozenset[str] = frozenset()
         self._deliver = deliver
         registry = TaskRegistry(self._shadows, self._shadows)
-        super().__init__(scope, _OnlyQueries(hooks), reader, registry, self._shadows, schedule, rng)
+        scheduling = _ShadowScheduling(scope, self._leases)
+        super().__init__(
+            scope, _OnlyQueries(hooks), reader, registry, self._shadows, schedule, scheduling, rng
+        )
 
     def follow(self, tasks: Iterable[HeldTask], contended: frozenset[str], now: float) -> None:
         """Ask about these tasks and no others.
@@ -264,22 +290,6 @@ class ShadowPoller(Poller):
         if self._tasks.get(shadow.key) is shadow:
             self._forget(shadow)
 
-    def _schedule_task(self, task: TrackedTask, *, at_once: bool) -> None:
-        held, started = self._leases[task]
-        endpoint = task.endpoint
-        task.started = started
-        self._schedule.add(
-            task,
-            pool=held.pool,
-            path=endpoint.path,
-            kind=(endpoint.name, _kind(held.about.kind)),
-            median=endpoint.median,
-            now=self._scope.time(),
-            weight=max(1, held.weight),
-            started=started,
-            at_once=at_once and held.wanted,
-        )
-
     def _observe(self, task: TrackedTask, record: TaskRecord, *, final: bool = False) -> None:
         super()._observe(task, record, final=final)
         self._deliver(task.endpoint, record)
@@ -318,7 +328,7 @@ class Asking:
         """Read the result of a task of this process, which another one has seen ended."""
         if isinstance(holder, TrackedTask) and not holder.done:
             for poller in self._pollers:
-                poller.tell_ended(holder)
+                poller.hinted(holder)
 
     def _deliver(self, endpoint: Endpoint[Any], record: TaskRecord) -> None:
         """Hand a record to the handles of this process."""

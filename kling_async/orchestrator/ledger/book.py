@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from kling_async.core.lifecycle import IllegalMove
 from kling_async.core.queue import AdmissionError, Phase
@@ -19,6 +19,7 @@ from kling_async.orchestrator.ledger.steps import (
     Enter,
     Free,
     FullRefusal,
+    Judged,
     Known,
     Leave,
     NewsKind,
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["Book"]
 
 log = logging.getLogger("kling_async.orchestrator")
-
-_WAITING: Final = (Stage.QUEUED, Stage.ASIDE, Stage.LAPSED, Stage.PARKED)
 
 
 class Book:
@@ -148,6 +147,8 @@ class Book:
                 self._leave(lease, stored)
             case Confirm():
                 self._confirm(lease)
+            case Judged(_, verdict):
+                stored.pool.judged(lease, verdict, self._now)
             case Ended():
                 self._end(lease, stored)
             case Known(_, about):
@@ -190,6 +191,7 @@ class Book:
             about=step.about,
             priority=step.priority,
             label=step.label,
+            kind=step.kind,
         )
         self._leases.add(lease, stored.id)
         error = None if stored.pool.fits_ever(step.weight) else "heavy"
@@ -255,8 +257,8 @@ class Book:
         """Return the leases of a task, by either id."""
         found: dict[tuple[int, int], Lease] = {}
         for column, value in (("task_id", about.task_id), ("external_task_id", about.external_task_id)):
-            if value:
-                for lease in self._leases.select(f"{column}=? AND endpoint=?", value, about.endpoint):
+            for lease in self._leases.select(f"{column}=?", value) if value else ():
+                if about.endpoint in ("", lease.about.endpoint):  # a callback does not name it
                     found[lease.name] = lease
         return list(found.values())
 
@@ -277,7 +279,7 @@ class Book:
     def _resize(self, step: Resize) -> None:
         stored = self._pool(step.pool)
         pool = stored.pool
-        told = step.source == "caller"
+        told = step.source == "caller" or step.forced
         if not told and (pool.source == "caller" or (step.source == "default" and pool.source == "learned")):
             return
         stored.tell(pool.resize(step.limit, step.source), NewsKind.PURGED, "heavy")
@@ -288,8 +290,8 @@ class Book:
             stored.tell(stored.pool.close(error, self._now), NewsKind.PURGED, text)
         query = "stage IN (?, ?) AND pool=?"
         for stored in self._all(name):
-            for lease in self._leases.select(query, int(Stage.LAPSED), int(Stage.PARKED), stored.id):
-                if lease.off is Stage.PARKED:  # one that lapsed asks again by itself
+            for lease in self._leases.select(query, int(Stage.LAPSED), int(Stage.ASLEEP), stored.id):
+                if lease.off is Stage.ASLEEP:  # one that lapsed asks again by itself
                     lease.life.move(Phase.GONE)
                     lease.tell(NewsKind.PURGED, text)
 
@@ -297,8 +299,8 @@ class Book:
 
     def wake(self) -> None:
         """Put what this process queues, and what was parked while it did not react, back in line."""
-        for lease in list(self._leases.select("owner=? AND stage=?", self._owner, int(Stage.PARKED))):
-            if lease.off is Stage.PARKED:
+        for lease in list(self._leases.select("owner=? AND stage=?", self._owner, int(Stage.ASLEEP))):
+            if lease.off is Stage.ASLEEP:
                 self._pool_of(lease).pool.rejoin(lease)
 
     def bury(self, owner: int) -> None:

@@ -43,4 +43,5 @@ class Stage(enum.IntEnum):
     SENT = 3  # has its slots; its create is on its way, or granted and not begun
     HELD = 4  # has its slots; its task runs, or may run
     LAPSED = 5  # its slots were granted and not used in time; comes back when its process says so
-    PARKED = 6  # waits, but its process does not react; comes back with the next step of that process
+    ASLEEP = 6  # waits, but its process does not react; comes back with the next step of that process
+    PARKED = 7  # waits, while creates of its kind are held

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from kling_async.core.queue import Phase, Ticket
+from kling_async.core.queue import Kind, Phase, Ticket
+from kling_async.core.waiting_line import ASIDE
 from kling_async.orchestrator.ledger.facts import NewsKind, Stage, TaskFacts
 
 if TYPE_CHECKING:
@@ -21,14 +22,15 @@ _PHASES: Final = {
     Stage.SENT: Phase.SENT,
     Stage.HELD: Phase.HELD,
     Stage.LAPSED: Phase.SENT,
-    Stage.PARKED: Phase.SENT,
+    Stage.ASLEEP: Phase.SENT,
+    Stage.PARKED: Phase.PARKED,
 }
-"""The phase of a ticket whose row is read; lapsed and parked ones are out of line, as those sent are."""
+"""The phase of a ticket whose row is read; lapsed and sleeping ones are out of line, as those sent are."""
 
 _COLUMNS: Final = (
     *("owner", "number", "pool", "stage", "weight", "priority", "label", "turn", "epoch", "probe", "since"),
     *("aside", "back_at", "granted_at", "orphan", "wanted", "news", "error"),
-    *("endpoint", "external_task_id", "task_id", "kind"),
+    *("catalog_name", "model", "kind_pool", "endpoint", "external_task_id", "task_id", "kind"),
 )
 
 LEASE_TABLES: Final = (
@@ -37,7 +39,8 @@ LEASE_TABLES: Final = (
         weight INTEGER NOT NULL, priority INTEGER NOT NULL, label TEXT NOT NULL, turn INTEGER NOT NULL,
         epoch INTEGER NOT NULL, probe INTEGER NOT NULL, since REAL NOT NULL, aside REAL NOT NULL,
         back_at REAL, granted_at REAL, orphan REAL, wanted INTEGER NOT NULL, news INTEGER NOT NULL,
-        error TEXT, endpoint TEXT NOT NULL, external_task_id TEXT NOT NULL, task_id TEXT NOT NULL,
+        error TEXT, catalog_name TEXT, model TEXT, kind_pool TEXT,
+        endpoint TEXT NOT NULL, external_task_id TEXT NOT NULL, task_id TEXT NOT NULL,
         kind TEXT NOT NULL, PRIMARY KEY (owner, number)) WITHOUT ROWID""",
     "CREATE INDEX lease_places ON leases (pool, stage, priority, label, number)",
     "CREATE INDEX lease_news ON leases (owner, news) WHERE news > 0",
@@ -61,6 +64,7 @@ class Lease(Ticket):
 
     __slots__ = (
         "about",
+        "aside",
         "back_at",
         "error",
         "granted_at",
@@ -83,17 +87,20 @@ class Lease(Ticket):
         about: TaskFacts,
         priority: int = 0,
         label: str = "",
+        kind: Kind | None = None,
         phase: Phase = Phase.NEW,
     ) -> None:
-        super().__init__(weight, priority=priority, label=label, phase=phase)
+        super().__init__(weight, priority=priority, label=label, kind=kind, phase=phase)
         self.owner = owner
         self.sequence = number
         self.about = about
         self.pool_id = 0
         self.off: Stage | None = None
-        """LAPSED or PARKED: out of line, and without slots."""
+        """LAPSED or ASLEEP: out of line, and without slots."""
         self.stalled = False
         """In flight in a process that does not react: its slots are held, and nobody waits for its answer."""
+        self.aside = ASIDE
+        """Seconds for which it would step aside next."""
         self.back_at: float | None = None
         """When it comes back, if it stepped aside."""
         self.granted_at: float | None = None
@@ -135,6 +142,7 @@ class Lease(Ticket):
             *(self.owner, self.sequence, self.pool_id, int(stage), self.weight, self.priority, self.label),
             *(self.turn, self.epoch, int(self.probe), self.since, self.aside, self.back_at),
             *(self.granted_at, self.orphan, int(self.wanted), int(self.news), self.error),
+            *((None, None, None) if self.kind is None else self.kind),
             *self.about,
         )
 
@@ -142,16 +150,26 @@ class Lease(Ticket):
 def _lease(row: tuple[Any, ...], late: frozenset[int]) -> Lease:
     """Make the lease of a row."""
     (owner, number, pool, code, weight, priority, label, turn, epoch, probe, since, *more) = row
-    (aside, back_at, granted_at, orphan, wanted, news, error, *about) = more
+    (aside, back_at, granted_at, orphan, wanted, news, error, *kind) = more
+    about = kind[3:]
     stage = Stage(code)
     stalled = stage is Stage.SENT and granted_at is None and owner in late
     phase = Phase.HELD if stalled else _PHASES[stage]
-    lease = Lease(owner, number, weight, about=TaskFacts(*about), priority=priority, label=label, phase=phase)
+    lease = Lease(
+        owner,
+        number,
+        weight,
+        about=TaskFacts(*about),
+        priority=priority,
+        label=label,
+        kind=None if kind[0] is None else Kind(*kind[:3]),
+        phase=phase,
+    )
     lease.pool_id, lease.turn, lease.epoch, lease.probe, lease.since = pool, turn, epoch, bool(probe), since
     lease.entered = number / 1e9
     lease.aside, lease.back_at, lease.granted_at, lease.orphan = aside, back_at, granted_at, orphan
     lease.wanted, lease.news, lease.error, lease.stalled = bool(wanted), NewsKind(news), error, stalled
-    lease.off = stage if stage in (Stage.LAPSED, Stage.PARKED) else None
+    lease.off = stage if stage in (Stage.LAPSED, Stage.ASLEEP) else None
     lease.written = row
     return lease
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kling_async.core.queue import ASIDE_MAX, Phase
+from kling_async.core.queue import AdmissionError, Kind, Phase
+from kling_async.core.waiting_line import ASIDE_MAX
 from kling_async.orchestrator.ledger.facts import Stage
 from kling_async.orchestrator.ledger.leases import Lease
 
@@ -77,14 +78,13 @@ class StoredLine:
 
     def __iter__(self) -> Iterator[Ticket]:
         """All that wait, in no particular order."""
-        for stage in (Stage.QUEUED, Stage.ASIDE):
+        for stage in (Stage.QUEUED, Stage.ASIDE, Stage.PARKED):
             yield from self._leases.select("pool=? AND stage=?", self._pool, int(stage))
 
     def put(self, ticket: Ticket) -> None:
         """Add a ticket: a new one behind those of its label, one that was sent in its old place."""
         lease = _lease_of(ticket)
-        if lease.phase is not Phase.ASIDE:
-            self.count += 1
+        self.count += lease.phase not in (Phase.ASIDE, Phase.PARKED)
         lease.life.move(Phase.QUEUED)
         lease.off = lease.granted_at = lease.back_at = None
         self._leases.write(lease)
@@ -115,6 +115,47 @@ class StoredLine:
         (when,) = self._db.execute(query, (self._pool, int(Stage.ASIDE))).fetchone()
         return math.inf if when is None else float(when)
 
+    # -- parked
+
+    @property
+    def parked(self) -> int:
+        """How many are parked."""
+        query = "SELECT count(*) FROM leases WHERE pool=? AND stage=?"
+        return int(self._db.execute(query, (self._pool, int(Stage.PARKED))).fetchone()[0])
+
+    @property
+    def parked_kinds(self) -> list[Kind]:
+        """The kinds of which tickets are parked."""
+        query = "SELECT DISTINCT catalog_name, model, kind_pool FROM leases WHERE pool=? AND stage=?"
+        found = self._db.execute(query, (self._pool, int(Stage.PARKED))).fetchall()
+        return [Kind(*row) for row in found]
+
+    def park(self, head: Ticket) -> None:
+        """Take the head out of the line until creates of its kind are held no longer."""
+        lease, label = _lease_of(head), self._label(head)
+        if lease.kind is None or label is None:
+            raise AdmissionError(f"{head} has no kind to be parked with")
+        lease.life.move(Phase.PARKED)
+        self._take_out(lease, Stage.PARKED, label)
+        self.count += 1  # it waits still
+
+    def unpark_first(self, kind: Kind) -> Ticket:
+        """Put the parked ticket that comes first, by priority and arrival, back in its place; return it."""
+        (first,) = self._parked(kind, " ORDER BY priority DESC, number LIMIT 1")
+        self.put(first)
+        return first
+
+    def unpark(self, kind: Kind) -> None:
+        """Put all parked tickets of a kind back in their places."""
+        for lease in self._parked(kind):
+            self.put(lease)
+
+    def _parked(self, kind: Kind, order: str = "") -> list[Lease]:
+        condition = f"pool=? AND stage=? AND catalog_name=? AND model=?{order}"
+        return list(self._leases.select(condition, self._pool, int(Stage.PARKED), kind.endpoint, kind.model))
+
+    # -- in turn
+
     def head(self) -> Lease | None:
         """Return the ticket whose turn it is."""
         query = (
@@ -137,13 +178,13 @@ class StoredLine:
         )
         self._take_out(lease, Stage.SENT, _StoredLabel(turn, label.waiting))
 
-    def park(self, lease: Lease) -> None:
+    def put_to_sleep(self, lease: Lease) -> None:
         """Take out a ticket whose process does not react; `put` brings it back to its place."""
         label = self._label(lease)
         lease.life.move(Phase.SENT)
-        lease.off = Stage.PARKED
+        lease.off = Stage.ASLEEP
         if label is not None:
-            self._take_out(lease, Stage.PARKED, label)
+            self._take_out(lease, Stage.ASLEEP, label)
 
     def leave(self, ticket: Ticket) -> None:
         """Take out any ticket for good."""

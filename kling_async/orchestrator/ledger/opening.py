@@ -8,46 +8,49 @@ from typing import TYPE_CHECKING
 from kling_async.orchestrator.ledger.places import boot_id, ledger_path, refuse_network
 from kling_async.orchestrator.ledger.shared import SharedLimiter
 from kling_async.orchestrator.ledger.store import LedgerFile
-from kling_async.orchestrator.limiter import check_limits
+from kling_async.orchestrator.pool_limits import checked_limits
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping
 
     from kling_async.events import Hooks
+    from kling_async.options import SlotOptions
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["shared_limiter"]
 
 
 def shared_limiter(
-    slots: str,
-    whose: tuple[str, str],
     scope: LoopScope,
     hooks: Hooks,
     rng: random.Random,
+    options: SlotOptions,
     *,
-    limits: Mapping[str, int] | None,
-    life: float,
+    host: str,
+    whose: tuple[str, str],
 ) -> SharedLimiter:
     """Return the limiter of an account whose slots lie in a ledger.
 
     Args:
-        slots: The client's option, which names the file.
-        whose: Address of the API, and the name of the key.
         scope: The client's loop and clock.
         hooks: Takes events.
         rng: Source of jitter.
-        limits: Sizes of pools that the caller knows.
-        life: Seconds after which the slots of a task stop counting.
+        options: Of the client; they name the file.
+        host: The host that creates are sent to.
+        whose: Address of the API, and the name of the key.
 
     Raises:
         ConfigurationError: The option names no file of this machine, or a limit cannot be.
     """
-    path, sizes = ledger_path(slots), check_limits(limits or {})
+    path = ledger_path(options.slots or "")
     refuse_network(path.parent)
+    sizes = {name: size for name, size in checked_limits(options.limits or {}).items() if size is not None}
 
     def open_file() -> LedgerFile:
-        return LedgerFile(path, *whose, limits=sizes, life=life, clock=time.monotonic, boot=boot_id())
+        return LedgerFile(
+            path, *whose, limits=sizes, life=options.max_task_life, clock=time.monotonic, boot=boot_id()
+        )
 
-    return SharedLimiter(scope, hooks, rng, clock=time.monotonic, open_file=open_file, limits=limits)
+    return SharedLimiter(
+        scope, hooks, rng, clock=time.monotonic, open_file=open_file, options=options, host=host
+    )

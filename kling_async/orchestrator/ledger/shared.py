@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.core.queue import Phase, Ticket
 from kling_async.errors import ClientClosed, ConfigurationError
+from kling_async.orchestrator.holds import Holds
 from kling_async.orchestrator.ledger.courier import Courier
 from kling_async.orchestrator.ledger.shared_pool import SharedPool
 from kling_async.orchestrator.ledger.steps import (
@@ -23,6 +25,7 @@ from kling_async.orchestrator.ledger.steps import (
     Enter,
     Free,
     FullRefusal,
+    Judged,
     Known,
     Leave,
     NewsKind,
@@ -36,7 +39,7 @@ from kling_async.orchestrator.ledger.steps import (
     TaskMade,
     Want,
 )
-from kling_async.orchestrator.limiter import check_limits, too_heavy
+from kling_async.orchestrator.pool_limits import checked_limits, too_heavy
 from kling_async.orchestrator.tracked import TrackedTask
 from kling_async.runtime.loop import is_pending
 
@@ -45,11 +48,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kling_async.core.pool_sizes import LimitSource
+    from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.errors import KlingError
     from kling_async.events import Hooks, Subject
+    from kling_async.options import SlotOptions
+    from kling_async.orchestrator.contention import ContentionListener
     from kling_async.orchestrator.ledger.courier import SharedFile
     from kling_async.orchestrator.ledger.steps import HeldTask, News, Synced
-    from kling_async.orchestrator.slot_keeper import ContentionListener, SlotClaimant
+    from kling_async.orchestrator.slot_keeper import SlotClaimant
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["AskingListener", "SharedLimiter"]
@@ -96,7 +102,8 @@ class SharedLimiter:
         rng: Source of jitter.
         clock: The system-wide monotonic clock.
         open_file: Opens the ledger.
-        limits: Sizes of pools that the caller knows.
+        options: Sizes of pools, and how long a slot counts.
+        host: The host that creates are sent to.
     """
 
     def __init__(
@@ -107,13 +114,16 @@ class SharedLimiter:
         *,
         clock: Callable[[], float],
         open_file: Callable[[], SharedFile],
-        limits: Mapping[str, int] | None,
+        options: SlotOptions,
+        host: str,
     ) -> None:
         self._scope = scope
         self._hooks = hooks
         self._rng = rng
         self._clock = clock
-        self._limits = check_limits(limits or {})
+        limits = checked_limits(options.limits or {})
+        self._limits = {name: limit for name, limit in limits.items() if limit is not None}
+        self.life = options.max_task_life
         self._courier = Courier(scope, open_file, self)
         self._claims: dict[int, _Claim] = {}
         self._pools: dict[str, SharedPool] = {}
@@ -121,6 +131,9 @@ class SharedLimiter:
         """Numbers of tasks whose end somebody here waits for."""
         self._listeners: list[ContentionListener] = []
         self._asking: AskingListener | None = None
+        self._ended: weakref.WeakSet[Any] = weakref.WeakSet()
+        """Tasks that another process has seen ended, and this one not yet."""
+        self.holds = Holds(scope, hooks, host, lambda: list(self._pools.values()))
         scope.subscribe(self)
 
     def subscribe(self, listener: ContentionListener) -> None:
@@ -166,7 +179,9 @@ class SharedLimiter:
         self._claims[ticket.sequence] = _Claim(ticket, claimant)
         pool.put(ticket)
         about = _facts(claimant.subject)
-        self._courier.post(Enter(name, ticket.sequence, ticket.weight, ticket.priority, ticket.label, about))
+        self._courier.post(
+            Enter(name, ticket.sequence, ticket.weight, ticket.priority, ticket.label, about, ticket.kind)
+        )
         self._tell_contention(pool)
 
     def _number(self, ticket: Ticket, pool: SharedPool, when: int) -> None:
@@ -187,6 +202,10 @@ class SharedLimiter:
             self.leave(claim.ticket)
             if claim.claimant is not None:
                 claim.claimant.purged(error.again())
+
+    def why_held(self, ticket: Ticket) -> str:
+        """Return why creates like this one are held, empty if they are not."""
+        return self.holds.reason(ticket)
 
     def position(self, ticket: Ticket) -> int | None:
         """Return how many tickets go before one that waits, about; None for any other."""
@@ -215,6 +234,11 @@ class SharedLimiter:
         claim.confirming = future
         self._courier.post(Confirm(ticket.sequence))
         return await future
+
+    def judged(self, ticket: Ticket, verdict: CreateVerdict | Resolved) -> None:
+        """Note what an attempt of a create came to, before its slots are settled: a hold may begin or end."""
+        if ticket.kind is not None:
+            self._courier.post(Judged(ticket.sequence, verdict))
 
     def accepted(self, ticket: Ticket, holder: Subject) -> None:
         """Note that a create made a task, which holds its slots from now on."""
@@ -304,15 +328,31 @@ class SharedLimiter:
         """Tell all processes that a task was seen ended."""
         self._courier.post(Ended(0, about))
 
+    def has_ended(self, task: object) -> bool:
+        """Tell whether another process has seen a task of this one ended."""
+        return task in self._ended
+
     # -- pools
+
+    def set_limits(self, limits: Mapping[str, int | None]) -> None:
+        """Take sizes from the caller, for all processes; None: forget the caller's."""
+        for name, limit in limits.items():
+            if limit is not None:
+                self._resize(Resize(name, limit, "caller"))
+            elif self.pool(name).source == "caller":
+                self._resize(Resize(name, DEFAULTS.get(name, 1), "default", forced=True))
+
+    def _resize(self, step: Resize) -> None:
+        pool = self.pool(step.pool)
+        pool.facts = pool.facts._replace(limit=step.limit, source=step.source)
+        self._courier.post(step)
 
     def resize(self, name: str, limit: int, source: LimitSource) -> None:
         """Take what the packs say; a caller's limit stays, a guess does not undo what was learned."""
         pool = self.pool(name)
         if pool.source == "caller" or (source == "default" and pool.source == "learned"):
             return
-        pool.facts = pool.facts._replace(limit=limit, source=source)
-        self._courier.post(Resize(name, limit, source))
+        self._resize(Resize(name, limit, source))
 
     def close(self, error: KlingError, name: str | None = None) -> None:
         """Close one pool, or all: what queues there fails with that error."""
@@ -360,7 +400,9 @@ class SharedLimiter:
     def hear(self, synced: Synced) -> None:
         """Act on what the ledger says."""
         for name, facts in synced.pools.items():
-            self.pool(name).facts = facts
+            changes = self.pool(name).hear(facts, self._scope.time() - synced.now)
+            for change in changes:
+                self.holds.changed(change)
         for number, granted in synced.confirmed.items():
             claim = self._claims.get(number)
             if claim is not None and claim.confirming is not None and is_pending(claim.confirming):
@@ -370,7 +412,7 @@ class SharedLimiter:
             if claim is not None:
                 self._hear_of(claim, news)
         if self._asking is not None and not self._scope.closed:
-            contended = frozenset(name for name, facts in synced.pools.items() if facts.queued)
+            contended = frozenset(name for name, facts in synced.pools.items() if facts.queued > facts.parked)
             self._asking.on_tasks(synced.tasks, contended, synced.now)
 
     def _hear_of(self, claim: _Claim, news: News) -> None:
@@ -389,6 +431,7 @@ class SharedLimiter:
                 if claimant is not None:
                     claimant.purged(error)
             case NewsKind.ENDED if holder is not None and self._asking is not None:
+                self._ended.add(holder)
                 self._asking.on_ended(holder)
             case NewsKind.EXPIRED if ticket.phase is Phase.HELD:
                 ticket.life.move(Phase.GONE)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from kling_async.core.breaker import HoldChange, HoldStep
+
 if TYPE_CHECKING:
+    from kling_async.core.breaker import Hold
     from kling_async.core.pool_sizes import LimitSource
-    from kling_async.core.queue import Ticket
+    from kling_async.core.queue import Kind, Ticket
     from kling_async.errors import KlingError
     from kling_async.orchestrator.ledger.steps import PoolFacts
 
@@ -32,6 +35,38 @@ class SharedPool:
         self.contended = False
         """What listeners were last told."""
         self._next_arrival = 0.0
+        self._holds: dict[Kind, Hold] = {}
+
+    @property
+    def breakers(self) -> SharedPool:
+        """Its holds."""
+        return self
+
+    def all_holds(self) -> list[Hold]:
+        """Return the holds as they stand, in this client's time."""
+        return list(self._holds.values())
+
+    def hear(self, facts: PoolFacts, offset: float) -> list[HoldChange]:
+        """Take what the ledger says; return the holds that have changed.
+
+        Args:
+            facts: What it says.
+            offset: Seconds from the ledger's time to the client's.
+        """
+        before, told = self._holds, {hold.kind: hold.probe_at for hold in self.facts.holds}
+        changes: list[HoldChange] = []
+        holds: dict[Kind, Hold] = {}
+        for hold in facts.holds:
+            known = before.get(hold.kind)
+            if known is None or told.get(hold.kind) != hold.probe_at:
+                holds[hold.kind] = hold._replace(probe_at=hold.probe_at + offset)
+                step = HoldStep.BEGUN if known is None else HoldStep.RENEWED
+                changes.append(HoldChange(step, holds[hold.kind]))
+            else:
+                holds[hold.kind] = known
+        changes += [HoldChange(HoldStep.ENDED, hold) for kind, hold in before.items() if kind not in holds]
+        self.facts, self._holds = facts, holds
+        return changes
 
     @property
     def limit(self) -> int:

@@ -9,7 +9,10 @@ from kling_async.orchestrator.ledger.facts import NewsKind, TaskFacts
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from kling_async.core.breaker import Hold
     from kling_async.core.pool_sizes import LimitSource
+    from kling_async.core.queue import Kind
+    from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.errors import KlingError
 
 __all__ = [
@@ -21,6 +24,7 @@ __all__ = [
     "Free",
     "FullRefusal",
     "HeldTask",
+    "Judged",
     "Known",
     "Leave",
     "News",
@@ -51,6 +55,7 @@ class Enter(NamedTuple):
     priority: int
     label: str
     about: TaskFacts
+    kind: Kind | None = None
 
 
 class Leave(NamedTuple):
@@ -63,6 +68,13 @@ class Confirm(NamedTuple):
     """Use slots that were granted; the answer says whether they still are."""
 
     number: int
+
+
+class Judged(NamedTuple):
+    """An attempt of a create came to that: a hold may begin or end."""
+
+    number: int
+    verdict: CreateVerdict | Resolved
 
 
 class TaskMade(NamedTuple):
@@ -145,6 +157,8 @@ class Resize(NamedTuple):
     pool: str
     limit: int
     source: LimitSource
+    forced: bool = False
+    """Whether it counts whoever said so before."""
 
 
 class Close(NamedTuple):
@@ -172,6 +186,7 @@ Step: TypeAlias = (
     | Resend
     | Occupy
     | Ended
+    | Judged
     | Known
     | Want
     | Resize
@@ -203,6 +218,9 @@ class PoolFacts(NamedTuple):
     closed: KlingError | None
     half_open_at: float
     next_time: float
+    parked: int = 0
+    """How many of those that wait are held."""
+    holds: Sequence[Hold] = ()
 
 
 class HeldTask(NamedTuple):

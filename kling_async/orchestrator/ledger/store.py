@@ -169,8 +169,8 @@ class LedgerFile:
         db.execute("UPDATE accounts SET asker=NULL")
         pacing = "[0, false, -Infinity, -Infinity, 1.0]"
         db.execute(
-            "UPDATE pools SET waiting=0, pacing=?, next_time=?, half_open_at=CASE WHEN error IS NULL"
-            " THEN NULL ELSE ? END",
+            "UPDATE pools SET waiting=0, pacing=?, breakers='[]', parked=0, next_time=?,"
+            " half_open_at=CASE WHEN error IS NULL THEN NULL ELSE ? END",
             (pacing, now, now),
         )
 

@@ -7,7 +7,9 @@ import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kling_async.core.admission import Pool
+from kling_async.core.breaker import BreakerState, Hold, RefusalSignature
 from kling_async.core.pool_sizes import DEFAULTS
+from kling_async.core.queue import Kind
 from kling_async.orchestrator.ledger.facts import Stage
 from kling_async.orchestrator.ledger.leases import Lease
 from kling_async.orchestrator.ledger.lines import StoredLine
@@ -29,10 +31,11 @@ POOL_TABLES: Final = (
     """CREATE TABLE pools (
         id INTEGER PRIMARY KEY, account INTEGER NOT NULL, name TEXT NOT NULL, bound INTEGER NOT NULL,
         source TEXT NOT NULL, belief INTEGER NOT NULL, held INTEGER NOT NULL, waiting INTEGER NOT NULL,
-        pacing TEXT NOT NULL, error TEXT, half_open_at REAL, next_time REAL, UNIQUE (account, name))""",
+        pacing TEXT NOT NULL, breakers TEXT NOT NULL, parked INTEGER NOT NULL, error TEXT,
+        half_open_at REAL, next_time REAL, UNIQUE (account, name))""",
 )
 
-_FACTS: Final = "bound, source, belief, held, waiting, pacing, error, half_open_at"
+_FACTS: Final = "bound, source, belief, held, waiting, pacing, breakers, parked, error, half_open_at"
 
 
 class _Row(NamedTuple):
@@ -44,6 +47,8 @@ class _Row(NamedTuple):
     held: int
     waiting: int
     pacing: str
+    breakers: str
+    parked: int
     error: str | None
     half_open_at: float | None
 
@@ -79,6 +84,7 @@ class StoredPool:
         pool.pacing.load((epoch, one_at_a_time, next_probe, quiet_until, pause))
         if row.error is not None and row.half_open_at is not None:
             pool.closure.restore(load_error(row.error), row.half_open_at, now)
+        pool.breakers.load(self._load_breakers(row.breakers), now)
         for stage in (Stage.SENT, Stage.HELD):
             for lease in leases.select("pool=? AND stage=?", self.id, int(stage)):
                 lease.pool = name
@@ -86,10 +92,23 @@ class StoredPool:
 
     def _make(self, account: int, name: str) -> int:
         new = Pool(name, DEFAULTS.get(name, 1))
-        values = (account, name, new.limit, new.source, new.belief, 0, 0, json.dumps(new.pacing.dump()))
-        columns = "(account, name, bound, source, belief, held, waiting, pacing)"
-        self._db.execute(f"INSERT INTO pools {columns} VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608 - names of this module
+        pacing = json.dumps(new.pacing.dump())
+        values = (account, name, new.limit, new.source, new.belief, 0, 0, pacing, "[]", 0)
+        columns = "(account, name, bound, source, belief, held, waiting, pacing, breakers, parked)"
+        self._db.execute(f"INSERT INTO pools {columns} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608 - names of this module
         return int(self._db.execute("SELECT last_insert_rowid()").fetchone()[0])
+
+    def _load_breakers(self, text: str) -> list[BreakerState]:
+        """Read breakers; a probe whose process does not use its slots is none."""
+        found: list[BreakerState] = []
+        for kind, refusal, refused, error, half_open_at, probe in json.loads(text):
+            lease = None if probe is None else self._leases.find(*probe)
+            if lease is not None and lease.off is not None:
+                lease = None
+            signature = None if refusal is None else RefusalSignature(*refusal)
+            closed_by = None if error is None else load_error(error)
+            found.append(BreakerState(Kind(*kind), signature, refused, closed_by, half_open_at, lease))
+        return found
 
     # -- what is due
 
@@ -106,25 +125,25 @@ class StoredPool:
             self._leases.mark(lease, Stage.LAPSED)
         for ticket in pool.expire(now):
             self.tell([ticket], NewsKind.EXPIRED)
-        while (granted := pool.admit(now)) and self._park(granted, late):
+        while (granted := pool.admit(now)) and self._pass_over(granted, late):
             pass
 
-    def _park(self, granted: Iterable[Any], late: frozenset[int]) -> bool:
+    def _pass_over(self, granted: Iterable[Any], late: frozenset[int]) -> bool:
         """Tell those who got slots; take back what a process got that does not react; return whether any."""
         asleep: set[int] = set()
         for lease in granted:
             if lease.owner in late:
                 asleep.add(lease.owner)
                 self.pool.lapse(lease)
-                lease.off = Stage.PARKED
-                self._leases.mark(lease, Stage.PARKED)
+                lease.off = Stage.ASLEEP
+                self._leases.mark(lease, Stage.ASLEEP)
             else:
                 lease.granted_at = self._now
                 lease.tell(NewsKind.GRANTED)
         for owner in asleep:
             queued = "pool=? AND stage=? AND owner=?"
             for lease in list(self._leases.select(queued, self.id, int(Stage.QUEUED), owner)):
-                self.line.park(lease)
+                self.line.put_to_sleep(lease)
         return bool(asleep)
 
     def _in_flight(self) -> list[Lease]:
@@ -144,17 +163,34 @@ class StoredPool:
         lapses = [lease.granted_at + LAPSE for lease in self._in_flight() if lease.granted_at is not None]
         when = min([pool.next_time(), *lapses])
         self._db.execute(
-            "UPDATE pools SET bound=?, source=?, belief=?, held=?, waiting=?, pacing=?, error=?,"
-            " half_open_at=?, next_time=? WHERE id=?",
+            "UPDATE pools SET bound=?, source=?, belief=?, held=?, waiting=?, pacing=?, breakers=?,"
+            " parked=?, error=?, half_open_at=?, next_time=? WHERE id=?",
             (
                 *(pool.limit, pool.source, pool.belief, pool.held, self.line.count),
                 json.dumps(pool.pacing.dump()),
+                json.dumps([_plain_breaker(state) for state in pool.breakers.dump()]),
+                self.line.parked,
                 None if closure.error is None else dump_error(closure.error),
                 None if closure.error is None else closure.half_open_at,
                 None if when == math.inf else when,
                 self.id,
             ),
         )
+
+
+def _plain_breaker(state: BreakerState) -> list[Any]:
+    error = None if state.error is None else dump_error(state.error)
+    probe = state.probe.name if isinstance(state.probe, Lease) else None
+    return [state.kind, state.refusal, state.refused, error, state.half_open_at, probe]
+
+
+def _holds(text: str) -> list[Hold]:
+    """Return the holds in the breakers of a pool."""
+    return [
+        Hold(Kind(*kind), RefusalSignature(*refusal), load_error(error), len(refused), half_open_at)
+        for kind, refusal, refused, error, half_open_at, _ in json.loads(text)
+        if error is not None and refusal is not None
+    ]
 
 
 def pool_facts(db: sqlite3.Connection, account: int) -> dict[str, PoolFacts]:
@@ -172,5 +208,7 @@ def pool_facts(db: sqlite3.Connection, account: int) -> dict[str, PoolFacts]:
             None if row.error is None else load_error(row.error),
             math.inf if row.half_open_at is None else row.half_open_at,
             math.inf if next_time is None else max(next_time, 0.0),
+            row.parked,
+            _holds(row.breakers),
         )
     return found

@@ -61,6 +61,8 @@ class MultiImageToImage(TaskRequest[Images], frozen=True, kw_only=True, omit_def
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "multi_image_to_image"
+
     subject_image_list: Annotated[tuple[SubjectImage, ...], Meta(min_length=1, max_length=4)]
     prompt: Annotated[str, Meta(max_length=2500)] | None = None
     scene_image: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE})] | None = None
@@ -129,6 +131,8 @@ class AiMultiShot(TaskRequest[ViewSets], frozen=True, kw_only=True, omit_default
         element_frontal_image: The subject from the front.
         extra: Fields of the API that this class lacks; merged into the body last.
     """
+
+    endpoint_name = "ai_multi_shot"
 
     element_frontal_image: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE})]
     extra: dict[str, Any] = {}

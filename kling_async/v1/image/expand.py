@@ -95,6 +95,8 @@ class ImageExpand(TaskRequest[Images], frozen=True, kw_only=True, omit_defaults=
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "image_expand"
+
     image: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE})]
     up_expansion_ratio: Annotated[float, _ENDS]
     down_expansion_ratio: Annotated[float, _ENDS]

@@ -55,6 +55,8 @@ class ImageGeneration(TaskRequest[Images], frozen=True, kw_only=True, omit_defau
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "image_generation"
+
     prompt: Annotated[str, Meta(max_length=2500)]
     image: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE})] | None = None
     model_name: str = DEFAULT_IMAGE_MODEL

@@ -62,6 +62,8 @@ class OmniImage(TaskRequest[OmniImages], frozen=True, kw_only=True, omit_default
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "omni_image"
+
     prompt: Annotated[str, Meta(max_length=2500)]
     image_list: Annotated[tuple[InputImage, ...], Meta(max_length=10)] | None = None
     element_list: Annotated[tuple[ElementRef, ...], Meta(max_length=10)] | None = None

@@ -42,6 +42,8 @@ class VirtualTryOn(TaskRequest[Images], frozen=True, kw_only=True, omit_defaults
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "virtual_try_on"
+
     human_image: Annotated[Media | str | bytes | Path, Meta(extra={"media": FRAME})]
     cloth_image: Annotated[Media | str | bytes | Path, Meta(extra={"media": FRAME})]
     model_name: str = DEFAULT_TRY_ON_MODEL

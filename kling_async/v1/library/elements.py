@@ -177,6 +177,8 @@ class CustomElement(TaskRequest[Elements], frozen=True, kw_only=True, omit_defau
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "custom_elements"
+
     element_name: Annotated[str, Meta(max_length=20)]
     element_description: Annotated[str, Meta(max_length=100)]
     reference_type: Literal["image_refer", "video_refer"]
@@ -252,6 +254,8 @@ class PresetElements(CallRequest[ElementPage], frozen=True, kw_only=True, omit_d
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "custom_elements.presets"
+
     page: Annotated[int, PAGE_NUMBER] | None = None
     page_size: Annotated[int, PAGE_SIZE] | None = None
     extra: dict[str, Any] = {}
@@ -267,6 +271,8 @@ class DeleteElement(CallRequest[Deleted], frozen=True, kw_only=True, omit_defaul
             9223372036854775807.
         extra: Fields of the API that this class lacks; merged into the body last.
     """
+
+    endpoint_name = "custom_elements.delete"
 
     element_id: Annotated[int, Meta(ge=0, le=2**63 - 1, extra={"wire": "text"})]
     extra: dict[str, Any] = {}

@@ -65,6 +65,8 @@ class CustomElementV0(CallRequest[ElementV0], frozen=True, kw_only=True, omit_de
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "custom_elements_v0"
+
     element_name: Annotated[str, Meta(max_length=20)]
     element_description: Annotated[str, Meta(max_length=100)]
     element_frontal_image: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE})]
@@ -82,6 +84,8 @@ class ListElementsV0(CallRequest[ElementsV0], frozen=True, kw_only=True, omit_de
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "custom_elements_v0.list"
+
     page: Annotated[int, PAGE_NUMBER] | None = None
     page_size: Annotated[int, PAGE_SIZE] | None = None
     extra: dict[str, Any] = {}
@@ -97,6 +101,8 @@ class PresetElementsV0(CallRequest[ElementsV0], frozen=True, kw_only=True, omit_
         page_size: Entries of a page, 1 to 500. Default: 30.
         extra: Fields of the API that this class lacks; merged into the body last.
     """
+
+    endpoint_name = "custom_elements_v0.presets"
 
     page: Annotated[int, PAGE_NUMBER] | None = None
     page_size: Annotated[int, PAGE_SIZE] | None = None

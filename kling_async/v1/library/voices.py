@@ -51,6 +51,8 @@ class CustomVoice(TaskRequest[Voices], frozen=True, kw_only=True, omit_defaults=
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "custom_voices"
+
     voice_name: Annotated[str, Meta(max_length=20)]
     voice_url: Annotated[Media | str | bytes | Path, Meta(extra={"media": RECORDING})] | None = None
     video_id: str | None = None
@@ -109,6 +111,8 @@ class PresetVoices(CallRequest[VoicePage], frozen=True, kw_only=True, omit_defau
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "custom_voices.presets"
+
     page: Annotated[int, PAGE_NUMBER] | None = None
     page_size: Annotated[int, Meta(ge=1, le=VOICES_PAGE_SIZE_MAX, extra={"default": 30})] | None = None
     extra: dict[str, Any] = {}
@@ -121,6 +125,8 @@ class DeleteVoice(CallRequest[Deleted], frozen=True, kw_only=True, omit_defaults
         voice_id: Id of the voice (not of the task that made it).
         extra: Fields of the API that this class lacks; merged into the body last.
     """
+
+    endpoint_name = "custom_voices.delete"
 
     voice_id: str
     extra: dict[str, Any] = {}

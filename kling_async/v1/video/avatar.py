@@ -32,6 +32,8 @@ class Avatar(TaskRequest[Videos], frozen=True, kw_only=True, omit_defaults=True)
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "avatar"
+
     image: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE})]
     audio_id: str | None = None
     sound_file: Annotated[Media | str | bytes | Path, Meta(extra={"media": AUDIO})] | None = None

@@ -171,6 +171,8 @@ class InitSelection(CallRequest[SelectionVideo], frozen=True, kw_only=True, omit
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "multi_elements.init_selection"
+
     video_id: str | None = None
     video_url: Annotated[Media | str | bytes | Path, Meta(extra={"media": VIDEO})] | None = None
     extra: dict[str, Any] = {}
@@ -206,6 +208,8 @@ class AddSelection(CallRequest[SelectionMarks], frozen=True, kw_only=True, omit_
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "multi_elements.add_selection"
+
     session_id: str
     frame_index: Annotated[int, Meta(ge=0)]
     points: Annotated[tuple[Point, ...], _POINTS]
@@ -224,6 +228,8 @@ class DeleteSelection(CallRequest[SelectionMarks], frozen=True, kw_only=True, om
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "multi_elements.delete_selection"
+
     session_id: str
     frame_index: Annotated[int, Meta(ge=0)]
     points: Annotated[tuple[Point, ...], _POINTS]
@@ -238,6 +244,8 @@ class ClearSelection(CallRequest[SelectionAnswer], frozen=True, kw_only=True, om
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "multi_elements.clear_selection"
+
     session_id: str
     extra: dict[str, Any] = {}
 
@@ -249,6 +257,8 @@ class PreviewSelection(CallRequest[SelectionPreview], frozen=True, kw_only=True,
         session_id: Id of the session, from `InitSelection`; it lives 24 hours.
         extra: Fields of the API that this class lacks; merged into the body last.
     """
+
+    endpoint_name = "multi_elements.preview_selection"
 
     session_id: str
     extra: dict[str, Any] = {}
@@ -272,6 +282,8 @@ class MultiElements(TaskRequest[Videos], frozen=True, kw_only=True, omit_default
         watermark_info: Asks for a watermarked copy beside the clean one.
         extra: Fields of the API that this class lacks; merged into the body last.
     """
+
+    endpoint_name = "multi_elements"
 
     session_id: str
     edit_mode: Literal["addition", "swap", "removal"]

@@ -59,6 +59,8 @@ class VideoEffects(TaskRequest[Videos], frozen=True, kw_only=True, omit_defaults
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "video_effects"
+
     effect_scene: str
     input: EffectInput
     watermark_info: WatermarkInfo | None = None

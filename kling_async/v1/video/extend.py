@@ -35,6 +35,8 @@ class VideoExtend(TaskRequest[DerivedVideos], frozen=True, kw_only=True, omit_de
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "video_extend"
+
     video_id: str
     prompt: Annotated[str, Meta(max_length=2500)] | None = None
     negative_prompt: Annotated[str, Meta(max_length=2500)] | None = None

@@ -83,6 +83,8 @@ class TextToVideo(TaskRequest[Videos], frozen=True, kw_only=True, omit_defaults=
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "text_to_video"
+
     prompt: Annotated[str, Meta(max_length=2500)] | None = None
     model_name: str = DEFAULT_VIDEO_MODEL
     mode: Annotated[Literal["std", "pro", "4k"], Meta(extra={"default": "std"})] | None = None
@@ -167,6 +169,8 @@ class ImageToVideo(TaskRequest[Videos], frozen=True, kw_only=True, omit_defaults
         watermark_info: Asks for a watermarked copy beside the clean one.
         extra: Fields of the API that this class lacks; merged into the body last.
     """
+
+    endpoint_name = "image_to_video"
 
     image: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE})] | None = None
     prompt: Annotated[str, Meta(max_length=2500)] | None = None
@@ -275,6 +279,8 @@ class MultiImageToVideo(TaskRequest[Videos], frozen=True, kw_only=True, omit_def
         watermark_info: Asks for a watermarked copy beside the clean one.
         extra: Fields of the API that this class lacks; merged into the body last.
     """
+
+    endpoint_name = "multi_image_to_video"
 
     image_list: Annotated[tuple[InputImage, ...], Meta(min_length=1, max_length=4)]
     prompt: Annotated[str, Meta(max_length=2500)]

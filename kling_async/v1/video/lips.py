@@ -79,6 +79,8 @@ class IdentifyFace(CallRequest[Faces], frozen=True, kw_only=True, omit_defaults=
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "identify_face"
+
     video_id: str | None = None
     video_url: Annotated[Media | str | bytes | Path, Meta(extra={"media": VIDEO})] | None = None
     extra: dict[str, Any] = {}
@@ -176,6 +178,8 @@ class AdvancedLipSync(TaskRequest[DerivedVideos], frozen=True, kw_only=True, omi
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "advanced_lip_sync"
+
     session_id: str
     face_choose: Annotated[tuple[FaceChoice, ...], Meta(min_length=1, max_length=1)]
     watermark_info: WatermarkInfo | None = None
@@ -249,6 +253,8 @@ class LipSync(TaskRequest[DerivedVideos], frozen=True, kw_only=True, omit_defaul
         input: The video, and what is spoken.
         extra: Fields of the API that this class lacks; merged into the body last.
     """
+
+    endpoint_name = "lip_sync"
 
     input: LipSyncInput
     extra: dict[str, Any] = {}

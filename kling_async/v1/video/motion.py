@@ -44,6 +44,8 @@ class MotionControl(TaskRequest[Videos], frozen=True, kw_only=True, omit_default
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "motion_control"
+
     image_url: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE._replace(max_side_px=65536)})]
     video_url: Annotated[Media | str | bytes | Path, Meta(extra={"media": VIDEO})]
     character_orientation: Literal["image", "video"]

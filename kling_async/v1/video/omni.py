@@ -84,6 +84,8 @@ class OmniVideo(TaskRequest[Videos], frozen=True, kw_only=True, omit_defaults=Tr
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "omni_video"
+
     prompt: Annotated[str, Meta(max_length=2500)] | None = None
     image_list: Annotated[tuple[OmniVideoImage, ...], Meta(max_length=7)] | None = None
     video_list: Annotated[tuple[OmniVideoClip, ...], Meta(max_length=1)] | None = None

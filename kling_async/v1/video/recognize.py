@@ -61,5 +61,7 @@ class ImageRecognize(CallRequest[RecognizedImage], frozen=True, kw_only=True, om
         extra: Fields of the API that this class lacks; merged into the body last.
     """
 
+    endpoint_name = "image_recognize"
+
     image: Annotated[Media | str | bytes | Path, Meta(extra={"media": IMAGE})]
     extra: dict[str, Any] = {}

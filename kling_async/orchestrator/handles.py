@@ -1,15 +1,14 @@
-"""Handles: make the `Task` of a new request, or find the one of an id, so that each task is tracked once."""
+"""Handles: what a `kling_async.Task` stands for, new or found by an id: so each task is tracked once."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kling_async.catalog import endpoint_of
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.orchestrator.idempotency import admit_duplicate
 from kling_async.orchestrator.tracked import TrackedTask
-from kling_async.tasks import Task
-from kling_async.wire.endpoints import check_id
+from kling_async.wire.endpoints import JournaledRequest, check_id
 
 if TYPE_CHECKING:
     from kling_async.options import SubmitOptions
@@ -17,15 +16,19 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.submission import Submission
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["attach", "order"]
-
-R = TypeVar("R")
+__all__ = ["Handle", "attach", "known_tasks", "order"]
 
 
-async def order(
-    engine: Engine, request: TaskRequest[R], options: SubmitOptions
-) -> tuple[Task[R], Submission | None]:
-    """Check a request; return the handle of its task, and the submission to be queued if it is new.
+class Handle(NamedTuple):
+    """The parts of a `kling_async.Task`."""
+
+    engine: Engine
+    """With the poller that looks after it."""
+    of: TrackedTask | Submission
+
+
+async def order(engine: Engine, request: TaskRequest[Any], options: SubmitOptions) -> Handle:
+    """Check a request; return its submission, which is new, or what has its id already.
 
     Raises:
         RequestInvalid: The request cannot be right, or its id is that of another request.
@@ -35,31 +38,31 @@ async def order(
     submission = await engine.new_submission(request, **options)
     name = submission.external_task_id
     if options.get("external_task_id") is not None and (held := _held(engine, name)) is not None:
-        admit_duplicate(submission, held[1])
-        return Task(*held), None
+        admit_duplicate(submission, held.of)
+        return held
     engine.queue.check_room()
-    return Task(engine, submission), submission
+    return Handle(engine, submission)
 
 
-def _held(engine: Engine, external_task_id: str) -> tuple[Engine, Submission | TrackedTask] | None:
+def _held(engine: Engine, external_task_id: str) -> Handle | None:
     """Return what a client has under an external id, at any endpoint, with the engine for its handles."""
     for poller, tracked in engine.known_as(external_task_id):
         if tracked.external_task_id == external_task_id:
-            return engine.looking_after(poller), tracked
-    submission = engine.pending.find(external_task_id)
+            return Handle(engine.looking_after(poller), tracked)
+    submission = engine.queue.pending.find(external_task_id)
     if submission is None or submission.ended:
         return None
-    return engine.looking_for(submission), submission
+    return Handle(engine.looking_for(submission), submission)
 
 
 def attach(
     engine: Engine,
-    kind: type[TaskRequest[R]] | TaskRequest[R],
+    kind: type[TaskRequest[Any]] | TaskRequest[Any],
     *,
     task_id: str | None = None,
     external_task_id: str | None = None,
     confirmed: bool = False,
-) -> Task[R]:
+) -> Handle:
     """Return a handle on a task known by one id.
 
     Args:
@@ -81,11 +84,23 @@ def attach(
     # clients that share slots share their tasks too: tracked twice, a task would hold its slots twice
     for poller in engine.pollers:
         if (tracked := poller.find(endpoint, id_)) is not None:
-            return Task(engine.looking_after(poller), tracked)
-    submission = engine.pending.find(id_)
+            return Handle(engine.looking_after(poller), tracked)
+    submission = engine.queue.pending.find(id_)
     if external_task_id is not None and submission is not None and submission.endpoint.path == endpoint.path:
-        return Task(engine.looking_for(submission), submission)
-    request = None if isinstance(kind, type) else kind
+        return Handle(engine.looking_for(submission), submission)
+    request = None if isinstance(kind, type | JournaledRequest) else kind
     tracked = TrackedTask(endpoint, id_, request=request, by_external_id=task_id is None, confirmed=confirmed)
     engine.poller.registry.attach(tracked)
-    return Task(engine, tracked)
+    return Handle(engine, tracked)
+
+
+def known_tasks(engine: Engine) -> list[Handle]:
+    """Return the tasks that a client has seen running and not yet seen ended, then those that queue."""
+    engine.scope.refresh()
+    running = [
+        Handle(engine.looking_after(poller), tracked)
+        for poller in engine.pollers
+        for tracked in poller
+        if tracked.record is not None and poller.registry.is_holder(tracked)
+    ]
+    return running + [Handle(engine.looking_for(new), new) for new in engine.queue.pending]

@@ -1,0 +1,82 @@
+"""Create specs: what one submit asks for, its options checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kling_async.core.queue import Kind
+from kling_async.errors import Problem, RequestInvalid
+from kling_async.options import SubmitOptions
+from kling_async.wire.endpoints import RawTask
+from kling_async.wire.hosts import wrong_callback
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kling_async.wire.endpoints import Endpoint
+    from kling_async.wire.requests import TaskRequest
+
+__all__ = ["CreateSpec", "check_order", "kind_of"]
+
+
+def kind_of(request: TaskRequest[Any], endpoint: Endpoint[Any]) -> Kind:
+    """Return the creates that are refused for the same reasons as one of this request."""
+    body: Mapping[str, object] = request.body if isinstance(request, RawTask) else {}
+    model = getattr(request, "model_name", None) or body.get("model_name") or body.get("model")
+    return Kind(endpoint.name, str(model or ""), endpoint.pool)
+
+
+class CreateSpec(NamedTuple):
+    """A task to be created: from which request, where, and under which id."""
+
+    request: TaskRequest[Any]
+    endpoint: Endpoint[Any]
+    external_task_id: str
+    generated: bool
+    """Whether nobody else can have used that id: then whatever carries it is ours."""
+    callback_url: str | None = None
+    attach: bool = False
+    """Whether a task that has this id already is the one that is wanted."""
+
+    @property
+    def extra_fields(self) -> dict[str, str]:
+        """Fields that the call adds to the request's own."""
+        extra = {"external_task_id": self.external_task_id} if self.endpoint.takes_external_id else {}
+        return {**extra, "callback_url": self.callback_url} if self.callback_url else extra
+
+
+def check_order(options: SubmitOptions, *, local: bool = False) -> None:
+    """Check the options of a submit: one odd priority would stop the whole queue.
+
+    Args:
+        options: As given.
+        local: The API itself is on this machine, so that it reaches private hosts.
+
+    Raises:
+        RequestInvalid: With every wrong option.
+        TypeError: There is no such option.
+    """
+    for name in options.keys() - SubmitOptions.__annotations__.keys():
+        raise TypeError(f"submit() got an unexpected keyword argument {name!r}")
+    priority: object = options.get("priority", 0)
+    label: object = options.get("label", "")
+    timeout: object = options.get("queue_timeout")
+    if_exists: object = options.get("if_exists", "error")
+    callback: object = options.get("callback_url")
+    wrong: list[Problem] = []
+    if not isinstance(priority, int):
+        wrong.append(Problem("priority", f"must be a whole number, not {type(priority).__name__}"))
+    if not isinstance(label, str):
+        wrong.append(Problem("label", f"must be text, not {type(label).__name__}"))
+    if callback is not None and not isinstance(callback, str):
+        wrong.append(Problem("callback_url", f"must be text, not {type(callback).__name__}"))
+    elif callback and (text := wrong_callback(callback, local=local)) is not None:
+        wrong.append(Problem("callback_url", text))
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
+        wrong.append(Problem("queue_timeout", f"must be a number of seconds, not {timeout!r:.40}"))
+    if if_exists not in ("error", "attach"):
+        wrong.append(Problem("if_exists", f'must be "error" or "attach", not {if_exists!r:.40}'))
+    elif if_exists == "attach" and options.get("external_task_id") is None:
+        wrong.append(Problem("external_task_id", 'is needed by if_exists="attach": the id to look for'))
+    if wrong:
+        raise RequestInvalid("submit", wrong)

@@ -1,0 +1,1 @@
+"""Tests of callbacks: signatures, bodies, admission, and the two ways in."""
