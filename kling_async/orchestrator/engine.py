@@ -10,33 +10,29 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
-from kling_async.catalog import ACCOUNT_COSTS, endpoint_of
+from kling_async.catalog import endpoint_at, endpoint_of
 from kling_async.core.durations import Durations
 from kling_async.core.queries import QueryForms
 from kling_async.core.schedule import Schedule
-from kling_async.core.verdict import Got, Missing
 from kling_async.errors import ClientClosed, Problem, RequestInvalid
 from kling_async.events import Hooks, facts
-from kling_async.http.retry import not_found
 from kling_async.http.transport import Transport
 from kling_async.options import need_setting
 from kling_async.orchestrator.bodies import check_media
 from kling_async.orchestrator.create_spec import CreateSpec, check_order
 from kling_async.orchestrator.departures import Departures, Pending
 from kling_async.orchestrator.estimates import expected_end
-from kling_async.orchestrator.ledger.asking import Asking, PassiveSchedule, ShadowPoller
-from kling_async.orchestrator.ledger.opening import shared_limiter
-from kling_async.orchestrator.limiter import Limiter
+from kling_async.orchestrator.ledger.asking import new_asking
+from kling_async.orchestrator.ledger.opening import new_limiter
 from kling_async.orchestrator.lookup import Lookup
 from kling_async.orchestrator.matching import Matcher
-from kling_async.orchestrator.packs import PackReader
+from kling_async.orchestrator.packs import PackReader, read_packs
 from kling_async.orchestrator.poller import Poller
 from kling_async.orchestrator.pollers import Pollers
 from kling_async.orchestrator.pool_limits import checked_limits
 from kling_async.orchestrator.queueing import SubmitQueue
 from kling_async.orchestrator.recovery import Recovery
 from kling_async.orchestrator.registry import TaskRegistry
-from kling_async.orchestrator.results import answer_of
 from kling_async.orchestrator.scheduling import TaskScheduling
 from kling_async.orchestrator.status_reader import StatusReader
 from kling_async.orchestrator.submission import Submission
@@ -48,20 +44,18 @@ from kling_async.wire.hosts import is_local
 from kling_async.wire.plain import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Unpack
 
-    from kling_async.core.pool_sizes import Pack
     from kling_async.events import Event
     from kling_async.http.auth import Signer
     from kling_async.http.sessions import Sessions
     from kling_async.options import Polling, Retry, Settings, SlotOptions, SubmitOptions, Timeouts
     from kling_async.orchestrator.attempts import EarlierAttempt
-    from kling_async.orchestrator.ledger.shared import SharedLimiter
+    from kling_async.orchestrator.ledger.asking import ShadowParts
     from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.orchestrator.submission import SubmissionHooks
     from kling_async.orchestrator.tracked import TrackedTask
-    from kling_async.records import TaskRecord
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Drivers", "Engine"]
@@ -70,26 +64,6 @@ log = logging.getLogger("kling_async")
 
 _NAMED_MAX: Final = 20
 """Most ids that one line of the log names."""
-
-
-class _Schedules:
-    """Makes the schedules of an account's pollers: passive ones where a ledger says who asks."""
-
-    def __init__(
-        self, durations: Durations, forms: QueryForms, rng: random.Random, ledger: SharedLimiter | None
-    ) -> None:
-        self._shared = (durations, forms, rng)
-        self._ledger = ledger
-
-    def new(self, polling: Polling, retry: Retry) -> Schedule:
-        """Return a schedule with these settings."""
-        if self._ledger is None:
-            return self.new_active(polling, retry)
-        return PassiveSchedule(polling, retry, *self._shared, self._ledger)
-
-    def new_active(self, polling: Polling, retry: Retry) -> Schedule:
-        """Return a schedule that asks."""
-        return Schedule(polling, retry, *self._shared)
 
 
 class Drivers:
@@ -116,41 +90,19 @@ class Drivers:
         self.sessions = sessions(scope)
         self.download_slots = DownloadSlots(scope)
         self.transport = Transport(self.sessions, signer, base_url, headers, hooks=self.hooks)
-        self.limiter, ledger = self._new_limiter(slots, base_url)
+        whose = base_url, self.account
+        self.limiter = new_limiter(scope, self.hooks, self.rng, slots, self.transport.host, whose)
         lookup = Lookup(self.transport, self.rng)
         self.recovery = Recovery(scope, self.limiter, lookup)
-        self.packs = PackReader(scope, self.limiter, partial(_read_packs, self.transport, settings.timeouts))
+        self.packs = PackReader(scope, self.limiter, partial(read_packs, self.transport, settings.timeouts))
         self.queue = self._new_queue(lookup, slots)
         self.durations = Durations()
         forms = QueryForms(batch_ids=self.transport.unified)  # /tasks wants an API key
-        self._schedules = _Schedules(self.durations, forms, self.rng, ledger)
-        self.pollers: Pollers[Poller] = Pollers(scope, self.limiter, self._new_poller)
-        self._asking: Asking | None = None
-        if ledger is not None:
-            new_shadows = partial(self._new_shadows, ledger, settings)
-            self._asking = Asking(scope, self.pollers, new_shadows)
-            ledger.ask_through(self._asking)
-
-    def _new_limiter(self, slots: SlotOptions, base_url: str) -> tuple[SlotKeeper, SharedLimiter | None]:
-        """Return what keeps the slots; twice, if that is a ledger."""
-        own = self.scope, self.hooks, self.rng, slots
-        if slots.slots is None:
-            return Limiter(*own, host=self.transport.host), None
-        shared = shared_limiter(*own, host=self.transport.host, whose=(base_url, self.account))
-        return shared, shared
-
-    def _new_shadows(
-        self, ledger: SharedLimiter, settings: Settings, deliver: Callable[[Any, TaskRecord], None]
-    ) -> ShadowPoller:
-        return ShadowPoller(
-            self.scope,
-            self.hooks,
-            StatusReader(self.transport, settings.timeouts),
-            ledger,
-            partial(self._schedules.new_active, settings.polling, settings.retry),
-            self.rng,
-            deliver,
-        )
+        self.pollers: Pollers[Poller] = Pollers(scope, self.limiter, partial(self._new_poller, forms))
+        active = partial(Schedule, settings.polling, settings.retry, self.durations, forms, self.rng)
+        reader = StatusReader(self.transport, settings.timeouts)
+        how = partial(self._new_shadow_poller, reader), active, endpoint_at
+        self.limiter.ask_for_all(partial(new_asking, scope, self.hooks, self.pollers, *how))
 
     def _new_queue(self, lookup: Lookup, slots: SlotOptions) -> SubmitQueue:
         scope, hooks, limiter, recovery = self.scope, self.hooks, self.limiter, self.recovery
@@ -171,6 +123,7 @@ class Drivers:
 
     def _new_poller(
         self,
+        forms: QueryForms,
         polling: Polling,
         retry: Retry,
         timeouts: Timeouts,
@@ -183,10 +136,15 @@ class Drivers:
             StatusReader(self.transport, timeouts),
             TaskRegistry(self.limiter, self.recovery),
             home,
-            partial(self._schedules.new, polling, retry),
+            partial(self.limiter.new_schedule, polling, retry, self.durations, forms, self.rng),
             TaskScheduling(self.scope, home.channels),
             self.rng,
         )
+
+    def _new_shadow_poller(self, reader: StatusReader, parts: ShadowParts) -> Poller:
+        registry = TaskRegistry(parts, parts)
+        own = parts.new_schedule, parts.scheduling, self.rng
+        return Poller(self.scope, parts.hooks, reader, registry, parts, *own)
 
     async def close(self) -> None:
         """End everything; what waits gets `ClientClosed`, creates in flight get a few seconds.
@@ -214,8 +172,6 @@ class Drivers:
         unsent = ClientClosed("the client was closed while this queued; nothing was sent")
         self.queue.fail_all(unsent)
         text = "the client was closed; the task runs on, attach() to it later"
-        if self._asking is not None:
-            self._asking.stop_timers()
         for poller in self.pollers:
             poller.stop_timers()
             poller.fail_all(ClientClosed(text, task_ids=self._running()))
@@ -462,11 +418,3 @@ class Engine:
             label=options.get("label", ""),
             queue_timeout=options.get("queue_timeout"),
         )
-
-
-async def _read_packs(transport: Transport, timeouts: Timeouts, query: Mapping[str, str]) -> Iterable[Pack]:
-    """Ask for the account's packs once: the next reading comes soon enough by itself."""
-    verdict = await transport.read("GET", ACCOUNT_COSTS.path, params=query, timeouts=timeouts)
-    if isinstance(verdict, Got):
-        return answer_of(ACCOUNT_COSTS, verdict).packs
-    raise not_found(verdict, "") if isinstance(verdict, Missing) else verdict.error

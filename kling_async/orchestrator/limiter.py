@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from kling_async.core.admission import Pool, Ticket
 from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.core.queue import Phase
+from kling_async.core.schedule import Schedule
 from kling_async.errors import ClientClosed, ConfigurationError, KlingError
 from kling_async.events import facts
 from kling_async.orchestrator.holds import Holds
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterable, Mapping
 
+    from kling_async.core.durations import Durations
     from kling_async.core.pool_sizes import LimitSource
+    from kling_async.core.queries import QueryForms
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.events import Hooks, Subject
-    from kling_async.options import SlotOptions
+    from kling_async.options import Polling, Retry, SlotOptions
     from kling_async.orchestrator.contention import ContentionListener
     from kling_async.orchestrator.slot_keeper import SlotClaimant
     from kling_async.runtime.loop import LoopScope
@@ -334,6 +337,15 @@ class Limiter:
         """Set no more timers: the client is closed."""
         for driven in self._driven.values():
             driven.timer.clear()
+
+    def new_schedule(
+        self, polling: Polling, retry: Retry, durations: Durations, forms: QueryForms, rng: random.Random
+    ) -> Schedule:
+        """Make the schedule of a poller."""
+        return Schedule(polling, retry, durations, forms, rng)
+
+    def ask_for_all(self, *_: object) -> None:
+        """Do nothing: no other process has tasks here."""
 
     async def leave_ledger(self) -> None:
         """Do nothing: no other process knows of these slots."""

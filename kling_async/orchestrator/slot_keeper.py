@@ -7,16 +7,21 @@ effect here at once and is delivered afterwards.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import random
+    from collections.abc import Callable, Mapping
 
+    from kling_async.core.durations import Durations
     from kling_async.core.pool_sizes import LimitSource
+    from kling_async.core.queries import QueryForms
     from kling_async.core.queue import Ticket
+    from kling_async.core.schedule import Schedule
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.errors import KlingError
     from kling_async.events import Subject
+    from kling_async.options import Polling, Retry
     from kling_async.orchestrator.contention import ContentionListener
     from kling_async.orchestrator.holds import Holds
 
@@ -190,6 +195,19 @@ class SlotKeeper(Protocol):
 
     def stop_timers(self) -> None:
         """Set no more timers: the client is closed."""
+
+    def new_schedule(
+        self, polling: Polling, retry: Retry, durations: Durations, forms: QueryForms, rng: random.Random, /
+    ) -> Schedule:
+        """Make the schedule of a poller: one that asks, or one that leaves that to another process."""
+        ...
+
+    def ask_for_all(self, new_asking: Callable[[Any], Any], /) -> None:
+        """Ask about the tasks of other processes, too, when it is this one's turn.
+
+        Args:
+            new_asking: Makes the part that asks (`ledger.asking.Asking`), for a ledger.
+        """
 
     async def leave_ledger(self) -> None:
         """Say the last things to other processes, once all work has ended."""

@@ -9,152 +9,109 @@ ledger cannot tell them.
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from kling_async.catalog import TASKS, endpoint_of
 from kling_async.core.callbacks import CallbackChannels
 from kling_async.core.queue import Phase, Ticket
-from kling_async.core.schedule import Schedule
 from kling_async.events import Hooks
-from kling_async.orchestrator.poller import Poller
-from kling_async.orchestrator.registry import TaskRegistry
+from kling_async.orchestrator.contention import ContentionListener
 from kling_async.orchestrator.scheduling import TaskScheduling
 from kling_async.orchestrator.tracked import TrackedTask
-from kling_async.wire.endpoints import RawTask
 
 if TYPE_CHECKING:
-    import random
-    from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
-    from kling_async.core.durations import Durations
     from kling_async.core.poll_groups import PolledTask
-    from kling_async.core.queries import QueryForms, StatusQuery
+    from kling_async.core.schedule import Schedule
     from kling_async.events import EventKind, Subject
-    from kling_async.options import Polling, Retry
-    from kling_async.orchestrator.contention import ContentionListener
     from kling_async.orchestrator.ledger.steps import HeldTask, TaskFacts
-    from kling_async.orchestrator.status_reader import StatusReader
     from kling_async.orchestrator.tracked import TaskKey
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
     from kling_async.wire.endpoints import Endpoint
 
-__all__ = ["Asking", "LedgerWants", "PassiveSchedule", "ShadowPoller"]
-
-_LAG: Final = 1.0
-"""Seconds by which a task may have ended before the process that asks sees it, about."""
+__all__ = ["Asking", "OwnPoller", "ShadowParts", "ShadowsPoller", "TellsEnds", "new_asking"]
 
 
-class LedgerWants(Protocol):
-    """Takes which tasks somebody here waits for, and which have ended (`ledger.shared.SharedLimiter`)."""
-
-    def want(self, ticket: Ticket, wanted: bool, /) -> None:
-        """Note whether somebody here waits for the end of a task."""
+class TellsEnds(Protocol):
+    """Takes which tasks have ended (`ledger.shared.SharedLimiter`)."""
 
     def end(self, about: TaskFacts, /) -> None:
         """Tell all processes that a task was seen ended."""
 
-    def has_ended(self, task: Hashable, /) -> bool:
-        """Tell whether another process has seen a task of this one ended."""
+
+class OwnPoller(Protocol):
+    """A poller of this process's tasks (`orchestrator.poller.Poller`)."""
+
+    def find(self, endpoint: Endpoint[Any], id: str, /) -> TrackedTask | None:  # noqa: A002 - the field's word
+        """Return the tracked task of that id, polled or not."""
         ...
 
+    def found(self, endpoint: Endpoint[Any], record: TaskRecord, /) -> TrackedTask:
+        """Take the record of a task."""
+        ...
 
-class PassiveSchedule(Schedule):
-    """A schedule of tasks that another process asks about.
+    def hinted(self, task: TrackedTask, /) -> None:
+        """Ask about a task as soon as the rates allow."""
 
-    Only tasks that the ledger does not know yet, those that are nudged, and those that were seen ended
-    elsewhere are asked about here: the last until the end is seen here, too.
+
+class ShadowsPoller(ContentionListener, Protocol):
+    """A poller of shadows (`orchestrator.poller.Poller`)."""
+
+    def watch(self, task: TrackedTask, /) -> TrackedTask:
+        """Start to poll a task."""
+        ...
+
+    def polls(self, task: TrackedTask, /) -> bool:
+        """Tell whether a task is polled."""
+        ...
+
+    def forget(self, task: TrackedTask, /) -> None:
+        """Poll a task no more."""
+
+    def ask_soon(self) -> None:
+        """Ask in the loop's next turn."""
+
+    def stop_timers(self) -> None:
+        """Set no more timers."""
+
+    def on_loop_replaced(self) -> None:
+        """Start anew in another loop."""
+
+
+class ShadowParts:
+    """Parts of a poller of shadows, which hold no slots themselves and whose events only the ledger hears.
+
+    Args:
+        scope: The client's loop and clock.
+        hooks: Takes the event ``asked``.
+        ledger: Takes which tasks have ended.
+        new_schedule: Makes a schedule that asks.
+        deliver: Takes records of this process's own tasks.
     """
 
     def __init__(
         self,
-        polling: Polling,
-        retry: Retry,
-        durations: Durations,
-        forms: QueryForms,
-        rng: random.Random,
-        ledger: LedgerWants,
+        scope: LoopScope,
+        hooks: Hooks,
+        ledger: TellsEnds,
+        new_schedule: Callable[[], Schedule],
+        deliver: Callable[[Endpoint[Any], TaskRecord], None],
     ) -> None:
-        super().__init__(polling, retry, durations, forms, rng)
         self._ledger = ledger
-        self._waiting: dict[Hashable, int] = {}
-        self._asked_here: dict[Hashable, PolledTask] = {}
-
-    def add(self, key: Hashable, *, at_once: bool = False, **facts: Any) -> None:
-        """Know a task; one of which nothing is known yet is asked about here."""
-        super().add(key, at_once=at_once, **facts)
-        if at_once:
-            self._ask_here(key)
-
-    def remove(self, key: Hashable) -> None:
-        """Forget a task."""
-        self._asked_here.pop(key, None)
-        super().remove(key)
-
-    def add_waiter(self, key: Hashable) -> PolledTask:
-        """Count one waiter more for a task."""
-        self._waiting[key] = self._waiting.get(key, 0) + 1
-        self._want(key)
-        return self._tasks[key]
-
-    def remove_waiter(self, task: PolledTask) -> None:
-        """Count one waiter less."""
-        left = self._waiting.pop(task.key, 1) - 1
-        if left:
-            self._waiting[task.key] = left
-        self._want(task.key)
-
-    def _want(self, key: Hashable) -> None:
-        if isinstance(key, TrackedTask) and key.ticket is not None:
-            self._ledger.want(key.ticket, key in self._waiting)
-
-    def set_contention(self, pool: str, contended: bool) -> bool:  # noqa: ARG002 - as `Schedule` says
-        """Change nothing: whoever asks for all knows what is queued."""
-        return False
-
-    def hurry(self, key: Hashable, now: float) -> None:
-        """Ask about this task as soon as the rates allow."""
-        polled = self._tasks.get(key)
-        if polled is not None:
-            if self._ledger.has_ended(key):  # a moment ago: that teaches how long such tasks take
-                polled.idleness.seen_running(max(polled.idleness.looked, now - _LAG))
-            self._ask_here(key)
-        super().hurry(key, now)
-
-    def answered(
-        self, query: StatusQuery, running: Collection[Hashable], ended: Collection[Hashable], now: float
-    ) -> None:
-        """Take an answer; what runs still is left to the process that asks for all."""
-        super().answered(query, running, ended, now)
-        for key in running:
-            if not self._ledger.has_ended(key) and (polled := self._asked_here.pop(key, None)) is not None:
-                super().remove_waiter(polled)
-                self._want(key)
-
-    def _ask_here(self, key: Hashable) -> None:
-        if key not in self._asked_here:
-            self._asked_here[key] = super().add_waiter(key)
-
-
-class _OnlyQueries(Hooks):
-    """Counts the queries about shadows; all else is told by those whose tasks they are."""
-
-    def __init__(self, hooks: Hooks) -> None:
-        super().__init__(None, lambda: 0.0)
-        self._hooks = hooks
-
-    def emit(self, kind: EventKind, *about: Subject, **more: Any) -> None:
-        """Pass on that a query was sent."""
-        if kind == "asked":
-            self._hooks.emit(kind, *about, **more)
-
-
-class _Shadows:
-    """Stands for slots, creates and home of the shadows, which hold nothing themselves."""
-
-    def __init__(self, ledger: LedgerWants) -> None:
-        self._ledger = ledger
+        self._new_schedule = new_schedule
+        self.hooks: Hooks = _ShadowHooks(hooks, deliver)
         self.facts: dict[Ticket, TaskFacts] = {}
+        """Of the tickets that stand for those of the ledger."""
+        self.leases: dict[TrackedTask, tuple[HeldTask, float]] = {}
+        """Of each shadow: what the ledger says, and when its task began, by the client's clock."""
+        self.scheduling: TaskScheduling = _ShadowScheduling(scope, self.leases)
+        self.schedule: Schedule
+
+    def new_schedule(self) -> Schedule:
+        """Make the poller's schedule, in each loop anew."""
+        self.schedule = self._new_schedule()
+        return self.schedule
 
     def occupy(self, name: str, weight: int, age: float, holder: Subject) -> Ticket:  # noqa: ARG002
         """Make a ticket that stands for nothing."""
@@ -174,10 +131,27 @@ class _Shadows:
         return None
 
     def subscribe(self, listener: ContentionListener) -> None:
-        """Do nothing: `ShadowPoller.follow` says what is queued."""
+        """Do nothing: `Asking` says what is queued."""
 
     def keep(self, poller: Any, busy: bool) -> None:
-        """Do nothing: the client keeps it."""
+        """Do nothing: `Asking` keeps it."""
+
+
+class _ShadowHooks(Hooks):
+    """Counts the queries about shadows, and delivers what they show; whose tasks they are tells the rest."""
+
+    def __init__(self, hooks: Hooks, deliver: Callable[[Endpoint[Any], TaskRecord], None]) -> None:
+        super().__init__(None, lambda: 0.0)
+        self._hooks = hooks
+        self._deliver = deliver
+
+    def emit(self, kind: EventKind, *about: Subject, **more: Any) -> None:
+        """Pass on that a query was sent, and a record that has changed."""
+        if kind == "asked":
+            self._hooks.emit(kind, *about, **more)
+        for task in about if kind in ("changed", "ended") else ():
+            if isinstance(task, TrackedTask) and task.record is not None:
+                self._deliver(task.endpoint, task.record)
 
 
 class _ShadowScheduling(TaskScheduling):
@@ -204,125 +178,89 @@ class _ShadowScheduling(TaskScheduling):
         )
 
 
-class ShadowPoller(Poller):
-    """Polls the shadows of all tasks in the ledger, while this process is the one that asks.
-
-    Args:
-        scope: The client's loop and clock.
-        hooks: Takes the event ``asked``.
-        reader: Sends status queries.
-        ledger: Takes which tasks have ended.
-        schedule: Makes a schedule.
-        rng: Source of jitter.
-        deliver: Takes records of this process's own tasks.
-    """
-
-    def __init__(
-        self,
-        scope: LoopScope,
-        hooks: Hooks,
-        reader: StatusReader,
-        ledger: LedgerWants,
-        schedule: Callable[[], Schedule],
-        rng: random.Random,
-        deliver: Callable[[Endpoint[Any], TaskRecord], None],
-    ) -> None:
-        self._shadows = _Shadows(ledger)
-        self._leases: dict[TrackedTask, tuple[HeldTask, float]] = {}
-        """Of each shadow: what the ledger says, and when its task began, by the client's clock."""
-        self._followed: dict[TaskKey, TrackedTask] = {}
-        self._wanted: dict[TrackedTask, PolledTask] = {}
-        self._contended: frozenset[str] = frozenset()
-        self._deliver = deliver
-        registry = TaskRegistry(self._shadows, self._shadows)
-        scheduling = _ShadowScheduling(scope, self._leases)
-        super().__init__(
-            scope, _OnlyQueries(hooks), reader, registry, self._shadows, schedule, scheduling, rng
-        )
-
-    def follow(self, tasks: Iterable[HeldTask], contended: frozenset[str], now: float) -> None:
-        """Ask about these tasks and no others.
-
-        Args:
-            tasks: All that hold slots; those that nobody wants are only known.
-            contended: Pools that anybody queues for.
-            now: The time of the ledger's clock.
-        """
-        left = dict(self._followed)
-        for key, held in _by_id(tasks).items():
-            shadow = left.pop(key, None) or self._new(key, held, now)
-            self._set_wanted(shadow, held.wanted)
-        for key, shadow in left.items():  # ended, or its task id has become known: it has a new shadow
-            del self._followed[key]
-            self._drop(shadow)
-        for pool in self._contended ^ contended:
-            self.on_contention(pool, pool in contended)
-        self._contended = contended
-
-    def _new(self, key: TaskKey, held: HeldTask, now: float) -> TrackedTask:
-        about, ticket = held.about, Ticket(held.weight, phase=Phase.HELD)
-        shadow = TrackedTask(
-            _endpoint_at(about.endpoint, held.pool),
-            key[1],
-            ticket=ticket,
-            by_external_id=not about.task_id,
-            confirmed=bool(about.task_id),
-        )
-        self._shadows.facts[ticket] = about
-        self._leases[shadow] = (held, self._scope.time() - max(0.0, now - held.since))
-        self._followed[key] = shadow
-        self.watch(shadow)
-        return shadow
-
-    def _set_wanted(self, shadow: TrackedTask, wanted: bool) -> None:
-        if wanted and shadow not in self._wanted and self._tasks.get(shadow.key) is shadow:
-            self._wanted[shadow] = self._schedule.add_waiter(shadow)
-            self._ask_soon()
-        elif not wanted and (token := self._wanted.pop(shadow, None)) is not None:
-            self._schedule.remove_waiter(token)
-
-    def _drop(self, shadow: TrackedTask) -> None:
-        """Ask no more about a task that left the ledger."""
-        if shadow.ticket is not None:
-            self._shadows.facts.pop(shadow.ticket, None)
-        self._wanted.pop(shadow, None)
-        self._leases.pop(shadow, None)
-        if self._tasks.get(shadow.key) is shadow:
-            self._forget(shadow)
-
-    def _observe(self, task: TrackedTask, record: TaskRecord, *, final: bool = False) -> None:
-        super()._observe(task, record, final=final)
-        self._deliver(task.endpoint, record)
-
-    def on_loop_replaced(self) -> None:
-        """Start anew in another loop."""
-        self._wanted.clear()
-        super().on_loop_replaced()
-
-
 class Asking:
     """Lets this process ask about the tasks of all, when it is its turn, and hear of its own otherwise.
 
     Args:
         scope: The client's loop and clock.
         pollers: Those of this process, which are passive.
-        new_shadows: Makes the poller that asks for all.
+        parts: Those of the poller that asks for all.
+        poller: That poller.
+        endpoint_at: Returns the endpoint of a path and a pool.
     """
 
     def __init__(
         self,
         scope: LoopScope,
-        pollers: Iterable[Poller],
-        new_shadows: Callable[[Callable[[Endpoint[Any], TaskRecord], None]], ShadowPoller],
+        pollers: Iterable[OwnPoller],
+        parts: ShadowParts,
+        poller: ShadowsPoller,
+        endpoint_at: Callable[[str, str], Endpoint[Any]],
     ) -> None:
         self._scope = scope
         self._pollers = pollers
-        self._shadows = new_shadows(self._deliver)
-        scope.subscribe(self._shadows)
+        self._parts = parts
+        self._poller = poller
+        self._endpoint_at = endpoint_at
+        self._shadows: dict[TaskKey, TrackedTask] = {}
+        self._wanted: dict[TrackedTask, PolledTask] = {}
+        self._contended: frozenset[str] = frozenset()
+        scope.subscribe(self)
 
     def on_tasks(self, tasks: Sequence[HeldTask], contended: frozenset[str], now: float) -> None:
-        """Ask about these tasks, for all processes; none: another process asks."""
-        self._shadows.follow(tasks, contended if tasks else frozenset(), now)
+        """Ask about these tasks and no others; none: another process asks.
+
+        Args:
+            tasks: All that hold slots; those that nobody wants are only known.
+            contended: Pools that anybody queues for.
+            now: The time of the ledger's clock.
+        """
+        left, changed = dict(self._shadows), False
+        for key, held in _by_id(tasks).items():
+            shadow = left.pop(key, None) or self._new(key, held, now)
+            changed |= self._set_wanted(shadow, held.wanted)
+        for key, shadow in left.items():  # ended, or its task id has become known: it has a new shadow
+            self._drop(key, shadow)
+        asked = contended if tasks else frozenset[str]()
+        for pool in self._contended ^ asked:
+            self._poller.on_contention(pool, pool in asked)
+        self._contended = asked
+        if changed:
+            self._poller.ask_soon()
+
+    def _new(self, key: TaskKey, held: HeldTask, now: float) -> TrackedTask:
+        about, ticket = held.about, Ticket(held.weight, phase=Phase.HELD)
+        shadow = TrackedTask(
+            self._endpoint_at(about.endpoint, held.pool),
+            key[1],
+            ticket=ticket,
+            by_external_id=not about.task_id,
+            confirmed=bool(about.task_id),
+        )
+        self._parts.facts[ticket] = about
+        self._parts.leases[shadow] = held, self._scope.time() - max(0.0, now - held.since)
+        self._shadows[key] = shadow
+        self._poller.watch(shadow)
+        return shadow
+
+    def _set_wanted(self, shadow: TrackedTask, wanted: bool) -> bool:
+        """Take whether anybody wants a task's end; return whether that is new."""
+        if wanted and shadow not in self._wanted and self._poller.polls(shadow):
+            self._wanted[shadow] = self._parts.schedule.add_waiter(shadow)
+            return True
+        if not wanted and (token := self._wanted.pop(shadow, None)) is not None:
+            self._parts.schedule.remove_waiter(token)
+        return False
+
+    def _drop(self, key: TaskKey, shadow: TrackedTask) -> None:
+        """Ask no more about a task that left the ledger."""
+        del self._shadows[key]
+        if shadow.ticket is not None:
+            self._parts.facts.pop(shadow.ticket, None)
+        self._wanted.pop(shadow, None)
+        if self._poller.polls(shadow):
+            self._poller.forget(shadow)
+        self._parts.leases.pop(shadow, None)
 
     def on_ended(self, holder: Subject) -> None:
         """Read the result of a task of this process, which another one has seen ended."""
@@ -330,16 +268,47 @@ class Asking:
             for poller in self._pollers:
                 poller.hinted(holder)
 
-    def _deliver(self, endpoint: Endpoint[Any], record: TaskRecord) -> None:
+    def stop_timers(self) -> None:
+        """Set no more timers: the client is closed."""
+        self._poller.stop_timers()
+
+    def on_loop_replaced(self) -> None:
+        """Start anew in another loop."""
+        self._wanted.clear()
+        self._contended = frozenset()
+        self._poller.on_loop_replaced()
+
+
+def new_asking(
+    scope: LoopScope,
+    hooks: Hooks,
+    pollers: Iterable[OwnPoller],
+    new_poller: Callable[[ShadowParts], ShadowsPoller],
+    new_schedule: Callable[[], Schedule],
+    endpoint_at: Callable[[str, str], Endpoint[Any]],
+    ledger: TellsEnds,
+) -> Asking:
+    """Put together what lets this process ask about the tasks of all.
+
+    Args:
+        scope: The client's loop and clock.
+        hooks: Takes the event ``asked``.
+        pollers: Those of this process.
+        new_poller: Makes one that asks about tasks of any process.
+        new_schedule: Makes a schedule that asks.
+        endpoint_at: Returns the endpoint of a path and a pool.
+        ledger: Takes which tasks have ended.
+    """
+
+    def deliver(endpoint: Endpoint[Any], record: TaskRecord) -> None:
         """Hand a record to the handles of this process."""
-        for poller in self._pollers:
+        for poller in pollers:
             known = poller.find(endpoint, record.task_id)
             if known is not None and not known.done:
                 poller.found(endpoint, record)
 
-    def stop_timers(self) -> None:
-        """Set no more timers: the client is closed."""
-        self._shadows.stop_timers()
+    parts = ShadowParts(scope, hooks, ledger, new_schedule, deliver)
+    return Asking(scope, pollers, parts, new_poller(parts), endpoint_at)
 
 
 def _by_id(tasks: Iterable[HeldTask]) -> dict[TaskKey, HeldTask]:
@@ -354,14 +323,6 @@ def _by_id(tasks: Iterable[HeldTask]) -> dict[TaskKey, HeldTask]:
         else:
             found[key] = held
     return found
-
-
-_BY_PATH: Final = {row.path: row for row in TASKS}
-
-
-def _endpoint_at(path: str, pool: str) -> Endpoint[Any]:
-    found = _BY_PATH.get(path)
-    return endpoint_of(RawTask(path=path, body={}, pool=pool)) if found is None else found
 
 
 def _kind(text: str) -> Hashable:

@@ -15,7 +15,8 @@ from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.core.queue import Phase, Ticket
 from kling_async.errors import ClientClosed, ConfigurationError
 from kling_async.orchestrator.holds import Holds
-from kling_async.orchestrator.ledger.courier import Courier
+from kling_async.orchestrator.ledger.messenger import Messenger
+from kling_async.orchestrator.ledger.passive import PassiveSchedule
 from kling_async.orchestrator.ledger.shared_pool import SharedPool
 from kling_async.orchestrator.ledger.steps import (
     AnswerLost,
@@ -47,34 +48,34 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping, Sequence
 
+    from kling_async.core.durations import Durations
     from kling_async.core.pool_sizes import LimitSource
+    from kling_async.core.queries import QueryForms
+    from kling_async.core.schedule import Schedule
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.errors import KlingError
     from kling_async.events import Hooks, Subject
-    from kling_async.options import SlotOptions
+    from kling_async.options import Polling, Retry, SlotOptions
     from kling_async.orchestrator.contention import ContentionListener
-    from kling_async.orchestrator.ledger.courier import SharedFile
-    from kling_async.orchestrator.ledger.steps import HeldTask, News, Synced
+    from kling_async.orchestrator.ledger.messenger import SharedFile
+    from kling_async.orchestrator.ledger.steps import HeldTask, Synced, TicketNews
     from kling_async.orchestrator.slot_keeper import SlotClaimant
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["AskingListener", "SharedLimiter"]
+__all__ = ["AsksForAll", "SharedLimiter"]
 
 
-class AskingListener(Protocol):
-    """Acts on tasks of the ledger (`ledger.asking.Asking`)."""
+class AsksForAll(Protocol):
+    """Asks about the tasks of the ledger (`ledger.asking.Asking`)."""
 
-    def on_tasks(self, tasks: Sequence[HeldTask], contended: frozenset[str], now: float) -> None:
-        """Ask about these tasks, for all processes; none: another process asks.
+    def on_tasks(self, tasks: Sequence[HeldTask], contended: frozenset[str], now: float, /) -> None:
+        """Ask about these tasks and no others, by the ledger's time ``now``; none: another process asks."""
 
-        Args:
-            tasks: Those of all processes.
-            contended: Pools that anybody queues for.
-            now: The time of the ledger's clock.
-        """
-
-    def on_ended(self, holder: Subject) -> None:
+    def on_ended(self, holder: Subject, /) -> None:
         """Read the result of a task of this process, which another one has seen ended."""
+
+    def stop_timers(self) -> None:
+        """Set no more timers: the client is closed."""
 
 
 class _Claim:
@@ -124,13 +125,13 @@ class SharedLimiter:
         limits = checked_limits(options.limits or {})
         self._limits = {name: limit for name, limit in limits.items() if limit is not None}
         self.life = options.max_task_life
-        self._courier = Courier(scope, open_file, self)
+        self._messenger = Messenger(scope, open_file, self)
         self._claims: dict[int, _Claim] = {}
         self._pools: dict[str, SharedPool] = {}
         self._wanted: set[int] = set()
         """Numbers of tasks whose end somebody here waits for."""
         self._listeners: list[ContentionListener] = []
-        self._asking: AskingListener | None = None
+        self._asking: AsksForAll | None = None
         self._ended: weakref.WeakSet[Any] = weakref.WeakSet()
         """Tasks that another process has seen ended, and this one not yet."""
         self.holds = Holds(scope, hooks, host, lambda: list(self._pools.values()))
@@ -140,9 +141,15 @@ class SharedLimiter:
         """Tell a listener whenever submits of this process begin or cease to wait for a pool."""
         self._listeners.append(listener)
 
-    def ask_through(self, asking: AskingListener) -> None:
-        """Tell this part of the client which tasks to ask about."""
-        self._asking = asking
+    def new_schedule(
+        self, polling: Polling, retry: Retry, durations: Durations, forms: QueryForms, rng: random.Random
+    ) -> Schedule:
+        """Make the schedule of a poller, which leaves it to another process to ask."""
+        return PassiveSchedule(polling, retry, durations, forms, rng, self)
+
+    def ask_for_all(self, new_asking: Callable[[SharedLimiter], AsksForAll]) -> None:
+        """Ask about the tasks of other processes, too, when it is this one's turn."""
+        self._asking = new_asking(self)
 
     @property
     def pools(self) -> Mapping[str, SharedPool]:
@@ -179,7 +186,7 @@ class SharedLimiter:
         self._claims[ticket.sequence] = _Claim(ticket, claimant)
         pool.put(ticket)
         about = _facts(claimant.subject)
-        self._courier.post(
+        self._messenger.post(
             Enter(name, ticket.sequence, ticket.weight, ticket.priority, ticket.label, about, ticket.kind)
         )
         self._tell_contention(pool)
@@ -194,7 +201,7 @@ class SharedLimiter:
         """Leave the queue."""
         ticket.life.move(Phase.GONE)
         self._forget(ticket)
-        self._courier.post(Leave(ticket.sequence))
+        self._messenger.post(Leave(ticket.sequence))
 
     def fail_queued(self, error: KlingError) -> None:
         """Purge all that this process queues."""
@@ -232,29 +239,29 @@ class SharedLimiter:
         loop = asyncio.get_running_loop()  # not `scope.enter()`: also while the client is being closed
         future: asyncio.Future[bool] = loop.create_future()
         claim.confirming = future
-        self._courier.post(Confirm(ticket.sequence))
+        self._messenger.post(Confirm(ticket.sequence))
         return await future
 
     def judged(self, ticket: Ticket, verdict: CreateVerdict | Resolved) -> None:
         """Note what an attempt of a create came to, before its slots are settled: a hold may begin or end."""
         if ticket.kind is not None:
-            self._courier.post(Judged(ticket.sequence, verdict))
+            self._messenger.post(Judged(ticket.sequence, verdict))
 
     def accepted(self, ticket: Ticket, holder: Subject) -> None:
         """Note that a create made a task, which holds its slots from now on."""
         ticket.life.move(Phase.HELD)
-        self._courier.post(TaskMade(ticket.sequence, _facts(holder)))
+        self._messenger.post(TaskMade(ticket.sequence, _facts(holder)))
         self._hold(ticket, holder)
 
     def refused(self, ticket: Ticket, *, drop: bool) -> None:
         """Put a create that the full account refused (1303) back in its place, or drop it."""
         self._back(ticket, drop=drop)
-        self._courier.post(FullRefusal(ticket.sequence, self._rng.random(), drop))
+        self._messenger.post(FullRefusal(ticket.sequence, self._rng.random(), drop))
 
     def requeue(self, ticket: Ticket, after: float, *, drop: bool, opens: bool) -> None:
         """Put a create that surely made nothing back in its place; its pool waits ``after`` seconds."""
         self._back(ticket, drop=drop)
-        self._courier.post(Requeue(ticket.sequence, after, drop, opens))
+        self._messenger.post(Requeue(ticket.sequence, after, drop, opens))
 
     def _back(self, ticket: Ticket, *, drop: bool) -> None:
         if drop:
@@ -273,19 +280,19 @@ class SharedLimiter:
             return
         ticket.life.move(Phase.GONE)
         self._forget(ticket)
-        self._courier.post(Free(ticket.sequence, opens))
+        self._messenger.post(Free(ticket.sequence, opens))
 
     def unknown(self, ticket: Ticket) -> None:
         """Keep the slots of a create whose fate is unknown."""
         ticket.life.move(Phase.HELD)
-        self._courier.post(AnswerLost(ticket.sequence))
+        self._messenger.post(AnswerLost(ticket.sequence))
 
     def resume(self, ticket: Ticket) -> bool:
         """Send a create again in the slots it holds; False if it holds none any more."""
         if ticket.phase is not Phase.HELD or ticket.sequence not in self._claims:
             return False
         ticket.life.move(Phase.SENT)
-        self._courier.post(Resend(ticket.sequence))
+        self._messenger.post(Resend(ticket.sequence))
         return True
 
     # -- tasks that run
@@ -295,38 +302,43 @@ class SharedLimiter:
         ticket = Ticket(weight)
         self._number(ticket, self.pool(name), int(self._clock() * 1e9))
         ticket.life.move(Phase.HELD)
-        self._courier.post(Occupy(name, ticket.sequence, weight, age, _facts(holder)))
+        self._messenger.post(Occupy(name, ticket.sequence, weight, age, _facts(holder)))
         self._hold(ticket, holder)
         return ticket
 
     def held_by(self, ticket: Ticket, holder: Subject) -> None:
         """Note whose slots a ticket holds; its create is settled."""
         if ticket.phase is Phase.HELD:
-            self._courier.post(Known(ticket.sequence, _facts(holder)))
+            self._messenger.post(Known(ticket.sequence, _facts(holder)))
             self._hold(ticket, holder)
 
     def _hold(self, ticket: Ticket, holder: Subject) -> None:
         self._claims[ticket.sequence] = _Claim(ticket, holder=holder)
         if isinstance(holder, TrackedTask) and (holder.waiters.end or holder.waiters.change):
-            self.want(ticket, True)
+            self._want(ticket, True)
 
     def release(self, ticket: Ticket) -> None:
         """Free the slots of a task that was seen ended, or is given up; harmless to repeat."""
         if ticket.phase is Phase.HELD:
             ticket.life.move(Phase.GONE)
-            self._courier.post(Ended(ticket.sequence))
+            self._messenger.post(Ended(ticket.sequence))
         self._forget(ticket)
 
-    def want(self, ticket: Ticket, wanted: bool) -> None:
+    def want(self, task: object, wanted: bool) -> None:
         """Note whether somebody here waits for the end of a task."""
+        ticket = task.ticket if isinstance(task, TrackedTask) else None
+        if ticket is not None:
+            self._want(ticket, wanted)
+
+    def _want(self, ticket: Ticket, wanted: bool) -> None:
         if ticket.sequence not in self._claims or wanted == (ticket.sequence in self._wanted):
             return
         (self._wanted.add if wanted else self._wanted.discard)(ticket.sequence)
-        self._courier.post(Want(ticket.sequence, wanted))
+        self._messenger.post(Want(ticket.sequence, wanted))
 
     def end(self, about: TaskFacts) -> None:
         """Tell all processes that a task was seen ended."""
-        self._courier.post(Ended(0, about))
+        self._messenger.post(Ended(0, about))
 
     def has_ended(self, task: object) -> bool:
         """Tell whether another process has seen a task of this one ended."""
@@ -345,7 +357,7 @@ class SharedLimiter:
     def _resize(self, step: Resize) -> None:
         pool = self.pool(step.pool)
         pool.facts = pool.facts._replace(limit=step.limit, source=step.source)
-        self._courier.post(step)
+        self._messenger.post(step)
 
     def resize(self, name: str, limit: int, source: LimitSource) -> None:
         """Take what the packs say; a caller's limit stays, a guess does not undo what was learned."""
@@ -358,7 +370,7 @@ class SharedLimiter:
         """Close one pool, or all: what queues there fails with that error."""
         for pool in [self.pool(name)] if name else list(self._pools.values()):
             pool.facts = pool.facts._replace(closed=error, half_open_at=math.inf)
-        self._courier.post(Close(error, name))
+        self._messenger.post(Close(error, name))
 
     def reopen(self, name: str | None = None) -> None:
         """Let creates through again at once.
@@ -371,19 +383,21 @@ class SharedLimiter:
             raise ConfigurationError(f"no pool {name!r} in use; there are {in_use}")
         for pool in [self.pool(name)] if name else list(self._pools.values()):
             pool.facts = pool.facts._replace(closed=None, half_open_at=math.inf)
-        self._courier.post(Reopen(name))
+        self._messenger.post(Reopen(name))
 
     def stop_timers(self) -> None:
         """Set no more timers: the client is closed."""
-        self._courier.stop_timers()
+        self._messenger.stop_timers()
+        if self._asking is not None:
+            self._asking.stop_timers()
 
     async def leave_ledger(self) -> None:
         """Say the last things to other processes, once all work has ended."""
-        await self._courier.leave()
+        await self._messenger.leave()
 
     def on_loop_replaced(self) -> None:
         """Purge what queued in the loop that ended; what is held stays held."""
-        self._courier.on_loop_replaced()
+        self._messenger.on_loop_replaced()
         self.fail_queued(ClientClosed("the event loop ended while this queued; nothing was sent"))
         self._wanted.clear()
 
@@ -415,7 +429,7 @@ class SharedLimiter:
             contended = frozenset(name for name, facts in synced.pools.items() if facts.queued > facts.parked)
             self._asking.on_tasks(synced.tasks, contended, synced.now)
 
-    def _hear_of(self, claim: _Claim, news: News) -> None:
+    def _hear_of(self, claim: _Claim, news: TicketNews) -> None:
         ticket, claimant, holder = claim.ticket, claim.claimant, claim.holder
         match news.kind:
             case NewsKind.GRANTED if ticket.queued and claimant is not None and not self._scope.closed:

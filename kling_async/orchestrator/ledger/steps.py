@@ -27,7 +27,6 @@ __all__ = [
     "Judged",
     "Known",
     "Leave",
-    "News",
     "NewsKind",
     "Occupy",
     "PoolFacts",
@@ -39,6 +38,7 @@ __all__ = [
     "Synced",
     "TaskFacts",
     "TaskMade",
+    "TicketNews",
     "Want",
 ]
 
@@ -198,7 +198,7 @@ Step: TypeAlias = (
 # -- what a process hears
 
 
-class News(NamedTuple):
+class TicketNews(NamedTuple):
     """One piece of news about one ticket of this process."""
 
     number: int
@@ -237,7 +237,7 @@ class Synced(NamedTuple):
     """What a process hears after a transaction, or a look."""
 
     now: float
-    news: Sequence[News]
+    news: Sequence[TicketNews]
     confirmed: Mapping[int, bool]
     pools: Mapping[str, PoolFacts]
     asking: bool

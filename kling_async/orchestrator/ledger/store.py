@@ -22,7 +22,7 @@ from kling_async.orchestrator.ledger.leases import LEASE_TABLES
 from kling_async.orchestrator.ledger.lines import LINE_TABLES
 from kling_async.orchestrator.ledger.places import refuse_network
 from kling_async.orchestrator.ledger.plain_errors import load_error
-from kling_async.orchestrator.ledger.steps import HeldTask, News, Resize, Synced
+from kling_async.orchestrator.ledger.steps import HeldTask, Resize, Synced, TicketNews
 from kling_async.orchestrator.ledger.stored_pool import POOL_TABLES, pool_facts
 from kling_async.runtime.filelock import FileLock, LockHeld
 
@@ -312,6 +312,6 @@ class LedgerFile:
             self._db.execute("UPDATE accounts SET asker=NULL WHERE asker=?", (owner,))
 
 
-def _news(number: int, kind: int, error: str | None) -> News:
+def _news(number: int, kind: int, error: str | None) -> TicketNews:
     """Return the news of a row; a ticket that can never fit has no error of its own."""
-    return News(number, NewsKind(kind), None if error in (None, "heavy") else load_error(str(error)))
+    return TicketNews(number, NewsKind(kind), None if error in (None, "heavy") else load_error(str(error)))

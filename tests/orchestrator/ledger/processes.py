@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from kling_async.orchestrator.ledger.steps import HeldTask, News, PoolFacts, Step, Synced
+    from kling_async.orchestrator.ledger.steps import HeldTask, PoolFacts, Step, Synced, TicketNews
 
 VIDEO = "/v1/videos/text2video"
 
@@ -59,7 +59,7 @@ class Process:
         self.alive = True
         self.granted: list[int] = []
         """Its tickets that have slots and are not confirmed."""
-        self.news: list[News] = []
+        self.news: list[TicketNews] = []
         self.pools: Mapping[str, PoolFacts] = {}
         self.tasks: list[HeldTask] = []
         self.asking = False

@@ -1,4 +1,4 @@
-"""The courier: carries steps to the ledger's file in a thread of its own, and brings back what it says.
+"""The messenger: carries steps to the ledger's file in a thread of its own, and brings back what it says.
 
 One errand at a time; steps that come meanwhile go together with the next. While this process wants anything
 it looks every 50 ms whether others have changed the file, which costs no transaction, and shows a sign of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.ledger.steps import Step, Synced
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["Courier", "Recipient", "SharedFile"]
+__all__ = ["Messenger", "Recipient", "SharedFile"]
 
 log = logging.getLogger("kling_async.orchestrator")
 
@@ -72,7 +72,7 @@ class Recipient(Protocol):
         """Fail what waits: the file cannot be used."""
 
 
-class Courier:
+class Messenger:
     """Between the loop of this process and the file that it shares with others.
 
     Args:
