@@ -319,7 +319,7 @@ def _journaled_row(request: JournaledRequest) -> Endpoint[Any]:
 
 
 def endpoint_at(path: str, pool: str) -> Endpoint[Any]:
-    """Return the row of the endpoint at a path, as written down elsewhere; one that has none is a `RawTask`'s."""
+    """Return the row of the endpoint at a path; that of a `RawTask` where there is none."""
     found = next((row for row in TASKS if row.path == path), None)
     return endpoint_of(RawTask(path=path, body={}, pool=pool)) if found is None else found
 

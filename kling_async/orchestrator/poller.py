@@ -96,10 +96,6 @@ class Poller:
         """How many tasks have not been seen ended."""
         return len(self._tasks)
 
-    def polls(self, task: TrackedTask) -> bool:
-        """Tell whether this very handle of a task is polled."""
-        return self._tasks.get(task.key) is task
-
     def find(self, endpoint: Endpoint[Any], id: str) -> TrackedTask | None:  # noqa: A002 - the field's word
         """Return the tracked task of that id, polled or not."""
         return self.registry.find(endpoint, id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kling_async.core.pool_sizes import POOLS
 from kling_async.errors import ConfigurationError, Problem, RequestInvalid
@@ -13,9 +13,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kling_async.core.queue import Ticket
-    from kling_async.orchestrator.slot_keeper import PoolView
 
-__all__ = ["checked_limits", "too_heavy"]
+__all__ = ["SizedPool", "checked_limits", "too_heavy"]
+
+
+class SizedPool(Protocol):
+    """A pool, as far as requests are held against it."""
+
+    @property
+    def name(self) -> str:
+        """Name of the pack type."""
+        ...
+
+    @property
+    def limit(self) -> int:
+        """Size of the pool."""
+        ...
 
 
 def checked_limits(limits: Mapping[str, int | None], *, optional: bool = False) -> dict[str, int | None]:
@@ -40,7 +53,7 @@ def checked_limits(limits: Mapping[str, int | None], *, optional: bool = False) 
     return dict(limits)
 
 
-def too_heavy(pool: PoolView, ticket: Ticket) -> RequestInvalid:
+def too_heavy(pool: SizedPool, ticket: Ticket) -> RequestInvalid:
     """Return the error for a request that needs more slots than its pool has."""
     text = f"takes {ticket.weight} {pool.name} slots; this account has {pool.limit} in all"
     return RequestInvalid("request", [Problem("n" if pool.name == "image" else "weight", text)])

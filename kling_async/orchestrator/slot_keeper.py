@@ -48,17 +48,17 @@ class PoolView(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the pack type."""
+        """Name of the pack type."""
         ...
 
     @property
     def limit(self) -> int:
-        """Its size."""
+        """Size of the pool."""
         ...
 
     @property
     def source(self) -> LimitSource:
-        """Who said so."""
+        """Source of the size."""
         ...
 
     @property

@@ -16,7 +16,7 @@ from kling_async.core.queue import Phase, Ticket
 from kling_async.events import Hooks
 from kling_async.orchestrator.contention import ContentionListener
 from kling_async.orchestrator.scheduling import TaskScheduling
-from kling_async.orchestrator.tracked import TrackedTask
+from kling_async.orchestrator.tracked import TrackedState, TrackedTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -60,10 +60,6 @@ class ShadowsPoller(ContentionListener, Protocol):
 
     def watch(self, task: TrackedTask, /) -> TrackedTask:
         """Start to poll a task."""
-        ...
-
-    def polls(self, task: TrackedTask, /) -> bool:
-        """Tell whether a task is polled."""
         ...
 
     def forget(self, task: TrackedTask, /) -> None:
@@ -245,7 +241,7 @@ class Asking:
 
     def _set_wanted(self, shadow: TrackedTask, wanted: bool) -> bool:
         """Take whether anybody wants a task's end; return whether that is new."""
-        if wanted and shadow not in self._wanted and self._poller.polls(shadow):
+        if wanted and shadow not in self._wanted and _is_polled(shadow):
             self._wanted[shadow] = self._parts.schedule.add_waiter(shadow)
             return True
         if not wanted and (token := self._wanted.pop(shadow, None)) is not None:
@@ -258,7 +254,7 @@ class Asking:
         if shadow.ticket is not None:
             self._parts.facts.pop(shadow.ticket, None)
         self._wanted.pop(shadow, None)
-        if self._poller.polls(shadow):
+        if _is_polled(shadow):
             self._poller.forget(shadow)
         self._parts.leases.pop(shadow, None)
 
@@ -323,6 +319,11 @@ def _by_id(tasks: Iterable[HeldTask]) -> dict[TaskKey, HeldTask]:
         else:
             found[key] = held
     return found
+
+
+def _is_polled(shadow: TrackedTask) -> bool:
+    """Tell whether a shadow is polled still: neither ended nor missing."""
+    return shadow.state in (TrackedState.UNSEEN, TrackedState.RUNNING)
 
 
 def _kind(text: str) -> Hashable:

@@ -14,7 +14,7 @@ LATE: Final = 3.0
 
 
 class TaskFacts(NamedTuple):
-    """What the ledger knows of a task: ids, and what its duration depends on; never an address."""
+    """The facts of a task that travel: ids, and what its duration depends on; never an address."""
 
     endpoint: str
     """The path of its endpoint."""
@@ -25,7 +25,7 @@ class TaskFacts(NamedTuple):
 
 
 class NewsKind(enum.IntEnum):
-    """What has become of a ticket."""
+    """The kinds of news about a ticket."""
 
     NONE = 0
     GRANTED = 1  # its slots are taken: send its create

@@ -7,20 +7,16 @@ for all, and tells each process what has become of its tickets.
 from __future__ import annotations
 
 import asyncio
-import math
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.core.queue import Phase, Ticket
 from kling_async.errors import ClientClosed, ConfigurationError
-from kling_async.orchestrator.holds import Holds
 from kling_async.orchestrator.ledger.messenger import Messenger
 from kling_async.orchestrator.ledger.passive import PassiveSchedule
-from kling_async.orchestrator.ledger.shared_pool import SharedPool
+from kling_async.orchestrator.ledger.shared_pools import SharedPools
 from kling_async.orchestrator.ledger.steps import (
     AnswerLost,
-    Close,
     Confirm,
     Ended,
     Enter,
@@ -31,33 +27,29 @@ from kling_async.orchestrator.ledger.steps import (
     Leave,
     NewsKind,
     Occupy,
-    PoolFacts,
-    Reopen,
     Requeue,
     Resend,
-    Resize,
     TaskFacts,
     TaskMade,
     Want,
 )
-from kling_async.orchestrator.pool_limits import checked_limits, too_heavy
+from kling_async.orchestrator.pool_limits import too_heavy
 from kling_async.orchestrator.tracked import TrackedTask
 from kling_async.runtime.loop import is_pending
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from kling_async.core.durations import Durations
-    from kling_async.core.pool_sizes import LimitSource
     from kling_async.core.queries import QueryForms
     from kling_async.core.schedule import Schedule
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.errors import KlingError
     from kling_async.events import Hooks, Subject
     from kling_async.options import Polling, Retry, SlotOptions
-    from kling_async.orchestrator.contention import ContentionListener
     from kling_async.orchestrator.ledger.messenger import SharedFile
+    from kling_async.orchestrator.ledger.shared_pool import SharedPool
     from kling_async.orchestrator.ledger.steps import HeldTask, Synced, TicketNews
     from kling_async.orchestrator.slot_keeper import SlotClaimant
     from kling_async.runtime.loop import LoopScope
@@ -94,7 +86,7 @@ class _Claim:
         self.confirming: asyncio.Future[bool] | None = None
 
 
-class SharedLimiter:
+class SharedLimiter(SharedPools):
     """The slots of one account, shared with other processes by a ledger.
 
     Args:
@@ -118,28 +110,18 @@ class SharedLimiter:
         options: SlotOptions,
         host: str,
     ) -> None:
-        self._scope = scope
+        self._messenger = Messenger(scope, open_file, self)
+        super().__init__(scope, hooks, options, host, self._messenger.post)
         self._hooks = hooks
         self._rng = rng
         self._clock = clock
-        limits = checked_limits(options.limits or {})
-        self._limits = {name: limit for name, limit in limits.items() if limit is not None}
-        self.life = options.max_task_life
-        self._messenger = Messenger(scope, open_file, self)
         self._claims: dict[int, _Claim] = {}
-        self._pools: dict[str, SharedPool] = {}
         self._wanted: set[int] = set()
         """Numbers of tasks whose end somebody here waits for."""
-        self._listeners: list[ContentionListener] = []
         self._asking: AsksForAll | None = None
         self._ended: weakref.WeakSet[Any] = weakref.WeakSet()
         """Tasks that another process has seen ended, and this one not yet."""
-        self.holds = Holds(scope, hooks, host, lambda: list(self._pools.values()))
         scope.subscribe(self)
-
-    def subscribe(self, listener: ContentionListener) -> None:
-        """Tell a listener whenever submits of this process begin or cease to wait for a pool."""
-        self._listeners.append(listener)
 
     def new_schedule(
         self, polling: Polling, retry: Retry, durations: Durations, forms: QueryForms, rng: random.Random
@@ -150,21 +132,6 @@ class SharedLimiter:
     def ask_for_all(self, new_asking: Callable[[SharedLimiter], AsksForAll]) -> None:
         """Ask about the tasks of other processes, too, when it is this one's turn."""
         self._asking = new_asking(self)
-
-    @property
-    def pools(self) -> Mapping[str, SharedPool]:
-        """All pools used so far."""
-        return self._pools
-
-    def pool(self, name: str) -> SharedPool:
-        """Return a pool, made when first asked for."""
-        pool = self._pools.get(name)
-        if pool is None:
-            source: LimitSource = "caller" if name in self._limits else "default"
-            limit = self._limits.get(name, DEFAULTS.get(name, 1))
-            facts = PoolFacts(limit, source, limit, 0, 0, None, math.inf, math.inf)
-            pool = self._pools[name] = SharedPool(name, facts)
-        return pool
 
     # -- the queue
 
@@ -186,7 +153,7 @@ class SharedLimiter:
         self._claims[ticket.sequence] = _Claim(ticket, claimant)
         pool.put(ticket)
         about = _facts(claimant.subject)
-        self._messenger.post(
+        self._post(
             Enter(name, ticket.sequence, ticket.weight, ticket.priority, ticket.label, about, ticket.kind)
         )
         self._tell_contention(pool)
@@ -201,7 +168,7 @@ class SharedLimiter:
         """Leave the queue."""
         ticket.life.move(Phase.GONE)
         self._forget(ticket)
-        self._messenger.post(Leave(ticket.sequence))
+        self._post(Leave(ticket.sequence))
 
     def fail_queued(self, error: KlingError) -> None:
         """Purge all that this process queues."""
@@ -209,25 +176,6 @@ class SharedLimiter:
             self.leave(claim.ticket)
             if claim.claimant is not None:
                 claim.claimant.purged(error.again())
-
-    def why_held(self, ticket: Ticket) -> str:
-        """Return why creates like this one are held, empty if they are not."""
-        return self.holds.reason(ticket)
-
-    def position(self, ticket: Ticket) -> int | None:
-        """Return how many tickets go before one that waits, about; None for any other."""
-        pool = self._pools.get(ticket.pool)
-        return None if pool is None else pool.position(ticket)
-
-    @property
-    def queued(self) -> int:
-        """How many tickets of this process wait."""
-        return sum(pool.queued_here for pool in self._pools.values())
-
-    def oldest_wait(self) -> float:
-        """Return the seconds since the ticket of this process entered that waits longest; 0 if none does."""
-        entered = [ticket.entered for pool in self._pools.values() for ticket in pool.ahead]
-        return self._scope.time() - min(entered) if entered else 0.0
 
     # -- creates
 
@@ -239,29 +187,29 @@ class SharedLimiter:
         loop = asyncio.get_running_loop()  # not `scope.enter()`: also while the client is being closed
         future: asyncio.Future[bool] = loop.create_future()
         claim.confirming = future
-        self._messenger.post(Confirm(ticket.sequence))
+        self._post(Confirm(ticket.sequence))
         return await future
 
     def judged(self, ticket: Ticket, verdict: CreateVerdict | Resolved) -> None:
         """Note what an attempt of a create came to, before its slots are settled: a hold may begin or end."""
         if ticket.kind is not None:
-            self._messenger.post(Judged(ticket.sequence, verdict))
+            self._post(Judged(ticket.sequence, verdict))
 
     def accepted(self, ticket: Ticket, holder: Subject) -> None:
         """Note that a create made a task, which holds its slots from now on."""
         ticket.life.move(Phase.HELD)
-        self._messenger.post(TaskMade(ticket.sequence, _facts(holder)))
+        self._post(TaskMade(ticket.sequence, _facts(holder)))
         self._hold(ticket, holder)
 
     def refused(self, ticket: Ticket, *, drop: bool) -> None:
         """Put a create that the full account refused (1303) back in its place, or drop it."""
         self._back(ticket, drop=drop)
-        self._messenger.post(FullRefusal(ticket.sequence, self._rng.random(), drop))
+        self._post(FullRefusal(ticket.sequence, self._rng.random(), drop))
 
     def requeue(self, ticket: Ticket, after: float, *, drop: bool, opens: bool) -> None:
         """Put a create that surely made nothing back in its place; its pool waits ``after`` seconds."""
         self._back(ticket, drop=drop)
-        self._messenger.post(Requeue(ticket.sequence, after, drop, opens))
+        self._post(Requeue(ticket.sequence, after, drop, opens))
 
     def _back(self, ticket: Ticket, *, drop: bool) -> None:
         if drop:
@@ -280,19 +228,19 @@ class SharedLimiter:
             return
         ticket.life.move(Phase.GONE)
         self._forget(ticket)
-        self._messenger.post(Free(ticket.sequence, opens))
+        self._post(Free(ticket.sequence, opens))
 
     def unknown(self, ticket: Ticket) -> None:
         """Keep the slots of a create whose fate is unknown."""
         ticket.life.move(Phase.HELD)
-        self._messenger.post(AnswerLost(ticket.sequence))
+        self._post(AnswerLost(ticket.sequence))
 
     def resume(self, ticket: Ticket) -> bool:
         """Send a create again in the slots it holds; False if it holds none any more."""
         if ticket.phase is not Phase.HELD or ticket.sequence not in self._claims:
             return False
         ticket.life.move(Phase.SENT)
-        self._messenger.post(Resend(ticket.sequence))
+        self._post(Resend(ticket.sequence))
         return True
 
     # -- tasks that run
@@ -302,14 +250,14 @@ class SharedLimiter:
         ticket = Ticket(weight)
         self._number(ticket, self.pool(name), int(self._clock() * 1e9))
         ticket.life.move(Phase.HELD)
-        self._messenger.post(Occupy(name, ticket.sequence, weight, age, _facts(holder)))
+        self._post(Occupy(name, ticket.sequence, weight, age, _facts(holder)))
         self._hold(ticket, holder)
         return ticket
 
     def held_by(self, ticket: Ticket, holder: Subject) -> None:
         """Note whose slots a ticket holds; its create is settled."""
         if ticket.phase is Phase.HELD:
-            self._messenger.post(Known(ticket.sequence, _facts(holder)))
+            self._post(Known(ticket.sequence, _facts(holder)))
             self._hold(ticket, holder)
 
     def _hold(self, ticket: Ticket, holder: Subject) -> None:
@@ -321,7 +269,7 @@ class SharedLimiter:
         """Free the slots of a task that was seen ended, or is given up; harmless to repeat."""
         if ticket.phase is Phase.HELD:
             ticket.life.move(Phase.GONE)
-            self._messenger.post(Ended(ticket.sequence))
+            self._post(Ended(ticket.sequence))
         self._forget(ticket)
 
     def want(self, task: object, wanted: bool) -> None:
@@ -334,56 +282,17 @@ class SharedLimiter:
         if ticket.sequence not in self._claims or wanted == (ticket.sequence in self._wanted):
             return
         (self._wanted.add if wanted else self._wanted.discard)(ticket.sequence)
-        self._messenger.post(Want(ticket.sequence, wanted))
+        self._post(Want(ticket.sequence, wanted))
 
     def end(self, about: TaskFacts) -> None:
         """Tell all processes that a task was seen ended."""
-        self._messenger.post(Ended(0, about))
+        self._post(Ended(0, about))
 
     def has_ended(self, task: object) -> bool:
         """Tell whether another process has seen a task of this one ended."""
         return task in self._ended
 
     # -- pools
-
-    def set_limits(self, limits: Mapping[str, int | None]) -> None:
-        """Take sizes from the caller, for all processes; None: forget the caller's."""
-        for name, limit in limits.items():
-            if limit is not None:
-                self._resize(Resize(name, limit, "caller"))
-            elif self.pool(name).source == "caller":
-                self._resize(Resize(name, DEFAULTS.get(name, 1), "default", forced=True))
-
-    def _resize(self, step: Resize) -> None:
-        pool = self.pool(step.pool)
-        pool.facts = pool.facts._replace(limit=step.limit, source=step.source)
-        self._messenger.post(step)
-
-    def resize(self, name: str, limit: int, source: LimitSource) -> None:
-        """Take what the packs say; a caller's limit stays, a guess does not undo what was learned."""
-        pool = self.pool(name)
-        if pool.source == "caller" or (source == "default" and pool.source == "learned"):
-            return
-        self._resize(Resize(name, limit, source))
-
-    def close(self, error: KlingError, name: str | None = None) -> None:
-        """Close one pool, or all: what queues there fails with that error."""
-        for pool in [self.pool(name)] if name else list(self._pools.values()):
-            pool.facts = pool.facts._replace(closed=error, half_open_at=math.inf)
-        self._messenger.post(Close(error, name))
-
-    def reopen(self, name: str | None = None) -> None:
-        """Let creates through again at once.
-
-        Raises:
-            ConfigurationError: No such pool was used.
-        """
-        if name is not None and name not in self._pools:
-            in_use = ", ".join(self._pools) or "none"
-            raise ConfigurationError(f"no pool {name!r} in use; there are {in_use}")
-        for pool in [self.pool(name)] if name else list(self._pools.values()):
-            pool.facts = pool.facts._replace(closed=None, half_open_at=math.inf)
-        self._messenger.post(Reopen(name))
 
     def stop_timers(self) -> None:
         """Set no more timers: the client is closed."""
@@ -407,16 +316,9 @@ class SharedLimiter:
         """Tell whether anybody here waits for slots or for the end of a task."""
         return bool(self._wanted) or any(pool.queued_here for pool in self._pools.values())
 
-    def curious(self) -> bool:
-        """Tell whether any pool is in use, as far as heard."""
-        return any(pool.facts.held or pool.facts.queued for pool in self._pools.values())
-
     def hear(self, synced: Synced) -> None:
         """Act on what the ledger says."""
-        for name, facts in synced.pools.items():
-            changes = self.pool(name).hear(facts, self._scope.time() - synced.now)
-            for change in changes:
-                self.holds.changed(change)
+        self._hear_pools(synced)
         for number, granted in synced.confirmed.items():
             claim = self._claims.get(number)
             if claim is not None and claim.confirming is not None and is_pending(claim.confirming):
@@ -469,13 +371,6 @@ class SharedLimiter:
         if pool is not None:
             pool.take(ticket)
             self._tell_contention(pool)
-
-    def _tell_contention(self, pool: SharedPool) -> None:
-        contended = pool.queued_here > 0
-        if contended != pool.contended and not self._scope.closed:
-            pool.contended = contended
-            for listener in self._listeners:
-                listener.on_contention(pool.name, contended)
 
 
 def _facts(subject: Any) -> TaskFacts:

@@ -39,7 +39,7 @@ class SharedPool:
 
     @property
     def breakers(self) -> SharedPool:
-        """Its holds."""
+        """Holds of the pool."""
         return self
 
     def all_holds(self) -> list[Hold]:
@@ -70,12 +70,12 @@ class SharedPool:
 
     @property
     def limit(self) -> int:
-        """Its size."""
+        """Size of the pool."""
         return self.facts.limit
 
     @property
     def source(self) -> LimitSource:
-        """Who said so."""
+        """Source of the size."""
         return self.facts.source
 
     @property

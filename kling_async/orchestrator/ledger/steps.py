@@ -234,7 +234,7 @@ class HeldTask(NamedTuple):
 
 
 class Synced(NamedTuple):
-    """What a process hears after a transaction, or a look."""
+    """All that a process hears after a transaction, or a look."""
 
     now: float
     news: Sequence[TicketNews]
