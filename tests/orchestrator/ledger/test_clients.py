@@ -1,4 +1,4 @@
-"""Rule 20: clients that share a ledger, in one process of the tests, on the real clock."""
+"""Rule 19: clients that share a ledger, in one process of the tests, on the real clock."""
 
 from __future__ import annotations
 
