@@ -13,7 +13,6 @@ import anyio
 from kling_async.catalog import endpoint_at, endpoint_of
 from kling_async.core.durations import Durations
 from kling_async.core.queries import QueryForms
-from kling_async.core.schedule import Schedule
 from kling_async.errors import ClientClosed, Problem, RequestInvalid
 from kling_async.events import Hooks, facts
 from kling_async.http.transport import Transport
@@ -99,7 +98,8 @@ class Drivers:
         self.durations = Durations()
         forms = QueryForms(batch_ids=self.transport.unified)  # /tasks wants an API key
         self.pollers: Pollers[Poller] = Pollers(scope, self.limiter, partial(self._new_poller, forms))
-        active = partial(Schedule, settings.polling, settings.retry, self.durations, forms, self.rng)
+        new, own = self.limiter.new_schedule, (self.durations, forms, self.rng)
+        active = partial(new, settings.polling, settings.retry, *own, asks=True)
         reader = StatusReader(self.transport, settings.timeouts)
         how = partial(self._new_shadow_poller, reader), active, endpoint_at
         self.limiter.ask_for_all(partial(new_asking, scope, self.hooks, self.pollers, *how))

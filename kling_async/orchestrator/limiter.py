@@ -339,7 +339,14 @@ class Limiter:
             driven.timer.clear()
 
     def new_schedule(
-        self, polling: Polling, retry: Retry, durations: Durations, forms: QueryForms, rng: random.Random
+        self,
+        polling: Polling,
+        retry: Retry,
+        durations: Durations,
+        forms: QueryForms,
+        rng: random.Random,
+        *,
+        asks: bool = False,  # noqa: ARG002 - each asks about its own tasks
     ) -> Schedule:
         """Make the schedule of a poller."""
         return Schedule(polling, retry, durations, forms, rng)

@@ -197,9 +197,17 @@ class SlotKeeper(Protocol):
         """Set no more timers: the client is closed."""
 
     def new_schedule(
-        self, polling: Polling, retry: Retry, durations: Durations, forms: QueryForms, rng: random.Random, /
+        self,
+        polling: Polling,
+        retry: Retry,
+        durations: Durations,
+        forms: QueryForms,
+        rng: random.Random,
+        /,
+        *,
+        asks: bool = False,
     ) -> Schedule:
-        """Make the schedule of a poller: one that asks, or one that leaves that to another process."""
+        """Make the schedule of a poller: one that ``asks``, or leaves that to another process if it can."""
         ...
 
     def ask_for_all(self, new_asking: Callable[[Any], Any], /) -> None:

@@ -54,6 +54,9 @@ class OwnPoller(Protocol):
     def hinted(self, task: TrackedTask, /) -> None:
         """Ask about a task as soon as the rates allow."""
 
+    def ask_soon(self) -> None:
+        """Ask in the loop's next turn."""
+
 
 class ShadowsPoller(ContentionListener, Protocol):
     """A poller of shadows (`orchestrator.poller.Poller`)."""
@@ -263,6 +266,12 @@ class Asking:
         if isinstance(holder, TrackedTask) and not holder.done:
             for poller in self._pollers:
                 poller.hinted(holder)
+
+    def on_turn(self) -> None:
+        """Send what waits for its turn to read."""
+        self._poller.ask_soon()
+        for poller in self._pollers:
+            poller.ask_soon()
 
     def stop_timers(self) -> None:
         """Set no more timers: the client is closed."""

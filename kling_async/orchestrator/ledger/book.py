@@ -24,6 +24,7 @@ from kling_async.orchestrator.ledger.steps import (
     Leave,
     NewsKind,
     Occupy,
+    Read,
     Reopen,
     Requeue,
     Resend,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kling_async.errors import KlingError
-    from kling_async.orchestrator.ledger.steps import Step, TaskFacts
+    from kling_async.orchestrator.ledger.steps import OwnStep, Step, TaskFacts
 
 __all__ = ["Book"]
 
@@ -77,6 +78,8 @@ class Book:
         self._pools: dict[str, StoredPool] = {}
         self.confirmed: dict[int, bool] = {}
         """Answers to `Confirm`."""
+        self.reads: list[tuple[int, float]] = []
+        """Answers to `Read`."""
 
     def take(self, steps: Iterable[Step]) -> None:
         """Take steps in order; one that the state of its ticket does not allow changes nothing."""
@@ -126,6 +129,8 @@ class Book:
                 self._occupy(step)
             case Resize():
                 self._resize(step)
+            case Read():
+                self._read(step)
             case Close():
                 self._close(step.error, step.pool)
             case Reopen():
@@ -134,14 +139,17 @@ class Book:
             case Ended(_, about) if about is not None:
                 self._tell_ended(about, but=None)
             case _:
-                lease = self._leases.find(self._owner, step.number)
-                if lease is not None:
-                    self._take_of(step, lease, self._pool_of(lease))
-                elif isinstance(step, Confirm):
-                    self.confirmed[step.number] = False
+                self._take_of_own(step)
 
-    def _take_of(self, step: Step, lease: Lease, stored: StoredPool) -> None:
-        """Take a step about one lease."""
+    def _take_of_own(self, step: OwnStep) -> None:
+        """Take a step about a lease of this process, if the ledger has it still."""
+        lease = self._leases.find(self._owner, step.number)
+        if lease is not None:
+            self._take_of(step, lease, self._pool_of(lease))
+        elif isinstance(step, Confirm):
+            self.confirmed[step.number] = False
+
+    def _take_of(self, step: OwnStep, lease: Lease, stored: StoredPool) -> None:
         match step:
             case Leave():
                 self._leave(lease, stored)
@@ -158,7 +166,7 @@ class Book:
             case _:
                 self._answered(step, lease, stored)
 
-    def _answered(self, step: Step, lease: Lease, stored: StoredPool) -> None:
+    def _answered(self, step: OwnStep, lease: Lease, stored: StoredPool) -> None:
         """Take what came of a create."""
         pool, now = stored.pool, self._now
         match step:
@@ -273,6 +281,17 @@ class Book:
         for lease in self._same_task(about):
             if lease is not but and self._pool_of(lease).pool.release(lease, self._now):
                 lease.tell(NewsKind.ENDED)
+
+    # -- reads
+
+    def _read(self, step: Read) -> None:
+        """Give turns to read, after those of all others: as many, that far apart."""
+        query = "SELECT read_at FROM accounts WHERE id=?"
+        (last,) = self._db.execute(query, (self._account,)).fetchone()
+        begin = self._now if last is None else max(self._now, last)
+        update = "UPDATE accounts SET read_at=? WHERE id=?"
+        self._db.execute(update, (begin + step.turns / step.rate, self._account))
+        self.reads.append((step.turns, begin))
 
     # -- pools
 

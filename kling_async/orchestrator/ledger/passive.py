@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kling_async.core.durations import Durations
     from kling_async.core.poll_groups import PolledTask
     from kling_async.core.queries import QueryForms, StatusQuery
+    from kling_async.core.rounds import Rounds
     from kling_async.options import Polling, Retry
 
 __all__ = ["LedgerWants", "PassiveSchedule"]
@@ -46,9 +47,11 @@ class PassiveSchedule(Schedule):
         durations: Durations,
         forms: QueryForms,
         rng: random.Random,
+        rounds: Rounds,
         ledger: LedgerWants,
     ) -> None:
         super().__init__(polling, retry, durations, forms, rng)
+        self._rounds = rounds
         self._ledger = ledger
         self._waiting: dict[Hashable, int] = {}
         self._asked_here: dict[Hashable, PolledTask] = {}

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kling_async.core.queue import Phase, Ticket
 from kling_async.errors import ClientClosed, ConfigurationError
 from kling_async.orchestrator.ledger.messenger import Messenger
 from kling_async.orchestrator.ledger.passive import PassiveSchedule
+from kling_async.orchestrator.ledger.reads import AskingSchedule, LedgerRounds, ReadTurnStock
 from kling_async.orchestrator.ledger.shared_pools import SharedPools
 from kling_async.orchestrator.ledger.steps import (
     AnswerLost,
@@ -27,6 +29,7 @@ from kling_async.orchestrator.ledger.steps import (
     Leave,
     NewsKind,
     Occupy,
+    Read,
     Requeue,
     Resend,
     TaskFacts,
@@ -65,6 +68,9 @@ class AsksForAll(Protocol):
 
     def on_ended(self, holder: Subject, /) -> None:
         """Read the result of a task of this process, which another one has seen ended."""
+
+    def on_turn(self) -> None:
+        """Send what waits for its turn to read."""
 
     def stop_timers(self) -> None:
         """Set no more timers: the client is closed."""
@@ -119,15 +125,26 @@ class SharedLimiter(SharedPools):
         self._wanted: set[int] = set()
         """Numbers of tasks whose end somebody here waits for."""
         self._asking: AsksForAll | None = None
+        self._reads = ReadTurnStock(lambda turns, rate: self._post(Read(turns, rate)))
         self._ended: weakref.WeakSet[Any] = weakref.WeakSet()
         """Tasks that another process has seen ended, and this one not yet."""
         scope.subscribe(self)
 
     def new_schedule(
-        self, polling: Polling, retry: Retry, durations: Durations, forms: QueryForms, rng: random.Random
+        self,
+        polling: Polling,
+        retry: Retry,
+        durations: Durations,
+        forms: QueryForms,
+        rng: random.Random,
+        *,
+        asks: bool = False,
     ) -> Schedule:
-        """Make the schedule of a poller, which leaves it to another process to ask."""
-        return PassiveSchedule(polling, retry, durations, forms, rng, self)
+        """Make the schedule of a poller: one that ``asks``, or leaves that to another process."""
+        rounds = LedgerRounds(polling, self._reads)
+        if asks:
+            return AskingSchedule(polling, retry, durations, forms, rng, rounds)
+        return PassiveSchedule(polling, retry, durations, forms, rng, rounds, self)
 
     def ask_for_all(self, new_asking: Callable[[SharedLimiter], AsksForAll]) -> None:
         """Ask about the tasks of other processes, too, when it is this one's turn."""
@@ -306,6 +323,7 @@ class SharedLimiter(SharedPools):
 
     def on_loop_replaced(self) -> None:
         """Purge what queued in the loop that ended; what is held stays held."""
+        self._reads.forget()
         self._messenger.on_loop_replaced()
         self.fail_queued(ClientClosed("the event loop ended while this queued; nothing was sent"))
         self._wanted.clear()
@@ -319,6 +337,10 @@ class SharedLimiter(SharedPools):
     def hear(self, synced: Synced) -> None:
         """Act on what the ledger says."""
         self._hear_pools(synced)
+        for turns, at in synced.reads:
+            self._scope.call_at(
+                self._scope.time() + max(0.0, at - synced.now), partial(self._may_read, turns)
+            )
         for number, granted in synced.confirmed.items():
             claim = self._claims.get(number)
             if claim is not None and claim.confirming is not None and is_pending(claim.confirming):
@@ -330,6 +352,11 @@ class SharedLimiter(SharedPools):
         if self._asking is not None and not self._scope.closed:
             contended = frozenset(name for name, facts in synced.pools.items() if facts.queued > facts.parked)
             self._asking.on_tasks(synced.tasks, contended, synced.now)
+
+    def _may_read(self, turns: int) -> None:
+        self._reads.come(turns)
+        if self._asking is not None and not self._scope.closed:
+            self._asking.on_turn()
 
     def _hear_of(self, claim: _Claim, news: TicketNews) -> None:
         ticket, claimant, holder = claim.ticket, claim.claimant, claim.holder

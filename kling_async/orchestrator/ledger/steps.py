@@ -29,7 +29,9 @@ __all__ = [
     "Leave",
     "NewsKind",
     "Occupy",
+    "OwnStep",
     "PoolFacts",
+    "Read",
     "Reopen",
     "Requeue",
     "Resend",
@@ -151,6 +153,13 @@ class Want(NamedTuple):
     wanted: bool
 
 
+class Read(NamedTuple):
+    """So many turns are wanted for reads, of the rate of all processes together in requests a second."""
+
+    turns: int
+    rate: float
+
+
 class Resize(NamedTuple):
     """Somebody who knows says how large a pool is."""
 
@@ -174,25 +183,23 @@ class Reopen(NamedTuple):
     pool: str | None
 
 
-Step: TypeAlias = (
-    Enter
-    | Leave
+OwnStep: TypeAlias = (
+    Leave
     | Confirm
+    | Judged
     | TaskMade
     | FullRefusal
     | Requeue
     | Free
     | AnswerLost
     | Resend
-    | Occupy
     | Ended
-    | Judged
     | Known
     | Want
-    | Resize
-    | Close
-    | Reopen
 )
+"""A step about one ticket of the process."""
+
+Step: TypeAlias = OwnStep | Enter | Occupy | Read | Resize | Close | Reopen
 
 
 # -- what a process hears
@@ -244,5 +251,7 @@ class Synced(NamedTuple):
     """Whether this process is the one that asks about the tasks of all."""
     tasks: Sequence[HeldTask]
     """Those to ask about; empty unless ``asking``."""
+    reads: Sequence[tuple[int, float]] = ()
+    """Turns to read that were asked for, and when they may be used."""
     stale: bool = False
     """Whether there is more to hear, which takes a transaction."""

@@ -50,7 +50,7 @@ SCHEMA: Final = 1
 _TABLES: Final = (
     "CREATE TABLE ledger (boot TEXT NOT NULL)",
     """CREATE TABLE accounts (
-        id INTEGER PRIMARY KEY, base_url TEXT NOT NULL, account TEXT NOT NULL, asker INTEGER,
+        id INTEGER PRIMARY KEY, base_url TEXT NOT NULL, account TEXT NOT NULL, asker INTEGER, read_at REAL,
         UNIQUE (base_url, account))""",
     # numbers are not used twice, so that nobody mistakes an old process for a new one
     """CREATE TABLE owners (
@@ -108,26 +108,46 @@ class LedgerFile:
     # -- opening
 
     def _open(self) -> sqlite3.Connection:
-        with contextlib.suppress(FileExistsError):  # private from the start
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        db = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+        if not self.path.exists() or not self.path.stat().st_size:
+            self._make()
+        db = self._connect(self.path)
         found = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
-        if found not in ([0, 0], [APPLICATION, SCHEMA]):
+        if found != [APPLICATION, SCHEMA]:
             db.close()
             raise ConfigurationError(
                 f"slots: {str(self.path)!r} is another program's database, or another version's; name another"
             )
-        db.execute("PRAGMA journal_mode=WAL")
         # a power cut may lose the last commits, and starts the machine anew: then all processes are dead
         db.execute("PRAGMA synchronous=NORMAL")
-        db.execute("BEGIN IMMEDIATE")
-        if not db.execute("SELECT 1 FROM sqlite_master WHERE name='ledger'").fetchone():
-            for table in _TABLES:
-                db.execute(table)
-            db.execute(f"PRAGMA application_id={APPLICATION}")
-            db.execute(f"PRAGMA user_version={SCHEMA}")
-        db.execute("COMMIT")
         return db
+
+    @staticmethod
+    def _connect(path: Path) -> sqlite3.Connection:
+        return sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+
+    def _make(self) -> None:
+        """Make the tables in a file beside, and give it the name unless another process was faster.
+
+        Made in place, the change to WAL would fail for whoever opens the file in the same moment.
+        """
+        beside = self.path.with_name(f"{self.path.name}.{secrets.token_hex(8)}.new")
+        try:
+            os.close(os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # private from the start
+            with contextlib.closing(self._connect(beside)) as db:
+                db.execute("PRAGMA journal_mode=WAL")
+                db.execute("BEGIN IMMEDIATE")
+                for table in _TABLES:
+                    db.execute(table)
+                db.execute(f"PRAGMA application_id={APPLICATION}")
+                db.execute(f"PRAGMA user_version={SCHEMA}")
+                db.execute("COMMIT")
+            try:
+                os.link(beside, self.path)
+            except FileExistsError:
+                if not self.path.stat().st_size:  # an empty file was there
+                    beside.replace(self.path)
+        finally:
+            beside.unlink(missing_ok=True)
 
     def _join(self, base_url: str, account: str, limits: Mapping[str, int], boot: str) -> int:
         """Become one of the processes that use the ledger."""
@@ -166,7 +186,7 @@ class LedgerFile:
         )
         db.execute("DELETE FROM labels")
         db.execute("DELETE FROM turns")
-        db.execute("UPDATE accounts SET asker=NULL")
+        db.execute("UPDATE accounts SET asker=NULL, read_at=NULL")
         pacing = "[0, false, -Infinity, -Infinity, 1.0]"
         db.execute(
             "UPDATE pools SET waiting=0, pacing=?, breakers='[]', parked=0, next_time=?,"
@@ -201,7 +221,7 @@ class LedgerFile:
             book.take(steps)
             book.finish()
             self._choose_asker(now, demand=demand)
-            synced = self._heard(now, book.confirmed, transaction=True)
+            synced = self._heard(now, book.confirmed, transaction=True)._replace(reads=book.reads)
             db.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):

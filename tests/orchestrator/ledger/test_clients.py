@@ -41,7 +41,8 @@ async def clients(
 
 def client_of(emu: Emulator, folder: Path, **more: Any) -> Client:
     slots = f"sqlite://{folder}/slots.db"
-    return Client(base_url=emu.url, api_key=emu.api_key, slots=slots, polling=FAST, **more)
+    options = {"polling": FAST, **more}
+    return Client(base_url=emu.url, api_key=emu.api_key, slots=slots, **options)
 
 
 async def test_two_clients_share_slots_and_questions(tmp_path: Path) -> None:
@@ -80,6 +81,20 @@ async def test_a_task_of_another_process_is_attached_to_for_free(tmp_path: Path)
         first, second = await asyncio.wait_for(ends, 20)
         assert first == second
         await until(lambda: a.account.limits()["video"].held == 0, 5)
+
+
+async def test_the_rate_of_reads_is_that_of_all_clients(tmp_path: Path) -> None:
+    """Refreshes in two clients together keep the rate of one."""
+    slow = Polling(requests_per_second=20)
+    async with clients(tmp_path, seconds=60.0, limits={"video": 2}, polling=slow) as (_, (a, b)):
+        tasks = [await client.submit(clip()) for client in (a, b)]
+        began = asyncio.get_running_loop().time()
+        for _ in range(10):
+            await asyncio.gather(*(task.refresh() for task in tasks))
+        passed = asyncio.get_running_loop().time() - began
+        reads = sum(client.stats().asked for client in (a, b))
+        assert reads >= 20
+        assert reads <= 20 * passed + 3
 
 
 async def test_a_closed_pool_is_closed_for_all(tmp_path: Path) -> None:

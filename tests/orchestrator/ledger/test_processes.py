@@ -18,6 +18,7 @@ from kling_async.orchestrator.ledger.steps import (
     FullRefusal,
     Leave,
     Occupy,
+    Read,
     Requeue,
     TaskMade,
     Want,
@@ -374,6 +375,18 @@ def test_a_look_tells_whether_there_is_more_to_hear(machine: Machine) -> None:
     assert (seen.stale, seen.news) == (True, ())
     b.sync()
     assert b.granted == waiting
+
+
+def test_the_rate_of_reads_is_that_of_all_processes(machine: Machine) -> None:
+    """Turns follow each other at the rate, whichever process wants them."""
+    a, b = machine.start(), machine.start()
+    turns = [process.sync(Read(1, 10.0)).reads for process in (a, b, a, b)]
+    assert [round(at - machine.now, 6) for ((_, at),) in turns] == [0.0, 0.1, 0.2, 0.3]
+    machine.now += 5.0
+    ((number, at),) = b.sync(Read(5, 10.0)).reads
+    assert (number, at) == (5, machine.now)
+    ((_, later),) = a.sync(Read(1, 10.0)).reads
+    assert later == pytest.approx(machine.now + 0.5)
 
 
 # -- the file
