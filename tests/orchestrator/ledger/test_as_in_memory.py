@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kling_async.core.admission import Phase, Pool, Ticket
-from kling_async.errors import OutOfUnits
+from kling_async.core.queue import Kind
+from kling_async.core.verdict import Accepted, Refused
+from kling_async.errors import BadResponse, OutOfUnits
 from kling_async.orchestrator.ledger.facts import TaskFacts
 from kling_async.orchestrator.ledger.steps import (
     AnswerLost,
@@ -20,6 +22,7 @@ from kling_async.orchestrator.ledger.steps import (
     Enter,
     Free,
     FullRefusal,
+    Judged,
     Leave,
     Occupy,
     Reopen,
@@ -29,10 +32,13 @@ from kling_async.orchestrator.ledger.steps import (
     Step,
     TaskMade,
 )
+from kling_async.records import TaskRecord
 from tests.orchestrator.ledger.processes import VIDEO, Machine, Process
 
 PICKS = st.integers(0, 1 << 16)
 WEIGHTS = st.integers(0, 4)
+KINDS = {"a": Kind("text_to_video", "one", "video"), "b": Kind("text_to_video", "two", "video"), "c": None}
+RECORD = TaskRecord(task_id="1", endpoint="text_to_video")
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("enter"), WEIGHTS, st.integers(0, 2), st.sampled_from("ab"), PICKS),
@@ -47,6 +53,7 @@ STEPS = st.lists(
         st.tuples(st.just("occupy"), WEIGHTS, st.sampled_from((0.0, 30.0)), PICKS),
         st.tuples(st.just("resize"), st.integers(1, 6), st.sampled_from(("packs", "default"))),
         st.tuples(st.sampled_from(("close", "reopen"))),
+        st.tuples(st.just("walled"), PICKS),
     ),
     min_size=20,
     max_size=60,
@@ -92,16 +99,30 @@ class Compared:
             case ("reopen",):
                 self.pool.reopen()
                 self.say(self.processes[0], Reopen(None))
+            case ("walled", pick):
+                self.walled(pick)
             case (kind, pick, flag, jitter):
                 self.answer(kind, pick, flag, jitter)
 
     def enter(self, weight: int, priority: int, label: str, process: Process) -> None:
-        number, ticket = self.number(), Ticket(weight, priority=priority, label=label)
+        kind = KINDS[label]
+        number, ticket = self.number(), Ticket(weight, priority=priority, label=label, kind=kind)
         ticket.sequence = number
         if self.pool.fits_ever(weight) and self.pool.enter(ticket, self.machine.now) is None:
             self.tickets[number] = ticket, process
         about = TaskFacts(VIDEO, f"task-{number}")
-        self.say(process, Enter("video", number, weight, priority, label, about))
+        self.say(process, Enter("video", number, weight, priority, label, about, kind))
+
+    def walled(self, pick: int) -> None:
+        """Refuse a create as a wall before the vendor does; ten of one kind in a row are held."""
+        number = self.of(pick, Phase.SENT)
+        if number is None:
+            return
+        ticket, process = self.tickets[number]
+        verdict = Refused(BadResponse("no", http_status=403))
+        self.pool.judged(ticket, verdict, self.machine.now)
+        self.pool.withdrawn(ticket)
+        self.say(process, Judged(number, verdict), Free(number, True))
 
     def occupy(self, weight: int, age: float, process: Process) -> None:
         number, ticket = self.number(), Ticket(weight)
@@ -112,12 +133,20 @@ class Compared:
         self.say(process, Occupy("video", number, weight, age, about))
 
     def answer(self, kind: str, pick: int, flag: bool, jitter: float) -> None:
-        phases = {"leave": (Phase.QUEUED, Phase.ASIDE), "resend": (Phase.HELD,), "ended": (Phase.HELD,)}
+        phases = {
+            "leave": (Phase.QUEUED, Phase.ASIDE, Phase.PARKED),
+            "resend": (Phase.HELD,),
+            "ended": (Phase.HELD,),
+        }
         number = self.of(pick, *phases.get(kind, (Phase.SENT,)))
         if number is None:
             return
         (ticket, process), pool, now = self.tickets[number], self.pool, self.machine.now
         step: Step
+        if kind == "made":
+            verdict = Accepted(RECORD)
+            pool.judged(ticket, verdict, now)
+            self.say(process, Judged(number, verdict))
         match kind:
             case "leave":
                 pool.leave(ticket)
@@ -168,10 +197,35 @@ class Compared:
         facts, view = process.sync().pools["video"], self.pool.view()
         assert (facts.limit, facts.source, facts.belief) == (view.limit, view.source, view.belief)
         assert (facts.held, facts.queued) == (view.held, view.queued)
+        assert facts.parked == self.pool.waiting.parked
+        holds = [(hold.kind, hold.refusals, hold.probe_at) for hold in facts.holds]
+        assert holds == [(hold.kind, hold.refusals, hold.probe_at) for hold in self.pool.breakers.all_holds()]
         assert type(facts.closed) is type(view.closed)
 
     def numbered(self, ticket: Ticket) -> int:
         return next(number for number, (known, _) in self.tickets.items() if known is ticket)
+
+
+def test_creates_that_are_held_are_held_for_all() -> None:
+    """Ten equal refusals in one process park what others queue of that kind; one goes as a probe later."""
+    with tempfile.TemporaryDirectory() as folder:
+        compared = Compared(Path(folder), 2, 7200.0)
+        compared.say(compared.processes[0], Resize("video", 5, "default"))
+        compared.take(("resize", 20, "packs"))
+        for number in range(12):
+            compared.take(("enter", 1, 0, "a", number))
+        for _ in range(10):
+            compared.take(("walled", 0))
+        for number in range(4):
+            compared.take(("enter", 1, 0, "a", number))
+        compared.take(("enter", 1, 0, "b", 0))
+        assert compared.pool.waiting.parked == 4
+        compared.take(("wait", 61.0))
+        assert compared.pool.waiting.parked == 3
+        compared.take(("walled", 1))
+        compared.take(("reopen",))
+        assert compared.pool.waiting.parked == 0
+        compared.machine.close()
 
 
 @given(STEPS, st.integers(1, 3), st.sampled_from((7200.0, 40.0)))
