@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from kling_async.batch.outcomes import Outcome, Plan, Report, Spent, Totals
     from kling_async.catalog import json_schema, request_from_dict
     from kling_async.client import Client
+    from kling_async.downloads.stream import FileStream
     from kling_async.errors import (
         AccountError,
         AmbiguousCreate,
@@ -102,6 +103,7 @@ __all__ = [
     "Estimate",
     "Event",
     "ExternalIdTaken",
+    "FileStream",
     "JobFailed",
     "JournalError",
     "JournaledRequest",
@@ -155,6 +157,7 @@ _MODULES: Final = {
     "batch.outcomes": ("Outcome", "Plan", "Report", "Spent", "Totals"),
     "catalog": ("json_schema", "request_from_dict"),
     "client": ("Client",),
+    "downloads.stream": ("FileStream",),
     "events": ("Event",),
     "http.auth": ("CHINA", "GLOBAL"),
     "options": ("Polling", "Retry", "Timeouts"),

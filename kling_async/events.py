@@ -36,7 +36,7 @@ EventKind: TypeAlias = Literal[
     "slot_expired",  # slots were held for max_task_life and count no longer
     "held",  # creates of an endpoint and model wait, since all were refused alike; detail: by whom, how often
     "released",  # creates of that endpoint and model go again
-    "downloaded",  # one file was stored; detail: its name
+    "downloaded",  # one file was stored, or streamed to its end; detail: its name
 ]
 
 RequestKind: TypeAlias = Literal["create", "one", "ids", "list", "lookup", "other"]

@@ -122,8 +122,8 @@ class Polling(msgspec.Struct, frozen=True, kw_only=True):
     request_cost: float = 0.2
     """Price of one status query in idle slot-seconds: a lower price makes queries more frequent."""
     requests_per_second: float = 10
-    """Most look-ups of creates in doubt, status queries and refreshes a second, always kept; clients that
-    share these settings and slots share it."""
+    """Most reads a second, always kept: look-ups of creates in doubt first, then status queries, then
+    refreshes and the caller's own; clients that share these settings and slots share it."""
 
     def __post_init__(self) -> None:
         _need_numbers(self)

@@ -59,7 +59,7 @@ class Stats(Serializable, frozen=True, kw_only=True):
     held: int = 0
     """Times that creates of an endpoint and model began to wait, since ten in a row were refused alike."""
     downloaded: int = 0
-    """Files stored."""
+    """Files stored, or streamed to their end."""
     downloaded_bytes: int = 0
     """Their size."""
 

@@ -12,7 +12,9 @@ import anyio
 
 from kling_async.downloads.naming import Template
 from kling_async.downloads.result_files import fetch_all
+from kling_async.downloads.stream import FileStream
 from kling_async.errors import KlingError, TaskTimeout
+from kling_async.orchestrator.record_updates import RecordUpdates
 from kling_async.orchestrator.results import whole_result_of
 from kling_async.orchestrator.submission import Submission, SubmissionState
 from kling_async.orchestrator.tracked import TrackedState, TrackedTask
@@ -244,7 +246,7 @@ class Task(Generic[R]):
         Raises:
             KlingError: It ended without a task; the errors are those of ``client.submit``.
         """
-        return _Updates(self)
+        return RecordUpdates(self._record_after)
 
     async def refresh(self, max_age: float | None = None) -> TaskRecord:
         """Return what the vendor knows of the task now, at the cost of one query at most.
@@ -347,11 +349,11 @@ class Task(Generic[R]):
         """
         # before the wait: a wrong template should not show only after minutes
         template = Template(name)
-        await self.wait()
+        task = await self._succeeded()
         values: dict[str, str | int] = {"key": self.external_task_id or self.id, "index": 0}
         stored = await fetch_all(
             self._engine,
-            self.tracked,
+            task,
             Path(directory),
             template,
             values,
@@ -359,6 +361,19 @@ class Task(Generic[R]):
             sidecar=sidecar,
         )
         return [file.path for file in stored]
+
+    def stream(self, n: int = 0, *, watermarked: bool = False) -> FileStream:
+        """Hand on the bytes of one file as they come, for object storage; see `FileStream`.
+
+        Args:
+            n: Number of the file in the result, from 0.
+            watermarked: Take the watermarked copy instead, if the request asked for it.
+        """
+        return FileStream(self._engine, self._succeeded, n, watermarked=watermarked)
+
+    async def _succeeded(self) -> TrackedTask:
+        await self.wait()
+        return self.tracked
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the record: a handle belongs to its client."""
@@ -382,24 +397,6 @@ def _first_words(request: TaskRequest[Any] | None) -> str:
     """Return how a request's prompt begins, for people who have many tasks to tell apart."""
     prompt = getattr(request, "prompt", None) or getattr(request, "text", None)
     return textwrap.shorten(prompt, 40, placeholder="...") if isinstance(prompt, str) else ""
-
-
-class _Updates(Generic[R]):
-    """Iterate over a task's records; hold nothing between two steps, so that leaving early leaks nothing."""
-
-    def __init__(self, task: Task[R]) -> None:
-        self._task = task
-        self._shown: tuple[str, int] | None = None
-
-    def __aiter__(self) -> _Updates[R]:
-        return self
-
-    async def __anext__(self) -> TaskRecord:
-        record = await self._task._record_after(self._shown)  # noqa: SLF001 - of this module
-        if record is None:
-            raise StopAsyncIteration
-        self._shown = (record.status, record.updated_at)
-        return record
 
 
 async def still_runs(task: Task[Any]) -> bool:

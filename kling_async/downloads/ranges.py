@@ -21,6 +21,7 @@ __all__ = [
     "OVERLAP",
     "LocalPart",
     "LocalState",
+    "ReceivedPart",
     "Rejected",
     "Remainder",
     "StartOver",
@@ -92,6 +93,45 @@ class Whole(NamedTuple):
     """Length of the file; None if the answer does not tell."""
     etag: str = ""
     """The strong ETag under which the remainder can be requested later; empty if there is none."""
+
+
+class ReceivedPart:
+    """The beginning of a file that was handed on as it came, of which only the last bytes are kept."""
+
+    def __init__(self) -> None:
+        self.whole: Whole | None = None
+        """The content that the bytes are the beginning of; None before the first byte."""
+        self.size = 0
+        self._tail = b""
+
+    def add(self, chunk: bytes) -> None:
+        """Note the next bytes."""
+        self.size += len(chunk)
+        self._tail = chunk[-OVERLAP:] if len(chunk) >= OVERLAP else (self._tail + chunk)[-OVERLAP:]
+
+    @property
+    def total(self) -> int | None:
+        """Length of the whole file; None if it is not known."""
+        return None if self.whole is None else self.whole.total
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether as many bytes came as the file is long; False if its length is not known."""
+        return self.size == self.total
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether more bytes came than the file is long."""
+        return self.total is not None and self.size > self.total
+
+    @property
+    def local(self) -> LocalPart | None:
+        """The bytes to go on behind, `NOTHING` before the first one; None if nothing can be resumed."""
+        if self.whole is None:
+            return NOTHING
+        if not self.whole.etag or not self.whole.total:
+            return None
+        return LocalPart(self.size, self._tail, self.whole.total, self.whole.etag)
 
 
 class Remainder(NamedTuple):

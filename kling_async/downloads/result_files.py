@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
@@ -15,37 +14,25 @@ import msgspec
 from kling_async.downloads.fetch import fetch
 from kling_async.downloads.partial import Partial, write_private
 from kling_async.downloads.placing import Existing, KnownFile, digest, is_known, writing_error
-from kling_async.errors import DownloadError, KlingError, ResultExpired, TaskNotFound
+from kling_async.downloads.result_addresses import ResultAddresses
+from kling_async.errors import KlingError, ResultExpired
 from kling_async.http.failures import value_or_error
-from kling_async.orchestrator.results import result_of
 from kling_async.runtime.input_files import read_regular
 from kling_async.runtime.loop import in_thread
-from kling_async.wire.requests import Result
 
 if TYPE_CHECKING:
-    import random
+    import asyncio
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from kling_async.events import Hooks
-    from kling_async.http.sessions import Sessions
-    from kling_async.options import Retry, Timeouts
+    from kling_async.downloads.result_addresses import DownloadContext
     from kling_async.orchestrator.tracked import TrackedTask
-    from kling_async.runtime.loop import DownloadSlots, LoopScope
     from kling_async.wire.requests import File
 
-__all__ = ["DownloadContext", "FileNamer", "KnownFile", "StatusRefresher", "StoredFile", "fetch_all"]
+__all__ = ["FileNamer", "KnownFile", "StoredFile", "fetch_all"]
 
-_RETENTION_DAYS: Final = 30
-"""Days for which the vendor keeps results."""
-_DEAD_ADDRESS: Final = (401, 403, 404, 410)
-"""HTTP statuses of file servers for an address whose signature has run out; they do not agree on one."""
 _SIDECAR_MAX: Final = 16 * 1024**2
 """Bytes from which on a file is no sidecar: ours hold one task."""
-_FRESH: Final = 600.0
-"""Seconds after a task's end for which its addresses may not work yet: copies of a file spread slowly."""
-_FRESH_PAUSES: Final = (1.0, 3.0, 9.0)
-"""Seconds before a fresh address that is refused is tried again."""
 
 
 class StoredFile(NamedTuple):
@@ -65,58 +52,6 @@ class FileNamer(Protocol):
         self, values: Mapping[str, str | int], files: Sequence[File], *, watermarked: bool = False
     ) -> list[str]:
         """Return one name per file, all different."""
-        ...
-
-
-class StatusRefresher(Protocol):
-    """Query a task now (`kling_async.orchestrator.poller.Poller`)."""
-
-    async def refresh(self, task: TrackedTask, retry: Retry, timeouts: Timeouts, /) -> object:
-        """Update the record of a task; raise `TaskNotFound` if the vendor no longer knows it."""
-        ...
-
-
-class DownloadContext(Protocol):
-    """The parts of a client that downloads use (`kling_async.orchestrator.engine.Engine`)."""
-
-    @property
-    def scope(self) -> LoopScope:
-        """The event loop and the clocks."""
-        ...
-
-    @property
-    def sessions(self) -> Sessions:
-        """The HTTP sessions."""
-        ...
-
-    @property
-    def download_slots(self) -> DownloadSlots:
-        """The bound on the client's simultaneous downloads."""
-        ...
-
-    @property
-    def poller(self) -> StatusRefresher:
-        """Renews the addresses in a task's record."""
-        ...
-
-    @property
-    def hooks(self) -> Hooks:
-        """Takes the event ``downloaded``."""
-        ...
-
-    @property
-    def retry(self) -> Retry:
-        """Bounds repeats."""
-        ...
-
-    @property
-    def timeouts(self) -> Timeouts:
-        """Bounds requests."""
-        ...
-
-    @property
-    def rng(self) -> random.Random:
-        """Source of jitter."""
         ...
 
 
@@ -205,7 +140,7 @@ class _ResultDownload:
         self._known = known
         self._watermarked = watermarked
         self._sidecar = sidecar
-        self.addresses = _Addresses(context, task, watermarked=watermarked)
+        self.addresses = ResultAddresses(context, task, watermarked=watermarked)
 
     async def store(self, n: int, name: str, slots: asyncio.Semaphore) -> StoredFile:
         """Store the n-th file, unless it is there already and unchanged."""
@@ -239,41 +174,25 @@ class _ResultDownload:
         return Existing.RENEW if known.sha256 else Existing.REPLACE
 
     async def _store(self, n: int, target: Path, existing: Existing, slots: asyncio.Semaphore) -> StoredFile:
-        """Fetch a file; if its address is dead, renew the addresses and fetch it once more."""
-        while True:
-            renewed = self.addresses.renewed
-            try:
-                return await self._fetch_patiently(n, target, existing, slots)
-            except DownloadError as error:
-                if renewed or error.http_status not in _DEAD_ADDRESS:
-                    raise
-            expired = await value_or_error(self.addresses.renew(), ResultExpired)
-            if expired is not None:
-                return await self._stored_earlier(n, target, existing, expired)
-
-    async def _fetch_patiently(
-        self, n: int, target: Path, existing: Existing, slots: asyncio.Semaphore
-    ) -> StoredFile:
-        """Fetch a file; try a fresh address a few times more before a refusal is believed."""
-        for pause in _FRESH_PAUSES[: self._context.retry.max_tries - 1]:
-            try:
-                return await self._fetch(n, target, existing, slots)
-            except DownloadError as error:
-                if error.http_status not in _DEAD_ADDRESS or not self.addresses.fresh(n):
-                    raise
-            await asyncio.sleep(pause)
-        return await self._fetch(n, target, existing, slots)
+        """Fetch a file; once the vendor has deleted it, take the complete file on disk."""
+        work = self.addresses.use(n, lambda url: self._fetch(url, n, target, existing, slots))
+        outcome = await value_or_error(work, ResultExpired)
+        if isinstance(outcome, ResultExpired):
+            return await self._stored_earlier(n, target, existing, outcome)
+        return outcome
 
     def _source(self, n: int) -> str:
         """Name the n-th file in the note of its part: notes written by earlier versions must match."""
         suffix = "/watermarked" if self._watermarked else ""
         return f"{self._task.endpoint.name}/{self._task.task_id or ''}/{n}{suffix}"
 
-    async def _fetch(self, n: int, target: Path, existing: Existing, slots: asyncio.Semaphore) -> StoredFile:
+    async def _fetch(
+        self, url: str, n: int, target: Path, existing: Existing, slots: asyncio.Semaphore
+    ) -> StoredFile:
         context = self._context
         fetched = await fetch(
             context.sessions,
-            self.addresses.files[n].url,
+            url,
             target,
             source=self._source(n),
             timeouts=context.timeouts,
@@ -336,84 +255,3 @@ def _replace_sidecar(path: Path, data: bytes) -> None:
         if not isinstance(there, dict) or there.keys() != {"file", "size", "task"}:
             raise FileExistsError(errno.EISDIR, "another file is in its place")
     write_private(path, data)
-
-
-class _Addresses:
-    """The files of one result, whose addresses are renewed at most once."""
-
-    def __init__(self, context: DownloadContext, task: TrackedTask, *, watermarked: bool) -> None:
-        self._context = context
-        self._task = task
-        self._watermarked = watermarked
-        self._lock = asyncio.Lock()
-        self._failure: KlingError | None = None
-        """Why the addresses could not be renewed; raised for every file that asks."""
-        self.renewed = False
-        self.files = self._read()
-
-    def _read(self) -> tuple[File, ...]:
-        record = self._task.record
-        result = None if record is None else result_of(self._task.endpoint, record)
-        files = result.files(watermarked=self._watermarked) if isinstance(result, Result) else ()
-        if not files:
-            raise DownloadError(
-                f"the result of task {self._task.id} names no files", task_id=self._task.task_id or ""
-            )
-        return files
-
-    def fresh(self, n: int) -> bool:
-        """Tell whether the n-th address may be so new that it does not work yet.
-
-        One without a query has lost its signature in a journal, and will never work.
-        """
-        record = self._task.record
-        ended = 0.0 if record is None else record.updated_at / 1000
-        recent = abs(self._context.scope.now() - ended) < _FRESH
-        return self.renewed or (recent and "?" in self.files[n].url)
-
-    async def renew(self) -> None:
-        """Renew the addresses by one query, whichever of the files asks first.
-
-        Raises:
-            ResultExpired: The vendor has deleted the files.
-            KlingError: The query failed, or names other files.
-        """
-        async with self._lock:
-            if self._failure is not None:
-                raise self._failure.again()
-            if self.renewed:
-                return
-            try:
-                await self._query()
-                files = self._in_same_order(self._read())
-            except KlingError as error:
-                self._failure = error.again()
-                raise
-            self.files, self.renewed = files, True
-
-    def _in_same_order(self, files: tuple[File, ...]) -> tuple[File, ...]:
-        """Return files in the order in which names were given: an answer may list them in another."""
-        if sorted(map(_identity, files)) != sorted(map(_identity, self.files)):
-            raise DownloadError("the result names other files now", task_id=self._task.task_id or "")
-        left = list(files)
-        return tuple(left.pop([*map(_identity, left)].index(_identity(file))) for file in self.files)
-
-    async def _query(self) -> None:
-        context, task = self._context, self._task
-        ended = (task.record.updated_at if task.record is not None else 0) / 1000
-        expired = ended and context.scope.now() - ended > _RETENTION_DAYS * 86400
-        gone = False
-        try:
-            await context.poller.refresh(task, context.retry, context.timeouts)
-        except TaskNotFound:
-            gone = True
-        if gone or expired:
-            raise ResultExpired(
-                f"the files of task {task.id} are gone: results are kept for {_RETENTION_DAYS} days",
-                task_id=task.task_id or "",
-            )
-
-
-def _identity(file: File) -> tuple[str, str]:
-    """Return the properties of a file that stay the same when its address is renewed."""
-    return file.name, file.suffix

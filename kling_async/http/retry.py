@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from kling_async.core.verdict import ReadVerdict
     from kling_async.options import Retry
 
-__all__ = ["not_found", "polite_wait", "read_patiently", "with_retries"]
+__all__ = ["Tries", "not_found", "polite_wait", "read_patiently", "repeated", "with_retries"]
 
 T = TypeVar("T")
 
 
-class _Tries:
-    """Count the attempts of one call since the last one that made progress, that one included."""
+class Tries:
+    """Count the attempts of one undertaking since the last one that made progress, that one included."""
 
     def __init__(self, retry: Retry, rng: random.Random) -> None:
         self.retry = retry
@@ -45,7 +45,7 @@ class _Tries:
 class _Repeat(Exception):
     """Tell backoff to make another attempt."""
 
-    def __init__(self, verdict: Again, tries: _Tries) -> None:
+    def __init__(self, verdict: Again, tries: Tries) -> None:
         super().__init__()
         self.verdict = verdict
         self.tries = tries
@@ -80,7 +80,7 @@ def _is_last(repeat: Exception) -> bool:
     return repeat.tries.used_up(repeat.verdict)
 
 
-async def _attempt(attempt: Callable[[], Awaitable[T | Again]], tries: _Tries) -> T:
+async def _attempt(attempt: Callable[[], Awaitable[T | Again]], tries: Tries) -> T:
     outcome = await attempt()
     if isinstance(outcome, Again):
         raise _Repeat(outcome, tries)
@@ -106,7 +106,16 @@ async def with_retries(attempt: Callable[[], Awaitable[T | Again]], *, retry: Re
     Raises:
         KlingError: The error of the last `Again`, after as many attempts as ``retry`` allows.
     """
-    outcome = await value_or_error(_attempts(attempt, _Tries(retry, rng)), _Repeat)
+    return await repeated(attempt, Tries(retry, rng))
+
+
+async def repeated(attempt: Callable[[], Awaitable[T | Again]], tries: Tries) -> T:
+    """Repeat an attempt as `with_retries` does, with a count that may go on over several calls.
+
+    Raises:
+        KlingError: The error of the last `Again`, once the attempts are used up.
+    """
+    outcome = await value_or_error(_attempts(attempt, tries), _Repeat)
     if isinstance(outcome, _Repeat):
         raise outcome.verdict.error
     return outcome

@@ -37,7 +37,7 @@ async def read(
     body: bytes | None = None,
     harmless: bool = False,
 ) -> Got:
-    """Send a request and return its answer.
+    """Send a request and return its answer; a GET waits its turn, as `Polling.requests_per_second` says.
 
     A request that could cost something twice is repeated only if it was surely not carried out.
 
@@ -55,6 +55,8 @@ async def read(
     engine.scope.enter()
 
     async def once() -> ReadVerdict:
+        if method == "GET":
+            await engine.poller.turns.refresh()
         return await engine.transport.read(method, path, params=params, body=body, timeouts=engine.timeouts)
 
     repeatable = harmless or method == "GET"

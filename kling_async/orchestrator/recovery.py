@@ -54,8 +54,8 @@ LOOKS: Final = 3
 PAUSE: Final = 10.0
 """Seconds between these looks."""
 RECHECKS: Final = 6
-"""Later looks in a row that must miss before an unresolved create is forgotten: nobody waits for it then, so
-there is time to be surer."""
+"""Later looks in a row that must miss before an unresolved create is forgotten, while no submit waits for its
+slots: then there is time to be surer. Where one does, `LOOKS` suffice."""
 RECHECK_MAX: Final = 300.0
 """Longest pause between later looks; the first are `PAUSE` apart, each later pause doubles."""
 
@@ -94,6 +94,11 @@ class _OpenCase:
         self.due = due
         self.pause = PAUSE
         self.misses = 0
+
+    def look_later(self, now: float, *, contended: bool) -> None:
+        """Plan the next look: soon after a miss if others wait for its slots, else after a longer pause."""
+        self.pause = PAUSE if contended and self.misses else min(RECHECK_MAX, self.pause * 2)
+        self.due = now + self.pause
 
     @property
     def lookable(self) -> bool:
@@ -332,17 +337,19 @@ class Recovery:
             text = "create %s is still of unknown fate: %s"
             log.debug(text, submission.external_task_id, error, extra=facts(submission))
             case.misses = 0
-        case.pause = min(RECHECK_MAX, case.pause * 2)
-        case.due = self._scope.time() + case.pause
+        case.look_later(self._scope.time(), contended=self._contended(case))
         if self._open.get(submission.external_task_id) is case:
             self._settle(case, found)
         self._plan()
 
+    def _contended(self, case: _OpenCase) -> bool:
+        """Tell whether submits wait for slots of the pool in which a case holds some."""
+        return self._limiter.pool(case.submission.endpoint.pool).queued > 0
+
     def _given_back(self, case: _OpenCase, _: asyncio.Task[None]) -> None:
         """Look again after a look that broke or was cancelled, perhaps before its first step: no miss."""
         if case.due == math.inf and not self._scope.closed:
-            case.pause = min(RECHECK_MAX, case.pause * 2)
-            case.due = self._scope.time() + case.pause
+            case.look_later(self._scope.time(), contended=False)
             self._plan()
 
     def _settle(self, case: _OpenCase, found: Accepted | Refused | Unknown | None) -> None:
@@ -351,11 +358,16 @@ class Recovery:
         if isinstance(found, Accepted):
             self._open.pop(submission.external_task_id)
             case.adopter.adopt(submission, found)
-        elif isinstance(found, Refused) or (case.misses >= RECHECKS and submission.endpoint.idempotent):
+        elif isinstance(found, Refused) or self._is_missed(case):
             log.info("create %s made nothing after all", submission.external_task_id, extra=facts(submission))
             self._open.pop(submission.external_task_id)
             submission.move(SubmissionState.REFUSED)
             self._limiter.release(submission.ticket)
+
+    def _is_missed(self, case: _OpenCase) -> bool:
+        """Tell whether enough looks in a row have missed: as many as for a caller who waits, if some do."""
+        enough = LOOKS if self._contended(case) else RECHECKS
+        return case.misses >= enough and case.submission.endpoint.idempotent
 
     def on_loop_replaced(self) -> None:
         """Look again soon: looks of the loop that ended brought nothing."""

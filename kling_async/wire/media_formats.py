@@ -28,6 +28,7 @@ __all__ = [
     "judge_result",
     "judge_size",
     "judge_source",
+    "media_type",
     "read_header",
 ]
 
@@ -239,6 +240,21 @@ def judge_result(suffix: str, head: bytes) -> str | None:
     fitting = _FITTING.get(suffix)
     found = _kind_of(head)
     return None if fitting is None or found in fitting else found
+
+
+_MEDIA_TYPES: Final = {
+    "MP4": "video/mp4",
+    "PNG": "image/png",
+    "JPEG": "image/jpeg",
+    "WebP": "image/webp",
+    "MP3": "audio/mpeg",
+    "WAV": "audio/wav",
+}
+
+
+def media_type(head: bytes) -> str:
+    """Return the media type of a result by its first `HEAD` bytes, whatever its server calls it."""
+    return _MEDIA_TYPES.get(_kind_of(head), "application/octet-stream")
 
 
 _UNKNOWN: Final = "something that is no such file"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kling_async import DownloadError
-from kling_async.downloads import fetch
+from kling_async.downloads import remote
 from kling_async.downloads.partial import Partial
 from tests.films import (
     CUT_OFF,
@@ -176,7 +176,7 @@ async def test_an_answer_without_a_usable_file_leaves_nothing(
 @pytest.mark.parametrize("form", ["plain", "unannounced"])
 async def test_a_file_has_a_largest_size(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file beyond the bound (4 GiB, here 1000 bytes) is refused, announced or not."""
-    monkeypatch.setattr(fetch, "_FILE_MAX", 1000)
+    monkeypatch.setattr(remote, "_FILE_MAX", 1000)
 
     def answer(size: int) -> bytes:
         match form:
@@ -200,7 +200,7 @@ async def test_a_file_announced_as_too_large_is_refused_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The Content-Length is enough: no byte of the body is awaited."""
-    monkeypatch.setattr(fetch, "_FILE_MAX", SIZE - 1)
+    monkeypatch.setattr(remote, "_FILE_MAX", SIZE - 1)
     loop = asyncio.get_running_loop()
     start = loop.time()
     async with fetching_from(cut(film(), 0)) as get:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kling_async.downloads.ranges import (
     NOTHING,
+    OVERLAP,
     LocalPart,
     LocalState,
+    ReceivedPart,
     Rejected,
     Remainder,
     StartOver,
@@ -162,3 +166,28 @@ def test_some_statuses_are_temporary(status: int) -> None:
 def test_only_a_part_with_an_etag_is_resumable(local: LocalPart, state: LocalState, resumable: int) -> None:
     """The state follows from size and ETag; bytes of a complete file are compared, never continued."""
     assert (local.state, local.resumable) == (state, resumable)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=3000) | st.just(b"x" * OVERLAP), min_size=1, max_size=12))
+def test_a_received_part_keeps_the_overlap(chunks: list[bytes]) -> None:
+    """Chunks of any size leave the last bytes of all of them, which a remainder is compared with."""
+    got, part = b"".join(chunks), ReceivedPart()
+    assert part.local == NOTHING
+    part.whole = Whole(len(got) + 1, '"v1"')
+    for chunk in chunks:
+        part.add(chunk)
+    assert part.local == LocalPart(len(got), got[-OVERLAP:], len(got) + 1, '"v1"')
+    assert not part.is_complete and not part.is_too_long
+    part.add(b"y")
+    assert part.is_complete and not part.is_too_long
+    part.add(b"z")
+    assert part.is_too_long and not part.is_complete
+
+
+@pytest.mark.parametrize("whole", [Whole(None, '"v1"'), Whole(9), Whole(None)])
+def test_a_received_part_that_nothing_can_be_joined_to(whole: Whole) -> None:
+    """Without a length or a strong ETag nothing tells a remainder of the same file."""
+    part = ReceivedPart()
+    part.whole = whole
+    part.add(b"film")
+    assert part.local is None and not part.is_complete and not part.is_too_long

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import random
 import stat
 import traceback
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import msgspec
 import pytest
 
 from kling_async import (
@@ -19,19 +17,13 @@ from kling_async import (
     RequestInvalid,
     ResultExpired,
     Retry,
-    TaskNotFound,
-    Timeouts,
     v1,
 )
-from kling_async.catalog import endpoint_of
 from kling_async.downloads.naming import Template
 from kling_async.downloads.placing import KnownFile
 from kling_async.downloads.result_files import StoredFile, fetch_all
-from kling_async.events import Hooks
-from kling_async.http.sessions import Sessions
-from kling_async.orchestrator.tracked import TrackedTask
-from kling_async.records import decode_task
 from kling_async.runtime.loop import DOWNLOADS_AT_ONCE, DownloadSlots, LoopScope
+from tests.downloads.contexts import context_of, video_at
 from tests.downloads.tasks import LARGE, large, names, tracked
 from tests.films import FILM, SIZE
 from tests.support import Recorder, client_of, clip, pair, settle, still, until
@@ -39,8 +31,6 @@ from tests.wiretap import raw, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from kling_async.downloads.result_files import StatusRefresher
 
 pytestmark = pytest.mark.anyio
 
@@ -351,45 +341,16 @@ async def test_two_calls_at_once_do_not_disturb_each_other(tmp_path: Path) -> No
 # --- without an engine -------------------------------------------------------------------------
 
 
-class Context(NamedTuple):
-    """A `DownloadContext` of its parts alone."""
-
-    scope: LoopScope
-    sessions: Sessions
-    download_slots: DownloadSlots
-    hooks: Hooks
-    poller: StatusRefresher
-    retry: Retry = Retry()
-    timeouts: Timeouts = Timeouts()
-    rng: random.Random = random.Random(7)
-
-
-class Gone:
-    """Answer every query that the task is unknown."""
-
-    async def refresh(self, task: TrackedTask, retry: Retry, timeouts: Timeouts, /) -> None:
-        raise TaskNotFound(f"no task {task.id}", id=task.id)
-
-
 async def test_downloads_need_no_engine(tmp_path: Path) -> None:
     """Sessions, slots, clock, settings and a way to renew addresses are enough."""
-    scope = LoopScope(lambda: 1_790_000_000.0)
-    sessions = Sessions(scope, local_files=True)
-    context = Context(scope, sessions, DownloadSlots(scope), Hooks(None, scope.time), Gone())
+    context = context_of()
     async with serving(raw(FILM), raw(b"", 404)) as wire:
-        url = f"http://127.0.0.1:{wire.port}/a.mp4"
-        answer = {
-            "task_id": "77",
-            "task_status": "succeed",
-            "task_result": {"videos": [{"id": "1", "url": url}]},
-        }
-        record = decode_task("text_to_video", msgspec.json.encode(answer))
-        task = TrackedTask(endpoint_of(v1.TextToVideo), "77", record=record)
+        task = video_at(f"http://127.0.0.1:{wire.port}/a.mp4")
         (stored,) = await fetch_all(context, task, tmp_path, Template("{task_id}"), {})
         assert stored == stored_as(tmp_path / "77.mp4") and stored.size == SIZE
         with pytest.raises(ResultExpired):
             await fetch_all(context, task, tmp_path, Template("other"), {})
-        await sessions.close()
+        await context.sessions.close()
 
 
 # --- sidecars ----------------------------------------------------------------------------------

@@ -224,3 +224,27 @@ async def test_a_later_look_that_is_cancelled_or_breaks_is_made_again(
         await until(client.tasks)
         assert broken and client.unresolved() == []
         assert client.account.limits()["video"].held == 1
+
+
+async def test_slots_of_creates_in_doubt_are_free_soon_where_others_wait() -> None:
+    """A short outage leaves all slots in doubt: three misses 10 s apart free them, not six in ten minutes."""
+    async with pair({"video": 5}, seconds=5000, client={"retry": Retry(max_tries=1)}) as (emu, client):
+        emu.fault("create", kind="lost_before", times=5)
+        emu.fault("query", code=5000, times=5)
+        lost = await asyncio.gather(*(client.submit(clip()) for _ in range(5)), return_exceptions=True)
+        assert [type(error) for error in lost] == [AmbiguousCreate] * 5
+        begun = asyncio.get_running_loop().time()
+        await asyncio.gather(*(client.submit(clip()) for _ in range(5)))
+        assert asyncio.get_running_loop().time() - begun < 45 and client.unresolved() == []
+
+
+async def test_slots_of_creates_in_doubt_stay_held_while_nobody_waits() -> None:
+    """Then there is time to be surer: six misses, with growing pauses."""
+    async with pair(client={"retry": Retry(max_tries=1)}) as (emu, client):
+        emu.fault("create", kind="lost_before")
+        emu.fault("query", code=5000)
+        with pytest.raises(AmbiguousCreate):
+            await client.submit(clip())
+        await asyncio.sleep(200)
+        assert client.unresolved()
+        await until(lambda: not client.unresolved(), 1000)

@@ -25,6 +25,7 @@ from kling_async.wire.media_formats import (
     judge,
     judge_result,
     judge_source,
+    media_type,
     read_audio,
     read_header,
 )
@@ -313,6 +314,26 @@ WAV = b"RIFF\0\0\0\0WAVEfmt "
 def test_a_result_that_fits_its_suffix(suffix: str, head: bytes) -> None:
     """By its first bytes; pictures stand for each other, and nothing is known of other suffixes."""
     assert judge_result(suffix, head) is None
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (MP4, "video/mp4"),
+        (PNG, "image/png"),
+        (b"\xff\xd8\xff\xe0", "image/jpeg"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "image/webp"),
+        (b"ID3\x04", "audio/mpeg"),
+        (WAV, "audio/wav"),
+        (b"<svg onload=", "application/octet-stream"),
+        (b"<!DOCTYPE html>", "application/octet-stream"),
+        (b"whatever", "application/octet-stream"),
+        (b"", "application/octet-stream"),
+    ],
+)
+def test_the_media_type_of_a_result(head: bytes, kind: str) -> None:
+    """By its first bytes; what a browser might run gets no type of its own."""
+    assert media_type(head) == kind
 
 
 @pytest.mark.parametrize(
