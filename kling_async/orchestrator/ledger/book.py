@@ -80,6 +80,8 @@ class Book:
         """Answers to `Confirm`."""
         self.reads: list[tuple[int, float]] = []
         """Answers to `Read`."""
+        self.missing: list[int] = []
+        """Tickets that should have been put back, and are not known."""
 
     def take(self, steps: Iterable[Step]) -> None:
         """Take steps in order; one that the state of its ticket does not allow changes nothing."""
@@ -148,6 +150,8 @@ class Book:
             self._take_of(step, lease, self._pool_of(lease))
         elif isinstance(step, Confirm):
             self.confirmed[step.number] = False
+        elif isinstance(step, Requeue | FullRefusal) and not step.drop:
+            self.missing.append(step.number)
 
     def _take_of(self, step: OwnStep, lease: Lease, stored: StoredPool) -> None:
         match step:
@@ -191,6 +195,8 @@ class Book:
                 raise AssertionError(step)
 
     def _enter(self, step: Enter) -> None:
+        if self._leases.find(self._owner, step.number) is not None:
+            return
         stored = self._pool(step.pool)
         lease = Lease(
             self._owner,

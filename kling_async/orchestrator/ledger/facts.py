@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-__all__ = ["BEAT", "LATE", "NewsKind", "Stage", "TaskFacts"]
+__all__ = ["BEAT", "LATE", "NewsKind", "Stage", "TaskFacts", "facts_of"]
 
 BEAT: Final = 1.0
 """Seconds between two signs of life of a process that wants something."""
@@ -22,6 +22,13 @@ class TaskFacts(NamedTuple):
     task_id: str = ""
     kind: str = ""
     """What its duration depends on, of all that its endpoint takes."""
+
+
+def facts_of(subject: Any) -> TaskFacts:
+    """Return what the ledger is to know of a create, or of a task."""
+    endpoint, request = subject.endpoint, subject.request
+    kind = "attached" if request is None else endpoint.kind(request)
+    return TaskFacts(endpoint.path, subject.external_task_id or "", subject.task_id or "", repr(kind))
 
 
 class NewsKind(enum.IntEnum):

@@ -218,5 +218,5 @@ class Messenger:
             steps, self._steps = self._steps, []
             file, self._file = self._file, None
             await asyncio.get_running_loop().run_in_executor(self._thread, file.leave, steps)
-        self._thread.shutdown(wait=False)
+        self._thread.shutdown()  # it is idle
         self._thread = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from kling_async.core.queue import Phase, Ticket
 from kling_async.errors import ClientClosed, ConfigurationError
+from kling_async.orchestrator.ledger.facts import facts_of
 from kling_async.orchestrator.ledger.messenger import Messenger
 from kling_async.orchestrator.ledger.passive import PassiveSchedule
 from kling_async.orchestrator.ledger.reads import AskingSchedule, LedgerRounds, ReadTurnStock
@@ -169,11 +170,13 @@ class SharedLimiter(SharedPools):
         ticket.life.move(Phase.QUEUED)
         self._claims[ticket.sequence] = _Claim(ticket, claimant)
         pool.put(ticket)
-        about = _facts(claimant.subject)
-        self._post(
-            Enter(name, ticket.sequence, ticket.weight, ticket.priority, ticket.label, about, ticket.kind)
-        )
+        self._post_entry(ticket, claimant)
         self._tell_contention(pool)
+
+    def _post_entry(self, ticket: Ticket, claimant: SlotClaimant) -> None:
+        about = facts_of(claimant.subject)
+        place = ticket.weight, ticket.priority, ticket.label
+        self._post(Enter(ticket.pool, ticket.sequence, *place, about, ticket.kind))
 
     def _number(self, ticket: Ticket, pool: SharedPool, when: int) -> None:
         """Number a ticket by the time of its arrival: that is its place among those of all processes."""
@@ -215,7 +218,7 @@ class SharedLimiter(SharedPools):
     def accepted(self, ticket: Ticket, holder: Subject) -> None:
         """Note that a create made a task, which holds its slots from now on."""
         ticket.life.move(Phase.HELD)
-        self._post(TaskMade(ticket.sequence, _facts(holder)))
+        self._post(TaskMade(ticket.sequence, facts_of(holder)))
         self._hold(ticket, holder)
 
     def refused(self, ticket: Ticket, *, drop: bool) -> None:
@@ -267,14 +270,14 @@ class SharedLimiter(SharedPools):
         ticket = Ticket(weight)
         self._number(ticket, self.pool(name), int(self._clock() * 1e9))
         ticket.life.move(Phase.HELD)
-        self._post(Occupy(name, ticket.sequence, weight, age, _facts(holder)))
+        self._post(Occupy(name, ticket.sequence, weight, age, facts_of(holder)))
         self._hold(ticket, holder)
         return ticket
 
     def held_by(self, ticket: Ticket, holder: Subject) -> None:
         """Note whose slots a ticket holds; its create is settled."""
         if ticket.phase is Phase.HELD:
-            self._post(Known(ticket.sequence, _facts(holder)))
+            self._post(Known(ticket.sequence, facts_of(holder)))
             self._hold(ticket, holder)
 
     def _hold(self, ticket: Ticket, holder: Subject) -> None:
@@ -345,6 +348,7 @@ class SharedLimiter(SharedPools):
             claim = self._claims.get(number)
             if claim is not None and claim.confirming is not None and is_pending(claim.confirming):
                 claim.confirming.set_result(granted)
+        self._enter_again(synced)
         for news in synced.news:
             claim = self._claims.get(news.number)
             if claim is not None:
@@ -352,6 +356,15 @@ class SharedLimiter(SharedPools):
         if self._asking is not None and not self._scope.closed:
             contended = frozenset(name for name, facts in synced.pools.items() if facts.queued > facts.parked)
             self._asking.on_tasks(synced.tasks, contended, synced.now)
+
+    def _enter_again(self, synced: Synced) -> None:
+        """Queue again what the ledger has lost, in its place."""
+        lost = list(self._claims) if synced.revived else synced.missing
+        for claim in [self._claims[number] for number in lost if number in self._claims]:
+            if claim.ticket.queued and claim.claimant is not None:
+                self._post_entry(claim.ticket, claim.claimant)
+            elif claim.holder is not None and self._asking is not None:  # it may have ended meanwhile
+                self._asking.on_ended(claim.holder)
 
     def _may_read(self, turns: int) -> None:
         self._reads.come(turns)
@@ -379,6 +392,9 @@ class SharedLimiter(SharedPools):
             case NewsKind.EXPIRED if ticket.phase is Phase.HELD:
                 ticket.life.move(Phase.GONE)
                 self._forget(ticket)
+                if holder is not None and self._asking is not None:  # nobody else asks about it any more
+                    self._ended.add(holder)
+                    self._asking.on_ended(holder)
                 about: Any = holder if claimant is None else claimant.subject
                 detail = "not seen ended in time, its slots count no longer"
                 self._hooks.emit("slot_expired", about, detail=detail)
@@ -398,10 +414,3 @@ class SharedLimiter(SharedPools):
         if pool is not None:
             pool.take(ticket)
             self._tell_contention(pool)
-
-
-def _facts(subject: Any) -> TaskFacts:
-    """Return what the ledger is to know of a create, or of a task."""
-    endpoint, request = subject.endpoint, subject.request
-    kind = "attached" if request is None else endpoint.kind(request)
-    return TaskFacts(endpoint.path, subject.external_task_id or "", subject.task_id or "", repr(kind))

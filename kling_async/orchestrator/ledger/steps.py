@@ -253,5 +253,9 @@ class Synced(NamedTuple):
     """Those to ask about; empty unless ``asking``."""
     reads: Sequence[tuple[int, float]] = ()
     """Turns to read that were asked for, and when they may be used."""
+    missing: Sequence[int] = ()
+    """Tickets that should be back in the queue, and that the ledger does not know."""
+    revived: bool = False
+    """Whether others took this process for dead: what it queues is not in the ledger any more."""
     stale: bool = False
     """Whether there is more to hear, which takes a transaction."""

@@ -213,7 +213,9 @@ class LedgerFile:
         db.execute("BEGIN IMMEDIATE")
         try:
             now = max(now, self._clock())  # it may have waited for the lock
-            db.execute("UPDATE owners SET beat=? WHERE id=?", (now, self._owner))
+            found = db.execute("UPDATE owners SET beat=? WHERE id=?", (now, self._owner)).rowcount
+            if not found:
+                self._revive(now)
             if now >= self._looked_at_locks + _LOOK_AT_LOCKS:
                 self._bury_dead(now)
             book = self._book(now)
@@ -221,13 +223,26 @@ class LedgerFile:
             book.take(steps)
             book.finish()
             self._choose_asker(now, demand=demand)
-            synced = self._heard(now, book.confirmed, transaction=True)._replace(reads=book.reads)
+            synced = self._heard(now, book.confirmed, transaction=True)._replace(
+                reads=book.reads, missing=book.missing, revived=not found
+            )
             db.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 db.rollback()
             raise
         return synced
+
+    def _revive(self, now: float) -> None:
+        """Be one of the living again: somebody removed the lock file, so that others took it for free."""
+        token = secrets.token_hex(8)
+        lock = FileLock(self._lock_file(token))
+        if self._lock is not None:
+            self._lock.release()
+        self._lock, self._token = lock, token
+        new = "INSERT INTO owners (id, account, token, beat) VALUES (?, ?, ?, ?)"
+        self._db.execute(new, (self._owner, self._account, token, now))
+        self._db.execute("UPDATE leases SET orphan=NULL WHERE owner=?", (self._owner,))
 
     def look(self) -> Synced | None:
         """Return what other processes have changed, without a transaction of our own; None: nothing."""

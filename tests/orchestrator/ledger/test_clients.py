@@ -41,8 +41,13 @@ async def clients(
 
 def client_of(emu: Emulator, folder: Path, **more: Any) -> Client:
     slots = f"sqlite://{folder}/slots.db"
-    options = {"polling": FAST, **more}
+    options: dict[str, Any] = {"polling": FAST, **more}
     return Client(base_url=emu.url, api_key=emu.api_key, slots=slots, **options)
+
+
+def remove_locks(folder: Path) -> None:
+    for path in folder.glob("*.lock"):
+        path.unlink()
 
 
 async def test_two_clients_share_slots_and_questions(tmp_path: Path) -> None:
@@ -121,6 +126,24 @@ async def test_a_closed_client_leaves_its_tasks_to_the_others(tmp_path: Path) ->
         assert not [thread for thread in threading.enumerate() if "slot ledger" in thread.name]
         await asyncio.wait_for(b.run(clip("next")), 20)
         assert [row.code for row in emu.ledger.creates] == [0, 0]
+
+
+async def test_removed_lock_files_lose_no_submit(tmp_path: Path) -> None:
+    """A tidy-up of the folder makes processes take each other for dead; all queue again, in their places."""
+    async with clients(tmp_path, slots=1, seconds=0.8, limits={"video": 1}) as (emu, (a, b)):
+        runs = [asyncio.create_task(client.run(clip(f"{n}"))) for n in range(3) for client in (a, b)]
+        await until(lambda: emu.ledger.creates, 5)
+        remove_locks(tmp_path)
+        await asyncio.wait_for(asyncio.gather(*runs), 40)
+        assert [row.code for row in emu.ledger.creates] == [0] * 6
+
+
+async def test_a_task_whose_slots_expired_is_asked_about_still(tmp_path: Path) -> None:
+    """The ledger knows it no more, so its own process asks."""
+    async with clients(tmp_path, seconds=2.5, limits={"video": 2}, max_task_life=1.0) as (_, (a, b)):
+        runs = [client.run(clip()) for client in (a, b)]
+        assert all(result.videos for result in await asyncio.wait_for(asyncio.gather(*runs), 20))
+        assert [client.stats().slot_expired for client in (a, b)] == [1, 1]
 
 
 async def test_a_file_that_cannot_be_used_fails_what_queues(tmp_path: Path) -> None:

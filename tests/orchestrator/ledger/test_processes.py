@@ -287,6 +287,26 @@ def test_stopping_is_not_death(machine: Machine) -> None:
     assert [(news.number, news.kind) for news in a.news[-1:]] == [(number, NewsKind.ENDED)]
 
 
+def test_a_process_whose_lock_file_was_removed_comes_back(machine: Machine) -> None:
+    """Taken for dead by mistake, it has its tasks back, and hears that it must queue anew."""
+    a, b = machine.start(), machine.start()
+    number = a.enter()
+    run(a, number)
+    for path in machine.path.parent.glob("*.lock"):
+        path.unlink()
+    machine.now += 1.1
+    b.sync(demand=True)
+    assert b.tasks[0].wanted  # an orphan
+    lost = a.sync(Requeue(5, 0.0, drop=False, opens=False))
+    assert (lost.revived, lost.missing) == (True, [5])
+    machine.now += 1.1
+    b.sync(demand=True)
+    assert not a.sync().revived
+    assert a.pools["video"].held == 1
+    a.sync(Ended(number))
+    assert a.pools["video"].held == 0
+
+
 def test_leaving_in_good_order_leaves_orphans_too(machine: Machine) -> None:
     """A client that is closed leaves its tasks to the others."""
     a, b = machine.start(), machine.start()
