@@ -89,8 +89,7 @@ class Drivers:
         self.sessions = sessions(scope)
         self.download_slots = DownloadSlots(scope)
         self.transport = Transport(self.sessions, signer, base_url, headers, hooks=self.hooks)
-        whose = base_url, self.account
-        self.limiter = new_limiter(scope, self.hooks, self.rng, slots, self.transport.host, whose)
+        self.limiter = new_limiter(scope, self.hooks, self.rng, slots, self.transport, self.account)
         lookup = Lookup(self.transport, self.rng)
         self.recovery = Recovery(scope, self.limiter, lookup)
         self.packs = PackReader(scope, self.limiter, partial(read_packs, self.transport, settings.timeouts))
@@ -338,7 +337,8 @@ class Engine:
             known = self.known_as(name)
             for poller, tracked in known:
                 poller.hinted(tracked)
-            if not known:  # a query may have just found its end
+            if not known:  # another process may have it, or a query may have just found its end
+                self.limiter.hint(name)
                 self.pollers.channels.told_late(name, self.scope.time())
 
         self.scope.act(ask)

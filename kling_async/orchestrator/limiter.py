@@ -354,6 +354,9 @@ class Limiter:
     def ask_for_all(self, *_: object) -> None:
         """Do nothing: no other process has tasks here."""
 
+    def hint(self, name: str) -> None:
+        """Do nothing: no other process has tasks here."""
+
     async def leave_ledger(self) -> None:
         """Do nothing: no other process knows of these slots."""
 

@@ -179,6 +179,9 @@ class SlotKeeper(Protocol):
     def release(self, ticket: Ticket, /) -> None:
         """Free the slots of a task that was seen ended, or is given up; harmless to repeat."""
 
+    def hint(self, name: str, /) -> None:
+        """Tell other processes that a task of this id may have changed."""
+
     # -- pools
 
     def set_limits(self, limits: Mapping[str, int | None], /) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kling_async.core.lifecycle import IllegalMove
 from kling_async.core.queue import AdmissionError, Phase
 from kling_async.events import facts
-from kling_async.orchestrator.ledger.facts import Stage
+from kling_async.orchestrator.ledger.facts import NewsKind, Stage, TaskFacts
 from kling_async.orchestrator.ledger.leases import Lease, LeaseTable
 from kling_async.orchestrator.ledger.plain_errors import dump_error
 from kling_async.orchestrator.ledger.steps import (
@@ -19,10 +19,10 @@ from kling_async.orchestrator.ledger.steps import (
     Enter,
     Free,
     FullRefusal,
+    Hint,
     Judged,
     Known,
     Leave,
-    NewsKind,
     Occupy,
     Read,
     Reopen,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kling_async.errors import KlingError
-    from kling_async.orchestrator.ledger.steps import OwnStep, Step, TaskFacts
+    from kling_async.orchestrator.ledger.steps import OwnStep, Step
 
 __all__ = ["Book"]
 
@@ -133,6 +133,8 @@ class Book:
                 self._resize(step)
             case Read():
                 self._read(step)
+            case Hint(name):
+                self._hint(name)
             case Close():
                 self._close(step.error, step.pool)
             case Reopen():
@@ -142,6 +144,12 @@ class Book:
                 self._tell_ended(about, but=None)
             case _:
                 self._take_of_own(step)
+
+    def _hint(self, name: str) -> None:
+        """Tell the processes that have a task of this id; news of its end is not replaced."""
+        for lease in self._same_task(TaskFacts("", name, name)):
+            if lease.news is NewsKind.NONE and lease.phase is Phase.HELD:
+                lease.tell(NewsKind.HINTED)
 
     def _take_of_own(self, step: OwnStep) -> None:
         """Take a step about a lease of this process, if the ledger has it still."""

@@ -38,6 +38,7 @@ class NewsKind(enum.IntEnum):
     GRANTED = 1  # its slots are taken: send its create
     PURGED = 2  # taken out of the queue, with an error
     ENDED = 3  # its task was seen ended by another process; its slots are free
+    HINTED = 5  # something says that its task has changed
     EXPIRED = 4  # it held slots for longer than a task's life; they count no longer
 
 

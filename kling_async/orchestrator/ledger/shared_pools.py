@@ -9,7 +9,7 @@ from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.errors import ConfigurationError
 from kling_async.orchestrator.holds import Holds
 from kling_async.orchestrator.ledger.shared_pool import SharedPool
-from kling_async.orchestrator.ledger.steps import Close, PoolFacts, Reopen, Resize
+from kling_async.orchestrator.ledger.steps import Close, Hint, PoolFacts, Reopen, Resize
 from kling_async.orchestrator.pool_limits import checked_limits
 
 if TYPE_CHECKING:
@@ -129,7 +129,11 @@ class SharedPools:
             pool.facts = pool.facts._replace(closed=None, half_open_at=math.inf)
         self._post(Reopen(name))
 
-    # -- what the ledger says
+    # -- what the ledger is told, and says
+
+    def hint(self, name: str) -> None:
+        """Tell other processes that a task of this id may have changed."""
+        self._post(Hint(name))
 
     def curious(self) -> bool:
         """Tell whether any pool is in use, as far as heard."""

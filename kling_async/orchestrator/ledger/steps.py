@@ -24,6 +24,7 @@ __all__ = [
     "Free",
     "FullRefusal",
     "HeldTask",
+    "Hint",
     "Judged",
     "Known",
     "Leave",
@@ -153,6 +154,12 @@ class Want(NamedTuple):
     wanted: bool
 
 
+class Hint(NamedTuple):
+    """Something says that a task of another process has changed: one of its ids."""
+
+    name: str
+
+
 class Read(NamedTuple):
     """So many turns are wanted for reads, of the rate of all processes together in requests a second."""
 
@@ -199,7 +206,7 @@ OwnStep: TypeAlias = (
 )
 """A step about one ticket of the process."""
 
-Step: TypeAlias = OwnStep | Enter | Occupy | Read | Resize | Close | Reopen
+Step: TypeAlias = OwnStep | Enter | Hint | Occupy | Read | Resize | Close | Reopen
 
 
 # -- what a process hears

@@ -102,6 +102,18 @@ async def test_the_rate_of_reads_is_that_of_all_clients(tmp_path: Path) -> None:
         assert reads <= 20 * passed + 3
 
 
+async def test_a_hint_in_the_wrong_process_reaches_the_right_one(tmp_path: Path) -> None:
+    """A callback that lands in another worker wakes whoever waits, long before the next look."""
+    lazy = Polling(min_interval=1000, max_interval=1000)
+    async with clients(tmp_path, seconds=900.0, limits={"video": 2}, polling=lazy) as (emu, (a, b)):
+        task = await a.submit(clip())
+        waiting = asyncio.create_task(task.wait())
+        await asyncio.sleep(0.5)
+        emu.finish(task.id)
+        assert not b.nudge(task.external_task_id or "")
+        assert (await asyncio.wait_for(waiting, 10)).videos
+
+
 async def test_a_closed_pool_is_closed_for_all(tmp_path: Path) -> None:
     """Whoever queues in another process gets the vendor's error."""
     async with clients(tmp_path, slots=1, seconds=30.0, limits={"video": 1}) as (emu, (a, b)):
