@@ -15,6 +15,7 @@ import secrets
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
+from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.errors import ConfigurationError
 from kling_async.orchestrator.ledger.book import Book
 from kling_async.orchestrator.ledger.facts import LATE, NewsKind, Stage, TaskFacts
@@ -166,10 +167,20 @@ class LedgerFile:
         self._owner = owner
         self._bury_dead(now)
         book = self._book(now)
+        book.take(self._outdated_limits(limits))
         book.take(Resize(name, limit, "caller") for name, limit in limits.items())
         book.finish()
         db.execute("COMMIT")
         return owner
+
+    def _outdated_limits(self, limits: Mapping[str, int]) -> list[Resize]:
+        """Return the sizes to go back to where no living process says what earlier ones said."""
+        others = "SELECT 1 FROM owners WHERE account=? AND id<>? LIMIT 1"
+        if self._db.execute(others, (self._account, self._owner)).fetchone():
+            return []
+        query = "SELECT name FROM pools WHERE account=? AND source='caller'"
+        names = [name for (name,) in self._db.execute(query, (self._account,)) if name not in limits]
+        return [Resize(name, DEFAULTS.get(name, 1), "default", forced=True) for name in names]
 
     def _begin_anew(self, boot: str, now: float) -> None:
         """Forget times of an earlier run of the machine: what ran then may run still, from now on."""

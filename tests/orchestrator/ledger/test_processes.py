@@ -139,6 +139,20 @@ def test_one_refusal_teaches_all(machine: Machine) -> None:
     assert mine
 
 
+def test_a_caller_s_limit_lasts_as_long_as_a_process_that_gave_it(machine: Machine) -> None:
+    """The latest process to start has its way; started alone and without limits, none is left over."""
+    a = machine.start()
+    b = machine.start(limits={"video": 7})
+    assert (a.sync().pools["video"].limit, b.sync().pools["video"].source) == (7, "caller")
+    c = machine.start(limits={})
+    assert c.sync().pools["video"].limit == 7
+    for process in (a, b, c):
+        process.kill()
+    machine.now += 1.1
+    facts = machine.start(limits={}).sync().pools["video"]
+    assert (facts.limit, facts.source) == (5, "default")
+
+
 def test_a_closed_pool_is_closed_for_all(machine: Machine) -> None:
     """What other processes queue fails with the error, of the same class and with the same facts."""
     a, b = machine.start(), machine.start()
