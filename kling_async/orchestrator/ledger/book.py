@@ -175,6 +175,12 @@ class Book:
                 lease.about = about
             case Want(_, wanted):
                 lease.wanted = wanted
+            case TaskMade(_, about) if lease.phase is Phase.HELD:
+                lease.about = about  # its process was taken for dead while the create was on its way
+            case FullRefusal() | Requeue() if lease.phase is Phase.HELD:  # likewise
+                stored.pool.release(lease, self._now)
+                if not step.drop:
+                    self.missing.append(step.number)
             case _:
                 self._answered(step, lease, stored)
 

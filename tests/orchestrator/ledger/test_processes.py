@@ -321,6 +321,23 @@ def test_a_process_whose_lock_file_was_removed_comes_back(machine: Machine) -> N
     assert a.pools["video"].held == 0
 
 
+def test_an_answer_to_a_process_that_was_taken_for_dead_counts(machine: Machine) -> None:
+    """The task of a create that was on its way is known; a refused one queues anew, and holds nothing."""
+    a, b = machine.start(), machine.start()
+    made, refused = a.enter(), a.enter()
+    assert a.confirm(made)
+    assert a.confirm(refused)
+    for path in machine.path.parent.glob("*.lock"):
+        path.unlink()
+    machine.now += 1.1
+    b.sync(demand=True)
+    about = TaskFacts(VIDEO, f"task-{made}", "t-1")
+    told = a.sync(TaskMade(made, about), FullRefusal(refused, 0.0, drop=False))
+    assert (told.missing, told.pools["video"].held) == ([refused], 1)
+    b.sync(demand=True)
+    assert [held.about for held in b.tasks] == [about]
+
+
 def test_leaving_in_good_order_leaves_orphans_too(machine: Machine) -> None:
     """A client that is closed leaves its tasks to the others."""
     a, b = machine.start(), machine.start()
