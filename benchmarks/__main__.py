@@ -4,7 +4,18 @@ import runpy
 import sys
 from pathlib import Path
 
-NAMES = ("saturated", "alone", "callbacks", "cost", "waiting", "codec", "journal", "downloads", "batch")
+NAMES = (
+    "saturated",
+    "alone",
+    "callbacks",
+    "cost",
+    "waiting",
+    "codec",
+    "journal",
+    "downloads",
+    "batch",
+    "ledger",
+)
 
 if __name__ == "__main__":
     root = Path(__file__).resolve().parent.parent

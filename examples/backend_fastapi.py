@@ -50,9 +50,10 @@ NO_USE = (  # to try again after these
 )
 Json = dict[str, Any]
 
-# with slots="sqlite:////run/videos/slots.sqlite" besides, all workers of the machine share one queue
 client_of = kling_async.lifespan(
-    grace=20, callback_url=PUBLIC_URL and f"{PUBLIC_URL}/kling/{TOKEN or 'callback'}"
+    grace=20,
+    slots=os.environ.get("KLING_SLOTS"),  # sqlite:///run/videos/slots.sqlite: all workers share one queue
+    callback_url=PUBLIC_URL and f"{PUBLIC_URL}/kling/{TOKEN or 'callback'}",
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from kling_async.catalog import ACCOUNT_COSTS
-from kling_async.core.admission import LimitSource
+from kling_async.core.pool_sizes import LimitSource
 from kling_async.errors import BadResponse, KlingError, Problem, RequestInvalid
 from kling_async.orchestrator.calls import call, read
 from kling_async.orchestrator.packs import costs_query

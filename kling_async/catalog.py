@@ -334,6 +334,12 @@ def _journaled_row(request: JournaledRequest) -> Endpoint[Any]:
     return row._replace(weight=_one, kind=lambda _: "attached")
 
 
+def endpoint_at(path: str, pool: str) -> Endpoint[Any]:
+    """Return the row of the endpoint at a path; that of a `RawTask` where there is none."""
+    found = next((row for row in TASKS if row.path == path), None)
+    return endpoint_of(RawTask(path=path, body={}, pool=pool)) if found is None else found
+
+
 def call_of(request: CallRequest[R]) -> Call[R]:
     """Return the row of a request that is answered at once.
 

@@ -74,6 +74,10 @@ class Client:
             submit that could pass the limit raises `UnitLimitReached`. The most that a task can cost is
             reserved, and settled by what it did cost once its end was seen. Batches keep a limit of their
             own; their units count here, too.
+        slots: Where the account's slots are kept. Default: in this process's memory. With
+            ``"sqlite:///run/app/kling.db"`` (that is ``/run/app/kling.db``) all processes of this machine
+            that name the file share them, with the queue, the limits and the status queries. Each makes its
+            own client. The file must lie on a local disk.
         session: Your own aiohttp session, which you close. Requests to the API use it; downloads use its
             connections, without its headers and cookies.
         proxy: Address of an HTTP proxy.
@@ -106,6 +110,7 @@ class Client:
         max_queued: int = 10_000,
         label_limits: Mapping[str, int] | None = None,
         max_units: float | Mapping[str, float] | None = None,
+        slots: str | None = None,
         session: aiohttp.ClientSession | None = None,
         proxy: str | None = None,
         ssl: ssl_module.SSLContext | bool | None = None,
@@ -131,7 +136,7 @@ class Client:
             signer_from(api_key, access_key, secret_key),
             address,
             settings,
-            SlotOptions(limits, queueing, max_queued, max_task_life, label_limits, max_units),
+            SlotOptions(limits, queueing, max_queued, max_task_life, label_limits, max_units, slots),
             sessions=lambda scope: Sessions(
                 scope, session=session, proxy=proxy, ssl=ssl, trust_env=trust_env, local_files=local
             ),

@@ -213,6 +213,8 @@ class SlotOptions(NamedTuple):
     """Most slots of each pool that a label's tasks may hold."""
     max_units: float | Mapping[str, float] | None = None
     """Most units that tasks may cost, for each pool or by pool."""
+    slots: str | None = None
+    """Names the file in which processes share them; None: the memory of this one."""
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -251,6 +253,7 @@ _CLIENT: Final[dict[str, _Kind]] = {
     "max_queued": _Kind("a whole number", _is_count, "max_queued=10_000", optional=False),
     "label_limits": _Kind("a mapping", _is_a(Mapping), 'label_limits={"free": 2}'),
     "max_units": _Kind("a number or a mapping", _is_units, 'max_units={"video": 100}'),
+    "slots": _Kind("text", _TEXT, 'slots="sqlite:///run/app/kling.db"'),
     "session": _Kind("an aiohttp.ClientSession", _has("request"), "session=aiohttp.ClientSession()"),
     "proxy": _Kind("text", _TEXT, 'proxy="http://host:3128"'),
     "ssl": _Kind("an SSLContext or a bool", _is_ssl, "ssl.create_default_context(cafile=...)"),
@@ -288,6 +291,7 @@ def check_types(given: Mapping[str, object]) -> None:
     life = given.get("max_task_life")
     if isinstance(life, int | float) and not 0 < life < math.inf:
         raise ConfigurationError(f"max_task_life must be a finite number of seconds above 0, not {life!r}")
+    _check_shared_slots(given)
     most = given.get("max_queued")
     if isinstance(most, int) and most < 1:
         raise ConfigurationError(f"max_queued must be at least 1, not {most!r}")
@@ -298,3 +302,13 @@ def check_types(given: Mapping[str, object]) -> None:
         for text in (name, value):
             if not isinstance(text, str):
                 raise OptionTypeError(f"headers[{name!r:.40}] must be text, not {type(text).__name__}")
+
+
+def _check_shared_slots(given: Mapping[str, object]) -> None:
+    """Check that the settings beside ``slots`` work with a shared ledger."""
+    if given.get("slots") is None:
+        return
+    if given.get("queueing") is False:
+        raise ConfigurationError("slots=... needs queueing=True: a shared ledger is a queue")
+    if given.get("label_limits"):
+        raise ConfigurationError("slots=... and label_limits=... do not work together yet: leave one out")

@@ -54,6 +54,7 @@ class ClientOptions(TypedDict, total=False):
     timeouts: Timeouts
     queueing: bool
     max_queued: int
+    slots: str | None
     label_limits: Mapping[str, int] | None
     max_units: float | Mapping[str, float] | None
     callback_url: str | None

@@ -14,13 +14,14 @@ their call impossible raise `AdmissionError` or `IllegalMove` and change nothing
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from kling_async.core.breaker import Breakers, HoldStep
 from kling_async.core.pacing import Access, Closure, Pacing
+from kling_async.core.pool_sizes import LimitSource
 from kling_async.core.queue import AdmissionError, Phase, Ticket
 from kling_async.core.slots import LabelLimits, SlotLedger
-from kling_async.core.waiting_line import WaitingLine
+from kling_async.core.waiting_line import TicketLine, WaitingLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from kling_async.errors import KlingError
 
 __all__ = ["AdmissionError", "LimitSource", "Phase", "Pool", "Ticket", "View"]
-
-LimitSource: TypeAlias = Literal["caller", "packs", "default", "learned"]
-"""Who said how large a pool is: the caller of the client, the account's packs, nobody (a careful guess), or
-tasks that were accepted beyond that guess."""
 
 
 class View(NamedTuple):
@@ -58,6 +55,7 @@ class Pool:
         life: Seconds after which a held slot stops counting.
         gate: False: count only, let every create through at once (``queueing=False``).
         label_limits: Most slots that the tickets of a label may hold together.
+        waiting: Keeps the tickets that wait; None: a line of this process's own.
     """
 
     def __init__(
@@ -69,13 +67,14 @@ class Pool:
         life: float = math.inf,
         gate: bool = True,
         label_limits: Mapping[str, int] | None = None,
+        waiting: TicketLine | None = None,
     ) -> None:
         self.name = name
         self.limit = limit
         self.source: LimitSource = source
         self.gate = gate
         self.belief = limit
-        self.waiting = WaitingLine()
+        self.waiting: TicketLine = WaitingLine() if waiting is None else waiting
         self.labels = LabelLimits(label_limits or {})
         self.slots = SlotLedger(life, self.labels)
         self.pacing = Pacing()
@@ -124,7 +123,9 @@ class Pool:
         if self.closure.advance(now) is Access.CLOSED:
             return self.closure.error
         self._arrivals += 1
-        ticket.sequence, ticket.entered, ticket.pool = self._arrivals, now, self.name
+        if not ticket.sequence:  # a ledger shared by processes numbers arrivals by its clock
+            ticket.sequence = self._arrivals
+        ticket.entered, ticket.pool = now, self.name
         self.waiting.put(ticket)
         return None
 
@@ -289,6 +290,14 @@ class Pool:
     def _may_return(self, ticket: Ticket) -> bool:
         """Whether what was sent may queue again: the pool may have closed or shrunk since."""
         return not self.closure.shuts_out(ticket.since) and self.fits_ever(ticket.weight)
+
+    def lapse(self, ticket: Ticket) -> None:
+        """Free the slots of a create that has not been sent and is not sent now; `rejoin` follows."""
+        self.slots.answered(ticket)
+
+    def rejoin(self, ticket: Ticket) -> None:
+        """Put a ticket whose slots lapsed back in its place."""
+        self.waiting.put(ticket)
 
     def withdrawn(self, ticket: Ticket, *, opens: bool = True) -> None:
         """Free the slots of a create that was refused for its own sake."""

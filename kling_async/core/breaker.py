@@ -19,11 +19,22 @@ from kling_async.core.verdict import Accepted, Lost, Refused, Unknown, is_wall
 from kling_async.errors import CODES, APIError, BadResponse
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kling_async.core.queue import Kind, Ticket
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.errors import KlingError
 
-__all__ = ["EQUAL_REFUSALS", "Breaker", "Breakers", "Hold", "HoldChange", "HoldStep", "RefusalSignature"]
+__all__ = [
+    "EQUAL_REFUSALS",
+    "Breaker",
+    "BreakerState",
+    "Breakers",
+    "Hold",
+    "HoldChange",
+    "HoldStep",
+    "RefusalSignature",
+]
 
 EQUAL_REFUSALS: Final = 10
 """Equal refusals in a row after which creates are held: fewer may be chance, more cost more requests."""
@@ -81,6 +92,17 @@ class HoldChange(NamedTuple):
 
     step: HoldStep
     hold: Hold
+
+
+class BreakerState(NamedTuple):
+    """A `Breaker` as plain values, to be written down."""
+
+    kind: Kind
+    refusal: RefusalSignature | None
+    refused: list[int]
+    error: KlingError | None
+    half_open_at: float
+    probe: Ticket | None
 
 
 class Breaker:
@@ -143,6 +165,22 @@ class Breaker:
         self.closure.close(error.again(), now)
         return step
 
+    def dump(self) -> BreakerState:
+        """Return the whole state as plain values."""
+        closure = self.closure
+        refused, probe = sorted(self._refused), self._probe if self.probing else None
+        return BreakerState(self.kind, self.refusal, refused, closure.error, closure.half_open_at, probe)
+
+    @classmethod
+    def load(cls, state: BreakerState, now: float) -> Breaker:
+        """Return the breaker whose state `dump` returned."""
+        breaker = cls(state.kind)
+        breaker.refusal, breaker._probe = state.refusal, state.probe
+        breaker._refused.update(state.refused)
+        if state.error is not None:
+            breaker.closure.restore(state.error, state.half_open_at, now)
+        return breaker
+
     def passed(self, ticket: Ticket) -> bool:
         """Tell whether the vendor's answer to a create shows that creates of its kind need not wait."""
         return self.closure.life.state is Access.HALF_OPEN and ticket is self._probe
@@ -156,6 +194,14 @@ class Breakers:
 
     def __len__(self) -> int:
         return len(self._breakers)
+
+    def dump(self) -> list[BreakerState]:
+        """Return the whole state as plain values."""
+        return [breaker.dump() for breaker in self._breakers.values()]
+
+    def load(self, states: Iterable[BreakerState], now: float) -> None:
+        """Take a state that `dump` returned."""
+        self._breakers = {state.kind: Breaker.load(state, now) for state in states}
 
     def of(self, ticket: Ticket) -> Breaker | None:
         """Return the breaker for a ticket's create; None: nothing is known against it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from kling_async.core.lifecycle import Lifecycle
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kling_async.core.lifecycle import Moves
     from kling_async.errors import KlingError
 
-__all__ = ["ACCESS_MOVES", "HALF_OPEN_AFTER", "Access", "Closure", "Pacing"]
+__all__ = ["ACCESS_MOVES", "HALF_OPEN_AFTER", "Access", "Closure", "Pacing", "PacingState"]
 
 PAUSE: Final = 1.0
 """Seconds before the first probe after a refusal: several round trips, and far less than any task lasts."""
@@ -24,6 +24,10 @@ JITTER: Final = 0.25
 HALF_OPEN_AFTER: Final = 60.0
 """Seconds for which a pool stays closed before one create may find out whether the reason is gone: what
 closes a pool (no units, a refused key) is mended by people."""
+
+
+PacingState: TypeAlias = tuple[int, bool, float, float, float]
+"""A `Pacing` as plain values: epoch, one_at_a_time, next_probe, quiet_until, and the next pause."""
 
 
 class Pacing:
@@ -73,6 +77,14 @@ class Pacing:
         """Forget all pauses that run."""
         self.next_probe = self.quiet_until = -math.inf
 
+    def dump(self) -> PacingState:
+        """Return the whole state as plain values."""
+        return self.epoch, self.one_at_a_time, self.next_probe, self.quiet_until, self._pause
+
+    def load(self, state: PacingState) -> None:
+        """Take a state that `dump` returned."""
+        self.epoch, self.one_at_a_time, self.next_probe, self.quiet_until, self._pause = state
+
 
 class Access(enum.Enum):
     """Whether a pool, or one endpoint and model in it, lets creates through."""
@@ -104,6 +116,12 @@ class Closure:
         """Let nothing through for `HALF_OPEN_AFTER` seconds."""
         self.life.move(Access.CLOSED)
         self.error, self.half_open_at = error, now + HALF_OPEN_AFTER
+
+    def restore(self, error: KlingError, half_open_at: float, now: float) -> None:
+        """Be closed as another process has noted: by that error, until then."""
+        self.close(error, now)
+        self.half_open_at = half_open_at
+        self.advance(now)
 
     def open(self) -> None:
         """Let everything through, if that is not so already."""

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["DEFAULTS", "POOLS", "Pack", "Sizes", "pool_sizes"]
+__all__ = ["DEFAULTS", "POOLS", "LimitSource", "Pack", "Sizes", "pool_sizes"]
 
 POOLS: Final = ("video", "image", "virtual_try_on")
 DEFAULTS: Final = {"video": 5, "image": 9, "virtual_try_on": 1}
 """Sizes to start with when nobody tells: those of the smallest packs on sale, so that no account is asked for
 more than it has."""
+
+LimitSource: TypeAlias = Literal["caller", "packs", "default", "learned"]
+"""Who said how large a pool is: the caller of the client, the account's packs, nobody (a careful guess), or
+tasks that were accepted beyond that guess."""
 
 # the names of packs sold in 2026: "Standard-Video-5000Units-20Con-6Months"
 _CONCURRENCY: Final = re.compile(r"(?<![A-Za-z0-9])(\d+)Con(?![A-Za-z])")

@@ -74,6 +74,7 @@ class Ticket:
         priority: Higher is served first.
         label: Within one priority, labels take turns.
         kind: The creates with which it may be held; None: with none.
+        phase: Where it is, if it is read back from where it was written down.
     """
 
     __slots__ = (
@@ -92,12 +93,20 @@ class Ticket:
         "weight",
     )
 
-    def __init__(self, weight: int, *, priority: int = 0, label: str = "", kind: Kind | None = None) -> None:
+    def __init__(
+        self,
+        weight: int,
+        *,
+        priority: int = 0,
+        label: str = "",
+        kind: Kind | None = None,
+        phase: Phase = Phase.NEW,
+    ) -> None:
         self.weight = weight
         self.priority = priority
         self.label = label
         self.kind = kind
-        self.life = Lifecycle(PHASE_MOVES, Phase.NEW)
+        self.life = Lifecycle(PHASE_MOVES, phase)
         self.pool = ""
         """Name of the pool it queues for or holds slots of; empty while it is new."""
         self.entered = 0.0

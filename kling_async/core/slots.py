@@ -109,6 +109,16 @@ class SlotLedger:
         self.in_flight += ticket.weight
         self._take(ticket)
 
+    def restore(self, ticket: Ticket) -> None:
+        """Take back a ticket that was in flight, or held slots, when its pool was written down."""
+        self.held += ticket.weight
+        if ticket.phase is Phase.SENT:
+            self._sent.add(ticket)
+            self.in_flight += ticket.weight
+        else:
+            self._holding.add(ticket)
+            self._expire_later(ticket)
+
     def answered(self, ticket: Ticket) -> None:
         """Free the slots of a create in flight; the caller says where its ticket moves.
 
@@ -127,9 +137,12 @@ class SlotLedger:
         ticket.since = since
         self._take(ticket)
         self._holding.add(ticket)
+        self._expire_later(ticket)
+
+    def _expire_later(self, ticket: Ticket) -> None:
         if self.life < math.inf:
             self._order += 1
-            heapq.heappush(self._expiries, (since + self.life, self._order, ticket))
+            heapq.heappush(self._expiries, (ticket.since + self.life, self._order, ticket))
 
     def release(self, ticket: Ticket) -> None:
         """Free the slots of a task."""
@@ -145,7 +158,8 @@ class SlotLedger:
         due: list[Ticket] = []
         while self._expiries and self._expiries[0][0] <= now:
             ticket = heapq.heappop(self._expiries)[2]
-            if ticket in self._holding:
+            # one that was sent again in between holds them from a later time on, and has another entry
+            if ticket in self._holding and ticket.since + self.life <= now and ticket not in due:
                 due.append(ticket)
         return due
 

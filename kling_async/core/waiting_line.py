@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakKeyDictionary
 
 from kling_async.core.queue import AdmissionError, FairQueue, Phase
@@ -14,13 +14,87 @@ if TYPE_CHECKING:
 
     from kling_async.core.queue import Kind, Ticket
 
-__all__ = ["ASIDE", "ASIDE_MAX", "WaitingLine"]
+__all__ = ["ASIDE", "ASIDE_MAX", "TicketLine", "WaitingLine"]
 
 ASIDE: Final = 30.0
 """Seconds for which a heavy ticket first steps aside: one generation of short tasks may pass meanwhile."""
 ASIDE_MAX: Final = 600.0
 """Longest such pause; each doubles. Ten minutes are more than nearly all tasks last, so the slot that keeps
 the heavy ticket out is likely to be another by then."""
+
+
+class TicketLine(Protocol):
+    """Keeps the tickets that wait for one pool (`WaitingLine`, or a ledger that processes share)."""
+
+    @property
+    def count(self) -> int:
+        """How many wait."""
+        ...
+
+    @property
+    def parked(self) -> int:
+        """How many of them are parked."""
+        ...
+
+    @property
+    def parked_kinds(self) -> list[Kind]:
+        """The kinds of which tickets are parked."""
+        ...
+
+    def __iter__(self) -> Iterator[Ticket]:
+        """All that wait, in no particular order."""
+        ...
+
+    def put(self, ticket: Ticket, /) -> None:
+        """Add a ticket: a new one behind those of its label, one that was sent in its old place."""
+
+    def step_aside(self, ticket: Ticket, now: float, /) -> None:
+        """Add a ticket that was sent and lets those behind it pass for a pause."""
+
+    def bring_back(self, now: float, /) -> None:
+        """Put those whose pause is over back in their places."""
+
+    def next_return(self) -> float:
+        """Return when the next pause is over; inf: nobody stepped aside."""
+        ...
+
+    def park(self, head: Ticket, /) -> None:
+        """Take the head out of the line until creates of its kind are held no longer."""
+
+    def parked_of(self, kind: Kind, /) -> Iterator[Ticket]:
+        """Iterate over the parked tickets of a kind, in no particular order."""
+        ...
+
+    def unpark_first(self, tickets: Iterable[Ticket], /) -> Ticket | None:
+        """Put the one of some parked tickets that comes first back in its place; None: there are none."""
+        ...
+
+    def unpark(self, kind: Kind, /) -> None:
+        """Put all parked tickets of a kind back in their places."""
+
+    def shut(self, label: str, /) -> None:
+        """Pass over the tickets of a label: it has all the slots that it may have."""
+
+    def open(self, label: str, /) -> None:
+        """Let a label take its turns again."""
+
+    def head(self) -> Ticket | None:
+        """Return the ticket whose turn it is."""
+        ...
+
+    def serve(self, ticket: Ticket, /) -> None:
+        """Take out the head: it is sent."""
+
+    def leave(self, ticket: Ticket, /) -> None:
+        """Take out any ticket for good."""
+
+    def position(self, ticket: Ticket, /) -> int:
+        """Return how many tickets go before one that waits."""
+        ...
+
+    def oldest(self) -> Ticket | None:
+        """Return the ticket that arrived first of all that wait."""
+        ...
 
 
 class WaitingLine:

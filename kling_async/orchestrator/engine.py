@@ -10,31 +10,28 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
-from kling_async.catalog import ACCOUNT_COSTS, endpoint_of
+from kling_async.catalog import endpoint_at, endpoint_of
 from kling_async.core.durations import Durations
 from kling_async.core.queries import QueryForms
-from kling_async.core.schedule import Schedule
-from kling_async.core.verdict import Got, Missing
 from kling_async.errors import ClientClosed, Problem, RequestInvalid
 from kling_async.events import Hooks, facts
-from kling_async.http.retry import not_found
 from kling_async.http.transport import Transport
 from kling_async.options import need_setting
 from kling_async.orchestrator.bodies import check_media
 from kling_async.orchestrator.create_spec import CreateSpec, callback_of, check_order
 from kling_async.orchestrator.departures import Departures, Pending
 from kling_async.orchestrator.estimates import expected_end
-from kling_async.orchestrator.limiter import Limiter
+from kling_async.orchestrator.ledger.asking import new_asking
+from kling_async.orchestrator.ledger.opening import new_limiter
 from kling_async.orchestrator.lookup import Lookup
 from kling_async.orchestrator.matching import Matcher
-from kling_async.orchestrator.packs import PackReader
+from kling_async.orchestrator.packs import PackReader, read_packs
 from kling_async.orchestrator.poller import Poller
 from kling_async.orchestrator.pollers import Pollers
 from kling_async.orchestrator.pool_limits import checked_limits
 from kling_async.orchestrator.queueing import SubmitQueue
 from kling_async.orchestrator.recovery import Recovery
 from kling_async.orchestrator.registry import TaskRegistry
-from kling_async.orchestrator.results import answer_of
 from kling_async.orchestrator.scheduling import TaskScheduling
 from kling_async.orchestrator.spending import Spending
 from kling_async.orchestrator.status_reader import StatusReader
@@ -48,15 +45,16 @@ from kling_async.wire.hosts import is_local
 from kling_async.wire.plain import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Unpack
 
-    from kling_async.core.pool_sizes import Pack
     from kling_async.events import Event
     from kling_async.http.auth import Signer
     from kling_async.http.sessions import Sessions
     from kling_async.options import Polling, Retry, Settings, SlotOptions, SubmitOptions, Timeouts
     from kling_async.orchestrator.attempts import EarlierAttempt
+    from kling_async.orchestrator.ledger.asking import ShadowParts
+    from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.orchestrator.submission import SubmissionHooks
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.wire.requests import TaskRequest
@@ -93,14 +91,19 @@ class Drivers:
         self.sessions = sessions(scope)
         self.download_slots = DownloadSlots(scope)
         self.transport = Transport(self.sessions, signer, base_url, headers, hooks=self.hooks)
-        self.limiter = Limiter(scope, self.hooks, self.rng, slots, host=self.transport.host)
+        self.limiter = new_limiter(scope, self.hooks, self.rng, slots, self.transport, self.account)
         lookup = Lookup(self.transport, self.rng)
         self.recovery = Recovery(scope, self.limiter, lookup)
-        self.packs = PackReader(scope, self.limiter, partial(_read_packs, self.transport, settings.timeouts))
+        self.packs = PackReader(scope, self.limiter, partial(read_packs, self.transport, settings.timeouts))
         self.queue = self._new_queue(lookup, slots)
         self.durations = Durations()
         forms = QueryForms(batch_ids=self.transport.unified)  # /tasks wants an API key
         self.pollers: Pollers[Poller] = Pollers(scope, self.limiter, partial(self._new_poller, forms))
+        new, own = self.limiter.new_schedule, (self.durations, forms, self.rng)
+        active = partial(new, settings.polling, settings.retry, *own, asks=True)
+        reader = StatusReader(self.transport, settings.timeouts)
+        how = partial(self._new_shadow_poller, reader), active, endpoint_at
+        self.limiter.ask_for_all(partial(new_asking, scope, self.hooks, self.pollers, *how))
 
     def _new_queue(self, lookup: Lookup, slots: SlotOptions) -> SubmitQueue:
         scope, hooks, limiter, recovery = self.scope, self.hooks, self.limiter, self.recovery
@@ -134,10 +137,15 @@ class Drivers:
             StatusReader(self.transport, timeouts),
             TaskRegistry(self.limiter, self.recovery),
             home,
-            partial(Schedule, polling, retry, self.durations, forms, self.rng),
+            partial(self.limiter.new_schedule, polling, retry, self.durations, forms, self.rng),
             TaskScheduling(self.scope, home.channels),
             self.rng,
         )
+
+    def _new_shadow_poller(self, reader: StatusReader, parts: ShadowParts) -> Poller:
+        registry = TaskRegistry(parts, parts)
+        own = parts.new_schedule, parts.scheduling, self.rng
+        return Poller(self.scope, parts.hooks, reader, registry, parts, *own)
 
     async def close(self) -> None:
         """End everything; what waits gets `ClientClosed`, creates in flight get a few seconds.
@@ -151,6 +159,7 @@ class Drivers:
             async with self.scope.closing:  # where all has ended, the rest does nothing
                 with anyio.move_on_after(GRACE + 1, shield=True):
                     await self.scope.close()
+                    await self.limiter.leave_ledger()
                     await self.sessions.close()
         finally:
             if first:
@@ -271,7 +280,7 @@ class Engine:
         return self._drivers.transport
 
     @property
-    def limiter(self) -> Limiter:
+    def limiter(self) -> SlotKeeper:
         """The slots."""
         return self._drivers.limiter
 
@@ -330,7 +339,8 @@ class Engine:
             known = self.known_as(name)
             for poller, tracked in known:
                 poller.hinted(tracked)
-            if not known:  # a query may have just found its end
+            if not known:  # another process may have it, or a query may have just found its end
+                self.limiter.hint(name)
                 self.pollers.channels.told_late(name, self.scope.time())
 
         self.scope.act(ask)
@@ -410,11 +420,3 @@ class Engine:
             label=options.get("label", ""),
             queue_timeout=options.get("queue_timeout"),
         )
-
-
-async def _read_packs(transport: Transport, timeouts: Timeouts, query: Mapping[str, str]) -> Iterable[Pack]:
-    """Ask for the account's packs once: the next reading comes soon enough by itself."""
-    verdict = await transport.read("GET", ACCOUNT_COSTS.path, params=query, timeouts=timeouts)
-    if isinstance(verdict, Got):
-        return answer_of(ACCOUNT_COSTS, verdict).packs
-    raise not_found(verdict, "") if isinstance(verdict, Missing) else verdict.error

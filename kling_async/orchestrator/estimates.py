@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kling_async.core.durations import Durations
-    from kling_async.orchestrator.limiter import Limiter
+    from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.orchestrator.submission import Submission
 
 __all__ = ["expected_end"]
 
 
-def expected_end(durations: Durations, limiter: Limiter, submission: Submission) -> float | None:
+def expected_end(durations: Durations, limiter: SlotKeeper, submission: Submission) -> float | None:
     """Return the seconds until a submission's task may have ended; None until some like it have."""
     endpoint, ticket = submission.endpoint, submission.ticket
     law = durations.law((endpoint.name, endpoint.kind(submission.request)), endpoint.median)

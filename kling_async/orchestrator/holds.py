@@ -11,7 +11,6 @@ from kling_async.events import facts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from kling_async.core.admission import Pool
     from kling_async.core.breaker import Hold, HoldChange
     from kling_async.core.queue import Kind, Ticket
     from kling_async.errors import KlingError
@@ -21,6 +20,23 @@ if TYPE_CHECKING:
 __all__ = ["HoldListener", "Holds"]
 
 log = logging.getLogger("kling_async.orchestrator")
+
+
+class HeldKinds(Protocol):
+    """The holds of one pool (`core.breaker.Breakers`, or what a ledger says of them)."""
+
+    def all_holds(self) -> list[Hold]:
+        """Return the holds as they stand."""
+        ...
+
+
+class HoldingPool(Protocol):
+    """A pool, as far as its holds are told."""
+
+    @property
+    def breakers(self) -> HeldKinds:
+        """Its holds."""
+        ...
 
 
 class HoldListener(Protocol):
@@ -56,7 +72,7 @@ class Holds:
     """
 
     def __init__(
-        self, scope: LoopScope, hooks: Hooks, host: str, pools: Callable[[], Iterable[Pool]]
+        self, scope: LoopScope, hooks: Hooks, host: str, pools: Callable[[], Iterable[HoldingPool]]
     ) -> None:
         self._scope = scope
         self._hooks = hooks

@@ -1,17 +1,18 @@
 """Limiter: drive the pools. Admit what `core.admission` decides, keep its timers, log what changes.
 
-All that the rest of the client does with slots goes through these few methods, so that a ledger of slots
-shared between processes can stand in their place later.
+All that the rest of the client does with slots goes through `slot_keeper.SlotKeeper`, so that a ledger of
+slots shared between processes can stand in its place.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from kling_async.core.admission import Pool, Ticket
 from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.core.queue import Phase
+from kling_async.core.schedule import Schedule
 from kling_async.errors import ClientClosed, ConfigurationError, KlingError
 from kling_async.events import facts
 from kling_async.orchestrator.holds import Holds
@@ -27,35 +28,23 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterable, Mapping
 
-    from kling_async.core.admission import LimitSource
+    from kling_async.core.durations import Durations
+    from kling_async.core.pool_sizes import LimitSource
+    from kling_async.core.queries import QueryForms
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.events import Hooks, Subject
-    from kling_async.options import SlotOptions
+    from kling_async.options import Polling, Retry, SlotOptions
     from kling_async.orchestrator.contention import ContentionListener
+    from kling_async.orchestrator.slot_keeper import SlotClaimant
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["Limiter", "SlotClaimant"]
+__all__ = ["Limiter"]
 
 log = logging.getLogger("kling_async.orchestrator")
 
 _MOMENT: Final = 0.05
 """Seconds until others move up after a ticket left. When a loop ends it cancels every submit in turn; without
 this pause each of them would start the next create in a loop that is about to close."""
-
-
-class SlotClaimant(Protocol):
-    """Whoever entered the queue with a ticket, and is told what becomes of it."""
-
-    @property
-    def subject(self) -> Subject:
-        """The create that the ticket is for."""
-        ...
-
-    def admitted(self) -> None:
-        """Send the create: its slots are taken."""
-
-    def purged(self, error: KlingError) -> None:
-        """Fail with that error: the ticket was taken out of the queue for good."""
 
 
 class _DrivenPool:
@@ -174,7 +163,7 @@ class Limiter:
         if not pool.fits_ever(ticket.weight):
             raise too_heavy(pool, ticket)
         if not pool.labels.fits_ever(ticket):
-            raise too_heavy_for_label(pool, ticket)
+            raise too_heavy_for_label(pool, ticket, pool.labels.limits[ticket.label])
         error = pool.enter(ticket, self._scope.time())
         if error is not None:
             raise error.again()
@@ -218,6 +207,10 @@ class Limiter:
         return max((now - ticket.entered for ticket in oldest), default=0.0)
 
     # -- answers to creates
+
+    async def confirm(self, ticket: Ticket) -> bool:
+        """Tell whether slots that were granted still are: in one process they do not lapse."""
+        return ticket.phase is Phase.SENT
 
     def judged(self, ticket: Ticket, verdict: CreateVerdict | Resolved) -> None:
         """Note what an attempt of a create came to, before its slots are settled: a hold may begin or end."""
@@ -359,6 +352,28 @@ class Limiter:
         """Set no more timers: the client is closed."""
         for driven in self._driven.values():
             driven.timer.clear()
+
+    def new_schedule(
+        self,
+        polling: Polling,
+        retry: Retry,
+        durations: Durations,
+        forms: QueryForms,
+        rng: random.Random,
+        *,
+        asks: bool = False,  # noqa: ARG002 - each asks about its own tasks
+    ) -> Schedule:
+        """Make the schedule of a poller."""
+        return Schedule(polling, retry, durations, forms, rng)
+
+    def ask_for_all(self, *_: object) -> None:
+        """Do nothing: no other process has tasks here."""
+
+    def hint(self, name: str) -> None:
+        """Do nothing: no other process has tasks here."""
+
+    async def leave_ledger(self) -> None:
+        """Do nothing: no other process knows of these slots."""
 
     def on_loop_replaced(self) -> None:
         """Purge what queued in the loop that ended; what is held stays held."""

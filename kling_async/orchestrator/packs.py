@@ -6,19 +6,25 @@ import logging
 import math
 from typing import TYPE_CHECKING, Final, Protocol
 
+from kling_async.catalog import ACCOUNT_COSTS
 from kling_async.core.pool_sizes import POOLS, pool_sizes
+from kling_async.core.verdict import Got, Missing
 from kling_async.errors import KlingError
 from kling_async.events import facts
+from kling_async.http.retry import not_found
+from kling_async.orchestrator.results import answer_of
 from kling_async.runtime.loop import Timer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kling_async.core.pool_sizes import Pack
-    from kling_async.orchestrator.limiter import Limiter
+    from kling_async.http.transport import Transport
+    from kling_async.options import Timeouts
+    from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["PackReader", "PackSource", "costs_query"]
+__all__ = ["PackReader", "PackSource", "costs_query", "read_packs"]
 
 log = logging.getLogger("kling_async.orchestrator")
 
@@ -55,7 +61,7 @@ class PackReader:
     one begins, after the units ran out, and every ten minutes while somebody queues.
     """
 
-    def __init__(self, scope: LoopScope, limiter: Limiter, source: PackSource) -> None:
+    def __init__(self, scope: LoopScope, limiter: SlotKeeper, source: PackSource) -> None:
         self._scope = scope
         self._limiter = limiter
         self._source = source
@@ -144,3 +150,11 @@ class PackReader:
         self._contended.clear()
         if self._started:
             self._plan()
+
+
+async def read_packs(transport: Transport, timeouts: Timeouts, query: Mapping[str, str]) -> Iterable[Pack]:
+    """Ask for the account's packs once: the next reading comes soon enough by itself."""
+    verdict = await transport.read("GET", ACCOUNT_COSTS.path, params=query, timeouts=timeouts)
+    if isinstance(verdict, Got):
+        return answer_of(ACCOUNT_COSTS, verdict).packs
+    raise not_found(verdict, "") if isinstance(verdict, Missing) else verdict.error

@@ -78,7 +78,7 @@ class Poller:
         """By the id they are asked by; none has been seen ended."""
         self._timer = Timer(scope, self._ask_due)
         self._log = PollLog(scope, reader.host)
-        self._refreshes = Refreshes(scope, hooks, reader, rng, ReadTurns(scope, self._ask_soon), self._read)
+        self._refreshes = Refreshes(scope, hooks, reader, rng, ReadTurns(scope, self.ask_soon), self._read)
         self._home = home
         home.subscribe(self)
 
@@ -110,7 +110,7 @@ class Poller:
             self._scheduling.add(self._schedule, task, at_once=at_once)
             if task.record is not None and task.done:  # found only after it had ended
                 self._end(task, task.record)
-            self._ask_soon()
+            self.ask_soon()
         elif task.ticket is not None:  # attached to while its create was in doubt
             self.registry.merge(polled, task)
         return polled
@@ -169,7 +169,7 @@ class Poller:
         schedule = self._schedule  # it is replaced if the loop is while this waits
         futures[future] = None
         token = schedule.add_waiter(task)
-        self._ask_soon()
+        self.ask_soon()
         try:
             await future
         finally:
@@ -208,7 +208,7 @@ class Poller:
 
     # -- status queries
 
-    def _ask_soon(self) -> None:
+    def ask_soon(self) -> None:
         """Ask in the loop's next turn: once, however many waiters come in this one."""
         self._timer.advance(self._scope.time())
 
@@ -238,7 +238,7 @@ class Poller:
             # not in a `finally` of the coroutine: cancelled before its first step, that would never run
             schedule.failed(query, self._scope.time(), self._rng.random())  # unless it was settled
             if schedule is self._schedule and not self._scope.closed:
-                self._ask_soon()
+                self.ask_soon()
 
         try:
             work = self._scope.spawn(self._ask(query), f"status query {query.number}")
@@ -366,7 +366,7 @@ class Poller:
             self._schedule.failed(query, now, self._rng.random(), miss.pause)
             return
         error = not_found(answer.verdict, task.id)
-        self._forget(task)
+        self.forget(task)
         if task.record is not None:
             self._hooks.emit("ended", task, error=type(error).__name__, detail=error.message)
         task.waiters.fail(error)
@@ -391,12 +391,12 @@ class Poller:
 
     def _end(self, task: TrackedTask, record: TaskRecord) -> None:
         holder = self.registry.is_holder(task)
-        self._forget(task)
+        self.forget(task)
         if holder:
             self._hooks.emit("ended", task, status=record.status, detail=redact(record.message))
         task.waiters.wake_all()
 
-    def _forget(self, task: TrackedTask) -> None:
+    def forget(self, task: TrackedTask) -> None:
         """Poll a task no more; its slots are free."""
         self._tasks.pop(task.key, None)
         self._home.keep(self, bool(self._tasks))

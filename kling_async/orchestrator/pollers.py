@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kling_async.options import Polling, Retry, Timeouts
-    from kling_async.orchestrator.limiter import Limiter
+    from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["PollerFactory", "Pollers", "PollsTasks"]
@@ -48,7 +48,7 @@ class Pollers(Generic[P]):
         new_poller: Makes a poller.
     """
 
-    def __init__(self, scope: LoopScope, limiter: Limiter, new_poller: PollerFactory[P]) -> None:
+    def __init__(self, scope: LoopScope, limiter: SlotKeeper, new_poller: PollerFactory[P]) -> None:
         self._new_poller = new_poller
         self.channels = CallbackChannels()
         """The receivers of callbacks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kling_async.core.pool_sizes import POOLS
 from kling_async.errors import ConfigurationError, Problem, RequestInvalid
@@ -12,11 +12,24 @@ from kling_async.wire.checks import warn_once
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kling_async.core.admission import Pool
     from kling_async.core.queue import Ticket
     from kling_async.options import SlotOptions
 
-__all__ = ["checked_label_limits", "checked_limits", "too_heavy", "too_heavy_for_label"]
+__all__ = ["SizedPool", "checked_label_limits", "checked_limits", "too_heavy", "too_heavy_for_label"]
+
+
+class SizedPool(Protocol):
+    """A pool, as far as requests are held against it."""
+
+    @property
+    def name(self) -> str:
+        """Name of the pack type."""
+        ...
+
+    @property
+    def limit(self) -> int:
+        """Size of the pool."""
+        ...
 
 
 def checked_limits(limits: Mapping[str, int | None], *, optional: bool = False) -> dict[str, int | None]:
@@ -61,14 +74,13 @@ def checked_label_limits(options: SlotOptions) -> dict[str, int]:
     return dict(limits)
 
 
-def too_heavy(pool: Pool, ticket: Ticket) -> RequestInvalid:
+def too_heavy(pool: SizedPool, ticket: Ticket) -> RequestInvalid:
     """Return the error for a request that needs more slots than its pool has."""
     text = f"takes {ticket.weight} {pool.name} slots; this account has {pool.limit} in all"
     return RequestInvalid("request", [Problem("n" if pool.name == "image" else "weight", text)])
 
 
-def too_heavy_for_label(pool: Pool, ticket: Ticket) -> RequestInvalid:
+def too_heavy_for_label(pool: SizedPool, ticket: Ticket, most: int) -> RequestInvalid:
     """Return the error for a request that needs more slots than its label may hold."""
-    most = pool.labels.limits[ticket.label]
     text = f"takes {ticket.weight} {pool.name} slots; label_limits allows {ticket.label!r} {most} in all"
     return RequestInvalid("request", [Problem("n" if pool.name == "image" else "weight", text)])

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from kling_async.core.verdict import Accepted
     from kling_async.events import Hooks
     from kling_async.orchestrator.departures import Departures, Pending
-    from kling_async.orchestrator.limiter import Limiter
     from kling_async.orchestrator.matching import Matcher
+    from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.orchestrator.submission import Submission
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
@@ -100,7 +100,7 @@ class SubmitQueue:
         self,
         scope: LoopScope,
         hooks: Hooks,
-        limiter: Limiter,
+        limiter: SlotKeeper,
         matcher: Matcher[Submission],
         departures: Departures,
         creator: Creator,

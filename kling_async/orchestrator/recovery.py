@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from kling_async.core.queue import Ticket
     from kling_async.core.verdict import Answer, CreateVerdict, Resolved
-    from kling_async.orchestrator.limiter import Limiter
+    from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
@@ -96,7 +96,7 @@ class _OpenCase:
 class Recovery:
     """All creates of a client whose fate is, or was, in doubt."""
 
-    def __init__(self, scope: LoopScope, limiter: Limiter, finder: Finder) -> None:
+    def __init__(self, scope: LoopScope, limiter: SlotKeeper, finder: Finder) -> None:
         self._scope = scope
         self._limiter = limiter
         self._finder = finder

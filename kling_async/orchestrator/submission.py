@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SUBMISSION_MOVES",
+    "SlotsLapsed",
     "Submission",
     "SubmissionHooks",
     "SubmissionState",
@@ -72,7 +73,8 @@ SUBMISSION_MOVES: Final[Moves[SubmissionState]] = {
     _S.MATCHING: _ENDS | {_S.QUEUED, _S.ACCEPTED},
     # unresolved: its caller left after an attempt that may have made the task (a 429 without a code)
     _S.QUEUED: _ENDS | {_S.PREPARING, _S.UNRESOLVED},
-    _S.PREPARING: _ENDS | {_S.SENDING, _S.LOOKING_UP, _S.UNRESOLVED},
+    # queued: its slots lapsed before they were used, as those of a shared ledger may
+    _S.PREPARING: _ENDS | {_S.SENDING, _S.QUEUED, _S.LOOKING_UP, _S.UNRESOLVED},
     _S.SENDING: _ENDS | {_S.ACCEPTED, _S.QUEUED, _S.LOOKING_UP, _S.UNRESOLVED},
     _S.LOOKING_UP: _ENDS | {_S.ACCEPTED, _S.QUEUED, _S.PREPARING, _S.UNRESOLVED},
     _S.UNRESOLVED: _ENDS | {_S.ACCEPTED},
@@ -139,6 +141,10 @@ class Unresolved(Serializable, frozen=True, kw_only=True):
     endpoint: str
     external_task_id: str | None
     reason: str
+
+
+class SlotsLapsed(KlingError):
+    """The slots of a submission went to another process before they were used: it queues again."""
 
 
 class QueueWait:

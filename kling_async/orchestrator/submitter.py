@@ -26,7 +26,7 @@ from kling_async.errors import (
 )
 from kling_async.http.failures import CancelledUnsent
 from kling_async.orchestrator.bodies import encode
-from kling_async.orchestrator.submission import SubmissionState
+from kling_async.orchestrator.submission import SlotsLapsed, SubmissionState
 from kling_async.orchestrator.tracked import TrackedTask
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from kling_async.events import EventKind, Hooks
     from kling_async.http.transport import Transport
     from kling_async.orchestrator.departures import Departures
-    from kling_async.orchestrator.limiter import Limiter
     from kling_async.orchestrator.recovery import Recovery
+    from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.orchestrator.submission import Submission
     from kling_async.runtime.loop import LoopScope
 
@@ -60,7 +60,7 @@ class Submitter:
         scope: LoopScope,
         hooks: Hooks,
         transport: Transport,
-        limiter: Limiter,
+        limiter: SlotKeeper,
         recovery: Recovery,
         departures: Departures,
         units: UnitsListener,
@@ -121,6 +121,9 @@ class Submitter:
         try:
             first = await self._first(submission)
             verdict = await self._recovery.resolve(submission, first, self._send)
+        except SlotsLapsed:
+            self._lapsed(submission)
+            return
         except (TaskWithdrawn, JournalError) as error:
             verdict = Refused(error)  # the batch's own decision; a doubt of before stays written down there
         except KlingError as error:  # the input files changed, or the loop is gone
@@ -145,8 +148,18 @@ class Submitter:
         """Send a create, unless another run of the program may have: then it is looked for before."""
         attempts = submission.attempts
         if attempts.doubtful and not attempts.sent:
+            await self._confirm(submission)
             return Lost(TransportError("an earlier run may have sent it", sent=True))
         return await self._send(submission)
+
+    async def _confirm(self, submission: Submission) -> None:
+        """Check that the slots that were granted still are: others may have been faster.
+
+        Raises:
+            SlotsLapsed: They are not.
+        """
+        if submission.ticket.phase is Phase.SENT and not await self._limiter.confirm(submission.ticket):
+            raise SlotsLapsed("its slots were not used in time")
 
     async def _send(self, submission: Submission) -> CreateVerdict:
         """Send a create; its body is encoded once, and a repetition sends the same bytes."""
@@ -159,6 +172,7 @@ class Submitter:
             attempts.body = await encode(create.request, create.extra_fields, self._scope, hooks.digests)
         if not attempts.sent:
             _look_at_caller(submission)  # files may have been read for long
+            await self._confirm(submission)
             await hooks.before_send()
             attempts.begin(self._scope.now())
         submission.move(SubmissionState.SENDING)
@@ -277,6 +291,17 @@ class Submitter:
             self._hooks.emit(kind, submission, **facts)
         except BaseException as error:  # noqa: BLE001 - SystemExit, say; the caller's task raises it
             submission.interrupt(error)
+
+    def _lapsed(self, submission: Submission) -> None:
+        """Queue again, in its place, after its slots went to others before they were used."""
+        drop = submission.abandoned and not submission.attempts.doubtful
+        if drop:
+            error = TaskWithdrawn(submission.external_task_id)
+            self._departures.end(submission, partial(submission.withdraw, error))
+        else:
+            submission.move(SubmissionState.QUEUED)
+        self._limiter.requeue(submission.ticket, 0.0, drop=drop, opens=False)
+        self._departures.check_deadline(submission, self)
 
     def _interrupted(self, submission: Submission, reason: str) -> None:
         """Settle a create whose loop ended, or whose work failed, as far as that can be known."""

@@ -1,0 +1,356 @@
+"""The book: one transaction on the slots of an account, in which the steps of one process are taken."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from kling_async.core.lifecycle import IllegalMove
+from kling_async.core.queue import AdmissionError, Phase
+from kling_async.events import facts
+from kling_async.orchestrator.ledger.facts import NewsKind, Stage, TaskFacts
+from kling_async.orchestrator.ledger.leases import Lease, LeaseTable
+from kling_async.orchestrator.ledger.plain_errors import dump_error
+from kling_async.orchestrator.ledger.steps import (
+    AnswerLost,
+    Close,
+    Confirm,
+    Ended,
+    Enter,
+    Free,
+    FullRefusal,
+    Hint,
+    Judged,
+    Known,
+    Leave,
+    Occupy,
+    Read,
+    Reopen,
+    Requeue,
+    Resend,
+    Resize,
+    TaskMade,
+    Want,
+)
+from kling_async.orchestrator.ledger.stored_pool import StoredPool
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+    from kling_async.errors import KlingError
+    from kling_async.orchestrator.ledger.steps import OwnStep, Step
+
+__all__ = ["Book"]
+
+log = logging.getLogger("kling_async.orchestrator")
+
+
+class Book:
+    """The slots of one account within one transaction.
+
+    Args:
+        db: Within a transaction.
+        account: The row of the account.
+        owner: The process whose steps are taken.
+        late: Other processes that have not shown themselves for long.
+        life: Seconds after which the slots of a task stop counting.
+        now: The time.
+    """
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        account: int,
+        owner: int,
+        *,
+        late: frozenset[int],
+        life: float,
+        now: float,
+    ) -> None:
+        self._db = db
+        self._account = account
+        self._owner = owner
+        self._late = late
+        self._life = life
+        self._now = now
+        self._leases = LeaseTable(db, late)
+        self._pools: dict[str, StoredPool] = {}
+        self.confirmed: dict[int, bool] = {}
+        """Answers to `Confirm`."""
+        self.reads: list[tuple[int, float]] = []
+        """Answers to `Read`."""
+        self.missing: list[int] = []
+        """Tickets that should have been put back, and are not known."""
+
+    def take(self, steps: Iterable[Step]) -> None:
+        """Take steps in order; one that the state of its ticket does not allow changes nothing."""
+        for step in steps:
+            try:
+                self._take(step)
+            except (AdmissionError, IllegalMove) as error:
+                # the process that said so was dead to the others for a while, or its slots have expired
+                log.debug("a step of the slot ledger was passed over: %s", error, extra=facts())
+
+    def finish(self) -> None:
+        """Do what is due in all pools that were touched, or whose time has come, and write everything."""
+        due = "SELECT name FROM pools WHERE account=? AND next_time<=?"
+        for (name,) in self._db.execute(due, (self._account, self._now)).fetchall():
+            self._pool(name)
+        for stored in self._pools.values():
+            stored.settle(self._late)
+        self._leases.write()
+        for stored in self._pools.values():
+            stored.write()
+
+    def _pool(self, name: str) -> StoredPool:
+        stored = self._pools.get(name)
+        if stored is None:
+            stored = StoredPool(self._db, self._leases, self._account, name, self._life, self._now)
+            self._pools[name] = stored
+        return stored
+
+    def _pool_of(self, lease: Lease) -> StoredPool:
+        if not lease.pool:
+            query = "SELECT name FROM pools WHERE id=?"
+            (lease.pool,) = self._db.execute(query, (lease.pool_id,)).fetchone()
+        return self._pool(lease.pool)
+
+    def _all(self, name: str | None) -> list[StoredPool]:
+        query = "SELECT name FROM pools WHERE account=?"
+        names = [name] if name else [found for (found,) in self._db.execute(query, (self._account,))]
+        return [self._pool(found) for found in names]
+
+    # -- steps
+
+    def _take(self, step: Step) -> None:
+        match step:
+            case Enter():
+                self._enter(step)
+            case Occupy():
+                self._occupy(step)
+            case Resize():
+                self._resize(step)
+            case Read():
+                self._read(step)
+            case Hint(name):
+                self._hint(name)
+            case Close():
+                self._close(step.error, step.pool)
+            case Reopen():
+                for stored in self._all(step.pool):
+                    stored.pool.reopen()
+            case Ended(_, about) if about is not None:
+                self._tell_ended(about, but=None)
+            case _:
+                self._take_of_own(step)
+
+    def _hint(self, name: str) -> None:
+        """Tell the processes that have a task of this id; news of its end is not replaced."""
+        for lease in self._same_task(TaskFacts("", name, name)):
+            if lease.news is NewsKind.NONE and lease.phase is Phase.HELD:
+                lease.tell(NewsKind.HINTED)
+
+    def _take_of_own(self, step: OwnStep) -> None:
+        """Take a step about a lease of this process, if the ledger has it still."""
+        lease = self._leases.find(self._owner, step.number)
+        if lease is not None:
+            self._take_of(step, lease, self._pool_of(lease))
+        elif isinstance(step, Confirm):
+            self.confirmed[step.number] = False
+        elif isinstance(step, Requeue | FullRefusal) and not step.drop:
+            self.missing.append(step.number)
+
+    def _take_of(self, step: OwnStep, lease: Lease, stored: StoredPool) -> None:
+        match step:
+            case Leave():
+                self._leave(lease, stored)
+            case Confirm():
+                self._confirm(lease)
+            case Judged(_, verdict):
+                stored.pool.judged(lease, verdict, self._now)
+            case Ended():
+                self._end(lease, stored)
+            case Known(_, about):
+                lease.about = about
+            case Want(_, wanted):
+                lease.wanted = wanted
+            case TaskMade(_, about) if lease.phase is Phase.HELD:
+                lease.about = about  # its process was taken for dead while the create was on its way
+            case FullRefusal() | Requeue() if lease.phase is Phase.HELD:  # likewise
+                stored.pool.release(lease, self._now)
+                if not step.drop:
+                    self.missing.append(step.number)
+            case _:
+                self._answered(step, lease, stored)
+
+    def _answered(self, step: OwnStep, lease: Lease, stored: StoredPool) -> None:
+        """Take what came of a create."""
+        pool, now = stored.pool, self._now
+        match step:
+            case TaskMade(_, about):
+                pool.accepted(lease, now)
+                lease.about, lease.granted_at = about, None
+            case FullRefusal(_, jitter, drop):
+                returned = pool.refused(lease, now, jitter, drop=drop)
+                self._returned(lease, stored, returned=returned, drop=drop)
+            case Requeue():
+                self._requeue(step, lease, stored)
+            case Free(_, opens) if lease.off is None and lease.phase is Phase.SENT:
+                pool.withdrawn(lease, opens=opens)
+            case Free():
+                self._leave(lease, stored)
+            case AnswerLost():
+                pool.unknown(lease, now)
+                lease.granted_at = None
+            case Resend():
+                pool.resume(lease, now)
+            case _:
+                raise AssertionError(step)
+
+    def _enter(self, step: Enter) -> None:
+        if self._leases.find(self._owner, step.number) is not None:
+            return
+        stored = self._pool(step.pool)
+        lease = Lease(
+            self._owner,
+            step.number,
+            step.weight,
+            about=step.about,
+            priority=step.priority,
+            label=step.label,
+            kind=step.kind,
+        )
+        self._leases.add(lease, stored.id)
+        error = None if stored.pool.fits_ever(step.weight) else "heavy"
+        if error is None and (closed := stored.pool.enter(lease, self._now)) is not None:
+            error = dump_error(closed)
+        if error is not None:
+            lease.pool = step.pool
+            lease.life.move(Phase.HELD)  # a new ticket cannot be gone at once
+            lease.life.move(Phase.GONE)
+            lease.tell(NewsKind.PURGED, error)
+
+    def _leave(self, lease: Lease, stored: StoredPool) -> None:
+        """Take a ticket out of the queue; one that was granted slots meanwhile gives them back."""
+        if lease.off is not None:
+            lease.life.move(Phase.GONE)
+        elif lease.queued:
+            stored.pool.leave(lease)
+        elif lease.phase is Phase.SENT:
+            stored.pool.withdrawn(lease, opens=False)
+        else:
+            self._end(lease, stored)
+
+    def _confirm(self, lease: Lease) -> None:
+        """Keep slots for good that were granted, unless they have lapsed."""
+        granted = lease.phase is Phase.SENT and lease.off is None
+        self.confirmed[lease.sequence] = granted
+        if granted:
+            lease.granted_at = None
+
+    def _requeue(self, step: Requeue, lease: Lease, stored: StoredPool) -> None:
+        pool = stored.pool
+        if lease.off is not None and not step.drop:
+            returned = pool.fits_ever(lease.weight) and pool.closed is None
+            if returned:
+                pool.rejoin(lease)
+            else:
+                lease.life.move(Phase.GONE)
+        elif lease.off is not None:
+            lease.life.move(Phase.GONE)
+            returned = False
+        else:
+            returned = pool.requeue(lease, self._now, step.after, drop=step.drop, opens=step.opens)
+        self._returned(lease, stored, returned=returned, drop=step.drop)
+
+    def _returned(self, lease: Lease, stored: StoredPool, *, returned: bool, drop: bool) -> None:
+        """Tell the process of a ticket that could not return to the queue."""
+        lease.granted_at = None
+        if not returned and not drop:
+            closed = stored.pool.closed
+            lease.tell(NewsKind.PURGED, "heavy" if closed is None else dump_error(closed))
+
+    def _occupy(self, step: Occupy) -> None:
+        """Take slots for a task that was found running; one that is in the ledger already holds them once."""
+        stored = self._pool(step.pool)
+        known = any(lease.phase is not Phase.GONE for lease in self._same_task(step.about))
+        lease = Lease(self._owner, step.number, 0 if known else step.weight, about=step.about)
+        self._leases.add(lease, stored.id)
+        stored.pool.occupy(lease, self._now, step.age)
+
+    # -- ends
+
+    def _same_task(self, about: TaskFacts) -> list[Lease]:
+        """Return the leases of a task, by either id."""
+        found: dict[tuple[int, int], Lease] = {}
+        for column, value in (("task_id", about.task_id), ("external_task_id", about.external_task_id)):
+            for lease in self._leases.select(f"{column}=?", value) if value else ():
+                if about.endpoint in ("", lease.about.endpoint):  # a callback does not name it
+                    found[lease.name] = lease
+        return list(found.values())
+
+    def _end(self, lease: Lease, stored: StoredPool) -> None:
+        """Free the slots of a task that this process saw ended, and tell the others."""
+        stored.pool.release(lease, self._now)
+        lease.news = NewsKind.NONE
+        self._tell_ended(lease.about, but=lease)
+
+    def _tell_ended(self, about: TaskFacts, but: Lease | None) -> None:
+        """Free the slots of a task in all its leases, and tell all who have one."""
+        for lease in self._same_task(about):
+            if lease is not but and self._pool_of(lease).pool.release(lease, self._now):
+                lease.tell(NewsKind.ENDED)
+
+    # -- reads
+
+    def _read(self, step: Read) -> None:
+        """Give turns to read, after those of all others: as many, that far apart."""
+        query = "SELECT read_at FROM accounts WHERE id=?"
+        (last,) = self._db.execute(query, (self._account,)).fetchone()
+        begin = self._now if last is None else max(self._now, last)
+        update = "UPDATE accounts SET read_at=? WHERE id=?"
+        self._db.execute(update, (begin + step.turns / step.rate, self._account))
+        self.reads.append((step.turns, begin))
+
+    # -- pools
+
+    def _resize(self, step: Resize) -> None:
+        stored = self._pool(step.pool)
+        pool = stored.pool
+        told = step.source == "caller" or step.forced
+        if not told and (pool.source == "caller" or (step.source == "default" and pool.source == "learned")):
+            return
+        stored.tell(pool.resize(step.limit, step.source), NewsKind.PURGED, "heavy")
+
+    def _close(self, error: KlingError, name: str | None) -> None:
+        text = dump_error(error)
+        for stored in self._all(name):
+            stored.tell(stored.pool.close(error, self._now), NewsKind.PURGED, text)
+        query = "stage IN (?, ?) AND pool=?"
+        for stored in self._all(name):
+            for lease in self._leases.select(query, int(Stage.LAPSED), int(Stage.ASLEEP), stored.id):
+                if lease.off is Stage.ASLEEP:  # one that lapsed asks again by itself
+                    lease.life.move(Phase.GONE)
+                    lease.tell(NewsKind.PURGED, text)
+
+    # -- processes
+
+    def wake(self) -> None:
+        """Put what this process queues, and what was parked while it did not react, back in line."""
+        for lease in list(self._leases.select("owner=? AND stage=?", self._owner, int(Stage.ASLEEP))):
+            if lease.off is Stage.ASLEEP:
+                self._pool_of(lease).pool.rejoin(lease)
+
+    def bury(self, owner: int) -> None:
+        """Make orphans of the tasks of a process that is dead; what it queued leaves."""
+        for lease in list(self._leases.select("owner=?", owner)):
+            stored = self._pool_of(lease)
+            lease.news = NewsKind.NONE
+            if lease.off is not None or lease.queued or lease.granted:
+                self._leave(lease, stored)
+            elif lease.in_flight and not lease.stalled:
+                stored.pool.unknown(lease, self._now)
+            elif lease.phase is Phase.HELD and not lease.weight:
+                stored.pool.release(lease, self._now)
+            lease.stalled, lease.orphan = False, self._now

@@ -1,0 +1,280 @@
+"""The waiting line of a pool in a shared ledger: `core.queue.WaitingLine`, with tables in place of lists.
+
+Every step reads and writes a few rows through indexes, so that its cost does not grow with the queue.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kling_async.core.queue import AdmissionError, Kind, Phase
+from kling_async.core.waiting_line import ASIDE_MAX
+from kling_async.orchestrator.ledger.facts import Stage
+from kling_async.orchestrator.ledger.leases import Lease
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator
+
+    from kling_async.core.queue import Ticket
+    from kling_async.orchestrator.ledger.leases import LeaseTable
+
+__all__ = ["LINE_TABLES", "StoredLine"]
+
+LINE_TABLES: Final = (
+    """CREATE TABLE labels (
+        pool INTEGER NOT NULL, priority INTEGER NOT NULL, label TEXT NOT NULL, turn INTEGER NOT NULL,
+        waiting INTEGER NOT NULL, head_turn INTEGER, head_number INTEGER, head_owner INTEGER,
+        PRIMARY KEY (pool, priority, label)) WITHOUT ROWID""",
+    "CREATE INDEX heads ON labels (pool, priority DESC, head_turn, head_number) WHERE waiting > 0",
+    """CREATE TABLE turns (
+        pool INTEGER NOT NULL, priority INTEGER NOT NULL, turn INTEGER NOT NULL,
+        PRIMARY KEY (pool, priority)) WITHOUT ROWID""",
+)
+
+_HIGHER: Final = "SELECT sum(waiting) FROM labels WHERE pool=:pool AND priority>:priority"
+
+_BEFORE: Final = """
+    WITH placed AS (
+        SELECT l.owner, l.number, CASE WHEN l.turn > 0 THEN l.turn ELSE b.turn - 1
+            + row_number() OVER (PARTITION BY l.label ORDER BY l.number)
+            - sum(l.turn > 0) OVER (PARTITION BY l.label) END AS place
+        FROM leases l JOIN labels b ON b.pool = l.pool AND b.priority = l.priority AND b.label = l.label
+        WHERE l.pool = :pool AND l.stage = :stage AND l.priority = :priority),
+    own AS (SELECT CASE WHEN :turn > 0 THEN :turn ELSE
+        (SELECT place FROM placed WHERE owner = :owner AND number = :number) END AS place)
+    SELECT count(*) FROM placed, own WHERE (placed.place, placed.number) < (own.place, :number)"""
+"""Those of the same priority that go before one: labels take turns, and those sent before keep theirs."""
+
+_SWEEP: Final = 64
+"""Labels that may be remembered although nobody queues with them before they are looked through."""
+
+
+class _StoredLabel(NamedTuple):
+    """The tickets of one label in one priority, in short."""
+
+    turn: int
+    """The turn of its next ticket that never had one."""
+    waiting: int
+
+
+class StoredLine:
+    """The tickets that wait for one pool.
+
+    Args:
+        db: Within a transaction.
+        leases: The rows that stand for tickets.
+        pool: The row of the pool.
+        count: How many wait.
+    """
+
+    def __init__(self, db: sqlite3.Connection, leases: LeaseTable, pool: int, count: int) -> None:
+        self._db = db
+        self._leases = leases
+        self._pool = pool
+        self.count = count
+        """How many wait."""
+
+    def __iter__(self) -> Iterator[Ticket]:
+        """All that wait, in no particular order."""
+        for stage in (Stage.QUEUED, Stage.ASIDE, Stage.PARKED):
+            yield from self._leases.select("pool=? AND stage=?", self._pool, int(stage))
+
+    def put(self, ticket: Ticket) -> None:
+        """Add a ticket: a new one behind those of its label, one that was sent in its old place."""
+        lease = _lease_of(ticket)
+        self.count += lease.phase not in (Phase.ASIDE, Phase.PARKED)
+        lease.life.move(Phase.QUEUED)
+        lease.off = lease.granted_at = lease.back_at = None
+        self._leases.write(lease)
+        label = self._label(lease)
+        if label is None or not label.waiting:  # it must not push in before labels that have waited
+            turn = max(self._turn(lease.priority), 1 if label is None else label.turn)
+            label = _StoredLabel(turn, 0)
+        self._show(lease, label._replace(waiting=label.waiting + 1))
+
+    def step_aside(self, ticket: Ticket, now: float) -> None:
+        """Add a ticket that was sent and lets those behind it pass for a pause."""
+        lease = _lease_of(ticket)
+        lease.life.move(Phase.ASIDE)
+        lease.granted_at = None
+        lease.back_at, lease.aside = now + lease.aside, min(ASIDE_MAX, lease.aside * 2)
+        self.count += 1
+        self._leases.write(lease)
+
+    def bring_back(self, now: float) -> None:
+        """Put those whose pause is over back in their places."""
+        due = "pool=? AND stage=? AND back_at<=? ORDER BY back_at, number"
+        for lease in list(self._leases.select(due, self._pool, int(Stage.ASIDE), now)):
+            self.put(lease)
+
+    def next_return(self) -> float:
+        """Return when the next pause is over; inf: nobody stepped aside."""
+        query = "SELECT min(back_at) FROM leases WHERE pool=? AND stage=?"
+        (when,) = self._db.execute(query, (self._pool, int(Stage.ASIDE))).fetchone()
+        return math.inf if when is None else float(when)
+
+    # -- parked
+
+    @property
+    def parked(self) -> int:
+        """How many are parked."""
+        query = "SELECT count(*) FROM leases WHERE pool=? AND stage=?"
+        return int(self._db.execute(query, (self._pool, int(Stage.PARKED))).fetchone()[0])
+
+    @property
+    def parked_kinds(self) -> list[Kind]:
+        """The kinds of which tickets are parked."""
+        query = "SELECT DISTINCT catalog_name, model, kind_pool FROM leases WHERE pool=? AND stage=?"
+        found = self._db.execute(query, (self._pool, int(Stage.PARKED))).fetchall()
+        return [Kind(*row) for row in found]
+
+    def park(self, head: Ticket) -> None:
+        """Take the head out of the line until creates of its kind are held no longer."""
+        lease, label = _lease_of(head), self._label(head)
+        if lease.kind is None or label is None:
+            raise AdmissionError(f"{head} has no kind to be parked with")
+        lease.life.move(Phase.PARKED)
+        self._take_out(lease, Stage.PARKED, label)
+        self.count += 1  # it waits still
+
+    def parked_of(self, kind: Kind) -> Iterator[Ticket]:
+        """Iterate over the parked tickets of a kind, in the order in which they come."""
+        return iter(self._parked(kind, " ORDER BY priority DESC, number"))
+
+    def unpark_first(self, tickets: Iterable[Ticket]) -> Ticket | None:
+        """Put the first of some parked tickets back in its place; None: there are none."""
+        first = next(iter(tickets), None)
+        if first is not None:
+            self.put(first)
+        return first
+
+    def unpark(self, kind: Kind) -> None:
+        """Put all parked tickets of a kind back in their places."""
+        for lease in self._parked(kind):
+            self.put(lease)
+
+    def _parked(self, kind: Kind, order: str = "") -> list[Lease]:
+        condition = f"pool=? AND stage=? AND catalog_name=? AND model=?{order}"
+        return list(self._leases.select(condition, self._pool, int(Stage.PARKED), kind.endpoint, kind.model))
+
+    # -- labels at their limit; a client refuses such limits beside a ledger (`options.check_types`)
+
+    def shut(self, label: str) -> None:
+        """Raise that a ledger has no limits of labels."""
+        raise AdmissionError(f"label {label!r} cannot be at a limit: a ledger has none")
+
+    def open(self, label: str) -> None:
+        """Do nothing: no label is shut."""
+
+    # -- in turn
+
+    def head(self) -> Lease | None:
+        """Return the ticket whose turn it is."""
+        query = (
+            "SELECT head_owner, head_number FROM labels WHERE pool=? AND waiting>0"
+            " ORDER BY priority DESC, head_turn, head_number LIMIT 1"
+        )
+        found = self._db.execute(query, (self._pool,)).fetchone()
+        return None if found is None else self._leases.find(*found)
+
+    def serve(self, ticket: Ticket) -> None:
+        """Take out the head: it is sent."""
+        lease, label = _lease_of(ticket), self._label(ticket)
+        assert label is not None  # noqa: S101 - it stands in its label
+        turn = label.turn
+        if not lease.turn:
+            lease.turn, turn = turn, turn + 1
+        served = max(self._turn(lease.priority), lease.turn)
+        self._db.execute(
+            "INSERT OR REPLACE INTO turns VALUES (?, ?, ?)", (self._pool, lease.priority, served)
+        )
+        self._take_out(lease, Stage.SENT, _StoredLabel(turn, label.waiting))
+
+    def put_to_sleep(self, lease: Lease) -> None:
+        """Take out a ticket whose process does not react; `put` brings it back to its place."""
+        label = self._label(lease)
+        lease.life.move(Phase.SENT)
+        lease.off = Stage.ASLEEP
+        if label is not None:
+            self._take_out(lease, Stage.ASLEEP, label)
+
+    def leave(self, ticket: Ticket) -> None:
+        """Take out any ticket for good."""
+        lease = _lease_of(ticket)
+        label = self._label(lease) if lease.phase is Phase.QUEUED else None
+        lease.life.move(Phase.GONE)
+        if label is None:
+            self.count -= 1
+        else:
+            self._take_out(lease, Stage.GONE, label)
+
+    def _take_out(self, lease: Lease, stage: Stage, label: _StoredLabel) -> None:
+        """Take a ticket out of its label."""
+        self.count -= 1
+        self._leases.mark(lease, stage)
+        self._show(lease, label._replace(waiting=label.waiting - 1))
+
+    def position(self, ticket: Ticket) -> int:
+        """Return how many tickets go before one that waits, if no other comes."""
+        lease = _lease_of(ticket)
+        facts = {
+            "pool": self._pool,
+            "stage": int(Stage.QUEUED),
+            "priority": lease.priority,
+            "owner": lease.owner,
+            "number": lease.sequence,
+            "turn": lease.turn,
+        }
+        (higher,) = self._db.execute(_HIGHER, facts).fetchone()
+        (before,) = self._db.execute(_BEFORE, facts).fetchone()
+        return int(higher or 0) + int(before or 0)
+
+    def oldest(self) -> Ticket | None:
+        """Return the ticket that arrived first of all that wait, whoever's turn it is."""
+        return min(self, key=lambda ticket: ticket.sequence, default=None)
+
+    # -- within
+
+    def _turn(self, priority: int) -> int:
+        """Return the last turn that was served in a priority."""
+        query = "SELECT turn FROM turns WHERE pool=? AND priority=?"
+        found = self._db.execute(query, (self._pool, priority)).fetchone()
+        return 0 if found is None else int(found[0])
+
+    def _label(self, ticket: Ticket) -> _StoredLabel | None:
+        query = "SELECT turn, waiting FROM labels WHERE pool=? AND priority=? AND label=?"
+        found = self._db.execute(query, (self._pool, ticket.priority, ticket.label)).fetchone()
+        return None if found is None else _StoredLabel(*found)
+
+    def _show(self, ticket: Ticket, label: _StoredLabel) -> None:
+        """Write a label, with the ticket whose turn it is among its own."""
+        key = (self._pool, ticket.priority, ticket.label)
+        query = (
+            "SELECT turn, number, owner FROM leases WHERE pool=? AND stage=? AND priority=? AND label=?"
+            " ORDER BY number, owner LIMIT 1"
+        )
+        head = self._db.execute(query, (self._pool, int(Stage.QUEUED), *key[1:])).fetchone()
+        turn, number, owner = (None, None, None) if head is None else head
+        if head is None and label.turn <= self._turn(ticket.priority):  # its turn says nothing any more
+            self._db.execute("DELETE FROM labels WHERE pool=? AND priority=? AND label=?", key)
+            return
+        row = (*key, label.turn, 0 if head is None else label.waiting, turn or label.turn, number, owner)
+        self._db.execute("INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        if head is None:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Forget labels that nobody queues with and whose turn has come: a caller may use many."""
+        idle = "FROM labels WHERE pool=? AND waiting=0"
+        (number,) = self._db.execute(f"SELECT count(*) {idle}", (self._pool,)).fetchone()
+        if number > _SWEEP:
+            passed = "turn <= (SELECT t.turn FROM turns t WHERE t.pool=labels.pool"
+            passed += " AND t.priority=labels.priority)"
+            self._db.execute(f"DELETE {idle} AND {passed}", (self._pool,))
+
+
+def _lease_of(ticket: Ticket) -> Lease:
+    assert isinstance(ticket, Lease)  # noqa: S101 - a stored pool is given leases only
+    return ticket

@@ -1,0 +1,222 @@
+"""The messenger: carries steps to the ledger's file in a thread of its own, and brings back what it says.
+
+One errand at a time; steps that come meanwhile go together with the next. While this process wants anything
+it looks every 50 ms whether others have changed the file, which costs no transaction, and shows a sign of
+life every second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import math
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, Protocol
+
+from kling_async.errors import ConfigurationError
+from kling_async.events import facts
+from kling_async.orchestrator.ledger.facts import BEAT
+from kling_async.runtime.loop import Timer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kling_async.orchestrator.ledger.steps import Step, Synced
+    from kling_async.runtime.loop import LoopScope
+
+__all__ = ["Messenger", "Recipient", "SharedFile"]
+
+log = logging.getLogger("kling_async.orchestrator")
+
+_LOOK: Final = 0.05
+"""Seconds between two looks at what others have changed: far less than any task takes."""
+_LOOK_SELDOM: Final = 1.0
+"""Seconds between two looks while nobody here waits, so that `Account.limits` tells the truth."""
+_RETRY: Final = 1.0
+"""Seconds until the next try after the file could not be written."""
+
+
+class SharedFile(Protocol):
+    """The open file (`ledger.store.LedgerFile`); every method blocks."""
+
+    def sync(self, steps: Sequence[Step], /, *, demand: bool) -> Synced:
+        """Take steps, and whatever is due; return what this process has to hear."""
+        ...
+
+    def look(self) -> Synced | None:
+        """Return what other processes have changed; None: nothing."""
+        ...
+
+    def leave(self, steps: Sequence[Step], /) -> None:
+        """Take the last steps, and leave."""
+
+
+class Recipient(Protocol):
+    """Takes what the ledger says (`ledger.shared.SharedLimiter`)."""
+
+    def demand(self) -> bool:
+        """Tell whether anybody here waits for slots or for the end of a task."""
+        ...
+
+    def curious(self) -> bool:
+        """Tell whether what others do may change what this process shows."""
+        ...
+
+    def hear(self, synced: Synced, /) -> None:
+        """Act on what the ledger says."""
+
+    def unusable(self, error: ConfigurationError, /) -> None:
+        """Fail what waits: the file cannot be used."""
+
+
+class Messenger:
+    """Between the loop of this process and the file that it shares with others.
+
+    Args:
+        scope: The client's loop and clock.
+        open_file: Opens the ledger; called in the thread when first needed, so after any ``fork``.
+        recipient: Takes what the ledger says.
+    """
+
+    def __init__(self, scope: LoopScope, open_file: Callable[[], SharedFile], recipient: Recipient) -> None:
+        self._scope = scope
+        self._open_file = open_file
+        self._recipient = recipient
+        self._file: SharedFile | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._steps: list[Step] = []
+        self._carried: list[Step] = []
+        """Those of the errand under way, until the file holds them."""
+        self._errand: asyncio.Future[None] | None = None
+        self._results: list[Synced] = []
+        """What the thread has brought, until the loop takes it."""
+        self._failed = False
+        self._next_sync = -math.inf
+        self._timer = Timer(scope, lambda _: self._go())
+
+    def post(self, step: Step) -> None:
+        """Take a step soon."""
+        self._steps.append(step)
+        self.start()
+
+    def start(self) -> None:
+        """Go to the ledger at once, or as soon as the errand under way is back."""
+        self._next_sync = -math.inf
+        self._go()
+
+    def stop_timers(self) -> None:
+        """Set no more timers: the client is closed. What is posted is still carried."""
+        self._timer.clear()
+
+    def _go(self) -> None:
+        """Set out, unless an errand is under way; without a running loop the next call does."""
+        if self._errand is not None:
+            return
+        with contextlib.suppress(RuntimeError):
+            loop = asyncio.get_running_loop()
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(1, thread_name_prefix="kling_async slot ledger")
+            now = self._scope.time()
+            full = now >= self._next_sync or bool(self._steps) or self._file is None
+            if full:
+                self._carried, self._steps, self._next_sync = self._steps, [], now + BEAT
+            demand = self._recipient.demand()
+            self._errand = loop.run_in_executor(self._thread, self._carry, demand, full)
+            self._errand.add_done_callback(self._back, context=contextvars.Context())
+
+    def _carry(self, demand: bool, full: bool) -> None:
+        """Do one errand, in the thread."""
+        if self._file is None:
+            self._file = self._open_file()
+        found = self._file.sync(self._carried, demand=demand) if full else self._file.look()
+        self._carried = []
+        if found is not None:
+            self._results.append(found)
+
+    def _back(self, errand: asyncio.Future[None]) -> None:
+        """Take what an errand has brought, and plan the next."""
+        if self._errand is not errand:  # of a loop that was replaced
+            return
+        self._errand = None
+        self._steps, self._carried = self._carried + self._steps, []
+        error = None if errand.cancelled() else errand.exception()
+        if isinstance(error, ConfigurationError):
+            self._steps.clear()
+            self._recipient.unusable(error)
+        elif error is not None:
+            self._unwritten(error)
+            self._timer.set(self._scope.time() + _RETRY)
+        else:
+            self._recovered()
+            try:
+                self._deliver()
+            except Exception:  # a bug must not leave all others waiting for ever
+                log.exception("news of the slot ledger could not be taken", extra=facts())
+            self._plan()
+
+    def _deliver(self) -> None:
+        results, self._results = self._results, []
+        for synced in results:
+            due = min((pool.next_time for pool in synced.pools.values()), default=math.inf)
+            if synced.stale:
+                self._next_sync = -math.inf
+            elif due < math.inf:
+                soon = self._scope.time() + max(_LOOK / 2, due - synced.now)
+                self._next_sync = min(self._next_sync, soon)
+            self._recipient.hear(synced)
+
+    def _plan(self) -> None:
+        """Set the timer for the next errand, if anybody wants anything."""
+        now = self._scope.time()
+        if self._steps or self._next_sync == -math.inf:
+            self._go()
+        elif self._recipient.demand():
+            self._timer.set(min(now + _LOOK, max(now, self._next_sync)))
+        elif self._recipient.curious():
+            self._next_sync = math.inf  # no sign of life is needed
+            self._timer.set(now + _LOOK_SELDOM)
+        else:
+            self._timer.clear()
+
+    def _unwritten(self, error: BaseException) -> None:
+        if not self._failed:
+            text = "the slot ledger cannot be written, nothing is created meanwhile: %s"
+            log.warning(text, error, extra=facts())
+        self._failed = True
+        if not isinstance(error, sqlite3.Error | OSError):
+            log.error("a step of the slot ledger failed", exc_info=error, extra=facts())
+
+    def _recovered(self) -> None:
+        if self._failed:
+            log.warning("the slot ledger can be written again", extra=facts())
+        self._failed = False
+
+    # -- ends
+
+    def on_loop_replaced(self) -> None:
+        """Take what an errand brought to the loop that ended."""
+        self._timer.clear()
+        if self._errand is not None and self._thread is not None:
+            self._thread.submit(lambda: None).result()  # the errand is over in a moment
+        self._errand = None
+        self._steps, self._carried = self._carried + self._steps, []
+        self._next_sync = -math.inf
+        self._deliver()
+
+    async def leave(self) -> None:
+        """Say the last things, and leave the ledger."""
+        self._timer.clear()
+        while (errand := self._errand) is not None:
+            await asyncio.wait([errand])
+            await asyncio.sleep(0)
+        if self._thread is None:
+            return
+        if self._file is not None:
+            steps, self._steps = self._steps, []
+            file, self._file = self._file, None
+            await asyncio.get_running_loop().run_in_executor(self._thread, file.leave, steps)
+        self._thread.shutdown()  # it is idle
+        self._thread = None

@@ -1,0 +1,363 @@
+"""The store of a shared ledger: one SQLite file, the processes that use it, and its clock. Methods block.
+
+Times are those of the system-wide monotonic clock, which all processes of a machine share, and which begins
+anew when the machine does. A process lives as long as it holds the lock on a file of its own: the system
+releases it however the process ends, and a stopped process keeps it. How late a process is decides who asks
+about tasks and who is passed over for a while, never whose slots are free.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import secrets
+import sqlite3
+from typing import TYPE_CHECKING, Final
+
+from kling_async.core.pool_sizes import DEFAULTS
+from kling_async.errors import ConfigurationError
+from kling_async.orchestrator.ledger.book import Book
+from kling_async.orchestrator.ledger.facts import LATE, NewsKind, Stage, TaskFacts
+from kling_async.orchestrator.ledger.leases import LEASE_TABLES
+from kling_async.orchestrator.ledger.lines import LINE_TABLES
+from kling_async.orchestrator.ledger.places import refuse_network
+from kling_async.orchestrator.ledger.plain_errors import load_error
+from kling_async.orchestrator.ledger.steps import HeldTask, Resize, Synced, TicketNews
+from kling_async.orchestrator.ledger.stored_pool import POOL_TABLES, pool_facts
+from kling_async.runtime.filelock import FileLock, LockHeld
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from kling_async.orchestrator.ledger.steps import Step
+
+__all__ = ["LedgerFile"]
+
+_LOOK_AT_LOCKS: Final = 1.0
+"""Seconds between two looks whether other processes are dead."""
+_BUSY: Final = 10.0
+"""Seconds to wait for another process to end its transaction, which takes about a millisecond."""
+_DOUBT: Final = 10.0
+"""Seconds until an orphan whose create was on its way is asked about: a task shows up a moment after it was
+made."""
+
+APPLICATION: Final = 0x6B6C534C
+"""Marks the file's header: a slot ledger of this package ("klSL")."""
+SCHEMA: Final = 1
+"""Stands in the file's header: the version of the tables."""
+
+_TABLES: Final = (
+    "CREATE TABLE ledger (boot TEXT NOT NULL)",
+    """CREATE TABLE accounts (
+        id INTEGER PRIMARY KEY, base_url TEXT NOT NULL, account TEXT NOT NULL, asker INTEGER, read_at REAL,
+        UNIQUE (base_url, account))""",
+    # numbers are not used twice, so that nobody mistakes an old process for a new one
+    """CREATE TABLE owners (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, token TEXT NOT NULL,
+        beat REAL NOT NULL)""",
+    *POOL_TABLES,
+    *LEASE_TABLES,
+    *LINE_TABLES,
+)
+
+
+class LedgerFile:
+    """The open ledger, as one process uses it for one account.
+
+    Args:
+        path: The database file; made if there is none.
+        base_url: Address of the API.
+        account: Names the key.
+        limits: Sizes of pools that the caller knows.
+        life: Seconds after which the slots of a task stop counting.
+        clock: The system-wide monotonic clock.
+        boot: Names this run of the machine.
+
+    Raises:
+        ConfigurationError: The file cannot be used; the message says why.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        base_url: str,
+        account: str,
+        *,
+        limits: Mapping[str, int],
+        life: float,
+        clock: Callable[[], float],
+        boot: str,
+    ) -> None:
+        refuse_network(path.parent)
+        self.path = path
+        self._life = life
+        self._clock = clock
+        self._version = -1
+        self._looked_at_locks = -math.inf
+        self._lock: FileLock | None = None
+        try:
+            self._db = self._open()
+            self._owner = self._join(base_url, account, limits, boot)
+        except (sqlite3.Error, OSError) as error:
+            reason = f"slots: the ledger {str(path)!r} cannot be used: {error}"
+        else:
+            return
+        raise ConfigurationError(reason)
+
+    # -- opening
+
+    def _open(self) -> sqlite3.Connection:
+        if not self.path.exists() or not self.path.stat().st_size:
+            self._make()
+        db = self._connect(self.path)
+        found = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+        if found != [APPLICATION, SCHEMA]:
+            db.close()
+            raise ConfigurationError(
+                f"slots: {str(self.path)!r} is another program's database, or another version's; name another"
+            )
+        # a power cut may lose the last commits, and starts the machine anew: then all processes are dead
+        db.execute("PRAGMA synchronous=NORMAL")
+        return db
+
+    @staticmethod
+    def _connect(path: Path) -> sqlite3.Connection:
+        return sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+
+    def _make(self) -> None:
+        """Make the tables in a file beside, and give it the name unless another process was faster.
+
+        Made in place, the change to WAL would fail for whoever opens the file in the same moment.
+        """
+        beside = self.path.with_name(f"{self.path.name}.{secrets.token_hex(8)}.new")
+        try:
+            os.close(os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # private from the start
+            with contextlib.closing(self._connect(beside)) as db:
+                db.execute("PRAGMA journal_mode=WAL")
+                db.execute("BEGIN IMMEDIATE")
+                for table in _TABLES:
+                    db.execute(table)
+                db.execute(f"PRAGMA application_id={APPLICATION}")
+                db.execute(f"PRAGMA user_version={SCHEMA}")
+                db.execute("COMMIT")
+            try:
+                os.link(beside, self.path)
+            except FileExistsError:
+                if not self.path.stat().st_size:  # an empty file was there
+                    beside.replace(self.path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def _join(self, base_url: str, account: str, limits: Mapping[str, int], boot: str) -> int:
+        """Become one of the processes that use the ledger."""
+        self._token = token = secrets.token_hex(8)
+        self._lock = FileLock(self._lock_file(token))  # before the others can see it
+        db, now = self._db, self._clock()
+        db.execute("BEGIN IMMEDIATE")
+        last = db.execute("SELECT boot FROM ledger").fetchone()
+        if last is None or last[0] != boot:
+            self._begin_anew(boot, now)
+        db.execute("INSERT OR IGNORE INTO accounts (base_url, account) VALUES (?, ?)", (base_url, account))
+        query = "SELECT id FROM accounts WHERE base_url=? AND account=?"
+        (self._account,) = db.execute(query, (base_url, account)).fetchone()
+        new = "INSERT INTO owners (account, token, beat) VALUES (?, ?, ?)"
+        owner = db.execute(new, (self._account, token, now)).lastrowid or 0
+        self._owner = owner
+        self._bury_dead(now)
+        book = self._book(now)
+        book.take(self._outdated_limits(limits))
+        book.take(Resize(name, limit, "caller") for name, limit in limits.items())
+        book.finish()
+        db.execute("COMMIT")
+        return owner
+
+    def _outdated_limits(self, limits: Mapping[str, int]) -> list[Resize]:
+        """Return the sizes to go back to where no living process says what earlier ones said."""
+        others = "SELECT 1 FROM owners WHERE account=? AND id<>? LIMIT 1"
+        if self._db.execute(others, (self._account, self._owner)).fetchone():
+            return []
+        query = "SELECT name FROM pools WHERE account=? AND source='caller'"
+        names = [name for (name,) in self._db.execute(query, (self._account,)) if name not in limits]
+        return [Resize(name, DEFAULTS.get(name, 1), "default", forced=True) for name in names]
+
+    def _begin_anew(self, boot: str, now: float) -> None:
+        """Forget times of an earlier run of the machine: what ran then may run still, from now on."""
+        db = self._db
+        db.execute("DELETE FROM ledger")
+        db.execute("INSERT INTO ledger VALUES (?)", (boot,))
+        for (token,) in db.execute("SELECT token FROM owners").fetchall():
+            self._lock_file(token).unlink(missing_ok=True)
+        held = (int(Stage.SENT), int(Stage.HELD))
+        db.execute("DELETE FROM owners")
+        db.execute("DELETE FROM leases WHERE stage NOT IN (?, ?) OR granted_at IS NOT NULL", held)
+        db.execute(
+            "UPDATE leases SET stage=?, since=?, orphan=?, news=0, epoch=-1", (int(Stage.HELD), now, now)
+        )
+        db.execute("DELETE FROM labels")
+        db.execute("DELETE FROM turns")
+        db.execute("UPDATE accounts SET asker=NULL, read_at=NULL")
+        pacing = "[0, false, -Infinity, -Infinity, 1.0]"
+        db.execute(
+            "UPDATE pools SET waiting=0, pacing=?, breakers='[]', parked=0, next_time=?,"
+            " half_open_at=CASE WHEN error IS NULL THEN NULL ELSE ? END",
+            (pacing, now, now),
+        )
+
+    def _lock_file(self, token: str) -> Path:
+        return self.path.with_name(f"{self.path.name}.{token}.lock")
+
+    # -- use
+
+    def sync(self, steps: Sequence[Step], *, demand: bool) -> Synced:
+        """Take steps, and whatever is due, in one transaction; return what this process has to hear.
+
+        Args:
+            steps: What has happened here, in order.
+            demand: Whether anybody here waits for slots or for the end of a task.
+
+        Raises:
+            sqlite3.Error: Nothing has changed.
+        """
+        db, now = self._db, self._clock()
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            now = max(now, self._clock())  # it may have waited for the lock
+            found = db.execute("UPDATE owners SET beat=? WHERE id=?", (now, self._owner)).rowcount
+            if not found:
+                self._revive(now)
+            if now >= self._looked_at_locks + _LOOK_AT_LOCKS:
+                self._bury_dead(now)
+            book = self._book(now)
+            book.wake()
+            book.take(steps)
+            book.finish()
+            self._choose_asker(now, demand=demand)
+            synced = self._heard(now, book.confirmed, transaction=True)._replace(
+                reads=book.reads, missing=book.missing, revived=not found
+            )
+            db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                db.rollback()
+            raise
+        return synced
+
+    def _revive(self, now: float) -> None:
+        """Be one of the living again: somebody removed the lock file, so that others took it for free."""
+        token = secrets.token_hex(8)
+        lock = FileLock(self._lock_file(token))
+        if self._lock is not None:
+            self._lock.release()
+        self._lock, self._token = lock, token
+        new = "INSERT INTO owners (id, account, token, beat) VALUES (?, ?, ?, ?)"
+        self._db.execute(new, (self._owner, self._account, token, now))
+        self._db.execute("UPDATE leases SET orphan=NULL WHERE owner=?", (self._owner,))
+
+    def look(self) -> Synced | None:
+        """Return what other processes have changed, without a transaction of our own; None: nothing."""
+        version = self._db.execute("PRAGMA data_version").fetchone()[0]
+        if version == self._version:
+            return None
+        self._version = version
+        return self._heard(self._clock(), {}, transaction=False)
+
+    def leave(self, steps: Sequence[Step]) -> None:
+        """Take the last steps, and leave: what still runs becomes an orphan."""
+        db = self._db
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("BEGIN IMMEDIATE")
+            now = self._clock()
+            book = self._book(now)
+            book.take(steps)
+            book.finish()
+            self._bury([self._owner], now)
+            db.execute("COMMIT")
+        self.abandon()
+        self._lock_file(self._token).unlink(missing_ok=True)
+
+    def abandon(self) -> None:
+        """Close the file as the end of this process would: the others find out that it is dead."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    # -- within a transaction
+
+    def _book(self, now: float) -> Book:
+        query = "SELECT id FROM owners WHERE account=? AND beat<? AND id<>?"
+        late = self._db.execute(query, (self._account, now - LATE, self._owner)).fetchall()
+        names = frozenset(found for (found,) in late)
+        return Book(self._db, self._account, self._owner, late=names, life=self._life, now=now)
+
+    def _heard(self, now: float, confirmed: Mapping[int, bool], *, transaction: bool) -> Synced:
+        """Return what this process has to hear; only a transaction marks it as heard."""
+        db = self._db
+        query = "SELECT number, news, error FROM leases WHERE owner=? AND news>0 ORDER BY number"
+        rows = db.execute(query, (self._owner,)).fetchall()
+        if rows and transaction:
+            gone = "DELETE FROM leases WHERE owner=? AND news>0 AND stage=?"
+            db.execute(gone, (self._owner, int(Stage.GONE)))
+            db.execute("UPDATE leases SET news=0, error=NULL WHERE owner=? AND news>0", (self._owner,))
+        (asker,) = db.execute("SELECT asker FROM accounts WHERE id=?", (self._account,)).fetchone()
+        asking = asker == self._owner
+        return Synced(
+            now,
+            [_news(*row) for row in rows] if transaction else (),
+            confirmed,
+            pool_facts(db, self._account),
+            asking,
+            self._tasks(now) if asking else (),
+            stale=not transaction and (bool(rows) or asker is None),
+        )
+
+    def _tasks(self, now: float) -> list[HeldTask]:
+        """Return the tasks to ask about: held, and known by an id that can be asked by."""
+        query = (
+            "SELECT l.endpoint, l.external_task_id, l.task_id, l.kind, p.name, l.weight, l.since,"
+            " l.wanted OR l.orphan IS NOT NULL FROM leases l JOIN pools p ON p.id = l.pool"
+            " WHERE p.account=? AND l.stage=? AND (l.task_id<>'' OR l.orphan<?)"
+        )
+        rows = self._db.execute(query, (self._account, int(Stage.HELD), now - _DOUBT))
+        return [
+            HeldTask(TaskFacts(*row[:4]), pool=row[4], weight=row[5], since=row[6], wanted=bool(row[7]))
+            for row in rows
+        ]
+
+    def _choose_asker(self, now: float, *, demand: bool) -> None:
+        """Let one process ask for all: the first that wants anything, until it wants nothing or is late."""
+        query = "SELECT a.asker, o.beat FROM accounts a LEFT JOIN owners o ON o.id = a.asker WHERE a.id=?"
+        asker, beat = self._db.execute(query, (self._account,)).fetchone()
+        if demand and (asker is None or beat is None or beat < now - LATE):
+            self._db.execute("UPDATE accounts SET asker=? WHERE id=?", (self._owner, self._account))
+        elif not demand and asker == self._owner:
+            self._db.execute("UPDATE accounts SET asker=NULL WHERE id=?", (self._account,))
+
+    def _bury_dead(self, now: float) -> None:
+        """Find the processes that are dead: their locks are free."""
+        self._looked_at_locks = now
+        query = "SELECT id, token FROM owners WHERE account=? AND id<>?"
+        dead: list[int] = []
+        for owner, token in self._db.execute(query, (self._account, self._owner)).fetchall():
+            try:
+                FileLock(self._lock_file(token)).release()
+            except LockHeld:
+                continue
+            dead.append(owner)
+            self._lock_file(token).unlink(missing_ok=True)
+        self._bury(dead, now)
+
+    def _bury(self, owners: Iterable[int], now: float) -> None:
+        for owner in owners:
+            book = self._book(now)
+            book.bury(owner)
+            book.finish()
+            self._db.execute("DELETE FROM owners WHERE id=?", (owner,))
+            self._db.execute("UPDATE accounts SET asker=NULL WHERE asker=?", (owner,))
+
+
+def _news(number: int, kind: int, error: str | None) -> TicketNews:
+    """Return the news of a row; a ticket that can never fit has no error of its own."""
+    return TicketNews(number, NewsKind(kind), None if error in (None, "heavy") else load_error(str(error)))

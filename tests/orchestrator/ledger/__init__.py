@@ -1,0 +1,1 @@
+"""The ledger of slots that several processes share."""
