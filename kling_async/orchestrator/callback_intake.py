@@ -110,9 +110,15 @@ class CallbackIntake:
             self._told_late(record)
 
     def _told_late(self, record: TaskRecord) -> None:
-        """Take a callback about a task that is not tracked: a query may have just found its end."""
-        if _claims_end(record):
-            self._engine.pollers.channels.told_late(record.task_id, self._engine.scope.time())
+        """Take a callback about a task that is not tracked here.
+
+        A query may have just found its end; or it is of another process that shares the slots, which asks for
+        the result itself: no addresses travel between processes.
+        """
+        if not _claims_end(record):
+            return
+        self._engine.pollers.channels.told_late(record.task_id, self._engine.scope.time())
+        self._engine.limiter.hint(record.external_task_id or record.task_id)
 
     def _tracked(self, record: TaskRecord) -> Iterator[tuple[Poller, TrackedTask]]:
         """Yield the tasks that a record may be about, with their pollers."""

@@ -180,8 +180,7 @@ class Drivers:
     def _running(self) -> list[str]:
         """Return the ids of tasks that run, or may: external ones where no other is known."""
         seen = [tracked.task_id or tracked.id for poller in self.pollers for tracked in poller]
-        unresolved = [entry.external_task_id for entry in self.recovery.entries()]
-        return [*seen, *filter(None, unresolved)]
+        return [*seen, *filter(None, (entry.external_task_id for entry in self.recovery.entries()))]
 
     def _name_what_runs_on(self) -> None:
         if running := self._running():
@@ -210,8 +209,7 @@ class Engine:
 
     def with_settings(self, settings: Settings) -> Engine:
         """Return an engine over the same drivers with other settings."""
-        own = self.settings
-        poller = self._drivers.pollers.obtain(settings.polling, own.retry, own.timeouts)
+        poller = self._drivers.pollers.obtain(settings.polling, self.retry, self.timeouts)
         return Engine(self._drivers, settings, poller)
 
     def looking_after(self, poller: Poller) -> Engine:

@@ -1,7 +1,6 @@
 """Limiter: drive the pools. Admit what `core.admission` decides, keep its timers, log what changes.
 
-All that the rest of the client does with slots goes through `slot_keeper.SlotKeeper`, so that a ledger of
-slots shared between processes can stand in its place.
+The rest of the client knows it as a `slot_keeper.SlotKeeper`: a shared ledger can stand in its place.
 """
 
 from __future__ import annotations
@@ -85,9 +84,6 @@ class Limiter:
         rng: Source of jitter.
         options: Sizes of pools, whether to queue, and how long a slot counts.
         host: The host that creates are sent to.
-
-    Raises:
-        ConfigurationError: A limit is not a whole number above 0, or cannot be kept.
     """
 
     def __init__(

@@ -114,6 +114,21 @@ async def test_a_hint_in_the_wrong_process_reaches_the_right_one(tmp_path: Path)
         assert (await asyncio.wait_for(waiting, 10)).videos
 
 
+@pytest.mark.parametrize("how", ["believe", "hint"])
+async def test_a_callback_in_the_wrong_process_reaches_the_right_one(how: str, tmp_path: Path) -> None:
+    """Signed or not: the process that does not know the task passes it on, and the other one asks once."""
+    lazy = Polling(min_interval=1000, max_interval=1000)
+    async with clients(tmp_path, seconds=900.0, limits={"video": 2}, polling=lazy) as (emu, (a, b)):
+        task = await a.submit(clip())
+        waiting = asyncio.create_task(task.wait())
+        await asyncio.sleep(0.5)
+        emu.finish(task.id)
+        (ended,) = await b.list(v1.TextToVideo)
+        getattr(b.callbacks, how)(ended)
+        assert (await asyncio.wait_for(waiting, 10)).videos
+        assert b.tasks() == []
+
+
 async def test_a_closed_pool_is_closed_for_all(tmp_path: Path) -> None:
     """Whoever queues in another process gets the vendor's error."""
     async with clients(tmp_path, slots=1, seconds=30.0, limits={"video": 1}) as (emu, (a, b)):
