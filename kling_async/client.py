@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from kling_async.account import Account
 from kling_async.batch.batch import Batch
 from kling_async.batch.options import BatchOptions, resume_options
-from kling_async.errors import TransportError
+from kling_async.errors import QueueTimeout, TransportError
 from kling_async.http.auth import base_url_from, signer_from
 from kling_async.http.sessions import Sessions
 from kling_async.options import Polling, Retry, Settings, SlotOptions, Timeouts, check_types, need_function
@@ -268,6 +268,8 @@ class Client:
             raise task.tracked.timed_out(timeout or 0.0)
         if submission is not None:
             raise submission.out_of_time(timeout or 0.0)
+        if not isinstance(request, CallRequest):  # while it was checked
+            raise QueueTimeout(options.get("external_task_id") or "", timeout or 0.0)
         # of a call: how far it came is not known, so it counts as sent
         raise TransportError(f"no answer within {timeout or 0.0:g} s", sent=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import uuid
@@ -391,6 +392,7 @@ class Engine:
             raise RequestInvalid("submit", [Problem("if_exists", text)])
         name = str(uuid.uuid4()) if given is None else check_id(given, "external_task_id")
         self.packs.start(endpoint.pool)
+        await asyncio.sleep(0)  # a caller who is cancelled, or whose time is over already, gets no task
         return Submission(
             CreateSpec(
                 request,

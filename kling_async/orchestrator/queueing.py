@@ -5,7 +5,6 @@ A caller awaits a future and nothing else. What is admitted goes to `submitter`,
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -128,10 +127,9 @@ class SubmitQueue:
         Raises:
             KlingError: It was refused, or its fate is unknown.
         """
-        loop = self._scope.enter()
-        await asyncio.sleep(0)  # a caller who is cancelled, or whose time is over already, gets no task
+        # no await before the entry: the ids and the room in the queue were just looked at
         callers = submission.callers
-        future = callers.join(loop, holds=True)
+        future = callers.join(self._scope.enter(), holds=True)
         try:
             if submission.state is SubmissionState.NEW:
                 self._begin(submission)

@@ -1,0 +1,94 @@
+"""Submits that meet at one moment: one id, room in the queue, the end of the client, callers who leave."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kling_async import ClientClosed, ExternalIdTaken, QueueFull, QueueTimeout, RequestInvalid
+from kling_async.orchestrator import engine
+from tests.support import clip, pair, settle
+from tests.test_enqueue import ONE
+
+if TYPE_CHECKING:
+    from kling_async import Task
+
+pytestmark = pytest.mark.anyio
+
+ROOM = {"video": 3, "image": 9}
+
+
+# -- at one moment
+
+
+@pytest.mark.parametrize("call", ["submit", "run", "enqueue"])
+@pytest.mark.parametrize(("if_exists", "other"), [("error", "same"), ("attach", "same"), ("attach", "other")])
+async def test_submits_of_one_id_at_one_moment_are_one_create(call: str, if_exists: Any, other: str) -> None:
+    """The first one counts; those that come in the same turn of the loop are answered as later ones are."""
+    async with pair(ROOM) as (emu, client):
+        calls = [getattr(client, call)] * 3
+        work = [
+            method(clip(prompt), external_task_id="mine", if_exists=if_exists)
+            for method, prompt in zip(calls, ["same", other, other], strict=True)
+        ]
+        first, *later = await asyncio.gather(*work, return_exceptions=True)
+        assert not isinstance(first, BaseException)
+        if if_exists == "error":
+            assert [type(error) for error in later] == [ExternalIdTaken] * 2
+            assert all(error.http_status == 0 for error in later)  # by the client, not by the vendor
+        elif other == "other":
+            assert [type(error) for error in later] == [RequestInvalid] * 2
+        else:
+            assert not any(isinstance(outcome, BaseException) for outcome in later)
+        await asyncio.sleep(60)
+        assert client.stats().requests["create"] == len(emu.tasks) == 1
+
+
+async def test_submits_at_one_moment_find_the_room_that_is_left() -> None:
+    """``max_queued`` bounds those that come in the same turn of the loop, too."""
+    async with pair(ONE, client={"max_queued": 2}) as (_, client):
+        await client.submit(clip())
+        work = [asyncio.create_task(client.submit(clip(f"{n}"))) for n in range(9)]
+        await settle()
+        refused = [task.exception() for task in work if task.done()]
+        assert [type(error) for error in refused] == [QueueFull] * 7
+        assert client.stats().queued == 2
+        for task in work:
+            task.cancel()
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("call", ["submit", "enqueue"])
+async def test_no_submit_outlives_a_client_that_is_closed_at_any_moment(call: str, turns: int) -> None:
+    """It is made, or fails: a submit that enters the queue of a closed client would wait for ever."""
+    async with pair(ONE) as (emu, client):
+
+        async def submit() -> Task[Any]:
+            task: Task[Any] = await getattr(client, call)(clip())
+            return await task.accepted()
+
+        work = asyncio.create_task(submit())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await client.aclose()
+        done, _ = await asyncio.wait([work], timeout=60)
+        assert done
+        assert len(emu.tasks) == 1 if work.exception() is None else isinstance(work.exception(), ClientClosed)
+
+
+async def test_a_run_whose_time_is_over_while_it_is_checked_has_sent_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It says so, with the id: its files may be looked at for long."""
+
+    async def slow(*_: object, **__: object) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(engine, "check_media", slow)
+    async with pair(ONE) as (emu, client):
+        with pytest.raises(QueueTimeout, match="nothing was created") as caught:
+            await client.run(clip(), timeout=5, external_task_id="mine")
+        assert caught.value.external_task_id == "mine"
+        assert not emu.tasks
