@@ -15,7 +15,7 @@ from kling_async.options import Polling, Retry, Settings, SlotOptions, Timeouts,
 from kling_async.orchestrator import calls
 from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.orchestrator.handles import attach, known_tasks, order
-from kling_async.orchestrator.submission import Submission, SubmissionState
+from kling_async.orchestrator.submission import Submission
 from kling_async.prices import Estimate, estimate
 from kling_async.runtime.loop import within
 from kling_async.stats import Stats, state_words, stats_of
@@ -189,7 +189,7 @@ class Client:
             QueueFull: ``max_queued`` submits wait already.
         """
         engine, found = await order(self._engine, request, options)
-        if isinstance(found, Submission) and found.state is SubmissionState.NEW:
+        if isinstance(found, Submission):
             engine.queue.enqueue(found)
         return Task(engine, found)
 

@@ -59,6 +59,24 @@ async def test_submits_at_one_moment_find_the_room_that_is_left() -> None:
             task.cancel()
 
 
+async def test_what_was_enqueued_too_stays_when_its_submit_leaves() -> None:
+    """A handle from ``enqueue`` is a holder, whoever put the submit into the queue, and on its way as well."""
+    async with pair(ONE) as (emu, client):
+        emu.fault("create", kind="slow", seconds=3)
+        for status in ("creating", "queued"):
+            submit = asyncio.create_task(
+                client.submit(clip(), external_task_id=status, if_exists="attach"),
+            )
+            await asyncio.sleep(1)
+            task = await client.enqueue(clip(), external_task_id=status, if_exists="attach")
+            assert task.status == status
+            submit.cancel()
+            await settle()
+            assert task.status == status
+        await task.wait()
+        assert len(emu.tasks) == 2
+
+
 @pytest.mark.parametrize("turns", range(6))
 @pytest.mark.parametrize("call", ["submit", "enqueue"])
 async def test_no_submit_outlives_a_client_that_is_closed_at_any_moment(call: str, turns: int) -> None:

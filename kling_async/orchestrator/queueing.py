@@ -147,10 +147,14 @@ class SubmitQueue:
                 self.departures.leave(submission, None, self.creator)
 
     def enqueue(self, submission: Submission) -> None:
-        """Put a submission in the queue, where it is wanted until it is withdrawn, whoever waits."""
+        """Put a submission in the queue, where it is wanted until it is withdrawn, whoever waits.
+
+        One that another call has put there stays when that call leaves.
+        """
         self._scope.enter()
         submission.callers.kept = True
-        self._begin(submission)
+        if submission.state is SubmissionState.NEW:
+            self._begin(submission)
 
     async def accepted(self, submission: Submission) -> TrackedTask:
         """Wait until the task exists; to stop waiting affects nothing.
