@@ -7,17 +7,60 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import ClientClosed, ExternalIdTaken, QueueFull, QueueTimeout, RequestInvalid
+from kling_async import ClientClosed, ExternalIdTaken, QueueFull, QueueTimeout, RequestInvalid, v1
 from kling_async.orchestrator import engine
 from tests.support import clip, pair, settle
 from tests.test_enqueue import ONE
 
 if TYPE_CHECKING:
-    from kling_async import Task
+    from kling_async import Client, Task
 
 pytestmark = pytest.mark.anyio
 
 ROOM = {"video": 3, "image": 9}
+
+
+async def gone_by_withdrawal(client: Client) -> None:
+    task = await client.enqueue(clip("gone"), external_task_id="gone")
+    await asyncio.sleep(1)
+    assert task.withdraw() is False
+
+
+async def gone_by_cancellation(client: Client) -> None:
+    submit = asyncio.create_task(client.submit(clip("gone"), external_task_id="gone"))
+    await asyncio.sleep(1)
+    submit.cancel()
+
+
+async def gone_by_two_cancellations(client: Client) -> None:
+    submits = []
+    for _ in range(2):
+        work = client.submit(clip("gone"), external_task_id="gone", if_exists="attach")
+        submits.append(asyncio.create_task(work))
+        await asyncio.sleep(1)
+    for submit in submits:
+        submit.cancel()
+
+
+GONE = [gone_by_withdrawal, gone_by_cancellation, gone_by_two_cancellations]
+
+
+# -- who leaves while the create is on its way
+
+
+@pytest.mark.parametrize("leave", GONE)
+async def test_what_nobody_wants_is_forgotten_and_counted_once(leave: Any) -> None:
+    """Refused by the full account after its callers left, it is listed no more, and counts once."""
+    async with pair(ROOM, seconds=500, client={"limits": {"video": 2}}) as (emu, client):
+        emu.fault("create", kind="slow", seconds=5, acts=False)
+        emu.set_foreign("video", 3)
+        await leave(client)
+        await asyncio.sleep(60)
+        assert not client.tasks() and not emu.tasks
+        assert client.attach(v1.TextToVideo, external_task_id="gone").status == "unknown"
+        stats = client.stats()
+        assert (stats.submitted, sum(stats.left.values())) == (1, 1)
+        assert (stats.pools["video"].held, stats.queued) == (0, 0)
 
 
 # -- at one moment
@@ -60,7 +103,7 @@ async def test_submits_at_one_moment_find_the_room_that_is_left() -> None:
 
 
 async def test_what_was_enqueued_too_stays_when_its_submit_leaves() -> None:
-    """A handle from ``enqueue`` is a holder, whoever put the submit into the queue, and on its way as well."""
+    """A handle from ``enqueue`` is a holder, whoever put the submit into the queue, and on its way."""
     async with pair(ONE) as (emu, client):
         emu.fault("create", kind="slow", seconds=3)
         for status in ("creating", "queued"):

@@ -138,8 +138,7 @@ class SubmitQueue:
             callers.leave(future)
             waits = submission.waiting
             if not callers.wanted and (waits or not isinstance(error, KlingError)):
-                detail = error.message if isinstance(error, KlingError) else ""
-                self._hooks.emit("left", submission, error=type(error).__name__, detail=detail)
+                self.departures.count(submission, error)
             raise
         finally:
             callers.leave(future)

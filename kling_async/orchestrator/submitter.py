@@ -239,7 +239,7 @@ class Submitter:
             return
         drop = _back_to_queue(submission, error)
         self._limiter.refused(submission.ticket, drop=drop)
-        self._departures.check_deadline(submission, self)
+        self._dropped_or_queued(submission, drop=drop)
 
     def _put_off(self, submission: Submission, error: KlingError, after: float | None) -> None:
         """Queue again after an attempt that surely made nothing, as often as `Retry` allows."""
@@ -256,7 +256,15 @@ class Submitter:
             detail = f"again in {pause:.1f} s: {error.message}"
             self._emit("queued", submission, error=type(error).__name__, detail=detail)
         self._limiter.requeue(submission.ticket, pause, drop=drop, opens=answered)
-        self._departures.check_deadline(submission, self)
+        self._dropped_or_queued(submission, drop=drop)
+
+    def _dropped_or_queued(self, submission: Submission, *, drop: bool) -> None:
+        """End a refused create that nobody wants, or that queues again out of its time."""
+        if drop:
+            error = TaskWithdrawn(submission.external_task_id)
+            self._departures.end(submission, partial(submission.withdraw, error))
+        else:
+            self._departures.check_deadline(submission, self)
 
     def _emit(self, kind: EventKind, submission: Submission, **facts: Any) -> None:
         """Emit an event of a create; what a listener raises that is no `Exception` goes to its caller.
@@ -297,14 +305,12 @@ def _look_at_caller(submission: Submission) -> None:
 
 
 def _back_to_queue(submission: Submission, error: KlingError) -> bool:
-    """Note that a refused create is to queue again; return whether to drop it: its caller has left."""
+    """Let a refused create queue again; return whether to drop it instead: its caller has left."""
     submission.wait.reason = error.message
     if not submission.attempts.doubtful:
         submission.attempts.refused()
         submission.hooks.on_refused()
     abandoned = submission.abandoned  # a batch that is stopped cancels its submit in `on_refused`
-    if abandoned:
-        submission.withdraw(TaskWithdrawn(submission.external_task_id))
-    else:
+    if not abandoned:
         submission.move(SubmissionState.QUEUED)
     return abandoned
