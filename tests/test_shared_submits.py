@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import ClientClosed, ExternalIdTaken, QueueFull, QueueTimeout, RequestInvalid, v1
+from kling_async import (
+    ClientClosed,
+    ExternalIdTaken,
+    QueueFull,
+    QueueTimeout,
+    RequestInvalid,
+    TaskWithdrawn,
+    v1,
+)
 from kling_async.orchestrator import engine
-from tests.support import clip, pair, settle
+from tests.orchestrator.test_gone_callers import held_connector
+from tests.support import client_of, clip, pair, settle
 from tests.test_enqueue import ONE
 
 if TYPE_CHECKING:
@@ -61,6 +70,45 @@ async def test_what_nobody_wants_is_forgotten_and_counted_once(leave: Any) -> No
         stats = client.stats()
         assert (stats.submitted, sum(stats.left.values())) == (1, 1)
         assert (stats.pools["video"].held, stats.queued) == (0, 0)
+
+
+# -- withdrawal at any moment
+
+
+async def test_what_waits_for_its_connection_can_be_withdrawn() -> None:
+    """It is told so: its create sends no byte, however long the connection takes."""
+    async with held_connector() as (emu, client, connector):
+        task = await client.enqueue(clip())
+        waiting = asyncio.create_task(task.wait())
+        await asyncio.wait_for(connector.waiting.wait(), 60)
+        assert task.status == "creating" and task.withdraw() is True and task.withdraw() is True
+        with pytest.raises(TaskWithdrawn):
+            await waiting
+        connector.go_on.set()
+        await asyncio.sleep(60)
+        assert (len(emu.ledger.creates), task.status) == (0, "withdrawn")
+        assert client.account.limits()["video"].held == 0
+
+
+@pytest.mark.parametrize("fault", [None, {"code": 1003}, {"kind": "lost_before"}, {"status": 429}])
+@pytest.mark.parametrize("by", ["api key", "key pair"])
+async def test_a_withdrawal_tells_the_truth_in_every_turn(fault: dict[str, Any] | None, by: str) -> None:
+    """True: the vendor saw no create of it. False without a fault: its task is there."""
+    answers = set()
+    for turns in range(16):
+        async with pair(ONE, seconds=2000) as (emu, _):
+            keys = {} if by == "api key" else {"access_key": emu.access_key, "secret_key": emu.secret_key}
+            if fault is not None:
+                emu.fault("create", **fault)
+            async with client_of(emu, **keys) as client:
+                task = await client.enqueue(clip())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                answers.add(unsent := task.withdraw())
+                await asyncio.sleep(900)
+                assert len(emu.ledger.creates) == 0 if unsent else fault or len(emu.tasks) == 1
+                assert client.account.limits()["video"].held == len(emu.tasks)
+    assert answers == {True, False}
 
 
 # -- at one moment

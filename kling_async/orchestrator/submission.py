@@ -274,8 +274,11 @@ class Submission:
     @property
     def unsent(self) -> bool:
         """Whether surely nothing was sent, by this run or an earlier one."""
+        evidence = self.attempts.evidence
+        if self._life.state is SubmissionState.SENDING:  # its connection may still be made
+            return evidence is Evidence.SENT and not self.attempts.written
         unsent = self._life.state in _WAITING or self._life.state is SubmissionState.PREPARING
-        return unsent and self.attempts.evidence is Evidence.NONE
+        return unsent and evidence is Evidence.NONE
 
     @property
     def in_flight(self) -> bool:

@@ -161,7 +161,7 @@ class Submitter:
                 external_task_id=create.external_task_id,
                 timeouts=submission.settings.timeouts,
                 about=(submission,),
-                before_first_byte=partial(_look_at_caller, submission),
+                before_first_byte=partial(_first_byte, submission),
             )
         except TaskWithdrawn:  # while the send was written down, or the connection was made
             attempts.refused()
@@ -302,6 +302,12 @@ def _look_at_caller(submission: Submission) -> None:
     """
     if submission.abandoned and not submission.attempts.doubtful:
         raise TaskWithdrawn(submission.external_task_id)
+
+
+def _first_byte(submission: Submission) -> None:
+    """Look at the caller for the last time, and note that bytes go out: now it cannot be withdrawn."""
+    _look_at_caller(submission)
+    submission.attempts.written = True
 
 
 def _back_to_queue(submission: Submission, error: KlingError) -> bool:
