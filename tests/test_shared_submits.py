@@ -168,6 +168,27 @@ async def test_what_was_enqueued_too_stays_when_its_submit_leaves() -> None:
         assert len(emu.tasks) == 2
 
 
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("if_exists", ["error", "attach"])
+async def test_a_handle_on_an_id_that_nobody_has_seen_stands_in_no_submits_way(
+    exists: bool, if_exists: Any
+) -> None:
+    """A page that waits for an order before that is enqueued does not take its task's place."""
+    async with pair(ROOM) as (emu, client), client_of(emu) as other:
+        if exists:
+            await other.submit(clip(), external_task_id="mine")
+        page = client.attach(v1.TextToVideo, external_task_id="mine")
+        waiting = asyncio.create_task(page.wait())
+        await settle(1)
+        task = await client.enqueue(clip(), external_task_id="mine", if_exists=if_exists)
+        ends = await asyncio.gather(task.wait(), waiting, return_exceptions=True)
+        if exists and if_exists == "error":
+            assert isinstance(ends[0], ExternalIdTaken)
+        else:
+            assert ends[0] == ends[1] == task.result
+        assert len(emu.tasks) == 1 and client.account.limits()["video"].held == 0
+
+
 @pytest.mark.parametrize("turns", range(6))
 @pytest.mark.parametrize("call", ["submit", "enqueue"])
 async def test_no_submit_outlives_a_client_that_is_closed_at_any_moment(call: str, turns: int) -> None:

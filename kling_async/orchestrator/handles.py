@@ -47,7 +47,8 @@ async def order(engine: Engine, request: TaskRequest[Any], options: SubmitOption
 def _held(engine: Engine, external_task_id: str) -> Handle | None:
     """Return what a client has under an external id, at any endpoint, with the engine for its handles."""
     for poller, tracked in engine.known_as(external_task_id):
-        if tracked.external_task_id == external_task_id:
+        # one that was attached to and not seen yet may not exist: whoever asks for it here wants it made
+        if tracked.external_task_id == external_task_id and tracked.record is not None:
             return Handle(engine.looking_after(poller), tracked)
     submission = engine.queue.pending.find(external_task_id)
     if submission is None or submission.ended:
