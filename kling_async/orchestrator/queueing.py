@@ -164,7 +164,9 @@ class SubmitQueue:
         if submission.tracked is not None:
             return submission.tracked
         submission.raise_if_ended()
-        future = submission.callers.join(self._scope.enter(), holds=False)
+        loop = self._scope.enter()
+        submission.raise_if_ended()  # again: what queued in a loop that ended fails as the next enters
+        future = submission.callers.join(loop, holds=False)
         try:
             return await future
         finally:
