@@ -10,6 +10,7 @@ import pytest
 from kling_async import (
     ClientClosed,
     ExternalIdTaken,
+    Polling,
     QueueFull,
     QueueTimeout,
     RequestInvalid,
@@ -187,6 +188,28 @@ async def test_a_handle_on_an_id_that_nobody_has_seen_stands_in_no_submits_way(
         else:
             assert ends[0] == ends[1] == task.result
         assert len(emu.tasks) == 1 and client.account.limits()["video"].held == 0
+
+
+@pytest.mark.parametrize("first", ["page", "order"])
+async def test_a_task_that_two_clients_come_to_by_different_ids_holds_its_slot_once(first: str) -> None:
+    """One attached to the id before it was seen, the other found or made it, each with its own polling."""
+    async with pair(ROOM, seconds=500) as (emu, maker), client_of(emu) as client:
+        made = await maker.submit(clip(), external_task_id="mine")
+        page = client.with_options(polling=Polling(request_cost=1)).attach(
+            v1.TextToVideo, external_task_id="mine"
+        )
+        if first == "page":
+            order = await client.enqueue(clip(), external_task_id="mine", if_exists="attach")
+            await page.refresh()
+            await order.accepted()
+        else:
+            order = await client.submit(clip(), external_task_id="mine", if_exists="attach")
+            await page.refresh()
+        assert order.id == page.id == made.id
+        assert [task.id for task in client.tasks()] == [made.id]
+        assert client.account.limits()["video"].held == 1
+        await asyncio.gather(order.wait(), page.wait())
+        assert client.account.limits()["video"].held == 0
 
 
 @pytest.mark.parametrize("turns", range(6))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kling_async.options import SubmitOptions
     from kling_async.orchestrator.engine import Engine
     from kling_async.orchestrator.submission import Submission
+    from kling_async.orchestrator.tracked import TaskKey
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Handle", "attach", "known_tasks", "order"]
@@ -98,10 +99,10 @@ def attach(
 def known_tasks(engine: Engine) -> list[Handle]:
     """Return the tasks that a client has seen running and not yet seen ended, then those that queue."""
     engine.scope.refresh()
-    running = [
-        Handle(engine.looking_after(poller), tracked)
-        for poller in engine.pollers
-        for tracked in poller
-        if tracked.record is not None and poller.registry.is_holder(tracked)
-    ]
-    return running + [Handle(engine.looking_for(new), new) for new in engine.queue.pending]
+    running: dict[TaskKey, Handle] = {}  # two pollers may have come to look after one task by different ids
+    for poller in engine.pollers:
+        for tracked in poller:
+            if tracked.record is not None and poller.registry.is_holder(tracked):
+                key = tracked.endpoint.path, tracked.task_id or ""
+                running.setdefault(key, Handle(engine.looking_after(poller), tracked))
+    return [*running.values()] + [Handle(engine.looking_for(new), new) for new in engine.queue.pending]

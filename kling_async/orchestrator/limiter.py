@@ -268,7 +268,10 @@ class Limiter:
     # -- tasks that run
 
     def occupy(self, name: str, weight: int, age: float, holder: Subject) -> Ticket:
-        """Take slots for a running task that was not created here."""
+        """Take slots for a running task that was not created here; one that has some already keeps these."""
+        for ticket, other in self._holders.items():  # seen by another poller: one task holds its slots once
+            if (other.endpoint.name, other.task_id) == (holder.endpoint.name, holder.task_id):
+                return ticket
         driven = self._drive(name)
         ticket = Ticket(weight)
         driven.pool.occupy(ticket, self._scope.time(), age)
