@@ -279,6 +279,18 @@ class Limiter:
         self._admit_due(driven)
         return ticket
 
+    def adopted(self, ticket: Ticket, holder: Subject, age: float) -> Ticket:
+        """Note that the task of a create in doubt was found; return the ticket of its slots.
+
+        A create that left the queue in doubt holds none: its task takes some now. What held them for longer
+        than a task's life takes none again.
+        """
+        if ticket.phase is Phase.GONE and age < self.life:
+            self._forget(ticket)
+            return self.occupy(ticket.pool, ticket.weight, age, holder)
+        self.held_by(ticket, holder)
+        return ticket
+
     def held_by(self, ticket: Ticket, holder: Subject) -> None:
         """Note whose slots a ticket holds, should they expire; its create is settled."""
         self._claimants.pop(ticket, None)

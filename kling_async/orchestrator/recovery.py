@@ -13,6 +13,7 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
+from kling_async.core.queue import Phase
 from kling_async.core.verdict import (
     Accepted,
     AfterMiss,
@@ -294,12 +295,13 @@ class Recovery:
         return [case.entry for case in list(self._open.values())]  # copied: a thread may ask
 
     def claim(self, task: TrackedTask) -> Ticket | None:
-        """Return the ticket of an unresolved create whose task was found by somebody else, with its slots."""
+        """Return the ticket of an unresolved create whose task was found by somebody else; None: no slots."""
         case = self._open.pop(task.external_task_id or "", None)
         if case is None:
             return None
         case.submission.accept(task)
-        return case.submission.ticket
+        ticket = case.submission.ticket
+        return ticket if ticket.phase is Phase.HELD else None  # it may have left the queue in doubt
 
     def abandon(self, external_task_id: str) -> bool:
         """Give an unresolved create up: its slots are free. False if there is none of that id."""

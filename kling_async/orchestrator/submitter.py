@@ -219,7 +219,7 @@ class Submitter:
         else:
             age = submission.attempts.age(time, self._scope.now())
             tracked.started = None if age is None else time - age
-            self._limiter.held_by(submission.ticket, tracked)
+            tracked.ticket = self._limiter.adopted(submission.ticket, tracked, age or 0.0)
         self._emit(kind, submission, status=record.status, waited=submission.wait.waited)
         submission.attempts.body = None
         submission.hand_over(submission.watcher.watch(tracked))
