@@ -181,7 +181,8 @@ class Client:
             callback_url: Address to which the vendor posts every change of status.
             priority: Higher goes first. Default: 0.
             label: Within one priority, labels take turns. Default: "".
-            queue_timeout: Seconds to wait for slots; it never cuts short a create on its way.
+            queue_timeout: Seconds to wait for slots; it never cuts short a create on its way. Of calls that
+                share an id the longest counts.
 
         Raises:
             RequestInvalid: The request cannot be right, or its id is that of another one; nothing was sent.

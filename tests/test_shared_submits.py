@@ -188,6 +188,29 @@ async def test_what_was_enqueued_too_stays_when_its_submit_leaves() -> None:
         assert len(emu.tasks) == 2
 
 
+@pytest.mark.parametrize(("times", "made"), [((5, None), True), ((None, 5), True), ((5, 60), False)])
+async def test_what_is_shared_waits_as_long_as_the_most_patient_allows(
+    times: tuple[float | None, float | None], made: bool
+) -> None:
+    """An order enqueued without a limit is not lost with a shorter one's time."""
+    async with pair(ONE, seconds=200) as (emu, client):
+        await client.submit(clip())
+        began = asyncio.get_running_loop().time()
+        for queue_timeout in times:
+            task = await client.enqueue(
+                clip(), external_task_id="mine", if_exists="attach", queue_timeout=queue_timeout
+            )
+            await asyncio.sleep(1)
+        again = client.attach(v1.TextToVideo, external_task_id="mine")
+        if made:
+            await again.accepted()
+        else:
+            with pytest.raises(QueueTimeout, match="within 61 s"):
+                await again.accepted()
+            assert asyncio.get_running_loop().time() - began == pytest.approx(61, abs=0.2)
+        assert len(emu.tasks) == 1 + made and task.done is not made
+
+
 @pytest.mark.parametrize("exists", [False, True])
 @pytest.mark.parametrize("if_exists", ["error", "attach"])
 async def test_a_handle_on_an_id_that_nobody_has_seen_stands_in_no_submits_way(

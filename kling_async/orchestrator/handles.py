@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kling_async.catalog import endpoint_of
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.orchestrator.idempotency import admit_duplicate
+from kling_async.orchestrator.submission import Submission
 from kling_async.orchestrator.tracked import TrackedTask
 from kling_async.wire.endpoints import JournaledRequest, check_id
 
 if TYPE_CHECKING:
     from kling_async.options import SubmitOptions
     from kling_async.orchestrator.engine import Engine
-    from kling_async.orchestrator.submission import Submission
     from kling_async.orchestrator.tracked import TaskKey
     from kling_async.wire.requests import TaskRequest
 
@@ -40,6 +40,8 @@ async def order(engine: Engine, request: TaskRequest[Any], options: SubmitOption
     name = submission.external_task_id
     if options.get("external_task_id") is not None and (held := _held(engine, name)) is not None:
         admit_duplicate(submission, held.of)
+        if isinstance(held.of, Submission):
+            engine.queue.share(held.of, submission.wait.timeout)
         return held
     engine.queue.check_room()
     return Handle(engine, submission)

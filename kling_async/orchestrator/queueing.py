@@ -119,6 +119,11 @@ class SubmitQueue:
 
     # -- callers
 
+    def share(self, held: Submission, timeout: float | None) -> None:
+        """Let a submission without a task wait as long as one more caller allows, if that is longer."""
+        if held.wait.extend(timeout, self._scope.time()):
+            self._set_timer(held)
+
     async def submit(self, submission: Submission) -> TrackedTask:
         """Wait for slots, create, and return the task; a submission that waits already is shared.
 
@@ -190,18 +195,23 @@ class SubmitQueue:
     def _begin(self, submission: Submission) -> None:
         """Enter the queue, now or after a look whether the account has its task already."""
         self._hooks.emit("queued", submission)  # first of all: a listener may raise what is no Exception
-        wait = submission.wait
-        wait.start(self._scope.time())
-        if wait.deadline is not None:
-            wait.timer = self._scope.call_at(
-                wait.deadline, lambda: self.departures.check_deadline(submission, self.creator)
-            )
+        submission.wait.start(self._scope.time())
+        self._set_timer(submission)
         self.pending.add(submission)
         if submission.create.attach:
             submission.move(SubmissionState.MATCHING)
             self._matcher.match(submission, self._matched)
         else:
             self._enter(submission)
+
+    def _set_timer(self, submission: Submission) -> None:
+        """Look at the deadline when it has come."""
+        wait = submission.wait
+        wait.stop()
+        if wait.deadline is not None:
+            wait.timer = self._scope.call_at(
+                wait.deadline, lambda: self.departures.check_deadline(submission, self.creator)
+            )
 
     def _enter(self, submission: Submission) -> None:
         """Wait for slots."""

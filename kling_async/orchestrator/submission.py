@@ -164,6 +164,14 @@ class QueueWait:
         if self.timeout is not None:
             self.deadline = now + self.timeout
 
+    def extend(self, timeout: float | None, now: float) -> bool:
+        """Allow what another caller of the same submit allows, if that is more; return whether it is."""
+        if self.deadline is None or (timeout is not None and now + timeout <= self.deadline):
+            return False
+        self.deadline = None if timeout is None else now + timeout
+        self.timeout = None if self.deadline is None else self.deadline - self.since
+        return True
+
     def stop(self) -> None:
         """Set no deadline any more: the submit is settled."""
         if self.timer is not None:
