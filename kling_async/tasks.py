@@ -304,8 +304,8 @@ class Task(Generic[R]):
         """Take the task out of the queue; return whether surely nothing was sent.
 
         True: no byte of its create was sent, nor will be; whoever waits for it gets `TaskWithdrawn`. False:
-        it was too late, and the task exists or may exist; it goes on, and is billed when it succeeds. May be
-        called from any thread.
+        it was too late, and the task exists or may exist; unless the vendor refuses it, it goes on, and is
+        billed when it succeeds. May be called from any thread.
         """
         submission = self._submission
         if submission is None or self._known is not None:
