@@ -10,7 +10,7 @@ import msgspec
 from kling_async.account import Account
 from kling_async.batch.batch import Batch
 from kling_async.batch.options import BatchOptions, resume_options
-from kling_async.errors import TransportError
+from kling_async.errors import QueueTimeout, TransportError
 from kling_async.http.auth import base_url_from, signer_from
 from kling_async.http.sessions import Sessions
 from kling_async.options import Polling, Retry, Settings, SlotOptions, Timeouts, check_types, need_function
@@ -20,7 +20,7 @@ from kling_async.orchestrator.create_spec import checked_callback
 from kling_async.orchestrator.draining import drain
 from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.orchestrator.handles import attach, known_tasks, order
-from kling_async.orchestrator.submission import Submission, SubmissionState
+from kling_async.orchestrator.submission import Submission
 from kling_async.prices import Estimate, estimate
 from kling_async.runtime.loop import within
 from kling_async.stats import Stats, state_words, stats_of
@@ -217,7 +217,8 @@ class Client:
                 endpoints that are known to take one; "" for none.
             priority: Higher goes first. Default: 0.
             label: Within one priority, labels take turns. Default: "".
-            queue_timeout: Seconds to wait for slots; it never cuts short a create on its way.
+            queue_timeout: Seconds to wait for slots; it never cuts short a create on its way. Of calls that
+                share an id the longest counts.
 
         Raises:
             RequestInvalid: The request cannot be right, or its id is that of another one; nothing was sent.
@@ -226,7 +227,7 @@ class Client:
             UnitLimitReached: The task could cost more than ``max_units`` leaves.
         """
         engine, found = await order(self._engine, request, options)
-        if isinstance(found, Submission) and found.state is SubmissionState.NEW:
+        if isinstance(found, Submission):
             engine.queue.enqueue(found)
         return Task(engine, found)
 
@@ -305,6 +306,8 @@ class Client:
             raise task.tracked.timed_out(timeout or 0.0)
         if submission is not None:
             raise submission.out_of_time(timeout or 0.0)
+        if not isinstance(request, CallRequest):  # while it was checked
+            raise QueueTimeout(options.get("external_task_id") or "", timeout or 0.0)
         # of a call: how far it came is not known, so it counts as sent
         raise TransportError(f"no answer within {timeout or 0.0:g} s", sent=True)
 

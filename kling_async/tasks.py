@@ -265,7 +265,6 @@ class Task(Generic[R]):
         """
         tracked = self._known
         if tracked is None:
-            self._queued.raise_if_ended()
             return self._queued_record()
         if tracked.record is None or not self._is_fresh(tracked, max_age):
             await self._engine.poller.refresh(tracked, self._engine.retry, self._engine.timeouts)
@@ -281,7 +280,6 @@ class Task(Generic[R]):
     async def _record_after(self, shown: tuple[str, int] | None) -> TaskRecord | None:
         """Return the next record that differs in status or time; None: the task has ended."""
         if self._known is None and shown is None:
-            self._queued.raise_if_ended()
             return self._queued_record()
         tracked = await self._exists()
         while (record := tracked.record) is None or shown == (record.status, record.updated_at):
@@ -291,7 +289,10 @@ class Task(Generic[R]):
         return record
 
     def _queued_record(self) -> TaskRecord:
+        """Return the record of a task that does not exist yet, or raise that it never will."""
         submission = self._queued
+        self._engine.scope.refresh()  # what queued in a loop that ended has failed
+        submission.raise_if_ended()
         return TaskRecord(
             endpoint=submission.endpoint.name,
             task_id="",
@@ -303,8 +304,8 @@ class Task(Generic[R]):
         """Take the task out of the queue; return whether surely nothing was sent.
 
         True: no byte of its create was sent, nor will be; whoever waits for it gets `TaskWithdrawn`. False:
-        it was too late, and the task exists or may exist; it goes on, and is billed when it succeeds. May be
-        called from any thread.
+        it was too late, and the task exists or may exist; unless the vendor refuses it, it goes on, and is
+        billed when it succeeds. May be called from any thread.
         """
         submission = self._submission
         if submission is None or self._known is not None:

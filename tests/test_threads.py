@@ -190,3 +190,29 @@ async def test_an_aclose_that_was_cut_short_can_be_repeated() -> None:
         await client.aclose()
         assert client._engine.scope._work == {}
         await asyncio.gather(submit, return_exceptions=True)
+
+
+@pytest.mark.parametrize("ask", ["accepted", "wait", "refresh", "updates"])
+@pytest.mark.parametrize("if_exists", ["error", "attach"])
+def test_what_queued_in_a_loop_that_ended_fails_clearly_in_the_next(ask: str, if_exists: Any) -> None:
+    """Rule 17: the handle is the first thing that the next loop sees of the client, and does not hang."""
+
+    async def begin() -> tuple[Client, Task[Any]]:
+        emu = Emulator()
+        await emu.start()
+        client = client_of(emu, limits={"video": 1})
+        await client.submit(clip())
+        task = await client.enqueue(clip(), external_task_id="mine", if_exists=if_exists)
+        await emu.stop()
+        return client, task
+
+    async def go_on(task: Task[Any]) -> None:
+        with pytest.raises(ClientClosed, match="nothing was sent"):
+            await asyncio.wait_for(anext(task.updates()) if ask == "updates" else getattr(task, ask)(), 60)
+        assert (task.status, task.done, task.position) == ("refused", True, None)
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        client, task = runner.run(begin())
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(go_on(task))
+        runner.run(client.aclose())

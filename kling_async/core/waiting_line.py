@@ -179,7 +179,7 @@ class WaitingLine:
         Returns:
             That ticket; None if there are none.
         """
-        first = min(tickets, key=lambda ticket: (-ticket.priority, ticket.sequence), default=None)
+        first = min(tickets, key=_probe_order, default=None)
         if first is None:
             return None
         self._take_out(first)
@@ -227,11 +227,24 @@ class WaitingLine:
         self._queue.remove(ticket)
 
     def position(self, ticket: Ticket) -> int:
-        """Return how many tickets go before one that waits, in its old place if it waits aside."""
-        return self._queue.position(ticket)
+        """Return how many tickets go before one that waits.
+
+        One that waits aside counts in its old place; one that is parked goes after those that are not, in
+        the order in which probes are chosen. The parked ones go before nobody else.
+        """
+        if ticket.phase is not Phase.PARKED:
+            return self._queue.position(ticket)
+        order = _probe_order(ticket)
+        parked = (other for tickets in self._parked.values() for other in tickets)
+        return self.count - self.parked + sum(_probe_order(other) < order for other in parked)
 
     def oldest(self) -> Ticket | None:
         """Return the ticket that arrived first of all that wait, whoever's turn it is."""
         parked = (ticket for tickets in self._parked.values() for ticket in tickets)
         waiting = (*self._queue.heads(), *self._stepped_aside(), *parked)
         return min(waiting, key=lambda ticket: ticket.sequence, default=None)
+
+
+def _probe_order(ticket: Ticket) -> tuple[int, int]:
+    """Return the place of a parked ticket among those that wait for the same hold to end."""
+    return -ticket.priority, ticket.sequence

@@ -45,7 +45,7 @@ class EarlierAttempt(NamedTuple):
 class Attempts:
     """Attempts to send one create so far, and the evidence that they left."""
 
-    __slots__ = ("_begun", "_life", "body", "count", "doubted", "first_sent", "shown")
+    __slots__ = ("_begun", "_life", "body", "count", "doubted", "first_sent", "shown", "written")
 
     def __init__(self, earlier: EarlierAttempt | None) -> None:
         start = Evidence.NONE
@@ -60,6 +60,8 @@ class Attempts:
         """Whether a task was ever looked for: should its id be taken after all, a late look may find it."""
         self.first_sent = 0.0 if earlier is None else earlier.first_sent
         """Wall time of the first attempt that may have made a task."""
+        self.written = False
+        """Whether a byte of what was begun may be on the wire: before, a connection is made."""
         self.shown: frozenset[str] = frozenset()
         """Ids of the task that the create's answer showed, believed or not."""
         self._begun: float | None = None
@@ -99,6 +101,7 @@ class Attempts:
     def begin(self, now: float) -> None:
         """Note, before the first byte, that it is sent at that wall time."""
         self._life.move(Evidence.LOST if self.doubtful else Evidence.SENT)
+        self.written = False
         if not self.doubted:
             self.first_sent = now
 

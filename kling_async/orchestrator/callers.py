@@ -23,13 +23,15 @@ class Callers(Generic[T]):
     Others (``Task.wait``, ``Task.accepted``) only listen. T is the type of the task.
     """
 
-    __slots__ = ("_holding", "_listening", "kept")
+    __slots__ = ("_holding", "_listening", "counted", "kept")
 
     def __init__(self) -> None:
         self._holding: dict[asyncio.Future[T], None] = {}
         self._listening: dict[asyncio.Future[T], None] = {}
         self.kept = False
         """Whether it is wanted though no call waits: it was enqueued, and not withdrawn."""
+        self.counted = False
+        """Whether its end without a task was counted: once, however many calls learn of it."""
 
     @property
     def wanted(self) -> bool:
@@ -41,6 +43,11 @@ class Callers(Generic[T]):
     def waiting(self) -> bool:
         """Whether any call waits at this moment."""
         return any(map(is_pending, (*self._holding, *self._listening)))
+
+    @property
+    def leaving(self) -> bool:
+        """Whether all calls that hold it are being cancelled, and will tell so themselves."""
+        return bool(self._holding) and not self.wanted
 
     def join(self, loop: asyncio.AbstractEventLoop, *, holds: bool) -> asyncio.Future[T]:
         """Return a future of the task for one more call, to be given to `leave` at its end."""

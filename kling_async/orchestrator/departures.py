@@ -162,8 +162,16 @@ class Departures:
     def end(self, submission: Submission, step: Callable[[], object]) -> None:
         """End a submission by a step that tells its callers; count it, and note whether anybody heard."""
         callers = submission.callers
-        wanted, heard = callers.wanted, callers.waiting
+        wanted, heard, leaving = callers.wanted, callers.waiting, callers.leaving
         step()
-        if wanted and (error := submission.error) is not None:
-            self._hooks.emit("left", submission, error=type(error).__name__, detail=error.message)
         self.pending.settled(submission, heard=heard or not wanted)
+        if (error := submission.error) is not None and not leaving:
+            self.count(submission, error)
+
+    def count(self, submission: Submission, error: BaseException) -> None:
+        """Count a submission that its callers left without a task, with the first error that one got."""
+        if submission.callers.counted:
+            return
+        submission.callers.counted = True
+        detail = error.message if isinstance(error, KlingError) else ""
+        self._hooks.emit("left", submission, error=type(error).__name__, detail=detail)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
+import anyio.lowlevel
 
 from kling_async.catalog import endpoint_at, endpoint_of
 from kling_async.core.durations import Durations
@@ -63,8 +64,7 @@ __all__ = ["Drivers", "Engine"]
 
 log = logging.getLogger("kling_async")
 
-_NAMED_MAX: Final = 20
-"""Most ids that one line of the log names."""
+_NAMED_MAX: Final = 20  # ids in one line of the log
 
 
 class Drivers:
@@ -152,8 +152,7 @@ class Drivers:
 
         A second caller waits for the first. Cut short, it can be repeated.
         """
-        first = not self.scope.closed
-        if first:
+        if first := not self.scope.closed:
             self._turn_away()
         try:
             async with self.scope.closing:  # where all has ended, the rest does nothing
@@ -170,8 +169,7 @@ class Drivers:
         self.scope.closed = True
         for driver in (self.limiter, self.packs, self.recovery):
             driver.stop_timers()
-        unsent = ClientClosed("the client was closed while this queued; nothing was sent")
-        self.queue.fail_all(unsent)
+        self.queue.fail_all(ClientClosed("the client was closed while this queued; nothing was sent"))
         text = "the client was closed; the task runs on, attach() to it later"
         for poller in self.pollers:
             poller.stop_timers()
@@ -218,8 +216,7 @@ class Engine:
 
     def looking_for(self, submission: Submission) -> Engine:
         """Return this engine with the poller that will poll the task of a submission."""
-        pollers = [poller for poller in self.pollers if poller is submission.watcher]
-        return self.looking_after(pollers[0]) if pollers else self
+        return self.looking_after(next((p for p in self.pollers if p is submission.watcher), self.poller))
 
     async def close(self) -> None:
         """End everything, for all clients that share the drivers."""
@@ -401,6 +398,9 @@ class Engine:
             raise RequestInvalid("submit", [Problem("if_exists", text)])
         name = str(uuid.uuid4()) if given is None else check_id(given, "external_task_id")
         self.packs.start(endpoint.pool)
+        await (
+            anyio.lowlevel.checkpoint()
+        )  # a caller who is cancelled, or whose time is over already, gets no task
         return Submission(
             CreateSpec(
                 request,

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kling_async.catalog import endpoint_of
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.orchestrator.idempotency import admit_duplicate
+from kling_async.orchestrator.submission import Submission
 from kling_async.orchestrator.tracked import TrackedTask
 from kling_async.wire.endpoints import JournaledRequest, check_id
 
 if TYPE_CHECKING:
     from kling_async.options import SubmitOptions
     from kling_async.orchestrator.engine import Engine
-    from kling_async.orchestrator.submission import Submission
+    from kling_async.orchestrator.tracked import TaskKey
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Handle", "attach", "known_tasks", "order"]
@@ -39,6 +40,8 @@ async def order(engine: Engine, request: TaskRequest[Any], options: SubmitOption
     name = submission.external_task_id
     if options.get("external_task_id") is not None and (held := _held(engine, name)) is not None:
         admit_duplicate(submission, held.of)
+        if isinstance(held.of, Submission):
+            engine.queue.share(held.of, submission.wait.timeout)
         return held
     engine.queue.check_room()
     return Handle(engine, submission)
@@ -47,7 +50,8 @@ async def order(engine: Engine, request: TaskRequest[Any], options: SubmitOption
 def _held(engine: Engine, external_task_id: str) -> Handle | None:
     """Return what a client has under an external id, at any endpoint, with the engine for its handles."""
     for poller, tracked in engine.known_as(external_task_id):
-        if tracked.external_task_id == external_task_id:
+        # one that was attached to and not seen yet may not exist: whoever asks for it here wants it made
+        if tracked.external_task_id == external_task_id and tracked.record is not None:
             return Handle(engine.looking_after(poller), tracked)
     submission = engine.queue.pending.find(external_task_id)
     if submission is None or submission.ended:
@@ -97,10 +101,10 @@ def attach(
 def known_tasks(engine: Engine) -> list[Handle]:
     """Return the tasks that a client has seen running and not yet seen ended, then those that queue."""
     engine.scope.refresh()
-    running = [
-        Handle(engine.looking_after(poller), tracked)
-        for poller in engine.pollers
-        for tracked in poller
-        if tracked.record is not None and poller.registry.is_holder(tracked)
-    ]
-    return running + [Handle(engine.looking_for(new), new) for new in engine.queue.pending]
+    running: dict[TaskKey, Handle] = {}  # two pollers may have come to look after one task by different ids
+    for poller in engine.pollers:
+        for tracked in poller:
+            if tracked.record is not None and poller.registry.is_holder(tracked):
+                key = tracked.endpoint.path, tracked.task_id or ""
+                running.setdefault(key, Handle(engine.looking_after(poller), tracked))
+    return [*running.values()] + [Handle(engine.looking_for(new), new) for new in engine.queue.pending]

@@ -104,10 +104,8 @@ class Limiter:
         self._gate = options.queueing
         self._label_limits = checked_label_limits(options)
         self._driven: dict[str, _DrivenPool] = {}
-        self._claimants: dict[Ticket, SlotClaimant] = {}
-        """Of the tickets that queue or whose create is not settled."""
-        self._holders: dict[Ticket, Subject] = {}
-        """The tasks that hold slots: whom the event of an expired slot is about."""
+        self._claimants: dict[Ticket, SlotClaimant] = {}  # of tickets that queue, or whose create is open
+        self._holders: dict[Ticket, Subject] = {}  # the tasks that hold slots
         self._listeners: list[ContentionListener] = []
         self.holds = Holds(scope, hooks, host, lambda: (driven.pool for driven in self._driven.values()))
         scope.subscribe(self)
@@ -272,7 +270,10 @@ class Limiter:
     # -- tasks that run
 
     def occupy(self, name: str, weight: int, age: float, holder: Subject) -> Ticket:
-        """Take slots for a running task that was not created here."""
+        """Take slots for a running task that was not created here; one that has some already keeps these."""
+        for ticket, other in self._holders.items():  # seen by another poller: one task holds its slots once
+            if (other.endpoint.name, other.task_id) == (holder.endpoint.name, holder.task_id):
+                return ticket
         driven = self._drive(name)
         ticket = Ticket(weight)
         driven.pool.occupy(ticket, self._scope.time(), age)

@@ -5,7 +5,6 @@ A caller awaits a future and nothing else. What is admitted goes to `submitter`,
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -158,6 +157,11 @@ class SubmitQueue:
 
     # -- callers
 
+    def share(self, held: Submission, timeout: float | None) -> None:
+        """Let a submission without a task wait as long as one more caller allows, if that is longer."""
+        if held.wait.extend(timeout, self._scope.time()):
+            self._set_timer(held)
+
     async def submit(self, submission: Submission) -> TrackedTask:
         """Wait for slots, create, and return the task; a submission that waits already is shared.
 
@@ -166,8 +170,8 @@ class SubmitQueue:
         Raises:
             KlingError: It was refused, or its fate is unknown.
         """
+        # no await before the entry: the ids and the room in the queue were just looked at
         loop = self._scope.enter()
-        await asyncio.sleep(0)  # a caller who is cancelled, or whose time is over already, gets no task
         if (known := submission.settled()) is not None:  # a shared one, meanwhile
             return known
         self._check_units(submission)
@@ -181,8 +185,7 @@ class SubmitQueue:
             callers.leave(future)
             waits = submission.waiting
             if not callers.wanted and (waits or not isinstance(error, KlingError)):
-                detail = error.message if isinstance(error, KlingError) else ""
-                self._hooks.emit("left", submission, error=type(error).__name__, detail=detail)
+                self.departures.count(submission, error)
             raise
         finally:
             callers.leave(future)
@@ -190,11 +193,15 @@ class SubmitQueue:
                 self.departures.leave(submission, None, self.creator)
 
     def enqueue(self, submission: Submission) -> None:
-        """Put a submission in the queue, where it is wanted until it is withdrawn, whoever waits."""
+        """Put a submission in the queue, where it is wanted until it is withdrawn, whoever waits.
+
+        One that another call has put there stays when that call leaves.
+        """
         self._scope.enter()
         self._check_units(submission)
         submission.callers.kept = True
-        self._begin(submission)
+        if submission.state is SubmissionState.NEW:
+            self._begin(submission)
 
     async def accepted(self, submission: Submission) -> TrackedTask:
         """Wait until the task exists; to stop waiting affects nothing.
@@ -251,12 +258,8 @@ class SubmitQueue:
     def _begin(self, submission: Submission) -> None:
         """Enter the queue, now or after a look whether the account has its task already."""
         self._hooks.emit("queued", submission)  # first of all: a listener may raise what is no Exception
-        wait = submission.wait
-        wait.start(self._scope.time())
-        if wait.deadline is not None:
-            wait.timer = self._scope.call_at(
-                wait.deadline, lambda: self.departures.check_deadline(submission, self.creator)
-            )
+        submission.wait.start(self._scope.time())
+        self._set_timer(submission)
         self.pending.add(submission)
         if submission.create.attach:
             submission.move(SubmissionState.MATCHING)
@@ -271,6 +274,15 @@ class SubmitQueue:
             return
         self._limiter.free(submission.ticket, opens=False)  # back in the queue after a refusal (1303)
         self.departures.refuse(submission, self._stopped.again())
+
+    def _set_timer(self, submission: Submission) -> None:
+        """Look at the deadline when it has come."""
+        wait = submission.wait
+        wait.stop()
+        if wait.deadline is not None:
+            wait.timer = self._scope.call_at(
+                wait.deadline, lambda: self.departures.check_deadline(submission, self.creator)
+            )
 
     def _enter(self, submission: Submission) -> None:
         """Wait for slots."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import msgspec
 
+from kling_async.core.queue import Phase
 from kling_async.core.rechecks import LOOKS, PAUSE, RecheckPlan
 from kling_async.core.verdict import (
     Accepted,
@@ -75,7 +76,6 @@ class Adopter(Protocol):
 
     def adopt(self, submission: Submission, found: Accepted, /) -> None:
         """Look after the task of a submission whose caller was told that nobody knew."""
-        ...
 
 
 class _OpenCase:
@@ -100,8 +100,7 @@ class Recovery:
         self._scope = scope
         self._limiter = limiter
         self._finder = finder
-        self._open: dict[str, _OpenCase] = {}
-        """The unresolved ones, by external id."""
+        self._open: dict[str, _OpenCase] = {}  # the unresolved ones, by external id
         self._timer = Timer(scope, self._review)
         scope.subscribe(self)
 
@@ -284,12 +283,13 @@ class Recovery:
         return [case.entry for case in list(self._open.values())]  # copied: a thread may ask
 
     def claim(self, task: TrackedTask) -> Ticket | None:
-        """Return the ticket of an unresolved create whose task was found by somebody else, with its slots."""
+        """Return the ticket of an unresolved create whose task was found by somebody else; None: no slots."""
         case = self._open.pop(task.external_task_id or "", None)
         if case is None:
             return None
         case.submission.accept(task)
-        return case.submission.ticket
+        ticket = case.submission.ticket
+        return ticket if ticket.phase is Phase.HELD else None  # it may have left the queue in doubt
 
     def judge_told(self, submission: Submission, record: TaskRecord, skew: float) -> Accepted | None:
         """Return the task of a create in doubt that a callback shows; None: whose it is, is not clear.

@@ -170,6 +170,14 @@ class QueueWait:
         if self.timeout is not None:
             self.deadline = now + self.timeout
 
+    def extend(self, timeout: float | None, now: float) -> bool:
+        """Allow what another caller of the same submit allows, if that is more; return whether it is."""
+        if self.deadline is None or (timeout is not None and now + timeout <= self.deadline):
+            return False
+        self.deadline = None if timeout is None else now + timeout
+        self.timeout = None if self.deadline is None else self.deadline - self.since
+        return True
+
     def stop(self) -> None:
         """Set no deadline any more: the submit is settled."""
         if self.timer is not None:
@@ -285,8 +293,11 @@ class Submission:
     @property
     def unsent(self) -> bool:
         """Whether surely nothing was sent, by this run or an earlier one."""
+        evidence = self.attempts.evidence
+        if self._life.state is SubmissionState.SENDING:  # its connection may still be made
+            return evidence is Evidence.SENT and not self.attempts.written
         unsent = self._life.state in _WAITING or self._life.state is SubmissionState.PREPARING
-        return unsent and self.attempts.evidence is Evidence.NONE
+        return unsent and evidence is Evidence.NONE
 
     @property
     def in_flight(self) -> bool:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import asyncio
     import random
 
+    from kling_async.core.queue import Ticket
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.events import EventKind, Hooks
     from kling_async.http.transport import Transport
@@ -185,7 +186,7 @@ class Submitter:
                 external_task_id=create.external_task_id,
                 timeouts=submission.settings.timeouts,
                 about=(submission,),
-                before_first_byte=partial(_look_at_caller, submission),
+                before_first_byte=partial(_first_byte, submission),
             )
         except TaskWithdrawn:  # while the send was written down, or the connection was made
             attempts.refused()
@@ -243,11 +244,22 @@ class Submitter:
         else:
             age = submission.attempts.age(time, self._scope.now())
             tracked.started = None if age is None else time - age
-            self._limiter.held_by(submission.ticket, tracked)
+            tracked.ticket = self._ticket_of_found(submission.ticket, tracked, age or 0.0)
         self._emit(kind, submission, status=record.status, waited=submission.wait.waited)
         submission.attempts.body = None
         submission.hand_over(submission.watcher.watch(tracked))
         self._departures.pending.settled(submission, heard=True)
+
+    def _ticket_of_found(self, ticket: Ticket, task: TrackedTask, age: float) -> Ticket:
+        """Return the ticket of the slots of a task that was found after its create was in doubt.
+
+        A create that left the queue in doubt holds none: its task takes some now. What held them for longer
+        than a task's life takes none again.
+        """
+        if ticket.phase is Phase.GONE and age < self._limiter.life:
+            return self._limiter.occupy(ticket.pool, ticket.weight, age, task)
+        self._limiter.held_by(ticket, task)
+        return ticket
 
     def _unresolved(self, submission: Submission, reason: str) -> None:
         if submission.ticket.phase is Phase.SENT:
@@ -263,7 +275,7 @@ class Submitter:
             return
         drop = _back_to_queue(submission, error)
         self._limiter.refused(submission.ticket, drop=drop)
-        self._departures.check_deadline(submission, self)
+        self._dropped_or_queued(submission, drop=drop)
 
     def _put_off(self, submission: Submission, error: KlingError, after: float | None) -> None:
         """Queue again after an attempt that surely made nothing, as often as `Retry` allows."""
@@ -280,7 +292,15 @@ class Submitter:
             detail = f"again in {pause:.1f} s: {error.message}"
             self._emit("queued", submission, error=type(error).__name__, detail=detail)
         self._limiter.requeue(submission.ticket, pause, drop=drop, opens=answered)
-        self._departures.check_deadline(submission, self)
+        self._dropped_or_queued(submission, drop=drop)
+
+    def _dropped_or_queued(self, submission: Submission, *, drop: bool) -> None:
+        """End a refused create that nobody wants, or that queues again out of its time."""
+        if drop:
+            error = TaskWithdrawn(submission.external_task_id)
+            self._departures.end(submission, partial(submission.withdraw, error))
+        else:
+            self._departures.check_deadline(submission, self)
 
     def _emit(self, kind: EventKind, submission: Submission, **facts: Any) -> None:
         """Emit an event of a create; what a listener raises that is no `Exception` goes to its caller.
@@ -331,15 +351,19 @@ def _look_at_caller(submission: Submission) -> None:
         raise TaskWithdrawn(submission.external_task_id)
 
 
+def _first_byte(submission: Submission) -> None:
+    """Look at the caller for the last time, and note that bytes go out: now it cannot be withdrawn."""
+    _look_at_caller(submission)
+    submission.attempts.written = True
+
+
 def _back_to_queue(submission: Submission, error: KlingError) -> bool:
-    """Note that a refused create is to queue again; return whether to drop it: its caller has left."""
+    """Let a refused create queue again; return whether to drop it instead: its caller has left."""
     submission.wait.reason = error.message
     if not submission.attempts.doubtful:
         submission.attempts.refused()
         submission.hooks.on_refused()
     abandoned = submission.abandoned  # a batch that is stopped cancels its submit in `on_refused`
-    if abandoned:
-        submission.withdraw(TaskWithdrawn(submission.external_task_id))
-    else:
+    if not abandoned:
         submission.move(SubmissionState.QUEUED)
     return abandoned

@@ -259,6 +259,35 @@ def test_what_is_parked_can_leave_and_counts_as_waiting() -> None:
     assert pool.queued == 0 and pool.waiting.parked_kinds == []
 
 
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from("ab"), st.booleans()), max_size=12))
+def test_the_place_of_what_is_parked_is_the_order_of_the_probes(drawn: list[tuple[int, str, bool]]) -> None:
+    """Those that are not held go before it; each probe that is refused lets it move up by one."""
+    pool, _ = held_pool(waiting=0)
+    pool.resize(1, "caller")
+    (running,) = enter(pool, 1, GOOD)
+    assert pool.admit(1.0) == [running]
+    pool.judged(running, ACCEPTED, 1.0)
+    pool.accepted(running, 1.0)
+    for priority, label, good in drawn:
+        enter(pool, 1, GOOD if good else BAD, priority=priority, label=label)
+    pool.admit(1.0)
+    waiting = [ticket for ticket in pool.waiting if ticket.phase is Phase.QUEUED]
+    parked = [ticket for ticket in pool.waiting if ticket.phase is Phase.PARKED]
+    assert all((pool.position(ticket) or 0) >= len(waiting) for ticket in parked)
+    for ticket in waiting:
+        pool.leave(ticket)
+    pool.release(running, 2.0)
+    places = {ticket: pool.position(ticket) for ticket in parked}
+    assert sorted(place for place in places.values() if place is not None) == list(range(len(parked)))
+    now = 60.0
+    for place in range(len(parked)):
+        (probe,) = pool.admit(now)
+        assert places[probe] == place
+        pool.judged(probe, verdict_on(404, 1203), now)
+        pool.withdrawn(probe)
+        now += 60.0
+
+
 def test_a_caller_who_invents_models_fills_no_memory() -> None:
     """Refusals of many models are forgotten, oldest first; holds are not."""
     pool, _ = held_pool()
