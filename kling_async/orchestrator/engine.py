@@ -398,9 +398,7 @@ class Engine:
             raise RequestInvalid("submit", [Problem("if_exists", text)])
         name = str(uuid.uuid4()) if given is None else check_id(given, "external_task_id")
         self.packs.start(endpoint.pool)
-        await (
-            anyio.lowlevel.checkpoint()
-        )  # a caller who is cancelled, or whose time is over already, gets no task
+        await anyio.lowlevel.checkpoint()  # who was cancelled, or is out of time, gets no task
         return Submission(
             CreateSpec(
                 request,
