@@ -31,11 +31,14 @@ pytestmark = pytest.mark.anyio
 Json = dict[str, Any]
 
 FAST: Final = """
+import os
+
 import kling_async
 from examples import backend_fastapi as backend
 
 backend.client_of = kling_async.lifespan(
     grace=1,
+    slots=os.environ.get("KLING_SLOTS"),
     callback_url=f"{backend.PUBLIC_URL}/kling/callback",
     polling=kling_async.Polling(min_interval=0.05, max_interval=0.2, requests_per_second=100),
 )
@@ -208,13 +211,16 @@ def ready(folder: Path) -> int:
 
 
 @pytest.mark.real
-async def test_500_orders_survive_a_kill_and_a_restart(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shared", [False, True], ids=["slots apart", "slots shared"])
+async def test_500_orders_survive_a_kill_and_a_restart(shared: bool, tmp_path: Path) -> None:
     """Two workers, 5 slots, signed callbacks, a SIGKILL and a SIGTERM: an order is one task and one file."""
     (tmp_path / "fast.py").write_text(FAST, encoding="utf-8")
     async with emulator(slots={"video": 5}, webhook_secret=SECRET) as emu:
         emu.set_duration(0.1)
         server = Server("fast:app", tmp_path, {**emu.env(), "KLING_WEBHOOK_SECRET": SECRET})
         server.env = {**server.env, "PUBLIC_URL": server.url}
+        if shared:
+            server.env["KLING_SLOTS"] = f"sqlite://{tmp_path}/slots.sqlite"
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with aiohttp.ClientSession(server.url, connector=connector) as browser, asyncio.timeout(280):
             async with server.running():
@@ -235,6 +241,7 @@ async def test_500_orders_survive_a_kill_and_a_restart(tmp_path: Path) -> None:
         files = {path.name for path in (tmp_path / "videos" / "files").iterdir()}
         assert files == {f"{order}.mp4" for order in orders.values()}
         assert emu.ledger.peak("video") <= 5
+        assert (tmp_path / "slots.sqlite").exists() is shared
         answers = Counter(row.answer for row in emu.ledger.callbacks)
         assert answers[200] > 500 and not answers[401], answers
     assert len(server.pids()) == 5 and "Traceback" not in server.said(), server.said()
