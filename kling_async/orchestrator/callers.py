@@ -42,7 +42,11 @@ class Callers(Generic[T]):
     @property
     def waiting(self) -> bool:
         """Whether any call waits at this moment."""
-        return any(map(is_pending, (*self._holding, *self._listening)))
+        return bool(self._pending())
+
+    def _pending(self) -> list[asyncio.Future[T]]:
+        """Return the futures of all calls that wait at this moment."""
+        return [*filter(is_pending, (*self._holding, *self._listening))]
 
     @property
     def leaving(self) -> bool:
@@ -62,22 +66,19 @@ class Callers(Generic[T]):
 
     def hand_over(self, task: T) -> None:
         """Hand the task to every call that waits."""
-        for future in (*self._holding, *self._listening):
-            if is_pending(future):
-                future.set_result(task)
+        for future in self._pending():
+            future.set_result(task)
 
     def interrupt(self, error: BaseException) -> None:
         """Raise what is no `Exception`, such as SystemExit, to every call that waits."""
-        for future in (*self._holding, *self._listening):
-            if is_pending(future):
-                future.set_exception(error)
-                future.exception()
+        for future in self._pending():
+            future.set_exception(error)
+            future.exception()
 
     def fail(self, error: KlingError) -> None:
         """Raise an error to every call that waits, each with a copy of its own after the first."""
         told = error
-        for future in (*self._holding, *self._listening):
-            if is_pending(future):
-                future.set_exception(told)
-                future.exception()  # marks it as retrieved: a caller that is being cancelled will not look
-                told = error.again()
+        for future in self._pending():
+            future.set_exception(told)
+            future.exception()  # marks it as retrieved: a caller that is being cancelled will not look
+            told = error.again()

@@ -26,6 +26,8 @@ __all__ = ["Lookup"]
 _MARGIN: Final = 24 * 3600.0
 """Seconds by which a task in the list must be older than the create to end the search: the vendor's clock and
 ours may differ, by a day at most."""
+_NO_USE: Final = (APIError, BadResponse, TaskNotFound, msgspec.DecodeError)
+"""Errors of ``/tasks`` after which the account is taken to have no use of it."""
 _SINGLY_MAX: Final = 2
 """Ids that are asked about one by one; a page of a list is one question, but a large one."""
 _PAGES_MAX: Final = 20
@@ -80,8 +82,8 @@ class Lookup:
             group = names[start : start + IDS_MAX]
             look = _Look(self._transport, wanted[group[0]], self._rng)
             try:
-                records = await look.by_ids(group)
-            except (APIError, BadResponse, TaskNotFound, msgspec.DecodeError):
+                records, _ = await look.by_ids(group)
+            except _NO_USE:
                 return None
             found |= _named(records, wanted)
         return found
@@ -177,22 +179,22 @@ class _Look:
     async def _by_id(self) -> tuple[TaskRecord | None, Answer] | None:
         """Ask ``/tasks``, which leaves out what it does not know; None: this account has no use of it."""
         try:
-            got = await self._read("/tasks", {"external_task_ids": self._name})
-            records = list(decode_unified(got.data).values())
-        except (APIError, BadResponse, TaskNotFound, msgspec.DecodeError):
+            records, answer = await self.by_ids([self._name])
+        except _NO_USE:
             return None
         if (found := self._pick(records)) is not None or not records:
-            return found, got.answer
+            return found, answer
         (first, *more) = records
         if more or not self._may_answer(self._name, first):
             return None  # about other tasks: the parameter is ignored, or answers are mixed up
-        return msgspec.structs.replace(first, endpoint=self._endpoint.name), got.answer
+        return first, answer
 
-    async def by_ids(self, names: Collection[str]) -> list[TaskRecord]:
+    async def by_ids(self, names: Collection[str]) -> tuple[list[TaskRecord], Answer]:
         """Return what ``/tasks`` shows for external ids; it leaves out those that it does not know."""
         got = await self._read("/tasks", {"external_task_ids": ",".join(names)})
         records = decode_unified(got.data).values()
-        return [msgspec.structs.replace(record, endpoint=self._endpoint.name) for record in records]
+        name = self._endpoint.name
+        return [msgspec.structs.replace(record, endpoint=name) for record in records], got.answer
 
     async def page(self, number: int) -> tuple[list[TaskRecord], Answer]:
         """Return one page of the list, newest first."""
@@ -221,8 +223,7 @@ class _Look:
             raise BadResponse(reason, http_status=answer.http_status, request_id=answer.request_id) from None
 
     def _pick(self, records: Iterable[TaskRecord]) -> TaskRecord | None:
-        found = next((r for r in records if r.external_task_id == self._name), None)
-        return None if found is None else msgspec.structs.replace(found, endpoint=self._endpoint.name)
+        return next((record for record in records if record.external_task_id == self._name), None)
 
 
 def _named(records: Iterable[TaskRecord], wanted: Container[str]) -> dict[str, TaskRecord]:
