@@ -25,6 +25,7 @@ from kling_async.prices import Estimate, estimate
 from kling_async.runtime.loop import within
 from kling_async.stats import Stats, state_words, stats_of
 from kling_async.tasks import Task
+from kling_async.wire.dialects.translate import Dialects
 from kling_async.wire.hosts import is_local
 from kling_async.wire.requests import CallRequest, TaskRequest
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.submission import Unresolved
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
+    from kling_async.wire.dialects.dialect import DialectName
 
 __all__ = ["Client"]
 
@@ -90,6 +92,9 @@ class Client:
         on_event: Called with every `Event`. Must be quick; an exception in it is logged.
         callback_url: Address to which the vendor posts every change of status of the tasks created here, for
             a `kling_async.webhooks.CallbackReceiver`. It is not put on a `RawTask`.
+        dialect: Language of the server: that of a gateway is learned from the first task that it shows
+            (``auto``), or named: ``vendor``, ``new-api``, ``flat``. Nobody can notice a gateway that drops
+            fields silently.
 
     Raises:
         ConfigurationError: Credentials, addresses or limits cannot work; the message says what to set.
@@ -121,6 +126,7 @@ class Client:
         rng: random.Random | None = None,
         on_event: Callable[[Event], object] | None = None,
         callback_url: str | None = None,
+        dialect: DialectName = "auto",
     ) -> None:
         check_types(locals())  # first of all: here locals() are the arguments and nothing else
         address = base_url_from(base_url)
@@ -141,6 +147,7 @@ class Client:
                 scope, session=session, proxy=proxy, ssl=ssl, trust_env=trust_env, local_files=local
             ),
             headers=headers,
+            dialects=Dialects(dialect),
             now=now,
             rng=rng,
             on_event=on_event,

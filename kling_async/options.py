@@ -264,6 +264,7 @@ _CLIENT: Final[dict[str, _Kind]] = {
     "rng": _Kind("a random.Random", _has("random"), "rng=random.Random(7)"),
     "on_event": _Kind("callable", callable, "on_event=print"),
     "callback_url": _Kind("text", _TEXT, 'callback_url="https://host/kling/token"'),
+    "dialect": _Kind("text", _TEXT, 'dialect="new-api"', optional=False),
 }
 
 

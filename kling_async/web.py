@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from kling_async.events import Event
     from kling_async.options import Polling, Retry, Timeouts
+    from kling_async.wire.dialects.dialect import DialectName
 
 __all__ = ["ClientOptions", "Lifespan", "get_client", "lifespan"]
 
@@ -58,6 +59,7 @@ class ClientOptions(TypedDict, total=False):
     label_limits: Mapping[str, int] | None
     max_units: float | Mapping[str, float] | None
     callback_url: str | None
+    dialect: DialectName
     session: aiohttp.ClientSession | None
     proxy: str | None
     ssl: ssl_module.SSLContext | bool | None

@@ -161,6 +161,7 @@ RIGHT: Final[dict[str, list[Any]]] = {
     "rng": [None, random.Random(7)],
     "on_event": [None, print, [].append],
     "callback_url": [None, "", "https://a.example/kling/token"],
+    "dialect": ["auto", "vendor", "new-api", "flat"],
 }
 """Values that each setting of a client takes."""
 
@@ -188,6 +189,7 @@ WRONG: Final[dict[str, list[Any]]] = {
     "rng": [7, "seed", random.Random],
     "on_event": ["x", 5, [print]],
     "callback_url": [b"https://a.example", 5, ["https://a.example"]],
+    "dialect": [None, 5, b"new-api"],
 }
 """Values that it does not take."""
 

@@ -68,6 +68,10 @@ class Answer(NamedTuple):
     """Seconds that the server asked to wait."""
     body: bytes = b""
     """The whole answer to a request with a body: a create may show its task anywhere in it."""
+    gateway: bool = False
+    """Whether a gateway answered in a form of its own, from which code and data were translated."""
+    missing: bool = False
+    """Whether a gateway said, in a word of its own, that it knows no such task."""
 
 
 class Garbled(NamedTuple):
@@ -201,11 +205,10 @@ def judge_create(  # noqa: PLR0911 - one line per outcome
             return accepted
         case Garbled():
             return _judge_garbled_create(outcome)
-        case Answer(code=0):
-            return Lost(_bad_response(outcome, "accepted, but no id of the task can be read"))
-        case Answer(code=None, http_status=status) if status < 400:
-            miss = AfterMiss.END if status >= 300 else AfterMiss.RESEND
-            return Lost(_bad_response(outcome, "the answer has no code"), miss)
+        case Answer(gateway=True):
+            return _judge_gateways_refusal(outcome, external_task_id, renewable=renewable)
+        case Answer(code=code, http_status=status) if code == 0 or (code is None and status < 400):
+            return _judge_silent_create(outcome)
         case Answer(code=code) if code not in CODES:
             return _judge_strange_create(outcome, external_task_id)
         case Answer():
@@ -228,6 +231,26 @@ def _accepted(outcome: Answer | Garbled, endpoint: str) -> Accepted | None:
     return None if shown is None else Accepted(decode_task(endpoint, shown.data), frozenset(shown.ids))
 
 
+def _judge_silent_create(answer: Answer) -> Lost:
+    """Judge an answer that neither refuses the create nor shows its task."""
+    if answer.code == 0:
+        return Lost(_bad_response(answer, "accepted, but no id of the task can be read"))
+    miss = AfterMiss.END if answer.http_status >= 300 else AfterMiss.RESEND
+    return Lost(_bad_response(answer, "the answer has no code"), miss)
+
+
+def _judge_gateways_refusal(
+    answer: Answer, external_task_id: str | None, *, renewable: bool
+) -> CreateVerdict:
+    """Judge an error in a gateway's own form: as the vendor's, except where an answer may be lost."""
+    status = answer.http_status
+    if not 400 <= status < 500 or status in (408, 499):
+        return Lost(_error(answer, external_task_id))
+    if status == 429 and answer.code is None:  # its own limit of tasks, or the vendor's without the number
+        return Full(_error(answer, external_task_id))
+    return _judge_refused_create(answer, external_task_id, renewable=renewable)
+
+
 def _judge_strange_create(answer: Answer, external_task_id: str | None) -> CreateVerdict:
     """Judge an answer whose code, if any, is not the vendor's: it proves nothing about the task."""
     status, error = answer.http_status, _error(answer, external_task_id)
@@ -243,8 +266,10 @@ def _judge_strange_create(answer: Answer, external_task_id: str | None) -> Creat
 
 def _judge_refused_create(answer: Answer, external_task_id: str | None, *, renewable: bool) -> CreateVerdict:
     error = _error(answer, external_task_id)
-    if answer.code == 1303:
-        return Full(error)
+    if answer.code == 1303 or (answer.gateway and answer.code is None and answer.http_status == 429):
+        return Full(
+            error
+        )  # a gateway's 429 is its own limit of tasks, or the vendor's with the number dropped
     if isinstance(error, RateLimited):
         return Again(error, answer.retry_after)
     if isinstance(error, ServerError):
@@ -317,7 +342,9 @@ _EARLIEST: Final = 1.5e9
 """Seconds since 1970 (2017): every task of this API is younger."""
 
 
-def judge_read(outcome: ExchangeOutcome, *, renewable: bool) -> ReadVerdict:
+def judge_read(  # noqa: PLR0911 - one line per outcome
+    outcome: ExchangeOutcome, *, renewable: bool
+) -> ReadVerdict:
     """Return the verdict on a read, which may be repeated freely."""
     match outcome:
         case Broken():
@@ -328,6 +355,8 @@ def judge_read(outcome: ExchangeOutcome, *, renewable: bool) -> ReadVerdict:
             return Again(_bad_response(outcome, outcome.reason), outcome.retry_after)
         case Answer(code=0):
             return Got(outcome.data, outcome)
+        case Answer(missing=True):
+            return Missing(outcome.message[:500], outcome.request_id)
         case Answer(code=None, http_status=status) if status < 400:
             return Again(_bad_response(outcome, "the answer has no code"))
         case Answer():

@@ -13,8 +13,8 @@ from kling_async.core.verdict import Again
 from kling_async.downloads.ranges import Rejected, judge_file, range_headers
 from kling_async.errors import DownloadError
 from kling_async.http.addresses import address_of, wrong_address
+from kling_async.http.answers import retry_after
 from kling_async.http.failures import broken_by, value_or_error
-from kling_async.http.transport import retry_after
 from kling_async.wire.media_formats import HEAD, judge_result
 
 if TYPE_CHECKING:

@@ -7,24 +7,19 @@ of aiohttp leaves this module.
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import re
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import aiohttp
-import msgspec
 
 from kling_async._version import __version__
 from kling_async.core.verdict import (
     Again,
     Answer,
-    Broken,
     CreateVerdict,
     ExchangeOutcome,
-    Garbled,
     NewToken,
     ReadVerdict,
     Refused,
@@ -33,11 +28,9 @@ from kling_async.core.verdict import (
 )
 from kling_async.errors import APIError, ConfigurationError, KlingError
 from kling_async.events import facts
+from kling_async.http.answers import exchange_outcome, outcome_summary, read_body
 from kling_async.http.body import TrackedBody
 from kling_async.http.failures import CancelledUnsent, broken_by
-from kling_async.http.words import error_words
-from kling_async.records import Envelope, decode_envelope
-from kling_async.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,16 +39,12 @@ if TYPE_CHECKING:
     from kling_async.http.auth import Signer
     from kling_async.http.sessions import Sessions
     from kling_async.options import Timeouts
+    from kling_async.wire.dialects.translate import Dialects
 
-__all__ = ["Transport", "retry_after"]
+__all__ = ["Transport"]
 
 log = logging.getLogger("kling_async.http")
 
-_ANSWER_MAX: Final = 32 * 1024 * 1024
-"""Bytes after decompression; the API's longest answer, a list page of 500 tasks, is far below."""
-_RETRY_AFTER_MIN: Final = 1.0
-_RETRY_AFTER_MAX: Final = 3600.0
-_SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FRAMING: Final = ("content-length", "transfer-encoding")
 """Headers that say where a body ends: another value than ours would cut it."""
@@ -69,6 +58,7 @@ class Transport:
         sessions: Connections to send over.
         signer: Provides the bearer token.
         base_url: Without a slash at its end.
+        dialects: Learns the dialect in which answers come.
         headers: Sent with every request beside ours, in place of ours of the same name.
         hooks: Counts requests and bytes.
 
@@ -81,11 +71,13 @@ class Transport:
         sessions: Sessions,
         signer: Signer,
         base_url: str,
+        dialects: Dialects,
         headers: Mapping[str, str] | None = None,
         *,
         hooks: Hooks,
     ) -> None:
         self.base_url = base_url
+        self.dialects = dialects
         self.sessions = sessions
         self._signer = signer
         self._hooks = hooks
@@ -228,7 +220,7 @@ class Transport:
         if log.isEnabledFor(logging.DEBUG):
             seconds = self.sessions.scope.time() - begun
             extra = facts(*about) | {"request_id": getattr(outcome, "request_id", "")}
-            parts = method, path.partition("?")[0], _summary(outcome), seconds
+            parts = method, path.partition("?")[0], outcome_summary(outcome), seconds
             log.debug("%s %s: %s in %.3f s", *parts, extra=extra)
         return outcome
 
@@ -289,9 +281,9 @@ class Transport:
             timeout=aiohttp.ClientTimeout(total=total, connect=timeouts.connect, sock_read=read),
             **self.sessions.per_request(self.base_url),
         ) as response:
-            answer = await _read_body(response)
+            answer = await read_body(response)
             self._hooks.received(len(answer or b""))
-            return _outcome(response, answer, token, keep=payload is not None)
+            return exchange_outcome(response, answer, token, self.dialects, keep=payload is not None)
 
 
 def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
@@ -316,99 +308,3 @@ def _is_one_line(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return not any((char < " " and char != "\t") or char == "\x7f" for char in value)
-
-
-def _summary(outcome: ExchangeOutcome) -> str:
-    """Describe an outcome for the log without its contents."""
-    match outcome:
-        case Answer(status, code):
-            return f"HTTP {status}, code {code}"
-        case Garbled(status, reason):
-            return f"HTTP {status}, {reason}"
-        case Broken(_, reason):
-            return reason
-
-
-async def _read_body(response: aiohttp.ClientResponse) -> bytes | None:
-    """Read a whole answer; None if it is larger than `_ANSWER_MAX`."""
-    body = bytearray()
-    while chunk := await response.content.readany():
-        body += chunk
-        if len(body) > _ANSWER_MAX:
-            return None
-    return bytes(body)
-
-
-def _outcome(
-    response: aiohttp.ClientResponse, body: bytes | None, token: str, *, keep: bool
-) -> ExchangeOutcome:
-    """Return the outcome of an answered exchange; ``keep`` its whole body, too."""
-    status, headers = response.status, response.headers
-    pause = retry_after(headers.get("Retry-After"))
-    if body is None:
-        return Garbled(status, "the answer is larger than 32 MiB", "", "", pause)
-    if not body.strip():
-        return Garbled(status, "the answer is empty", "", "", pause)
-    try:
-        envelope = decode_envelope(body)
-    except msgspec.DecodeError:
-        found = _REQUEST_ID.search(body[:4096])
-        request_id = "" if found is None else found[1].decode("ascii")
-        reason = "the answer is not of the API's form"
-        return Garbled(status, reason, _excerpt(body, token), request_id, pause, body if keep else b"")
-    return Answer(
-        http_status=status,
-        code=envelope.code,
-        message=_safe_message(_message(envelope, status, body), token),
-        request_id=(envelope.request_id or "")[:100],
-        data=bytes(envelope.data),
-        date=_timestamp(headers.get("Date")),
-        retry_after=pause,
-        body=body if keep else b"",
-    )
-
-
-_REQUEST_ID: Final = re.compile(rb'"request_id"\s*:\s*"([A-Za-z0-9._:-]{1,100})"')
-_SUCCESS_MESSAGES: Final = ("SUCCEED", "")
-
-
-def _message(envelope: Envelope, status: int, body: bytes) -> str:
-    """Return the message of an answer; of a refusal in another form, the words that stand elsewhere."""
-    if envelope.message or (status < 400 and envelope.code in (None, 0)):
-        return envelope.message or ""
-    return error_words(body)
-
-
-def _safe_message(message: str, token: str) -> str:
-    """Return the server's message without secrets that it may echo; that of a success needs no search."""
-    return message if message in _SUCCESS_MESSAGES else redact(message.replace(token, "..."))[:500]
-
-
-def _excerpt(body: bytes, token: str) -> str:
-    """Return the beginning of an unreadable answer, or words from further on, without secrets."""
-    beginning = redact(body[:2000].decode("utf-8", "replace").replace(token, "..."))[:200]
-    words = redact(error_words(body).replace(token, "..."))[:200]
-    return beginning if words in beginning else words
-
-
-@functools.lru_cache(maxsize=8)  # all answers of one second have the same Date, which is slow to parse
-def _timestamp(header: str | None) -> float | None:
-    if not header:
-        return None
-    try:
-        return parsedate_to_datetime(header).timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
-def retry_after(header: str | None) -> float | None:
-    """Return the seconds of a Retry-After header, from 1 to 3600.
-
-    This API sends no dates there.
-
-    Returns:
-        None if the header is absent, a date, or no time at all (0 or below): the caller's own pause holds.
-    """
-    found = _SECONDS.fullmatch((header or "").strip())
-    seconds = float(found[0]) if found is not None else 0.0
-    return max(_RETRY_AFTER_MIN, min(seconds, _RETRY_AFTER_MAX)) if seconds > 0 else None

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.orchestrator.submission import SubmissionHooks
     from kling_async.orchestrator.tracked import TrackedTask
+    from kling_async.wire.dialects.translate import Dialects
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Drivers", "Engine"]
@@ -79,6 +80,7 @@ class Drivers:
         *,
         sessions: Callable[[LoopScope], Sessions],
         headers: Mapping[str, str] | None,
+        dialects: Dialects,
         now: Callable[[], float],
         rng: random.Random | None,
         on_event: Callable[[Event], object] | None,
@@ -90,7 +92,7 @@ class Drivers:
         self.hooks = Hooks(on_event, scope.time)
         self.sessions = sessions(scope)
         self.download_slots = DownloadSlots(scope)
-        self.transport = Transport(self.sessions, signer, base_url, headers, hooks=self.hooks)
+        self.transport = Transport(self.sessions, signer, base_url, dialects, headers, hooks=self.hooks)
         self.limiter = new_limiter(scope, self.hooks, self.rng, slots, self.transport, self.account)
         lookup = Lookup(self.transport, self.rng)
         self.recovery = Recovery(scope, self.limiter, lookup)

@@ -11,6 +11,7 @@ from kling_async.http.auth import ApiKey
 from kling_async.http.sessions import Sessions
 from kling_async.http.transport import Transport
 from kling_async.runtime.loop import LoopScope
+from kling_async.wire.dialects.translate import Dialects
 from tests.wiretap import raw, serving
 
 if TYPE_CHECKING:
@@ -30,13 +31,16 @@ async def sending(
     signer: Signer | None = None,
     headers: Mapping[str, str] | None = None,
     scheme: str = "http",
+    dialect: str = "auto",
     **options: Any,
 ) -> AsyncIterator[Transport]:
     scope = LoopScope(lambda: 1_790_000_000.0)
     sessions = Sessions(scope, **options)
     try:
         hooks = Hooks(None, scope.time)
-        yield Transport(sessions, signer or ApiKey(KEY), f"{scheme}://127.0.0.1:{port}", headers, hooks=hooks)
+        base_url = f"{scheme}://127.0.0.1:{port}"
+        signs = signer or ApiKey(KEY)
+        yield Transport(sessions, signs, base_url, Dialects(dialect), headers, hooks=hooks)
     finally:
         await sessions.close()
 

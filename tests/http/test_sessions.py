@@ -23,6 +23,7 @@ from kling_async.http.auth import ApiKey
 from kling_async.http.sessions import PublicResolver, Sessions
 from kling_async.http.transport import Transport
 from kling_async.runtime.loop import LoopScope
+from kling_async.wire.dialects.translate import Dialects
 from tests.support import clip, pair
 from tests.wiretap import code, serving
 
@@ -245,9 +246,8 @@ async def test_an_injected_session_that_raises_for_status_changes_nothing() -> N
         aiohttp.ClientSession(raise_for_status=True) as mine,
         opened(session=mine) as sessions,
     ):
-        transport = Transport(
-            sessions, ApiKey("k"), f"http://127.0.0.1:{wire.port}", hooks=Hooks(None, sessions.scope.time)
-        )
+        hooks, address = Hooks(None, sessions.scope.time), f"http://127.0.0.1:{wire.port}"
+        transport = Transport(sessions, ApiKey("k"), address, Dialects(), hooks=hooks)
         limits = Timeouts()
         verdict = await transport.create("/x", b"{}", endpoint="e", external_task_id="m", timeouts=limits)
     assert isinstance(verdict, Full)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from kling_async.core.verdict import Answer, Garbled, Refused
 from kling_async.errors import APIError, BadResponse
+from kling_async.http.answers import retry_after
 from kling_async.http.auth import ApiKey, KeyPair
 from kling_async.http.retry import polite_wait
-from kling_async.http.transport import retry_after
 from kling_async.http.words import error_words
 from kling_async.options import Retry
 from tests.http.exchanges import KEY, LIMITS, outcome_of, sending
