@@ -85,22 +85,29 @@ def _is_ssl(value: Any) -> bool:
     return isinstance(value, bool) or not is_other
 
 
-def _need_numbers(settings: msgspec.Struct) -> None:
+def _need_kinds(settings: msgspec.Struct) -> None:
     name = type(settings).__name__
-    for field, kind in _numbers(type(settings)).items():
+    for field, kind in _kinds(type(settings)).items():
         _need_kind(f"{name}({field}=...)", kind, getattr(settings, field))
 
 
 @functools.cache
-def _numbers(kind: type[msgspec.Struct]) -> dict[str, _Kind]:
-    """Return the fields of a group of settings, which all are numbers."""
+def _kinds(kind: type[msgspec.Struct]) -> dict[str, _Kind]:
+    """Return the fields of a group of settings: numbers, whole numbers, and flags."""
     found: dict[str, _Kind] = {}
     for field in msgspec.structs.fields(kind):
-        words, fits = ("a whole number", _is_count) if field.type is int else ("a number", _is_number)
+        words, fits = _FIELD_KINDS[field.type]
         found[field.name] = _Kind(
             words, fits, f"{kind.__name__}({field.name}={field.default})", optional=False
         )
     return found
+
+
+_FIELD_KINDS: Final[dict[type, tuple[str, Callable[[Any], bool]]]] = {
+    int: ("a whole number", _is_count),
+    float: ("a number", _is_number),
+    bool: ("True or False", _is_a(bool)),
+}
 
 
 def _need_kind(name: str, kind: _Kind, value: object) -> None:
@@ -130,7 +137,7 @@ class Polling(msgspec.Struct, frozen=True, kw_only=True):
     refreshes and the caller's own; clients that share these settings and slots share it."""
 
     def __post_init__(self) -> None:
-        _need_numbers(self)
+        _need_kinds(self)
         _need(self.min_interval >= 0, "Polling(min_interval=...) must not be negative")
         _need(self.max_interval >= self.min_interval, "Polling(max_interval=...) is below min_interval")
         _need(self.request_cost > 0, "Polling(request_cost=...) must be above 0")
@@ -151,9 +158,12 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     """First pause in seconds; each later one doubles."""
     cap: float = 30.0
     """Longest pause in seconds."""
+    resend_lost: bool = False
+    """Send a create again whose answer was lost where the server gives no way to look its task up, as some
+    gateways: the task may be made and paid twice. Without it the caller gets `AmbiguousCreate`."""
 
     def __post_init__(self) -> None:
-        _need_numbers(self)
+        _need_kinds(self)
         _need(self.max_tries >= 1, "Retry(max_tries=...) must be at least 1")
         _need(0 <= self.base <= self.cap, "Retry(base=...) must lie between 0 and cap")
 
@@ -177,7 +187,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     allows for an uplink of 1.4 Mbit/s."""
 
     def __post_init__(self) -> None:
-        _need_numbers(self)
+        _need_kinds(self)
         for name in ("connect", "read", "total"):
             _need(getattr(self, name) > 0, f"Timeouts({name}=...) must be above 0")
         _need(self.per_megabyte >= 0, "Timeouts(per_megabyte=...) must not be negative")

@@ -37,7 +37,7 @@ KINDS: tuple[Any, ...] = (Polling, Retry, Timeouts)
             Polling(),
             {"min_interval": 1, "max_interval": 15, "request_cost": 0.2, "requests_per_second": 10},
         ),
-        (Retry(), {"max_tries": 8, "base": 0.5, "cap": 30}),
+        (Retry(), {"max_tries": 8, "base": 0.5, "cap": 30, "resend_lost": False}),
         (Timeouts(), {"connect": 10, "read": 30, "total": 60, "per_megabyte": 6}),
     ],
     ids=["polling", "retry", "timeouts"],

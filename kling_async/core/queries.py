@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from kling_async.records import PAGE_SIZE_MAX
+from kling_async.wire.dialects.translate import Dialects
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -54,17 +55,30 @@ class StatusQuery(NamedTuple):
 
 
 class QueryForms:
-    """The forms known to work on this account; shared by all schedules of one account."""
+    """The forms known to work on this account; shared by all schedules of one account.
 
-    def __init__(self, *, batch_ids: bool) -> None:
+    Args:
+        batch_ids: Whether ``/tasks`` may be asked at all.
+        dialects: The language of the server, which may know no lists; default: the vendor's.
+    """
+
+    def __init__(self, *, batch_ids: bool, dialects: Dialects | None = None) -> None:
         self._batch_ids = batch_ids
+        self._dialects = Dialects("vendor") if dialects is None else dialects
         self._broken: dict[tuple[Form, str], float] = {}
         """Until when a form is not used."""
         self._wrong_omissions: dict[tuple[Form, str], int] = {}
         self._surplus: dict[str, float] = {}
 
+    @property
+    def min_interval(self) -> float:
+        """Seconds between two rounds below which the server's answers cannot be newer."""
+        return self._dialects.current.min_interval
+
     def works(self, form: Form, path: str) -> bool:
         """Return whether that form can be used for tasks of this path."""
+        if form != "one" and not self._dialects.current.lists:
+            return False
         if form == "ids" and (not self._batch_ids or ("ids", "") in self._broken):
             return False
         return (form, path) not in self._broken

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kling_async.core.poll_groups import PollGroup
+    from kling_async.core.queries import QueryForms
     from kling_async.options import Polling
 
 __all__ = ["DueGroups", "Rounds"]
@@ -28,14 +29,20 @@ class Rounds:
     little less often than rounds would otherwise be asked in turns and wait for each other (7 % measured).
     """
 
-    def __init__(self, polling: Polling) -> None:
+    def __init__(self, polling: Polling, forms: QueryForms) -> None:
         self._polling = polling
+        self._forms = forms
         self.rate_allows = -math.inf
         """When the request rate lets the next query go."""
         self.next_round = -math.inf
         """When the next round may start."""
         self._round_until = -math.inf
         """While a round is under way: groups due by then go along with it; else -inf."""
+
+    @property
+    def _interval(self) -> float:
+        """Seconds between the starts of two rounds."""
+        return max(self._polling.min_interval, self._forms.min_interval)
 
     def earliest(self, due: float) -> float:
         """Return when a group due then may ask, as far as rounds go."""
@@ -54,9 +61,9 @@ class Rounds:
     def spend(self, requests: int, now: float) -> None:
         """Take note of a query that goes out now; it starts a round if none is under way."""
         if self._round_until == -math.inf:
-            self._round_until = now + self._polling.min_interval
+            self._round_until = now + self._interval
         self.rate_allows = max(self.rate_allows, now) + requests / self._polling.requests_per_second
-        self.next_round = now + self._polling.min_interval
+        self.next_round = now + self._interval
 
     def spend_spare(self, now: float) -> bool:
         """Take one request of the rate, outside of rounds; return whether one is to be had now."""

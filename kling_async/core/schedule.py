@@ -68,7 +68,7 @@ class Schedule:
         self._demand = Demand()
         self._grouping = Grouping(forms)
         self._due = DueGroups(polling)
-        self._rounds = Rounds(polling)
+        self._rounds = Rounds(polling, forms)
         self._reliance = Reliance()
         self._queries = 0
         self._now = -math.inf

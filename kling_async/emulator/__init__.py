@@ -10,6 +10,7 @@ both cannot share a mistake. From outside, use the names below, or `kling_async.
 
 from kling_async.emulator.emulator import Emulator
 from kling_async.emulator.http.faults import Fault, Faults
+from kling_async.emulator.http.gateway import Gateway
 from kling_async.emulator.state.items import Audio, Clip, Editing, Element, Face, Faces, Voice
 from kling_async.emulator.state.ledger import Ledger, Row, SentCallback
 from kling_async.emulator.state.packs import Pack
@@ -27,6 +28,7 @@ __all__ = [
     "Faces",
     "Fault",
     "Faults",
+    "Gateway",
     "Ledger",
     "Pack",
     "Row",

@@ -9,6 +9,7 @@ from kling_async.emulator.http.auth import Keys
 from kling_async.emulator.http.courier import Courier
 from kling_async.emulator.http.dispatch import Dispatcher
 from kling_async.emulator.http.faults import Fault, Faults
+from kling_async.emulator.http.gateway import Gateway, GatewayFront
 from kling_async.emulator.http.media_host import MediaHost
 from kling_async.emulator.http.routes import Routes
 from kling_async.emulator.http.server import Server
@@ -60,6 +61,7 @@ class Emulator:
         webhook_secret: Secret that signs callbacks, ``whsec_...``; several as during a rotation; None: they
             are not signed.
         callback_delay: Seconds between a change of a task's status and its callback.
+        gateway: A `Gateway` in front of the API, with its own ids and forms of answers; None: none.
         now: Wall clock in seconds since 1970, read at the start; from then on the event loop's clock counts.
         host: A loopback address.
         port: 0 for a free one.
@@ -84,6 +86,7 @@ class Emulator:
         units: Mapping[str, float] | None = None,
         webhook_secret: str | Sequence[str] | None = None,
         callback_delay: float = 0.0,
+        gateway: Gateway | None = None,
         now: Callable[[], float] = time.time,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -114,6 +117,7 @@ class Emulator:
             seed=seed,
             on_change=self._courier.announce,
         )
+        self._front = GatewayFront(gateway, self._clock, self._account.tasks.by_id)
         self._server: Server | None = None
 
     def __repr__(self) -> str:
@@ -133,7 +137,7 @@ class Emulator:
         self._clock.start()
         routes = Routes(REFERENCE.endpoints.values(), self._prefix)
         dispatcher = Dispatcher(self._account, self._keys, self._media)
-        server = Server(self._clock, self.ledger, self.faults, dispatcher, routes, self._seed)
+        server = Server(self._clock, self.ledger, self.faults, dispatcher, routes, self._front, self._seed)
         self._port = await server.start(self._host, self._port)
         self._server = server
         self._media.base_url = self.url

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from kling_async.core.queries import IDS_MAX
 from kling_async.core.verdict import Again, Got
-from kling_async.errors import APIError, BadResponse, TaskNotFound
+from kling_async.errors import APIError, BadResponse, ConfigurationError, TaskNotFound
 from kling_async.http.retry import read_patiently
+from kling_async.orchestrator.calibration import Calibration
 from kling_async.orchestrator.status_reader import record_of
 from kling_async.records import PAGE_SIZE_MAX, TaskRecord, decode_list, decode_unified
+from kling_async.wire.hosts import is_vendors
 
 if TYPE_CHECKING:
     import random
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from kling_async.core.verdict import Answer, ReadVerdict
     from kling_async.http.transport import Transport
     from kling_async.orchestrator.submission import Submission
+    from kling_async.wire.endpoints import Endpoint
 
 __all__ = ["Lookup"]
 
@@ -34,12 +37,41 @@ _PAGES_MAX: Final = 20
 """Pages of a list to look through: 10,000 tasks, more than an account makes while one create is in doubt."""
 
 
+_NO_IDS: Final = (
+    'if_exists="attach" needs a server that finds tasks by external id; gateways of the dialect {} do not.'
+    " Leave it out, and keep the task ids"
+)
+
+
 class Lookup:
     """Looks for the tasks of creates whose answer was lost."""
 
     def __init__(self, transport: Transport, rng: random.Random) -> None:
         self._transport = transport
         self._rng = rng
+        named = transport.dialects.named and transport.dialects.current.name != "vendor"
+        self._calibration = Calibration(needed=named or not is_vendors(transport.base_url))
+        self.accepted = self._calibration.accepted
+
+    def can_find(self, endpoint: Endpoint[Any]) -> bool:
+        """Tell whether tasks of an endpoint can be found by their external ids."""
+        return endpoint.lookup != "none" and self._transport.dialects.current.external_ids
+
+    async def proves_absence(self, submission: Submission) -> bool:
+        """Tell whether a create that was not found was surely not made, by a look for one that surely was.
+
+        Raises:
+            KlingError: No answer came.
+        """
+        path = submission.endpoint.path
+        known, sample = self._calibration.known(path), self._calibration.sample(path)
+        if known is not None or sample is None:
+            return known is True
+        look = _Look(self._transport, submission, self._rng, sample.external_task_id)
+        found = await look.run()
+        proven = found is not None and found[0].task_id == sample.task_id
+        self._calibration.looked(path, sample, found=proven)
+        return proven
 
     async def find(self, submission: Submission) -> tuple[TaskRecord, Answer] | None:
         """Look once, until there is an answer; None: there is no such task.
@@ -65,6 +97,8 @@ class Lookup:
             KlingError: No answer came.
         """
         wanted = {submission.external_task_id: submission for submission in submissions}
+        if not self._transport.dialects.current.external_ids:
+            raise ConfigurationError(_NO_IDS.format(self._transport.dialects.current.name))
         if not self._transport.unified or (found := await self._by_ids(wanted)) is None:
             found, rest = {}, set(wanted)
             if len(wanted) > _SINGLY_MAX:
@@ -109,11 +143,13 @@ class Lookup:
 class _Look:
     """One look for one task."""
 
-    def __init__(self, transport: Transport, submission: Submission, rng: random.Random) -> None:
+    def __init__(
+        self, transport: Transport, submission: Submission, rng: random.Random, name: str | None = None
+    ) -> None:
         self._transport = transport
         self._submission = submission
         self._endpoint = submission.endpoint
-        self._name = submission.external_task_id
+        self._name = submission.external_task_id if name is None else name
         self._rng = rng
 
     async def run(self) -> tuple[TaskRecord, Answer] | None:

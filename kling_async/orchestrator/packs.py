@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from kling_async.catalog import ACCOUNT_COSTS
 from kling_async.core.pool_sizes import POOLS, pool_sizes
 from kling_async.core.verdict import Got, Missing
-from kling_async.errors import KlingError
+from kling_async.errors import KlingError, TransportError
 from kling_async.events import facts
 from kling_async.http.retry import not_found
 from kling_async.orchestrator.results import answer_of
@@ -154,6 +154,8 @@ class PackReader:
 
 async def read_packs(transport: Transport, timeouts: Timeouts, query: Mapping[str, str]) -> Iterable[Pack]:
     """Ask for the account's packs once: the next reading comes soon enough by itself."""
+    if not transport.dialects.current.account:
+        raise TransportError("gateways of this dialect do not show them", sent=False)
     verdict = await transport.read("GET", ACCOUNT_COSTS.path, params=query, timeouts=timeouts)
     if isinstance(verdict, Got):
         return answer_of(ACCOUNT_COSTS, verdict).packs

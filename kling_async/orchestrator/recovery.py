@@ -11,12 +11,12 @@ import asyncio
 import logging
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
 from kling_async.core.queue import Phase
-from kling_async.core.rechecks import LOOKS, PAUSE, RecheckPlan
+from kling_async.core.rechecks import LOOKS, PAUSE
 from kling_async.core.verdict import (
     Accepted,
     AfterMiss,
@@ -33,6 +33,7 @@ from kling_async.core.verdict import (
 from kling_async.errors import AmbiguousCreate, BadResponse, ExternalIdTaken, KlingError, TransportError
 from kling_async.events import facts
 from kling_async.orchestrator.attempts import Evidence
+from kling_async.orchestrator.open_cases import OpenCase
 from kling_async.orchestrator.submission import Submission, SubmissionState, Unresolved
 from kling_async.runtime.loop import Timer
 
@@ -41,12 +42,13 @@ if TYPE_CHECKING:
 
     from kling_async.core.queue import Ticket
     from kling_async.core.verdict import Answer, CreateVerdict, Resolved
+    from kling_async.orchestrator.open_cases import Adopter, Finder
     from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["Adopter", "Finder", "Recovery"]
+__all__ = ["Recovery"]
 
 _Open: TypeAlias = Again | Full | Lost | NewToken | Refused
 """A verdict that leaves open whether there is a task."""
@@ -59,38 +61,10 @@ _ELSEWHERE: Final = (
 )
 
 
-class Finder(Protocol):
-    """Look for the task of a create (`kling_async.orchestrator.lookup.Lookup`)."""
-
-    async def find(self, submission: Submission, /) -> tuple[TaskRecord, Answer] | None:
-        """Look until there is an answer; None: there is no such task; raise `KlingError` if none came."""
-        ...
-
-    async def confirm(self, submission: Submission, task_id: str, /) -> TaskRecord | None:
-        """Ask for the task of that id; None: there is none; raise `KlingError` if no answer came."""
-        ...
-
-
-class Adopter(Protocol):
-    """Take over tasks that are found (`kling_async.orchestrator.submitter.Submitter`)."""
-
-    def adopt(self, submission: Submission, found: Accepted, /) -> None:
-        """Look after the task of a submission whose caller was told that nobody knew."""
-
-
-class _OpenCase:
-    """An unresolved create, and when to look for it again."""
-
-    def __init__(self, submission: Submission, entry: Unresolved, adopter: Adopter, now: float) -> None:
-        self.submission = submission
-        self.entry = entry
-        self.adopter = adopter
-        self.plan = RecheckPlan(now)
-
-    @property
-    def lookable(self) -> bool:
-        """Whether its endpoint gives a way to look it up."""
-        return self.submission.endpoint.lookup != "none"
+_NO_WAY: Final = "there is no way to look a task up here"
+_UNPROVEN: Final = "this server may have lost its external id: it was not shown to find tasks by theirs"
+_LATE: Final = (408, 499)
+"""HTTP statuses of a server that gave up waiting: what it had passed on may have been made."""
 
 
 class Recovery:
@@ -100,7 +74,7 @@ class Recovery:
         self._scope = scope
         self._limiter = limiter
         self._finder = finder
-        self._open: dict[str, _OpenCase] = {}  # the unresolved ones, by external id
+        self._open: dict[str, OpenCase] = {}  # the unresolved ones, by external id
         self._timer = Timer(scope, self._review)
         scope.subscribe(self)
 
@@ -113,8 +87,13 @@ class Recovery:
         is believed if one query of that task does not show another one, too. Else the create is looked for
         by its own id, and is not sent again.
         """
-        if not isinstance(verdict, Accepted) or not submission.endpoint.takes_external_id:
-            return verdict
+        if isinstance(verdict, Accepted) and submission.endpoint.takes_external_id:
+            verdict = await self._compared(submission, verdict)
+        if isinstance(verdict, Accepted):
+            self._finder.accepted(submission, verdict.record)
+        return verdict
+
+    async def _compared(self, submission: Submission, verdict: Accepted) -> Accepted | Lost:
         record, ours = verdict.record, {None, submission.external_task_id}
         if record.external_task_id == submission.external_task_id:
             return verdict
@@ -197,10 +176,10 @@ class Recovery:
                 return attempts.doubtful
 
     async def _find(self, submission: Submission, verdict: _Open) -> Accepted | Refused | Unknown | None:
-        """Look the create up as often as its verdict asks for; None: surely nothing was made."""
-        endpoint, miss = submission.endpoint, _on_miss(verdict)
-        if endpoint.lookup == "none":
-            return Unknown(TransportError("this endpoint gives no way to look a task up", sent=True))
+        """Look the create up as often as its verdict asks for; None: it may be sent again."""
+        miss = _on_miss(verdict)
+        if not self._finder.can_find(submission.endpoint):
+            return None if submission.settings.retry.resend_lost else _unknown(_NO_WAY)
         for look in range(1 if miss is AfterMiss.REFUSE else LOOKS):
             if look:
                 await asyncio.sleep(PAUSE)
@@ -210,11 +189,25 @@ class Recovery:
                 return Unknown(error, wall=is_wall(error))
             if found is not None:
                 return found
+        return await self._missed(submission, verdict.error, miss)
+
+    async def _missed(
+        self, submission: Submission, error: KlingError, miss: AfterMiss
+    ) -> Refused | Unknown | None:
+        """Return what it means that no look found the task; None: nothing was made."""
         if submission.attempts.evidence is Evidence.ELSEWHERE:
             return Refused(AmbiguousCreate(_ELSEWHERE, external_task_id=submission.external_task_id))
-        if not endpoint.idempotent:
-            return Unknown(TransportError("a second create here might be a second task", sent=True))
-        return Unknown(verdict.error) if miss is AfterMiss.HOLD else None
+        if not submission.endpoint.idempotent:
+            return _unknown("a second create here might be a second task")
+        if miss is AfterMiss.HOLD:
+            return Unknown(error)
+        if miss is AfterMiss.RESEND or getattr(error, "http_status", 0) in _LATE:
+            try:
+                proven = await self._finder.proves_absence(submission)
+            except KlingError:
+                proven = False
+            return None if proven else _unknown(_UNPROVEN)
+        return None
 
     async def _look(self, submission: Submission) -> Accepted | Refused | Unknown | None:
         """Ask once for the task of that external id, until there is an answer."""
@@ -267,7 +260,8 @@ class Recovery:
         known = name if submission.endpoint.takes_external_id else None
         entry = Unresolved(endpoint=submission.endpoint.name, external_task_id=known, reason=reason)
         self.abandon(name)  # a batch that goes on in another run may have given the same create up before
-        case = _OpenCase(submission, entry, adopter, self._scope.time())
+        lookable = self._finder.can_find(submission.endpoint)
+        case = OpenCase(submission, entry, adopter, self._scope.time(), lookable=lookable)
         self._open[name] = case
         submission.attempts.body = None
         if case.lookable:
@@ -353,7 +347,7 @@ class Recovery:
                 task.add_done_callback(partial(self._given_back, case))
         self._plan()
 
-    async def _recheck(self, case: _OpenCase) -> None:
+    async def _recheck(self, case: OpenCase) -> None:
         """Look once more."""
         submission = case.submission
         found: Accepted | Refused | Unknown | None = None
@@ -369,17 +363,17 @@ class Recovery:
             self._settle(case, found)
         self._plan()
 
-    def _contended(self, case: _OpenCase) -> bool:
+    def _contended(self, case: OpenCase) -> bool:
         """Tell whether submits wait for slots of the pool in which a case holds some."""
         return self._limiter.pool(case.submission.endpoint.pool).queued > 0
 
-    def _given_back(self, case: _OpenCase, _: asyncio.Task[None]) -> None:
+    def _given_back(self, case: OpenCase, _: asyncio.Task[None]) -> None:
         """Look again after a look that broke or was cancelled, perhaps before its first step: no miss."""
         if case.plan.due == math.inf and not self._scope.closed:
             case.plan.end(self._scope.time(), contended=False)
             self._plan()
 
-    def _settle(self, case: _OpenCase, found: Accepted | Refused | Unknown | None) -> None:
+    def _settle(self, case: OpenCase, found: Accepted | Refused | Unknown | None) -> None:
         """Close a case that a look has decided; a create that is surely not there is forgotten."""
         submission = case.submission
         if isinstance(found, Accepted):
@@ -399,6 +393,10 @@ class Recovery:
         for case in self._open.values():
             case.plan.restart(self._scope.time())
         self._plan()
+
+
+def _unknown(reason: str) -> Unknown:
+    return Unknown(TransportError(reason, sent=True))
 
 
 def _on_miss(verdict: CreateVerdict) -> AfterMiss:

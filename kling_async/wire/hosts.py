@@ -7,7 +7,16 @@ import re
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-__all__ = ["Reach", "is_local", "is_loopback", "is_public", "reach_of", "wrong_callback", "wrong_url"]
+__all__ = [
+    "Reach",
+    "is_local",
+    "is_loopback",
+    "is_public",
+    "is_vendors",
+    "reach_of",
+    "wrong_callback",
+    "wrong_url",
+]
 
 
 def is_loopback(host: str) -> bool:
@@ -18,6 +27,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_vendors(url: str) -> bool:
+    """Tell whether a base URL is the vendor's, or of this machine, where an emulator plays the vendor."""
+    host = (urlsplit(url).hostname or "").removesuffix(".")
+    return host == _VENDOR or host.endswith(f".{_VENDOR}") or is_loopback(host)
+
+
+_VENDOR: Final = "klingai.com"
 
 
 def is_public(host: str) -> bool:

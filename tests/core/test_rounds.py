@@ -8,6 +8,7 @@ import pytest
 
 from kling_async.core.durations import Law
 from kling_async.core.poll_groups import IdleEstimate, PolledTask, PollGroup
+from kling_async.core.queries import QueryForms
 from kling_async.core.rounds import DueGroups, Rounds
 from kling_async.options import Polling
 
@@ -25,7 +26,7 @@ def group_of(name: str, started: float, tasks: int = 1) -> PollGroup:
 
 def test_a_round_takes_along_what_is_due_before_the_next_may_start() -> None:
     """A group due later waits for the next round, `min_interval` after the last query of this one."""
-    rounds = Rounds(POLLING)
+    rounds = Rounds(POLLING, QueryForms(batch_ids=True))
     assert rounds.allows(10.0, 10.0) and not rounds.allows(11.0, 10.0)
     rounds.spend(1, 10.0)
     assert [rounds.allows(due, 10.25) for due in (10.0, 12.0, 12.5)] == [True, True, False]
@@ -35,7 +36,7 @@ def test_a_round_takes_along_what_is_due_before_the_next_may_start() -> None:
 
 def test_a_round_goes_on_while_only_the_rate_delays_it() -> None:
     """A group that belongs to the round keeps it open; each request takes its share of the rate."""
-    rounds = Rounds(POLLING)
+    rounds = Rounds(POLLING, QueryForms(batch_ids=True))
     rounds.spend(3, 10.0)
     rounds.end_round(11.0, 10.0)
     assert rounds.next_time(11.0) == 10.75

@@ -22,6 +22,7 @@ from kling_async.emulator.state.payloads import without_payloads
 if TYPE_CHECKING:
     from kling_async.emulator.http.dispatch import Dispatcher
     from kling_async.emulator.http.faults import Fault, Faults
+    from kling_async.emulator.http.gateway import GatewayFront
     from kling_async.emulator.http.routes import Route, Routes
     from kling_async.emulator.judging.reference import ReferenceEndpoint
     from kling_async.emulator.state.clock import Clock
@@ -46,17 +47,26 @@ class Server:
         faults: The armed faults.
         dispatcher: Answers the requests.
         routes: Tells which endpoint a request means.
+        front: Stands before the dispatcher, as a gateway or as nothing.
         seed: Equal seeds give equal request ids.
     """
 
     def __init__(
-        self, clock: Clock, ledger: Ledger, faults: Faults, dispatcher: Dispatcher, routes: Routes, seed: int
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        faults: Faults,
+        dispatcher: Dispatcher,
+        routes: Routes,
+        front: GatewayFront,
+        seed: int,
     ) -> None:
         self._clock = clock
         self._ledger = ledger
         self._faults = faults
         self._dispatcher = dispatcher
         self._routes = routes
+        self._front = front
         self._ids = random.Random(f"{seed} requests")  # noqa: S311 - made up, not secret
         self._stopping = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -88,13 +98,13 @@ class Server:
         if route.kind == "control":
             answer = answer_control(request.method, route.path, raw, self._ledger, self._faults)
             return self._response(answer)
-        routed = self._routed(request, route, raw)
+        routed = self._routed(request, *self._front.received(route, raw))
         self._ledger.add(routed.row)
         fault = self._faults.take(route)
         if fault is not None:
             routed.row.fault = fault.kind
             return await self._apply(fault, routed)
-        answer = self._dispatcher.act(routed)
+        answer = self._act(routed)
         routed.row.status = answer.status
         return self._response(answer)
 
@@ -120,19 +130,24 @@ class Server:
 
     async def _apply(self, fault: Fault, routed: RoutedRequest) -> web.StreamResponse:
         """Let a request go wrong as its fault says."""
-        real = self._dispatcher.act(routed) if fault.acts_first else None
+        real = self._act(routed) if fault.acts_first else None
         if fault.kind == "slow":
             await self._pause(fault.seconds)
-            real = real or self._dispatcher.act(routed)
+            real = real or self._act(routed)
         elif fault.kind == "hang":
             await self._hang(routed.request)
         if fault.kind in NO_ANSWER or self._stopping.is_set():
             return _cut(routed.request)
         sent = faulty_answer(fault, real or HttpAnswer(), routed.request_id)
+        if fault.code is not None:
+            sent = self._front.spoken(routed, sent)
         routed.row.status, routed.row.code, routed.row.message = sent.status, sent.code, sent.message
         if fault.kind == "half_body":
             return await self._send_half(routed.request, sent, fault.value)
         return self._response(sent)
+
+    def _act(self, routed: RoutedRequest) -> HttpAnswer:
+        return self._front.answer(routed, self._dispatcher.act)
 
     async def _pause(self, seconds: float) -> None:
         """Wait for ``seconds``, or until the server stops."""

@@ -68,12 +68,13 @@ class LedgerRounds(Rounds):
 
     Args:
         polling: How often to ask.
+        forms: What the server can be asked.
         stock: The turns of this process.
     """
 
-    def __init__(self, polling: Polling, stock: ReadTurnStock) -> None:
+    def __init__(self, polling: Polling, forms: QueryForms, stock: ReadTurnStock) -> None:
         self._stock = stock
-        super().__init__(polling)
+        super().__init__(polling, forms)
 
     @property
     def rate_allows(self) -> float:

@@ -142,7 +142,7 @@ class SharedLimiter(SharedPools):
         asks: bool = False,
     ) -> Schedule:
         """Make the schedule of a poller: one that ``asks``, or leaves that to another process."""
-        rounds = LedgerRounds(polling, self._reads)
+        rounds = LedgerRounds(polling, forms, self._reads)
         if asks:
             return AskingSchedule(polling, retry, durations, forms, rng, rounds)
         return PassiveSchedule(polling, retry, durations, forms, rng, rounds, self)

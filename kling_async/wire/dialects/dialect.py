@@ -1,4 +1,4 @@
-"""What each dialect can do."""
+"""Describe what each dialect can be asked, and how often."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DialectName: TypeAlias = Literal["auto", "vendor", "new-api", "flat"]
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server can be asked, and how often."""
+    """Describes what a server can be asked, and how often."""
 
     name: str
     lists: bool = True
