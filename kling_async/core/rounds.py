@@ -37,7 +37,7 @@ class Rounds:
         self.next_round = -math.inf
         """When the next round may start."""
         self._round_until = -math.inf
-        """While a round is under way: groups due by then go along with it; else -inf."""
+        """While a round is under way: groups due before then go along with it; else -inf."""
 
     @property
     def _interval(self) -> float:
@@ -48,7 +48,7 @@ class Rounds:
         """Return when a group due then may ask, as far as rounds go."""
         if self._round_until == -math.inf:
             return max(due, self.next_round)
-        return -math.inf if due <= self._round_until else due
+        return -math.inf if due < self._round_until else due
 
     def next_time(self, due: float) -> float:
         """Return when a group due then may ask."""
@@ -74,7 +74,7 @@ class Rounds:
 
     def end_round(self, due: float, now: float) -> None:
         """End the round unless the next group, due then, still belongs to it and only the rate delays it."""
-        if due > max(self._round_until, now):
+        if due >= self._round_until and due > now:
             self._round_until = -math.inf
 
 

@@ -55,7 +55,7 @@ class Gateway:
     older: bool = False
     """Whether the address of a result stands in ``fail_reason``, and the vendor's own answer is not shown."""
     loses_external_ids: bool = False
-    """Whether ``external_task_id`` is dropped from creates; only ``envelope`` can be asked for it at all."""
+    """Whether ``external_task_id`` is dropped from creates, as ``new-api`` and ``flat`` do anyway."""
     most_tasks: int | None = None
     """Tasks that may run at once for its key; one more is refused with a 429 of its own."""
     interval: float = 15.0
@@ -91,7 +91,8 @@ class GatewayFront:
             return route, raw
         if route.kind == "query" and route.id in self._vendors:
             route = replace(route, id=self._vendors[route.id])
-        if route.kind == "create" and self._gateway.loses_external_ids:
+        loses = self._gateway.loses_external_ids or self._gateway.dialect != "envelope"
+        if route.kind == "create" and loses:
             raw = _without_external_id(raw)
         return route, raw
 
