@@ -11,10 +11,11 @@ import math
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from kling_async.records import PAGE_SIZE_MAX
-from kling_async.wire.dialects.translate import Dialects
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
+
+    from kling_async.wire.dialects.dialect import Speaker
 
 __all__ = ["IDS_MAX", "Form", "QueryForms", "StatusQuery"]
 
@@ -59,12 +60,12 @@ class QueryForms:
 
     Args:
         batch_ids: Whether ``/tasks`` may be asked at all.
-        dialects: The language of the server, which may know no lists; default: the vendor's.
+        server: Tells what can be asked, as far as that is known; None: whatever the vendor can be.
     """
 
-    def __init__(self, *, batch_ids: bool, dialects: Dialects | None = None) -> None:
+    def __init__(self, *, batch_ids: bool, server: Speaker | None = None) -> None:
         self._batch_ids = batch_ids
-        self._dialects = Dialects("vendor") if dialects is None else dialects
+        self._server = server
         self._broken: dict[tuple[Form, str], float] = {}
         """Until when a form is not used."""
         self._wrong_omissions: dict[tuple[Form, str], int] = {}
@@ -73,11 +74,11 @@ class QueryForms:
     @property
     def min_interval(self) -> float:
         """Seconds between two rounds below which the server's answers cannot be newer."""
-        return self._dialects.current.min_interval
+        return 0.0 if self._server is None else self._server.current.min_interval
 
     def works(self, form: Form, path: str) -> bool:
         """Return whether that form can be used for tasks of this path."""
-        if form != "one" and not self._dialects.current.lists:
+        if form != "one" and self._server is not None and not self._server.current.lists:
             return False
         if form == "ids" and (not self._batch_ids or ("ids", "") in self._broken):
             return False

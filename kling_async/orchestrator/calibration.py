@@ -31,7 +31,7 @@ class AcceptedCreate(NamedTuple):
 
 
 class Calibration:
-    """What is known of one server, by endpoint.
+    """Remembers, by endpoint, whether misses of one server prove anything.
 
     Args:
         needed: Whether misses have to be proven: the server is not the vendor's.

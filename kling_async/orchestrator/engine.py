@@ -99,7 +99,7 @@ class Drivers:
         self.packs = PackReader(scope, self.limiter, partial(read_packs, self.transport, settings.timeouts))
         self.queue = self._new_queue(lookup, slots)
         self.durations = Durations()
-        forms = QueryForms(batch_ids=self.transport.unified, dialects=dialects)  # /tasks wants an API key
+        forms = QueryForms(batch_ids=self.transport.unified, server=dialects)  # /tasks wants an API key
         self.pollers: Pollers[Poller] = Pollers(scope, self.limiter, partial(self._new_poller, forms))
         new, own = self.limiter.new_schedule, (self.durations, forms, self.rng)
         active = partial(new, settings.polling, settings.retry, *own, asks=True)

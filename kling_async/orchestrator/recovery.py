@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
+from kling_async.core.misses import after_miss, needs_proof
 from kling_async.core.queue import Phase
-from kling_async.core.rechecks import LOOKS, PAUSE
+from kling_async.core.rechecks import LOOKS, PAUSE, RecheckPlan
 from kling_async.core.verdict import (
     Accepted,
     AfterMiss,
@@ -33,7 +35,6 @@ from kling_async.core.verdict import (
 from kling_async.errors import AmbiguousCreate, BadResponse, ExternalIdTaken, KlingError, TransportError
 from kling_async.events import facts
 from kling_async.orchestrator.attempts import Evidence
-from kling_async.orchestrator.open_cases import OpenCase
 from kling_async.orchestrator.submission import Submission, SubmissionState, Unresolved
 from kling_async.runtime.loop import Timer
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from kling_async.core.queue import Ticket
     from kling_async.core.verdict import Answer, CreateVerdict, Resolved
-    from kling_async.orchestrator.open_cases import Adopter, Finder
+    from kling_async.orchestrator.finding import Adopter, Finder
     from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
@@ -63,18 +64,28 @@ _ELSEWHERE: Final = (
 
 _NO_WAY: Final = "there is no way to look a task up here"
 _UNPROVEN: Final = "this server may have lost its external id: it was not shown to find tasks by theirs"
-_LATE: Final = (408, 499)
-"""HTTP statuses of a server that gave up waiting: what it had passed on may have been made."""
+
+
+@dataclass(eq=False, slots=True)
+class _OpenCase:
+    """An unresolved create, and when to look for it again."""
+
+    submission: Submission
+    entry: Unresolved
+    adopter: Adopter[Submission]
+    plan: RecheckPlan
+    lookable: bool
+    """Whether there is a way to look it up."""
 
 
 class Recovery:
     """All creates of a client whose fate is, or was, in doubt."""
 
-    def __init__(self, scope: LoopScope, limiter: SlotKeeper, finder: Finder) -> None:
+    def __init__(self, scope: LoopScope, limiter: SlotKeeper, finder: Finder[Submission]) -> None:
         self._scope = scope
         self._limiter = limiter
         self._finder = finder
-        self._open: dict[str, OpenCase] = {}  # the unresolved ones, by external id
+        self._open: dict[str, _OpenCase] = {}  # the unresolved ones, by external id
         self._timer = Timer(scope, self._review)
         scope.subscribe(self)
 
@@ -140,7 +151,7 @@ class Recovery:
             if isinstance(verdict, Lost):
                 attempts.count += attempts.sent  # an earlier run's attempt is none of ours
             self._limiter.unknown(submission.ticket)  # a task may run: its slots stay held
-            miss = _on_miss(verdict)
+            miss = after_miss(verdict)
             found = await self._find(submission, verdict)
             if found is not None:
                 return found
@@ -177,7 +188,7 @@ class Recovery:
 
     async def _find(self, submission: Submission, verdict: _Open) -> Accepted | Refused | Unknown | None:
         """Look the create up as often as its verdict asks for; None: it may be sent again."""
-        miss = _on_miss(verdict)
+        miss = after_miss(verdict)
         if not self._finder.can_find(submission.endpoint):
             return None if submission.settings.retry.resend_lost else _unknown(_NO_WAY)
         for look in range(1 if miss is AfterMiss.REFUSE else LOOKS):
@@ -201,7 +212,7 @@ class Recovery:
             return _unknown("a second create here might be a second task")
         if miss is AfterMiss.HOLD:
             return Unknown(error)
-        if miss is AfterMiss.RESEND or getattr(error, "http_status", 0) in _LATE:
+        if needs_proof(miss, error):
             try:
                 proven = await self._finder.proves_absence(submission)
             except KlingError:
@@ -247,7 +258,7 @@ class Recovery:
 
     # -- after the caller was told that nobody knows
 
-    def keep(self, submission: Submission, reason: str, adopter: Adopter) -> None:
+    def keep(self, submission: Submission, reason: str, adopter: Adopter[Submission]) -> None:
         """Tell the caller that nobody knows, hold the slots, and look again later.
 
         Args:
@@ -260,8 +271,8 @@ class Recovery:
         known = name if submission.endpoint.takes_external_id else None
         entry = Unresolved(endpoint=submission.endpoint.name, external_task_id=known, reason=reason)
         self.abandon(name)  # a batch that goes on in another run may have given the same create up before
-        lookable = self._finder.can_find(submission.endpoint)
-        case = OpenCase(submission, entry, adopter, self._scope.time(), lookable=lookable)
+        plan, lookable = RecheckPlan(self._scope.time()), self._finder.can_find(submission.endpoint)
+        case = _OpenCase(submission, entry, adopter, plan, lookable)
         self._open[name] = case
         submission.attempts.body = None
         if case.lookable:
@@ -347,7 +358,7 @@ class Recovery:
                 task.add_done_callback(partial(self._given_back, case))
         self._plan()
 
-    async def _recheck(self, case: OpenCase) -> None:
+    async def _recheck(self, case: _OpenCase) -> None:
         """Look once more."""
         submission = case.submission
         found: Accepted | Refused | Unknown | None = None
@@ -363,17 +374,17 @@ class Recovery:
             self._settle(case, found)
         self._plan()
 
-    def _contended(self, case: OpenCase) -> bool:
+    def _contended(self, case: _OpenCase) -> bool:
         """Tell whether submits wait for slots of the pool in which a case holds some."""
         return self._limiter.pool(case.submission.endpoint.pool).queued > 0
 
-    def _given_back(self, case: OpenCase, _: asyncio.Task[None]) -> None:
+    def _given_back(self, case: _OpenCase, _: asyncio.Task[None]) -> None:
         """Look again after a look that broke or was cancelled, perhaps before its first step: no miss."""
         if case.plan.due == math.inf and not self._scope.closed:
             case.plan.end(self._scope.time(), contended=False)
             self._plan()
 
-    def _settle(self, case: OpenCase, found: Accepted | Refused | Unknown | None) -> None:
+    def _settle(self, case: _OpenCase, found: Accepted | Refused | Unknown | None) -> None:
         """Close a case that a look has decided; a create that is surely not there is forgotten."""
         submission = case.submission
         if isinstance(found, Accepted):
@@ -397,17 +408,6 @@ class Recovery:
 
 def _unknown(reason: str) -> Unknown:
     return Unknown(TransportError(reason, sent=True))
-
-
-def _on_miss(verdict: CreateVerdict) -> AfterMiss:
-    """Return what a complete miss of the look-up means after that verdict."""
-    match verdict:
-        case Lost(miss=miss):
-            return miss
-        case Again(doubtful=True):
-            return AfterMiss.END
-        case _:
-            return AfterMiss.RESEND
 
 
 def _is_resent(submission: Submission, verdict: Again) -> bool:

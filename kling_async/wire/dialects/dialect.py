@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DIALECTS", "Dialect", "DialectName"]
+__all__ = ["DIALECTS", "Dialect", "DialectName", "Speaker"]
 
 DialectName: TypeAlias = Literal["auto", "vendor", "new-api", "flat"]
 """Values of the option ``dialect``."""
@@ -27,6 +27,15 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the account's packs can be read."""
     min_interval: float = 0.0
     """Seconds between two queries of a task, below which the answers cannot be newer."""
+
+
+class Speaker(Protocol):
+    """Tells which dialect a server speaks, as far as that is known."""
+
+    @property
+    def current(self) -> Dialect:
+        """The dialect in use; the vendor's until another one is known."""
+        ...
 
 
 # gateways of the new-api family ask the vendor every 15 s, and answer from their database
