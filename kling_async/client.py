@@ -93,8 +93,8 @@ class Client:
         callback_url: Address to which the vendor posts every change of status of the tasks created here, for
             a `kling_async.webhooks.CallbackReceiver`. It is not put on a `RawTask`.
         dialect: Language of the server: that of a gateway is learned from the first task that it shows
-            (``auto``), or named: ``vendor``, ``new-api``, ``flat``. Nobody can notice a gateway that drops
-            fields silently.
+            (``auto``), or named: ``vendor``, ``envelope`` (a gateway with the vendor's forms), ``new-api``,
+            ``flat``. Nobody can notice a gateway that drops fields silently.
 
     Raises:
         ConfigurationError: Credentials, addresses or limits cannot work; the message says what to set.

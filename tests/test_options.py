@@ -161,7 +161,7 @@ RIGHT: Final[dict[str, list[Any]]] = {
     "rng": [None, random.Random(7)],
     "on_event": [None, print, [].append],
     "callback_url": [None, "", "https://a.example/kling/token"],
-    "dialect": ["auto", "vendor", "new-api", "flat"],
+    "dialect": ["auto", "vendor", "envelope", "new-api", "flat"],
 }
 """Values that each setting of a client takes."""
 

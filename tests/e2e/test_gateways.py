@@ -50,8 +50,7 @@ FORMS: dict[str, Gateway] = {
 async def test_more_tasks_than_slots_queue_behind_a_gateway(form: str, named: bool) -> None:
     """A full account queues in every form of the refusal; each result has its address; each task is one."""
     gateway = FORMS[form]
-    name = {"envelope": "vendor"}.get(gateway.dialect, gateway.dialect)
-    options: dict[str, Any] = {"dialect": name} if named else {}
+    options: dict[str, Any] = {"dialect": gateway.dialect} if named else {}
     async with pair({"video": 2}, client=options, gateway=gateway, prefix="/kling") as (emu, client):
         results = await asyncio.gather(*(client.run(clip(f"scene {n}")) for n in range(5)))
         assert all(result.videos[0].url.startswith(emu.url) for result in results)
@@ -138,7 +137,7 @@ async def test_a_gateway_that_loses_external_ids_makes_no_second_task(kind: str)
     """A task of ours that it accepted is not found by its id, so a miss proves nothing."""
     gateway = Gateway(dialect="envelope", loses_external_ids=True)
     async with pair(gateway=gateway) as (emu, _):
-        async with gatewayed(emu) as client:
+        async with client_of(emu, dialect="envelope") as client:
             await client.run(clip("accepted"))
             emu.fault("create", kind=kind)
             with pytest.raises(AmbiguousCreate):
@@ -150,7 +149,7 @@ async def test_a_gateway_that_loses_external_ids_makes_no_second_task(kind: str)
 async def test_a_gateway_that_keeps_external_ids_is_trusted_after_one_look(kind: str) -> None:
     """The sample is found, so a miss permits the second send, and a task that was made is adopted."""
     async with pair(gateway=Gateway(dialect="envelope")) as (emu, _):
-        async with gatewayed(emu) as client:
+        async with client_of(emu, dialect="envelope") as client:
             await client.run(clip("accepted"))
             emu.fault("create", kind=kind)
             assert (await client.run(clip("in doubt"))).videos
@@ -160,7 +159,7 @@ async def test_a_gateway_that_keeps_external_ids_is_trusted_after_one_look(kind:
 async def test_without_an_accepted_task_a_gateway_is_not_trusted() -> None:
     """Nothing can be looked for as a sample: the very first create, lost, is not sent again."""
     async with pair(gateway=Gateway(dialect="envelope")) as (emu, _):
-        async with gatewayed(emu) as client:
+        async with client_of(emu, dialect="envelope") as client:
             emu.fault("create", kind="lost_before")
             with pytest.raises(AmbiguousCreate):
                 await client.run(clip("in doubt"))
@@ -173,15 +172,6 @@ async def test_the_vendor_needs_no_sample() -> None:
         emu.fault("create", kind="lost_before")
         assert (await client.run(clip())).videos
         assert len(emu.tasks) == 1
-
-
-@asynccontextmanager
-async def gatewayed(emu: Any) -> AsyncIterator[Client]:
-    """Open a client to whom the emulator's address is a gateway's: it is told a dialect of its own kind."""
-    async with client_of(emu) as client:
-        lookup = client._engine.recovery._finder
-        lookup._calibration._needed = True  # type: ignore[attr-defined]
-        yield client
 
 
 # --- a gateway that is not the emulator's --------------------------------------------------------

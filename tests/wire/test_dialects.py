@@ -122,7 +122,7 @@ def test_a_named_dialect_is_not_learned() -> None:
     assert Dialects("vendor").translate(body, 200) is None
     named = Dialects("new-api")
     assert named.translate(body, 200) is not None and named.current is DIALECTS["new-api"]
-    with pytest.raises(ConfigurationError, match="'openai' is none of auto, vendor, new-api, flat"):
+    with pytest.raises(ConfigurationError, match="'openai' is none of auto, vendor, envelope, new-api, flat"):
         Dialects("openai")
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kling_async import v1
 from kling_async.errors import RequestInvalid
 from kling_async.wire.checks import check
-from kling_async.wire.hosts import is_local, reach_of, wrong_callback, wrong_url
+from kling_async.wire.hosts import is_local, is_vendors, reach_of, wrong_callback, wrong_url
 from kling_async.wire.media_formats import IMAGE, VIDEO, judge_reach
 
 FETCHABLE: Final = [
@@ -211,3 +211,21 @@ def test_a_callback_on_a_private_host_needs_a_local_api(url: str) -> None:
 def test_a_callback_may_be_posted_to(url: str) -> None:
     """Whatever may be fetched may be posted to, by http too: the reference does not forbid it."""
     assert wrong_callback(url, local=False) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://api-singapore.klingai.com", True),
+        ("https://api-beijing.klingai.com/", True),
+        ("https://klingai.com.", True),
+        ("http://127.0.0.1:8080/kling", True),
+        ("http://localhost", True),
+        ("https://klingai.com.example/kling", False),
+        ("https://notklingai.com", False),
+        ("https://gateway.example/klingai.com", False),
+    ],
+)
+def test_the_vendors_addresses_are_known(url: str, expected: bool) -> None:
+    """Its hosts and this machine's; a host that merely contains the name is somebody else's."""
+    assert is_vendors(url) is expected

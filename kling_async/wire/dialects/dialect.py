@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DIALECTS", "Dialect", "DialectName", "Speaker"]
 
-DialectName: TypeAlias = Literal["auto", "vendor", "new-api", "flat"]
+DialectName: TypeAlias = Literal["auto", "vendor", "envelope", "new-api", "flat"]
 """Values of the option ``dialect``."""
 
 
@@ -43,7 +43,9 @@ _GATEWAY: Final = Dialect(name="new-api", lists=False, external_ids=False, accou
 
 DIALECTS: Final[Mapping[str, Dialect]] = {
     "vendor": Dialect(name="vendor"),
+    "envelope": Dialect(name="envelope"),
     "new-api": _GATEWAY,
     "flat": msgspec.structs.replace(_GATEWAY, name="flat"),
 }
-"""Dialects by name. ``vendor`` is also the dialect of gateways that keep the vendor's envelope."""
+"""Dialects by name. ``envelope`` is that of gateways that keep the vendor's envelope and paths: what they lose
+cannot be seen, so it is never learned."""
