@@ -117,17 +117,28 @@ def test_time_limits_grow_with_the_body(size: int, more: float) -> None:
 # --- types -------------------------------------------------------------------------------------
 
 FIELDS: Final = [(kind, field.name) for kind in KINDS for field in msgspec.structs.fields(kind)]
-NO_NUMBERS: Final[tuple[Any, ...]] = ("1", b"1", None, True, [1], {}, object(), int, 1j)
+WORDS: Final = {"max_tries": "a whole number", "resend_lost": "True or False"}
+NO_NUMBERS: Final[tuple[Any, ...]] = ("1", b"1", None, [1], {}, object(), int, 1j)
 
 
 @pytest.mark.parametrize(("kind", "field"), FIELDS)
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: type(value).__name__)
-def test_a_number_of_another_type_is_named(kind: Any, field: str, value: Any) -> None:
+def test_a_setting_of_another_type_is_named(kind: Any, field: str, value: Any) -> None:
     """The error names group, field, the type that was given, and shows an example that works."""
+    _is_named(kind, field, value)
+
+
+@pytest.mark.parametrize(("kind", "field"), FIELDS)
+def test_a_flag_is_no_number_and_a_number_no_flag(kind: Any, field: str) -> None:
+    """True is not taken for 1, nor 1 for True."""
+    _is_named(kind, field, 1 if field == "resend_lost" else True)
+
+
+def _is_named(kind: Any, field: str, value: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         kind(**{field: value})
-    whole = "whole " if field == "max_tries" else ""
-    start = f"{kind.__name__}({field}=...) must be a {whole}number, not {type(value).__name__}; for example "
+    words = WORDS.get(field, "a number")
+    start = f"{kind.__name__}({field}=...) must be {words}, not {type(value).__name__}; for example "
     text = str(caught.value)
     assert text.startswith(start) and isinstance(caught.value, TypeError)
     assert eval(text.removeprefix(start), {kind.__name__: kind}) == kind()

@@ -1,4 +1,4 @@
-"""Verdicts on a gateway's own errors: as the vendor's, except where an answer may have been lost on the way."""
+"""Verdicts on a gateway's own errors: as the vendor's, except where an answer may have been lost."""
 
 from __future__ import annotations
 

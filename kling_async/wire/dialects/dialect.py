@@ -47,5 +47,5 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     "new-api": _GATEWAY,
     "flat": msgspec.structs.replace(_GATEWAY, name="flat"),
 }
-"""Dialects by name. ``envelope`` is that of gateways that keep the vendor's envelope and paths: what they lose
-cannot be seen, so it is never learned."""
+"""Dialects by name. ``envelope`` is that of gateways that keep the vendor's envelope and paths: what they
+lose cannot be seen, so it is never learned."""
