@@ -123,7 +123,7 @@ NO_NUMBERS: Final[tuple[Any, ...]] = ("1", b"1", None, [1], {}, object(), int, 1
 
 @pytest.mark.parametrize(("kind", "field"), FIELDS)
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: type(value).__name__)
-def test_a_setting_of_another_type_is_named(kind: Any, field: str, value: Any) -> None:
+def test_a_field_of_another_type_is_named(kind: Any, field: str, value: Any) -> None:
     """The error names group, field, the type that was given, and shows an example that works."""
     _is_named(kind, field, value)
 
