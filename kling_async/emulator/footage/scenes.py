@@ -257,7 +257,7 @@ _WORDS: Final = {
     "orbiting": "planet planets moon star stars galaxy space orbit clockwork spins turns spiral",
     "spreading": "drop drops pond ripple ripples puddle spreads ink echo opens",
     "swinging": "pendulum clock swing swings dancer dances dance bell violin pulls",
-    "bouncing": "ball marble bounces jumps fox dog cat hops trots runs child bread",
+    "bouncing": "ball marble bounces jumps fox dog cat hops trots runs",
     "flying": "bird birds kite gull gulls flies fly crow wings plane field meadow dove",
     "growing": "city street tram tower towers market night grows grow skyline climbs music",
 }
