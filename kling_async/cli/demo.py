@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kling_async import v1
 from kling_async.batch.outcomes import Outcome
-from kling_async.cli.page import Totals, card_of, write_page
+from kling_async.cli.page import PageTotals, card_of, write_page
 from kling_async.cli.progress import Counts, Progress
 from kling_async.client import Client
 from kling_async.emulator import Emulator
@@ -158,14 +158,14 @@ async def _run_batch(requests: Sequence[TaskRequest[Any]], options: argparse.Nam
     slots = {name: limits[name].limit for name in report.units if name in limits}
     where = f"{sum(len(outcome.files) for outcome in outcomes)} files in {folder}/"
     if outcomes:
-        where += f"\nlook at them: {_write_page(folder, outcomes, Totals(seconds, report.units, slots))}"
+        where += f"\nlook at them: {_write_page(folder, outcomes, PageTotals(seconds, report.units, slots))}"
     print(_summary(progress.counts, report, seconds, where, live=options.live))
     if report.stopped.startswith("SIG"):
         return 130
     return 1 if report.failed or report.stopped else 0
 
 
-def _write_page(folder: Path, outcomes: Sequence[Outcome[Any]], totals: Totals) -> Path:
+def _write_page(folder: Path, outcomes: Sequence[Outcome[Any]], totals: PageTotals) -> Path:
     """Write the page of the outcomes, in the order of the prompts."""
     ordered = sorted(outcomes, key=lambda outcome: outcome.position)
     return write_page(folder, [card_of(outcome) for outcome in ordered], totals)

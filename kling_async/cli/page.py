@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kling_async.batch.outcomes import Outcome
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["PAGE", "Card", "Totals", "card_of", "page_html", "prompt_of", "write_page"]
+__all__ = ["PAGE", "Card", "PageTotals", "card_of", "page_html", "prompt_of", "write_page"]
 
 PAGE: Final = "index.html"
 """Name of the page."""
@@ -45,7 +45,7 @@ class Card(NamedTuple):
     """Whether an earlier run made it."""
 
 
-class Totals(NamedTuple):
+class PageTotals(NamedTuple):
     """Numbers of a whole batch."""
 
     seconds: float
@@ -78,7 +78,7 @@ def card_of(outcome: Outcome[Any]) -> Card:
     )
 
 
-def write_page(folder: Path, cards: Sequence[Card], totals: Totals) -> Path:
+def write_page(folder: Path, cards: Sequence[Card], totals: PageTotals) -> Path:
     """Write the page into a folder, over one that is there, and return its path.
 
     Args:
@@ -95,7 +95,7 @@ def write_page(folder: Path, cards: Sequence[Card], totals: Totals) -> Path:
     return path
 
 
-def page_html(folder: Path, cards: Sequence[Card], totals: Totals) -> str:
+def page_html(folder: Path, cards: Sequence[Card], totals: PageTotals) -> str:
     """Return the page as text."""
     title = _contents(cards)
     items = "\n".join(_card(folder, number, card) for number, card in enumerate(cards, 1))
@@ -138,7 +138,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("s" if number != 1 else "")
 
 
-def _totals(totals: Totals) -> str:
+def _totals(totals: PageTotals) -> str:
     facts = [("Took", _seconds(totals.seconds))]
     facts += [(f"{_words(pool)} units", f"{spent:g}") for pool, spent in sorted(totals.units.items())]
     facts += [(f"{_words(pool)} slots", str(slots)) for pool, slots in sorted(totals.slots.items())]

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from kling_async import Outcome, v1
 from kling_async.cli import main
 from kling_async.cli.demo import PROMPTS
-from kling_async.cli.page import Card, Totals, card_of, page_html, prompt_of, write_page
+from kling_async.cli.page import Card, PageTotals, card_of, page_html, prompt_of, write_page
 from tests.examples.chromium import CHROMIUM, Page, opened_page
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TOTALS = Totals(seconds=75.4, units={"video": 12.5, "image": 8}, slots={"video": 5, "virtual_try_on": 1})
+TOTALS = PageTotals(seconds=75.4, units={"video": 12.5, "image": 8}, slots={"video": 5, "virtual_try_on": 1})
 VOID = {"meta", "link", "img"}
 
 

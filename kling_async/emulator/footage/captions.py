@@ -34,7 +34,7 @@ _NARROW: Final = 30
 
 
 class Caption(NamedTuple):
-    """What is written on a film."""
+    """The words written on a film."""
 
     text: str
     tail: str = ""

@@ -21,10 +21,11 @@ from kling_async.emulator.footage.scenes import (
 )
 from kling_async.emulator.footage.shapes import ratio
 from kling_async.emulator.footage.tones import FRAME_BYTES, FRAME_SAMPLES, RATE, mp3
+from kling_async.emulator.state.media_owners import request_text
 from kling_async.testing import Clip
 from tests.emulator.facts import SAMPLES, path, sample
 from tests.emulator.footage.test_media import boxes, u32
-from tests.emulator.support import VIDEO, Caller, calling
+from tests.emulator.support import IMAGE, VIDEO, Caller, calling, png
 
 pytestmark = pytest.mark.anyio
 
@@ -205,3 +206,57 @@ async def test_films_have_sound_on_request_and_where_it_is_the_point(
     async with calling(slots={"video": 5}) as (emu, call):
         emu.know(*SAMPLES, Clip(id="silent"), Clip(id="heard", sound=True))
         assert len(tracks(await film_of(call, name, **changes))) == 1 + heard
+
+
+def scene_of(data: bytes) -> bytes:
+    """Return the upper slice of a film's first picture."""
+    first = pictures(data)[0]
+    return first[: next(iter(lengths(first)))]
+
+
+async def test_a_film_looks_as_its_request_says() -> None:
+    """Equal requests have one scene and other digits; a name, an address or a watermark changes no scene."""
+    async with calling(slots={"video": 30}) as (emu, call):
+        plain = await film_of(call, "text_to_video", prompt="a fox")
+        for changes in ({}, {"external_task_id": "mine"}, {"watermark_info": {"enabled": True}}):
+            made = await call.video(
+                **{**sample("text_to_video"), "prompt": "a fox", "external_task_id": "", **changes}
+            )
+            emu.finish(made.data["task_id"])
+            answer = (await call("GET", f"{VIDEO}/{made.data['task_id']}")).data["task_result"]["videos"][0]
+            again = (await call("GET", answer["url"], auth=None)).raw
+            assert scene_of(again) == scene_of(plain) and pictures(again) != pictures(plain)
+
+
+async def test_scenes_follow_from_all_that_is_asked() -> None:
+    """Another model, seed, length or picture makes another request text; colours follow from it."""
+    async with calling(slots={"video": 30}) as (emu, call):
+        image = {name: sample("image_to_video", external_task_id="", image=png(300, side)) for name, side in
+                 (("one", 300), ("other", 301))}  # fmt: skip
+        text = sample("text_to_video", external_task_id="")
+        bodies = [
+            ("image_to_video", {**image["one"], "image_tail": None}),
+            ("image_to_video", {**image["other"], "image_tail": None}),
+            ("text_to_video", text),
+            ("text_to_video", {**text, "prompt": "A fox"}),
+            ("text_to_video", {**text, "duration": "10"}),
+            ("text_to_video", {**text, "model_name": "kling-v3"}),
+        ]
+        ids = [(await call("POST", path(name), json=body)).data["task_id"] for name, body in bodies]
+        requests = {request_text(emu.tasks[task_id]) for task_id in ids}
+        assert len(requests) == len(bodies)
+
+
+async def test_better_modes_and_resolutions_have_more_pixels() -> None:
+    """A ``pro`` film is larger than a ``std`` one; so is a picture in 2k."""
+    async with calling(slots={"video": 5}) as (emu, call):
+        films = [await film_of(call, "text_to_video", mode=mode) for mode in ("std", "pro")]
+        std, pro = (u32(tracks(film)[0][b"tkhd"], 80) >> 16 for film in films)
+        assert std < pro
+        widths = list[int]()
+        for resolution in ("1k", "2k"):
+            made = await call.image(resolution=resolution)
+            emu.finish(made.data["task_id"])
+            (picture,) = (await call("GET", f"{IMAGE}/{made.data['task_id']}")).data["task_result"]["images"]
+            widths.append(u32((await call("GET", picture["url"], auth=None)).raw, 16))
+        assert widths[0] < widths[1]
