@@ -249,8 +249,8 @@ async def test_scenes_follow_from_all_that_is_asked() -> None:
 
 async def test_better_modes_and_resolutions_have_more_pixels() -> None:
     """A ``pro`` film is larger than a ``std`` one; so is a picture in 2k."""
-    async with calling(slots={"video": 5}) as (emu, call):
-        films = [await film_of(call, "text_to_video", mode=mode) for mode in ("std", "pro")]
+    async with calling(slots={"video": 5, "image": 9}) as (emu, call):
+        films = [await film_of(call, "text_to_video", mode=mode, sound="off") for mode in ("std", "pro")]
         std, pro = (u32(tracks(film)[0][b"tkhd"], 80) >> 16 for film in films)
         assert std < pro
         widths = list[int]()
