@@ -1,7 +1,7 @@
 """Video results: H.264 films of a scene and a caption, drawn when they are asked for.
 
-A film repeats the few seconds of its scene until it is as long as requested: the chunks of the MP4
-(ISO 14496-12) are the same bytes again and again, so that long films are as small as short ones. The title
+A film repeats the few seconds of its scene until it is as long as requested. Header first, then pictures in
+their order, then sound (ISO 14496-12), so that a film can be played while it comes through a pipe. The title
 names the prompt; an audio track is added on request.
 """
 
@@ -28,7 +28,7 @@ SHORT_SIDES: Final = (360, 432, 540)
 _RATIO_MAX: Final = 3.0
 _TITLE_LENGTH: Final = 200
 """Characters."""
-_FRAMES_PER_SECOND: Final = 12
+_FRAMES_PER_SECOND: Final = 10
 _RATE: Final = 120_000
 """Units per second of the pictures' times."""
 
@@ -66,7 +66,8 @@ def mp4(film: Film) -> bytes:
     frames = _frames(film)
     count = max(1, round(film.seconds * _FRAMES_PER_SECOND))
     width, height = film_size(film.aspect, film.grade)
-    sizes = [len(frames[number % FRAMES]) for number in range(count)]
+    repeats, rest = divmod(count, FRAMES)
+    shown = frames * repeats + frames[:rest]
     pictures = Track(
         track_id=1,
         kind=b"vide",
@@ -76,12 +77,11 @@ def mp4(film: Film) -> bytes:
         sample_duration=round(film.seconds * _RATE / count),
         samples=count,
         entry=_sample_entry(width, height),
-        sizes=numbers([0, count, *sizes]),
+        sizes=numbers([0, count, *map(len, shown)]),
         sync=range(1, count + 1, FRAMES),
-        per_chunk=FRAMES,
     )
     tune = soundtrack(film.seed, film.seconds) if film.sound else None
-    data = b"".join(frames[:count])
+    data = b"".join(shown)
     tracks = [(pictures, 0)] + ([(tune.track, len(data))] if tune else [])
     start = len(_head(film, tracks, 0))
     return _head(film, tracks, start) + box(b"mdat", data, tune.data if tune else b"")

@@ -80,7 +80,7 @@ def _falling(rng: random.Random, width: int, height: int) -> Mover:
     """Flakes that fall, each once or twice through the picture."""
     flakes = [
         (rng.random() * width, rng.random(), rng.choice((1, 1, 2)), rng.choice((0.8, 1.2, 1.7)))
-        for _ in range(26)
+        for _ in range(18)
     ]
 
     def draw(canvas: Canvas, phase: float) -> None:
@@ -158,7 +158,7 @@ def _spreading(rng: random.Random, width: int, height: int) -> Mover:
     def draw(canvas: Canvas, phase: float) -> None:
         for x, y, start in drops:
             age = (start + phase) % 1
-            canvas.ring(x, y, size * 0.3 * age, 1 + 2 * (1 - age), _LIGHT)
+            canvas.ring(x, y, size * 0.24 * age, 1 + 2 * (1 - age), _LIGHT)
             canvas.disc(x, y, size * 0.05 * (1 - age), _WARM)
 
     return draw

@@ -38,7 +38,6 @@ def soundtrack(seed: str, seconds: float) -> Soundtrack:
         samples=frames,
         entry=_sample_entry(),
         sizes=numbers([FRAME_BYTES, frames]),
-        per_chunk=frames,
     )
     return Soundtrack(mp3(seed, frames * FRAME_SECONDS), track)
 

@@ -48,11 +48,9 @@ class Track:
     """Content of ``stsz``."""
     sync: Sequence[int] = ()
     """Numbers of the samples, from 1, that need no other one; empty if none does."""
-    per_chunk: int
-    """Samples in each chunk; the last one has the rest."""
 
     def box(self, offset: int) -> bytes:
-        """Return the ``trak`` box; every chunk begins at the same ``offset`` of the file."""
+        """Return the ``trak`` box of samples that follow each other from an ``offset`` of the file on."""
         sound = self.kind == b"soun"
         header = numbers([0, 0, self.track_id, 0, self.duration, 0, 0])
         header += struct.pack(">4h", 0, 0, 0x0100 if sound else 0, 0) + UNITY
@@ -79,17 +77,14 @@ class Track:
         )
 
     def _samples(self, offset: int) -> bytes:
-        """Return the ``stbl`` box."""
-        chunks, rest = divmod(self.samples, self.per_chunk)
-        runs = [(1, self.per_chunk, 1)] if chunks else []
-        runs += [(chunks + 1, rest, 1)] if rest else []
+        """Return the ``stbl`` box, with a single chunk."""
         sync = numbers([len(self.sync), *self.sync])
         return box(
             b"stbl",
             full_box(b"stsd", _ONE, self.entry),
             full_box(b"stts", numbers([1, self.samples, self.sample_duration])),
             full_box(b"stss", sync) if self.sync else b"",
-            full_box(b"stsc", numbers([len(runs)]), *(numbers(run) for run in runs)),
+            full_box(b"stsc", numbers([1, 1, self.samples, 1])),
             full_box(b"stsz", self.sizes),
-            full_box(b"stco", numbers([chunks + (rest > 0)]), numbers([offset]) * (chunks + (rest > 0))),
+            full_box(b"stco", numbers([1, offset])),
         )
