@@ -39,7 +39,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) ->
         "py.typed",
         "testing.py",
         "emulator/judging/reference.json",
-        "emulator/footage/clip-16x9.mp4",
+        "emulator/footage/clips.py",
         "cli/demo.py",
     )
     assert {f"kling_async/{name}" for name in needed} <= names

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async import v1
+from kling_async.batch.outcomes import Outcome
+from kling_async.cli.page import PageTotals, card_of, write_page
 from kling_async.cli.progress import Counts, Progress
 from kling_async.client import Client
 from kling_async.emulator import Emulator
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from kling_async.batch.outcomes import Outcome, Report
+    from kling_async.batch.outcomes import Report
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["PROMPTS", "run_demo"]
@@ -77,8 +79,16 @@ PROMPTS: Final[tuple[TaskRequest[Any], ...]] = (
     _still("Seven chairs for seven moods, product photograph", n=7, aspect_ratio="16:9"),
     _clip("Lanterns float up a dark river valley"),
     _clip("A letter writes itself, the ink still wet", model_name="kling-v3", mode="pro", duration=4),
+    _clip("Rain on a tin roof, a bell far away", model_name="kling-v2-6", mode="pro", sound=True),
+    _clip("Gulls circle a harbour crane, wide view", aspect_ratio="1:1", mode="pro"),
+    _clip("The moon passes behind a radio mast", model_name="kling-v2-6"),
+    _clip("A night bus pulls out of a flooded street", model_name="kling-v3", duration=5, sound=True),
+    _clip("Autumn leaves settle on an old piano", aspect_ratio="9:16"),
+    _clip("A lake at dawn, one rowing boat leaves the jetty", model_name="kling-v3", mode="pro", duration=8),
+    v1.TextToAudio(prompt="Waves on pebbles, gulls, a distant ship's horn", duration=6),
 )
-"""Videos and images of several models, lengths and shapes; the images take 1 to 7 slots each."""
+"""Twenty videos, eight sets of images and a sound, of several models, lengths and shapes; the images take 1
+to 7 slots each."""
 
 
 def run_demo(options: argparse.Namespace) -> int:
@@ -98,11 +108,10 @@ def run_demo(options: argparse.Namespace) -> int:
 def _confirmed(requests: Sequence[TaskRequest[Any]], *, assume_yes: bool) -> bool:
     """Say what the requests cost at most, and ask whether to go on."""
     videos = sum(isinstance(r, v1.TextToVideo) for r in requests)
-    cost = _cost(requests)
-    print(
-        f"This makes up to {videos} videos and {len(requests) - videos} sets of images"
-        f" for {cost} of your account."
-    )
+    sounds = sum(isinstance(r, v1.TextToAudio) for r in requests)
+    images = len(requests) - videos - sounds
+    what = f"{videos} videos and {images} sets of images" + (f" and {sounds} sound" if sounds else "")
+    print(f"This makes up to {what} for {_cost(requests)} of your account.")
     if assume_yes:
         return True
     try:
@@ -140,16 +149,26 @@ async def _run_batch(requests: Sequence[TaskRequest[Any]], options: argparse.Nam
             signals=options.live,  # an interrupted run on the emulator loses nothing worth an orderly end
         )
         results = await stack.enter_async_context(batch)
-        files = 0
+        outcomes = list[Outcome[Any]]()
         async for outcome in results:
             _show(progress, outcome)
-            files += len(outcome.files)
-    report = results.report
-    where = f"{files} files in {folder}/"
-    print(_summary(progress.counts, report, time.monotonic() - started, where, live=options.live))
+            outcomes.append(outcome)
+        limits = client.account.limits()
+    report, seconds = results.report, time.monotonic() - started
+    slots = {name: limits[name].limit for name in report.units if name in limits}
+    where = f"{sum(len(outcome.files) for outcome in outcomes)} files in {folder}/"
+    if outcomes:
+        where += f"\nlook at them: {_write_page(folder, outcomes, PageTotals(seconds, report.units, slots))}"
+    print(_summary(progress.counts, report, seconds, where, live=options.live))
     if report.stopped.startswith("SIG"):
         return 130
     return 1 if report.failed or report.stopped else 0
+
+
+def _write_page(folder: Path, outcomes: Sequence[Outcome[Any]], totals: PageTotals) -> Path:
+    """Write the page of the outcomes, in the order of the prompts."""
+    ordered = sorted(outcomes, key=lambda outcome: outcome.position)
+    return write_page(folder, [card_of(outcome) for outcome in ordered], totals)
 
 
 def _key(number: int, request: TaskRequest[Any]) -> str:

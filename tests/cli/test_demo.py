@@ -55,7 +55,8 @@ def test_every_prompt_is_a_valid_request() -> None:
         check(request)
     videos = [request for request in PROMPTS if isinstance(request, v1.TextToVideo)]
     weights = [request.n or 1 for request in PROMPTS if isinstance(request, v1.ImageGeneration)]
-    assert len(videos) > 5 and sum(weights) > 9 and max(weights) <= 9
+    assert len(videos) == 20 and sum(weights) > 9 and max(weights) <= 9
+    assert sum(video.sound is True for video in videos) >= 3
 
 
 def test_the_demo_makes_files_and_says_what_it_did(
@@ -65,13 +66,14 @@ def test_the_demo_makes_files_and_says_what_it_did(
     folder = tmp_path / "new" / "out"
     assert main(["demo", "--count", "3", "--speed", "5000", "--out", str(folder)]) == 0
     out, err = capsys.readouterr()
-    kinds = sorted(path.suffix for path in folder.iterdir())
-    assert kinds == [".mp4", ".mp4", ".png"]
+    made = [path for path in folder.iterdir() if path.suffix != ".html"]
+    assert sorted(path.suffix for path in made) == [".mp4", ".mp4", ".png"]
     assert err == "" and "\r" not in out
     assert re.search(rf"(?m)^3 of 3 tasks succeeded in \d+ s; 3 files in {re.escape(str(folder))}/$", out)
     assert "An emulator plays the vendor, 5000 times as fast: 5 video and 9 image slots" in out
     assert "Nothing is paid." in out and "kling demo --live" in out
-    for path in folder.iterdir():
+    assert f"\nlook at them: {folder / 'index.html'}\n" in out and (folder / "index.html").is_file()
+    for path in made:
         assert re.search(rf"(?m)^  {re.escape(path.name)}  \S", out), "each file is named with its prompt"
     assert main(["demo", "--count", "3", "--speed", "5000", "--out", str(folder)]) == 0
     assert "3 files in" in capsys.readouterr().out, "also where they lie there already"
@@ -93,9 +95,11 @@ def test_the_whole_demo_meets_a_full_account_and_shows_no_error(
     out = capsys.readouterr().out
     total = len(PROMPTS)
     files = sum(getattr(request, "n", None) or 1 for request in PROMPTS)
+    files += sum(isinstance(request, v1.TextToAudio) for request in PROMPTS)  # an MP3 and a WAV
     assert f"{total} of {total} tasks succeeded" in out and f"; {files} files in " in out
-    names = {path.name for path in tmp_path.iterdir()}
-    assert len(names) == files
+    names = {path.name for path in tmp_path.iterdir()} - {"index.html"}
+    assert len(names) == files == len({path.read_bytes() for path in tmp_path.iterdir()}) - 1
+    assert len([name for name in names if name.endswith(".mp4")]) == 20
     assert {"01-a-paper-boat-drifts-down.mp4", "04-four-studies-of-a-red.3.png"} <= names
     waited, refused, asked, units = (
         float(re.search(pattern, out)[1])  # type: ignore[index]
@@ -121,7 +125,8 @@ def test_a_failed_task_is_printed_and_makes_the_status_1(
     assert re.search(r"^  failed  emulator:fail late: task \d+ failed: ", out, re.MULTILINE)
     assert re.search(r"^  failed  emulator:refuse: .*\(code 1301", out, re.MULTILINE)
     assert re.search(r"^  03-a-boat\.0\.png and 1 more  a boat$", out, re.MULTILINE)
-    assert "1 of 3 tasks succeeded" in out and len(list(tmp_path.iterdir())) == 2
+    assert "1 of 3 tasks succeeded" in out and len(list(tmp_path.glob("*.png"))) == 2
+    assert "(code 1301" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 def test_the_title_of_a_multi_shot_video_is_its_first_prompt() -> None:
@@ -288,4 +293,4 @@ def test_an_interrupted_live_run_is_resumed(tmp_path: Path) -> None:
         assert made() == 1
         third = subprocess.run(command, timeout=60, check=False, **pipes)
         assert third.returncode == 0 and "(from an earlier run)" in third.stdout and made() == 1
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".lock", ".mp4", ".sqlite"]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".html", ".lock", ".mp4", ".sqlite"]

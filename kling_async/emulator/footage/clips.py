@@ -1,8 +1,8 @@
-"""Video results: short H.264 clips shipped with the package, cut anew for each film.
+"""Video results: H.264 films of a scene and a caption, drawn when they are asked for.
 
-A shipped clip consists of a few groups of pictures, each of which can be decoded alone. A film has them in an
-order that follows from its seed, at a speed that makes it as long as requested (ISO 14496-12: mvhd, tkhd,
-elst, mdhd and stts tell times). The title names the prompt; an audio track is added on request.
+A film repeats the few seconds of its scene until it is as long as requested. Header first, then pictures in
+their order, then sound (ISO 14496-12), so that a film can be played while it comes through a pipe. The title
+names the prompt; an audio track is added on request.
 """
 
 from __future__ import annotations
@@ -10,19 +10,27 @@ from __future__ import annotations
 import random
 import struct
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
+from functools import lru_cache
 from typing import Final
 
-from kling_async.emulator.footage.boxes import box, boxes, field, full_box
-from kling_async.emulator.footage.shapes import nearest
-from kling_async.emulator.footage.soundtracks import TRACK_ID, soundtrack
+from kling_async.emulator.footage.boxes import box, full_box
+from kling_async.emulator.footage.captions import Caption, band_rows
+from kling_async.emulator.footage.h264 import MACROBLOCK, configuration
+from kling_async.emulator.footage.scenes import FRAMES, PALETTES, caption_slices, scene_for, scene_slices
+from kling_async.emulator.footage.shapes import ratio
+from kling_async.emulator.footage.soundtracks import soundtrack
+from kling_async.emulator.footage.tracks import SCALE, UNITY, Track, numbers
 
-__all__ = ["Film", "mp4"]
+__all__ = ["Film", "film_size", "mp4"]
 
-_FILES: Final = {"16:9": "clip-16x9.mp4", "9:16": "clip-9x16.mp4", "1:1": "clip-1x1.mp4"}
+SHORT_SIDES: Final = (360, 432, 540)
+"""px, by grade: of films in 720p, 1080p and 4k. Smaller than the vendor's, but in the same order."""
+_RATIO_MAX: Final = 3.0
 _TITLE_LENGTH: Final = 200
 """Characters."""
+_FRAMES_PER_SECOND: Final = 10
+_RATE: Final = 120_000
+"""Units per second of the pictures' times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,73 +38,83 @@ class Film:
     """The description from which a film follows."""
 
     aspect: str
-    """Aspect ratio, such as ``16:9``; the film has the nearest shipped one."""
+    """Aspect ratio, such as ``16:9``; beyond 3:1 and 1:3 the film has these."""
     seconds: float
     seed: str = ""
-    """Decides the order of the scenes, and the tune."""
+    """Decides the scene, its colours, and the tune."""
     title: str = ""
+    """Written on the film as well, as far as its letters are known; its words choose the scene."""
     comment: str = ""
+    tail: str = ""
+    """Written at the end of the caption."""
     sound: bool = False
     """Whether the film has an audio track."""
+    grade: int = 0
+    """Index of `SHORT_SIDES`."""
 
 
+def film_size(aspect: str, grade: int = 0) -> tuple[int, int]:
+    """Return the width and height of a film in px, both even."""
+    wide, short = ratio(aspect), SHORT_SIDES[grade]
+    long = round(short * min(_RATIO_MAX, max(wide, 1 / wide)) / 2) * 2
+    return (long, short) if wide >= 1 else (short, long)
+
+
+@lru_cache(maxsize=32)
 def mp4(film: Film) -> bytes:
     """Return the MP4 of a film."""
-    data = bytearray(_clip(_FILES[nearest(film.aspect, _FILES)]))
-    at = dict(boxes(data, 0, len(data)))
-    scale = field(data, at[b"mvhd"] + 12)
-    _retime(data, at, film.seconds)
-    _reorder(data, at, film.seed)
-    return _with_boxes(data, at, film, scale)
-
-
-def _retime(data: bytearray, at: dict[bytes, int], seconds: float) -> None:
-    """Make the pictures last for ``seconds``."""
-    scale = field(data, at[b"mvhd"] + 12)
-    for kind, offset in ((b"mvhd", 16), (b"tkhd", 20), (b"elst", 8)):
-        _put(data, at[kind] + offset, round(seconds * scale))
-    # The shipped clips have a single stts entry, because all their frames last equally long.
-    frames, media_scale = field(data, at[b"stts"] + 8), field(data, at[b"mdhd"] + 12)
-    each = round(seconds * media_scale / frames)
-    _put(data, at[b"stts"] + 12, each)
-    _put(data, at[b"mdhd"] + 16, each * frames)
-
-
-def _reorder(data: bytearray, at: dict[bytes, int], seed: str) -> None:
-    """Put the groups of pictures into the order that follows from ``seed``."""
-    frames = field(data, at[b"stsz"] + 8)
-    sizes = [field(data, at[b"stsz"] + 12 + 4 * i) for i in range(frames)]
-    firsts = [field(data, at[b"stss"] + 8 + 4 * i) - 1 for i in range(field(data, at[b"stss"] + 4))]
-    groups = [slice(first, last) for first, last in zip(firsts, [*firsts[1:], frames], strict=True)]
-    random.Random(seed).shuffle(groups)  # noqa: S311 - a film, not a secret
-    pictures, start = b"", at[b"mdat"]
-    sync, reordered = list[int](), list[int]()
-    for group in groups:
-        begin = start + sum(sizes[: group.start])
-        pictures += data[begin : begin + sum(sizes[group])]
-        sync.append(len(reordered) + 1)
-        reordered += sizes[group]
-    data[start : start + len(pictures)] = pictures
-    for kind, offset, numbers in ((b"stsz", 12, reordered), (b"stss", 8, sync)):
-        for i, number in enumerate(numbers):
-            _put(data, at[kind] + offset + 4 * i, number)
-
-
-def _with_boxes(data: bytearray, at: dict[bytes, int], film: Film, scale: int) -> bytes:
-    """Return the file with title and sound, whose boxes stand at the end of ``moov``, before the pictures."""
-    moov = at[b"moov"] - 8
-    end = moov + field(data, moov)
-    tags = _tags(film)
+    frames = _frames(film)
+    count = max(1, round(film.seconds * _FRAMES_PER_SECOND))
+    width, height = film_size(film.aspect, film.grade)
+    repeats, rest = divmod(count, FRAMES)
+    shown = frames * repeats + frames[:rest]
+    pictures = Track(
+        track_id=1,
+        kind=b"vide",
+        size=(width, height),
+        duration=round(film.seconds * SCALE),
+        rate=_RATE,
+        sample_duration=round(film.seconds * _RATE / count),
+        samples=count,
+        entry=_sample_entry(width, height),
+        sizes=numbers([0, count, *map(len, shown)]),
+        sync=range(1, count + 1, FRAMES),
+    )
     tune = soundtrack(film.seed, film.seconds) if film.sound else None
-    track_length = 0 if tune is None else len(tune.track(0, scale))
-    grown = track_length + len(tags)
-    _put(data, moov, field(data, moov) + grown)
-    _put(data, at[b"stco"] + 8, field(data, at[b"stco"] + 8) + grown)
-    if tune is None:
-        return bytes(data[:end] + tags + data[end:])
-    _put(data, at[b"mvhd"] + 96, TRACK_ID + 1)  # the number of the next track
-    track = tune.track(len(data) + grown + 8, scale)
-    return bytes(data[:end] + track + tags + data[end:] + box(b"mdat", tune.data))
+    data = b"".join(shown)
+    tracks = [(pictures, 0)] + ([(tune.track, len(data))] if tune else [])
+    start = len(_head(film, tracks, 0))
+    return _head(film, tracks, start) + box(b"mdat", data, tune.data if tune else b"")
+
+
+def _frames(film: Film) -> list[bytes]:
+    """Return the pictures of a film until they repeat: the slices of the scene and of the caption."""
+    width, height = film_size(film.aspect, film.grade)
+    across, down = -(-width // MACROBLOCK), -(-height // MACROBLOCK)
+    rng = random.Random(film.seed)  # noqa: S311 - a film, not a secret
+    scene, palette = scene_for(film.title, rng), rng.randrange(PALETTES)
+    band = band_rows(across)
+    upper = scene_slices(scene, palette, across, down - band)
+    lower = caption_slices(Caption(film.title, film.tail), palette, across, down - band)
+    return [one + other for one, other in zip(upper, lower, strict=True)]
+
+
+def _head(film: Film, tracks: list[tuple[Track, int]], start: int) -> bytes:
+    """Return the file up to its media, which begin 8 bytes after ``start``."""
+    length = round(film.seconds * SCALE)
+    header = numbers([0, 0, SCALE, length, 0x10000]) + struct.pack(">H10x", 0x0100) + UNITY + bytes(24)
+    moov = box(
+        b"moov",
+        full_box(b"mvhd", header, numbers([len(tracks) + 1])),
+        *(track.box(start + 8 + offset) for track, offset in tracks),
+        _tags(film),
+    )
+    return box(b"ftyp", b"isom", numbers([0x200]), b"isomiso2avc1mp41") + moov
+
+
+def _sample_entry(width: int, height: int) -> bytes:
+    entry = struct.pack(">6xH16x2H2I4xH32xHh", 1, width, height, 72 << 16, 72 << 16, 1, 24, -1)
+    return box(b"avc1", entry, configuration(width, height))
 
 
 def _tags(film: Film) -> bytes:
@@ -109,12 +127,3 @@ def _tags(film: Film) -> bytes:
     ]
     handler = full_box(b"hdlr", struct.pack(">I4s4s9x", 0, b"mdir", b"appl"))
     return box(b"udta", full_box(b"meta", handler, box(b"ilst", *items))) if items else b""
-
-
-def _put(data: bytearray, at: int, number: int) -> None:
-    struct.pack_into(">I", data, at, number)
-
-
-@cache
-def _clip(name: str) -> bytes:
-    return resources.files("kling_async.emulator.footage").joinpath(name).read_bytes()

@@ -28,6 +28,10 @@ class MediaOwner:
     """Seed of films, pictures and tunes, in addition to the id: the prompt, or the spoken text."""
     sound: bool = False
     """Whether films have an audio track."""
+    request: str = ""
+    """What films follow from instead, if it is known: the request without its names and addresses."""
+    grade: int = 0
+    """0 for films in 720p and pictures in 1k, 1 for 1080p and 2k, 2 for 4k."""
 
 
 def render_file(owner: MediaOwner, name: str) -> tuple[bytes, str]:
@@ -36,12 +40,24 @@ def render_file(owner: MediaOwner, name: str) -> tuple[bytes, str]:
     index, _, mark = stem.partition("-")  # "0-watermark.png" is "0.png" with a watermark on it
     seed = f"{owner.text} {owner.id} {index}"
     if suffix == "mp4":
-        title = owner.text if isinstance(owner.text, str) else ""
-        comment = f"{owner.id} {mark}".rstrip()
-        return mp4(Film(owner.aspect, owner.seconds, seed, title, comment, owner.sound)), "video/mp4"
+        return mp4(_film(owner, index, mark)), "video/mp4"
     if suffix == "mp3":
         return mp3(seed, owner.seconds), "audio/mpeg"
     if suffix == "wav":
         return wav(seed, owner.seconds), "audio/wav"
     aspect = "1:1" if index.startswith("face") else owner.aspect
-    return png(seed, aspect, marked=bool(mark)), "image/png"
+    return png(seed, aspect, marked=bool(mark), grade=owner.grade), "image/png"
+
+
+def _film(owner: MediaOwner, index: str, mark: str) -> Film:
+    """Return a film whose scene follows from the request; its last digits tell equal requests apart."""
+    return Film(
+        aspect=owner.aspect,
+        seconds=owner.seconds,
+        seed=f"{owner.request or owner.id} {index}",
+        title=owner.text if isinstance(owner.text, str) else "",
+        comment=f"{owner.id} {mark}".rstrip(),
+        tail="emulator" if mark else f"#{owner.id[-4:]}",
+        sound=owner.sound,
+        grade=owner.grade,
+    )

@@ -16,7 +16,7 @@ from typing import Final
 __all__ = ["LONG_SIDE", "png", "size_for"]
 
 LONG_SIDE: Final = 512
-"""px, of every picture."""
+"""px, of a picture in 1k."""
 _LEAST_SIDE: Final = 96
 """px; less would not hold the watermark."""
 
@@ -31,17 +31,23 @@ _MARK: Final = 10
 Colour = tuple[float, float, float]
 
 
-def size_for(aspect_ratio: str) -> tuple[int, int]:
-    """Return the width and height in px of a picture with an aspect ratio such as ``16:9``."""
+def size_for(aspect_ratio: str, grade: int = 0) -> tuple[int, int]:
+    """Return the width and height in px of a picture with an aspect ratio such as ``16:9``.
+
+    Args:
+        aspect_ratio: Width to height.
+        grade: 0 for a picture in 1k, 1 for 2k, 2 for 4k: smaller than the vendor's, but in the same order.
+    """
     across, down = (int(part) for part in aspect_ratio.split(":"))
-    short = max(_LEAST_SIDE, round(LONG_SIDE * min(across, down) / max(across, down)))
-    return (LONG_SIDE, short) if across >= down else (short, LONG_SIDE)
+    long = LONG_SIDE + LONG_SIDE // 2 * grade
+    short = max(_LEAST_SIDE, round(long * min(across, down) / max(across, down)))
+    return (long, short) if across >= down else (short, long)
 
 
-def png(seed: str, aspect_ratio: str, *, marked: bool = False) -> bytes:
+def png(seed: str, aspect_ratio: str, *, marked: bool = False, grade: int = 0) -> bytes:
     """Return the PNG that follows from ``seed``; ``marked`` draws a white bar on it as a watermark."""
     rng = random.Random(seed)  # noqa: S311 - a picture, not a secret
-    width, height = size_for(aspect_ratio)
+    width, height = size_for(aspect_ratio, grade)
     palette = _palette(rng)
     rows = bytearray()
     for row in _shaded(_shapes(rng, width, height, marked=marked), height):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["UNSEEN_SECONDS", "WIDE", "nearest", "ratio"]
+__all__ = ["UNSEEN_SECONDS", "WIDE", "ratio"]
 
 WIDE: Final = "16:9"
 """Aspect ratio of results when neither the request nor a picture in it tells one."""
@@ -16,8 +16,3 @@ def ratio(aspect: str) -> float:
     """Return the width divided by the height of an aspect ratio such as ``16:9``."""
     across, down = (float(part) for part in aspect.split(":"))
     return across / down
-
-
-def nearest(aspect: str, known: dict[str, str]) -> str:
-    """Return the key of ``known`` whose ratio is nearest to ``aspect``."""
-    return min(known, key=lambda one: abs(ratio(one) - ratio(aspect)))

@@ -180,7 +180,7 @@ async def test_files_have_the_shape_of_the_picture() -> None:
         file = await call("GET", result["videos"][0]["url"], auth=None)
         track = file.raw[file.raw.index(b"tkhd") + 4 :]
         width, height = (int.from_bytes(track[at : at + 4], "big") >> 16 for at in (76, 80))
-        assert width * 16 == height * 9
+        assert width * 500 == height * 300
 
 
 # --- bills -------------------------------------------------------------------------------------
