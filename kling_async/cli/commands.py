@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import functools
 import importlib
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
@@ -117,9 +118,10 @@ def make_parser(commands: Sequence[str] | None = None) -> LazyParser:
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS if commands is None else commands:
         command = COMMANDS[name]
-        parsers.add_parser(
-            name,
-            help=command.summary,
-            fill=lambda parser, name=command.arguments: load_function(name)(parser),
-        )
+        fill = functools.partial(_add_arguments, command)
+        parsers.add_parser(name, help=command.summary, fill=fill)
     return parser
+
+
+def _add_arguments(command: Command, parser: LazyParser) -> None:
+    load_function(command.arguments)(parser)

@@ -35,7 +35,8 @@ class Messages:
     """
 
     def __init__(self, *, debug: bool = False) -> None:
-        self._log = logging.getLogger("kling_async" if debug else "kling_async.polling")
+        log, polling = logging.getLogger("kling_async"), logging.getLogger("kling_async.polling")
+        self._log = log if debug else polling
         self._level = logging.DEBUG if debug else logging.WARNING
         self._handler = logging.StreamHandler()
         self._handler.setFormatter(_Line())
