@@ -7,6 +7,7 @@ import difflib
 import functools
 import importlib
 import re
+import shutil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from kling_async._version import __version__
@@ -61,7 +62,7 @@ class LazyParser(argparse.ArgumentParser):
 
     def __init__(self, *, fill: Callable[[LazyParser], object] | None = None, **keywords: Any) -> None:
         # abbreviations would change their meaning whenever an option is added
-        super().__init__(**{"allow_abbrev": False, **keywords})
+        super().__init__(**{"allow_abbrev": False, "formatter_class": _Formatter, **keywords})
         self._fill = fill
 
     def filled(self) -> LazyParser:
@@ -98,6 +99,15 @@ class LazyParser(argparse.ArgumentParser):
         super().error(message)
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Formats help for people: lines of a wide terminal would be too long to read."""
+
+    def __init__(self, prog: str) -> None:
+        columns = min(_HELP_COLUMNS, shutil.get_terminal_size().columns - 2)
+        super().__init__(prog, width=columns, max_help_position=28)
+
+
+_HELP_COLUMNS: Final = 100
 _CHOICE: Final = re.compile(r"invalid choice: '([^']*)' \((choose from .*)\)$")
 _UNKNOWN: Final = re.compile(r"unrecognized arguments: (--[\w-]+)")
 
