@@ -17,7 +17,7 @@ from kling_async.options import Polling, Retry, Settings, SlotOptions, Timeouts,
 from kling_async.orchestrator import calls
 from kling_async.orchestrator.callback_intake import CallbackIntake
 from kling_async.orchestrator.create_spec import checked_callback
-from kling_async.orchestrator.discovery import find_task
+from kling_async.orchestrator.discovery import discover
 from kling_async.orchestrator.draining import drain
 from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.orchestrator.handles import attach, known_tasks, order
@@ -352,7 +352,7 @@ class Client:
             ConfigurationError: The client has a key pair; ``/tasks`` takes an API key only.
             TaskNotFound: The account has no such task, or its endpoint is not known to this version.
         """
-        return Task(*await find_task(self._engine, id))
+        return Task(*await discover(self._engine, id))
 
     def tasks(self) -> list[Task[Any]]:
         """Return the tasks this client has seen running and not yet seen ended, then those that queue."""

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from kling_async.records import TaskRecord
     from kling_async.wire.endpoints import Endpoint
 
-__all__ = ["find_task"]
+__all__ = ["discover"]
 
 _NOT_FOUND: Final = 1201
 """The API's code at an endpoint that does not know the task."""
 
 
-async def find_task(engine: Engine, id: str) -> Handle:  # noqa: A002 - either of a task's ids
+async def discover(engine: Engine, id: str) -> Handle:  # noqa: A002 - either of a task's ids
     """Return a handle on the task of an id, whatever its endpoint; at most some 20 queries.
 
     Raises:
