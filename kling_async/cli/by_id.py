@@ -132,7 +132,7 @@ def _parsed(text: str) -> tuple[Any, str]:
     if row is None or not name:
         known = [row.name for row in TASKS]
         close = difflib.get_close_matches(endpoint, known, n=1)
-        hint = f"did you mean {close[0]}:{name}?" if close else f"endpoints are {', '.join(known)}"
+        hint = f"did you mean {close[0]}:{name}?" if close else "kling create --help lists the endpoints"
         raise RequestInvalid("TASK", [Problem(text, f"write ENDPOINT:ID; {hint}")])
     return row.request, name
 

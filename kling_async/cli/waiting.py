@@ -118,5 +118,6 @@ def _go_on(output: Output, tasks: Sequence[Task[Any]], options: argparse.Namespa
     into = "" if options.out is None else f" --out {options.out}"
     command = "download" if options.out is not None else "wait"
     left = left or [reference_to(task) for task in tasks]
-    output.say(f"interrupted; the vendor goes on. Wait again with: kling {command} {' '.join(left)}{into}")
+    output.say("interrupted; the tasks run on. To go on:")
+    output.say(f"  kling {command} {' '.join(left)}{into}")
     return ExitCode.STOPPED
