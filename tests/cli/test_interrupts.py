@@ -142,3 +142,13 @@ def test_signals_outside_the_main_thread_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert found == [before]
+
+
+def test_a_create_that_finds_no_slot_in_time_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--timeout counts the queue, too; the queue ends with the command, so nothing may stay in it."""
+    with served(slots={"video": 1}, foreign={"video": 1}) as emulator:
+        settings_for(emulator, tmp_path, monkeypatch)
+        ran = kling(capsys, "create", "text_to_video", "--prompt", "x", "--wait", "--timeout", "1")
+    assert ran.status == 1 and "no slot within 1 s: it still queued, and was withdrawn" in ran.err
