@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kling_async import v1
 from kling_async.batch.outcomes import Outcome
+from kling_async.cli.config import read_configuration
 from kling_async.cli.page import PageTotals, card_of, write_page
 from kling_async.cli.progress import Counts, Progress
 from kling_async.client import Client
@@ -96,7 +97,9 @@ def run_demo(options: argparse.Namespace) -> int:
     requests = PROMPTS[: options.count]
     try:
         if options.live:
-            signer_from(None, None, None)  # raises without credentials, before asking whether to pay
+            given = read_configuration(options).client_options()
+            keys = [given.get(name) for name in ("api_key", "access_key", "secret_key")]
+            signer_from(*keys)  # raises without credentials, before asking whether to pay
             if not _confirmed(requests, assume_yes=options.yes):
                 return 1
         return asyncio.run(_run_batch(requests, options))
@@ -193,7 +196,7 @@ def _show(progress: Progress, outcome: Outcome[Any]) -> None:
 async def _open_client(options: argparse.Namespace, progress: Progress) -> AsyncIterator[Client]:
     """Open a client of the real account, or of an emulator with two slots taken for a while."""
     if options.live:
-        async with Client(on_event=progress) as client:
+        async with Client(**read_configuration(options).client_options(), on_event=progress) as client:
             yield client
         return
     async with Emulator(slots={"video": 5, "image": 9}, speed=options.speed) as emulator:
