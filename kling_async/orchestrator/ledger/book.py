@@ -272,20 +272,23 @@ class Book:
             lease.tell(NewsKind.PURGED, "heavy" if closed is None else dump_error(closed))
 
     def _occupy(self, step: Occupy) -> None:
-        """Take slots for a task that was found running; one that is in the ledger already holds them once."""
+        """Take slots for a task that was found running; those that it has in the ledger already count."""
+        if self._leases.find(self._owner, step.number) is not None:
+            return
         stored = self._pool(step.pool)
-        known = any(lease.phase is not Phase.GONE for lease in self._same_task(step.about))
-        lease = Lease(self._owner, step.number, 0 if known else step.weight, about=step.about)
+        has = sum(lease.weight for lease in self._same_task(step.about) if lease.holds)
+        lease = Lease(self._owner, step.number, max(0, step.weight - has), about=step.about)
         self._leases.add(lease, stored.id)
         stored.pool.occupy(lease, self._now, step.age)
 
     # -- ends
 
     def _same_task(self, about: TaskFacts) -> list[Lease]:
-        """Return the leases of a task, by either id."""
+        """Return the leases of a task, by either id; callers' ids are unique only within an account."""
         found: dict[tuple[int, int], Lease] = {}
+        own = "pool IN (SELECT id FROM pools WHERE account=?)"
         for column, value in (("task_id", about.task_id), ("external_task_id", about.external_task_id)):
-            for lease in self._leases.select(f"{column}=?", value) if value else ():
+            for lease in self._leases.select(f"{column}=? AND {own}", value, self._account) if value else ():
                 if about.endpoint in ("", lease.about.endpoint):  # a callback does not name it
                     found[lease.name] = lease
         return list(found.values())

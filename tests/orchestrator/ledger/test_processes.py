@@ -16,6 +16,7 @@ from kling_async.orchestrator.ledger.steps import (
     Ended,
     Enter,
     FullRefusal,
+    Hint,
     Leave,
     Occupy,
     Read,
@@ -194,6 +195,47 @@ def test_accounts_do_not_share(machine: Machine) -> None:
     a.sync()
     b.sync()
     assert (len(a.granted), len(b.granted)) == (2, 2)
+
+
+@pytest.mark.parametrize("step", ["ended by ids", "ended", "hint", "found running"])
+def test_accounts_may_use_the_same_ids(machine: Machine, step: str) -> None:
+    """A caller's id names a task of one account only: what is said of it changes nothing in another."""
+    a, b = machine.start("one"), machine.start("two")
+    tasks = []
+    for process in (a, b):
+        number = process.enter(name="order-1")
+        assert process.confirm(number)
+        about = TaskFacts(VIDEO, "order-1", f"t-{process.number()}")
+        process.sync(TaskMade(number, about))
+        tasks.append((number, about))
+    match step:
+        case "ended by ids":
+            a.sync(Ended(0, tasks[0][1]))
+        case "ended":
+            a.sync(Ended(tasks[0][0]))
+        case "hint":
+            a.sync(Hint("order-1"))
+        case _:
+            c = machine.start("three")
+            c.sync(Occupy("video", c.number(), 1, 0.0, TaskFacts(VIDEO, "order-1")))
+            assert c.pools["video"].held == 1
+    b.sync()
+    assert b.pools["video"].held == 1
+    assert [news.kind for news in b.news if news.kind is not NewsKind.GRANTED] == []
+
+
+def test_a_task_found_running_counts_though_another_process_queues_under_its_id(machine: Machine) -> None:
+    """A submit that only waits has no slots that the task could share."""
+    a, b = machine.start(limits={"video": 9}), machine.start(limits={"video": 9})
+    heavy, _ = a.enter(9), a.enter(name="again")
+    run(a, heavy)
+    number = b.number()
+    for _ in range(2):  # said twice, it counts once
+        b.sync(Occupy("video", number, 1, 0.0, TaskFacts(VIDEO, "again", "t-1")))
+        assert b.pools["video"].held == 10
+    other = b.number() + 1
+    b.sync(Occupy("video", other, 3, 0.0, TaskFacts(VIDEO, "again", "t-1")))  # it was said to take 3
+    assert b.pools["video"].held == 12
 
 
 # -- grants
