@@ -9,6 +9,7 @@ about tasks and who is passed over for a while, never whose slots are free.
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import secrets
@@ -37,8 +38,16 @@ __all__ = ["LedgerFile"]
 
 _LOOK_AT_LOCKS: Final = 1.0
 """Seconds between two looks whether other processes are dead."""
-_BUSY: Final = 10.0
-"""Seconds to wait for another process to end its transaction, which takes about a millisecond."""
+_BUSY: Final = 3.0
+"""Seconds to wait for another process to end its transaction, which takes about a millisecond. Then the
+messenger warns, and tries again."""
+_PASSING: Final = {
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR),
+    *(sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA),
+}
+"""Primary codes of SQLite's errors that pass: the disk is full, or another program has the file locked."""
+_PASSING_ERRNO: Final = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM}
+"""The same of the system's errors."""
 _DOUBT: Final = 10.0
 """Seconds until an orphan whose create was on its way is asked about: a task shows up a moment after it was
 made."""
@@ -77,6 +86,8 @@ class LedgerFile:
 
     Raises:
         ConfigurationError: The file cannot be used; the message says why.
+        sqlite3.Error: It cannot be used at the moment.
+        OSError: Likewise.
     """
 
     def __init__(
@@ -90,21 +101,33 @@ class LedgerFile:
         clock: Callable[[], float],
         boot: str,
     ) -> None:
+        # one path for all, whatever links lead here: files that lie beside are found by it
+        self.path = path = path.resolve()
         refuse_network(path.parent)
-        self.path = path
         self._life = life
         self._clock = clock
         self._version = -1
         self._looked_at_locks = -math.inf
         self._lock: FileLock | None = None
+        self._token = ""
+        self._db: sqlite3.Connection
         try:
             self._db = self._open()
             self._owner = self._join(base_url, account, limits, boot)
-        except (sqlite3.Error, OSError) as error:
+        except BaseException as error:
+            self._give_up()
+            if not isinstance(error, sqlite3.Error | OSError) or _passes(error):
+                raise
             reason = f"slots: the ledger {str(path)!r} cannot be used: {error}"
         else:
             return
         raise ConfigurationError(reason)
+
+    def _give_up(self) -> None:
+        """Leave nothing open, and no file behind: what could not be opened now may be tried again."""
+        self.abandon()
+        if self._token:
+            self._lock_file(self._token).unlink(missing_ok=True)
 
     # -- opening
 
@@ -279,7 +302,7 @@ class LedgerFile:
 
     def abandon(self) -> None:
         """Close the file as the end of this process would: the others find out that it is dead."""
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error, AttributeError):  # it may not have been opened
             self._db.close()
         if self._lock is not None:
             self._lock.release()
@@ -356,6 +379,14 @@ class LedgerFile:
             book.finish()
             self._db.execute("DELETE FROM owners WHERE id=?", (owner,))
             self._db.execute("UPDATE accounts SET asker=NULL WHERE asker=?", (owner,))
+
+
+def _passes(error: sqlite3.Error | OSError) -> bool:
+    """Tell whether it may be different in a moment."""
+    if isinstance(error, OSError):
+        return error.errno in _PASSING_ERRNO
+    # the second byte says more about an error of the first; an error of the module itself has no code
+    return getattr(error, "sqlite_errorcode", -1) & 0xFF in _PASSING
 
 
 def _news(number: int, kind: int, error: str | None) -> TicketNews:

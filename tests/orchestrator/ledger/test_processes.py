@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 import stat
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kling_async.errors import ConfigurationError, OutOfUnits
+from kling_async.orchestrator.ledger import store
 from kling_async.orchestrator.ledger.facts import NewsKind, TaskFacts
 from kling_async.orchestrator.ledger.places import file_system, ledger_path
 from kling_async.orchestrator.ledger.steps import (
@@ -495,6 +498,46 @@ def test_the_file_is_private_and_no_lock_files_are_left(machine: Machine) -> Non
     b.file.leave([])
     b.alive = False
     assert [path.name for path in machine.path.parent.iterdir() if path.suffix == ".lock"] == []
+
+
+def test_all_paths_of_a_file_are_one(machine: Machine, tmp_path: Path) -> None:
+    """Who comes by a link finds the locks of the others, and takes nobody for dead."""
+    a = machine.start()
+    (tmp_path / "by").mkdir()
+    by_link = Machine(tmp_path / "by" / "link.db", limit=2)
+    by_link.path.symlink_to(machine.path)
+    b = by_link.start()
+    for _ in range(3):
+        machine.now += 1.1
+        by_link.now = machine.now
+        assert not a.sync().revived
+        assert not b.sync().revived
+    by_link.close()
+
+
+@pytest.mark.parametrize("fault", ["locked", "locked for reading", "full"])
+def test_a_fault_that_passes_is_no_wrong_setting(
+    machine: Machine, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is locked for long, or a full disk, is tried again by whoever opens it; no lock is left."""
+    machine.start().kill()
+    monkeypatch.setattr(store, "_BUSY", 0.01)
+    other = sqlite3.connect(machine.path, isolation_level=None)
+    if fault == "full":
+        monkeypatch.setattr(store, "FileLock", _full_disk)
+    else:
+        other.execute("BEGIN EXCLUSIVE" if fault == "locked for reading" else "BEGIN IMMEDIATE")
+    locks = list(machine.path.parent.glob("*.lock"))
+    with pytest.raises((sqlite3.OperationalError, OSError)):
+        machine.start()
+    assert list(machine.path.parent.glob("*.lock")) == locks
+    monkeypatch.undo()
+    other.close()
+    assert machine.start().enter()
+
+
+def _full_disk(_: Path) -> None:
+    raise OSError(errno.ENOSPC, "no space left on device")
 
 
 def test_another_database_is_refused(tmp_path: Path) -> None:
