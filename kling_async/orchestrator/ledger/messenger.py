@@ -22,6 +22,7 @@ from kling_async.orchestrator.ledger.facts import BEAT
 from kling_async.runtime.loop import Timer
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from collections.abc import Callable, Sequence
 
     from kling_async.orchestrator.ledger.steps import Step, Synced
@@ -90,7 +91,11 @@ class Messenger:
         self._steps: list[Step] = []
         self._carried: list[Step] = []
         """Those of the errand under way, until the file holds them."""
+        self._work: concurrent.futures.Future[None] | None = None
+        """The errand under way, in the thread."""
         self._errand: asyncio.Future[None] | None = None
+        """The same, as this loop sees it."""
+        self._left = False
         self._results: list[Synced] = []
         """What the thread has brought, until the loop takes it."""
         self._failed = False
@@ -113,10 +118,10 @@ class Messenger:
 
     def _go(self) -> None:
         """Set out, unless an errand is under way; without a running loop the next call does."""
-        if self._errand is not None:
+        if self._errand is not None or self._left:
             return
         with contextlib.suppress(RuntimeError):
-            loop = asyncio.get_running_loop()
+            asyncio.get_running_loop()
             if self._thread is None:
                 self._thread = ThreadPoolExecutor(1, thread_name_prefix="kling_async slot ledger")
             now = self._scope.time()
@@ -124,8 +129,12 @@ class Messenger:
             if full:
                 self._carried, self._steps, self._next_sync = self._steps, [], now + BEAT
             demand = self._recipient.demand()
-            self._errand = loop.run_in_executor(self._thread, self._carry, demand, full)
-            self._errand.add_done_callback(self._back, context=contextvars.Context())
+            self._await(self._thread.submit(self._carry, demand, full))
+
+    def _await(self, work: concurrent.futures.Future[None]) -> None:
+        """Take what an errand brings in the loop that runs now."""
+        self._work, self._errand = work, asyncio.wrap_future(work)
+        self._errand.add_done_callback(self._back, context=contextvars.Context())
 
     def _carry(self, demand: bool, full: bool) -> None:
         """Do one errand, in the thread."""
@@ -138,9 +147,9 @@ class Messenger:
 
     def _back(self, errand: asyncio.Future[None]) -> None:
         """Take what an errand has brought, and plan the next."""
-        if self._errand is not errand:  # of a loop that was replaced
+        if self._errand is not errand or self._left:  # of a loop that was replaced; `leave` has the steps
             return
-        self._errand = None
+        self._work = self._errand = None
         self._steps, self._carried = self._carried + self._steps, []
         error = None if errand.cancelled() else errand.exception()
         if isinstance(error, ConfigurationError):
@@ -197,26 +206,26 @@ class Messenger:
     # -- ends
 
     def on_loop_replaced(self) -> None:
-        """Take what an errand brought to the loop that ended."""
+        """Take what an errand brings to the loop that ended; one that is under way comes back to this one."""
         self._timer.clear()
-        if self._errand is not None and self._thread is not None:
-            self._thread.submit(lambda: None).result()  # the errand is over in a moment
-        self._errand = None
-        self._steps, self._carried = self._carried + self._steps, []
         self._next_sync = -math.inf
-        self._deliver()
+        if self._work is not None and not self._left:
+            self._await(self._work)
 
     async def leave(self) -> None:
-        """Say the last things, and leave the ledger."""
+        """Say the last things, and leave the ledger: in the thread, which goes on if this is cut short."""
         self._timer.clear()
-        while (errand := self._errand) is not None:
-            await asyncio.wait([errand])
-            await asyncio.sleep(0)
-        if self._thread is None:
+        self._left, thread = True, self._thread
+        if thread is None:
             return
-        if self._file is not None:
-            steps, self._steps = self._steps, []
-            file, self._file = self._file, None
-            await asyncio.get_running_loop().run_in_executor(self._thread, file.leave, steps)
-        self._thread.shutdown()  # it is idle
         self._thread = None
+        work = thread.submit(self._depart)
+        thread.shutdown(wait=False)
+        # not awaited itself: a future that is cancelled would take the work out of the thread's queue
+        await asyncio.wait([asyncio.wrap_future(work)])
+
+    def _depart(self) -> None:
+        """Leave, in the thread, after the last errand."""
+        steps, file, self._file = self._carried + self._steps, self._file, None
+        if file is not None:
+            file.leave(steps)
