@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.ledger.steps import Step, Synced
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["Messenger", "Recipient", "SharedFile"]
+__all__ = ["LedgerLost", "Messenger", "Recipient", "SharedFile"]
 
 log = logging.getLogger("kling_async.orchestrator")
 
@@ -44,7 +44,11 @@ class SharedFile(Protocol):
     """The open file (`ledger.store.LedgerFile`); every method blocks."""
 
     def sync(self, steps: Sequence[Step], /, *, demand: bool) -> Synced:
-        """Take steps, and whatever is due; return what this process has to hear."""
+        """Take steps, and whatever is due; return what this process has to hear.
+
+        Raises:
+            LedgerLost: The file is not the one that was opened, as `look` does.
+        """
         ...
 
     def look(self) -> Synced | None:
@@ -53,6 +57,13 @@ class SharedFile(Protocol):
 
     def leave(self, steps: Sequence[Step], /) -> None:
         """Take the last steps, and leave."""
+
+    def give_up(self) -> None:
+        """Leave nothing open, and no file behind; say nothing."""
+
+
+class LedgerLost(Exception):
+    """Raised where the file was removed or replaced: open a new one, then give this one up."""
 
 
 class Recipient(Protocol):
@@ -68,6 +79,10 @@ class Recipient(Protocol):
 
     def hear(self, synced: Synced, /) -> None:
         """Act on what the ledger says."""
+
+    def restore(self) -> Sequence[Step]:
+        """Return the steps that write all that this process queues and holds into a new file."""
+        ...
 
     def unusable(self, error: ConfigurationError, /) -> None:
         """Fail what waits: the file cannot be used."""
@@ -87,6 +102,8 @@ class Messenger:
         self._open_file = open_file
         self._recipient = recipient
         self._file: SharedFile | None = None
+        self._lost: SharedFile | None = None
+        """A file that was removed or replaced, until a new one is open."""
         self._thread: ThreadPoolExecutor | None = None
         self._steps: list[Step] = []
         self._carried: list[Step] = []
@@ -138,21 +155,36 @@ class Messenger:
 
     def _carry(self, demand: bool, full: bool) -> None:
         """Do one errand, in the thread."""
-        if self._file is None:
-            self._file = self._open_file()
-        found = self._file.sync(self._carried, demand=demand) if full else self._file.look()
+        try:
+            if self._file is None:
+                self._file = self._open_file()
+                self._give_up_lost()
+            found = self._file.sync(self._carried, demand=demand) if full else self._file.look()
+        except LedgerLost:
+            self._lost, self._file = self._file or self._lost, None
+            raise
         self._carried = []
         if found is not None:
             self._results.append(found)
 
+    def _give_up_lost(self) -> None:
+        """Release the lock of a file that was lost: until now it told others that this process lives."""
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            lost.give_up()
+
     def _back(self, errand: asyncio.Future[None]) -> None:
         """Take what an errand has brought, and plan the next."""
+        error = None if errand.cancelled() else errand.exception()
         if self._errand is not errand or self._left:  # of a loop that was replaced; `leave` has the steps
             return
         self._work = self._errand = None
         self._steps, self._carried = self._carried + self._steps, []
-        error = None if errand.cancelled() else errand.exception()
-        if isinstance(error, ConfigurationError):
+        if isinstance(error, LedgerLost):
+            log.warning("%s", error, extra=facts())
+            self._steps = [*self._recipient.restore(), *self._steps]
+            self._go()
+        elif isinstance(error, ConfigurationError):
             self._steps.clear()
             self._recipient.unusable(error)
         elif error is not None:
@@ -223,9 +255,11 @@ class Messenger:
         thread.shutdown(wait=False)
         # not awaited itself: a future that is cancelled would take the work out of the thread's queue
         await asyncio.wait([asyncio.wrap_future(work)])
+        thread.shutdown()  # it is idle
 
     def _depart(self) -> None:
         """Leave, in the thread, after the last errand."""
+        self._give_up_lost()
         steps, file, self._file = self._carried + self._steps, self._file, None
         if file is not None:
             file.leave(steps)

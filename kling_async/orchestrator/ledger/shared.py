@@ -80,7 +80,7 @@ class AsksForAll(Protocol):
 class _Claim:
     """A ticket of this process."""
 
-    __slots__ = ("claimant", "confirming", "holder", "ticket")
+    __slots__ = ("claimant", "confirmed", "confirming", "holder", "ticket")
 
     def __init__(
         self, ticket: Ticket, claimant: SlotClaimant | None = None, holder: Subject | None = None
@@ -91,6 +91,12 @@ class _Claim:
         self.holder = holder
         """The task that holds the slots."""
         self.confirming: asyncio.Future[bool] | None = None
+        self.confirmed = False
+
+    @property
+    def in_use(self) -> bool:
+        """Whether its slots are in use: a create was sent, or its task runs or may run."""
+        return self.ticket.phase is Phase.HELD or (self.ticket.phase is Phase.SENT and self.confirmed)
 
 
 class SharedLimiter(SharedPools):
@@ -170,13 +176,14 @@ class SharedLimiter(SharedPools):
         ticket.life.move(Phase.QUEUED)
         self._claims[ticket.sequence] = _Claim(ticket, claimant)
         pool.put(ticket)
-        self._post_entry(ticket, claimant)
+        self._post(self._entry(ticket, claimant))
         self._tell_contention(pool)
 
-    def _post_entry(self, ticket: Ticket, claimant: SlotClaimant) -> None:
+    @staticmethod
+    def _entry(ticket: Ticket, claimant: SlotClaimant) -> Enter:
         about = facts_of(claimant.subject)
         place = ticket.weight, ticket.priority, ticket.label
-        self._post(Enter(ticket.pool, ticket.sequence, *place, about, ticket.kind))
+        return Enter(ticket.pool, ticket.sequence, *place, about, ticket.kind)
 
     def _number(self, ticket: Ticket, pool: SharedPool, when: int) -> None:
         """Number a ticket by the time of its arrival: that is its place among those of all processes."""
@@ -232,6 +239,9 @@ class SharedLimiter(SharedPools):
         self._post(Requeue(ticket.sequence, after, drop, opens))
 
     def _back(self, ticket: Ticket, *, drop: bool) -> None:
+        claim = self._claims.get(ticket.sequence)
+        if claim is not None:
+            claim.confirmed = False
         if drop:
             ticket.life.move(Phase.GONE)
             self._forget(ticket)
@@ -347,6 +357,7 @@ class SharedLimiter(SharedPools):
         for number, granted in synced.confirmed.items():
             claim = self._claims.get(number)
             if claim is not None and claim.confirming is not None and is_pending(claim.confirming):
+                claim.confirmed = granted
                 claim.confirming.set_result(granted)
         self._enter_again(synced)
         for news in synced.news:
@@ -362,9 +373,26 @@ class SharedLimiter(SharedPools):
         lost = list(self._claims) if synced.revived else synced.missing
         for claim in [self._claims[number] for number in lost if number in self._claims]:
             if claim.ticket.queued and claim.claimant is not None:
-                self._post_entry(claim.ticket, claim.claimant)
+                self._post(self._entry(claim.ticket, claim.claimant))
             elif claim.holder is not None and self._asking is not None:  # it may have ended meanwhile
                 self._asking.on_ended(claim.holder)
+
+    def restore(self) -> list[Step]:
+        """Return the steps that write all that this process queues and holds into a new file."""
+        steps: list[Step] = []
+        for number, claim in self._claims.items():
+            ticket = claim.ticket
+            if ticket.queued and claim.claimant is not None:
+                steps.append(self._entry(ticket, claim.claimant))
+            elif claim.in_use:
+                about = claim.holder if claim.claimant is None else claim.claimant.subject
+                place = ticket.pool, number, ticket.weight, self._age(claim)
+                steps.append(Occupy(*place, facts_of(about)))
+        return [*steps, *(Want(number, True) for number in self._wanted)]
+
+    def _age(self, claim: _Claim) -> float:
+        started = claim.holder.started if isinstance(claim.holder, TrackedTask) else None
+        return 0.0 if started is None else max(0.0, self._scope.time() - started)
 
     def _may_read(self, turns: int) -> None:
         self._reads.come(turns)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import math
 import os
 import secrets
@@ -22,6 +23,7 @@ from kling_async.orchestrator.ledger.book import Book
 from kling_async.orchestrator.ledger.facts import LATE, NewsKind, Stage, TaskFacts
 from kling_async.orchestrator.ledger.leases import LEASE_TABLES
 from kling_async.orchestrator.ledger.lines import LINE_TABLES
+from kling_async.orchestrator.ledger.messenger import LedgerLost
 from kling_async.orchestrator.ledger.places import refuse_network
 from kling_async.orchestrator.ledger.plain_errors import load_error
 from kling_async.orchestrator.ledger.steps import HeldTask, Resize, Synced, TicketNews
@@ -41,6 +43,9 @@ _LOOK_AT_LOCKS: Final = 1.0
 _BUSY: Final = 3.0
 """Seconds to wait for another process to end its transaction, which takes about a millisecond. Then the
 messenger warns, and tries again."""
+_GATHERING: Final = 1.5
+"""Seconds for which a new file grants nothing where other processes live that used another file before: within
+a second they find out, and write down what they hold."""
 _PASSING: Final = {
     *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR),
     *(sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA),
@@ -54,11 +59,11 @@ made."""
 
 APPLICATION: Final = 0x6B6C534C
 """Marks the file's header: a slot ledger of this package ("klSL")."""
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Stands in the file's header: the version of the tables."""
 
 _TABLES: Final = (
-    "CREATE TABLE ledger (boot TEXT NOT NULL)",
+    "CREATE TABLE ledger (boot TEXT NOT NULL, quiet_until REAL NOT NULL)",
     """CREATE TABLE accounts (
         id INTEGER PRIMARY KEY, base_url TEXT NOT NULL, account TEXT NOT NULL, asker INTEGER, read_at REAL,
         UNIQUE (base_url, account))""",
@@ -114,8 +119,9 @@ class LedgerFile:
         try:
             self._db = self._open()
             self._owner = self._join(base_url, account, limits, boot)
+            self._files = self._identity()
         except BaseException as error:
-            self._give_up()
+            self.give_up()
             if not isinstance(error, sqlite3.Error | OSError) or _passes(error):
                 raise
             reason = f"slots: the ledger {str(path)!r} cannot be used: {error}"
@@ -123,8 +129,8 @@ class LedgerFile:
             return
         raise ConfigurationError(reason)
 
-    def _give_up(self) -> None:
-        """Leave nothing open, and no file behind: what could not be opened now may be tried again."""
+    def give_up(self) -> None:
+        """Leave nothing open, and no file behind; say nothing."""
         self.abandon()
         if self._token:
             self._lock_file(self._token).unlink(missing_ok=True)
@@ -165,6 +171,9 @@ class LedgerFile:
                 db.execute(f"PRAGMA application_id={APPLICATION}")
                 db.execute(f"PRAGMA user_version={SCHEMA}")
                 db.execute("COMMIT")
+            if not self.path.exists() or not self.path.stat().st_size:
+                for end in ("-wal", "-shm"):  # SQLite would take the log of a file that was removed for ours
+                    self.path.with_name(f"{self.path.name}{end}").unlink(missing_ok=True)
             try:
                 os.link(beside, self.path)
             except FileExistsError:
@@ -181,7 +190,7 @@ class LedgerFile:
         db.execute("BEGIN IMMEDIATE")
         last = db.execute("SELECT boot FROM ledger").fetchone()
         if last is None or last[0] != boot:
-            self._begin_anew(boot, now)
+            self._begin_anew(boot, now, now + _GATHERING if last is None and self._has_company() else 0.0)
         db.execute("INSERT OR IGNORE INTO accounts (base_url, account) VALUES (?, ?)", (base_url, account))
         query = "SELECT id FROM accounts WHERE base_url=? AND account=?"
         (self._account,) = db.execute(query, (base_url, account)).fetchone()
@@ -205,11 +214,23 @@ class LedgerFile:
         names = [name for (name,) in self._db.execute(query, (self._account,)) if name not in limits]
         return [Resize(name, DEFAULTS.get(name, 1), "default", forced=True) for name in names]
 
-    def _begin_anew(self, boot: str, now: float) -> None:
+    def _has_company(self) -> bool:
+        """Tell whether other processes live that use this path, and are not in the file yet."""
+        locks = self.path.parent.glob(f"{glob.escape(self.path.name)}.*.lock")
+        for path in locks:
+            if path != self._lock_file(self._token):
+                try:
+                    FileLock(path).release()
+                except LockHeld:
+                    return True
+                path.unlink(missing_ok=True)  # of a process that was killed
+        return False
+
+    def _begin_anew(self, boot: str, now: float, quiet_until: float) -> None:
         """Forget times of an earlier run of the machine: what ran then may run still, from now on."""
         db = self._db
         db.execute("DELETE FROM ledger")
-        db.execute("INSERT INTO ledger VALUES (?)", (boot,))
+        db.execute("INSERT INTO ledger VALUES (?, ?)", (boot, quiet_until))
         for (token,) in db.execute("SELECT token FROM owners").fetchall():
             self._lock_file(token).unlink(missing_ok=True)
         held = (int(Stage.SENT), int(Stage.HELD))
@@ -233,6 +254,33 @@ class LedgerFile:
 
     # -- use
 
+    def _identity(self) -> list[tuple[int, int] | None]:
+        """Return what tells the files that are open from others under their names; None: there is none."""
+        found: list[tuple[int, int] | None] = []
+        for path in (self.path, self.path.with_name(f"{self.path.name}-shm")):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                found.append(None)
+            else:
+                found.append((status.st_dev, status.st_ino))
+        return found
+
+    def _need_own_files(self) -> None:
+        """Raise if the file was removed or replaced: others, who open it by its name, see another one.
+
+        Raises:
+            LedgerLost: It was.
+        """
+        found = self._identity()
+        if found == self._files and None not in found:
+            return
+        if found[0] is not None and found[0] == self._files[0]:
+            self.path.unlink(missing_ok=True)  # without its log it is out of date, and not to be trusted
+        self._db.close()  # the lock stays: it tells others to wait for what this process holds
+        name = str(self.path)
+        raise LedgerLost(f"the slot ledger {name!r} was removed or replaced in use; a new one is made")
+
     def sync(self, steps: Sequence[Step], *, demand: bool) -> Synced:
         """Take steps, and whatever is due, in one transaction; return what this process has to hear.
 
@@ -242,7 +290,9 @@ class LedgerFile:
 
         Raises:
             sqlite3.Error: Nothing has changed.
+            LedgerLost: The file is not the one that was opened.
         """
+        self._need_own_files()
         db, now = self._db, self._clock()
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -279,7 +329,12 @@ class LedgerFile:
         self._db.execute("UPDATE leases SET orphan=NULL WHERE owner=?", (self._owner,))
 
     def look(self) -> Synced | None:
-        """Return what other processes have changed, without a transaction of our own; None: nothing."""
+        """Return what other processes have changed, without a transaction of our own; None: nothing.
+
+        Raises:
+            LedgerLost: The file is not the one that was opened.
+        """
+        self._need_own_files()
         version = self._db.execute("PRAGMA data_version").fetchone()[0]
         if version == self._version:
             return None

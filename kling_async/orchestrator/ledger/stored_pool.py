@@ -92,6 +92,8 @@ class StoredPool:
 
     def _make(self, account: int, name: str) -> int:
         new = Pool(name, DEFAULTS.get(name, 1))
+        (quiet_until,) = self._db.execute("SELECT quiet_until FROM ledger").fetchone()
+        new.pacing.rest(quiet_until)
         pacing = json.dumps(new.pacing.dump())
         values = (account, name, new.limit, new.source, new.belief, 0, 0, pacing, "[]", 0)
         columns = "(account, name, bound, source, belief, held, waiting, pacing, breakers, parked)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
@@ -163,6 +164,32 @@ async def test_removed_lock_files_lose_no_submit(tmp_path: Path) -> None:
         remove_locks(tmp_path)
         await asyncio.wait_for(asyncio.gather(*runs), 40)
         assert [row.code for row in emu.ledger.creates] == [0] * 6
+
+
+@pytest.mark.parametrize("what", ["slots.db*[!k]", "slots.db", "slots.db-*", "replaced"])
+async def test_a_removed_ledger_is_made_anew(what: str, tmp_path: Path) -> None:
+    """All write what they hold and queue into the new file; whoever comes new keeps the limit, too."""
+    async with clients(tmp_path, slots=3, seconds=2.5, limits={"video": 3}) as (emu, (a, b)):
+        runs = [asyncio.create_task(client.run(clip(f"{n}"))) for n in range(4) for client in (a, b)]
+        await until(lambda: len(emu.ledger.creates) == 3, 5)
+        await asyncio.sleep(0.3)
+        remove_ledger(tmp_path, what)
+        async with client_of(emu, tmp_path, limits={"video": 3}) as c:
+            runs += [asyncio.create_task(c.run(clip(f"c{n}"))) for n in range(2)]
+            await asyncio.wait_for(asyncio.gather(*runs), 60)
+        assert emu.ledger.peak("video") == 3
+        assert [row.code for row in emu.ledger.creates] == [0] * 10
+
+
+def remove_ledger(folder: Path, what: str) -> None:
+    if what == "replaced":
+        shutil.copy(folder / "slots.db", folder / "other.db")
+        (folder / "other.db").replace(folder / "slots.db")
+        for path in folder.glob("slots.db-*"):
+            path.unlink()
+        return
+    for path in folder.glob(what):
+        path.unlink()
 
 
 async def test_a_task_whose_slots_expired_is_asked_about_still(tmp_path: Path) -> None:
