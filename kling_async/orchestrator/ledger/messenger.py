@@ -226,9 +226,9 @@ class Messenger:
         if not self._failed:
             text = "the slot ledger cannot be written, nothing is created meanwhile: %s"
             log.warning(text, error, extra=facts())
+            if not isinstance(error, sqlite3.Error | OSError):
+                log.error("a step of the slot ledger failed", exc_info=error, extra=facts())
         self._failed = True
-        if not isinstance(error, sqlite3.Error | OSError):
-            log.error("a step of the slot ledger failed", exc_info=error, extra=facts())
 
     def _recovered(self) -> None:
         if self._failed:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from kling_async.core.queue import Phase, Ticket
 from kling_async.errors import ClientClosed, ConfigurationError
+from kling_async.orchestrator.ledger.claims import Claim, entry
 from kling_async.orchestrator.ledger.facts import facts_of
 from kling_async.orchestrator.ledger.messenger import Messenger
 from kling_async.orchestrator.ledger.passive import PassiveSchedule
@@ -22,7 +23,6 @@ from kling_async.orchestrator.ledger.steps import (
     AnswerLost,
     Confirm,
     Ended,
-    Enter,
     Free,
     FullRefusal,
     Judged,
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from kling_async.options import Polling, Retry, SlotOptions
     from kling_async.orchestrator.ledger.messenger import SharedFile
     from kling_async.orchestrator.ledger.shared_pool import SharedPool
-    from kling_async.orchestrator.ledger.steps import HeldTask, Synced, TicketNews
+    from kling_async.orchestrator.ledger.steps import HeldTask, Step, Synced, TicketNews
     from kling_async.orchestrator.slot_keeper import SlotClaimant
     from kling_async.runtime.loop import LoopScope
 
@@ -75,28 +75,6 @@ class AsksForAll(Protocol):
 
     def stop_timers(self) -> None:
         """Set no more timers: the client is closed."""
-
-
-class _Claim:
-    """A ticket of this process."""
-
-    __slots__ = ("claimant", "confirmed", "confirming", "holder", "ticket")
-
-    def __init__(
-        self, ticket: Ticket, claimant: SlotClaimant | None = None, holder: Subject | None = None
-    ) -> None:
-        self.ticket = ticket
-        self.claimant = claimant
-        """Whoever waits, or has a create on its way."""
-        self.holder = holder
-        """The task that holds the slots."""
-        self.confirming: asyncio.Future[bool] | None = None
-        self.confirmed = False
-
-    @property
-    def in_use(self) -> bool:
-        """Whether its slots are in use: a create was sent, or its task runs or may run."""
-        return self.ticket.phase is Phase.HELD or (self.ticket.phase is Phase.SENT and self.confirmed)
 
 
 class SharedLimiter(SharedPools):
@@ -128,7 +106,7 @@ class SharedLimiter(SharedPools):
         self._hooks = hooks
         self._rng = rng
         self._clock = clock
-        self._claims: dict[int, _Claim] = {}
+        self._claims: dict[int, Claim] = {}
         self._wanted: set[int] = set()
         """Numbers of tasks whose end somebody here waits for."""
         self._asking: AsksForAll | None = None
@@ -174,16 +152,10 @@ class SharedLimiter(SharedPools):
         self._number(ticket, pool, pool.arrival(self._clock()))
         ticket.entered = self._scope.time()
         ticket.life.move(Phase.QUEUED)
-        self._claims[ticket.sequence] = _Claim(ticket, claimant)
+        self._claims[ticket.sequence] = Claim(ticket, claimant)
         pool.put(ticket)
-        self._post(self._entry(ticket, claimant))
+        self._post(entry(ticket, claimant))
         self._tell_contention(pool)
-
-    @staticmethod
-    def _entry(ticket: Ticket, claimant: SlotClaimant) -> Enter:
-        about = facts_of(claimant.subject)
-        place = ticket.weight, ticket.priority, ticket.label
-        return Enter(ticket.pool, ticket.sequence, *place, about, ticket.kind)
 
     def _number(self, ticket: Ticket, pool: SharedPool, when: int) -> None:
         """Number a ticket by the time of its arrival: that is its place among those of all processes."""
@@ -291,7 +263,7 @@ class SharedLimiter(SharedPools):
             self._hold(ticket, holder)
 
     def _hold(self, ticket: Ticket, holder: Subject) -> None:
-        self._claims[ticket.sequence] = _Claim(ticket, holder=holder)
+        self._claims[ticket.sequence] = Claim(ticket, holder=holder)
         if isinstance(holder, TrackedTask) and (holder.waiters.end or holder.waiters.change):
             self._want(ticket, True)
 
@@ -373,33 +345,22 @@ class SharedLimiter(SharedPools):
         lost = list(self._claims) if synced.revived else synced.missing
         for claim in [self._claims[number] for number in lost if number in self._claims]:
             if claim.ticket.queued and claim.claimant is not None:
-                self._post(self._entry(claim.ticket, claim.claimant))
+                self._post(entry(claim.ticket, claim.claimant))
             elif claim.holder is not None and self._asking is not None:  # it may have ended meanwhile
                 self._asking.on_ended(claim.holder)
 
     def restore(self) -> list[Step]:
         """Return the steps that write all that this process queues and holds into a new file."""
-        steps: list[Step] = []
-        for number, claim in self._claims.items():
-            ticket = claim.ticket
-            if ticket.queued and claim.claimant is not None:
-                steps.append(self._entry(ticket, claim.claimant))
-            elif claim.in_use:
-                about = claim.holder if claim.claimant is None else claim.claimant.subject
-                place = ticket.pool, number, ticket.weight, self._age(claim)
-                steps.append(Occupy(*place, facts_of(about)))
+        now = self._scope.time()
+        steps = [step for claim in self._claims.values() for step in claim.steps(now)]
         return [*steps, *(Want(number, True) for number in self._wanted)]
-
-    def _age(self, claim: _Claim) -> float:
-        started = claim.holder.started if isinstance(claim.holder, TrackedTask) else None
-        return 0.0 if started is None else max(0.0, self._scope.time() - started)
 
     def _may_read(self, turns: int) -> None:
         self._reads.come(turns)
         if self._asking is not None and not self._scope.closed:
             self._asking.on_turn()
 
-    def _hear_of(self, claim: _Claim, news: TicketNews) -> None:
+    def _hear_of(self, claim: Claim, news: TicketNews) -> None:
         ticket, claimant, holder = claim.ticket, claim.claimant, claim.holder
         match news.kind:
             case NewsKind.GRANTED if ticket.queued and claimant is not None and not self._scope.closed:

@@ -9,10 +9,8 @@ about tasks and who is passed over for a while, never whose slots are free.
 from __future__ import annotations
 
 import contextlib
-import errno
 import glob
 import math
-import os
 import secrets
 import sqlite3
 from typing import TYPE_CHECKING, Final
@@ -20,14 +18,13 @@ from typing import TYPE_CHECKING, Final
 from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.errors import ConfigurationError
 from kling_async.orchestrator.ledger.book import Book
+from kling_async.orchestrator.ledger.database import identity_of, open_database, passes
 from kling_async.orchestrator.ledger.facts import LATE, NewsKind, Stage, TaskFacts
-from kling_async.orchestrator.ledger.leases import LEASE_TABLES
-from kling_async.orchestrator.ledger.lines import LINE_TABLES
 from kling_async.orchestrator.ledger.messenger import LedgerLost
 from kling_async.orchestrator.ledger.places import refuse_network
 from kling_async.orchestrator.ledger.plain_errors import load_error
 from kling_async.orchestrator.ledger.steps import HeldTask, Resize, Synced, TicketNews
-from kling_async.orchestrator.ledger.stored_pool import POOL_TABLES, pool_facts
+from kling_async.orchestrator.ledger.stored_pool import pool_facts
 from kling_async.runtime.filelock import FileLock, LockHeld
 
 if TYPE_CHECKING:
@@ -40,41 +37,12 @@ __all__ = ["LedgerFile"]
 
 _LOOK_AT_LOCKS: Final = 1.0
 """Seconds between two looks whether other processes are dead."""
-_BUSY: Final = 3.0
-"""Seconds to wait for another process to end its transaction, which takes about a millisecond. Then the
-messenger warns, and tries again."""
 _GATHERING: Final = 1.5
-"""Seconds for which a new file grants nothing where other processes live that used another file before: within
-a second they find out, and write down what they hold."""
-_PASSING: Final = {
-    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR),
-    *(sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA),
-}
-"""Primary codes of SQLite's errors that pass: the disk is full, or another program has the file locked."""
-_PASSING_ERRNO: Final = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM}
-"""The same of the system's errors."""
+"""Seconds for which a new file grants nothing where others live that used another file before: within a
+second they find out, and write down what they hold."""
 _DOUBT: Final = 10.0
 """Seconds until an orphan whose create was on its way is asked about: a task shows up a moment after it was
 made."""
-
-APPLICATION: Final = 0x6B6C534C
-"""Marks the file's header: a slot ledger of this package ("klSL")."""
-SCHEMA: Final = 2
-"""Stands in the file's header: the version of the tables."""
-
-_TABLES: Final = (
-    "CREATE TABLE ledger (boot TEXT NOT NULL, quiet_until REAL NOT NULL)",
-    """CREATE TABLE accounts (
-        id INTEGER PRIMARY KEY, base_url TEXT NOT NULL, account TEXT NOT NULL, asker INTEGER, read_at REAL,
-        UNIQUE (base_url, account))""",
-    # numbers are not used twice, so that nobody mistakes an old process for a new one
-    """CREATE TABLE owners (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, token TEXT NOT NULL,
-        beat REAL NOT NULL)""",
-    *POOL_TABLES,
-    *LEASE_TABLES,
-    *LINE_TABLES,
-)
 
 
 class LedgerFile:
@@ -117,12 +85,12 @@ class LedgerFile:
         self._token = ""
         self._db: sqlite3.Connection
         try:
-            self._db = self._open()
+            self._db = open_database(path)
             self._owner = self._join(base_url, account, limits, boot)
-            self._files = self._identity()
+            self._files = identity_of(self.path)
         except BaseException as error:
             self.give_up()
-            if not isinstance(error, sqlite3.Error | OSError) or _passes(error):
+            if not isinstance(error, sqlite3.Error | OSError) or passes(error):
                 raise
             reason = f"slots: the ledger {str(path)!r} cannot be used: {error}"
         else:
@@ -136,51 +104,6 @@ class LedgerFile:
             self._lock_file(self._token).unlink(missing_ok=True)
 
     # -- opening
-
-    def _open(self) -> sqlite3.Connection:
-        if not self.path.exists() or not self.path.stat().st_size:
-            self._make()
-        db = self._connect(self.path)
-        found = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
-        if found != [APPLICATION, SCHEMA]:
-            db.close()
-            raise ConfigurationError(
-                f"slots: {str(self.path)!r} is another program's database, or another version's; name another"
-            )
-        # a power cut may lose the last commits, and starts the machine anew: then all processes are dead
-        db.execute("PRAGMA synchronous=NORMAL")
-        return db
-
-    @staticmethod
-    def _connect(path: Path) -> sqlite3.Connection:
-        return sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
-
-    def _make(self) -> None:
-        """Make the tables in a file beside, and give it the name unless another process was faster.
-
-        Made in place, the change to WAL would fail for whoever opens the file in the same moment.
-        """
-        beside = self.path.with_name(f"{self.path.name}.{secrets.token_hex(8)}.new")
-        try:
-            os.close(os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # private from the start
-            with contextlib.closing(self._connect(beside)) as db:
-                db.execute("PRAGMA journal_mode=WAL")
-                db.execute("BEGIN IMMEDIATE")
-                for table in _TABLES:
-                    db.execute(table)
-                db.execute(f"PRAGMA application_id={APPLICATION}")
-                db.execute(f"PRAGMA user_version={SCHEMA}")
-                db.execute("COMMIT")
-            if not self.path.exists() or not self.path.stat().st_size:
-                for end in ("-wal", "-shm"):  # SQLite would take the log of a file that was removed for ours
-                    self.path.with_name(f"{self.path.name}{end}").unlink(missing_ok=True)
-            try:
-                os.link(beside, self.path)
-            except FileExistsError:
-                if not self.path.stat().st_size:  # an empty file was there
-                    beside.replace(self.path)
-        finally:
-            beside.unlink(missing_ok=True)
 
     def _join(self, base_url: str, account: str, limits: Mapping[str, int], boot: str) -> int:
         """Become one of the processes that use the ledger."""
@@ -254,25 +177,13 @@ class LedgerFile:
 
     # -- use
 
-    def _identity(self) -> list[tuple[int, int] | None]:
-        """Return what tells the files that are open from others under their names; None: there is none."""
-        found: list[tuple[int, int] | None] = []
-        for path in (self.path, self.path.with_name(f"{self.path.name}-shm")):
-            try:
-                status = path.stat()
-            except FileNotFoundError:
-                found.append(None)
-            else:
-                found.append((status.st_dev, status.st_ino))
-        return found
-
     def _need_own_files(self) -> None:
         """Raise if the file was removed or replaced: others, who open it by its name, see another one.
 
         Raises:
             LedgerLost: It was.
         """
-        found = self._identity()
+        found = identity_of(self.path)
         if found == self._files and None not in found:
             return
         if found[0] is not None and found[0] == self._files[0]:
@@ -434,14 +345,6 @@ class LedgerFile:
             book.finish()
             self._db.execute("DELETE FROM owners WHERE id=?", (owner,))
             self._db.execute("UPDATE accounts SET asker=NULL WHERE asker=?", (owner,))
-
-
-def _passes(error: sqlite3.Error | OSError) -> bool:
-    """Tell whether it may be different in a moment."""
-    if isinstance(error, OSError):
-        return error.errno in _PASSING_ERRNO
-    # the second byte says more about an error of the first; an error of the module itself has no code
-    return getattr(error, "sqlite_errorcode", -1) & 0xFF in _PASSING
 
 
 def _news(number: int, kind: int, error: str | None) -> TicketNews:

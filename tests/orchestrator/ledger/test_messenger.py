@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kling_async.orchestrator.ledger.messenger import Messenger
+from kling_async.orchestrator.ledger.messenger import LedgerLost, Messenger
 from kling_async.orchestrator.ledger.steps import Leave, Synced
 from kling_async.runtime.loop import LoopScope
 from tests.support import until
@@ -77,6 +77,10 @@ class Listener:
         """Count."""
         self.heard += 1
 
+    def restore(self) -> list[Step]:
+        """Hold one thing."""
+        return [Leave(100)]
+
     def unusable(self, error: ConfigurationError) -> None:
         """Take an error that is for good."""
         self.failed.append(error)
@@ -139,6 +143,36 @@ async def test_leaving_can_be_cut_short_and_goes_on_in_the_thread(fails: bool) -
     for thread in [thread for thread in threading.enumerate() if "slot ledger" in thread.name]:
         thread.join(10)
         assert not thread.is_alive()
+
+
+@pytest.mark.anyio
+async def test_a_lost_file_is_opened_anew_with_all_there_is() -> None:
+    """First what is held and queued, then what was on its way; the lost one keeps its lock until then."""
+    file, order = File(), list[str]()
+    file.unlocked.set()
+    file.errors = [LedgerLost("removed")]
+
+    class Lost(File):
+        """A file that was removed."""
+
+        def give_up(self) -> None:
+            """Note when."""
+            order.append("given up")
+
+    def open_file() -> File:
+        order.append("opened")
+        return lost if len(order) == 1 else file.open()
+
+    lost = Lost()
+    lost.unlocked.set()
+    lost.errors, file.errors = file.errors, []
+    scope, listener = LoopScope(time.time), Listener()
+    messenger = Messenger(scope, open_file, listener)
+    scope.enter()
+    messenger.post(Leave(1))
+    await until(lambda: listener.heard > 0, 60)
+    await messenger.leave()
+    assert (file.steps, order) == ([Leave(100), Leave(1)], ["opened", "opened", "given up"])
 
 
 @pytest.mark.anyio

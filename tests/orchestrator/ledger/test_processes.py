@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kling_async.errors import ConfigurationError, OutOfUnits
-from kling_async.orchestrator.ledger import store
+from kling_async.orchestrator.ledger import database, store
 from kling_async.orchestrator.ledger.facts import NewsKind, TaskFacts
 from kling_async.orchestrator.ledger.places import file_system, ledger_path
 from kling_async.orchestrator.ledger.steps import (
@@ -521,7 +521,7 @@ def test_a_fault_that_passes_is_no_wrong_setting(
 ) -> None:
     """A file that is locked for long, or a full disk, is tried again by whoever opens it; no lock is left."""
     machine.start().kill()
-    monkeypatch.setattr(store, "_BUSY", 0.01)
+    monkeypatch.setattr(database, "_BUSY", 0.01)
     other = sqlite3.connect(machine.path, isolation_level=None)
     if fault == "full":
         monkeypatch.setattr(store, "FileLock", _full_disk)
