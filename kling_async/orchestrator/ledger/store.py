@@ -37,6 +37,8 @@ __all__ = ["LedgerFile"]
 
 _LOOK_AT_LOCKS: Final = 1.0
 """Seconds between two looks whether other processes are dead."""
+_AHEAD: Final = 60.0
+"""Seconds that a time written down may lie ahead: turns to read are given some seconds in advance."""
 _GATHERING: Final = 1.5
 """Seconds for which a new file grants nothing where others live that used another file before: within a
 second they find out, and write down what they hold."""
@@ -112,7 +114,7 @@ class LedgerFile:
         db, now = self._db, self._clock()
         db.execute("BEGIN IMMEDIATE")
         last = db.execute("SELECT boot FROM ledger").fetchone()
-        if last is None or last[0] != boot:
+        if last is None or last[0] != boot or self._clock_went_back(now):
             self._begin_anew(boot, now, now + _GATHERING if last is None and self._has_company() else 0.0)
         db.execute("INSERT OR IGNORE INTO accounts (base_url, account) VALUES (?, ?)", (base_url, account))
         query = "SELECT id FROM accounts WHERE base_url=? AND account=?"
@@ -136,6 +138,12 @@ class LedgerFile:
         query = "SELECT name FROM pools WHERE account=? AND source='caller'"
         names = [name for (name,) in self._db.execute(query, (self._account,)) if name not in limits]
         return [Resize(name, DEFAULTS.get(name, 1), "default", forced=True) for name in names]
+
+    def _clock_went_back(self, now: float) -> bool:
+        """Tell whether times are written down that have not come yet: not all systems name their runs."""
+        times = "SELECT beat FROM owners UNION ALL SELECT since FROM leases UNION ALL SELECT read_at FROM accounts"
+        (latest,) = self._db.execute(f"SELECT max(beat) FROM ({times})").fetchone()  # noqa: S608 - as above
+        return latest is not None and latest > now + _AHEAD
 
     def _has_company(self) -> bool:
         """Tell whether other processes live that use this path, and are not in the file yet."""

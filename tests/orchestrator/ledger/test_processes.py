@@ -405,14 +405,28 @@ def test_slots_expire_after_a_task_s_life(tmp_path: Path) -> None:
     machine.close()
 
 
-def test_after_a_reboot_everybody_is_dead_and_tasks_may_run_on(machine: Machine) -> None:
-    """The clock begins anew: pauses are forgotten, what was queued is gone, what was held is an orphan."""
+@pytest.mark.parametrize("boots", [("first", "second"), ("", "")])
+@pytest.mark.parametrize("killed", [True, False])
+def test_after_a_reboot_everybody_is_dead_and_tasks_may_run_on(
+    machine: Machine, boots: tuple[str, str], killed: bool
+) -> None:
+    """The clock begins anew: pauses are forgotten, what was queued is gone, what was held is an orphan.
+
+    Where the system does not name the runs of the machine, the clock itself tells.
+    """
+    machine.boot, machine.now = boots[0], 5000.0
     a = machine.start()
     tasks = [run(a, a.enter()) for _ in range(2)]
     a.enter()
-    machine.close()
-    machine.boot, machine.now = "second", 5.0
+    a.sync(Read(1, 10.0))
+    if killed:
+        machine.close()
+    else:
+        a.file.leave([])
+    machine.boot, machine.now = boots[1], 5.0
     b = machine.start()
+    ((_, at),) = b.sync(Read(1, 10.0)).reads
+    assert at <= machine.now + 1
     synced = b.sync(demand=True)
     assert (synced.pools["video"].held, synced.pools["video"].queued) == (2, 0)
     assert [held.about for held in synced.tasks] == tasks
