@@ -36,6 +36,8 @@ _LOOK: Final = 0.05
 """Seconds between two looks at what others have changed: far less than any task takes."""
 _LOOK_SELDOM: Final = 1.0
 """Seconds between two looks while nobody here waits, so that `Account.limits` tells the truth."""
+_CURRENT: Final = 1.5
+"""Seconds after a look for which what it brought counts as known."""
 _RETRY: Final = 1.0
 """Seconds until the next try after the file could not be written."""
 
@@ -116,8 +118,15 @@ class Messenger:
         self._results: list[Synced] = []
         """What the thread has brought, until the loop takes it."""
         self._failed = False
+        self._looked = math.inf
+        """When the last errand came back that reached the file; inf: none has, so far."""
         self._next_sync = -math.inf
         self._timer = Timer(scope, lambda _: self._go())
+
+    @property
+    def current(self) -> bool:
+        """Whether what is known is as new as it gets: the file was looked at lately, or never yet."""
+        return self._scope.time() - self._looked <= _CURRENT
 
     def post(self, step: Step) -> None:
         """Take a step soon."""
@@ -192,6 +201,7 @@ class Messenger:
             self._timer.set(self._scope.time() + _RETRY)
         else:
             self._recovered()
+            self._looked = self._scope.time()
             try:
                 self._deliver()
             except Exception:  # a bug must not leave all others waiting for ever

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import Client, ConfigurationError, OutOfUnits, Polling, v1
+from kling_async import Client, ConfigurationError, OutOfUnits, Polling, RequestInvalid, v1
 from kling_async.orchestrator.ledger.store import LedgerFile
 from kling_async.testing import emulator
 from tests.support import clip, until
@@ -144,6 +144,27 @@ async def test_a_closed_pool_is_closed_for_all(tmp_path: Path) -> None:
         await until(lambda: a.account.limits()["video"].closed is not None, 5)
         with pytest.raises(OutOfUnits):
             await a.submit(clip())
+
+
+async def test_a_process_that_was_idle_judges_by_what_the_ledger_says(tmp_path: Path) -> None:
+    """What it heard last may be out of date: another has reopened the account, or told a larger limit."""
+    async with clients(tmp_path, seconds=0.1, limits={"video": 2, "image": 2}) as (emu, (a, b)):
+        wide = v1.ImageGeneration(prompt="a boat", n=5)
+        for client in (a, b):
+            await client.run(v1.ImageGeneration(prompt="a boat"))
+        emu.fault("create", code=1102, status=429, times=1)
+        with pytest.raises(OutOfUnits):
+            await b.run(clip())
+        await until(lambda: "video" in a.account.limits() and a.account.limits()["video"].closed, 5)
+        a.account.reopen()
+        await until(lambda: b.account.limits()["video"].closed is None, 5)
+        with pytest.raises(RequestInvalid, match="has 2 in all"):
+            await b.run(wide)
+        await asyncio.sleep(2)
+        a.set_limits({"image": 9})
+        await asyncio.sleep(0.1)
+        assert (await asyncio.wait_for(b.run(wide), 10)).images
+        await asyncio.wait_for(b.run(clip()), 10)
 
 
 async def test_a_closed_client_leaves_its_tasks_to_the_others(tmp_path: Path) -> None:
