@@ -141,7 +141,8 @@ class LedgerFile:
 
     def _clock_went_back(self, now: float) -> bool:
         """Tell whether times are written down that have not come yet: not all systems name their runs."""
-        times = "SELECT beat FROM owners UNION ALL SELECT since FROM leases UNION ALL SELECT read_at FROM accounts"
+        columns = (("beat", "owners"), ("since", "leases"), ("read_at", "accounts"))
+        times = " UNION ALL ".join(f"SELECT {column} AS beat FROM {table}" for column, table in columns)  # noqa: S608
         (latest,) = self._db.execute(f"SELECT max(beat) FROM ({times})").fetchone()  # noqa: S608 - as above
         return latest is not None and latest > now + _AHEAD
 
