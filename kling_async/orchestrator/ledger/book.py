@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kling_async.core.lifecycle import IllegalMove
 from kling_async.core.queue import AdmissionError, Phase
 from kling_async.events import facts
-from kling_async.orchestrator.ledger.facts import NewsKind, Stage, TaskFacts
+from kling_async.orchestrator.ledger.facts import HEAVY, LABEL, NewsKind, Stage, TaskFacts
 from kling_async.orchestrator.ledger.leases import Lease, LeaseTable
 from kling_async.orchestrator.ledger.plain_errors import dump_error
 from kling_async.orchestrator.ledger.steps import (
@@ -23,6 +23,7 @@ from kling_async.orchestrator.ledger.steps import (
     Judged,
     Known,
     Leave,
+    LimitLabels,
     Occupy,
     Read,
     Reopen,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
+    from kling_async.core.admission import Pool
+    from kling_async.core.queue import Ticket
     from kling_async.errors import KlingError
     from kling_async.orchestrator.ledger.steps import OwnStep, Step
 
@@ -129,17 +132,12 @@ class Book:
                 self._enter(step)
             case Occupy():
                 self._occupy(step)
-            case Resize():
-                self._resize(step)
             case Read():
                 self._read(step)
             case Hint(name):
                 self._hint(name)
-            case Close():
-                self._close(step.error, step.pool)
-            case Reopen():
-                for stored in self._all(step.pool):
-                    stored.pool.reopen()
+            case Resize() | LimitLabels() | Close() | Reopen():
+                self._take_of_pools(step)
             case Ended(_, about) if about is not None:
                 self._tell_ended(about, but=None)
             case _:
@@ -222,7 +220,7 @@ class Book:
             kind=step.kind,
         )
         self._leases.add(lease, stored.id)
-        error = None if stored.pool.fits_ever(step.weight) else "heavy"
+        error = _why_never(stored.pool, lease)
         if error is None and (closed := stored.pool.enter(lease, self._now)) is not None:
             error = dump_error(closed)
         if error is not None:
@@ -269,7 +267,7 @@ class Book:
         lease.granted_at = None
         if not returned and not drop:
             closed = stored.pool.closed
-            lease.tell(NewsKind.PURGED, "heavy" if closed is None else dump_error(closed))
+            lease.tell(NewsKind.PURGED, HEAVY if closed is None else dump_error(closed))
 
     def _occupy(self, step: Occupy) -> None:
         """Take slots for a task that was found running; those that it has in the ledger already count."""
@@ -277,7 +275,8 @@ class Book:
             return
         stored = self._pool(step.pool)
         has = sum(lease.weight for lease in self._same_task(step.about) if lease.holds)
-        lease = Lease(self._owner, step.number, max(0, step.weight - has), about=step.about)
+        weight = max(0, step.weight - has)
+        lease = Lease(self._owner, step.number, weight, about=step.about, label=step.label)
         self._leases.add(lease, stored.id)
         stored.pool.occupy(lease, self._now, step.age)
 
@@ -318,13 +317,37 @@ class Book:
 
     # -- pools
 
+    def _take_of_pools(self, step: Resize | LimitLabels | Close | Reopen) -> None:
+        match step:
+            case Resize():
+                self._resize(step)
+            case LimitLabels():
+                self._limit_labels(step)
+            case Close(error, name):
+                self._close(error, name)
+            case Reopen(name):
+                for stored in self._all(name):
+                    stored.pool.reopen()
+
     def _resize(self, step: Resize) -> None:
         stored = self._pool(step.pool)
         pool = stored.pool
         told = step.source == "caller" or step.forced
         if not told and (pool.source == "caller" or (step.source == "default" and pool.source == "learned")):
             return
-        stored.tell(pool.resize(step.limit, step.source), NewsKind.PURGED, "heavy")
+        stored.tell(pool.resize(step.limit, step.source), NewsKind.PURGED, HEAVY)
+
+    def _limit_labels(self, step: LimitLabels) -> None:
+        """Take limits of labels; what queues and can never fit fails. The first step of its transaction."""
+        self._db.execute("DELETE FROM label_limits WHERE account=?", (self._account,))
+        rows = [(self._account, label, most) for label, most in step.limits.items()]
+        self._db.executemany("INSERT INTO label_limits VALUES (?, ?, ?)", rows)
+        for stored in self._all(None):
+            for label in stored.line.shut_labels():
+                stored.line.open(label)
+            for ticket in [ticket for ticket in stored.line if not stored.pool.labels.fits_ever(ticket)]:
+                stored.line.leave(ticket)
+                stored.tell([ticket], NewsKind.PURGED, f"{LABEL} {step.limits[ticket.label]}")
 
     def _close(self, error: KlingError, name: str | None) -> None:
         text = dump_error(error)
@@ -357,3 +380,10 @@ class Book:
             elif lease.phase is Phase.HELD and not lease.weight:
                 stored.pool.release(lease, self._now)
             lease.stalled, lease.orphan = False, self._now
+
+
+def _why_never(pool: Pool, ticket: Ticket) -> str | None:
+    """Return why a ticket can never have its slots; None: it can."""
+    if not pool.fits_ever(ticket.weight):
+        return HEAVY
+    return None if pool.labels.fits_ever(ticket) else f"{LABEL} {pool.labels.limits[ticket.label]}"

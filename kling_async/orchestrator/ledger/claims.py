@@ -51,7 +51,7 @@ class Claim:
             return []
         started = about.started if isinstance(about, TrackedTask) else None
         age = 0.0 if started is None else max(0.0, now - started)
-        return [Occupy(ticket.pool, ticket.sequence, ticket.weight, age, facts_of(about))]
+        return [Occupy(ticket.pool, ticket.sequence, ticket.weight, age, facts_of(about), ticket.label)]
 
 
 def entry(ticket: Ticket, claimant: SlotClaimant) -> Enter:

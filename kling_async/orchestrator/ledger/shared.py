@@ -37,7 +37,7 @@ from kling_async.orchestrator.ledger.steps import (
     TaskMade,
     Want,
 )
-from kling_async.orchestrator.pool_limits import too_heavy
+from kling_async.orchestrator.pool_limits import too_heavy, too_heavy_for_label
 from kling_async.orchestrator.tracked import TrackedTask
 from kling_async.runtime.loop import is_pending
 
@@ -373,7 +373,7 @@ class SharedLimiter(SharedPools):
             case NewsKind.PURGED if ticket.queued:
                 ticket.life.move(Phase.GONE)
                 self._forget(ticket)
-                error = news.error or too_heavy(self._pools[ticket.pool], ticket)
+                error = news.error or self._too_heavy(ticket, news.most)
                 if claimant is not None:
                     claimant.purged(error)
             case NewsKind.ENDED if holder is not None and self._asking is not None:
@@ -390,6 +390,11 @@ class SharedLimiter(SharedPools):
                 about: Any = holder if claimant is None else claimant.subject
                 detail = "not seen ended in time, its slots count no longer"
                 self._hooks.emit("slot_expired", about, detail=detail)
+
+    def _too_heavy(self, ticket: Ticket, most: int | None) -> KlingError:
+        """Return the error for a ticket that can never fit: in its pool, or in its label's part of it."""
+        pool = self._pools[ticket.pool]
+        return too_heavy(pool, ticket) if most is None else too_heavy_for_label(pool, ticket, most)
 
     def unusable(self, error: ConfigurationError) -> None:
         """Fail what waits: the ledger's file cannot be used."""

@@ -28,6 +28,7 @@ __all__ = [
     "Judged",
     "Known",
     "Leave",
+    "LimitLabels",
     "NewsKind",
     "Occupy",
     "OwnStep",
@@ -131,6 +132,7 @@ class Occupy(NamedTuple):
     weight: int
     age: float
     about: TaskFacts
+    label: str = ""
 
 
 class Ended(NamedTuple):
@@ -177,6 +179,12 @@ class Resize(NamedTuple):
     """Whether it counts whoever said so before."""
 
 
+class LimitLabels(NamedTuple):
+    """The most slots of each pool that labels may hold, for all processes."""
+
+    limits: Mapping[str, int]
+
+
 class Close(NamedTuple):
     """An error closes a pool, or all."""
 
@@ -206,7 +214,7 @@ OwnStep: TypeAlias = (
 )
 """A step about one ticket of the process."""
 
-Step: TypeAlias = OwnStep | Enter | Hint | Occupy | Read | Resize | Close | Reopen
+Step: TypeAlias = OwnStep | Enter | Hint | Occupy | Read | Resize | LimitLabels | Close | Reopen
 
 
 # -- what a process hears
@@ -219,6 +227,8 @@ class TicketNews(NamedTuple):
     kind: NewsKind
     error: KlingError | None = None
     """Of a purged ticket; None: it can never fit."""
+    most: int | None = None
+    """The slots that its label may hold, if it can never fit in these."""
 
 
 class PoolFacts(NamedTuple):

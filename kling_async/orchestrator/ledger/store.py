@@ -19,11 +19,11 @@ from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.errors import ConfigurationError
 from kling_async.orchestrator.ledger.book import Book
 from kling_async.orchestrator.ledger.database import identity_of, open_database, passes
-from kling_async.orchestrator.ledger.facts import LATE, NewsKind, Stage, TaskFacts
+from kling_async.orchestrator.ledger.facts import HEAVY, LABEL, LATE, NewsKind, Stage, TaskFacts
 from kling_async.orchestrator.ledger.messenger import LedgerLost
 from kling_async.orchestrator.ledger.places import refuse_network
 from kling_async.orchestrator.ledger.plain_errors import load_error
-from kling_async.orchestrator.ledger.steps import HeldTask, Resize, Synced, TicketNews
+from kling_async.orchestrator.ledger.steps import HeldTask, LimitLabels, Resize, Synced, TicketNews
 from kling_async.orchestrator.ledger.stored_pool import pool_facts
 from kling_async.runtime.filelock import FileLock, LockHeld
 
@@ -55,6 +55,7 @@ class LedgerFile:
         base_url: Address of the API.
         account: Names the key.
         limits: Sizes of pools that the caller knows.
+        label_limits: Most slots of labels; those of the process that started last count for all.
         life: Seconds after which the slots of a task stop counting.
         clock: The system-wide monotonic clock.
         boot: Names this run of the machine.
@@ -72,6 +73,7 @@ class LedgerFile:
         account: str,
         *,
         limits: Mapping[str, int],
+        label_limits: Mapping[str, int],
         life: float,
         clock: Callable[[], float],
         boot: str,
@@ -88,7 +90,7 @@ class LedgerFile:
         self._db: sqlite3.Connection
         try:
             self._db = open_database(path)
-            self._owner = self._join(base_url, account, limits, boot)
+            self._owner = self._join(base_url, account, limits, label_limits, boot)
             self._files = identity_of(self.path)
         except BaseException as error:
             self.give_up()
@@ -107,7 +109,14 @@ class LedgerFile:
 
     # -- opening
 
-    def _join(self, base_url: str, account: str, limits: Mapping[str, int], boot: str) -> int:
+    def _join(
+        self,
+        base_url: str,
+        account: str,
+        limits: Mapping[str, int],
+        label_limits: Mapping[str, int],
+        boot: str,
+    ) -> int:
         """Become one of the processes that use the ledger."""
         self._token = token = secrets.token_hex(8)
         self._lock = FileLock(self._lock_file(token))  # before the others can see it
@@ -124,17 +133,22 @@ class LedgerFile:
         self._owner = owner
         self._bury_dead(now)
         book = self._book(now)
-        book.take(self._outdated_limits(limits))
+        alone = self._is_alone()
+        if label_limits or alone:
+            book.take([LimitLabels(label_limits)])
+        book.take(self._outdated_limits(limits) if alone else ())
         book.take(Resize(name, limit, "caller") for name, limit in limits.items())
         book.finish()
         db.execute("COMMIT")
         return owner
 
-    def _outdated_limits(self, limits: Mapping[str, int]) -> list[Resize]:
-        """Return the sizes to go back to where no living process says what earlier ones said."""
+    def _is_alone(self) -> bool:
+        """Tell whether no other process uses the ledger for this account."""
         others = "SELECT 1 FROM owners WHERE account=? AND id<>? LIMIT 1"
-        if self._db.execute(others, (self._account, self._owner)).fetchone():
-            return []
+        return self._db.execute(others, (self._account, self._owner)).fetchone() is None
+
+    def _outdated_limits(self, limits: Mapping[str, int]) -> list[Resize]:
+        """Return the sizes to go back to, since no living process says what earlier ones said."""
         query = "SELECT name FROM pools WHERE account=? AND source='caller'"
         names = [name for (name,) in self._db.execute(query, (self._account,)) if name not in limits]
         return [Resize(name, DEFAULTS.get(name, 1), "default", forced=True) for name in names]
@@ -358,4 +372,8 @@ class LedgerFile:
 
 def _news(number: int, kind: int, error: str | None) -> TicketNews:
     """Return the news of a row; a ticket that can never fit has no error of its own."""
-    return TicketNews(number, NewsKind(kind), None if error in (None, "heavy") else load_error(str(error)))
+    if error is None or error == HEAVY:
+        return TicketNews(number, NewsKind(kind))
+    if error.startswith(LABEL):
+        return TicketNews(number, NewsKind(kind), most=int(error.removeprefix(LABEL)))
+    return TicketNews(number, NewsKind(kind), load_error(error))

@@ -58,15 +58,18 @@ STEPS = st.lists(
     min_size=20,
     max_size=60,
 )
+LABEL_LIMITS = st.dictionaries(st.sampled_from("ab"), st.integers(1, 5), max_size=2)
 
 
 class Compared:
     """Processes with a ledger, and one pool in memory that is told the same."""
 
-    def __init__(self, folder: Path, processes: int, life: float) -> None:
-        self.machine = Machine(folder / "l.db", life=life)
+    def __init__(
+        self, folder: Path, processes: int, life: float, label_limits: dict[str, int] | None = None
+    ) -> None:
+        self.machine = Machine(folder / "l.db", life=life, label_limits=label_limits)
         self.processes = [self.machine.start() for _ in range(processes)]
-        self.pool = Pool("video", 5, life=life)
+        self.pool = Pool("video", 5, life=life, label_limits=label_limits)
         self.tickets: dict[int, tuple[Ticket, Process]] = {}
         self.clock = self.machine.now
 
@@ -108,7 +111,11 @@ class Compared:
         kind = KINDS[label]
         number, ticket = self.number(), Ticket(weight, priority=priority, label=label, kind=kind)
         ticket.sequence = number
-        if self.pool.fits_ever(weight) and self.pool.enter(ticket, self.machine.now) is None:
+        if (
+            self.pool.fits_ever(weight)
+            and self.pool.labels.fits_ever(ticket)
+            and self.pool.enter(ticket, self.machine.now) is None
+        ):
             self.tickets[number] = ticket, process
         about = TaskFacts(VIDEO, f"task-{number}")
         self.say(process, Enter("video", number, weight, priority, label, about, kind))
@@ -228,13 +235,13 @@ def test_creates_that_are_held_are_held_for_all() -> None:
         compared.machine.close()
 
 
-@given(STEPS, st.integers(1, 3), st.sampled_from((7200.0, 40.0)))
+@given(STEPS, st.integers(1, 3), st.sampled_from((7200.0, 40.0)), LABEL_LIMITS)
 def test_a_pool_in_the_ledger_decides_as_one_in_memory(
-    steps: list[tuple[Any, ...]], processes: int, life: float
+    steps: list[tuple[Any, ...]], processes: int, life: float, label_limits: dict[str, int]
 ) -> None:
     """The same tickets get slots at the same steps, and the pool shows the same, after every step."""
     with tempfile.TemporaryDirectory() as folder:
-        compared = Compared(Path(folder), processes, life)
+        compared = Compared(Path(folder), processes, life, label_limits)
         try:
             compared.say(compared.processes[0], Resize("video", 5, "default"))
             for step in steps:

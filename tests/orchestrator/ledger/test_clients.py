@@ -167,6 +167,17 @@ async def test_a_process_that_was_idle_judges_by_what_the_ledger_says(tmp_path: 
         await asyncio.wait_for(b.run(clip()), 10)
 
 
+async def test_a_label_s_limit_is_that_of_all_processes(tmp_path: Path) -> None:
+    """Whoever was told none keeps it too, and refuses what can never fit."""
+    limits: dict[str, Any] = {"limits": {"video": 3}, "label_limits": {"free": 1}}
+    async with clients(tmp_path, slots=3, count=1, **limits) as (emu, (a,)), client_of(emu, tmp_path) as c:
+        runs = [client.run(clip(), label="free") for client in (a, c) for _ in range(2)]
+        await asyncio.wait_for(asyncio.gather(*runs), 30)
+        assert emu.ledger.peak("video") == 1
+        with pytest.raises(RequestInvalid, match="label_limits allows 'free' 1"):
+            await asyncio.wait_for(c.run(v1.ImageGeneration(prompt="a boat", n=2), label="free"), 5)
+
+
 async def test_a_closed_client_leaves_its_tasks_to_the_others(tmp_path: Path) -> None:
     """Its slots stay held until another client has seen the task ended; no thread is left."""
     async with clients(tmp_path, slots=1, seconds=1.5, count=1, limits={"video": 1}) as (emu, (b,)):

@@ -113,6 +113,51 @@ def test_labels_take_turns_over_all_processes(machine: Machine) -> None:
     assert b.granted == [few]
 
 
+def test_a_label_has_one_limit_over_all_processes(machine: Machine) -> None:
+    """Slots of all processes count, those of dead ones too; others of the pool are not held up."""
+    machine.label_limits = {"free": 2}
+    a = machine.start(limits={"video": 9})
+    machine.label_limits = {}
+    b = machine.start(limits={})
+    first, second = a.enter(label="free"), b.enter(label="free")
+    tasks = [run(a, first), run(b, second)]
+    third, paid = b.enter(label="free"), b.enter(label="paid")
+    assert b.granted == [paid]
+    a.kill()
+    pass_time(machine, 2.0, b)
+    assert b.granted == [paid]
+    b.sync(Ended(0, tasks[0]))
+    assert b.granted == [paid, third]
+
+
+def test_limits_of_labels_are_those_of_the_process_that_started_last(machine: Machine) -> None:
+    """What queues moves up, or fails where it can never fit; none is left over from earlier runs."""
+    machine.label_limits = {"free": 1}
+    a = machine.start(limits={"video": 9})
+    run(a, a.enter(label="free"))
+    waiting = a.enter(label="free")
+    assert a.granted == []
+    machine.label_limits = {"free": 3, "few": 1}
+    b = machine.start(limits={})
+    a.sync()
+    assert a.granted == [waiting]
+    too_heavy = b.enter(2, label="few")
+    assert [(news.number, news.kind, news.most) for news in b.news] == [(too_heavy, NewsKind.PURGED, 1)]
+    full, heavy = a.enter(7), a.enter(2, label="free")
+    machine.label_limits = {"free": 1}
+    machine.start(limits={})
+    a.sync()
+    assert [(news.number, news.most) for news in a.news if news.kind is NewsKind.PURGED] == [(heavy, 1)]
+    assert full in a.granted
+    for process in machine.processes:
+        process.kill()
+    machine.now += 6.0
+    machine.label_limits = {}
+    c = machine.start(limits={"video": 9})
+    labelled = [c.enter(label="free") for _ in range(3)]
+    assert c.granted == labelled
+
+
 def test_weights_are_all_or_nothing(machine: Machine) -> None:
     """A heavy head is not overtaken by a light one of another process."""
     a, b = machine.start(), machine.start()
