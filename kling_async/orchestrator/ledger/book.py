@@ -10,6 +10,7 @@ from kling_async.core.queue import AdmissionError, Phase
 from kling_async.events import facts
 from kling_async.orchestrator.ledger.facts import HEAVY, LABEL, NewsKind, Stage, TaskFacts
 from kling_async.orchestrator.ledger.leases import Lease, LeaseTable
+from kling_async.orchestrator.ledger.mailbox import Letter
 from kling_async.orchestrator.ledger.plain_errors import dump_error
 from kling_async.orchestrator.ledger.steps import (
     AnswerLost,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from kling_async.core.queue import Ticket
     from kling_async.errors import KlingError
     from kling_async.orchestrator.ledger.steps import OwnStep, Step
+    from kling_async.records import TaskRecord
 
 __all__ = ["Book"]
 
@@ -83,6 +85,8 @@ class Book:
         """Answers to `Confirm`."""
         self.reads: list[tuple[int, float]] = []
         """Answers to `Read`."""
+        self.letters: list[tuple[int, Letter]] = []
+        """Results for other processes."""
         self.missing: list[int] = []
         """Tickets that should have been put back, and are not known."""
 
@@ -138,8 +142,8 @@ class Book:
                 self._hint(name)
             case Resize() | LimitLabels() | Close() | Reopen():
                 self._take_of_pools(step)
-            case Ended(_, about) if about is not None:
-                self._tell_ended(about, but=None)
+            case Ended(_, about, record) if about is not None:
+                self._tell_ended(about, but=None, record=record)
             case _:
                 self._take_of_own(step)
 
@@ -298,11 +302,13 @@ class Book:
         lease.news = NewsKind.NONE
         self._tell_ended(lease.about, but=lease)
 
-    def _tell_ended(self, about: TaskFacts, but: Lease | None) -> None:
+    def _tell_ended(self, about: TaskFacts, but: Lease | None, record: TaskRecord | None = None) -> None:
         """Free the slots of a task in all its leases, and tell all who have one."""
         for lease in self._same_task(about):
             if lease is not but and self._pool_of(lease).pool.release(lease, self._now):
                 lease.tell(NewsKind.ENDED)
+                if record is not None and lease.owner != self._owner and lease.orphan is None:
+                    self.letters.append((lease.owner, Letter(about.endpoint, lease.pool, record)))
 
     # -- reads
 

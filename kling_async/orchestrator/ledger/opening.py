@@ -62,10 +62,10 @@ def new_limiter(
     path = ledger_path(options.slots)
     refuse_network(path.parent)
     sizes = {name: size for name, size in checked_limits(options.limits or {}).items() if size is not None}
-    labels, clock = checked_label_limits(options), time.monotonic
-    own = {"limits": sizes, "label_limits": labels, "life": options.max_task_life, "clock": clock}
+    labels, life, clock = checked_label_limits(options), options.max_task_life, time.monotonic
 
     def open_file() -> LedgerFile:
-        return LedgerFile(path, api.base_url, account, **own, boot=boot_id())
+        own = path, api.base_url, account
+        return LedgerFile(*own, limits=sizes, label_limits=labels, life=life, clock=clock, boot=boot_id())
 
     return SharedLimiter(scope, hooks, rng, clock=clock, open_file=open_file, options=options, host=api.host)

@@ -52,10 +52,12 @@ if TYPE_CHECKING:
     from kling_async.errors import KlingError
     from kling_async.events import Hooks, Subject
     from kling_async.options import Polling, Retry, SlotOptions
+    from kling_async.orchestrator.ledger.mailbox import Letter
     from kling_async.orchestrator.ledger.messenger import SharedFile
     from kling_async.orchestrator.ledger.shared_pool import SharedPool
     from kling_async.orchestrator.ledger.steps import HeldTask, Step, Synced, TicketNews
     from kling_async.orchestrator.slot_keeper import SlotClaimant
+    from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["AsksForAll", "SharedLimiter"]
@@ -69,6 +71,9 @@ class AsksForAll(Protocol):
 
     def on_ended(self, holder: Subject, /) -> None:
         """Read the result of a task of this process, which another one has seen ended."""
+
+    def on_letter(self, letter: Letter, /) -> None:
+        """Take the result of a task of this process, which another one has read."""
 
     def on_turn(self) -> None:
         """Send what waits for its turn to read."""
@@ -287,9 +292,13 @@ class SharedLimiter(SharedPools):
         (self._wanted.add if wanted else self._wanted.discard)(ticket.sequence)
         self._post(Want(ticket.sequence, wanted))
 
-    def end(self, about: TaskFacts) -> None:
-        """Tell all processes that a task was seen ended."""
-        self._post(Ended(0, about))
+    def end(self, about: TaskFacts, record: TaskRecord | None) -> None:
+        """Tell all processes that a task was seen ended; with its record, if that has its whole result."""
+        self._post(Ended(0, about, record))
+
+    def note_ended(self, task: TrackedTask) -> None:
+        """Note that another process has seen a task of this one ended."""
+        self._ended.add(task)
 
     def has_ended(self, task: object) -> bool:
         """Tell whether another process has seen a task of this one ended."""
@@ -333,6 +342,9 @@ class SharedLimiter(SharedPools):
                 claim.confirmed = granted
                 claim.confirming.set_result(granted)
         self._enter_again(synced)
+        if self._asking is not None:
+            for letter in synced.letters:
+                self._asking.on_letter(letter)
         for news in synced.news:
             claim = self._claims.get(news.number)
             if claim is not None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from kling_async.core.queue import Kind
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.errors import KlingError
+    from kling_async.orchestrator.ledger.mailbox import Letter
+    from kling_async.records import TaskRecord
 
 __all__ = [
     "AnswerLost",
@@ -140,6 +142,8 @@ class Ended(NamedTuple):
 
     number: int
     about: TaskFacts | None = None
+    record: TaskRecord | None = None
+    """With its whole result: whose task it is gets it by `Mailbox`, not by the ledger."""
 
 
 class Known(NamedTuple):
@@ -276,3 +280,5 @@ class Synced(NamedTuple):
     """Whether others took this process for dead: what it queues is not in the ledger any more."""
     stale: bool = False
     """Whether there is more to hear, which takes a transaction."""
+    letters: Sequence[Letter] = ()
+    """Results of tasks of this process."""

@@ -20,6 +20,7 @@ from kling_async.errors import ConfigurationError
 from kling_async.orchestrator.ledger.book import Book
 from kling_async.orchestrator.ledger.database import identity_of, open_database, passes
 from kling_async.orchestrator.ledger.facts import HEAVY, LABEL, LATE, NewsKind, Stage, TaskFacts
+from kling_async.orchestrator.ledger.mailbox import Mailbox
 from kling_async.orchestrator.ledger.messenger import LedgerLost
 from kling_async.orchestrator.ledger.places import refuse_network
 from kling_async.orchestrator.ledger.plain_errors import load_error
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from kling_async.orchestrator.ledger.mailbox import Letter
     from kling_async.orchestrator.ledger.steps import Step
 
 __all__ = ["LedgerFile"]
@@ -87,6 +89,7 @@ class LedgerFile:
         self._looked_at_locks = -math.inf
         self._lock: FileLock | None = None
         self._token = ""
+        self._mailbox = Mailbox(None)
         self._db: sqlite3.Connection
         try:
             self._db = open_database(path)
@@ -105,7 +108,7 @@ class LedgerFile:
         """Leave nothing open, and no file behind; say nothing."""
         self.abandon()
         if self._token:
-            self._lock_file(self._token).unlink(missing_ok=True)
+            self._remove_files(self._token)
 
     # -- opening
 
@@ -118,8 +121,7 @@ class LedgerFile:
         boot: str,
     ) -> int:
         """Become one of the processes that use the ledger."""
-        self._token = token = secrets.token_hex(8)
-        self._lock = FileLock(self._lock_file(token))  # before the others can see it
+        self._settle_in()
         db, now = self._db, self._clock()
         db.execute("BEGIN IMMEDIATE")
         last = db.execute("SELECT boot FROM ledger").fetchone()
@@ -129,7 +131,7 @@ class LedgerFile:
         query = "SELECT id FROM accounts WHERE base_url=? AND account=?"
         (self._account,) = db.execute(query, (base_url, account)).fetchone()
         new = "INSERT INTO owners (account, token, beat) VALUES (?, ?, ?)"
-        owner = db.execute(new, (self._account, token, now)).lastrowid or 0
+        owner = db.execute(new, (self._account, self._token, now)).lastrowid or 0
         self._owner = owner
         self._bury_dead(now)
         book = self._book(now)
@@ -169,7 +171,7 @@ class LedgerFile:
                     FileLock(path).release()
                 except LockHeld:
                     return True
-                path.unlink(missing_ok=True)  # of a process that was killed
+                self._remove_files(path.suffixes[-2].removeprefix("."))  # of a process that was killed
         return False
 
     def _begin_anew(self, boot: str, now: float, quiet_until: float) -> None:
@@ -178,7 +180,7 @@ class LedgerFile:
         db.execute("DELETE FROM ledger")
         db.execute("INSERT INTO ledger VALUES (?, ?)", (boot, quiet_until))
         for (token,) in db.execute("SELECT token FROM owners").fetchall():
-            self._lock_file(token).unlink(missing_ok=True)
+            self._remove_files(token)
         held = (int(Stage.SENT), int(Stage.HELD))
         db.execute("DELETE FROM owners")
         db.execute("DELETE FROM leases WHERE stage NOT IN (?, ?) OR granted_at IS NOT NULL", held)
@@ -196,7 +198,29 @@ class LedgerFile:
         )
 
     def _lock_file(self, token: str) -> Path:
-        return self.path.with_name(f"{self.path.name}.{token}.lock")
+        return self._beside(token, "lock")
+
+    def _beside(self, token: str, kind: str) -> Path:
+        return self.path.with_name(f"{self.path.name}.{token}.{kind}")
+
+    def _settle_in(self) -> None:
+        """Take a lock and a mailbox of this process's own, before the others can see it."""
+        token = secrets.token_hex(8)
+        lock = FileLock(self._lock_file(token))
+        self._move_out()
+        self._lock, self._token = lock, token
+        self._mailbox = Mailbox(self._beside(token, "sock"))
+
+    def _move_out(self) -> None:
+        """Release the lock, and close the mailbox."""
+        self._mailbox.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def _remove_files(self, token: str) -> None:
+        """Remove the files of a process that is dead, or leaves."""
+        for kind in ("lock", "sock"):
+            self._beside(token, kind).unlink(missing_ok=True)
 
     # -- use
 
@@ -244,6 +268,7 @@ class LedgerFile:
             synced = self._heard(now, book.confirmed, transaction=True)._replace(
                 reads=book.reads, missing=book.missing, revived=not found
             )
+            self._send(book.letters)  # before: whoever hears of an end finds its result in the box
             db.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -251,15 +276,18 @@ class LedgerFile:
             raise
         return synced
 
+    def _send(self, letters: Iterable[tuple[int, Letter]]) -> None:
+        """Send results to the processes whose tasks they are of."""
+        for owner, letter in letters:
+            found = self._db.execute("SELECT token FROM owners WHERE id=?", (owner,)).fetchone()
+            if found is not None:
+                self._mailbox.send(self._beside(found[0], "sock"), letter)
+
     def _revive(self, now: float) -> None:
         """Be one of the living again: somebody removed the lock file, so that others took it for free."""
-        token = secrets.token_hex(8)
-        lock = FileLock(self._lock_file(token))
-        if self._lock is not None:
-            self._lock.release()
-        self._lock, self._token = lock, token
+        self._settle_in()
         new = "INSERT INTO owners (id, account, token, beat) VALUES (?, ?, ?, ?)"
-        self._db.execute(new, (self._owner, self._account, token, now))
+        self._db.execute(new, (self._owner, self._account, self._token, now))
         self._db.execute("UPDATE leases SET orphan=NULL WHERE owner=?", (self._owner,))
 
     def look(self) -> Synced | None:
@@ -286,15 +314,13 @@ class LedgerFile:
             book.finish()
             self._bury([self._owner], now)
             db.execute("COMMIT")
-        self.abandon()
-        self._lock_file(self._token).unlink(missing_ok=True)
+        self.give_up()
 
     def abandon(self) -> None:
         """Close the file as the end of this process would: the others find out that it is dead."""
         with contextlib.suppress(sqlite3.Error, AttributeError):  # it may not have been opened
             self._db.close()
-        if self._lock is not None:
-            self._lock.release()
+        self._move_out()
 
     # -- within a transaction
 
@@ -323,6 +349,7 @@ class LedgerFile:
             asking,
             self._tasks(now) if asking else (),
             stale=not transaction and (bool(rows) or asker is None),
+            letters=self._mailbox.receive(),
         )
 
     def _tasks(self, now: float) -> list[HeldTask]:
@@ -358,7 +385,7 @@ class LedgerFile:
             except LockHeld:
                 continue
             dead.append(owner)
-            self._lock_file(token).unlink(missing_ok=True)
+            self._remove_files(token)
         self._bury(dead, now)
 
     def _bury(self, owners: Iterable[int], now: float) -> None:
