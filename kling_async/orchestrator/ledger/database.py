@@ -7,21 +7,21 @@ import errno
 import os
 import secrets
 import sqlite3
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from kling_async.errors import ConfigurationError
 from kling_async.orchestrator.ledger.leases import LEASE_TABLES
 from kling_async.orchestrator.ledger.lines import LINE_TABLES
 from kling_async.orchestrator.ledger.stored_pool import POOL_TABLES
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["identity_of", "open_database", "passes"]
+__all__ = ["begin", "identity_of", "open_database", "passes"]
 
 _BUSY: Final = 3.0
 """Seconds to wait for another process to end its transaction, which takes about a millisecond. Then the
 messenger warns, and tries again."""
+_WRITE_BYTE: Final = "120"
+"""The byte of the ``-shm`` file that whoever writes in WAL mode has locked, as SQLite's file format says."""
 _PASSING: Final = {
     *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR),
     *(sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA),
@@ -101,6 +101,46 @@ def _make(path: Path) -> None:
                 beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def begin(db: sqlite3.Connection, path: Path) -> None:
+    """Begin a transaction that writes.
+
+    Raises:
+        sqlite3.Error: That cannot be; if another process has had the file locked for long, it is named.
+    """
+    try:
+        db.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY and (holder := _lock_holder(path)):
+            error.args = (f"{error}, by {holder}",)
+        raise
+
+
+def _lock_holder(path: Path) -> str:
+    """Name the process that has a ledger's file locked for writing; "" if the system does not tell."""
+    try:
+        inode = path.with_name(f"{path.name}-shm").stat().st_ino
+        locks = Path("/proc/locks").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+    for fields in map(str.split, locks.splitlines()):  # number: kind mode WRITE pid device:inode first last
+        if (
+            fields[3:4] == ["WRITE"]
+            and fields[5].rpartition(":")[2] == str(inode)
+            and fields[6] == _WRITE_BYTE
+        ):
+            return f"process {fields[4]}{_state(fields[4])}"
+    return ""
+
+
+def _state(pid: str) -> str:
+    """Return what is odd about a process that has a file locked for long."""
+    with contextlib.suppress(OSError, IndexError):
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        if status.rpartition(")")[2].split()[0] in ("T", "t"):
+            return f", which is stopped (kill -CONT {pid} lets it go on)"
+    return ""
 
 
 def identity_of(path: Path) -> list[tuple[int, int] | None]:

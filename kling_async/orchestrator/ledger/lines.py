@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kling_async.core.queue import Ticket
     from kling_async.orchestrator.ledger.leases import LeaseTable
 
-__all__ = ["LINE_TABLES", "StoredLine"]
+__all__ = ["LINE_TABLES", "StoredLine", "places"]
 
 LINE_TABLES: Final = (
     """CREATE TABLE labels (
@@ -35,19 +35,18 @@ LINE_TABLES: Final = (
         PRIMARY KEY (pool, priority)) WITHOUT ROWID""",
 )
 
-_HIGHER: Final = "SELECT sum(waiting) FROM labels WHERE pool=:pool AND priority>:priority"
-
-_BEFORE: Final = """
+_PLACES: Final = """
     WITH placed AS (
-        SELECT l.owner, l.number, CASE WHEN l.turn > 0 THEN l.turn ELSE b.turn - 1
-            + row_number() OVER (PARTITION BY l.label ORDER BY l.number)
-            - sum(l.turn > 0) OVER (PARTITION BY l.label) END AS place
+        SELECT l.owner, l.number, l.priority, CASE WHEN l.turn > 0 THEN l.turn ELSE b.turn - 1
+            + row_number() OVER (PARTITION BY l.priority, l.label ORDER BY l.number)
+            - sum(l.turn > 0) OVER (PARTITION BY l.priority, l.label) END AS place
         FROM leases l JOIN labels b ON b.pool = l.pool AND b.priority = l.priority AND b.label = l.label
-        WHERE l.pool = :pool AND l.stage = :stage AND l.priority = :priority),
-    own AS (SELECT CASE WHEN :turn > 0 THEN :turn ELSE
-        (SELECT place FROM placed WHERE owner = :owner AND number = :number) END AS place)
-    SELECT count(*) FROM placed, own WHERE (placed.place, placed.number) < (own.place, :number)"""
-"""Those of the same priority that go before one: labels take turns, and those sent before keep theirs."""
+        WHERE l.pool = :pool AND l.stage = :stage),
+    ranked AS (
+        SELECT owner, number, row_number() OVER (ORDER BY priority DESC, place, number) - 1 AS before
+        FROM placed)
+    SELECT number, before FROM ranked WHERE owner = :owner"""
+"""How many go before each ticket of a process: labels take turns, and those sent before keep theirs."""
 
 _SWEEP: Final = 64
 """Labels that may be remembered although nobody queues with them before they are looked through."""
@@ -237,17 +236,7 @@ class StoredLine:
     def position(self, ticket: Ticket) -> int:
         """Return how many tickets go before one that waits, if no other comes."""
         lease = _lease_of(ticket)
-        facts = {
-            "pool": self._pool,
-            "stage": int(Stage.QUEUED),
-            "priority": lease.priority,
-            "owner": lease.owner,
-            "number": lease.sequence,
-            "turn": lease.turn,
-        }
-        (higher,) = self._db.execute(_HIGHER, facts).fetchone()
-        (before,) = self._db.execute(_BEFORE, facts).fetchone()
-        return int(higher or 0) + int(before or 0)
+        return places(self._db, self._pool, lease.owner).get(lease.sequence, 0)
 
     def oldest(self) -> Ticket | None:
         """Return the ticket that arrived first of all that wait, whoever's turn it is."""
@@ -296,3 +285,8 @@ class StoredLine:
 def _lease_of(ticket: Ticket) -> Lease:
     assert isinstance(ticket, Lease)  # noqa: S101 - a stored pool is given leases only
     return ticket
+
+
+def places(db: sqlite3.Connection, pool: int, owner: int) -> dict[int, int]:
+    """Return how many tickets go before each one that a process queues for a pool, by its number."""
+    return dict(db.execute(_PLACES, {"pool": pool, "stage": int(Stage.QUEUED), "owner": owner}))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from kling_async.core.queue import Phase, Ticket
 from kling_async.errors import ClientClosed, ConfigurationError
@@ -43,7 +43,7 @@ from kling_async.runtime.loop import is_pending
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
 
     from kling_async.core.durations import Durations
     from kling_async.core.queries import QueryForms
@@ -52,34 +52,15 @@ if TYPE_CHECKING:
     from kling_async.errors import KlingError
     from kling_async.events import Hooks, Subject
     from kling_async.options import Polling, Retry, SlotOptions
-    from kling_async.orchestrator.ledger.mailbox import Letter
+    from kling_async.orchestrator.ledger.asking import Asking
     from kling_async.orchestrator.ledger.messenger import SharedFile
     from kling_async.orchestrator.ledger.shared_pool import SharedPool
-    from kling_async.orchestrator.ledger.steps import HeldTask, Step, Synced, TicketNews
+    from kling_async.orchestrator.ledger.steps import Step, Synced, TicketNews
     from kling_async.orchestrator.slot_keeper import SlotClaimant
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["AsksForAll", "SharedLimiter"]
-
-
-class AsksForAll(Protocol):
-    """Asks about the tasks of the ledger (`ledger.asking.Asking`)."""
-
-    def on_tasks(self, tasks: Sequence[HeldTask], contended: frozenset[str], now: float, /) -> None:
-        """Ask about these tasks and no others, by the ledger's time ``now``; none: another process asks."""
-
-    def on_ended(self, holder: Subject, /) -> None:
-        """Read the result of a task of this process, which another one has seen ended."""
-
-    def on_letter(self, letter: Letter, /) -> None:
-        """Take the result of a task of this process, which another one has read."""
-
-    def on_turn(self) -> None:
-        """Send what waits for its turn to read."""
-
-    def stop_timers(self) -> None:
-        """Set no more timers: the client is closed."""
+__all__ = ["SharedLimiter"]
 
 
 class SharedLimiter(SharedPools):
@@ -114,7 +95,7 @@ class SharedLimiter(SharedPools):
         self._claims: dict[int, Claim] = {}
         self._wanted: set[int] = set()
         """Numbers of tasks whose end somebody here waits for."""
-        self._asking: AsksForAll | None = None
+        self._asking: Asking | None = None
         self._reads = ReadTurnStock(lambda turns, rate: self._post(Read(turns, rate)))
         self._ended: weakref.WeakSet[Any] = weakref.WeakSet()
         """Tasks that another process has seen ended, and this one not yet."""
@@ -136,7 +117,7 @@ class SharedLimiter(SharedPools):
             return AskingSchedule(polling, retry, durations, forms, rng, rounds)
         return PassiveSchedule(polling, retry, durations, forms, rng, rounds, self)
 
-    def ask_for_all(self, new_asking: Callable[[SharedLimiter], AsksForAll]) -> None:
+    def ask_for_all(self, new_asking: Callable[[SharedLimiter], Asking]) -> None:
         """Ask about the tasks of other processes, too, when it is this one's turn."""
         self._asking = new_asking(self)
 
@@ -341,6 +322,7 @@ class SharedLimiter(SharedPools):
             if claim is not None and claim.confirming is not None and is_pending(claim.confirming):
                 claim.confirmed = granted
                 claim.confirming.set_result(granted)
+        self._hear_places(synced.places)
         self._enter_again(synced)
         if self._asking is not None:
             for letter in synced.letters:
@@ -352,6 +334,11 @@ class SharedLimiter(SharedPools):
         if self._asking is not None and not self._scope.closed:
             contended = frozenset(name for name, facts in synced.pools.items() if facts.queued > facts.parked)
             self._asking.on_tasks(synced.tasks, contended, synced.now)
+
+    def _hear_places(self, places: Mapping[int, int]) -> None:
+        for number, before in places.items():
+            if (claim := self._claims.get(number)) is not None:
+                self._pools[claim.ticket.pool].place(claim.ticket, before)
 
     def _enter_again(self, synced: Synced) -> None:
         """Queue again what the ledger has lost, in its place."""

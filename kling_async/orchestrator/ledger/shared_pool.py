@@ -30,7 +30,7 @@ class SharedPool:
         self.name = name
         self.facts = facts
         self.ahead: dict[Ticket, int] = {}
-        """How many waited when a ticket of this process entered."""
+        """How many tickets go before each that waits here: all that waited, until the ledger has said it."""
         self.queued_here = 0
         self.contended = False
         """What listeners were last told."""
@@ -103,11 +103,13 @@ class SharedPool:
         return self.source not in ("caller", "packs") or weight <= self.limit
 
     def position(self, ticket: Ticket) -> int | None:
-        """Return how many tickets go before one that waits here, about; None for any other."""
-        if not ticket.queued or ticket not in self.ahead:
-            return None
-        own = sum(other.sequence < ticket.sequence for other in self.ahead)
-        return max(own, min(self.ahead[ticket], self.queued - 1))
+        """Return how many tickets go before one that waits here, as last heard; None for any other."""
+        return self.ahead.get(ticket) if ticket.queued else None
+
+    def place(self, ticket: Ticket, before: int) -> None:
+        """Take how many tickets go before one that waits here."""
+        if ticket in self.ahead:
+            self.ahead[ticket] = before
 
     def arrival(self, now: float) -> int:
         """Return the time of arrival, in nanoseconds, that counts for a ticket that comes now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from kling_async.orchestrator.ledger.facts import NewsKind, TaskFacts
@@ -280,5 +281,7 @@ class Synced(NamedTuple):
     """Whether others took this process for dead: what it queues is not in the ledger any more."""
     stale: bool = False
     """Whether there is more to hear, which takes a transaction."""
+    places: Mapping[int, int] = MappingProxyType({})
+    """How many go before tickets of this process that wait, by number; now and then."""
     letters: Sequence[Letter] = ()
     """Results of tasks of this process."""

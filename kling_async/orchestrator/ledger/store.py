@@ -9,30 +9,28 @@ about tasks and who is passed over for a while, never whose slots are free.
 from __future__ import annotations
 
 import contextlib
-import glob
 import math
-import secrets
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Final
 
 from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.errors import ConfigurationError
 from kling_async.orchestrator.ledger.book import Book
-from kling_async.orchestrator.ledger.database import identity_of, open_database, passes
+from kling_async.orchestrator.ledger.database import begin, identity_of, open_database, passes
 from kling_async.orchestrator.ledger.facts import HEAVY, LABEL, LATE, NewsKind, Stage, TaskFacts
-from kling_async.orchestrator.ledger.mailbox import Mailbox
+from kling_async.orchestrator.ledger.lines import places
 from kling_async.orchestrator.ledger.messenger import LedgerLost
 from kling_async.orchestrator.ledger.places import refuse_network
 from kling_async.orchestrator.ledger.plain_errors import load_error
+from kling_async.orchestrator.ledger.presence import Presence
 from kling_async.orchestrator.ledger.steps import HeldTask, LimitLabels, Resize, Synced, TicketNews
 from kling_async.orchestrator.ledger.stored_pool import pool_facts
-from kling_async.runtime.filelock import FileLock, LockHeld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from kling_async.orchestrator.ledger.mailbox import Letter
     from kling_async.orchestrator.ledger.steps import Step
 
 __all__ = ["LedgerFile"]
@@ -44,6 +42,10 @@ _AHEAD: Final = 60.0
 _GATHERING: Final = 1.5
 """Seconds for which a new file grants nothing where others live that used another file before: within a
 second they find out, and write down what they hold."""
+_PLACES_APART: Final = 0.2
+"""Least seconds between two looks at the places of the tickets of this process."""
+_PLACES_SHARE: Final = 20
+"""The time between two such looks, in times of how long one takes."""
 _DOUBT: Final = 10.0
 """Seconds until an orphan whose create was on its way is asked about: a task shows up a moment after it was
 made."""
@@ -86,10 +88,8 @@ class LedgerFile:
         self._life = life
         self._clock = clock
         self._version = -1
-        self._looked_at_locks = -math.inf
-        self._lock: FileLock | None = None
-        self._token = ""
-        self._mailbox = Mailbox(None)
+        self._looked_at_locks = self._next_places = -math.inf
+        self._presence = Presence(path)
         self._db: sqlite3.Connection
         try:
             self._db = open_database(path)
@@ -107,8 +107,7 @@ class LedgerFile:
     def give_up(self) -> None:
         """Leave nothing open, and no file behind; say nothing."""
         self.abandon()
-        if self._token:
-            self._remove_files(self._token)
+        self._presence.remove(self._presence.token)
 
     # -- opening
 
@@ -121,17 +120,18 @@ class LedgerFile:
         boot: str,
     ) -> int:
         """Become one of the processes that use the ledger."""
-        self._settle_in()
+        self._presence.renew()
         db, now = self._db, self._clock()
-        db.execute("BEGIN IMMEDIATE")
+        begin(db, self.path)
         last = db.execute("SELECT boot FROM ledger").fetchone()
         if last is None or last[0] != boot or self._clock_went_back(now):
-            self._begin_anew(boot, now, now + _GATHERING if last is None and self._has_company() else 0.0)
+            others = last is None and self._presence.has_company()
+            self._begin_anew(boot, now, now + _GATHERING if others else 0.0)
         db.execute("INSERT OR IGNORE INTO accounts (base_url, account) VALUES (?, ?)", (base_url, account))
         query = "SELECT id FROM accounts WHERE base_url=? AND account=?"
         (self._account,) = db.execute(query, (base_url, account)).fetchone()
         new = "INSERT INTO owners (account, token, beat) VALUES (?, ?, ?)"
-        owner = db.execute(new, (self._account, self._token, now)).lastrowid or 0
+        owner = db.execute(new, (self._account, self._presence.token, now)).lastrowid or 0
         self._owner = owner
         self._bury_dead(now)
         book = self._book(now)
@@ -162,25 +162,13 @@ class LedgerFile:
         (latest,) = self._db.execute(f"SELECT max(beat) FROM ({times})").fetchone()  # noqa: S608 - as above
         return latest is not None and latest > now + _AHEAD
 
-    def _has_company(self) -> bool:
-        """Tell whether other processes live that use this path, and are not in the file yet."""
-        locks = self.path.parent.glob(f"{glob.escape(self.path.name)}.*.lock")
-        for path in locks:
-            if path != self._lock_file(self._token):
-                try:
-                    FileLock(path).release()
-                except LockHeld:
-                    return True
-                self._remove_files(path.suffixes[-2].removeprefix("."))  # of a process that was killed
-        return False
-
     def _begin_anew(self, boot: str, now: float, quiet_until: float) -> None:
         """Forget times of an earlier run of the machine: what ran then may run still, from now on."""
         db = self._db
         db.execute("DELETE FROM ledger")
         db.execute("INSERT INTO ledger VALUES (?, ?)", (boot, quiet_until))
         for (token,) in db.execute("SELECT token FROM owners").fetchall():
-            self._remove_files(token)
+            self._presence.remove(token)
         held = (int(Stage.SENT), int(Stage.HELD))
         db.execute("DELETE FROM owners")
         db.execute("DELETE FROM leases WHERE stage NOT IN (?, ?) OR granted_at IS NOT NULL", held)
@@ -196,31 +184,6 @@ class LedgerFile:
             " half_open_at=CASE WHEN error IS NULL THEN NULL ELSE ? END",
             (pacing, now, now),
         )
-
-    def _lock_file(self, token: str) -> Path:
-        return self._beside(token, "lock")
-
-    def _beside(self, token: str, kind: str) -> Path:
-        return self.path.with_name(f"{self.path.name}.{token}.{kind}")
-
-    def _settle_in(self) -> None:
-        """Take a lock and a mailbox of this process's own, before the others can see it."""
-        token = secrets.token_hex(8)
-        lock = FileLock(self._lock_file(token))
-        self._move_out()
-        self._lock, self._token = lock, token
-        self._mailbox = Mailbox(self._beside(token, "sock"))
-
-    def _move_out(self) -> None:
-        """Release the lock, and close the mailbox."""
-        self._mailbox.close()
-        if self._lock is not None:
-            self._lock.release()
-
-    def _remove_files(self, token: str) -> None:
-        """Remove the files of a process that is dead, or leaves."""
-        for kind in ("lock", "sock"):
-            self._beside(token, kind).unlink(missing_ok=True)
 
     # -- use
 
@@ -252,7 +215,7 @@ class LedgerFile:
         """
         self._need_own_files()
         db, now = self._db, self._clock()
-        db.execute("BEGIN IMMEDIATE")
+        begin(db, self.path)
         try:
             now = max(now, self._clock())  # it may have waited for the lock
             found = db.execute("UPDATE owners SET beat=? WHERE id=?", (now, self._owner)).rowcount
@@ -268,26 +231,39 @@ class LedgerFile:
             synced = self._heard(now, book.confirmed, transaction=True)._replace(
                 reads=book.reads, missing=book.missing, revived=not found
             )
-            self._send(book.letters)  # before: whoever hears of an end finds its result in the box
+            for owner, letter in book.letters:  # before: whoever hears of an end finds its result in the box
+                self._presence.send(self._token_of(owner), letter)
             db.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 db.rollback()
             raise
-        return synced
+        return synced._replace(places=self.places(now))
 
-    def _send(self, letters: Iterable[tuple[int, Letter]]) -> None:
-        """Send results to the processes whose tasks they are of."""
-        for owner, letter in letters:
-            found = self._db.execute("SELECT token FROM owners WHERE id=?", (owner,)).fetchone()
-            if found is not None:
-                self._mailbox.send(self._beside(found[0], "sock"), letter)
+    def places(self, now: float) -> dict[int, int]:
+        """Return how many go before each ticket of this process; nothing if that was asked a moment ago.
+
+        Its cost grows with the queue, so it is asked outside of transactions, and for a part of the time.
+        """
+        found: dict[int, int] = {}
+        if now < self._next_places:
+            return found
+        began = time.perf_counter()
+        query = "SELECT DISTINCT pool FROM leases WHERE owner=? AND stage=?"
+        for (pool,) in self._db.execute(query, (self._owner, int(Stage.QUEUED))).fetchall():
+            found.update(places(self._db, pool, self._owner))
+        self._next_places = now + max(_PLACES_APART, (time.perf_counter() - began) * _PLACES_SHARE)
+        return found
+
+    def _token_of(self, owner: int) -> str:
+        found = self._db.execute("SELECT token FROM owners WHERE id=?", (owner,)).fetchone()
+        return "" if found is None else str(found[0])
 
     def _revive(self, now: float) -> None:
         """Be one of the living again: somebody removed the lock file, so that others took it for free."""
-        self._settle_in()
+        self._presence.renew()
         new = "INSERT INTO owners (id, account, token, beat) VALUES (?, ?, ?, ?)"
-        self._db.execute(new, (self._owner, self._account, self._token, now))
+        self._db.execute(new, (self._owner, self._account, self._presence.token, now))
         self._db.execute("UPDATE leases SET orphan=NULL WHERE owner=?", (self._owner,))
 
     def look(self) -> Synced | None:
@@ -307,7 +283,7 @@ class LedgerFile:
         """Take the last steps, and leave: what still runs becomes an orphan."""
         db = self._db
         with contextlib.suppress(sqlite3.Error):
-            db.execute("BEGIN IMMEDIATE")
+            begin(db, self.path)
             now = self._clock()
             book = self._book(now)
             book.take(steps)
@@ -320,7 +296,7 @@ class LedgerFile:
         """Close the file as the end of this process would: the others find out that it is dead."""
         with contextlib.suppress(sqlite3.Error, AttributeError):  # it may not have been opened
             self._db.close()
-        self._move_out()
+        self._presence.end()
 
     # -- within a transaction
 
@@ -349,7 +325,8 @@ class LedgerFile:
             asking,
             self._tasks(now) if asking else (),
             stale=not transaction and (bool(rows) or asker is None),
-            letters=self._mailbox.receive(),
+            letters=self._presence.mailbox.receive(),
+            places={} if transaction else self.places(now),
         )
 
     def _tasks(self, now: float) -> list[HeldTask]:
@@ -380,12 +357,9 @@ class LedgerFile:
         query = "SELECT id, token FROM owners WHERE account=? AND id<>?"
         dead: list[int] = []
         for owner, token in self._db.execute(query, (self._account, self._owner)).fetchall():
-            try:
-                FileLock(self._lock_file(token)).release()
-            except LockHeld:
-                continue
-            dead.append(owner)
-            self._remove_files(token)
+            if not self._presence.lives(token):
+                dead.append(owner)
+                self._presence.remove(token)
         self._bury(dead, now)
 
     def _bury(self, owners: Iterable[int], now: float) -> None:

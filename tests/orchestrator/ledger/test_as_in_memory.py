@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -205,12 +206,24 @@ class Compared:
         assert (facts.limit, facts.source, facts.belief) == (view.limit, view.source, view.belief)
         assert (facts.held, facts.queued) == (view.held, view.queued)
         assert facts.parked == self.pool.waiting.parked
+        places = {number: place for other in self.processes for number, place in places_of(other).items()}
+        waiting = {number: ticket for number, (ticket, _) in self.tickets.items()}
+        assert places == {
+            number: self.pool.position(ticket)
+            for number, ticket in waiting.items()
+            if ticket.phase is Phase.QUEUED
+        }
         holds = [(hold.kind, hold.refusals, hold.probe_at) for hold in facts.holds]
         assert holds == [(hold.kind, hold.refusals, hold.probe_at) for hold in self.pool.breakers.all_holds()]
         assert type(facts.closed) is type(view.closed)
 
     def numbered(self, ticket: Ticket) -> int:
         return next(number for number, (known, _) in self.tickets.items() if known is ticket)
+
+
+def places_of(process: Process) -> dict[int, int]:
+    """Return how many go before each ticket of a process, however short a time ago that was asked."""
+    return process.file.places(math.inf)
 
 
 def test_creates_that_are_held_are_held_for_all() -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import sqlite3
 import stat
-from pathlib import PurePosixPath
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
 
 from kling_async.errors import ConfigurationError, OutOfUnits
-from kling_async.orchestrator.ledger import database, store
+from kling_async.orchestrator.ledger import database, presence
 from kling_async.orchestrator.ledger.facts import NewsKind, TaskFacts
 from kling_async.orchestrator.ledger.places import file_system, ledger_path
 from kling_async.orchestrator.ledger.steps import (
@@ -31,7 +35,6 @@ from tests.orchestrator.ledger.processes import VIDEO, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.orchestrator.ledger.processes import Process
 
@@ -583,7 +586,7 @@ def test_a_fault_that_passes_is_no_wrong_setting(
     monkeypatch.setattr(database, "_BUSY", 0.01)
     other = sqlite3.connect(machine.path, isolation_level=None)
     if fault == "full":
-        monkeypatch.setattr(store, "FileLock", _full_disk)
+        monkeypatch.setattr(presence, "FileLock", _full_disk)
     else:
         other.execute("BEGIN EXCLUSIVE" if fault == "locked for reading" else "BEGIN IMMEDIATE")
     locks = list(machine.path.parent.glob("*.lock"))
@@ -593,6 +596,30 @@ def test_a_fault_that_passes_is_no_wrong_setting(
     monkeypatch.undo()
     other.close()
     assert machine.start().enter()
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="this system does not tell who holds locks")
+def test_whoever_has_the_file_locked_for_long_is_named(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped within its transaction holds up all: they say which one it is."""
+    monkeypatch.setattr(database, "_BUSY", 0.01)
+    a = machine.start()
+    lines = (
+        "import os, signal, sqlite3, sys",
+        "db = sqlite3.connect(sys.argv[1], isolation_level=None)",
+        'db.execute("BEGIN IMMEDIATE")',
+        "os.kill(os.getpid(), signal.SIGSTOP)",
+    )
+    with subprocess.Popen([sys.executable, "-c", "\n".join(lines), str(machine.path)]) as stopped:
+        os.waitid(os.P_PID, stopped.pid, os.WSTOPPED | os.WNOWAIT)
+        for attempt in (a.enter, machine.start):
+            with pytest.raises(
+                sqlite3.OperationalError, match=f"locked, by process {stopped.pid}, which is stopped"
+            ):
+                attempt()
+        stopped.send_signal(signal.SIGCONT)
+    assert a.enter()
 
 
 def _full_disk(_: Path) -> None:
