@@ -341,10 +341,13 @@ class SharedLimiter(SharedPools):
                 self._pools[claim.ticket.pool].place(claim.ticket, before)
 
     def _enter_again(self, synced: Synced) -> None:
-        """Queue again what the ledger has lost, in its place."""
+        """Write down again what the ledger has lost; what queues, in its place."""
+        if synced.revived:  # what it still has changes nothing
+            for step in self.restore():
+                self._post(step)
         lost = list(self._claims) if synced.revived else synced.missing
         for claim in [self._claims[number] for number in lost if number in self._claims]:
-            if claim.ticket.queued and claim.claimant is not None:
+            if claim.ticket.queued and claim.claimant is not None and not synced.revived:
                 self._post(entry(claim.ticket, claim.claimant))
             elif claim.holder is not None and self._asking is not None:  # it may have ended meanwhile
                 self._asking.on_ended(claim.holder)

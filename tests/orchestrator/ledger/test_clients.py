@@ -224,6 +224,19 @@ def remove_ledger(folder: Path, what: str) -> None:
         path.unlink()
 
 
+async def test_removed_lock_files_lose_no_wait(tmp_path: Path) -> None:
+    """Whoever only attached to a task of another process has it in the ledger again, and hears of its end."""
+    async with clients(tmp_path, seconds=4.0, limits={"video": 2}) as (_, (a, b)):
+        task = await a.submit(clip())
+        waiting = asyncio.create_task(b.attach(v1.TextToVideo, task_id=task.id).wait())
+        await until(lambda: b.account.limits().get("video") is not None, 5)
+        other = asyncio.create_task(a.run(clip("other")))
+        await until(lambda: a.account.limits()["video"].held == 2, 5)
+        remove_locks(tmp_path)
+        assert (await asyncio.wait_for(other, 15)).videos
+        assert (await asyncio.wait_for(waiting, 15)).videos
+
+
 async def test_a_task_whose_slots_expired_is_asked_about_still(tmp_path: Path) -> None:
     """The ledger knows it no more, so its own process asks."""
     async with clients(tmp_path, seconds=2.5, limits={"video": 2}, max_task_life=1.0) as (_, (a, b)):
