@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kling_async.core.queue import Phase
 from kling_async.orchestrator.ledger.facts import facts_of
@@ -11,13 +11,34 @@ from kling_async.orchestrator.tracked import TrackedTask
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
 
     from kling_async.core.queue import Ticket
     from kling_async.events import Subject
-    from kling_async.orchestrator.ledger.steps import Step
+    from kling_async.orchestrator.ledger.mailbox import Letter
+    from kling_async.orchestrator.ledger.steps import HeldTask, Step
     from kling_async.orchestrator.slot_keeper import SlotClaimant
 
-__all__ = ["Claim", "entry"]
+__all__ = ["AsksForAll", "Claim", "entry"]
+
+
+class AsksForAll(Protocol):
+    """Asks about the tasks of the ledger, and knows who has a claim's task (`ledger.asking.Asking`)."""
+
+    def on_tasks(self, tasks: Sequence[HeldTask], contended: frozenset[str], now: float, /) -> None:
+        """Ask about these tasks and no others, by the ledger's time ``now``; none: another process asks."""
+
+    def on_ended(self, holder: Subject, /) -> None:
+        """Read the result of a task of this process, which another one has seen ended."""
+
+    def on_letter(self, letter: Letter, /) -> None:
+        """Take the result of a task of this process, which another one has read."""
+
+    def on_turn(self) -> None:
+        """Send what waits for its turn to read."""
+
+    def stop_timers(self) -> None:
+        """Set no more timers: the client is closed."""
 
 
 class Claim:

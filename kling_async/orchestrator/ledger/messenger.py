@@ -13,11 +13,11 @@ import contextvars
 import logging
 import math
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Protocol
 
 from kling_async.errors import ConfigurationError
 from kling_async.events import facts
+from kling_async.orchestrator.ledger.errands import Errands, LedgerLost
 from kling_async.orchestrator.ledger.facts import BEAT
 from kling_async.runtime.loop import Timer
 
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Sequence
 
+    from kling_async.orchestrator.ledger.errands import SharedFile
     from kling_async.orchestrator.ledger.steps import Step, Synced
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["LedgerLost", "Messenger", "Recipient", "SharedFile"]
+__all__ = ["Messenger", "Recipient"]
 
 log = logging.getLogger("kling_async.orchestrator")
 
@@ -40,32 +41,6 @@ _CURRENT: Final = 1.5
 """Seconds after a look for which what it brought counts as known."""
 _RETRY: Final = 1.0
 """Seconds until the next try after the file could not be written."""
-
-
-class SharedFile(Protocol):
-    """The open file (`ledger.store.LedgerFile`); every method blocks."""
-
-    def sync(self, steps: Sequence[Step], /, *, demand: bool) -> Synced:
-        """Take steps, and whatever is due; return what this process has to hear.
-
-        Raises:
-            LedgerLost: The file is not the one that was opened, as `look` does.
-        """
-        ...
-
-    def look(self) -> Synced | None:
-        """Return what other processes have changed; None: nothing."""
-        ...
-
-    def leave(self, steps: Sequence[Step], /) -> None:
-        """Take the last steps, and leave."""
-
-    def give_up(self) -> None:
-        """Leave nothing open, and no file behind; say nothing."""
-
-
-class LedgerLost(Exception):
-    """Raised where the file was removed or replaced: open a new one, then give this one up."""
 
 
 class Recipient(Protocol):
@@ -101,22 +76,14 @@ class Messenger:
 
     def __init__(self, scope: LoopScope, open_file: Callable[[], SharedFile], recipient: Recipient) -> None:
         self._scope = scope
-        self._open_file = open_file
+        self._errands = Errands(open_file)
         self._recipient = recipient
-        self._file: SharedFile | None = None
-        self._lost: SharedFile | None = None
-        """A file that was removed or replaced, until a new one is open."""
-        self._thread: ThreadPoolExecutor | None = None
         self._steps: list[Step] = []
-        self._carried: list[Step] = []
-        """Those of the errand under way, until the file holds them."""
         self._work: concurrent.futures.Future[None] | None = None
         """The errand under way, in the thread."""
         self._errand: asyncio.Future[None] | None = None
         """The same, as this loop sees it."""
         self._left = False
-        self._results: list[Synced] = []
-        """What the thread has brought, until the loop takes it."""
         self._failed = False
         self._looked = math.inf
         """When the last errand came back that reached the file; inf: none has, so far."""
@@ -148,39 +115,15 @@ class Messenger:
             return
         with contextlib.suppress(RuntimeError):
             asyncio.get_running_loop()
-            if self._thread is None:
-                self._thread = ThreadPoolExecutor(1, thread_name_prefix="kling_async slot ledger")
-            now = self._scope.time()
-            full = now >= self._next_sync or bool(self._steps) or self._file is None
-            if full:
-                self._carried, self._steps, self._next_sync = self._steps, [], now + BEAT
-            demand = self._recipient.demand()
-            self._await(self._thread.submit(self._carry, demand, full))
+            now, steps = self._scope.time(), None
+            if now >= self._next_sync or self._steps or not self._errands.is_open:
+                steps, self._steps, self._next_sync = self._steps, [], now + BEAT
+            self._await(self._errands.submit(steps, demand=self._recipient.demand()))
 
     def _await(self, work: concurrent.futures.Future[None]) -> None:
         """Take what an errand brings in the loop that runs now."""
         self._work, self._errand = work, asyncio.wrap_future(work)
         self._errand.add_done_callback(self._back, context=contextvars.Context())
-
-    def _carry(self, demand: bool, full: bool) -> None:
-        """Do one errand, in the thread."""
-        try:
-            if self._file is None:
-                self._file = self._open_file()
-                self._give_up_lost()
-            found = self._file.sync(self._carried, demand=demand) if full else self._file.look()
-        except LedgerLost:
-            self._lost, self._file = self._file or self._lost, None
-            raise
-        self._carried = []
-        if found is not None:
-            self._results.append(found)
-
-    def _give_up_lost(self) -> None:
-        """Release the lock of a file that was lost: until now it told others that this process lives."""
-        lost, self._lost = self._lost, None
-        if lost is not None:
-            lost.give_up()
 
     def _back(self, errand: asyncio.Future[None]) -> None:
         """Take what an errand has brought, and plan the next."""
@@ -188,7 +131,7 @@ class Messenger:
         if self._errand is not errand or self._left:  # of a loop that was replaced; `leave` has the steps
             return
         self._work = self._errand = None
-        self._steps, self._carried = self._carried + self._steps, []
+        self._steps = self._errands.take_back() + self._steps
         if isinstance(error, LedgerLost):
             log.warning("%s", error, extra=facts())
             self._steps = [*self._recipient.restore(), *self._steps]
@@ -209,8 +152,7 @@ class Messenger:
             self._plan()
 
     def _deliver(self) -> None:
-        results, self._results = self._results, []
-        for synced in results:
+        for synced in self._errands.take_results():
             due = min((pool.next_time for pool in synced.pools.values()), default=math.inf)
             if synced.stale:
                 self._next_sync = -math.inf
@@ -255,21 +197,7 @@ class Messenger:
             self._await(self._work)
 
     async def leave(self) -> None:
-        """Say the last things, and leave the ledger: in the thread, which goes on if this is cut short."""
+        """Say the last things, and leave the ledger; that goes on in the thread if this is cut short."""
         self._timer.clear()
-        self._left, thread = True, self._thread
-        if thread is None:
-            return
-        self._thread = None
-        work = thread.submit(self._depart)
-        thread.shutdown(wait=False)
-        # not awaited itself: a future that is cancelled would take the work out of the thread's queue
-        await asyncio.wait([asyncio.wrap_future(work)])
-        thread.shutdown()  # it is idle
-
-    def _depart(self) -> None:
-        """Leave, in the thread, after the last errand."""
-        self._give_up_lost()
-        steps, file, self._file = self._carried + self._steps, self._file, None
-        if file is not None:
-            file.leave(steps)
+        self._left = True
+        await self._errands.depart(self._steps)

@@ -22,7 +22,7 @@ __all__ = ["Presence"]
 
 
 class Presence:
-    """This process among those that use a ledger. It begins with `renew`.
+    """Show the others that this process lives, and where it gets results; `renew` begins.
 
     Args:
         path: The ledger's file.

@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from kling_async.errors import KlingError
     from kling_async.events import Hooks, Subject
     from kling_async.options import Polling, Retry, SlotOptions
-    from kling_async.orchestrator.ledger.asking import Asking
-    from kling_async.orchestrator.ledger.messenger import SharedFile
+    from kling_async.orchestrator.ledger.claims import AsksForAll
+    from kling_async.orchestrator.ledger.errands import SharedFile
     from kling_async.orchestrator.ledger.shared_pool import SharedPool
     from kling_async.orchestrator.ledger.steps import Step, Synced, TicketNews
     from kling_async.orchestrator.slot_keeper import SlotClaimant
@@ -95,7 +95,7 @@ class SharedLimiter(SharedPools):
         self._claims: dict[int, Claim] = {}
         self._wanted: set[int] = set()
         """Numbers of tasks whose end somebody here waits for."""
-        self._asking: Asking | None = None
+        self._asking: AsksForAll | None = None
         self._reads = ReadTurnStock(lambda turns, rate: self._post(Read(turns, rate)))
         self._ended: weakref.WeakSet[Any] = weakref.WeakSet()
         """Tasks that another process has seen ended, and this one not yet."""
@@ -117,7 +117,7 @@ class SharedLimiter(SharedPools):
             return AskingSchedule(polling, retry, durations, forms, rng, rounds)
         return PassiveSchedule(polling, retry, durations, forms, rng, rounds, self)
 
-    def ask_for_all(self, new_asking: Callable[[SharedLimiter], Asking]) -> None:
+    def ask_for_all(self, new_asking: Callable[[SharedLimiter], AsksForAll]) -> None:
         """Ask about the tasks of other processes, too, when it is this one's turn."""
         self._asking = new_asking(self)
 

@@ -18,9 +18,9 @@ from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.errors import ConfigurationError
 from kling_async.orchestrator.ledger.book import Book
 from kling_async.orchestrator.ledger.database import begin, identity_of, open_database, passes
+from kling_async.orchestrator.ledger.errands import LedgerLost
 from kling_async.orchestrator.ledger.facts import HEAVY, LABEL, LATE, NewsKind, Stage, TaskFacts
 from kling_async.orchestrator.ledger.lines import places
-from kling_async.orchestrator.ledger.messenger import LedgerLost
 from kling_async.orchestrator.ledger.places import refuse_network
 from kling_async.orchestrator.ledger.plain_errors import load_error
 from kling_async.orchestrator.ledger.presence import Presence
