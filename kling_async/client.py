@@ -80,7 +80,7 @@ class Client:
         slots: Where the account's slots are kept. Default: in this process's memory. With
             ``"sqlite:///run/app/kling.db"`` (that is ``/run/app/kling.db``) all processes of this machine
             that name the file share them, with the queue, the limits and the status queries. Each makes its
-            own client. The file must lie on a local disk.
+            own client. The file must lie on a local disk. Beside it lie a lock and a socket of each process.
         session: Your own aiohttp session, which you close. Requests to the API use it; downloads use its
             connections, without its headers and cookies.
         proxy: Address of an HTTP proxy.

@@ -321,5 +321,3 @@ def _check_shared_slots(given: Mapping[str, object]) -> None:
         return
     if given.get("queueing") is False:
         raise ConfigurationError("slots=... needs queueing=True: a shared ledger is a queue")
-    if given.get("label_limits"):
-        raise ConfigurationError("slots=... and label_limits=... do not work together yet: leave one out")

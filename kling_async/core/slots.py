@@ -111,7 +111,7 @@ class SlotLedger:
 
     def restore(self, ticket: Ticket) -> None:
         """Take back a ticket that was in flight, or held slots, when its pool was written down."""
-        self.held += ticket.weight
+        self._take(ticket)
         if ticket.phase is Phase.SENT:
             self._sent.add(ticket)
             self.in_flight += ticket.weight

@@ -160,8 +160,8 @@ class Drivers:
             async with self.scope.closing:  # where all has ended, the rest does nothing
                 with anyio.move_on_after(GRACE + 1, shield=True):
                     await self.scope.close()
-                    await self.limiter.leave_ledger()
                     await self.sessions.close()
+                    await self.limiter.leave_ledger()  # last: another program may have its file locked
         finally:
             if first:
                 self._name_what_runs_on()

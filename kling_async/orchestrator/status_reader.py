@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from kling_async.core.status import latest
+from kling_async.core.status import TaskState, latest, state_of
 from kling_async.core.verdict import Again, Got, Missing, Refused
 from kling_async.errors import BadResponse
 from kling_async.orchestrator.tracked import TrackedTask
 from kling_async.records import PAGE_SIZE_MAX, decode_list, decode_task, decode_unified_page
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from kling_async.core.queries import Form, StatusQuery
     from kling_async.core.verdict import ReadVerdict
     from kling_async.http.transport import Transport
@@ -76,9 +79,25 @@ class StatusReader:
                 return await self._list(tasks, query.size)
 
     async def get(self, task: TrackedTask, timeouts: Timeouts) -> ReadVerdict:
-        """Send a GET of one task."""
-        path = f"{task.endpoint.path}/{task.id}"
+        """Send a GET of one task; search for one whose endpoint takes no external id in the path."""
+        id_ = task.id
+        if task.by_external_id and task.endpoint.lookup == "search":
+            if task.record is None:
+                return await self._search(task, timeouts)
+            id_ = task.record.task_id
+        path = f"{task.endpoint.path}/{id_}"
         return await self._transport.read("GET", path, timeouts=timeouts, kind="one", about=(task,))
+
+    async def _search(self, task: TrackedTask, timeouts: Timeouts) -> ReadVerdict:
+        """Ask ``/tasks`` for an external id, or else the newest of the endpoint's list."""
+        read = partial(self._transport.read, "GET", timeouts=timeouts, kind="one", about=(task,))
+        if self._transport.unified:
+            verdict = await read("/tasks", params={"external_task_ids": task.id})
+            if not isinstance(verdict, Refused):  # else this account has no use of it
+                return _only(task, verdict, decode_unified_page)
+        params = {"pageNum": "1", "pageSize": str(PAGE_SIZE_MAX)}
+        verdict = await read(task.endpoint.path, params=params)
+        return _only(task, verdict, partial(decode_list, task.endpoint.name))
 
     async def _one(self, task: TrackedTask) -> StatusAnswer:
         verdict = await self.get(task, self._timeouts)
@@ -169,6 +188,29 @@ def record_about(task: TrackedTask, got: Got) -> TaskRecord:
             "the answer is about another task", http_status=answer.http_status, request_id=answer.request_id
         )
     return record
+
+
+def _only(
+    task: TrackedTask, verdict: ReadVerdict, decode: Callable[[bytes], Iterable[TaskRecord]]
+) -> ReadVerdict:
+    """Return the verdict on a search for one task: its own object, out of those that were shown."""
+    if not isinstance(verdict, Got):
+        return verdict
+    try:
+        records = decode(verdict.data)
+    except msgspec.DecodeError as error:
+        return Again(_bad(verdict, error))
+    found = next((record for record in records if record.external_task_id == task.id), None)
+    if found is not None:
+        return verdict._replace(data=bytes(found.data))
+    answer = verdict.answer
+    # some lists leave external ids out: while one without runs, it may be this task
+    if any(
+        not record.external_task_id and state_of(record.status) is TaskState.RUNNING for record in records
+    ):
+        reason = "the answer shows tasks without their external ids, so this one cannot be told from them"
+        return Again(BadResponse(reason, http_status=answer.http_status, request_id=answer.request_id))
+    return Missing("no task of that external id is shown", answer.request_id)
 
 
 def _bad(got: Got, error: msgspec.DecodeError) -> BadResponse:

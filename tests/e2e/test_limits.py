@@ -164,7 +164,6 @@ async def test_a_label_holds_no_more_slots_than_its_limit() -> None:
         ({"label_limits": {"free": True}}, r"^label_limits\['free'\] is True; "),
         ({"label_limits": {3: 1}}, r"^label_limits\[3\] is no label"),
         ({"label_limits": {"free": 1}, "queueing": False}, "^label_limits needs queueing=True"),
-        ({"label_limits": {"free": 1}, "slots": "sqlite:a.db"}, "do not work together yet"),
         ({"slots": "sqlite:a.db", "queueing": False}, "^slots=... needs queueing=True"),
     ],
 )

@@ -10,8 +10,11 @@ from typing import Any
 import anyio
 import pytest
 
-from kling_async import Client, v1
+from kling_async import Client, TaskNotFound, v1
+from kling_async.catalog import TASKS, endpoint_of
 from kling_async.testing import Emulator
+from tests.e2e.test_every_endpoint import request_of
+from tests.emulator.facts import SAMPLES
 from tests.support import client_of, clip, pair, still, until
 
 pytestmark = pytest.mark.anyio
@@ -177,3 +180,29 @@ async def test_a_waiter_with_a_deadline_is_not_warned(caplog: pytest.LogCaptureF
         with anyio.fail_after(2000):
             await task.wait()
     assert caplog.records == []
+
+
+@pytest.mark.filterwarnings("ignore::kling_async.errors.KlingWarning")
+@pytest.mark.parametrize("key", ["api key", "key pair"])
+@pytest.mark.parametrize("name", [row.name for row in TASKS if row.pool != "element"])
+async def test_a_task_is_found_by_its_external_id_alone(name: str, key: str) -> None:
+    """Also where the endpoint takes no external id in its path; while it runs it is not taken for gone."""
+    slots = {"video": 9, "image": 9, "virtual_try_on": 1}
+    async with pair(slots, client={"limits": slots}) as (emu, client):
+        emu.know(*SAMPLES)
+        emu.set_duration(40)
+        request: Any = request_of(name)
+        task = await client.submit(request, external_task_id="mine")
+        other = client_of(emu, limits=slots) if key == "api key" else with_pair(emu)
+        async with other:
+            same = other.attach(type(request), external_task_id="mine")
+            if key == "api key" or endpoint_of(request).lookup == "path":
+                assert await same.wait() == await task.wait()
+            else:  # such lists show no external ids: as long as any task runs it may be this one
+                waiting = asyncio.create_task(same.wait())
+                await task.wait()
+                assert not waiting.done()
+                with pytest.raises(TaskNotFound):
+                    await waiting
+            with pytest.raises(TaskNotFound):
+                await other.attach(type(request), external_task_id="nobody").wait()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kling_async.core.poll_groups import PolledTask
     from kling_async.core.schedule import Schedule
     from kling_async.events import EventKind, Subject
+    from kling_async.orchestrator.ledger.mailbox import Letter
     from kling_async.orchestrator.ledger.steps import HeldTask, TaskFacts
     from kling_async.orchestrator.tracked import TaskKey
     from kling_async.records import TaskRecord
@@ -36,8 +37,11 @@ __all__ = ["Asking", "OwnPoller", "ShadowParts", "ShadowsPoller", "TellsEnds", "
 class TellsEnds(Protocol):
     """Takes which tasks have ended (`ledger.shared.SharedLimiter`)."""
 
-    def end(self, about: TaskFacts, /) -> None:
-        """Tell all processes that a task was seen ended."""
+    def end(self, about: TaskFacts, record: TaskRecord | None, /) -> None:
+        """Tell all processes that a task was seen ended; with its record, if that has its whole result."""
+
+    def note_ended(self, task: TrackedTask, /) -> None:
+        """Note that another process has seen a task of this one ended."""
 
 
 class OwnPoller(Protocol):
@@ -50,6 +54,9 @@ class OwnPoller(Protocol):
     def found(self, endpoint: Endpoint[Any], record: TaskRecord, /) -> TrackedTask:
         """Take the record of a task."""
         ...
+
+    def told(self, task: TrackedTask, record: TaskRecord, /) -> None:
+        """Take a record that no query of this process has read."""
 
     def hinted(self, task: TrackedTask, /) -> None:
         """Ask about a task as soon as the rates allow."""
@@ -123,7 +130,8 @@ class ShadowParts:
         """Tell all processes that a task was seen ended."""
         facts = self.facts.pop(ticket, None)
         if facts is not None:
-            self._ledger.end(facts)
+            shadow = next((shadow for shadow in self.leases if shadow.ticket is ticket), None)
+            self._ledger.end(facts, shadow.record if shadow is not None and shadow.done else None)
 
     def claim(self, task: TrackedTask) -> Ticket | None:  # noqa: ARG002 - as the protocol says
         """Know no create of unknown fate."""
@@ -186,6 +194,7 @@ class Asking:
         parts: Those of the poller that asks for all.
         poller: That poller.
         endpoint_at: Returns the endpoint of a path and a pool.
+        ledger: Hears which tasks have ended.
     """
 
     def __init__(
@@ -195,7 +204,9 @@ class Asking:
         parts: ShadowParts,
         poller: ShadowsPoller,
         endpoint_at: Callable[[str, str], Endpoint[Any]],
+        ledger: TellsEnds,
     ) -> None:
+        self._ledger = ledger
         self._scope = scope
         self._pollers = pollers
         self._parts = parts
@@ -267,6 +278,15 @@ class Asking:
             for poller in self._pollers:
                 poller.hinted(holder)
 
+    def on_letter(self, letter: Letter) -> None:
+        """Take the result of a task of this process, which another one has read."""
+        endpoint = self._endpoint_at(letter.endpoint, letter.pool)
+        for poller in self._pollers:
+            task = poller.find(endpoint, letter.record.task_id)
+            if task is not None and not task.done:
+                self._ledger.note_ended(task)
+                poller.told(task, letter.record)
+
     def on_turn(self) -> None:
         """Send what waits for its turn to read."""
         self._poller.ask_soon()
@@ -313,7 +333,7 @@ def new_asking(
                 poller.found(endpoint, record)
 
     parts = ShadowParts(scope, hooks, ledger, new_schedule, deliver)
-    return Asking(scope, pollers, parts, new_poller(parts), endpoint_at)
+    return Asking(scope, pollers, parts, new_poller(parts), endpoint_at, ledger)
 
 
 def _by_id(tasks: Iterable[HeldTask]) -> dict[TaskKey, HeldTask]:

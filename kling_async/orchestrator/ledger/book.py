@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from kling_async.core.lifecycle import IllegalMove
 from kling_async.core.queue import AdmissionError, Phase
 from kling_async.events import facts
-from kling_async.orchestrator.ledger.facts import NewsKind, Stage, TaskFacts
+from kling_async.orchestrator.ledger.facts import HEAVY, LABEL, NewsKind, Stage, TaskFacts
 from kling_async.orchestrator.ledger.leases import Lease, LeaseTable
+from kling_async.orchestrator.ledger.mailbox import Letter
 from kling_async.orchestrator.ledger.plain_errors import dump_error
 from kling_async.orchestrator.ledger.steps import (
     AnswerLost,
@@ -23,6 +24,7 @@ from kling_async.orchestrator.ledger.steps import (
     Judged,
     Known,
     Leave,
+    LimitLabels,
     Occupy,
     Read,
     Reopen,
@@ -38,8 +40,11 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
+    from kling_async.core.admission import Pool
+    from kling_async.core.queue import Ticket
     from kling_async.errors import KlingError
     from kling_async.orchestrator.ledger.steps import OwnStep, Step
+    from kling_async.records import TaskRecord
 
 __all__ = ["Book"]
 
@@ -80,6 +85,8 @@ class Book:
         """Answers to `Confirm`."""
         self.reads: list[tuple[int, float]] = []
         """Answers to `Read`."""
+        self.letters: list[tuple[int, Letter]] = []
+        """Results for other processes."""
         self.missing: list[int] = []
         """Tickets that should have been put back, and are not known."""
 
@@ -129,19 +136,14 @@ class Book:
                 self._enter(step)
             case Occupy():
                 self._occupy(step)
-            case Resize():
-                self._resize(step)
             case Read():
                 self._read(step)
             case Hint(name):
                 self._hint(name)
-            case Close():
-                self._close(step.error, step.pool)
-            case Reopen():
-                for stored in self._all(step.pool):
-                    stored.pool.reopen()
-            case Ended(_, about) if about is not None:
-                self._tell_ended(about, but=None)
+            case Resize() | LimitLabels() | Close() | Reopen():
+                self._take_of_pools(step)
+            case Ended(_, about, record) if about is not None:
+                self._tell_ended(about, but=None, record=record)
             case _:
                 self._take_of_own(step)
 
@@ -222,7 +224,7 @@ class Book:
             kind=step.kind,
         )
         self._leases.add(lease, stored.id)
-        error = None if stored.pool.fits_ever(step.weight) else "heavy"
+        error = _why_never(stored.pool, lease)
         if error is None and (closed := stored.pool.enter(lease, self._now)) is not None:
             error = dump_error(closed)
         if error is not None:
@@ -269,23 +271,27 @@ class Book:
         lease.granted_at = None
         if not returned and not drop:
             closed = stored.pool.closed
-            lease.tell(NewsKind.PURGED, "heavy" if closed is None else dump_error(closed))
+            lease.tell(NewsKind.PURGED, HEAVY if closed is None else dump_error(closed))
 
     def _occupy(self, step: Occupy) -> None:
-        """Take slots for a task that was found running; one that is in the ledger already holds them once."""
+        """Take slots for a task that was found running; those that it has in the ledger already count."""
+        if self._leases.find(self._owner, step.number) is not None:
+            return
         stored = self._pool(step.pool)
-        known = any(lease.phase is not Phase.GONE for lease in self._same_task(step.about))
-        lease = Lease(self._owner, step.number, 0 if known else step.weight, about=step.about)
+        has = sum(lease.weight for lease in self._same_task(step.about) if lease.holds)
+        weight = max(0, step.weight - has)
+        lease = Lease(self._owner, step.number, weight, about=step.about, label=step.label)
         self._leases.add(lease, stored.id)
         stored.pool.occupy(lease, self._now, step.age)
 
     # -- ends
 
     def _same_task(self, about: TaskFacts) -> list[Lease]:
-        """Return the leases of a task, by either id."""
+        """Return the leases of a task, by either id; callers' ids are unique only within an account."""
         found: dict[tuple[int, int], Lease] = {}
+        own = "pool IN (SELECT id FROM pools WHERE account=?)"
         for column, value in (("task_id", about.task_id), ("external_task_id", about.external_task_id)):
-            for lease in self._leases.select(f"{column}=?", value) if value else ():
+            for lease in self._leases.select(f"{column}=? AND {own}", value, self._account) if value else ():
                 if about.endpoint in ("", lease.about.endpoint):  # a callback does not name it
                     found[lease.name] = lease
         return list(found.values())
@@ -296,11 +302,13 @@ class Book:
         lease.news = NewsKind.NONE
         self._tell_ended(lease.about, but=lease)
 
-    def _tell_ended(self, about: TaskFacts, but: Lease | None) -> None:
+    def _tell_ended(self, about: TaskFacts, but: Lease | None, record: TaskRecord | None = None) -> None:
         """Free the slots of a task in all its leases, and tell all who have one."""
         for lease in self._same_task(about):
             if lease is not but and self._pool_of(lease).pool.release(lease, self._now):
                 lease.tell(NewsKind.ENDED)
+                if record is not None and lease.owner != self._owner and lease.orphan is None:
+                    self.letters.append((lease.owner, Letter(about.endpoint, lease.pool, record)))
 
     # -- reads
 
@@ -315,13 +323,37 @@ class Book:
 
     # -- pools
 
+    def _take_of_pools(self, step: Resize | LimitLabels | Close | Reopen) -> None:
+        match step:
+            case Resize():
+                self._resize(step)
+            case LimitLabels():
+                self._limit_labels(step)
+            case Close(error, name):
+                self._close(error, name)
+            case Reopen(name):
+                for stored in self._all(name):
+                    stored.pool.reopen()
+
     def _resize(self, step: Resize) -> None:
         stored = self._pool(step.pool)
         pool = stored.pool
         told = step.source == "caller" or step.forced
         if not told and (pool.source == "caller" or (step.source == "default" and pool.source == "learned")):
             return
-        stored.tell(pool.resize(step.limit, step.source), NewsKind.PURGED, "heavy")
+        stored.tell(pool.resize(step.limit, step.source), NewsKind.PURGED, HEAVY)
+
+    def _limit_labels(self, step: LimitLabels) -> None:
+        """Take limits of labels; what queues and can never fit fails. The first step of its transaction."""
+        self._db.execute("DELETE FROM label_limits WHERE account=?", (self._account,))
+        rows = [(self._account, label, most) for label, most in step.limits.items()]
+        self._db.executemany("INSERT INTO label_limits VALUES (?, ?, ?)", rows)
+        for stored in self._all(None):
+            for label in stored.line.shut_labels():
+                stored.line.open(label)
+            for ticket in [ticket for ticket in stored.line if not stored.pool.labels.fits_ever(ticket)]:
+                stored.line.leave(ticket)
+                stored.tell([ticket], NewsKind.PURGED, f"{LABEL} {step.limits[ticket.label]}")
 
     def _close(self, error: KlingError, name: str | None) -> None:
         text = dump_error(error)
@@ -354,3 +386,10 @@ class Book:
             elif lease.phase is Phase.HELD and not lease.weight:
                 stored.pool.release(lease, self._now)
             lease.stalled, lease.orphan = False, self._now
+
+
+def _why_never(pool: Pool, ticket: Ticket) -> str | None:
+    """Return why a ticket can never have its slots; None: it can."""
+    if not pool.fits_ever(ticket.weight):
+        return HEAVY
+    return None if pool.labels.fits_ever(ticket) else f"{LABEL} {pool.labels.limits[ticket.label]}"

@@ -5,12 +5,16 @@ from __future__ import annotations
 import enum
 from typing import Any, Final, NamedTuple
 
-__all__ = ["BEAT", "LATE", "NewsKind", "Stage", "TaskFacts", "facts_of"]
+__all__ = ["BEAT", "HEAVY", "LABEL", "LATE", "NewsKind", "Stage", "TaskFacts", "facts_of"]
 
 BEAT: Final = 1.0
 """Seconds between two signs of life of a process that wants something."""
 LATE: Final = 3.0
 """Seconds without one after which a process is passed over, and asks for the others no more."""
+HEAVY: Final = "heavy"
+"""Stands for the error of a ticket that its pool can never hold."""
+LABEL: Final = "label"
+"""Stands, before that limit, for the error of a ticket that its label's limit can never hold."""
 
 
 class TaskFacts(NamedTuple):

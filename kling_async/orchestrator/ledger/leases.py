@@ -124,6 +124,11 @@ class Lease(Ticket):
         return self.phase is Phase.SENT and self.off is None and self.granted_at is not None
 
     @property
+    def holds(self) -> bool:
+        """Whether it has its slots."""
+        return self.off is None and self.phase in (Phase.SENT, Phase.HELD)
+
+    @property
     def in_flight(self) -> bool:
         """Whether its create is on its way, or granted."""
         return self.off is None and (self.phase is Phase.SENT or (self.stalled and self.phase is Phase.HELD))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kling_async.core.queue import Ticket
     from kling_async.orchestrator.ledger.leases import LeaseTable
 
-__all__ = ["LINE_TABLES", "StoredLine"]
+__all__ = ["LINE_TABLES", "StoredLine", "places"]
 
 LINE_TABLES: Final = (
     """CREATE TABLE labels (
@@ -28,24 +28,25 @@ LINE_TABLES: Final = (
         waiting INTEGER NOT NULL, head_turn INTEGER, head_number INTEGER, head_owner INTEGER,
         PRIMARY KEY (pool, priority, label)) WITHOUT ROWID""",
     "CREATE INDEX heads ON labels (pool, priority DESC, head_turn, head_number) WHERE waiting > 0",
+    """CREATE TABLE shut (
+        pool INTEGER NOT NULL, label TEXT NOT NULL, PRIMARY KEY (pool, label)) WITHOUT ROWID""",
     """CREATE TABLE turns (
         pool INTEGER NOT NULL, priority INTEGER NOT NULL, turn INTEGER NOT NULL,
         PRIMARY KEY (pool, priority)) WITHOUT ROWID""",
 )
 
-_HIGHER: Final = "SELECT sum(waiting) FROM labels WHERE pool=:pool AND priority>:priority"
-
-_BEFORE: Final = """
+_PLACES: Final = """
     WITH placed AS (
-        SELECT l.owner, l.number, CASE WHEN l.turn > 0 THEN l.turn ELSE b.turn - 1
-            + row_number() OVER (PARTITION BY l.label ORDER BY l.number)
-            - sum(l.turn > 0) OVER (PARTITION BY l.label) END AS place
+        SELECT l.owner, l.number, l.priority, CASE WHEN l.turn > 0 THEN l.turn ELSE b.turn - 1
+            + row_number() OVER (PARTITION BY l.priority, l.label ORDER BY l.number)
+            - sum(l.turn > 0) OVER (PARTITION BY l.priority, l.label) END AS place
         FROM leases l JOIN labels b ON b.pool = l.pool AND b.priority = l.priority AND b.label = l.label
-        WHERE l.pool = :pool AND l.stage = :stage AND l.priority = :priority),
-    own AS (SELECT CASE WHEN :turn > 0 THEN :turn ELSE
-        (SELECT place FROM placed WHERE owner = :owner AND number = :number) END AS place)
-    SELECT count(*) FROM placed, own WHERE (placed.place, placed.number) < (own.place, :number)"""
-"""Those of the same priority that go before one: labels take turns, and those sent before keep theirs."""
+        WHERE l.pool = :pool AND l.stage = :stage),
+    ranked AS (
+        SELECT owner, number, row_number() OVER (ORDER BY priority DESC, place, number) - 1 AS before
+        FROM placed)
+    SELECT number, before FROM ranked WHERE owner = :owner"""
+"""How many go before each ticket of a process: labels take turns, and those sent before keep theirs."""
 
 _SWEEP: Final = 64
 """Labels that may be remembered although nobody queues with them before they are looked through."""
@@ -92,7 +93,8 @@ class StoredLine:
         if label is None or not label.waiting:  # it must not push in before labels that have waited
             turn = max(self._turn(lease.priority), 1 if label is None else label.turn)
             label = _StoredLabel(turn, 0)
-        self._show(lease, label._replace(waiting=label.waiting + 1))
+        self._show(lease.priority, lease.label, label._replace(waiting=label.waiting + 1))
+        self.open(lease.label)
 
     def step_aside(self, ticket: Ticket, now: float) -> None:
         """Add a ticket that was sent and lets those behind it pass for a pause."""
@@ -159,24 +161,37 @@ class StoredLine:
         condition = f"pool=? AND stage=? AND catalog_name=? AND model=?{order}"
         return list(self._leases.select(condition, self._pool, int(Stage.PARKED), kind.endpoint, kind.model))
 
-    # -- labels at their limit; a client refuses such limits beside a ledger (`options.check_types`)
+    # -- labels at their limit
 
     def shut(self, label: str) -> None:
-        """Raise that a ledger has no limits of labels."""
-        raise AdmissionError(f"label {label!r} cannot be at a limit: a ledger has none")
+        """Pass over the tickets of a label, in all priorities: it has all the slots that it may have."""
+        self._db.execute("INSERT OR IGNORE INTO shut VALUES (?, ?)", (self._pool, label))
+
+    def shut_labels(self) -> list[str]:
+        """Return the labels that are passed over."""
+        query = "SELECT label FROM shut WHERE pool=?"
+        return [label for (label,) in self._db.execute(query, (self._pool,))]
 
     def open(self, label: str) -> None:
-        """Do nothing: no label is shut."""
+        """Let a label take its turns again; harmless for one that does."""
+        gone = "DELETE FROM shut WHERE pool=? AND label=?"
+        if not self._db.execute(gone, (self._pool, label)).rowcount:
+            return
+        query = "SELECT priority, turn, waiting FROM labels WHERE pool=? AND label=? AND waiting>0"
+        for priority, turn, waiting in self._db.execute(query, (self._pool, label)).fetchall():
+            # the turns that it missed are gone: it may not take them one after the other now
+            self._show(priority, label, _StoredLabel(max(turn, self._turn(priority)), waiting))
 
     # -- in turn
 
     def head(self) -> Lease | None:
         """Return the ticket whose turn it is."""
         query = (
-            "SELECT head_owner, head_number FROM labels WHERE pool=? AND waiting>0"
+            "SELECT head_owner, head_number FROM labels WHERE pool=:pool AND waiting>0"
+            " AND label NOT IN (SELECT label FROM shut WHERE pool=:pool)"
             " ORDER BY priority DESC, head_turn, head_number LIMIT 1"
         )
-        found = self._db.execute(query, (self._pool,)).fetchone()
+        found = self._db.execute(query, {"pool": self._pool}).fetchone()
         return None if found is None else self._leases.find(*found)
 
     def serve(self, ticket: Ticket) -> None:
@@ -199,6 +214,7 @@ class StoredLine:
         lease.off = Stage.ASLEEP
         if label is not None:
             self._take_out(lease, Stage.ASLEEP, label)
+            self.open(lease.label)
 
     def leave(self, ticket: Ticket) -> None:
         """Take out any ticket for good."""
@@ -209,27 +225,18 @@ class StoredLine:
             self.count -= 1
         else:
             self._take_out(lease, Stage.GONE, label)
+        self.open(lease.label)
 
     def _take_out(self, lease: Lease, stage: Stage, label: _StoredLabel) -> None:
         """Take a ticket out of its label."""
         self.count -= 1
         self._leases.mark(lease, stage)
-        self._show(lease, label._replace(waiting=label.waiting - 1))
+        self._show(lease.priority, lease.label, label._replace(waiting=label.waiting - 1))
 
     def position(self, ticket: Ticket) -> int:
         """Return how many tickets go before one that waits, if no other comes."""
         lease = _lease_of(ticket)
-        facts = {
-            "pool": self._pool,
-            "stage": int(Stage.QUEUED),
-            "priority": lease.priority,
-            "owner": lease.owner,
-            "number": lease.sequence,
-            "turn": lease.turn,
-        }
-        (higher,) = self._db.execute(_HIGHER, facts).fetchone()
-        (before,) = self._db.execute(_BEFORE, facts).fetchone()
-        return int(higher or 0) + int(before or 0)
+        return places(self._db, self._pool, lease.owner).get(lease.sequence, 0)
 
     def oldest(self) -> Ticket | None:
         """Return the ticket that arrived first of all that wait, whoever's turn it is."""
@@ -248,16 +255,16 @@ class StoredLine:
         found = self._db.execute(query, (self._pool, ticket.priority, ticket.label)).fetchone()
         return None if found is None else _StoredLabel(*found)
 
-    def _show(self, ticket: Ticket, label: _StoredLabel) -> None:
+    def _show(self, priority: int, name: str, label: _StoredLabel) -> None:
         """Write a label, with the ticket whose turn it is among its own."""
-        key = (self._pool, ticket.priority, ticket.label)
+        key = (self._pool, priority, name)
         query = (
             "SELECT turn, number, owner FROM leases WHERE pool=? AND stage=? AND priority=? AND label=?"
             " ORDER BY number, owner LIMIT 1"
         )
         head = self._db.execute(query, (self._pool, int(Stage.QUEUED), *key[1:])).fetchone()
         turn, number, owner = (None, None, None) if head is None else head
-        if head is None and label.turn <= self._turn(ticket.priority):  # its turn says nothing any more
+        if head is None and label.turn <= self._turn(priority):  # its turn says nothing any more
             self._db.execute("DELETE FROM labels WHERE pool=? AND priority=? AND label=?", key)
             return
         row = (*key, label.turn, 0 if head is None else label.waiting, turn or label.turn, number, owner)
@@ -278,3 +285,8 @@ class StoredLine:
 def _lease_of(ticket: Ticket) -> Lease:
     assert isinstance(ticket, Lease)  # noqa: S101 - a stored pool is given leases only
     return ticket
+
+
+def places(db: sqlite3.Connection, pool: int, owner: int) -> dict[int, int]:
+    """Return how many tickets go before each one that a process queues for a pool, by its number."""
+    return dict(db.execute(_PLACES, {"pool": pool, "stage": int(Stage.QUEUED), "owner": owner}))

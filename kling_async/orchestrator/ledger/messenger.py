@@ -13,21 +13,23 @@ import contextvars
 import logging
 import math
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Protocol
 
 from kling_async.errors import ConfigurationError
 from kling_async.events import facts
+from kling_async.orchestrator.ledger.errands import Errands, LedgerLost
 from kling_async.orchestrator.ledger.facts import BEAT
 from kling_async.runtime.loop import Timer
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from collections.abc import Callable, Sequence
 
+    from kling_async.orchestrator.ledger.errands import SharedFile
     from kling_async.orchestrator.ledger.steps import Step, Synced
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["Messenger", "Recipient", "SharedFile"]
+__all__ = ["Messenger", "Recipient"]
 
 log = logging.getLogger("kling_async.orchestrator")
 
@@ -35,23 +37,10 @@ _LOOK: Final = 0.05
 """Seconds between two looks at what others have changed: far less than any task takes."""
 _LOOK_SELDOM: Final = 1.0
 """Seconds between two looks while nobody here waits, so that `Account.limits` tells the truth."""
+_CURRENT: Final = 1.5
+"""Seconds after a look for which what it brought counts as known."""
 _RETRY: Final = 1.0
 """Seconds until the next try after the file could not be written."""
-
-
-class SharedFile(Protocol):
-    """The open file (`ledger.store.LedgerFile`); every method blocks."""
-
-    def sync(self, steps: Sequence[Step], /, *, demand: bool) -> Synced:
-        """Take steps, and whatever is due; return what this process has to hear."""
-        ...
-
-    def look(self) -> Synced | None:
-        """Return what other processes have changed; None: nothing."""
-        ...
-
-    def leave(self, steps: Sequence[Step], /) -> None:
-        """Take the last steps, and leave."""
 
 
 class Recipient(Protocol):
@@ -68,6 +57,10 @@ class Recipient(Protocol):
     def hear(self, synced: Synced, /) -> None:
         """Act on what the ledger says."""
 
+    def restore(self) -> Sequence[Step]:
+        """Return the steps that write all that this process queues and holds into a new file."""
+        ...
+
     def unusable(self, error: ConfigurationError, /) -> None:
         """Fail what waits: the file cannot be used."""
 
@@ -83,19 +76,24 @@ class Messenger:
 
     def __init__(self, scope: LoopScope, open_file: Callable[[], SharedFile], recipient: Recipient) -> None:
         self._scope = scope
-        self._open_file = open_file
+        self._errands = Errands(open_file)
         self._recipient = recipient
-        self._file: SharedFile | None = None
-        self._thread: ThreadPoolExecutor | None = None
         self._steps: list[Step] = []
-        self._carried: list[Step] = []
-        """Those of the errand under way, until the file holds them."""
+        self._work: concurrent.futures.Future[None] | None = None
+        """The errand under way, in the thread."""
         self._errand: asyncio.Future[None] | None = None
-        self._results: list[Synced] = []
-        """What the thread has brought, until the loop takes it."""
+        """The same, as this loop sees it."""
+        self._left = False
         self._failed = False
+        self._looked = math.inf
+        """When the last errand came back that reached the file; inf: none has, so far."""
         self._next_sync = -math.inf
         self._timer = Timer(scope, lambda _: self._go())
+
+    @property
+    def current(self) -> bool:
+        """Whether what is known is as new as it gets: the file was looked at lately, or never yet."""
+        return self._scope.time() - self._looked <= _CURRENT
 
     def post(self, step: Step) -> None:
         """Take a step soon."""
@@ -113,37 +111,32 @@ class Messenger:
 
     def _go(self) -> None:
         """Set out, unless an errand is under way; without a running loop the next call does."""
-        if self._errand is not None:
+        if self._errand is not None or self._left:
             return
         with contextlib.suppress(RuntimeError):
-            loop = asyncio.get_running_loop()
-            if self._thread is None:
-                self._thread = ThreadPoolExecutor(1, thread_name_prefix="kling_async slot ledger")
-            now = self._scope.time()
-            full = now >= self._next_sync or bool(self._steps) or self._file is None
-            if full:
-                self._carried, self._steps, self._next_sync = self._steps, [], now + BEAT
-            demand = self._recipient.demand()
-            self._errand = loop.run_in_executor(self._thread, self._carry, demand, full)
-            self._errand.add_done_callback(self._back, context=contextvars.Context())
+            asyncio.get_running_loop()
+            now, steps = self._scope.time(), None
+            if now >= self._next_sync or self._steps or not self._errands.is_open:
+                steps, self._steps, self._next_sync = self._steps, [], now + BEAT
+            self._await(self._errands.submit(steps, demand=self._recipient.demand()))
 
-    def _carry(self, demand: bool, full: bool) -> None:
-        """Do one errand, in the thread."""
-        if self._file is None:
-            self._file = self._open_file()
-        found = self._file.sync(self._carried, demand=demand) if full else self._file.look()
-        self._carried = []
-        if found is not None:
-            self._results.append(found)
+    def _await(self, work: concurrent.futures.Future[None]) -> None:
+        """Take what an errand brings in the loop that runs now."""
+        self._work, self._errand = work, asyncio.wrap_future(work)
+        self._errand.add_done_callback(self._back, context=contextvars.Context())
 
     def _back(self, errand: asyncio.Future[None]) -> None:
         """Take what an errand has brought, and plan the next."""
-        if self._errand is not errand:  # of a loop that was replaced
-            return
-        self._errand = None
-        self._steps, self._carried = self._carried + self._steps, []
         error = None if errand.cancelled() else errand.exception()
-        if isinstance(error, ConfigurationError):
+        if self._errand is not errand or self._left:  # of a loop that was replaced; `leave` has the steps
+            return
+        self._work = self._errand = None
+        self._steps = self._errands.take_back() + self._steps
+        if isinstance(error, LedgerLost):
+            log.warning("%s", error, extra=facts())
+            self._steps = [*self._recipient.restore(), *self._steps]
+            self._go()
+        elif isinstance(error, ConfigurationError):
             self._steps.clear()
             self._recipient.unusable(error)
         elif error is not None:
@@ -151,6 +144,7 @@ class Messenger:
             self._timer.set(self._scope.time() + _RETRY)
         else:
             self._recovered()
+            self._looked = self._scope.time()
             try:
                 self._deliver()
             except Exception:  # a bug must not leave all others waiting for ever
@@ -158,8 +152,7 @@ class Messenger:
             self._plan()
 
     def _deliver(self) -> None:
-        results, self._results = self._results, []
-        for synced in results:
+        for synced in self._errands.take_results():
             due = min((pool.next_time for pool in synced.pools.values()), default=math.inf)
             if synced.stale:
                 self._next_sync = -math.inf
@@ -185,9 +178,9 @@ class Messenger:
         if not self._failed:
             text = "the slot ledger cannot be written, nothing is created meanwhile: %s"
             log.warning(text, error, extra=facts())
+            if not isinstance(error, sqlite3.Error | OSError):
+                log.error("a step of the slot ledger failed", exc_info=error, extra=facts())
         self._failed = True
-        if not isinstance(error, sqlite3.Error | OSError):
-            log.error("a step of the slot ledger failed", exc_info=error, extra=facts())
 
     def _recovered(self) -> None:
         if self._failed:
@@ -197,26 +190,14 @@ class Messenger:
     # -- ends
 
     def on_loop_replaced(self) -> None:
-        """Take what an errand brought to the loop that ended."""
+        """Take what an errand brings to the loop that ended; one that is under way comes back to this one."""
         self._timer.clear()
-        if self._errand is not None and self._thread is not None:
-            self._thread.submit(lambda: None).result()  # the errand is over in a moment
-        self._errand = None
-        self._steps, self._carried = self._carried + self._steps, []
         self._next_sync = -math.inf
-        self._deliver()
+        if self._work is not None and not self._left:
+            self._await(self._work)
 
     async def leave(self) -> None:
-        """Say the last things, and leave the ledger."""
+        """Say the last things, and leave the ledger; that goes on in the thread if this is cut short."""
         self._timer.clear()
-        while (errand := self._errand) is not None:
-            await asyncio.wait([errand])
-            await asyncio.sleep(0)
-        if self._thread is None:
-            return
-        if self._file is not None:
-            steps, self._steps = self._steps, []
-            file, self._file = self._file, None
-            await asyncio.get_running_loop().run_in_executor(self._thread, file.leave, steps)
-        self._thread.shutdown()  # it is idle
-        self._thread = None
+        self._left = True
+        await self._errands.depart(self._steps)

@@ -9,7 +9,7 @@ from kling_async.orchestrator.ledger.places import boot_id, ledger_path, refuse_
 from kling_async.orchestrator.ledger.shared import SharedLimiter
 from kling_async.orchestrator.ledger.store import LedgerFile
 from kling_async.orchestrator.limiter import Limiter
-from kling_async.orchestrator.pool_limits import checked_limits
+from kling_async.orchestrator.pool_limits import checked_label_limits, checked_limits
 
 if TYPE_CHECKING:
     import random
@@ -62,9 +62,10 @@ def new_limiter(
     path = ledger_path(options.slots)
     refuse_network(path.parent)
     sizes = {name: size for name, size in checked_limits(options.limits or {}).items() if size is not None}
-    life, clock = options.max_task_life, time.monotonic
+    labels, life, clock = checked_label_limits(options), options.max_task_life, time.monotonic
 
     def open_file() -> LedgerFile:
-        return LedgerFile(path, api.base_url, account, limits=sizes, life=life, clock=clock, boot=boot_id())
+        own = path, api.base_url, account
+        return LedgerFile(*own, limits=sizes, label_limits=labels, life=life, clock=clock, boot=boot_id())
 
     return SharedLimiter(scope, hooks, rng, clock=clock, open_file=open_file, options=options, host=api.host)

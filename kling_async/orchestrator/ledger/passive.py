@@ -96,6 +96,15 @@ class PassiveSchedule(Schedule):
             self._ask_here(key)
         super().hurry(key, now)
 
+    def told(self, key: Hashable, now: float) -> None:
+        """Take the end of a task without a query of this process; it teaches how long such tasks take."""
+        polled = self._tasks.get(key)
+        if polled is not None:
+            polled.idleness.seen_running(max(polled.idleness.looked, now - _LAG))
+            if self._ledger.has_ended(key):
+                polled.idleness.callback = None  # it was no callback that told the end
+        super().told(key, now)
+
     def answered(
         self, query: StatusQuery, running: Collection[Hashable], ended: Collection[Hashable], now: float
     ) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from kling_async.core.queue import Phase, Ticket
 from kling_async.errors import ClientClosed, ConfigurationError
+from kling_async.orchestrator.ledger.claims import Claim, entry
 from kling_async.orchestrator.ledger.facts import facts_of
 from kling_async.orchestrator.ledger.messenger import Messenger
 from kling_async.orchestrator.ledger.passive import PassiveSchedule
@@ -22,7 +23,6 @@ from kling_async.orchestrator.ledger.steps import (
     AnswerLost,
     Confirm,
     Ended,
-    Enter,
     Free,
     FullRefusal,
     Judged,
@@ -37,13 +37,13 @@ from kling_async.orchestrator.ledger.steps import (
     TaskMade,
     Want,
 )
-from kling_async.orchestrator.pool_limits import too_heavy
+from kling_async.orchestrator.pool_limits import too_heavy, too_heavy_for_label
 from kling_async.orchestrator.tracked import TrackedTask
 from kling_async.runtime.loop import is_pending
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
 
     from kling_async.core.durations import Durations
     from kling_async.core.queries import QueryForms
@@ -52,45 +52,15 @@ if TYPE_CHECKING:
     from kling_async.errors import KlingError
     from kling_async.events import Hooks, Subject
     from kling_async.options import Polling, Retry, SlotOptions
-    from kling_async.orchestrator.ledger.messenger import SharedFile
+    from kling_async.orchestrator.ledger.claims import AsksForAll
+    from kling_async.orchestrator.ledger.errands import SharedFile
     from kling_async.orchestrator.ledger.shared_pool import SharedPool
-    from kling_async.orchestrator.ledger.steps import HeldTask, Synced, TicketNews
+    from kling_async.orchestrator.ledger.steps import Step, Synced, TicketNews
     from kling_async.orchestrator.slot_keeper import SlotClaimant
+    from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
-__all__ = ["AsksForAll", "SharedLimiter"]
-
-
-class AsksForAll(Protocol):
-    """Asks about the tasks of the ledger (`ledger.asking.Asking`)."""
-
-    def on_tasks(self, tasks: Sequence[HeldTask], contended: frozenset[str], now: float, /) -> None:
-        """Ask about these tasks and no others, by the ledger's time ``now``; none: another process asks."""
-
-    def on_ended(self, holder: Subject, /) -> None:
-        """Read the result of a task of this process, which another one has seen ended."""
-
-    def on_turn(self) -> None:
-        """Send what waits for its turn to read."""
-
-    def stop_timers(self) -> None:
-        """Set no more timers: the client is closed."""
-
-
-class _Claim:
-    """A ticket of this process."""
-
-    __slots__ = ("claimant", "confirming", "holder", "ticket")
-
-    def __init__(
-        self, ticket: Ticket, claimant: SlotClaimant | None = None, holder: Subject | None = None
-    ) -> None:
-        self.ticket = ticket
-        self.claimant = claimant
-        """Whoever waits, or has a create on its way."""
-        self.holder = holder
-        """The task that holds the slots."""
-        self.confirming: asyncio.Future[bool] | None = None
+__all__ = ["SharedLimiter"]
 
 
 class SharedLimiter(SharedPools):
@@ -122,7 +92,7 @@ class SharedLimiter(SharedPools):
         self._hooks = hooks
         self._rng = rng
         self._clock = clock
-        self._claims: dict[int, _Claim] = {}
+        self._claims: dict[int, Claim] = {}
         self._wanted: set[int] = set()
         """Numbers of tasks whose end somebody here waits for."""
         self._asking: AsksForAll | None = None
@@ -161,22 +131,18 @@ class SharedLimiter(SharedPools):
             RequestInvalid: The pool can never hold that many.
         """
         pool = self.pool(name)
-        if not pool.fits_ever(ticket.weight):
-            raise too_heavy(pool, ticket)
-        if pool.closed is not None and self._clock() < pool.facts.half_open_at:
-            raise pool.closed.again()
+        if self._messenger.current:  # else the ledger knows better: it may have been told anything since
+            if not pool.fits_ever(ticket.weight):
+                raise too_heavy(pool, ticket)
+            if pool.closed is not None and self._clock() < pool.facts.half_open_at:
+                raise pool.closed.again()
         self._number(ticket, pool, pool.arrival(self._clock()))
         ticket.entered = self._scope.time()
         ticket.life.move(Phase.QUEUED)
-        self._claims[ticket.sequence] = _Claim(ticket, claimant)
+        self._claims[ticket.sequence] = Claim(ticket, claimant)
         pool.put(ticket)
-        self._post_entry(ticket, claimant)
+        self._post(entry(ticket, claimant))
         self._tell_contention(pool)
-
-    def _post_entry(self, ticket: Ticket, claimant: SlotClaimant) -> None:
-        about = facts_of(claimant.subject)
-        place = ticket.weight, ticket.priority, ticket.label
-        self._post(Enter(ticket.pool, ticket.sequence, *place, about, ticket.kind))
 
     def _number(self, ticket: Ticket, pool: SharedPool, when: int) -> None:
         """Number a ticket by the time of its arrival: that is its place among those of all processes."""
@@ -232,6 +198,9 @@ class SharedLimiter(SharedPools):
         self._post(Requeue(ticket.sequence, after, drop, opens))
 
     def _back(self, ticket: Ticket, *, drop: bool) -> None:
+        claim = self._claims.get(ticket.sequence)
+        if claim is not None:
+            claim.confirmed = False
         if drop:
             ticket.life.move(Phase.GONE)
             self._forget(ticket)
@@ -281,7 +250,7 @@ class SharedLimiter(SharedPools):
             self._hold(ticket, holder)
 
     def _hold(self, ticket: Ticket, holder: Subject) -> None:
-        self._claims[ticket.sequence] = _Claim(ticket, holder=holder)
+        self._claims[ticket.sequence] = Claim(ticket, holder=holder)
         if isinstance(holder, TrackedTask) and (holder.waiters.end or holder.waiters.change):
             self._want(ticket, True)
 
@@ -304,9 +273,13 @@ class SharedLimiter(SharedPools):
         (self._wanted.add if wanted else self._wanted.discard)(ticket.sequence)
         self._post(Want(ticket.sequence, wanted))
 
-    def end(self, about: TaskFacts) -> None:
-        """Tell all processes that a task was seen ended."""
-        self._post(Ended(0, about))
+    def end(self, about: TaskFacts, record: TaskRecord | None) -> None:
+        """Tell all processes that a task was seen ended; with its record, if that has its whole result."""
+        self._post(Ended(0, about, record))
+
+    def note_ended(self, task: TrackedTask) -> None:
+        """Note that another process has seen a task of this one ended."""
+        self._ended.add(task)
 
     def has_ended(self, task: object) -> bool:
         """Tell whether another process has seen a task of this one ended."""
@@ -347,8 +320,13 @@ class SharedLimiter(SharedPools):
         for number, granted in synced.confirmed.items():
             claim = self._claims.get(number)
             if claim is not None and claim.confirming is not None and is_pending(claim.confirming):
+                claim.confirmed = granted
                 claim.confirming.set_result(granted)
+        self._hear_places(synced.places)
         self._enter_again(synced)
+        if self._asking is not None:
+            for letter in synced.letters:
+                self._asking.on_letter(letter)
         for news in synced.news:
             claim = self._claims.get(news.number)
             if claim is not None:
@@ -357,21 +335,35 @@ class SharedLimiter(SharedPools):
             contended = frozenset(name for name, facts in synced.pools.items() if facts.queued > facts.parked)
             self._asking.on_tasks(synced.tasks, contended, synced.now)
 
+    def _hear_places(self, places: Mapping[int, int]) -> None:
+        for number, before in places.items():
+            if (claim := self._claims.get(number)) is not None:
+                self._pools[claim.ticket.pool].place(claim.ticket, before)
+
     def _enter_again(self, synced: Synced) -> None:
-        """Queue again what the ledger has lost, in its place."""
+        """Write down again what the ledger has lost; what queues, in its place."""
+        if synced.revived:  # what it still has changes nothing
+            for step in self.restore():
+                self._post(step)
         lost = list(self._claims) if synced.revived else synced.missing
         for claim in [self._claims[number] for number in lost if number in self._claims]:
-            if claim.ticket.queued and claim.claimant is not None:
-                self._post_entry(claim.ticket, claim.claimant)
+            if claim.ticket.queued and claim.claimant is not None and not synced.revived:
+                self._post(entry(claim.ticket, claim.claimant))
             elif claim.holder is not None and self._asking is not None:  # it may have ended meanwhile
                 self._asking.on_ended(claim.holder)
+
+    def restore(self) -> list[Step]:
+        """Return the steps that write all that this process queues and holds into a new file."""
+        now = self._scope.time()
+        steps = [step for claim in self._claims.values() for step in claim.steps(now)]
+        return [*steps, *(Want(number, True) for number in self._wanted)]
 
     def _may_read(self, turns: int) -> None:
         self._reads.come(turns)
         if self._asking is not None and not self._scope.closed:
             self._asking.on_turn()
 
-    def _hear_of(self, claim: _Claim, news: TicketNews) -> None:
+    def _hear_of(self, claim: Claim, news: TicketNews) -> None:
         ticket, claimant, holder = claim.ticket, claim.claimant, claim.holder
         match news.kind:
             case NewsKind.GRANTED if ticket.queued and claimant is not None and not self._scope.closed:
@@ -383,7 +375,7 @@ class SharedLimiter(SharedPools):
             case NewsKind.PURGED if ticket.queued:
                 ticket.life.move(Phase.GONE)
                 self._forget(ticket)
-                error = news.error or too_heavy(self._pools[ticket.pool], ticket)
+                error = news.error or self._too_heavy(ticket, news.most)
                 if claimant is not None:
                     claimant.purged(error)
             case NewsKind.ENDED if holder is not None and self._asking is not None:
@@ -400,6 +392,11 @@ class SharedLimiter(SharedPools):
                 about: Any = holder if claimant is None else claimant.subject
                 detail = "not seen ended in time, its slots count no longer"
                 self._hooks.emit("slot_expired", about, detail=detail)
+
+    def _too_heavy(self, ticket: Ticket, most: int | None) -> KlingError:
+        """Return the error for a ticket that can never fit: in its pool, or in its label's part of it."""
+        pool = self._pools[ticket.pool]
+        return too_heavy(pool, ticket) if most is None else too_heavy_for_label(pool, ticket, most)
 
     def unusable(self, error: ConfigurationError) -> None:
         """Fail what waits: the ledger's file cannot be used."""

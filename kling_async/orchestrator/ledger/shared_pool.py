@@ -17,7 +17,7 @@ __all__ = ["SharedPool"]
 
 _NS: Final = 1e9
 _BURST: Final = 8
-"""Tickets of one process that may arrive at once; more count as arriving one by one."""
+"""Tickets of one process that may wait at once; more count as arriving one by one."""
 _SPACING: Final = 0.25
 """Seconds between these, so that a process that queues much at once does not shut the others out: four that
 queue 40 each, started within a second, end within a tenth of each other."""
@@ -30,11 +30,11 @@ class SharedPool:
         self.name = name
         self.facts = facts
         self.ahead: dict[Ticket, int] = {}
-        """How many waited when a ticket of this process entered."""
+        """How many tickets go before each that waits here: all that waited, until the ledger has said it."""
         self.queued_here = 0
         self.contended = False
         """What listeners were last told."""
-        self._next_arrival = 0.0
+        self._last_arrival = 0
         self._holds: dict[Kind, Hold] = {}
 
     @property
@@ -103,16 +103,20 @@ class SharedPool:
         return self.source not in ("caller", "packs") or weight <= self.limit
 
     def position(self, ticket: Ticket) -> int | None:
-        """Return how many tickets go before one that waits here, about; None for any other."""
-        if not ticket.queued or ticket not in self.ahead:
-            return None
-        own = sum(other.sequence < ticket.sequence for other in self.ahead)
-        return max(own, min(self.ahead[ticket], self.queued - 1))
+        """Return how many tickets go before one that waits here, as last heard; None for any other."""
+        return self.ahead.get(ticket) if ticket.queued else None
+
+    def place(self, ticket: Ticket, before: int) -> None:
+        """Take how many tickets go before one that waits here."""
+        if ticket in self.ahead:
+            self.ahead[ticket] = before
 
     def arrival(self, now: float) -> int:
         """Return the time of arrival, in nanoseconds, that counts for a ticket that comes now."""
-        self._next_arrival = max(self._next_arrival, now) + _SPACING
-        return int(max(now, self._next_arrival - _BURST * _SPACING) * _NS)
+        spaced = now + max(0, self.queued_here - _BURST + 1) * _SPACING
+        last = self._last_arrival + 1 if self.queued_here else 0  # first come, first served among our own
+        self._last_arrival = max(last, int(spaced * _NS))
+        return self._last_arrival
 
     def put(self, ticket: Ticket) -> None:
         """Count a ticket of this process that waits."""

@@ -136,8 +136,9 @@ class SharedPools:
         self._post(Hint(name))
 
     def curious(self) -> bool:
-        """Tell whether any pool is in use, as far as heard."""
-        return any(pool.facts.held or pool.facts.queued for pool in self._pools.values())
+        """Tell whether any pool is in use or closed, as far as heard."""
+        known = [pool.facts for pool in self._pools.values()]
+        return any(facts.held or facts.queued or facts.closed for facts in known)
 
     def _hear_pools(self, synced: Synced) -> None:
         for name, facts in synced.pools.items():

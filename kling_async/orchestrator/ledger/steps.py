@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from kling_async.orchestrator.ledger.facts import NewsKind, TaskFacts
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from kling_async.core.queue import Kind
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.errors import KlingError
+    from kling_async.orchestrator.ledger.mailbox import Letter
+    from kling_async.records import TaskRecord
 
 __all__ = [
     "AnswerLost",
@@ -28,6 +31,7 @@ __all__ = [
     "Judged",
     "Known",
     "Leave",
+    "LimitLabels",
     "NewsKind",
     "Occupy",
     "OwnStep",
@@ -131,6 +135,7 @@ class Occupy(NamedTuple):
     weight: int
     age: float
     about: TaskFacts
+    label: str = ""
 
 
 class Ended(NamedTuple):
@@ -138,6 +143,8 @@ class Ended(NamedTuple):
 
     number: int
     about: TaskFacts | None = None
+    record: TaskRecord | None = None
+    """With its whole result: whose task it is gets it by `Mailbox`, not by the ledger."""
 
 
 class Known(NamedTuple):
@@ -177,6 +184,12 @@ class Resize(NamedTuple):
     """Whether it counts whoever said so before."""
 
 
+class LimitLabels(NamedTuple):
+    """The most slots of each pool that labels may hold, for all processes."""
+
+    limits: Mapping[str, int]
+
+
 class Close(NamedTuple):
     """An error closes a pool, or all."""
 
@@ -206,7 +219,7 @@ OwnStep: TypeAlias = (
 )
 """A step about one ticket of the process."""
 
-Step: TypeAlias = OwnStep | Enter | Hint | Occupy | Read | Resize | Close | Reopen
+Step: TypeAlias = OwnStep | Enter | Hint | Occupy | Read | Resize | LimitLabels | Close | Reopen
 
 
 # -- what a process hears
@@ -219,6 +232,8 @@ class TicketNews(NamedTuple):
     kind: NewsKind
     error: KlingError | None = None
     """Of a purged ticket; None: it can never fit."""
+    most: int | None = None
+    """The slots that its label may hold, if it can never fit in these."""
 
 
 class PoolFacts(NamedTuple):
@@ -266,3 +281,7 @@ class Synced(NamedTuple):
     """Whether others took this process for dead: what it queues is not in the ledger any more."""
     stale: bool = False
     """Whether there is more to hear, which takes a transaction."""
+    places: Mapping[int, int] = MappingProxyType({})
+    """How many go before tickets of this process that wait, by number; now and then."""
+    letters: Sequence[Letter] = ()
+    """Results of tasks of this process."""

@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import secrets
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Final
 
 from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.errors import ConfigurationError
 from kling_async.orchestrator.ledger.book import Book
-from kling_async.orchestrator.ledger.facts import LATE, NewsKind, Stage, TaskFacts
-from kling_async.orchestrator.ledger.leases import LEASE_TABLES
-from kling_async.orchestrator.ledger.lines import LINE_TABLES
+from kling_async.orchestrator.ledger.database import begin, identity_of, open_database, passes
+from kling_async.orchestrator.ledger.errands import LedgerLost
+from kling_async.orchestrator.ledger.facts import HEAVY, LABEL, LATE, NewsKind, Stage, TaskFacts
+from kling_async.orchestrator.ledger.lines import places
 from kling_async.orchestrator.ledger.places import refuse_network
 from kling_async.orchestrator.ledger.plain_errors import load_error
-from kling_async.orchestrator.ledger.steps import HeldTask, Resize, Synced, TicketNews
-from kling_async.orchestrator.ledger.stored_pool import POOL_TABLES, pool_facts
-from kling_async.runtime.filelock import FileLock, LockHeld
+from kling_async.orchestrator.ledger.presence import Presence
+from kling_async.orchestrator.ledger.steps import HeldTask, LimitLabels, Resize, Synced, TicketNews
+from kling_async.orchestrator.ledger.stored_pool import pool_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,30 +37,18 @@ __all__ = ["LedgerFile"]
 
 _LOOK_AT_LOCKS: Final = 1.0
 """Seconds between two looks whether other processes are dead."""
-_BUSY: Final = 10.0
-"""Seconds to wait for another process to end its transaction, which takes about a millisecond."""
+_AHEAD: Final = 60.0
+"""Seconds that a time written down may lie ahead: turns to read are given some seconds in advance."""
+_GATHERING: Final = 1.5
+"""Seconds for which a new file grants nothing where others live that used another file before: within a
+second they find out, and write down what they hold."""
+_PLACES_APART: Final = 0.2
+"""Least seconds between two looks at the places of the tickets of this process."""
+_PLACES_SHARE: Final = 20
+"""The time between two such looks, in times of how long one takes."""
 _DOUBT: Final = 10.0
 """Seconds until an orphan whose create was on its way is asked about: a task shows up a moment after it was
 made."""
-
-APPLICATION: Final = 0x6B6C534C
-"""Marks the file's header: a slot ledger of this package ("klSL")."""
-SCHEMA: Final = 1
-"""Stands in the file's header: the version of the tables."""
-
-_TABLES: Final = (
-    "CREATE TABLE ledger (boot TEXT NOT NULL)",
-    """CREATE TABLE accounts (
-        id INTEGER PRIMARY KEY, base_url TEXT NOT NULL, account TEXT NOT NULL, asker INTEGER, read_at REAL,
-        UNIQUE (base_url, account))""",
-    # numbers are not used twice, so that nobody mistakes an old process for a new one
-    """CREATE TABLE owners (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, token TEXT NOT NULL,
-        beat REAL NOT NULL)""",
-    *POOL_TABLES,
-    *LEASE_TABLES,
-    *LINE_TABLES,
-)
 
 
 class LedgerFile:
@@ -71,12 +59,15 @@ class LedgerFile:
         base_url: Address of the API.
         account: Names the key.
         limits: Sizes of pools that the caller knows.
+        label_limits: Most slots of labels; those of the process that started last count for all.
         life: Seconds after which the slots of a task stop counting.
         clock: The system-wide monotonic clock.
         boot: Names this run of the machine.
 
     Raises:
         ConfigurationError: The file cannot be used; the message says why.
+        sqlite3.Error: It cannot be used at the moment.
+        OSError: Likewise.
     """
 
     def __init__(
@@ -86,109 +77,98 @@ class LedgerFile:
         account: str,
         *,
         limits: Mapping[str, int],
+        label_limits: Mapping[str, int],
         life: float,
         clock: Callable[[], float],
         boot: str,
     ) -> None:
+        # one path for all, whatever links lead here: files that lie beside are found by it
+        self.path = path = path.resolve()
         refuse_network(path.parent)
-        self.path = path
         self._life = life
         self._clock = clock
         self._version = -1
-        self._looked_at_locks = -math.inf
-        self._lock: FileLock | None = None
+        self._looked_at_locks = self._next_places = -math.inf
+        self._presence = Presence(path)
+        self._db: sqlite3.Connection
         try:
-            self._db = self._open()
-            self._owner = self._join(base_url, account, limits, boot)
-        except (sqlite3.Error, OSError) as error:
+            self._db = open_database(path)
+            self._owner = self._join(base_url, account, limits, label_limits, boot)
+            self._files = identity_of(self.path)
+        except BaseException as error:
+            self.give_up()
+            if not isinstance(error, sqlite3.Error | OSError) or passes(error):
+                raise
             reason = f"slots: the ledger {str(path)!r} cannot be used: {error}"
         else:
             return
         raise ConfigurationError(reason)
 
+    def give_up(self) -> None:
+        """Leave nothing open, and no file behind; say nothing."""
+        self.abandon()
+        self._presence.remove(self._presence.token)
+
     # -- opening
 
-    def _open(self) -> sqlite3.Connection:
-        if not self.path.exists() or not self.path.stat().st_size:
-            self._make()
-        db = self._connect(self.path)
-        found = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
-        if found != [APPLICATION, SCHEMA]:
-            db.close()
-            raise ConfigurationError(
-                f"slots: {str(self.path)!r} is another program's database, or another version's; name another"
-            )
-        # a power cut may lose the last commits, and starts the machine anew: then all processes are dead
-        db.execute("PRAGMA synchronous=NORMAL")
-        return db
-
-    @staticmethod
-    def _connect(path: Path) -> sqlite3.Connection:
-        return sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
-
-    def _make(self) -> None:
-        """Make the tables in a file beside, and give it the name unless another process was faster.
-
-        Made in place, the change to WAL would fail for whoever opens the file in the same moment.
-        """
-        beside = self.path.with_name(f"{self.path.name}.{secrets.token_hex(8)}.new")
-        try:
-            os.close(os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # private from the start
-            with contextlib.closing(self._connect(beside)) as db:
-                db.execute("PRAGMA journal_mode=WAL")
-                db.execute("BEGIN IMMEDIATE")
-                for table in _TABLES:
-                    db.execute(table)
-                db.execute(f"PRAGMA application_id={APPLICATION}")
-                db.execute(f"PRAGMA user_version={SCHEMA}")
-                db.execute("COMMIT")
-            try:
-                os.link(beside, self.path)
-            except FileExistsError:
-                if not self.path.stat().st_size:  # an empty file was there
-                    beside.replace(self.path)
-        finally:
-            beside.unlink(missing_ok=True)
-
-    def _join(self, base_url: str, account: str, limits: Mapping[str, int], boot: str) -> int:
+    def _join(
+        self,
+        base_url: str,
+        account: str,
+        limits: Mapping[str, int],
+        label_limits: Mapping[str, int],
+        boot: str,
+    ) -> int:
         """Become one of the processes that use the ledger."""
-        self._token = token = secrets.token_hex(8)
-        self._lock = FileLock(self._lock_file(token))  # before the others can see it
+        self._presence.renew()
         db, now = self._db, self._clock()
-        db.execute("BEGIN IMMEDIATE")
+        begin(db, self.path)
         last = db.execute("SELECT boot FROM ledger").fetchone()
-        if last is None or last[0] != boot:
-            self._begin_anew(boot, now)
+        if last is None or last[0] != boot or self._clock_went_back(now):
+            others = last is None and self._presence.has_company()
+            self._begin_anew(boot, now, now + _GATHERING if others else 0.0)
         db.execute("INSERT OR IGNORE INTO accounts (base_url, account) VALUES (?, ?)", (base_url, account))
         query = "SELECT id FROM accounts WHERE base_url=? AND account=?"
         (self._account,) = db.execute(query, (base_url, account)).fetchone()
         new = "INSERT INTO owners (account, token, beat) VALUES (?, ?, ?)"
-        owner = db.execute(new, (self._account, token, now)).lastrowid or 0
+        owner = db.execute(new, (self._account, self._presence.token, now)).lastrowid or 0
         self._owner = owner
         self._bury_dead(now)
         book = self._book(now)
-        book.take(self._outdated_limits(limits))
+        alone = self._is_alone()
+        if label_limits or alone:
+            book.take([LimitLabels(label_limits)])
+        book.take(self._outdated_limits(limits) if alone else ())
         book.take(Resize(name, limit, "caller") for name, limit in limits.items())
         book.finish()
         db.execute("COMMIT")
         return owner
 
-    def _outdated_limits(self, limits: Mapping[str, int]) -> list[Resize]:
-        """Return the sizes to go back to where no living process says what earlier ones said."""
+    def _is_alone(self) -> bool:
+        """Tell whether no other process uses the ledger for this account."""
         others = "SELECT 1 FROM owners WHERE account=? AND id<>? LIMIT 1"
-        if self._db.execute(others, (self._account, self._owner)).fetchone():
-            return []
+        return self._db.execute(others, (self._account, self._owner)).fetchone() is None
+
+    def _outdated_limits(self, limits: Mapping[str, int]) -> list[Resize]:
+        """Return the sizes to go back to, since no living process says what earlier ones said."""
         query = "SELECT name FROM pools WHERE account=? AND source='caller'"
         names = [name for (name,) in self._db.execute(query, (self._account,)) if name not in limits]
         return [Resize(name, DEFAULTS.get(name, 1), "default", forced=True) for name in names]
 
-    def _begin_anew(self, boot: str, now: float) -> None:
+    def _clock_went_back(self, now: float) -> bool:
+        """Tell whether times are written down that have not come yet: not all systems name their runs."""
+        columns = (("beat", "owners"), ("since", "leases"), ("read_at", "accounts"))
+        times = " UNION ALL ".join(f"SELECT {column} AS beat FROM {table}" for column, table in columns)  # noqa: S608
+        (latest,) = self._db.execute(f"SELECT max(beat) FROM ({times})").fetchone()  # noqa: S608 - as above
+        return latest is not None and latest > now + _AHEAD
+
+    def _begin_anew(self, boot: str, now: float, quiet_until: float) -> None:
         """Forget times of an earlier run of the machine: what ran then may run still, from now on."""
         db = self._db
         db.execute("DELETE FROM ledger")
-        db.execute("INSERT INTO ledger VALUES (?)", (boot,))
+        db.execute("INSERT INTO ledger VALUES (?, ?)", (boot, quiet_until))
         for (token,) in db.execute("SELECT token FROM owners").fetchall():
-            self._lock_file(token).unlink(missing_ok=True)
+            self._presence.remove(token)
         held = (int(Stage.SENT), int(Stage.HELD))
         db.execute("DELETE FROM owners")
         db.execute("DELETE FROM leases WHERE stage NOT IN (?, ?) OR granted_at IS NOT NULL", held)
@@ -205,10 +185,22 @@ class LedgerFile:
             (pacing, now, now),
         )
 
-    def _lock_file(self, token: str) -> Path:
-        return self.path.with_name(f"{self.path.name}.{token}.lock")
-
     # -- use
+
+    def _need_own_files(self) -> None:
+        """Raise if the file was removed or replaced: others, who open it by its name, see another one.
+
+        Raises:
+            LedgerLost: It was.
+        """
+        found = identity_of(self.path)
+        if found == self._files and None not in found:
+            return
+        if found[0] is not None and found[0] == self._files[0]:
+            self.path.unlink(missing_ok=True)  # without its log it is out of date, and not to be trusted
+        self._db.close()  # the lock stays: it tells others to wait for what this process holds
+        name = str(self.path)
+        raise LedgerLost(f"the slot ledger {name!r} was removed or replaced in use; a new one is made")
 
     def sync(self, steps: Sequence[Step], *, demand: bool) -> Synced:
         """Take steps, and whatever is due, in one transaction; return what this process has to hear.
@@ -219,9 +211,11 @@ class LedgerFile:
 
         Raises:
             sqlite3.Error: Nothing has changed.
+            LedgerLost: The file is not the one that was opened.
         """
+        self._need_own_files()
         db, now = self._db, self._clock()
-        db.execute("BEGIN IMMEDIATE")
+        begin(db, self.path)
         try:
             now = max(now, self._clock())  # it may have waited for the lock
             found = db.execute("UPDATE owners SET beat=? WHERE id=?", (now, self._owner)).rowcount
@@ -237,26 +231,48 @@ class LedgerFile:
             synced = self._heard(now, book.confirmed, transaction=True)._replace(
                 reads=book.reads, missing=book.missing, revived=not found
             )
+            for owner, letter in book.letters:  # before: whoever hears of an end finds its result in the box
+                self._presence.send(self._token_of(owner), letter)
             db.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 db.rollback()
             raise
-        return synced
+        return synced._replace(places=self.places(now))
+
+    def places(self, now: float) -> dict[int, int]:
+        """Return how many go before each ticket of this process; nothing if that was asked a moment ago.
+
+        Its cost grows with the queue, so it is asked outside of transactions, and for a part of the time.
+        """
+        found: dict[int, int] = {}
+        if now < self._next_places:
+            return found
+        began = time.perf_counter()
+        query = "SELECT DISTINCT pool FROM leases WHERE owner=? AND stage=?"
+        for (pool,) in self._db.execute(query, (self._owner, int(Stage.QUEUED))).fetchall():
+            found.update(places(self._db, pool, self._owner))
+        self._next_places = now + max(_PLACES_APART, (time.perf_counter() - began) * _PLACES_SHARE)
+        return found
+
+    def _token_of(self, owner: int) -> str:
+        found = self._db.execute("SELECT token FROM owners WHERE id=?", (owner,)).fetchone()
+        return "" if found is None else str(found[0])
 
     def _revive(self, now: float) -> None:
         """Be one of the living again: somebody removed the lock file, so that others took it for free."""
-        token = secrets.token_hex(8)
-        lock = FileLock(self._lock_file(token))
-        if self._lock is not None:
-            self._lock.release()
-        self._lock, self._token = lock, token
+        self._presence.renew()
         new = "INSERT INTO owners (id, account, token, beat) VALUES (?, ?, ?, ?)"
-        self._db.execute(new, (self._owner, self._account, token, now))
+        self._db.execute(new, (self._owner, self._account, self._presence.token, now))
         self._db.execute("UPDATE leases SET orphan=NULL WHERE owner=?", (self._owner,))
 
     def look(self) -> Synced | None:
-        """Return what other processes have changed, without a transaction of our own; None: nothing."""
+        """Return what other processes have changed, without a transaction of our own; None: nothing.
+
+        Raises:
+            LedgerLost: The file is not the one that was opened.
+        """
+        self._need_own_files()
         version = self._db.execute("PRAGMA data_version").fetchone()[0]
         if version == self._version:
             return None
@@ -267,22 +283,20 @@ class LedgerFile:
         """Take the last steps, and leave: what still runs becomes an orphan."""
         db = self._db
         with contextlib.suppress(sqlite3.Error):
-            db.execute("BEGIN IMMEDIATE")
+            begin(db, self.path)
             now = self._clock()
             book = self._book(now)
             book.take(steps)
             book.finish()
             self._bury([self._owner], now)
             db.execute("COMMIT")
-        self.abandon()
-        self._lock_file(self._token).unlink(missing_ok=True)
+        self.give_up()
 
     def abandon(self) -> None:
         """Close the file as the end of this process would: the others find out that it is dead."""
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error, AttributeError):  # it may not have been opened
             self._db.close()
-        if self._lock is not None:
-            self._lock.release()
+        self._presence.end()
 
     # -- within a transaction
 
@@ -311,6 +325,8 @@ class LedgerFile:
             asking,
             self._tasks(now) if asking else (),
             stale=not transaction and (bool(rows) or asker is None),
+            letters=self._presence.mailbox.receive(),
+            places={} if transaction else self.places(now),
         )
 
     def _tasks(self, now: float) -> list[HeldTask]:
@@ -341,12 +357,9 @@ class LedgerFile:
         query = "SELECT id, token FROM owners WHERE account=? AND id<>?"
         dead: list[int] = []
         for owner, token in self._db.execute(query, (self._account, self._owner)).fetchall():
-            try:
-                FileLock(self._lock_file(token)).release()
-            except LockHeld:
-                continue
-            dead.append(owner)
-            self._lock_file(token).unlink(missing_ok=True)
+            if not self._presence.lives(token):
+                dead.append(owner)
+                self._presence.remove(token)
         self._bury(dead, now)
 
     def _bury(self, owners: Iterable[int], now: float) -> None:
@@ -360,4 +373,8 @@ class LedgerFile:
 
 def _news(number: int, kind: int, error: str | None) -> TicketNews:
     """Return the news of a row; a ticket that can never fit has no error of its own."""
-    return TicketNews(number, NewsKind(kind), None if error in (None, "heavy") else load_error(str(error)))
+    if error is None or error == HEAVY:
+        return TicketNews(number, NewsKind(kind))
+    if error.startswith(LABEL):
+        return TicketNews(number, NewsKind(kind), most=int(error.removeprefix(LABEL)))
+    return TicketNews(number, NewsKind(kind), load_error(error))

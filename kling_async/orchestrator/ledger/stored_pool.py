@@ -33,6 +33,9 @@ POOL_TABLES: Final = (
         source TEXT NOT NULL, belief INTEGER NOT NULL, held INTEGER NOT NULL, waiting INTEGER NOT NULL,
         pacing TEXT NOT NULL, breakers TEXT NOT NULL, parked INTEGER NOT NULL, error TEXT,
         half_open_at REAL, next_time REAL, UNIQUE (account, name))""",
+    """CREATE TABLE label_limits (
+        account INTEGER NOT NULL, label TEXT NOT NULL, most INTEGER NOT NULL,
+        PRIMARY KEY (account, label)) WITHOUT ROWID""",
 )
 
 _FACTS: Final = "bound, source, belief, held, waiting, pacing, breakers, parked, error, half_open_at"
@@ -78,7 +81,10 @@ class StoredPool:
             (self.id,) = found
         row = _Row(*db.execute(f"SELECT {_FACTS} FROM pools WHERE id=?", (self.id,)).fetchone())  # noqa: S608 - names of this module
         self.line = StoredLine(db, leases, self.id, row.waiting)
-        self.pool = pool = Pool(name, row.bound, source=row.source, life=life, waiting=self.line)
+        limits = dict(db.execute("SELECT label, most FROM label_limits WHERE account=?", (account,)))
+        self.pool = pool = Pool(
+            name, row.bound, source=row.source, life=life, label_limits=limits, waiting=self.line
+        )
         pool.belief = row.belief
         epoch, one_at_a_time, next_probe, quiet_until, pause = json.loads(row.pacing)
         pool.pacing.load((epoch, one_at_a_time, next_probe, quiet_until, pause))
@@ -92,6 +98,8 @@ class StoredPool:
 
     def _make(self, account: int, name: str) -> int:
         new = Pool(name, DEFAULTS.get(name, 1))
+        (quiet_until,) = self._db.execute("SELECT quiet_until FROM ledger").fetchone()
+        new.pacing.rest(quiet_until)
         pacing = json.dumps(new.pacing.dump())
         values = (account, name, new.limit, new.source, new.belief, 0, 0, pacing, "[]", 0)
         columns = "(account, name, bound, source, belief, held, waiting, pacing, breakers, parked)"

@@ -21,7 +21,15 @@ VIDEO = "/v1/videos/text2video"
 class Machine:
     """A machine with a clock, and with processes that come and go."""
 
-    def __init__(self, path: Path, *, limit: int | None = None, life: float = 7200.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        limit: int | None = None,
+        life: float = 7200.0,
+        label_limits: Mapping[str, int] | None = None,
+    ) -> None:
+        self.label_limits = dict(label_limits or {})
         self.path = path
         self.now = 1000.0
         self.boot = "first"
@@ -36,6 +44,7 @@ class Machine:
             "https://api.example",
             account,
             limits=self._limits if limits is None else limits,
+            label_limits=self.label_limits,
             life=self._life,
             clock=lambda: self.now,
             boot=self.boot,

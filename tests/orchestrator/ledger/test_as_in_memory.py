@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -58,15 +59,18 @@ STEPS = st.lists(
     min_size=20,
     max_size=60,
 )
+LABEL_LIMITS = st.dictionaries(st.sampled_from("ab"), st.integers(1, 5), max_size=2)
 
 
 class Compared:
     """Processes with a ledger, and one pool in memory that is told the same."""
 
-    def __init__(self, folder: Path, processes: int, life: float) -> None:
-        self.machine = Machine(folder / "l.db", life=life)
+    def __init__(
+        self, folder: Path, processes: int, life: float, label_limits: dict[str, int] | None = None
+    ) -> None:
+        self.machine = Machine(folder / "l.db", life=life, label_limits=label_limits)
         self.processes = [self.machine.start() for _ in range(processes)]
-        self.pool = Pool("video", 5, life=life)
+        self.pool = Pool("video", 5, life=life, label_limits=label_limits)
         self.tickets: dict[int, tuple[Ticket, Process]] = {}
         self.clock = self.machine.now
 
@@ -108,7 +112,11 @@ class Compared:
         kind = KINDS[label]
         number, ticket = self.number(), Ticket(weight, priority=priority, label=label, kind=kind)
         ticket.sequence = number
-        if self.pool.fits_ever(weight) and self.pool.enter(ticket, self.machine.now) is None:
+        if (
+            self.pool.fits_ever(weight)
+            and self.pool.labels.fits_ever(ticket)
+            and self.pool.enter(ticket, self.machine.now) is None
+        ):
             self.tickets[number] = ticket, process
         about = TaskFacts(VIDEO, f"task-{number}")
         self.say(process, Enter("video", number, weight, priority, label, about, kind))
@@ -198,12 +206,24 @@ class Compared:
         assert (facts.limit, facts.source, facts.belief) == (view.limit, view.source, view.belief)
         assert (facts.held, facts.queued) == (view.held, view.queued)
         assert facts.parked == self.pool.waiting.parked
+        places = {number: place for other in self.processes for number, place in places_of(other).items()}
+        waiting = {number: ticket for number, (ticket, _) in self.tickets.items()}
+        assert places == {
+            number: self.pool.position(ticket)
+            for number, ticket in waiting.items()
+            if ticket.phase is Phase.QUEUED
+        }
         holds = [(hold.kind, hold.refusals, hold.probe_at) for hold in facts.holds]
         assert holds == [(hold.kind, hold.refusals, hold.probe_at) for hold in self.pool.breakers.all_holds()]
         assert type(facts.closed) is type(view.closed)
 
     def numbered(self, ticket: Ticket) -> int:
         return next(number for number, (known, _) in self.tickets.items() if known is ticket)
+
+
+def places_of(process: Process) -> dict[int, int]:
+    """Return how many go before each ticket of a process, however short a time ago that was asked."""
+    return process.file.places(math.inf)
 
 
 def test_creates_that_are_held_are_held_for_all() -> None:
@@ -228,13 +248,13 @@ def test_creates_that_are_held_are_held_for_all() -> None:
         compared.machine.close()
 
 
-@given(STEPS, st.integers(1, 3), st.sampled_from((7200.0, 40.0)))
+@given(STEPS, st.integers(1, 3), st.sampled_from((7200.0, 40.0)), LABEL_LIMITS)
 def test_a_pool_in_the_ledger_decides_as_one_in_memory(
-    steps: list[tuple[Any, ...]], processes: int, life: float
+    steps: list[tuple[Any, ...]], processes: int, life: float, label_limits: dict[str, int]
 ) -> None:
     """The same tickets get slots at the same steps, and the pool shows the same, after every step."""
     with tempfile.TemporaryDirectory() as folder:
-        compared = Compared(Path(folder), processes, life)
+        compared = Compared(Path(folder), processes, life, label_limits)
         try:
             compared.say(compared.processes[0], Resize("video", 5, "default"))
             for step in steps:

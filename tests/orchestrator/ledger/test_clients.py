@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import Client, ConfigurationError, OutOfUnits, Polling, v1
+from kling_async import Client, ConfigurationError, OutOfUnits, Polling, RequestInvalid, v1
 from kling_async.orchestrator.ledger.store import LedgerFile
 from kling_async.testing import emulator
 from tests.support import clip, until
@@ -145,6 +146,40 @@ async def test_a_closed_pool_is_closed_for_all(tmp_path: Path) -> None:
             await a.submit(clip())
 
 
+async def test_a_process_that_was_idle_judges_by_what_the_ledger_says(tmp_path: Path) -> None:
+    """What it heard last may be out of date: another has reopened the account, or told a larger limit."""
+    async with clients(tmp_path, seconds=0.1, limits={"video": 2, "image": 2}) as (emu, (a, b)):
+        wide = v1.ImageGeneration(prompt="a boat", n=5)
+        for client in (a, b):
+            await client.run(v1.ImageGeneration(prompt="a boat"))
+        emu.fault("create", code=1102, status=429, times=1)
+        with pytest.raises(OutOfUnits):
+            await b.run(clip())
+        with pytest.raises(OutOfUnits):
+            await a.run(clip())
+        a.account.reopen()
+        await until(lambda: b.account.limits()["video"].closed is None, 5)
+        with pytest.raises(RequestInvalid, match="has 2 in all"):
+            await b.run(wide)
+        await asyncio.sleep(2)
+        a.set_limits({"image": 9})
+        await asyncio.sleep(0.1)
+        assert (await asyncio.wait_for(b.run(wide), 10)).images
+        await asyncio.wait_for(b.run(clip()), 10)
+
+
+async def test_a_label_s_limit_is_that_of_all_processes(tmp_path: Path) -> None:
+    """Whoever was told none keeps it too, and refuses what can never fit."""
+    limits: dict[str, Any] = {"limits": {"video": 3}, "label_limits": {"free": 1}}
+    async with clients(tmp_path, slots=3, count=1, **limits) as (emu, (a,)), client_of(emu, tmp_path) as c:
+        await a.run(clip())  # the first to use the ledger: alone, another would begin without limits
+        runs = [client.run(clip(), label="free") for client in (a, c) for _ in range(2)]
+        await asyncio.wait_for(asyncio.gather(*runs), 30)
+        assert emu.ledger.peak("video") == 1
+        with pytest.raises(RequestInvalid, match="label_limits allows 'free' 1"):
+            await asyncio.wait_for(c.run(v1.ImageGeneration(prompt="a boat", n=2), label="free"), 5)
+
+
 async def test_a_closed_client_leaves_its_tasks_to_the_others(tmp_path: Path) -> None:
     """Its slots stay held until another client has seen the task ended; no thread is left."""
     async with clients(tmp_path, slots=1, seconds=1.5, count=1, limits={"video": 1}) as (emu, (b,)):
@@ -163,6 +198,45 @@ async def test_removed_lock_files_lose_no_submit(tmp_path: Path) -> None:
         remove_locks(tmp_path)
         await asyncio.wait_for(asyncio.gather(*runs), 40)
         assert [row.code for row in emu.ledger.creates] == [0] * 6
+
+
+@pytest.mark.parametrize("what", ["slots.db*[!k]", "slots.db", "slots.db-*", "replaced"])
+async def test_a_removed_ledger_is_made_anew(what: str, tmp_path: Path) -> None:
+    """All write what they hold and queue into the new file; whoever comes new keeps the limit, too."""
+    async with clients(tmp_path, slots=3, seconds=2.5, limits={"video": 3}) as (emu, (a, b)):
+        runs = [asyncio.create_task(client.run(clip(f"{n}"))) for n in range(4) for client in (a, b)]
+        await until(lambda: len(emu.ledger.creates) == 3, 5)
+        await asyncio.sleep(0.3)
+        remove_ledger(tmp_path, what)
+        async with client_of(emu, tmp_path, limits={"video": 3}) as c:
+            runs += [asyncio.create_task(c.run(clip(f"c{n}"))) for n in range(2)]
+            await asyncio.wait_for(asyncio.gather(*runs), 60)
+        assert emu.ledger.peak("video") == 3
+        assert [row.code for row in emu.ledger.creates] == [0] * 10
+
+
+def remove_ledger(folder: Path, what: str) -> None:
+    if what == "replaced":
+        shutil.copy(folder / "slots.db", folder / "other.db")
+        (folder / "other.db").replace(folder / "slots.db")
+        for path in folder.glob("slots.db-*"):
+            path.unlink()
+        return
+    for path in folder.glob(what):
+        path.unlink()
+
+
+async def test_removed_lock_files_lose_no_wait(tmp_path: Path) -> None:
+    """Whoever only attached to a task of another process has it in the ledger again, and hears of its end."""
+    async with clients(tmp_path, seconds=4.0, limits={"video": 2}) as (_, (a, b)):
+        task = await a.submit(clip())
+        waiting = asyncio.create_task(b.attach(v1.TextToVideo, task_id=task.id).wait())
+        await until(lambda: b.account.limits().get("video") is not None, 5)
+        other = asyncio.create_task(a.run(clip("other")))
+        await until(lambda: a.account.limits()["video"].held == 2, 5)
+        remove_locks(tmp_path)
+        assert (await asyncio.wait_for(other, 15)).videos
+        assert (await asyncio.wait_for(waiting, 15)).videos
 
 
 async def test_a_task_whose_slots_expired_is_asked_about_still(tmp_path: Path) -> None:

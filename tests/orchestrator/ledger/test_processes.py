@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import sqlite3
 import stat
-from pathlib import PurePosixPath
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
 
 from kling_async.errors import ConfigurationError, OutOfUnits
+from kling_async.orchestrator.ledger import database, presence
 from kling_async.orchestrator.ledger.facts import NewsKind, TaskFacts
 from kling_async.orchestrator.ledger.places import file_system, ledger_path
 from kling_async.orchestrator.ledger.steps import (
@@ -16,6 +23,7 @@ from kling_async.orchestrator.ledger.steps import (
     Ended,
     Enter,
     FullRefusal,
+    Hint,
     Leave,
     Occupy,
     Read,
@@ -27,7 +35,6 @@ from tests.orchestrator.ledger.processes import VIDEO, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.orchestrator.ledger.processes import Process
 
@@ -107,6 +114,51 @@ def test_labels_take_turns_over_all_processes(machine: Machine) -> None:
     a.sync(Ended(first))
     b.sync()
     assert b.granted == [few]
+
+
+def test_a_label_has_one_limit_over_all_processes(machine: Machine) -> None:
+    """Slots of all processes count, those of dead ones too; others of the pool are not held up."""
+    machine.label_limits = {"free": 2}
+    a = machine.start(limits={"video": 9})
+    machine.label_limits = {}
+    b = machine.start(limits={})
+    first, second = a.enter(label="free"), b.enter(label="free")
+    tasks = [run(a, first), run(b, second)]
+    third, paid = b.enter(label="free"), b.enter(label="paid")
+    assert b.granted == [paid]
+    a.kill()
+    pass_time(machine, 2.0, b)
+    assert b.granted == [paid]
+    b.sync(Ended(0, tasks[0]))
+    assert b.granted == [paid, third]
+
+
+def test_limits_of_labels_are_those_of_the_process_that_started_last(machine: Machine) -> None:
+    """What queues moves up, or fails where it can never fit; none is left over from earlier runs."""
+    machine.label_limits = {"free": 1}
+    a = machine.start(limits={"video": 9})
+    run(a, a.enter(label="free"))
+    waiting = a.enter(label="free")
+    assert a.granted == []
+    machine.label_limits = {"free": 3, "few": 1}
+    b = machine.start(limits={})
+    a.sync()
+    assert a.granted == [waiting]
+    too_heavy = b.enter(2, label="few")
+    assert [(news.number, news.kind, news.most) for news in b.news] == [(too_heavy, NewsKind.PURGED, 1)]
+    full, heavy = a.enter(7), a.enter(2, label="free")
+    machine.label_limits = {"free": 1}
+    machine.start(limits={})
+    a.sync()
+    assert [(news.number, news.most) for news in a.news if news.kind is NewsKind.PURGED] == [(heavy, 1)]
+    assert full in a.granted
+    for process in machine.processes:
+        process.kill()
+    machine.now += 6.0
+    machine.label_limits = {}
+    c = machine.start(limits={"video": 9})
+    labelled = [c.enter(label="free") for _ in range(3)]
+    assert c.granted == labelled
 
 
 def test_weights_are_all_or_nothing(machine: Machine) -> None:
@@ -194,6 +246,47 @@ def test_accounts_do_not_share(machine: Machine) -> None:
     a.sync()
     b.sync()
     assert (len(a.granted), len(b.granted)) == (2, 2)
+
+
+@pytest.mark.parametrize("step", ["ended by ids", "ended", "hint", "found running"])
+def test_accounts_may_use_the_same_ids(machine: Machine, step: str) -> None:
+    """A caller's id names a task of one account only: what is said of it changes nothing in another."""
+    a, b = machine.start("one"), machine.start("two")
+    tasks = []
+    for process in (a, b):
+        number = process.enter(name="order-1")
+        assert process.confirm(number)
+        about = TaskFacts(VIDEO, "order-1", f"t-{process.number()}")
+        process.sync(TaskMade(number, about))
+        tasks.append((number, about))
+    match step:
+        case "ended by ids":
+            a.sync(Ended(0, tasks[0][1]))
+        case "ended":
+            a.sync(Ended(tasks[0][0]))
+        case "hint":
+            a.sync(Hint("order-1"))
+        case _:
+            c = machine.start("three")
+            c.sync(Occupy("video", c.number(), 1, 0.0, TaskFacts(VIDEO, "order-1")))
+            assert c.pools["video"].held == 1
+    b.sync()
+    assert b.pools["video"].held == 1
+    assert [news.kind for news in b.news if news.kind is not NewsKind.GRANTED] == []
+
+
+def test_a_task_found_running_counts_though_another_process_queues_under_its_id(machine: Machine) -> None:
+    """A submit that only waits has no slots that the task could share."""
+    a, b = machine.start(limits={"video": 9}), machine.start(limits={"video": 9})
+    heavy, _ = a.enter(9), a.enter(name="again")
+    run(a, heavy)
+    number = b.number()
+    for _ in range(2):  # said twice, it counts once
+        b.sync(Occupy("video", number, 1, 0.0, TaskFacts(VIDEO, "again", "t-1")))
+        assert b.pools["video"].held == 10
+    other = b.number() + 1
+    b.sync(Occupy("video", other, 3, 0.0, TaskFacts(VIDEO, "again", "t-1")))  # it was said to take 3
+    assert b.pools["video"].held == 12
 
 
 # -- grants
@@ -360,14 +453,28 @@ def test_slots_expire_after_a_task_s_life(tmp_path: Path) -> None:
     machine.close()
 
 
-def test_after_a_reboot_everybody_is_dead_and_tasks_may_run_on(machine: Machine) -> None:
-    """The clock begins anew: pauses are forgotten, what was queued is gone, what was held is an orphan."""
+@pytest.mark.parametrize("boots", [("first", "second"), ("", "")])
+@pytest.mark.parametrize("killed", [True, False])
+def test_after_a_reboot_everybody_is_dead_and_tasks_may_run_on(
+    machine: Machine, boots: tuple[str, str], killed: bool
+) -> None:
+    """The clock begins anew: pauses are forgotten, what was queued is gone, what was held is an orphan.
+
+    Where the system does not name the runs of the machine, the clock itself tells.
+    """
+    machine.boot, machine.now = boots[0], 5000.0
     a = machine.start()
     tasks = [run(a, a.enter()) for _ in range(2)]
     a.enter()
-    machine.close()
-    machine.boot, machine.now = "second", 5.0
+    a.sync(Read(1, 10.0))
+    if killed:
+        machine.close()
+    else:
+        a.file.leave([])
+    machine.boot, machine.now = boots[1], 5.0
     b = machine.start()
+    ((_, at),) = b.sync(Read(1, 10.0)).reads
+    assert at <= machine.now + 1
     synced = b.sync(demand=True)
     assert (synced.pools["video"].held, synced.pools["video"].queued) == (2, 0)
     assert [held.about for held in synced.tasks] == tasks
@@ -453,6 +560,70 @@ def test_the_file_is_private_and_no_lock_files_are_left(machine: Machine) -> Non
     b.file.leave([])
     b.alive = False
     assert [path.name for path in machine.path.parent.iterdir() if path.suffix == ".lock"] == []
+
+
+def test_all_paths_of_a_file_are_one(machine: Machine, tmp_path: Path) -> None:
+    """Who comes by a link finds the locks of the others, and takes nobody for dead."""
+    a = machine.start()
+    (tmp_path / "by").mkdir()
+    by_link = Machine(tmp_path / "by" / "link.db", limit=2)
+    by_link.path.symlink_to(machine.path)
+    b = by_link.start()
+    for _ in range(3):
+        machine.now += 1.1
+        by_link.now = machine.now
+        assert not a.sync().revived
+        assert not b.sync().revived
+    by_link.close()
+
+
+@pytest.mark.parametrize("fault", ["locked", "locked for reading", "full"])
+def test_a_fault_that_passes_is_no_wrong_setting(
+    machine: Machine, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is locked for long, or a full disk, is tried again by whoever opens it; no lock is left."""
+    machine.start().kill()
+    monkeypatch.setattr(database, "_BUSY", 0.01)
+    other = sqlite3.connect(machine.path, isolation_level=None)
+    if fault == "full":
+        monkeypatch.setattr(presence, "FileLock", _full_disk)
+    else:
+        other.execute("BEGIN EXCLUSIVE" if fault == "locked for reading" else "BEGIN IMMEDIATE")
+    locks = list(machine.path.parent.glob("*.lock"))
+    with pytest.raises((sqlite3.OperationalError, OSError)):
+        machine.start()
+    assert list(machine.path.parent.glob("*.lock")) == locks
+    monkeypatch.undo()
+    other.close()
+    assert machine.start().enter()
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="this system does not tell who holds locks")
+def test_whoever_has_the_file_locked_for_long_is_named(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped within its transaction holds up all: they say which one it is."""
+    monkeypatch.setattr(database, "_BUSY", 0.01)
+    a = machine.start()
+    lines = (
+        "import os, signal, sqlite3, sys",
+        "db = sqlite3.connect(sys.argv[1], isolation_level=None)",
+        'db.execute("BEGIN IMMEDIATE")',
+        "os.kill(os.getpid(), signal.SIGSTOP)",
+    )
+    with subprocess.Popen([sys.executable, "-c", "\n".join(lines), str(machine.path)]) as stopped:
+        os.waitid(os.P_PID, stopped.pid, os.WSTOPPED | os.WNOWAIT)
+        for attempt in (a.enter, machine.start):
+            with pytest.raises(
+                sqlite3.OperationalError, match=f"locked, by process {stopped.pid}, which is stopped"
+            ):
+                attempt()
+        stopped.send_signal(signal.SIGCONT)
+    assert a.enter()
+
+
+def _full_disk(_: Path) -> None:
+    raise OSError(errno.ENOSPC, "no space left on device")
 
 
 def test_another_database_is_refused(tmp_path: Path) -> None:
