@@ -27,8 +27,8 @@ _MARKUP: Final = tuple(
     (re.compile(rf"<{tag}\b[^<>]*>", re.IGNORECASE), re.compile(rf"</{tag}\s*>", re.IGNORECASE))
     for tag in ("message", "title", "h1")  # an object store's XML; then HTML
 )
-"""Opening and closing tags. One pattern for both, or one that goes over the next ``<``, would take seconds for
-a page that only opens tags: it would look for the end from each of them."""
+"""Opening and closing tags. One pattern for both, or one that goes over the next ``<``, would need
+seconds for a page that only opens tags."""
 _TAG: Final = re.compile(r"<[^<>]*>")
 
 
