@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from kling_async.core.queries import QueryForms
     from kling_async.options import Polling, Retry
 
-__all__ = ["PolledTask", "Schedule", "Turns"]
+__all__ = ["PolledTask", "Schedule", "ScheduleParts", "Turns"]
 
 _JITTER: Final = 0.05
 """Relative jitter of the pause between two looks, so that many clients do not ask in step. Idleness grows
@@ -53,22 +53,29 @@ class Turns(NamedTuple):
     """How many refreshes."""
 
 
+class ScheduleParts(NamedTuple):
+    """The things that a schedule decides by."""
+
+    polling: Polling
+    retry: Retry
+    durations: Durations
+    """What is known of how long tasks take; all schedules of a client learn together."""
+    forms: QueryForms
+    """The forms of query that the account takes."""
+    rng: random.Random
+    """Source of jitter."""
+
+
 class Schedule:
     """Decides which status queries to send and when. Times are seconds of the caller's clock."""
 
-    def __init__(
-        self, polling: Polling, retry: Retry, durations: Durations, forms: QueryForms, rng: random.Random
-    ) -> None:
-        self._polling = polling
-        self._retry = retry
-        self._durations = durations
-        self._forms = forms
-        self._rng = rng
+    def __init__(self, parts: ScheduleParts) -> None:
+        self._polling, self._retry, self._durations, self._forms, self._rng = parts
         self._tasks: dict[Hashable, PolledTask] = {}
         self._demand = Demand()
-        self._grouping = Grouping(forms)
-        self._due = DueGroups(polling)
-        self._rounds = Rounds(polling)
+        self._grouping = Grouping(parts.forms)
+        self._due = DueGroups(parts.polling)
+        self._rounds = Rounds(parts.polling)
         self._reliance = Reliance()
         self._queries = 0
         self._now = -math.inf

@@ -14,6 +14,7 @@ import anyio.lowlevel
 from kling_async.catalog import endpoint_at, endpoint_of
 from kling_async.core.durations import Durations
 from kling_async.core.queries import QueryForms
+from kling_async.core.schedule import ScheduleParts
 from kling_async.errors import ClientClosed, Problem, RequestInvalid
 from kling_async.events import Hooks, facts
 from kling_async.http.transport import Transport
@@ -99,8 +100,8 @@ class Drivers:
         self.durations = Durations()
         forms = QueryForms(batch_ids=self.transport.unified)  # /tasks wants an API key
         self.pollers: Pollers[Poller] = Pollers(scope, self.limiter, partial(self._new_poller, forms))
-        new, own = self.limiter.new_schedule, (self.durations, forms, self.rng)
-        active = partial(new, settings.polling, settings.retry, *own, asks=True)
+        parts = ScheduleParts(settings.polling, settings.retry, self.durations, forms, self.rng)
+        active = partial(self.limiter.new_schedule, parts, asks=True)
         reader = StatusReader(self.transport, settings.timeouts)
         how = partial(self._new_shadow_poller, reader), active, endpoint_at
         self.limiter.ask_for_all(partial(new_asking, scope, self.hooks, self.pollers, *how))
@@ -131,13 +132,14 @@ class Drivers:
         home: Pollers[Poller],
         /,
     ) -> Poller:
+        parts = ScheduleParts(polling, retry, self.durations, forms, self.rng)
         return Poller(
             self.scope,
             self.hooks,
             StatusReader(self.transport, timeouts),
             TaskRegistry(self.limiter, self.recovery),
             home,
-            partial(self.limiter.new_schedule, polling, retry, self.durations, forms, self.rng),
+            partial(self.limiter.new_schedule, parts),
             TaskScheduling(self.scope, home.channels),
             self.rng,
         )

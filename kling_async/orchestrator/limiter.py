@@ -27,12 +27,11 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterable, Mapping
 
-    from kling_async.core.durations import Durations
     from kling_async.core.pool_sizes import LimitSource
-    from kling_async.core.queries import QueryForms
+    from kling_async.core.schedule import ScheduleParts
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.events import Hooks, Subject
-    from kling_async.options import Polling, Retry, SlotOptions
+    from kling_async.options import SlotOptions
     from kling_async.orchestrator.contention import ContentionListener
     from kling_async.orchestrator.slot_keeper import SlotClaimant
     from kling_async.runtime.loop import LoopScope
@@ -352,16 +351,12 @@ class Limiter:
 
     def new_schedule(
         self,
-        polling: Polling,
-        retry: Retry,
-        durations: Durations,
-        forms: QueryForms,
-        rng: random.Random,
+        parts: ScheduleParts,
         *,
         asks: bool = False,  # noqa: ARG002 - each asks about its own tasks
     ) -> Schedule:
         """Make the schedule of a poller."""
-        return Schedule(polling, retry, durations, forms, rng)
+        return Schedule(parts)
 
     def ask_for_all(self, *_: object) -> None:
         """Do nothing: no other process has tasks here."""
