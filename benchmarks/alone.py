@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from benchmarks.simulation import COST
 from kling_async.core.durations import Durations
 from kling_async.core.queries import QueryForms
-from kling_async.core.schedule import Schedule, ScheduleParts
+from kling_async.core.schedule import Schedule
+from kling_async.core.schedule_parts import ScheduleParts
 from kling_async.options import Polling, Retry
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from kling_async.core.admission import Phase, Pool, Ticket
 from kling_async.core.durations import Durations
 from kling_async.core.queries import IDS_MAX, QueryForms, StatusQuery
-from kling_async.core.schedule import Schedule, ScheduleParts
+from kling_async.core.schedule import Schedule
+from kling_async.core.schedule_parts import ScheduleParts
 from kling_async.options import Polling, Retry
 
 if TYPE_CHECKING:

@@ -25,7 +25,9 @@ class _VirtualClockLoop(looptime.LoopTimeEventLoop, asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         selector = selectors.DefaultSelector()
-        can_rest = hasattr(selector, "fileno")  # as those of Linux, macOS and BSD have
+        fileno = getattr(selector, "fileno", None)  # as those of Linux, macOS and BSD have
+        self._events: int = -1 if fileno is None else fileno()
+        can_rest = fileno is not None
         super().__init__(selector, **({"noop_cycles": 0} if can_rest else {}))
         self._compacted = self._selector.select
         self._rested = False
@@ -37,7 +39,7 @@ class _VirtualClockLoop(looptime.LoopTimeEventLoop, asyncio.SelectorEventLoop):
         """Return what can be read and written; with nothing in sight, let the clock jump, after a rest."""
         rests = timeout is not None and timeout > 0 and not self._rested
         if rests:
-            select.select([self._selector], [], [], GRACE)
+            select.select([self._events], [], [], GRACE)
         self._rested = rests
         return self._compacted(timeout)
 

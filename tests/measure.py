@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 import coverage
@@ -36,7 +36,7 @@ class Measuring:
 
     def __init__(self, measured: coverage.Coverage) -> None:
         self.measured = measured
-        self._spent: Counter[str] = Counter()
+        self._spent: defaultdict[str, float] = defaultdict(float)
         """Seconds of CPU, by test function."""
 
     def wants(self, nodeid: str) -> bool:

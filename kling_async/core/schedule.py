@@ -24,16 +24,13 @@ from kling_async.core.queries import StatusQuery
 from kling_async.core.rounds import DueGroups, Rounds
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Collection, Hashable
 
     from kling_async.core.callbacks import ExpectedCallback
-    from kling_async.core.durations import Durations
     from kling_async.core.poll_groups import PollGroup
-    from kling_async.core.queries import QueryForms
-    from kling_async.options import Polling, Retry
+    from kling_async.core.schedule_parts import ScheduleParts
 
-__all__ = ["PolledTask", "Schedule", "ScheduleParts", "Turns"]
+__all__ = ["PolledTask", "Schedule", "Turns"]
 
 _JITTER: Final = 0.05
 """Relative jitter of the pause between two looks, so that many clients do not ask in step. Idleness grows
@@ -51,19 +48,6 @@ class Turns(NamedTuple):
     """The status queries to send."""
     refreshes: int
     """How many refreshes."""
-
-
-class ScheduleParts(NamedTuple):
-    """The things that a schedule decides by."""
-
-    polling: Polling
-    retry: Retry
-    durations: Durations
-    """What is known of how long tasks take; all schedules of a client learn together."""
-    forms: QueryForms
-    """The forms of query that the account takes."""
-    rng: random.Random
-    """Source of jitter."""
 
 
 class Schedule:

@@ -26,13 +26,12 @@ from kling_async.core.verdict import (
     NewToken,
     Refused,
     Unknown,
-    Whose,
     is_wall,
-    whose,
 )
 from kling_async.errors import AmbiguousCreate, BadResponse, ExternalIdTaken, KlingError, TransportError
 from kling_async.events import facts
 from kling_async.orchestrator.attempts import Evidence
+from kling_async.orchestrator.findings import judge_found, judge_told, on_miss
 from kling_async.orchestrator.submission import Submission, SubmissionState, Unresolved
 from kling_async.runtime.loop import Timer
 
@@ -161,7 +160,7 @@ class Recovery:
             if isinstance(verdict, Lost):
                 attempts.count += attempts.sent  # an earlier run's attempt is none of ours
             self._limiter.unknown(submission.ticket)  # a task may run: its slots stay held
-            miss = _on_miss(verdict)
+            miss = on_miss(verdict)
             found = await self._find(submission, verdict)
             if found is not None:
                 return found
@@ -198,7 +197,7 @@ class Recovery:
 
     async def _find(self, submission: Submission, verdict: _Open) -> Accepted | Refused | Unknown | None:
         """Look the create up as often as its verdict asks for; None: surely nothing was made."""
-        endpoint, miss = submission.endpoint, _on_miss(verdict)
+        endpoint, miss = submission.endpoint, on_miss(verdict)
         if endpoint.lookup == "none":
             return Unknown(TransportError("this endpoint gives no way to look a task up", sent=True))
         for look in range(1 if miss is AfterMiss.REFUSE else LOOKS):
@@ -219,37 +218,10 @@ class Recovery:
     async def _look(self, submission: Submission) -> Accepted | Refused | Unknown | None:
         """Ask once for the task of that external id, until there is an answer."""
         found = await self._finder.find(submission)
-        return None if found is None else self._judge(submission, *found)
-
-    def _judge(
-        self, submission: Submission, record: TaskRecord, answer: Answer
-    ) -> Accepted | Refused | Unknown | None:
-        skew = answer.date - self._scope.now() if answer.date is not None else 0.0
-        found = self._whose(submission, record, skew)
-        if found is Whose.ANOTHER:
-            return None
-        if found is Whose.OURS:
-            shown = submission.attempts.shown
-            return Accepted(record, shown if record.task_id in shown else frozenset({record.task_id}))
-        if found is Whose.UNCLEAR:
-            text = "a task has this external_task_id, and its time of creation does not tell whose it is"
-            return Unknown(BadResponse(text, http_status=answer.http_status, request_id=answer.request_id))
-        error = ExternalIdTaken(
-            "another task of this account already has this external_task_id",
-            code=1201,
-            request_id=answer.request_id,
-            http_status=answer.http_status,
-            external_task_id=submission.external_task_id,
-        )
-        return Refused(error)
-
-    def _whose(self, submission: Submission, record: TaskRecord, skew: float) -> Whose:
-        return whose(
-            record,
-            external_task_id=submission.external_task_id,
-            generated=submission.create.generated,
-            first_sent=submission.attempts.first_sent + skew,
-            shown=submission.attempts.shown,
+        return (
+            None
+            if found is None
+            else judge_found(submission.create, submission.attempts, *found, self._scope.now())
         )
 
     # -- after the caller was told that nobody knows
@@ -291,17 +263,6 @@ class Recovery:
         ticket = case.submission.ticket
         return ticket if ticket.phase is Phase.HELD else None  # it may have left the queue in doubt
 
-    def judge_told(self, submission: Submission, record: TaskRecord, skew: float) -> Accepted | None:
-        """Return the task of a create in doubt that a callback shows; None: whose it is, is not clear.
-
-        Args:
-            submission: Whose create.
-            record: The task.
-            skew: Seconds by which the vendor's clock is ahead of ours.
-        """
-        whose_it_is = self._whose(submission, record, skew)
-        return Accepted(record, frozenset({record.task_id})) if whose_it_is is Whose.OURS else None
-
     def told(self, record: TaskRecord, skew: float) -> bool:
         """Settle the unresolved create whose task a callback shows; return whether there is one.
 
@@ -311,7 +272,7 @@ class Recovery:
         if (case := self._open.get(name)) is None:
             return False
         shown = msgspec.structs.replace(record, endpoint=case.submission.endpoint.name)
-        found = self.judge_told(case.submission, shown, skew)
+        found = judge_told(case.submission.create, case.submission.attempts, shown, skew)
         if found is None:
             self.hinted(name)
             return False
@@ -399,17 +360,6 @@ class Recovery:
         for case in self._open.values():
             case.plan.restart(self._scope.time())
         self._plan()
-
-
-def _on_miss(verdict: CreateVerdict) -> AfterMiss:
-    """Return what a complete miss of the look-up means after that verdict."""
-    match verdict:
-        case Lost(miss=miss):
-            return miss
-        case Again(doubtful=True):
-            return AfterMiss.END
-        case _:
-            return AfterMiss.RESEND
 
 
 def _is_resent(submission: Submission, verdict: Again) -> bool:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from kling_async.core.pool_sizes import LimitSource
     from kling_async.core.queue import Ticket
-    from kling_async.core.schedule import Schedule, ScheduleParts
+    from kling_async.core.schedule import Schedule
+    from kling_async.core.schedule_parts import ScheduleParts
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.errors import KlingError
     from kling_async.events import Subject

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from kling_async.core.durations import KNOWN, Durations
 from kling_async.core.queries import QueryForms, StatusQuery
-from kling_async.core.schedule import Schedule, ScheduleParts
+from kling_async.core.schedule import Schedule
+from kling_async.core.schedule_parts import ScheduleParts
 from kling_async.options import Polling, Retry
 
 if TYPE_CHECKING:

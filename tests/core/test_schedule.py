@@ -12,7 +12,8 @@ import pytest
 
 from kling_async.core.durations import KNOWN, Durations
 from kling_async.core.queries import QueryForms
-from kling_async.core.schedule import Schedule, ScheduleParts
+from kling_async.core.schedule import Schedule
+from kling_async.core.schedule_parts import ScheduleParts
 from kling_async.options import Polling, Retry
 from tests.core.schedules import COST, FAST, PATH, add, ask_next, keys_of, known, made, names, without_ids
 

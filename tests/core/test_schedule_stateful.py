@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from kling_async.core.callbacks import CallbackChannel, ExpectedCallback
 from kling_async.core.durations import Durations
 from kling_async.core.queries import QueryForms, StatusQuery
-from kling_async.core.schedule import PolledTask, Schedule, ScheduleParts
+from kling_async.core.schedule import PolledTask, Schedule
+from kling_async.core.schedule_parts import ScheduleParts
 from kling_async.options import Polling, Retry
 from tests.profiles import same_draws
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kling_async.core.poll_groups import PolledTask
     from kling_async.core.queries import StatusQuery
     from kling_async.core.rounds import Rounds
-    from kling_async.core.schedule import ScheduleParts
+    from kling_async.core.schedule_parts import ScheduleParts
 
 __all__ = ["LedgerWants", "PassiveSchedule"]
 

@@ -14,7 +14,7 @@ from kling_async.core.schedule import Schedule
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kling_async.core.schedule import ScheduleParts
+    from kling_async.core.schedule_parts import ScheduleParts
     from kling_async.options import Polling
 
 __all__ = ["AskingSchedule", "LedgerRounds", "ReadTurnStock"]

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
-    from kling_async.core.schedule import Schedule, ScheduleParts
+    from kling_async.core.schedule import Schedule
+    from kling_async.core.schedule_parts import ScheduleParts
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.errors import KlingError
     from kling_async.events import Hooks, Subject
