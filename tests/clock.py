@@ -24,16 +24,16 @@ class _VirtualClockLoop(looptime.LoopTimeEventLoop, asyncio.SelectorEventLoop):
     """
 
     def __init__(self) -> None:
-        selector = selectors.DefaultSelector()
+        selector: Any = selectors.DefaultSelector()
         fileno = getattr(selector, "fileno", None)  # as those of Linux, macOS and BSD have
         self._events: int = -1 if fileno is None else fileno()
         can_rest = fileno is not None
         super().__init__(selector, **({"noop_cycles": 0} if can_rest else {}))
-        self._compacted = self._selector.select
+        self._compacted = selector.select
         self._rested = False
         """Whether the process has slept already before the jump that comes next."""
         if can_rest:
-            self._selector.select = self._select  # type: ignore[method-assign]
+            selector.select = self._select
 
     def _select(self, timeout: float | None = None) -> list[tuple[Any, Any]]:
         """Return what can be read and written; with nothing in sight, let the clock jump, after a rest."""
@@ -41,7 +41,8 @@ class _VirtualClockLoop(looptime.LoopTimeEventLoop, asyncio.SelectorEventLoop):
         if rests:
             select.select([self._events], [], [], GRACE)
         self._rested = rests
-        return self._compacted(timeout)
+        ready: list[tuple[Any, Any]] = self._compacted(timeout)
+        return ready
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Wait for the threads without a time limit.
