@@ -14,6 +14,7 @@ from benchmarks.simulation import COST
 from kling_async.core.durations import Durations
 from kling_async.core.queries import QueryForms
 from kling_async.core.schedule import Schedule
+from kling_async.core.schedule_parts import ScheduleParts
 from kling_async.options import Polling, Retry
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ class Alone:
 
     def polls(self, end: float = math.inf) -> Iterator[float]:
         """Yield the ages at which it polls a task that ends at ``end``, up to the poll that sees the end."""
-        schedule = Schedule(Polling(), Retry(), self.durations, QueryForms(batch_ids=True), self.rng)
+        forms = QueryForms(batch_ids=True)
+        schedule = Schedule(ScheduleParts(Polling(), Retry(), self.durations, forms, self.rng))
         schedule.add("task", pool="video", path="/v1", kind="kind", median=self.prior, now=0.0)
         schedule.add_waiter("task")
         now = 0.0

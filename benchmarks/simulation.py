@@ -16,6 +16,7 @@ from kling_async.core.admission import Phase, Pool, Ticket
 from kling_async.core.durations import Durations
 from kling_async.core.queries import IDS_MAX, QueryForms, StatusQuery
 from kling_async.core.schedule import Schedule
+from kling_async.core.schedule_parts import ScheduleParts
 from kling_async.options import Polling, Retry
 
 if TYPE_CHECKING:
@@ -286,8 +287,8 @@ def ideal_makespan(jobs: Sequence[Job], slots: int) -> float:
 
 def ours(seed: int, *, batch_ids: bool = True, polling: Polling | None = None) -> Schedule:
     """Return the schedule as a client uses it, with submits that queue for the pool."""
-    rng = random.Random(seed)
-    schedule = Schedule(polling or Polling(), Retry(), Durations(), QueryForms(batch_ids=batch_ids), rng)
+    forms, rng = QueryForms(batch_ids=batch_ids), random.Random(seed)
+    schedule = Schedule(ScheduleParts(polling or Polling(), Retry(), Durations(), forms, rng))
     schedule.set_contention("video", contended=True)
     return schedule
 

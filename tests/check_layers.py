@@ -12,6 +12,7 @@ row. Within a package, at any depth, there is no circle, neither of modules nor 
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -130,7 +131,7 @@ class House:
         self.files = {module_name(package, path): path for path in sorted(package.rglob("*.py"))}
         self.trees = {name: ast.parse(path.read_bytes()) for name, path in self.files.items()}
         self.imports = [
-            found for name in self.files for found in imports_of(name, self.files[name], self.files)
+            found for name, tree in self.trees.items() for found in imports_of(name, tree, self.files)
         ]
         self.graph: dict[str, set[str]] = {
             self.short(name): set() for name in self.files if name != self.face
@@ -161,9 +162,14 @@ class House:
         return f"{self.files[found.importer]}:{found.line}"
 
 
-def violations(package: Path, allowed: Allowances = Allowances()) -> list[str]:  # noqa: B008 - immutable
-    """List every breach of the rules in ``package``, as lines for people."""
-    house = House(package)
+@functools.cache
+def our_house() -> House:
+    """Read the package itself; it stays the same while a process of tests runs."""
+    return House(PACKAGE)
+
+
+def violations(house: House, allowed: Allowances = Allowances()) -> list[str]:  # noqa: B008 - immutable
+    """List every breach of the rules in a package, as lines for people."""
     return [
         *homeless(house),
         *bad_imports(house),
@@ -174,9 +180,8 @@ def violations(package: Path, allowed: Allowances = Allowances()) -> list[str]: 
     ]
 
 
-def needless(package: Path, allowed: Allowances) -> list[str]:
-    """List the allowances that nothing in ``package`` needs any more."""
-    house = House(package)
+def needless(house: House, allowed: Allowances) -> list[str]:
+    """List the allowances that nothing in a package needs any more."""
     gone = [circle for circle in allowed.circles if not any(found <= circle for found in house.circles)]
     lines = [f"no circle between {', '.join(sorted(circle))}: take it out of ALLOWED" for circle in gone]
     if allowed.levels and max(house.levels.values(), default=0) <= MAX_LEVELS:
@@ -406,7 +411,8 @@ def counts(house: House) -> str:
 
 def main() -> int:
     """Print the map of the package, its counts and what is wrong."""
-    house, found = House(PACKAGE), violations(PACKAGE, ALLOWED)
+    house = our_house()
+    found = violations(house, ALLOWED)
     for line in (*drawn(house), counts(house), *found):
         print(line)  # noqa: T201 - a command
     return 1 if found else 0

@@ -28,10 +28,10 @@ def module_name(package: Path, path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(name: str, path: Path, files: Mapping[str, Path]) -> Iterator[Import]:
+def imports_of(name: str, tree: ast.Module, files: Mapping[str, Path]) -> Iterator[Import]:
     """Yield every import in one module, those inside functions included."""
-    parent = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node, type_only in import_statements(ast.parse(path.read_bytes()), type_only=False):
+    parent = name if files[name].name == "__init__.py" else name.rpartition(".")[0]
+    for node, type_only in import_statements(tree, type_only=False):
         for target in targets(node, parent, files):
             yield Import(name, target, node.lineno, type_only)
 

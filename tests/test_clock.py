@@ -38,3 +38,32 @@ def test_an_hour_passes_at_once() -> None:
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         assert runner.run(wait()) == pytest.approx(3600)
+
+
+def test_the_clock_waits_for_what_is_on_its_way_over_loopback() -> None:
+    """An answer that takes no time comes before a timer that is due in a microsecond, every time."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            writer.write(line)
+        writer.close()
+        await writer.wait_closed()
+        ended.set()
+
+    async def talk() -> float:
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+        start = asyncio.get_running_loop().time()
+        for number in range(300):
+            writer.write(b"%d\n" % number)
+            async with asyncio.timeout(1e-6):
+                assert await reader.readline() == b"%d\n" % number
+        writer.close()
+        await writer.wait_closed()
+        await ended.wait()
+        server.close()
+        return asyncio.get_running_loop().time() - start
+
+    ended = asyncio.Event()
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        assert runner.run(talk()) == 0

@@ -8,9 +8,9 @@ from typing import Final
 import pytest
 
 from tests import house
-from tests.check_layers import House
+from tests.check_layers import House, our_house
 from tests.house import MAX_ATTRIBUTES, MAX_FILE_LINES, MAX_FUNCTION_LINES, OPENINGS, Size
-from tests.sources import PACKAGE, ROOT
+from tests.sources import ROOT
 
 LONG_FILES: Final[dict[str, str]] = {
     "client": "two thirds are docstrings: the public methods, with every option",
@@ -32,7 +32,7 @@ BAD_FIRST_LINES: Final[dict[str, int]] = {}
 @pytest.fixture(scope="module")
 def package() -> House:
     """All modules of the package."""
-    return House(PACKAGE)
+    return our_house()
 
 
 @pytest.fixture(scope="module")

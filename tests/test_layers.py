@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import check_layers
-from tests.check_layers import ALLOWED, MAX_AT_THE_TOP, MAX_LEVELS, Allowances, needless, violations
+from tests.check_layers import (
+    ALLOWED,
+    MAX_AT_THE_TOP,
+    MAX_LEVELS,
+    Allowances,
+    House,
+    needless,
+    our_house,
+    violations,
+)
 from tests.sources import PACKAGE
 
 if TYPE_CHECKING:
@@ -16,13 +25,13 @@ if TYPE_CHECKING:
 TYPE_ONLY = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
 
 
-def package(root: Path, files: dict[str, str]) -> Path:
-    """Write a made-up package."""
+def package(root: Path, files: dict[str, str]) -> House:
+    """Write a made-up package and read it."""
     for name, text in {"__init__.py": "", **files}.items():
         path = root / "kling_async" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    return root / "kling_async"
+    return House(root / "kling_async")
 
 
 def chain(length: int, **first: str) -> dict[str, str]:
@@ -36,12 +45,12 @@ def chain(length: int, **first: str) -> dict[str, str]:
 
 def test_the_package_keeps_the_rules() -> None:
     """The check finds nothing wrong with kling_async, apart from what is still allowed."""
-    assert violations(PACKAGE, ALLOWED) == []
+    assert violations(our_house(), ALLOWED) == []
 
 
 def test_what_is_still_allowed_is_still_needed() -> None:
     """An allowance that nothing needs any more fails here, so that the list only shrinks."""
-    assert needless(PACKAGE, ALLOWED) == []
+    assert needless(our_house(), ALLOWED) == []
 
 
 def test_the_tables_name_what_exists() -> None:
@@ -134,12 +143,12 @@ def test_a_forbidden_import_is_named_with_its_place(
     """Each breach, however the import is spelt, gives one complaint: file, line and the rule broken."""
     others = ("client.py", "tasks.py", "errors.py", "testing.py", "wire/checks.py", "emulator/__init__.py")
     rooms = ("cli/demo.py", "batch/job.py", "emulator/http/server.py")
-    tree = package(tmp_path, {**dict.fromkeys((*others, *rooms), ""), file: text})
+    house = package(tmp_path, {**dict.fromkeys((*others, *rooms), ""), file: text})
 
-    (found,) = violations(tree)
+    (found,) = violations(house)
 
     line = text.count("\n") + 1
-    assert found.startswith(f"{tree / file}:{line}: {complaint}")
+    assert found.startswith(f"{tmp_path / 'kling_async' / file}:{line}: {complaint}")
 
 
 @pytest.mark.parametrize(
@@ -226,12 +235,14 @@ def test_loading_a_module_by_name_is_found(tmp_path: Path) -> None:
 )
 def test_a_pure_module_that_waits_or_touches_the_world_is_named(tmp_path: Path, text: str, what: str) -> None:
     """Syntax counts as well as imports: a decision is a plain function of its arguments."""
-    tree = package(tmp_path, {"batch/failures.py": text})
+    house = package(tmp_path, {"batch/failures.py": text})
 
-    (found,) = violations(tree)
+    (found,) = violations(house)
 
     line = text.count("\n") + 1 if "async def" not in text else 1
-    assert found == f"{tree / 'batch/failures.py'}:{line}: batch.failures is pure and has {what}"
+    assert (
+        found == f"{tmp_path / 'kling_async/batch/failures.py'}:{line}: batch.failures is pure and has {what}"
+    )
 
 
 def test_an_await_in_a_pure_module_is_named_beside_its_function(tmp_path: Path) -> None:
@@ -297,10 +308,10 @@ def test_an_allowed_circle_passes_until_it_is_gone(tmp_path: Path) -> None:
     files = {"stats.py": "from .tasks import Task", "tasks.py": "from .stats import Stats"}
     allowed = Allowances(circles=(frozenset({"stats", "tasks", "account"}),))
     other = Allowances(circles=(frozenset({"tasks", "account"}),))
-    tree = package(tmp_path, files)
+    house = package(tmp_path, files)
 
-    assert (violations(tree, allowed), needless(tree, allowed)) == ([], [])
-    assert violations(tree, other) == ["imports in a circle: stats, tasks"]
+    assert (violations(house, allowed), needless(house, allowed)) == ([], [])
+    assert violations(house, other) == ["imports in a circle: stats, tasks"]
     assert needless(package(tmp_path, {"stats.py": ""}), allowed) == [
         "no circle between account, stats, tasks: take it out of ALLOWED"
     ]
@@ -311,9 +322,9 @@ def test_an_allowed_circle_passes_until_it_is_gone(tmp_path: Path) -> None:
 
 def test_a_chain_of_imports_that_is_too_long_is_named(tmp_path: Path) -> None:
     """One level more than allowed gives one complaint with the whole chain."""
-    tree = package(tmp_path, chain(MAX_LEVELS + 1))
+    house = package(tmp_path, chain(MAX_LEVELS + 1))
 
-    (found,) = violations(tree)
+    (found,) = violations(house)
 
     names = [f"core.m{n}" for n in range(1, MAX_LEVELS + 2)]
     assert found == f"17 levels of imports, at most 16 are allowed: {' > '.join(names)}"
@@ -321,12 +332,12 @@ def test_a_chain_of_imports_that_is_too_long_is_named(tmp_path: Path) -> None:
 
 def test_more_levels_are_allowed_until_they_are_not_needed(tmp_path: Path) -> None:
     """The allowance lifts the limit to its number, and is needless once the limit itself is kept."""
-    tree, allowed = package(tmp_path, chain(MAX_LEVELS + 1)), Allowances(levels=MAX_LEVELS + 1)
+    house, allowed = package(tmp_path, chain(MAX_LEVELS + 1)), Allowances(levels=MAX_LEVELS + 1)
 
-    assert (violations(tree, allowed), needless(tree, allowed)) == ([], [])
+    assert (violations(house, allowed), needless(house, allowed)) == ([], [])
 
-    (tree / "core/m1.py").write_text("")
-    assert needless(tree, allowed) == ["no chain of imports is too long: take the levels out of ALLOWED"]
+    house = package(tmp_path, {"core/m1.py": ""})
+    assert needless(house, allowed) == ["no chain of imports is too long: take the levels out of ALLOWED"]
 
 
 def test_type_only_imports_make_levels_and_the_emulator_counts_alone(tmp_path: Path) -> None:
@@ -351,12 +362,11 @@ def test_type_only_imports_make_levels_and_the_emulator_counts_alone(tmp_path: P
 def test_too_many_modules_at_the_top_are_counted(tmp_path: Path) -> None:
     """A new module at the top has to go into a room once the limit is reached."""
     rows = [name for row in check_layers.ROOMS for name in row]
-    tree = package(tmp_path, {f"{name}.py": "" for name in rows[: MAX_AT_THE_TOP - 1]})
-    assert violations(tree) == []
+    assert violations(package(tmp_path, {f"{name}.py": "" for name in rows[: MAX_AT_THE_TOP - 1]})) == []
 
-    (tree / "testing.py").write_text("")
+    house = package(tmp_path, {"testing.py": ""})
 
-    assert violations(tree) == ["19 modules at the top of kling_async, at most 18 are allowed"]
+    assert violations(house) == ["19 modules at the top of kling_async, at most 18 are allowed"]
 
 
 # --- the command -----------------------------------------------------------------------------------
@@ -367,8 +377,8 @@ def test_the_command_prints_the_map(
 ) -> None:
     """Rooms stand in their order, modules carry their levels, then come counts and violations."""
     files = {"cli/demo.py": "import kling_async.core.queue", "core/queue.py": "import kling_async.client"}
-    tree = package(tmp_path, files | {"client.py": ""})
-    monkeypatch.setattr(check_layers, "PACKAGE", tree)
+    house = package(tmp_path, files | {"client.py": ""})
+    monkeypatch.setattr(check_layers, "our_house", lambda: house)
     monkeypatch.setattr(check_layers, "ALLOWED", Allowances())
 
     assert check_layers.main() == 1
@@ -385,7 +395,7 @@ def test_the_command_is_content_with_a_clean_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a violation the exit code is 0."""
-    monkeypatch.setattr(check_layers, "PACKAGE", package(tmp_path, {"client.py": ""}))
+    monkeypatch.setattr(check_layers, "our_house", lambda: package(tmp_path, {"client.py": ""}))
     monkeypatch.setattr(check_layers, "ALLOWED", Allowances())
 
     assert check_layers.main() == 0

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.check_layers import House, room
+from tests.check_layers import our_house, room
 from tests.house import names_defined_twice, trees_of
-from tests.sources import PACKAGE
 
 if TYPE_CHECKING:
     from tests.house import Trees
@@ -44,7 +43,7 @@ LOGGERS: Final = {
 @pytest.fixture(scope="module")
 def trees() -> Trees:
     """The package's syntax trees, by module."""
-    return trees_of(House(PACKAGE))
+    return trees_of(our_house())
 
 
 def test_no_two_things_have_one_name(trees: Trees) -> None:

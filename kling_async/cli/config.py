@@ -53,7 +53,11 @@ _GROUPS: Final = (("api_key", "access_key", "secret_key"), ("base_url", "region"
 
 _SECRETS: Final = {"api_key", "access_key", "secret_key", "webhook_secret", "webhook_token"}
 _REGIONS: Final = {"global": GLOBAL, "china": CHINA}
-_TABLES: Final = {"polling": Polling, "retry": Retry, "timeouts": Timeouts}
+_TABLES: Final[dict[str, type[Polling | Retry | Timeouts]]] = {
+    "polling": Polling,
+    "retry": Retry,
+    "timeouts": Timeouts,
+}
 _RECEIVER: Final = ("webhook_secret", "webhook_token")
 """Settings of ``kling listen``, none of the client's."""
 

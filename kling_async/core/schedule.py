@@ -24,14 +24,11 @@ from kling_async.core.queries import StatusQuery
 from kling_async.core.rounds import DueGroups, Rounds
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Collection, Hashable
 
     from kling_async.core.callbacks import ExpectedCallback
-    from kling_async.core.durations import Durations
     from kling_async.core.poll_groups import PollGroup
-    from kling_async.core.queries import QueryForms
-    from kling_async.options import Polling, Retry
+    from kling_async.core.schedule_parts import ScheduleParts
 
 __all__ = ["PolledTask", "Schedule", "Turns"]
 
@@ -56,19 +53,13 @@ class Turns(NamedTuple):
 class Schedule:
     """Decides which status queries to send and when. Times are seconds of the caller's clock."""
 
-    def __init__(
-        self, polling: Polling, retry: Retry, durations: Durations, forms: QueryForms, rng: random.Random
-    ) -> None:
-        self._polling = polling
-        self._retry = retry
-        self._durations = durations
-        self._forms = forms
-        self._rng = rng
+    def __init__(self, parts: ScheduleParts) -> None:
+        self._polling, self._retry, self._durations, self._forms, self._rng = parts
         self._tasks: dict[Hashable, PolledTask] = {}
         self._demand = Demand()
-        self._grouping = Grouping(forms)
-        self._due = DueGroups(polling)
-        self._rounds = Rounds(polling, forms)
+        self._grouping = Grouping(parts.forms)
+        self._due = DueGroups(parts.polling)
+        self._rounds = Rounds(parts.polling, parts.forms)
         self._reliance = Reliance()
         self._queries = 0
         self._now = -math.inf

@@ -24,10 +24,12 @@ _KEYS: Final = (
 )
 """Names under which servers write what is wrong, the most telling first."""
 _MARKUP: Final = tuple(
-    re.compile(rf"<{tag}\b[^>]*>(.*?)</{tag}\s*>", re.IGNORECASE | re.DOTALL)
+    (re.compile(rf"<{tag}\b[^<>]*>", re.IGNORECASE), re.compile(rf"</{tag}\s*>", re.IGNORECASE))
     for tag in ("message", "title", "h1")  # an object store's XML; then HTML
 )
-_TAG: Final = re.compile(r"<[^>]*>")
+"""Opening and closing tags. One pattern for both, or one that goes over the next ``<``, would need
+seconds for a page that only opens tags."""
+_TAG: Final = re.compile(r"<[^<>]*>")
 
 
 def error_words(body: bytes) -> str:
@@ -74,9 +76,9 @@ def _in_list(items: list[Any], depth: int) -> Iterator[str]:
 
 
 def _in_markup(text: str) -> str:
-    for pattern in _MARKUP:
-        if (found := pattern.search(text)) is not None:
-            words = html.unescape(_TAG.sub(" ", found[1]))
+    for opening, closing in _MARKUP:
+        if (start := opening.search(text)) and (end := closing.search(text, start.end())):
+            words = html.unescape(_TAG.sub(" ", text[start.end() : end.start()]))
             if words.strip():
                 return words
     return ""

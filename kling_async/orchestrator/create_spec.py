@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kling_async.core.queue import Kind
 from kling_async.errors import ConfigurationError, Problem, RequestInvalid
 from kling_async.options import SubmitOptions
-from kling_async.wire.endpoints import RawTask
+from kling_async.wire.endpoints import RawTask, check_id
 from kling_async.wire.hosts import wrong_callback
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from kling_async.wire.endpoints import Endpoint
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["CreateSpec", "callback_of", "check_order", "checked_callback", "kind_of"]
+__all__ = ["CreateSpec", "callback_of", "check_order", "checked_callback", "kind_of", "spec_of"]
 
 
 def kind_of(request: TaskRequest[Any], endpoint: Endpoint[Any]) -> Kind:
@@ -43,6 +44,40 @@ class CreateSpec(NamedTuple):
         """Fields that the call adds to the request's own."""
         extra = {"external_task_id": self.external_task_id} if self.endpoint.takes_external_id else {}
         return {**extra, "callback_url": self.callback_url} if self.callback_url else extra
+
+
+def spec_of(
+    request: TaskRequest[Any],
+    endpoint: Endpoint[Any],
+    options: SubmitOptions,
+    *,
+    generated: bool | None,
+    callback_url: str | None,
+) -> CreateSpec:
+    """Return what a submit asks for.
+
+    Args:
+        request: What to make.
+        endpoint: Where.
+        options: Passed by `check_order`.
+        generated: Whether nobody else can have used its external id; None: if it is a random one.
+        callback_url: The client's own, for a submit that names none.
+
+    Raises:
+        RequestInvalid: The id cannot be one, or the endpoint gives no way to find the task that has it.
+    """
+    given, attach = options.get("external_task_id"), options.get("if_exists") == "attach"
+    if attach and (not endpoint.takes_external_id or endpoint.lookup == "none"):
+        text = f"tasks of {endpoint.name} cannot be found by an id of yours; leave if_exists out"
+        raise RequestInvalid("submit", [Problem("if_exists", text)])
+    return CreateSpec(
+        request,
+        endpoint,
+        str(uuid.uuid4()) if given is None else check_id(given, "external_task_id"),
+        generated=(given is None or attach) if generated is None else generated,
+        attach=attach,
+        callback_url=callback_of(options, endpoint, callback_url),
+    )
 
 
 def checked_callback(url: str | None, *, local: bool) -> str | None:

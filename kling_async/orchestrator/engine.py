@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -14,12 +13,13 @@ import anyio.lowlevel
 from kling_async.catalog import endpoint_at, endpoint_of
 from kling_async.core.durations import Durations
 from kling_async.core.queries import QueryForms
-from kling_async.errors import ClientClosed, Problem, RequestInvalid
+from kling_async.core.schedule_parts import ScheduleParts
+from kling_async.errors import ClientClosed
 from kling_async.events import Hooks, facts
 from kling_async.http.transport import Transport
 from kling_async.options import need_setting
 from kling_async.orchestrator.bodies import check_media
-from kling_async.orchestrator.create_spec import CreateSpec, callback_of, check_order
+from kling_async.orchestrator.create_spec import check_order, spec_of
 from kling_async.orchestrator.departures import Departures, Pending
 from kling_async.orchestrator.estimates import expected_end
 from kling_async.orchestrator.ledger.asking import new_asking
@@ -41,7 +41,6 @@ from kling_async.orchestrator.submitter import Submitter
 from kling_async.prices import estimate
 from kling_async.runtime.loop import GRACE, DownloadSlots, LoopScope
 from kling_async.wire.checks import check
-from kling_async.wire.endpoints import check_id
 from kling_async.wire.hosts import is_local
 from kling_async.wire.plain import plain
 
@@ -101,8 +100,8 @@ class Drivers:
         self.durations = Durations()
         forms = QueryForms(batch_ids=self.transport.unified, server=dialects)  # /tasks wants an API key
         self.pollers: Pollers[Poller] = Pollers(scope, self.limiter, partial(self._new_poller, forms))
-        new, own = self.limiter.new_schedule, (self.durations, forms, self.rng)
-        active = partial(new, settings.polling, settings.retry, *own, asks=True)
+        parts = ScheduleParts(settings.polling, settings.retry, self.durations, forms, self.rng)
+        active = partial(self.limiter.new_schedule, parts, asks=True)
         reader = StatusReader(self.transport, settings.timeouts)
         how = partial(self._new_shadow_poller, reader), active, endpoint_at
         self.limiter.ask_for_all(partial(new_asking, scope, self.hooks, self.pollers, *how))
@@ -133,13 +132,14 @@ class Drivers:
         home: Pollers[Poller],
         /,
     ) -> Poller:
+        parts = ScheduleParts(polling, retry, self.durations, forms, self.rng)
         return Poller(
             self.scope,
             self.hooks,
             StatusReader(self.transport, timeouts),
             TaskRegistry(self.limiter, self.recovery),
             home,
-            partial(self.limiter.new_schedule, polling, retry, self.durations, forms, self.rng),
+            partial(self.limiter.new_schedule, parts),
             TaskScheduling(self.scope, home.channels),
             self.rng,
         )
@@ -393,23 +393,12 @@ class Engine:
         if not checked:
             check(request)
         await check_media(request, self.scope, local=self.local)
-        given = options.get("external_task_id")
-        attach = options.get("if_exists") == "attach"
-        if attach and (not endpoint.takes_external_id or endpoint.lookup == "none"):
-            text = f"tasks of {endpoint.name} cannot be found by an id of yours; leave if_exists out"
-            raise RequestInvalid("submit", [Problem("if_exists", text)])
-        name = str(uuid.uuid4()) if given is None else check_id(given, "external_task_id")
+        default = self.settings.callback_url
+        spec = spec_of(request, endpoint, options, generated=generated, callback_url=default)
         self.packs.start(endpoint.pool)
         await anyio.lowlevel.checkpoint()  # who was cancelled, or is out of time, gets no task
         return Submission(
-            CreateSpec(
-                request,
-                endpoint,
-                name,
-                generated=(given is None or attach) if generated is None else generated,
-                attach=attach,
-                callback_url=callback_of(options, endpoint, self.settings.callback_url),
-            ),
+            spec,
             self.poller,
             self.settings,
             hooks=hooks,

@@ -1,11 +1,10 @@
-"""Limiter: drive the pools. Admit what `core.admission` decides, keep its timers, log what changes.
+"""Limiter: drive the pools. Admit what `core.admission` decides, keep its timers.
 
 The rest of the client knows it as a `slot_keeper.SlotKeeper`: a shared ledger can stand in its place.
 """
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from kling_async.core.admission import Pool, Ticket
@@ -13,7 +12,7 @@ from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.core.queue import Phase
 from kling_async.core.schedule import Schedule
 from kling_async.errors import ClientClosed, ConfigurationError, KlingError
-from kling_async.events import facts
+from kling_async.orchestrator.driven_pool import DrivenPool
 from kling_async.orchestrator.holds import Holds
 from kling_async.orchestrator.pool_limits import (
     checked_label_limits,
@@ -27,52 +26,20 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterable, Mapping
 
-    from kling_async.core.durations import Durations
     from kling_async.core.pool_sizes import LimitSource
-    from kling_async.core.queries import QueryForms
+    from kling_async.core.schedule_parts import ScheduleParts
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.events import Hooks, Subject
-    from kling_async.options import Polling, Retry, SlotOptions
+    from kling_async.options import SlotOptions
     from kling_async.orchestrator.contention import ContentionListener
     from kling_async.orchestrator.slot_keeper import SlotClaimant
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["Limiter"]
 
-log = logging.getLogger("kling_async.orchestrator")
-
 _MOMENT: Final = 0.05
 """Seconds until others move up after a ticket left. When a loop ends it cancels every submit in turn; without
 this pause each of them would start the next create in a loop that is about to close."""
-
-
-class _DrivenPool:
-    """A pool, its timer, and what was last said about it."""
-
-    def __init__(self, pool: Pool, timer: Timer) -> None:
-        self.pool = pool
-        self.timer = timer
-        self.contended = False
-        """What listeners were last told."""
-        self._logged = self._state
-
-    @property
-    def _state(self) -> tuple[int, LimitSource, bool]:
-        return self.pool.limit, self.pool.source, self.pool.closed is not None
-
-    def log_changes(self) -> None:
-        """Log what has changed of the pool as such since the last call, whatever changed it."""
-        if self._state == self._logged:
-            return
-        (limit, source, closed), self._logged = self._logged, self._state
-        pool, known = self.pool, facts(pool=self.pool.name)
-        if pool.closed is not None and not closed:
-            log.info("pool %s is closed: %s", pool.name, pool.closed, extra=known)
-        elif pool.closed is None and closed:
-            log.info("pool %s is open again", pool.name, extra=known)
-        if self._state[:2] != (limit, source):
-            text = "the limit of pool %s is %d (%s), it was %d (%s)"
-            log.info(text, pool.name, pool.limit, pool.source, limit, source, extra=known)
 
 
 class Limiter:
@@ -103,7 +70,7 @@ class Limiter:
         self.life = options.max_task_life
         self._gate = options.queueing
         self._label_limits = checked_label_limits(options)
-        self._driven: dict[str, _DrivenPool] = {}
+        self._driven: dict[str, DrivenPool] = {}
         self._claimants: dict[Ticket, SlotClaimant] = {}  # of tickets that queue, or whose create is open
         self._holders: dict[Ticket, Subject] = {}  # the tasks that hold slots
         self._listeners: list[ContentionListener] = []
@@ -126,7 +93,7 @@ class Limiter:
         """Return a pool, made when first asked for."""
         return self._drive(name).pool
 
-    def _drive(self, name: str) -> _DrivenPool:
+    def _drive(self, name: str) -> DrivenPool:
         driven = self._driven.get(name)
         if driven is None:
             source: LimitSource = "caller" if name in self._limits else "default"
@@ -140,7 +107,7 @@ class Limiter:
                 label_limits=self._label_limits,
             )
             timer = Timer(self._scope, lambda now: self._admit_due(self._driven[name], now))
-            driven = self._driven[name] = _DrivenPool(pool, timer)
+            driven = self._driven[name] = DrivenPool(pool, timer)
         return driven
 
     # -- the queue
@@ -233,7 +200,7 @@ class Limiter:
         returned = driven.pool.requeue(ticket, self._scope.time(), after, drop=drop, opens=opens)
         self._returned(driven, ticket, returned=returned, drop=drop)
 
-    def _returned(self, driven: _DrivenPool, ticket: Ticket, *, returned: bool, drop: bool) -> None:
+    def _returned(self, driven: DrivenPool, ticket: Ticket, *, returned: bool, drop: bool) -> None:
         """Let go of a ticket that did not return to the queue: dropped, or its pool has closed or shrunk."""
         pool = driven.pool
         if drop:
@@ -319,7 +286,7 @@ class Limiter:
             return
         self._resize(driven, limit, source)
 
-    def _resize(self, driven: _DrivenPool, limit: int, source: LimitSource) -> None:
+    def _resize(self, driven: DrivenPool, limit: int, source: LimitSource) -> None:
         pool = driven.pool
         for ticket in pool.resize(limit, source):
             self._purge([ticket], too_heavy(pool, ticket))
@@ -352,16 +319,12 @@ class Limiter:
 
     def new_schedule(
         self,
-        polling: Polling,
-        retry: Retry,
-        durations: Durations,
-        forms: QueryForms,
-        rng: random.Random,
+        parts: ScheduleParts,
         *,
         asks: bool = False,  # noqa: ARG002 - each asks about its own tasks
     ) -> Schedule:
         """Make the schedule of a poller."""
-        return Schedule(polling, retry, durations, forms, rng)
+        return Schedule(parts)
 
     def ask_for_all(self, *_: object) -> None:
         """Do nothing: no other process has tasks here."""
@@ -382,7 +345,7 @@ class Limiter:
 
     # -- driving
 
-    def _admit_due(self, driven: _DrivenPool, now: float | None = None) -> None:
+    def _admit_due(self, driven: DrivenPool, now: float | None = None) -> None:
         """Do all that is due in a pool, and set its timer for what is next."""
         if self._scope.closed:
             return

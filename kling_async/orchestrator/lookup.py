@@ -104,7 +104,8 @@ class Lookup:
             if len(wanted) > _SINGLY_MAX:
                 found, rest = await self._by_pages(wanted)
             for name in rest:
-                if (seen := await self.find(wanted[name])) is not None:
+                look = _Look(self._transport, wanted[name], self._rng)
+                if (seen := await look.run(by_id=False)) is not None:
                     found[name] = seen[0]
         return {wanted[name]: record for name, record in found.items()}
 
@@ -152,10 +153,11 @@ class _Look:
         self._name = submission.external_task_id if name is None else name
         self._rng = rng
 
-    async def run(self) -> tuple[TaskRecord, Answer] | None:
+    async def run(self, *, by_id: bool = True) -> tuple[TaskRecord, Answer] | None:
+        """Look for the task; ``by_id=False``: ``/tasks`` was asked just now and is of no use."""
         if self._endpoint.lookup == "path":
             return await self.by_path(self._name)
-        if self._transport.unified and (got := await self._by_id()) is not None:
+        if by_id and self._transport.unified and (got := await self._by_id()) is not None:
             found, answer = got
             return None if found is None else (found, answer)
         return await self._by_list()

@@ -28,13 +28,12 @@ from kling_async.core.verdict import (
     NewToken,
     Refused,
     Unknown,
-    Whose,
     is_wall,
-    whose,
 )
 from kling_async.errors import AmbiguousCreate, BadResponse, ExternalIdTaken, KlingError, TransportError
 from kling_async.events import facts
 from kling_async.orchestrator.attempts import Evidence
+from kling_async.orchestrator.findings import judge_found, judge_told
 from kling_async.orchestrator.submission import Submission, SubmissionState, Unresolved
 from kling_async.runtime.loop import Timer
 
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from kling_async.core.queue import Ticket
-    from kling_async.core.verdict import Answer, CreateVerdict, Resolved
+    from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.orchestrator.finding import Adopter, Finder
     from kling_async.orchestrator.slot_keeper import SlotKeeper
     from kling_async.orchestrator.tracked import TrackedTask
@@ -223,37 +222,10 @@ class Recovery:
     async def _look(self, submission: Submission) -> Accepted | Refused | Unknown | None:
         """Ask once for the task of that external id, until there is an answer."""
         found = await self._finder.find(submission)
-        return None if found is None else self._judge(submission, *found)
-
-    def _judge(
-        self, submission: Submission, record: TaskRecord, answer: Answer
-    ) -> Accepted | Refused | Unknown | None:
-        skew = answer.date - self._scope.now() if answer.date is not None else 0.0
-        found = self._whose(submission, record, skew)
-        if found is Whose.ANOTHER:
-            return None
-        if found is Whose.OURS:
-            shown = submission.attempts.shown
-            return Accepted(record, shown if record.task_id in shown else frozenset({record.task_id}))
-        if found is Whose.UNCLEAR:
-            text = "a task has this external_task_id, and its time of creation does not tell whose it is"
-            return Unknown(BadResponse(text, http_status=answer.http_status, request_id=answer.request_id))
-        error = ExternalIdTaken(
-            "another task of this account already has this external_task_id",
-            code=1201,
-            request_id=answer.request_id,
-            http_status=answer.http_status,
-            external_task_id=submission.external_task_id,
-        )
-        return Refused(error)
-
-    def _whose(self, submission: Submission, record: TaskRecord, skew: float) -> Whose:
-        return whose(
-            record,
-            external_task_id=submission.external_task_id,
-            generated=submission.create.generated,
-            first_sent=submission.attempts.first_sent + skew,
-            shown=submission.attempts.shown,
+        return (
+            None
+            if found is None
+            else judge_found(submission.create, submission.attempts, *found, self._scope.now())
         )
 
     # -- after the caller was told that nobody knows
@@ -296,17 +268,6 @@ class Recovery:
         ticket = case.submission.ticket
         return ticket if ticket.phase is Phase.HELD else None  # it may have left the queue in doubt
 
-    def judge_told(self, submission: Submission, record: TaskRecord, skew: float) -> Accepted | None:
-        """Return the task of a create in doubt that a callback shows; None: whose it is, is not clear.
-
-        Args:
-            submission: Whose create.
-            record: The task.
-            skew: Seconds by which the vendor's clock is ahead of ours.
-        """
-        whose_it_is = self._whose(submission, record, skew)
-        return Accepted(record, frozenset({record.task_id})) if whose_it_is is Whose.OURS else None
-
     def told(self, record: TaskRecord, skew: float) -> bool:
         """Settle the unresolved create whose task a callback shows; return whether there is one.
 
@@ -316,7 +277,7 @@ class Recovery:
         if (case := self._open.get(name)) is None:
             return False
         shown = msgspec.structs.replace(record, endpoint=case.submission.endpoint.name)
-        found = self.judge_told(case.submission, shown, skew)
+        found = judge_told(case.submission.create, case.submission.attempts, shown, skew)
         if found is None:
             self.hinted(name)
             return False

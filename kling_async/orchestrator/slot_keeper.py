@@ -10,18 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable, Mapping
 
-    from kling_async.core.durations import Durations
     from kling_async.core.pool_sizes import LimitSource
-    from kling_async.core.queries import QueryForms
     from kling_async.core.queue import Ticket
     from kling_async.core.schedule import Schedule
+    from kling_async.core.schedule_parts import ScheduleParts
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.errors import KlingError
     from kling_async.events import Subject
-    from kling_async.options import Polling, Retry
     from kling_async.orchestrator.contention import ContentionListener
     from kling_async.orchestrator.holds import Holds
 
@@ -199,17 +196,7 @@ class SlotKeeper(Protocol):
     def stop_timers(self) -> None:
         """Set no more timers: the client is closed."""
 
-    def new_schedule(
-        self,
-        polling: Polling,
-        retry: Retry,
-        durations: Durations,
-        forms: QueryForms,
-        rng: random.Random,
-        /,
-        *,
-        asks: bool = False,
-    ) -> Schedule:
+    def new_schedule(self, parts: ScheduleParts, /, *, asks: bool = False) -> Schedule:
         """Make the schedule of a poller: one that ``asks``, or leaves that to another process if it can."""
         ...
 

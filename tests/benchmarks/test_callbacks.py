@@ -19,6 +19,7 @@ ROOM = 1.05
 CASES = {case.name: case for case in callbacks.CASES}
 
 
+@functools.cache
 def mean(case: str, slots: int, interval: float | None = None) -> Result:
     """Return the means of a case: of our schedule, or of a net of that interval."""
     return callbacks.mean([callbacks.run(CASES[case], slots, interval, TASKS, seed) for seed in range(SEEDS)])

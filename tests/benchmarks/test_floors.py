@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 
 import pytest
@@ -14,6 +15,7 @@ HINDSIGHT = {5: 2.76, 20: 1.40, 50: 1.0}
 """Seconds between sweeps that the benchmark finds best on the plain account, by slots."""
 
 
+@functools.cache
 def mean_cost(case: saturated.Case, slots: int, sweep: float | None = None) -> tuple[float, float]:
     """Return J and makespan, in the mean."""
     rival = None if sweep is None else (lambda: Sweep(sweep))

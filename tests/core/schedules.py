@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kling_async.core.durations import KNOWN, Durations
 from kling_async.core.queries import QueryForms, StatusQuery
 from kling_async.core.schedule import Schedule
+from kling_async.core.schedule_parts import ScheduleParts
 from kling_async.options import Polling, Retry
 
 if TYPE_CHECKING:
@@ -44,13 +45,14 @@ def made(
     **polling: Any,
 ) -> Schedule:
     """Return a schedule with these tasks, added at 0."""
-    schedule = Schedule(
+    parts = ScheduleParts(
         Polling(**{**FAST, **polling}),
         retry or Retry(),
         known() if durations is None else durations,
         forms or QueryForms(batch_ids=True),
         Even(),
     )
+    schedule = Schedule(parts)
     add(schedule, keys, wanted=wanted)
     return schedule
 

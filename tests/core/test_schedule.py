@@ -13,6 +13,7 @@ import pytest
 from kling_async.core.durations import KNOWN, Durations
 from kling_async.core.queries import QueryForms
 from kling_async.core.schedule import Schedule
+from kling_async.core.schedule_parts import ScheduleParts
 from kling_async.options import Polling, Retry
 from tests.core.schedules import COST, FAST, PATH, add, ask_next, keys_of, known, made, names, without_ids
 
@@ -151,7 +152,7 @@ def test_jitter_moves_due_times_by_five_per_cent() -> None:
     gaps = []
     for seed in range(200):
         rng = random.Random(seed)
-        schedule = Schedule(Polling(**FAST), Retry(), known(), QueryForms(batch_ids=True), rng)
+        schedule = Schedule(ScheduleParts(Polling(**FAST), Retry(), known(), QueryForms(batch_ids=True), rng))
         add(schedule, ["a"])
         now, queries = ask_next(schedule)
         schedule.answered(queries[0], ("a",), (), now)

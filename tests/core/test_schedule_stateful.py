@@ -13,6 +13,7 @@ from kling_async.core.callbacks import CallbackChannel, ExpectedCallback
 from kling_async.core.durations import Durations
 from kling_async.core.queries import QueryForms, StatusQuery
 from kling_async.core.schedule import PolledTask, Schedule
+from kling_async.core.schedule_parts import ScheduleParts
 from kling_async.options import Polling, Retry
 from tests.profiles import same_draws
 
@@ -47,9 +48,8 @@ class AnyOrder(RuleBasedStateMachine):
     )
     def begin(self, ids: bool, min_interval: float, rate: float, seed: int) -> None:
         self.polling = Polling(min_interval=min_interval, requests_per_second=rate)
-        self.schedule = Schedule(
-            self.polling, Retry(), Durations(), QueryForms(batch_ids=ids), random.Random(seed)
-        )
+        forms, rng = QueryForms(batch_ids=ids), random.Random(seed)
+        self.schedule = Schedule(ScheduleParts(self.polling, Retry(), Durations(), forms, rng))
 
     @rule(count=st.sampled_from([1, 1, 3, 30]), pick=PICKS, at_once=st.booleans(), age=st.floats(0, 500))
     def add(self, count: int, pick: int, at_once: bool, age: float) -> None:

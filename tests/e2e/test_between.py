@@ -7,9 +7,7 @@ answer in place of the vendor's, to the create, to its look-ups, or to both.
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import asynccontextmanager
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -27,6 +25,7 @@ from kling_async import (
     ServerError,
 )
 from tests.clock import new_event_loop
+from tests.e2e.small_vendor import SmallVendor, address_of, not_found, refusal, success, wall_time
 from tests.support import clip, until
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ STATUSES: Final = [
 ]
 
 
-class Vendor:
+class Vendor(SmallVendor):
     """A vendor of tasks that never end, behind a gateway.
 
     Attributes:
@@ -58,76 +57,49 @@ class Vendor:
     """
 
     def __init__(self) -> None:
-        self.tasks: dict[str, dict[str, Any]] = {}
+        super().__init__()
         self.before: list[web.Response] = []
         self.after: list[web.Response] = []
         self.looks: list[web.Response] = []
         self.posts = self.gets = 0
         self.stamp: Callable[[float], int] | None = lambda time: int(time * 1000)
 
-    async def handle(self, request: web.Request) -> web.Response:
-        answer = await self.answer(request)
-        answer.headers["Date"] = formatdate(wall_time(), usegmt=True)
-        return answer
-
-    async def answer(self, request: web.Request) -> web.Response:
+    def answer(self, request: web.Request, body: dict[str, Any]) -> web.Response:
         if request.method == "POST":
             self.posts += 1
-            return self.create(json.loads(await request.read()))
+            return self.create(body["external_task_id"])
         self.gets += "costs" not in request.path
         if self.looks and "costs" not in request.path:
             return self.looks.pop(0)
         if request.path == "/tasks":
             return refusal(1203, 404, "no such path")
-        name = request.path.rsplit("/", 1)[1]
-        task = next((t for i, t in self.tasks.items() if name in (i, t["task_id"])), None)
-        return refusal(1201, 400, "Task not found by id/external id") if task is None else success(task)
+        task = self.find(request.path.rsplit("/", 1)[1])
+        return not_found() if task is None else success(task)
 
-    def create(self, body: dict[str, Any]) -> web.Response:
+    def create(self, name: str) -> web.Response:
         if self.before:
             return self.before.pop(0)
-        name = body["external_task_id"]
         if name in self.tasks:
             return refusal(1201, 400, "external_task_id already exists")
-        task = self.make(name, wall_time())
+        task = self.made(name, wall_time())
         return self.after.pop(0) if self.after else success(task)
 
-    def make(self, name: str, time: float) -> dict[str, Any]:
-        task: dict[str, Any] = {"task_id": f"90{len(self.tasks)}", "task_status": "processing"}
-        task["task_info"] = {"external_task_id": name}
+    def made(self, name: str, time: float) -> dict[str, Any]:
+        task = self.make(name, "processing")
         if self.stamp is not None:
             task["created_at"] = task["updated_at"] = self.stamp(time)
-        self.tasks[name] = task
         return task
-
-
-def wall_time() -> float:
-    return 1_790_000_000 + asyncio.get_running_loop().time()
-
-
-def success(data: object) -> web.Response:
-    return web.json_response({"code": 0, "message": "SUCCEED", "request_id": "r", "data": data})
-
-
-def refusal(code: int, status: int, message: str) -> web.Response:
-    return web.json_response({"code": code, "message": message, "request_id": "r"}, status=status)
 
 
 @asynccontextmanager
 async def vendor_and_client(**options: Any) -> AsyncIterator[tuple[Vendor, Client]]:
     vendor = Vendor()
-    runner = web.ServerRunner(web.Server(vendor.handle), shutdown_timeout=0.1)  # type: ignore[arg-type]
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    options.setdefault("now", wall_time)
-    try:
-        address, limits = f"http://127.0.0.1:{port}", {"video": 500}
-        async with Client(base_url=address, api_key="a-key", limits=limits, **options) as client:
-            yield vendor, client
-    finally:
-        await runner.cleanup()
+    options = {"limits": {"video": 500}, "now": wall_time, **options}
+    async with (
+        address_of(vendor.handle) as address,
+        Client(base_url=address, api_key="a-key", **options) as client,
+    ):
+        yield vendor, client
 
 
 def held(client: Client) -> int:
@@ -267,7 +239,7 @@ async def test_an_odd_time_of_creation_does_not_make_a_given_id_taken(stamp: str
 async def test_an_id_that_the_caller_gave_to_another_task_is_taken() -> None:
     """The vendor's own code about this request: nothing of ours was in doubt."""
     async with vendor_and_client() as (vendor, client):
-        vendor.make("mine", 1_789_999_000)
+        vendor.made("mine", 1_789_999_000)
         with pytest.raises(ExternalIdTaken):
             await client.submit(clip(), external_task_id="mine")
         assert (held(client), client.unresolved()) == (0, [])

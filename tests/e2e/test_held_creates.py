@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import logging
 from contextlib import asynccontextmanager
-from email.utils import formatdate
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +28,7 @@ from kling_async import (
     RequestRejected,
 )
 from tests.e2e.batches import remaining, run_and_report
+from tests.e2e.small_vendor import SmallVendor, address_of, not_found, refusal, success, wall_time
 from tests.support import Recorder, clip, still, until
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ NEW: Final = "kling-v3"
 OLD: Final = "kling-v2-6"
 
 
-class Vendor:
+class Vendor(SmallVendor):
     """A vendor whose tasks take ten seconds, and a gateway before it.
 
     Attributes:
@@ -54,19 +53,12 @@ class Vendor:
     """
 
     def __init__(self) -> None:
-        self.tasks: dict[str, dict[str, Any]] = {}
-        self.ids: dict[str, str] = {}
+        super().__init__()
         self.model: str | None = None
         self.refusal: Callable[[], web.Response] = lambda: refusal(1203, 404, "model not found")
         self.wall: dict[str, Callable[[], web.Response] | None] = {"POST": None, "GET": None}
         self.posts: list[tuple[float, str]] = []
         """When which create came, by its prompt."""
-
-    async def handle(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        answer = self.answer(request, json.loads(body) if body else {})
-        answer.headers["Date"] = formatdate(wall_time(), usegmt=True)
-        return answer
 
     def answer(self, request: web.Request, body: dict[str, Any]) -> web.Response:
         if request.method == "POST":
@@ -75,10 +67,9 @@ class Vendor:
             return wall()
         if request.method == "POST":
             return self.create(body)
-        name = request.path.rsplit("/", 1)[1]
-        task = self.tasks.get(self.ids.get(name, name))
+        task = self.find(request.path.rsplit("/", 1)[1])
         if task is None or request.path == "/tasks" or "costs" in request.path:
-            return refusal(1201, 400, "Task not found by id/external id")
+            return not_found()
         return success(self.look(task))
 
     def create(self, body: dict[str, Any]) -> web.Response:
@@ -86,14 +77,9 @@ class Vendor:
             return self.refusal()
         name, now = body["external_task_id"], int(wall_time() * 1000)
         assert name not in self.tasks, "made twice"
-        task: dict[str, Any] = {
-            "task_id": f"90{len(self.tasks)}",
-            "task_status": "submitted",
-            "created_at": now,
-        }
-        self.tasks[name] = task | {"updated_at": now, "task_info": {"external_task_id": name}}
-        self.ids[task["task_id"]] = name
-        return success(self.tasks[name])
+        task = self.make(name, "submitted")
+        task["created_at"] = task["updated_at"] = now
+        return success(task)
 
     def look(self, task: dict[str, Any]) -> dict[str, Any]:
         if wall_time() >= task["created_at"] / 1000 + 10:
@@ -103,18 +89,6 @@ class Vendor:
         return task
 
 
-def wall_time() -> float:
-    return 1_790_000_000 + asyncio.get_running_loop().time()
-
-
-def success(data: object) -> web.Response:
-    return web.json_response({"code": 0, "message": "SUCCEED", "request_id": "r", "data": data})
-
-
-def refusal(code: int, status: int, message: str) -> web.Response:
-    return web.json_response({"code": code, "message": message, "request_id": "r"}, status=status)
-
-
 def page(status: int) -> web.Response:
     return web.json_response({"message": "no Route matched with those values"}, status=status)
 
@@ -122,14 +96,8 @@ def page(status: int) -> web.Response:
 @asynccontextmanager
 async def vendor_at() -> AsyncIterator[tuple[Vendor, str]]:
     vendor = Vendor()
-    runner = web.ServerRunner(web.Server(vendor.handle), shutdown_timeout=0.1)  # type: ignore[arg-type]
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield vendor, f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with address_of(vendor.handle) as address:
+        yield vendor, address
 
 
 def client_at(address: str, **options: Any) -> Client:

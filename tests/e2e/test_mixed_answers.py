@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from kling_async import AmbiguousCreate, Client, catalog
+from tests.e2e.small_vendor import address_of, envelope
 from tests.support import clip, until
 
 if TYPE_CHECKING:
@@ -89,23 +90,14 @@ class Vendor:
         return self.shows(name, None if task is None else done(task))
 
 
-def envelope(data: object) -> Fields:
-    return {"code": 0, "message": "SUCCEED", "request_id": "r", "data": data}
-
-
 @asynccontextmanager
 async def vendor_and_client() -> AsyncIterator[tuple[Vendor, Client]]:
     vendor = Vendor()
-    runner = web.ServerRunner(web.Server(vendor.handle), shutdown_timeout=0.1)  # type: ignore[arg-type]
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    address = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        async with Client(base_url=address, api_key="a-key", limits={"video": 500}) as client:
-            yield vendor, client
-    finally:
-        await runner.cleanup()
+    async with (
+        address_of(vendor.handle) as address,
+        Client(base_url=address, api_key="a-key", limits={"video": 500}) as client,
+    ):
+        yield vendor, client
 
 
 # --- odd answers to creates ------------------------------------------------------------------

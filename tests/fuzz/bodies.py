@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 from typing import TYPE_CHECKING, Any, Final
 
 from hypothesis import HealthCheck, settings
@@ -28,6 +29,7 @@ AS_NUMBER: Final = {"custom_elements.delete": {"number_as_text": True, "max": 10
 """Facts that the reference lacks: this parameter is an id, a number that is sent as text."""
 
 
+@functools.cache
 def params_of(endpoint: str) -> Json:
     """Return the parameters that a request may hold, by their names on the wire."""
     return {
@@ -35,6 +37,18 @@ def params_of(endpoint: str) -> Json:
         for name, facts in V1["endpoints"][endpoint]["params"].items()
         if facts.get("send", True) and name not in OF_THE_CALL
     }
+
+
+@functools.cache
+def right_fields(endpoint: str) -> st.SearchStrategy[Json]:
+    """Draw bodies each field of which is right by itself."""
+    return objects(params_of(endpoint))
+
+
+@functools.cache
+def right_values(endpoint: str, name: str) -> st.SearchStrategy[Any]:
+    """Draw right values of one parameter."""
+    return values(params_of(endpoint)[name])
 
 
 def drawing(cases: int) -> settings:
@@ -63,7 +77,7 @@ def bodies(draw: DrawFn, endpoint: str) -> Json:
     dropped. drawn: each field is right by itself, and the fields need not agree.
     """
     params = params_of(endpoint)
-    body = draw(objects(params))
+    body = draw(right_fields(endpoint))
     kind = draw(st.sampled_from(KINDS))
     if kind == "drawn":
         return body
@@ -74,7 +88,7 @@ def bodies(draw: DrawFn, endpoint: str) -> Json:
         return draw(wronged(body, params))
     if kind == "mixed":
         for name in draw(st.lists(st.sampled_from(sorted(params)), min_size=1, max_size=4, unique=True)):
-            fresh = draw(values(params[name]))
+            fresh = draw(right_values(endpoint, name))
             body = changed(body, name, DROPPED if name in body and draw(st.booleans()) else fresh)
     return body
 
@@ -83,7 +97,7 @@ def bodies(draw: DrawFn, endpoint: str) -> Json:
 def crossings(draw: DrawFn, endpoint: str, cross: Json) -> Json:
     """Draw a right body and lay fields over it that meet a rule between fields."""
     params = params_of(endpoint)
-    return crossed(whole(draw, endpoint, draw(objects(params))), cross, params)
+    return crossed(whole(draw, endpoint, draw(right_fields(endpoint))), cross, params)
 
 
 def objects(params: Json) -> st.SearchStrategy[Json]:

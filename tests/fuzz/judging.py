@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
 import warnings
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -108,6 +109,7 @@ def theirs(name: str, body: Json) -> str:
     return ""
 
 
+@functools.cache
 def default_model(kind: type[msgspec.Struct]) -> Json:
     """Return the model that the client sends where a body names none."""
     found = {field.name: field.default for field in msgspec.structs.fields(kind)}

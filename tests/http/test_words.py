@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from typing import Any, Final
 
 import pytest
@@ -82,6 +83,16 @@ async def test_words_of_a_validation_error() -> None:
 def test_words_in_markup_and_odd_bodies(body: bytes, words: str) -> None:
     """Titles and object stores' messages are found; what says nothing gives nothing."""
     assert error_words(body) == words
+
+
+@pytest.mark.parametrize("part", ["<title>", "<title ", "<", "<h1><", "</title", "</title ", "<h1>&", "<!"])
+@pytest.mark.parametrize("end", ["", "</h1>", "<title>x</title>"])
+def test_no_page_takes_long_to_search(part: str, end: str) -> None:
+    """Pages that repeat parts of tags are searched in milliseconds: meanwhile nothing else runs."""
+    page = ("<" + part * (60_000 // len(part)) + end).encode()
+    begun = time.process_time()
+    error_words(page)
+    assert time.process_time() - begun < 0.3
 
 
 async def test_words_far_down_a_page_are_shown() -> None:

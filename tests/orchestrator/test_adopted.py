@@ -30,7 +30,7 @@ async def found_later(emu: Emulator, client: Client) -> None:
     emu.fault("query", code=5000, times=4)
     with pytest.raises(AmbiguousCreate):
         await client.with_options(retry=Retry(max_tries=1)).submit(clip())
-    await until(client.tasks, step=0.05)
+    await until(client.tasks, step=1)
 
 
 async def made_by_the_second_attempt(emu: Emulator, client: Client) -> None:

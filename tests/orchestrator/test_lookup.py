@@ -79,6 +79,17 @@ async def test_a_gateway_without_tasks_is_searched_by_its_list() -> None:
         assert looks(emu) == ["tasks", "list"] and len(emu.ledger.creates) == 1
 
 
+@pytest.mark.parametrize(("ids", "pages"), [(1, 1), (2, 2), (3, 1)])
+async def test_tasks_that_is_of_no_use_is_asked_once_for_all_ids(ids: int, pages: int) -> None:
+    """Ids to match and a `/tasks` that does not work: the list comes next, and `/tasks` is not repeated."""
+    async with signed_pair(seconds=500) as (emu, client):
+        emu.fault("tasks", status=404, code=1203, times=9)
+        for n in range(ids):
+            await client.enqueue(clip(), external_task_id=f"order-{n}", if_exists="attach")
+        await until(lambda: made(emu) == ids)
+        assert looks(emu) == ["tasks", *["list"] * pages]
+
+
 async def test_the_list_is_leafed_through_until_tasks_are_surely_older(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from kling_async.core.schedule import Schedule
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Collection, Hashable
 
-    from kling_async.core.durations import Durations
     from kling_async.core.poll_groups import PolledTask
-    from kling_async.core.queries import QueryForms, StatusQuery
+    from kling_async.core.queries import StatusQuery
     from kling_async.core.rounds import Rounds
-    from kling_async.options import Polling, Retry
+    from kling_async.core.schedule_parts import ScheduleParts
 
 __all__ = ["LedgerWants", "PassiveSchedule"]
 
@@ -40,17 +38,8 @@ class PassiveSchedule(Schedule):
     elsewhere are asked about here: the last until the end is seen here, too.
     """
 
-    def __init__(
-        self,
-        polling: Polling,
-        retry: Retry,
-        durations: Durations,
-        forms: QueryForms,
-        rng: random.Random,
-        rounds: Rounds,
-        ledger: LedgerWants,
-    ) -> None:
-        super().__init__(polling, retry, durations, forms, rng)
+    def __init__(self, parts: ScheduleParts, rounds: Rounds, ledger: LedgerWants) -> None:
+        super().__init__(parts)
         self._rounds = rounds
         self._ledger = ledger
         self._waiting: dict[Hashable, int] = {}

@@ -12,12 +12,11 @@ from kling_async.core.rounds import Rounds
 from kling_async.core.schedule import Schedule
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable
 
-    from kling_async.core.durations import Durations
     from kling_async.core.queries import QueryForms
-    from kling_async.options import Polling, Retry
+    from kling_async.core.schedule_parts import ScheduleParts
+    from kling_async.options import Polling
 
 __all__ = ["AskingSchedule", "LedgerRounds", "ReadTurnStock"]
 
@@ -105,14 +104,6 @@ class LedgerRounds(Rounds):
 class AskingSchedule(Schedule):
     """A schedule of the process that asks for all, at the ledger's rate."""
 
-    def __init__(
-        self,
-        polling: Polling,
-        retry: Retry,
-        durations: Durations,
-        forms: QueryForms,
-        rng: random.Random,
-        rounds: Rounds,
-    ) -> None:
-        super().__init__(polling, retry, durations, forms, rng)
+    def __init__(self, parts: ScheduleParts, rounds: Rounds) -> None:
+        super().__init__(parts)
         self._rounds = rounds

@@ -45,13 +45,12 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping
 
-    from kling_async.core.durations import Durations
-    from kling_async.core.queries import QueryForms
     from kling_async.core.schedule import Schedule
+    from kling_async.core.schedule_parts import ScheduleParts
     from kling_async.core.verdict import CreateVerdict, Resolved
     from kling_async.errors import KlingError
     from kling_async.events import Hooks, Subject
-    from kling_async.options import Polling, Retry, SlotOptions
+    from kling_async.options import SlotOptions
     from kling_async.orchestrator.ledger.claims import AsksForAll
     from kling_async.orchestrator.ledger.errands import SharedFile
     from kling_async.orchestrator.ledger.shared_pool import SharedPool
@@ -101,21 +100,12 @@ class SharedLimiter(SharedPools):
         """Tasks that another process has seen ended, and this one not yet."""
         scope.subscribe(self)
 
-    def new_schedule(
-        self,
-        polling: Polling,
-        retry: Retry,
-        durations: Durations,
-        forms: QueryForms,
-        rng: random.Random,
-        *,
-        asks: bool = False,
-    ) -> Schedule:
+    def new_schedule(self, parts: ScheduleParts, *, asks: bool = False) -> Schedule:
         """Make the schedule of a poller: one that ``asks``, or leaves that to another process."""
-        rounds = LedgerRounds(polling, forms, self._reads)
+        rounds = LedgerRounds(parts.polling, parts.forms, self._reads)
         if asks:
-            return AskingSchedule(polling, retry, durations, forms, rng, rounds)
-        return PassiveSchedule(polling, retry, durations, forms, rng, rounds, self)
+            return AskingSchedule(parts, rounds)
+        return PassiveSchedule(parts, rounds, self)
 
     def ask_for_all(self, new_asking: Callable[[SharedLimiter], AsksForAll]) -> None:
         """Ask about the tasks of other processes, too, when it is this one's turn."""
