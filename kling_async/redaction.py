@@ -121,8 +121,8 @@ def _error(error: BaseException) -> dict[str, Any]:
 class Serializable(msgspec.Struct, frozen=True, kw_only=True):
     """Base of values that leave the program as JSON: ``to_dict()``, and responses of FastAPI."""
 
-    hidden: ClassVar[frozenset[str]] = frozenset({"raw"})
-    """Fields that `to_dict` leaves out: the vendor's own object."""
+    hidden: ClassVar[frozenset[str]] = frozenset()
+    """Fields that `to_dict` leaves out."""
 
     def to_dict(self, *, signed: bool = True) -> dict[str, Any]:
         """Return all fields in JSON types, without the vendor's own object (``raw``, a record's ``data``).

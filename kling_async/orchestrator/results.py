@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -87,7 +87,7 @@ def decode_result(kind: type[R], data: bytes, *, array: str = "", beside: dict[s
         result = _convert(kind, _without_blanks(whole))
     except msgspec.DecodeError as error:  # convert raises a subclass of it
         raise BadResponse(f"the result cannot be read: {error}", http_status=200) from None
-    msgspec.structs.force_setattr(cast("Any", result), "raw", raw)
+    vars(result)["raw"] = raw
     return result
 
 
