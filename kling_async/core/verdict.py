@@ -47,6 +47,7 @@ __all__ = [
     "Resolved",
     "Unknown",
     "Whose",
+    "after_miss",
     "is_wall",
     "judge_create",
     "judge_read",
@@ -275,6 +276,17 @@ class Whose(enum.Enum):
     TAKEN = "taken"  # somebody used that id before
     UNCLEAR = "unclear"  # its time of creation does not tell
     ANOTHER = "another"  # its own id happens to be spelled like our external one, or it was not asked for
+
+
+def after_miss(verdict: CreateVerdict) -> AfterMiss:
+    """Return what a complete miss of the look-up means after that verdict."""
+    match verdict:
+        case Lost(miss=miss):
+            return miss
+        case Again(doubtful=True):
+            return AfterMiss.END
+        case _:
+            return AfterMiss.RESEND
 
 
 def whose(

@@ -27,6 +27,7 @@ from kling_async.core.verdict import (
     Refused,
     Unknown,
     Whose,
+    after_miss,
     is_wall,
     whose,
 )
@@ -157,17 +158,16 @@ class Recovery:
                 attempts.lost()
                 return verdict
             submission.move(SubmissionState.LOOKING_UP)
+            first = not attempts.doubted
             attempts.lost()
             if isinstance(verdict, Lost):
                 attempts.count += attempts.sent  # an earlier run's attempt is none of ours
             self._limiter.unknown(submission.ticket)  # a task may run: its slots stay held
-            miss = _on_miss(verdict)
-            found = await self._find(submission, verdict)
+            miss = after_miss(verdict)
+            found = await self._find(submission, verdict, first=first)
             if found is not None:
                 return found
             if isinstance(verdict, Refused):
-                if isinstance(verdict.error, ExternalIdTaken):  # and yet it cannot be found: by whom?
-                    return Unknown(verdict.error)
                 break  # nothing of ours is there: the refusal was about the request
             if miss is not AfterMiss.RESEND:
                 attempts.cleared()  # looked for and not made: a batch may take its reserved units back
@@ -196,9 +196,11 @@ class Recovery:
             case _:
                 return attempts.doubtful
 
-    async def _find(self, submission: Submission, verdict: _Open) -> Accepted | Refused | Unknown | None:
+    async def _find(
+        self, submission: Submission, verdict: _Open, *, first: bool
+    ) -> Accepted | Refused | Unknown | None:
         """Look the create up as often as its verdict asks for; None: surely nothing was made."""
-        endpoint, miss = submission.endpoint, _on_miss(verdict)
+        endpoint, miss = submission.endpoint, after_miss(verdict)
         if endpoint.lookup == "none":
             return Unknown(TransportError("this endpoint gives no way to look a task up", sent=True))
         for look in range(1 if miss is AfterMiss.REFUSE else LOOKS):
@@ -210,11 +212,7 @@ class Recovery:
                 return Unknown(error, wall=is_wall(error))
             if found is not None:
                 return found
-        if submission.attempts.evidence is Evidence.ELSEWHERE:
-            return Refused(AmbiguousCreate(_ELSEWHERE, external_task_id=submission.external_task_id))
-        if not endpoint.idempotent:
-            return Unknown(TransportError("a second create here might be a second task", sent=True))
-        return Unknown(verdict.error) if miss is AfterMiss.HOLD else None
+        return _never_found(submission, verdict, miss, first=first)
 
     async def _look(self, submission: Submission) -> Accepted | Refused | Unknown | None:
         """Ask once for the task of that external id, until there is an answer."""
@@ -234,14 +232,8 @@ class Recovery:
         if found is Whose.UNCLEAR:
             text = "a task has this external_task_id, and its time of creation does not tell whose it is"
             return Unknown(BadResponse(text, http_status=answer.http_status, request_id=answer.request_id))
-        error = ExternalIdTaken(
-            "another task of this account already has this external_task_id",
-            code=1201,
-            request_id=answer.request_id,
-            http_status=answer.http_status,
-            external_task_id=submission.external_task_id,
-        )
-        return Refused(error)
+        text = "another task of this account already has this external_task_id"
+        return Refused(submission.create.taken(text, answer.request_id, answer.http_status))
 
     def _whose(self, submission: Submission, record: TaskRecord, skew: float) -> Whose:
         return whose(
@@ -401,15 +393,19 @@ class Recovery:
         self._plan()
 
 
-def _on_miss(verdict: CreateVerdict) -> AfterMiss:
-    """Return what a complete miss of the look-up means after that verdict."""
-    match verdict:
-        case Lost(miss=miss):
-            return miss
-        case Again(doubtful=True):
-            return AfterMiss.END
-        case _:
-            return AfterMiss.RESEND
+def _never_found(
+    submission: Submission, verdict: _Open, miss: AfterMiss, *, first: bool
+) -> Refused | Unknown | None:
+    """Return what follows when no look found the task; None: surely nothing was made."""
+    if submission.attempts.evidence is Evidence.ELSEWHERE:
+        return Refused(AmbiguousCreate(_ELSEWHERE, external_task_id=submission.external_task_id))
+    taken = isinstance(verdict.error, ExternalIdTaken)  # and yet it cannot be found: by whom?
+    if taken and first and submission.create.attach:  # nothing else was sent under this id of its caller's
+        submission.attempts.cleared()
+        return Refused(submission.create.taken_elsewhere())
+    if not submission.endpoint.idempotent:
+        return Unknown(TransportError("a second create here might be a second task", sent=True))
+    return Unknown(verdict.error) if taken or miss is AfterMiss.HOLD else None
 
 
 def _is_resent(submission: Submission, verdict: Again) -> bool:
