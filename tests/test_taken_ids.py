@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import ExternalIdTaken, RequestInvalid, v1
+from kling_async import AmbiguousCreate, ExternalIdTaken, RequestInvalid, v1
 from tests.support import client_of, clip, pair, png, still, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+
+    from kling_async import Client
+    from kling_async.testing import Emulator
 
 pytestmark = pytest.mark.anyio
 
@@ -102,3 +106,38 @@ async def test_where_the_own_path_is_of_no_use_the_result_tells() -> None:
                 await other.submit(clip(), external_task_id="image", if_exists="attach")
             found = await other.submit(clip(), external_task_id="video", if_exists="attach")
             assert found.status in ("submitted", "processing")
+
+
+# -- the id of a create of unknown fate
+
+
+@asynccontextmanager
+async def unresolved(fault: str) -> AsyncIterator[tuple[Emulator, Client]]:
+    """Start an emulator and a client whose create under the id "mine" is of unknown fate."""
+    async with pair({"video": 3, "image": 9}, seconds=500) as (emu, client):
+        emu.fault("create", kind=fault)
+        for question in ("query", "tasks"):
+            emu.fault(question, status=500, code=5000, times=100)
+        with pytest.raises(AmbiguousCreate):
+            await client.submit(clip(), external_task_id="mine")
+        emu.faults.clear()
+        yield emu, client
+
+
+@pytest.mark.parametrize("if_exists", ["error", "attach"])
+async def test_a_submit_under_the_id_of_a_lost_create_settles_it(if_exists: Any) -> None:
+    """Accepted, it is the one task of that id: it holds one slot, and nothing is unresolved any more."""
+    async with unresolved("lost_before") as (emu, client):
+        task = await client.submit(clip(), external_task_id="mine", if_exists=if_exists)
+        assert client.account.limits()["video"].held == 1 and client.unresolved() == []
+        assert [known.id for known in client.tasks()] == [task.id] == list(emu.tasks)
+
+
+async def test_a_refusal_as_taken_has_a_lost_create_looked_up_at_once() -> None:
+    """The vendor says that the id has a task: the create of unknown fate made it."""
+    async with unresolved("lost_after") as (emu, client):
+        with pytest.raises(ExternalIdTaken):
+            await client.submit(clip(), external_task_id="mine")
+        await until(lambda: client.unresolved() == [], 1)
+        assert client.account.limits()["video"].held == 1
+        assert [known.id for known in client.tasks()] == list(emu.tasks)
