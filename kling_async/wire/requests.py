@@ -192,6 +192,11 @@ class Result(Discreet, metaclass=_TakesRaw, frozen=True, kw_only=True, dict=True
         cls.has_files = cls.files is not Result.files
 
     @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let pydantic take results, and what `to_dict` wrote of one; it writes them so."""
+        return pydantic_hooks.result_schema(super().__get_pydantic_core_schema__(source, handler), cls)
+
+    @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Schema:
         """Describe the fields as `to_dict` writes them."""
         return _described(cls, handler)
