@@ -7,6 +7,7 @@ who may have the files: whoever has a signed address can fetch its file until it
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import math
 import re
@@ -103,6 +104,11 @@ def json_types(value: Any, signed: bool) -> Any:  # noqa: PLR0911 - one line a t
             return _error(value)
         case _:
             return str(value) if hasattr(value, "__fspath__") else f"<{type(value).__name__}>"
+
+
+@json_types.register
+def _(value: dt.datetime, signed: bool) -> str:  # noqa: ARG001 - the signature of `json_types`
+    return value.isoformat()
 
 
 _FACTS: Final = ("code", "request_id", "http_status", "task_id", "external_task_id")
