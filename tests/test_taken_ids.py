@@ -46,7 +46,7 @@ async def test_a_task_of_another_endpoint_is_an_error_before_the_wait(
         async with client_of(emu, **keys_of(emu, by)) as second:
             with pytest.raises(ExternalIdTaken, match="belongs to a task that is no text_to_video"):
                 await second.submit(clip(), external_task_id="mine", if_exists="attach")
-            assert second.unresolved() == second.tasks() == []
+            assert second.unresolved() == [] and second.tasks() == []
             await second.submit(clip())
             assert second.account.limits()["video"].held == 1
 

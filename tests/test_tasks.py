@@ -252,6 +252,7 @@ async def test_a_task_goes_into_json_in_every_state() -> None:
         assert running["endpoint"] == "text_to_video" and dt.datetime.fromisoformat(running["created_at"])
         result = await first.wait()
         ended = as_json(first)
+        assert first.record is not None
         assert (ended["status"], ended["done"], ended["units"]) == ("succeed", True, first.record.units)
         assert ended["result"] == result.to_dict() and ended["error"] is None
         with pytest.raises(TaskFailed):
@@ -278,6 +279,7 @@ async def test_a_result_that_cannot_be_read_is_the_error(monkeypatch: pytest.Mon
     async with pair() as (_, client):
         task = await client.submit(clip())
         await task.wait()
+        assert task.record is not None
         record = msgspec.structs.replace(task.record, result_data=msgspec.Raw(b"{}"))
         monkeypatch.setattr(task.tracked, "record", record)
         shown = as_json(task)

@@ -46,8 +46,10 @@ class CreateSpec(NamedTuple):
 
     def taken(self, text: str, request_id: str = "", http_status: int = 0) -> ExternalIdTaken:
         """Return the error for an id that another task has."""
-        facts = {"request_id": request_id, "http_status": http_status}
-        return ExternalIdTaken(text, code=1201, **facts, external_task_id=self.external_task_id)
+        name = self.external_task_id
+        return ExternalIdTaken(
+            text, code=1201, request_id=request_id, http_status=http_status, external_task_id=name
+        )
 
     def taken_elsewhere(self) -> ExternalIdTaken:
         """Return the error for an id that a task of another endpoint has."""
