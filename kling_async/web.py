@@ -130,7 +130,8 @@ class _ClientDependency:
         client = getattr(request.app.state, _ATTRIBUTE, None)
         if not isinstance(client, Client):
             raise ConfigurationError(
-                "this application has no client: give it lifespan=kling_async.lifespan(), and let it start"
+                "this application has no client: give it lifespan=kling_async.lifespan(), and let it start;"
+                " one that is mounted in another takes the client of that one by: inner.state = outer.state"
             )
         return client
 
