@@ -230,6 +230,18 @@ async def unreached(client: Kling) -> None:
     raise AssertionError(client)
 
 
+async def test_an_application_has_one_client() -> None:
+    """A second lifespan would hide the client of the first from its handlers."""
+    async with pair() as (emu, _):
+        app = FastAPI()
+        async with for_emulator(emu)(app):
+            first = app.state.kling_client
+            with pytest.raises(ConfigurationError, match="has a client already"):
+                async with for_emulator(emu)(app):
+                    pass
+            assert app.state.kling_client is first and not first.callbacks.closed
+
+
 # --- callbacks -----------------------------------------------------------------------------------------
 
 RECEIVERS: dict[str, Callable[[Lifespan, CallbackReceiver], Any]] = {
