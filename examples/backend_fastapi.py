@@ -82,7 +82,8 @@ def lock(owner: int, how: int) -> Iterator[None]:
 
 def sql(text: str, *values: Any) -> sqlite3.Cursor:
     """Ask the table, or change it."""
-    return app.state.db.execute(text, values)
+    db: sqlite3.Connection = app.state.db
+    return db.execute(text, values)
 
 
 async def deliver(order: str, request: Json) -> None:

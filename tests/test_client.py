@@ -377,12 +377,20 @@ def test_a_view_of_a_client_checks_its_options_too() -> None:
         client.with_options(polling=5)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("odd", [v1.TextToVideo, v1.IdentifyFace, None, {"prompt": "x"}])
-def test_what_is_no_request_is_a_type_error(odd: Any) -> None:
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (v1.TextToVideo, "not its type: TextToVideo"),
+        (v1.IdentifyFace, "not its type: IdentifyFace"),
+        (None, "NoneType is not a request"),
+        ({"prompt": "x"}, "dict is not a request"),
+    ],
+)
+def test_what_is_no_request_is_a_type_error(odd: Any, words: str) -> None:
     """A type in place of a request too: by ``check`` and ``estimate`` as by ``submit``."""
     client = Client(api_key="k")
     for use in (client.check, client.estimate):
-        with pytest.raises(TypeError, match="not its type" if isinstance(odd, type) else "is not a request"):
+        with pytest.raises(TypeError, match=words):
             use(odd)
 
 
