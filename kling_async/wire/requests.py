@@ -24,7 +24,14 @@ R_any = TypeVar("R_any", bound="Result")
 R_co = TypeVar("R_co", covariant=True)
 
 
-class _Readable(Discreet, metaclass=FieldsByName, frozen=True, kw_only=True, omit_defaults=True):
+class _Readable(
+    Discreet,
+    metaclass=FieldsByName,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,  # for whoever decodes by msgspec: a misspelt name is an error there, too
+):
     """Base of what callers describe: requests and their parts. It is read out of JSON and written back."""
 
     endpoint_name: ClassVar[str] = ""
