@@ -17,7 +17,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,11 +25,9 @@ from fastapi import Depends, FastAPI, Header, HTTPException
 from fastapi.responses import HTMLResponse
 from fastapi.sse import EventSourceResponse
 from fastapi.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
 
 import kling_async
-from kling_async import errors, v1
-from kling_async.webhooks import CallbackReceiver
+from kling_async import errors, v1, webhooks
 
 HOME = Path(os.environ.get("VIDEOS_HOME", "videos"))  # the table, and the files
 PUBLIC_URL = os.environ.get("PUBLIC_URL")  # of this server, for callbacks; without it the client only polls
@@ -60,25 +58,18 @@ client_of = kling_async.lifespan(
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Go on with unfinished orders; at the end wait for the client's grace, then for the deliveries."""
-    with opened() as app.state.db:
+    (HOME / "files").mkdir(parents=True, exist_ok=True)
+    app.state.db = sqlite3.connect(HOME / "orders.sqlite", isolation_level=None, timeout=30)
+    app.state.db.row_factory = sqlite3.Row
+    app.state.db.executescript(TABLES)
+    with closing(app.state.db), lock(os.getpid(), fcntl.LOCK_EX):
+        for (owner,) in sql("SELECT DISTINCT owner FROM unfinished").fetchall():
+            with suppress(BlockingIOError), lock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB):  # unless it lives
+                sql("UPDATE orders SET owner = ? WHERE owner = ?", os.getpid(), owner)
         async with asyncio.TaskGroup() as app.state.deliveries, client_of(app):
-            if PUBLIC_URL:
-                client = app.state.kling_client
-                app.state.receiver = CallbackReceiver(client, secret=SECRET, path_token=TOKEN)
-            for order, request in adopted():
+            for order, request in sql("SELECT id, request FROM unfinished WHERE owner = ?", os.getpid()):
                 app.state.deliveries.create_task(deliver(order, json.loads(request)))
             yield
-
-
-@contextmanager
-def opened() -> Iterator[sqlite3.Connection]:
-    """Open the table, under this worker's lock."""
-    (HOME / "files").mkdir(parents=True, exist_ok=True)
-    orders = sqlite3.connect(HOME / "orders.sqlite", isolation_level=None, timeout=30)
-    with lock(os.getpid(), fcntl.LOCK_EX), closing(orders) as db:
-        db.row_factory = sqlite3.Row
-        db.executescript(TABLES)
-        yield db
 
 
 @contextmanager
@@ -89,16 +80,10 @@ def lock(owner: int, how: int) -> Iterator[None]:
         yield
 
 
-def adopted() -> list[tuple[str, str]]:
-    """Take over the unfinished orders of workers that ended; return all that are this worker's now."""
-    db, me = app.state.db, os.getpid()
-    for (owner,) in db.execute("SELECT DISTINCT owner FROM unfinished WHERE owner != ?", (me,)).fetchall():
-        try:
-            with lock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                db.execute("UPDATE orders SET owner = ? WHERE owner = ?", (me, owner))
-        except BlockingIOError:
-            continue  # it lives
-    return list(db.execute("SELECT id, request FROM unfinished WHERE owner = ?", (me,)))
+def sql(text: str, *values: Any) -> sqlite3.Cursor:
+    """Ask the table, or change it."""
+    db: sqlite3.Connection = app.state.db
+    return db.execute(text, values)
 
 
 async def deliver(order: str, request: Json) -> None:
@@ -109,58 +94,45 @@ async def deliver(order: str, request: Json) -> None:
                 v1.TextToVideo.from_dict(request), external_task_id=order, if_exists="attach"
             )
             async for record in task.updates():
-                note(order, status=record.status, eta=task.eta and task.eta.isoformat())
+                eta = task.eta and task.eta.isoformat()
+                sql("UPDATE orders SET status = ?, eta = ? WHERE id = ?", record.status, eta, order)
             (path,) = await task.download(HOME / "files", name="{key}")
         except errors.ClientClosed:  # the next start goes on with it
             return
         except NO_USE as error:
-            note(order, status="failed", reason=str(error))
+            sql("UPDATE orders SET status = 'failed', reason = ? WHERE id = ?", str(error), order)
             return
         except Exception:  # no units left, no network, a full disk: somebody has to see to it
             logging.getLogger(__name__).exception("order %s is tried again", order)
             await asyncio.sleep(5)
         else:
-            note(order, status="ready", url=f"/files/{path.name}")
+            sql("UPDATE orders SET status = 'ready', url = ? WHERE id = ?", f"/files/{path.name}", order)
             return
-
-
-def note(order: str, **facts: str | None) -> None:
-    """Write down how an order stands."""
-    names = ("status", "eta", "url", "reason")
-    values = [*map(facts.get, names), order]
-    app.state.db.execute("UPDATE orders SET status = ?, eta = ?, url = ?, reason = ? WHERE id = ?", values)
 
 
 app = FastAPI(lifespan=lifespan)
 app.mount("/files", StaticFiles(directory=HOME / "files", check_dir=False))
-
-
-async def callbacks(scope: Scope, receive: Receive, send: Send) -> None:
-    """Take what the vendor tells of a task; its receiver is there once the application has started."""
-    await app.state.receiver(scope, receive, send)
-
-
 if PUBLIC_URL:
-    app.mount("/kling", callbacks)
+    app.mount("/kling", webhooks.CallbackReceiver(secret=SECRET, path_token=TOKEN))
 
 
 @app.post("/videos", status_code=202)
 async def create(request: v1.TextToVideo, idempotency_key: Annotated[str | None, Header()] = None) -> Json:
     """Take an order. The same key again is the same order."""
-    db, order, body = app.state.db, str(uuid.uuid4()), request.to_dict()
-    if db.execute(INSERT, (order, idempotency_key, json.dumps(body), os.getpid())).rowcount:
-        app.state.deliveries.create_task(deliver(order, body))
-        return await find(order)
-    first = db.execute("SELECT id, request FROM orders WHERE key = ?", (idempotency_key,)).fetchone()
-    if json.loads(first["request"]) != body:
+    order, body = str(uuid.uuid4()), request.to_dict()
+    sql(INSERT, order, idempotency_key, json.dumps(body), os.getpid())
+    found = sql("SELECT id, request FROM orders WHERE id = ? OR key = ?", order, idempotency_key).fetchone()
+    if json.loads(found["request"]) != body:
         raise HTTPException(409, "this Idempotency-Key belongs to another request")
-    return await find(first["id"])
+    if found["id"] == order:
+        app.state.deliveries.create_task(deliver(order, body))
+    return await find(found["id"])
 
 
 @app.get("/videos/{order}")
 async def find(order: str) -> Json:
     """Show an order: status, position in the queue, time of its end if that is known, address or reason."""
-    if (row := app.state.db.execute(SHOW, (order,)).fetchone()) is None:
+    if (row := sql(SHOW, order).fetchone()) is None:
         raise HTTPException(404, "no such video")
     return dict(row)
 
@@ -175,10 +147,10 @@ async def events(video: Annotated[Json, Depends(find)]) -> AsyncIterator[Json]:
             yield (video := now)
 
 
-@app.get("/")
-async def page() -> HTMLResponse:
+@app.get("/", response_class=HTMLResponse)
+async def page() -> str:
     """Serve the page."""
-    return HTMLResponse(PAGE)
+    return PAGE
 
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Videos</title>
@@ -186,37 +158,30 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Videos</ti
 <style>
   body { font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 2rem auto; padding: 0 1rem }
   textarea, video { width: 100%; box-sizing: border-box; font: inherit }
-  article { border: 1px solid #ccc; border-radius: 8px; padding: 1rem; margin-top: 1rem }
-  p { margin: 0 0 .5rem; overflow-wrap: anywhere }
+  article { border: 1px solid #ccc; padding: 1rem; margin-top: 1rem; overflow-wrap: anywhere }
 </style>
 <h1>Videos</h1>
 <form><textarea rows="3" required placeholder="A rabbit reads the newspaper"></textarea>
-  <button>Make a video</button></form>
-<main></main>
+  <button>Make a video</button></form><main></main>
 <script>
-const form = document.forms[0], [prompt] = form, main = document.querySelector("main");
+const form = document.forms[0], [prompt] = form, headers = {"Content-Type": "application/json"};
 const make = (kind, more) => Object.assign(document.createElement(kind), more);
-function words({status, position, eta, reason}) {
-  const left = Math.round((Date.parse(eta) - Date.now()) / 1000);
-  const parts = [status, position && `${position} before it`, left > 0 && `about ${left} s left`, reason];
-  return parts.filter(part => part).join(", ");
-}
+const seconds = eta => Math.round((Date.parse(eta) - Date.now()) / 1000);
 form.onsubmit = async event => {
   event.preventDefault();
-  const body = JSON.stringify({prompt: prompt.value, duration: 5});
-  const card = make("article"), line = make("p");
+  const body = JSON.stringify({prompt: prompt.value, duration: 5}), card = make("article"), line = make("p");
   card.append(make("p", {textContent: prompt.value}), line);  // textContent: a prompt is no HTML
-  main.prepend(card);
+  document.querySelector("main").prepend(card);
   form.reset();
-  const headers = {"Content-Type": "application/json"};
   const answer = await fetch("/videos", {method: "POST", body, headers}), order = await answer.json();
   if (!answer.ok) return line.textContent = JSON.stringify(order.detail);
   const source = new EventSource(`/videos/${order.id}/events`);
   source.onmessage = ({data}) => {
-    const video = JSON.parse(data);
-    line.textContent = words(video);
-    if (video.url) card.append(make("video", {src: video.url, controls: true}));
-    if (video.url || video.reason) source.close();
+    const {status, position, eta, url, reason} = JSON.parse(data);
+    const left = seconds(eta) > 0 && `about ${seconds(eta)} s left`;
+    line.textContent = [status, position && `${position} before it`, left, reason].filter(Boolean).join(", ");
+    if (url) card.append(make("video", {src: url, controls: true}));
+    if (url || reason) source.close();
   };
 };
 </script></html>"""

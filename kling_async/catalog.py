@@ -357,8 +357,10 @@ def row_of(request: TaskRequest[Any] | CallRequest[Any]) -> Endpoint[Any] | Call
     """Return the row of any request.
 
     Raises:
-        TypeError: No endpoint has such a request.
+        TypeError: No endpoint has such a request, or it is the type of one.
     """
+    if isinstance(request, type):
+        raise TypeError(f"this takes a request, not its type: {request.__name__}(...)")
     return call_of(request) if isinstance(request, CallRequest) else endpoint_of(request)
 
 

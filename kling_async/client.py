@@ -230,7 +230,8 @@ class Client:
 
         Raises:
             RequestInvalid: The request cannot be right, or its id is that of another one; nothing was sent.
-            ExternalIdTaken: This client has a task of that id.
+            ExternalIdTaken: This client has a task of that id; `accepted` and `wait` raise it if the account
+                has one at another endpoint.
             QueueFull: ``max_queued`` submits wait already.
             UnitLimitReached: The task could cost more than ``max_units`` leaves.
         """

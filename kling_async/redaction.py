@@ -7,6 +7,7 @@ who may have the files: whoever has a signed address can fetch its file until it
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import math
 import re
@@ -105,6 +106,11 @@ def json_types(value: Any, signed: bool) -> Any:  # noqa: PLR0911 - one line a t
             return str(value) if hasattr(value, "__fspath__") else f"<{type(value).__name__}>"
 
 
+@json_types.register
+def _(value: dt.datetime, signed: bool) -> str:  # noqa: ARG001 - the signature of `json_types`
+    return value.isoformat()
+
+
 _FACTS: Final = ("code", "request_id", "http_status", "task_id", "external_task_id")
 """Attributes of errors that help to go on."""
 
@@ -121,8 +127,8 @@ def _error(error: BaseException) -> dict[str, Any]:
 class Serializable(msgspec.Struct, frozen=True, kw_only=True):
     """Base of values that leave the program as JSON: ``to_dict()``, and responses of FastAPI."""
 
-    hidden: ClassVar[frozenset[str]] = frozenset({"raw"})
-    """Fields that `to_dict` leaves out: the vendor's own object."""
+    hidden: ClassVar[frozenset[str]] = frozenset()
+    """Fields that `to_dict` leaves out."""
 
     def to_dict(self, *, signed: bool = True) -> dict[str, Any]:
         """Return all fields in JSON types, without the vendor's own object (``raw``, a record's ``data``).

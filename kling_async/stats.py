@@ -101,6 +101,9 @@ class Stats(Serializable, frozen=True, kw_only=True):
     """Units that tasks seen ended have cost, by pool, of a client with ``max_units``."""
     units_reserved: dict[str, float] = {}
     """Units set aside for tasks whose end was not seen, by pool, likewise."""
+    units_estimated: dict[str, float] = {}
+    """The part of ``units_spent`` that is an estimate, the most that the task could cost: the vendor has not
+    said the price of tasks whose end a callback told."""
     pools: dict[str, PoolState] = {}
     """The slots, as ``client.account.limits()`` shows them."""
 
@@ -112,7 +115,7 @@ class Stats(Serializable, frozen=True, kw_only=True):
 
 def stats_of(engine: Engine, pools: Mapping[str, PoolState]) -> Stats:
     """Combine the counts since the client was made with the numbers of this moment."""
-    spent, reserved = engine.queue.units.totals()
+    units = engine.queue.units.totals()
     return Stats(
         **engine.hooks.counts.copied(),
         queued=sum(pool.queued for pool in pools.values()),
@@ -121,8 +124,9 @@ def stats_of(engine: Engine, pools: Mapping[str, PoolState]) -> Stats:
         running=sum(poller.running for poller in engine.pollers),
         unresolved=len(engine.recovery.entries()),
         holds={str(hold.kind): str(hold.refusal) for hold in engine.limiter.holds},
-        units_spent=spent,
-        units_reserved=reserved,
+        units_spent=units.spent,
+        units_reserved=units.reserved,
+        units_estimated=units.estimated,
         pools=dict(pools),
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -16,7 +15,8 @@ from kling_async.downloads.stream import FileStream
 from kling_async.errors import KlingError, TaskTimeout
 from kling_async.orchestrator.record_updates import RecordUpdates
 from kling_async.orchestrator.results import whole_result_of
-from kling_async.orchestrator.submission import Submission, SubmissionState
+from kling_async.orchestrator.showing import STATUS_WORDS, first_words, task_as_json
+from kling_async.orchestrator.submission import Submission
 from kling_async.orchestrator.tracked import TrackedState, TrackedTask
 from kling_async.records import TaskRecord
 from kling_async.runtime.loop import within
@@ -30,19 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Task", "still_runs"]
 
 R = TypeVar("R")
-
-_STATUS: Final = {
-    SubmissionState.NEW: "queued",
-    SubmissionState.MATCHING: "queued",
-    SubmissionState.QUEUED: "queued",
-    SubmissionState.PREPARING: "creating",
-    SubmissionState.SENDING: "creating",
-    SubmissionState.LOOKING_UP: "creating",
-    SubmissionState.UNRESOLVED: "unresolved",
-    SubmissionState.REFUSED: "refused",
-    SubmissionState.WITHDRAWN: "withdrawn",
-}
-"""Status words of a handle whose task does not exist yet."""
 
 _FAR: Final = 3600.0
 """Seconds from which a deadline is as good as none: tasks take minutes."""
@@ -91,6 +78,11 @@ class Task(Generic[R]):
         return self._queued.external_task_id if tracked is None else tracked.external_task_id
 
     @property
+    def endpoint(self) -> str:
+        """Name of its endpoint, ``text_to_video``."""
+        return self._queued.endpoint.name if self._known is None else self._known.endpoint.name
+
+    @property
     def status(self) -> str:
         """The vendor's status word as last seen: ``submitted``, ``processing``, ``succeed`` or ``failed``.
 
@@ -100,7 +92,7 @@ class Task(Generic[R]):
         """
         tracked = self._known
         if tracked is None:
-            return _STATUS[self._queued.state]
+            return STATUS_WORDS[self._queued.state]
         return "unknown" if tracked.record is None else tracked.record.status
 
     @property
@@ -166,6 +158,26 @@ class Task(Generic[R]):
             self._result = whole_result_of(tracked.endpoint, tracked.record)
             self._decoded = tracked.record
         return self._result
+
+    def to_dict(self, *, signed: bool = True) -> dict[str, Any]:
+        """Return what is known of the task in JSON types, for status pages; nothing is asked.
+
+        The names are those of this class (``id``, ``external_task_id``, ``endpoint``, ``status``, ``done``,
+        ``position``, ``eta``, ``created_at``, ``result``; times in ISO 8601), ``units`` as in the record, and
+        ``error``: type and message of why it failed or has no task; each is None where there is none.
+
+        Args:
+            signed: Whether addresses of the result are whole: whoever has one can fetch the file.
+        """
+        return task_as_json(self, self.record, self._result_so_far, signed=signed)
+
+    def _result_so_far(self) -> R | None:
+        """Return the result, None while there is none; raise why it failed or ended without a task."""
+        if self._known is None:
+            self._queued.raise_if_ended()
+        else:
+            self._known.raise_if_failed()
+        return self.result
 
     # -- waiting
 
@@ -383,21 +395,14 @@ class Task(Generic[R]):
         return self.record.__reduce__()
 
     def __repr__(self) -> str:
-        name = self._queued.endpoint.name if self._known is None else self._known.endpoint.name
-        words = _first_words(self.request)
-        return f"<Task {name} {self.id} {self.status}{f' {words!r}' if words else ''}>"
+        words = first_words(self.request)
+        return f"<Task {self.endpoint} {self.id} {self.status}{f' {words!r}' if words else ''}>"
 
     @property
     def _queued(self) -> Submission:
         """The submission, of a handle that was made before its task existed."""
         assert self._submission is not None  # noqa: S101 - a handle is on one or the other
         return self._submission
-
-
-def _first_words(request: TaskRequest[Any] | None) -> str:
-    """Return how a request's prompt begins, for people who have many tasks to tell apart."""
-    prompt = getattr(request, "prompt", None) or getattr(request, "text", None)
-    return textwrap.shorten(prompt, 40, placeholder="...") if isinstance(prompt, str) else ""
 
 
 async def still_runs(task: Task[Any]) -> bool:

@@ -89,14 +89,15 @@ def lifespan(*, grace: float = 10.0, **options: Unpack[ClientOptions]) -> Lifesp
     A server ends the lifespan only after its open connections have ended: give it a limit for those
     (``uvicorn --timeout-graceful-shutdown 5``), or one open event stream holds up the shutdown for ever.
 
-    In a lifespan of your own: ``async with kling_async.lifespan()(app): ...``.
+    In a lifespan of your own: ``async with kling_async.lifespan()(app): ...``. An application has one client
+    by this; for another account make one there, and put it in ``app.state`` under another name.
 
     Args:
         grace: Seconds that creates, waits and downloads get to end. 0: none.
         **options: As for `kling_async.Client`, which is made when the application starts.
 
     Raises:
-        ConfigurationError: The grace is no number of seconds.
+        ConfigurationError: The grace is no number of seconds; at the start: the application has a client.
         TypeError: There is no such option.
     """
     if isinstance(grace, bool) or not isinstance(grace, int | float) or not 0 <= grace < math.inf:
@@ -105,6 +106,11 @@ def lifespan(*, grace: float = 10.0, **options: Unpack[ClientOptions]) -> Lifesp
 
     @asynccontextmanager
     async def run(app: Any) -> AsyncGenerator[None]:
+        known = getattr(app.state, _ATTRIBUTE, None)
+        if isinstance(known, Client) and not known.callbacks.closed:
+            raise ConfigurationError(
+                "this application has a client already; make one for another account in your own lifespan"
+            )
         client = Client(**options)
         setattr(app.state, _ATTRIBUTE, client)
         try:
@@ -132,7 +138,8 @@ class _ClientDependency:
         client = getattr(request.app.state, _ATTRIBUTE, None)
         if not isinstance(client, Client):
             raise ConfigurationError(
-                "this application has no client: give it lifespan=kling_async.lifespan(), and let it start"
+                "this application has no client: give it lifespan=kling_async.lifespan(), and let it start;"
+                " one that is mounted in another takes the client of that one by: inner.state = outer.state"
             )
         return client
 

@@ -377,6 +377,23 @@ def test_a_view_of_a_client_checks_its_options_too() -> None:
         client.with_options(polling=5)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (v1.TextToVideo, "not its type: TextToVideo"),
+        (v1.IdentifyFace, "not its type: IdentifyFace"),
+        (None, "NoneType is not a request"),
+        ({"prompt": "x"}, "dict is not a request"),
+    ],
+)
+def test_what_is_no_request_is_a_type_error(odd: Any, words: str) -> None:
+    """A type in place of a request too: by ``check`` and ``estimate`` as by ``submit``."""
+    client = Client(api_key="k")
+    for use in (client.check, client.estimate):
+        with pytest.raises(TypeError, match=words):
+            use(odd)
+
+
 def test_check_judges_as_submit_does_and_sends_nothing(tmp_path: Path) -> None:
     """``client.check()`` needs no loop; fields, rules, files and the kind of request are judged."""
     client = Client(api_key="k", base_url="http://127.0.0.1:1")

@@ -41,6 +41,7 @@ virtual = pytest.mark.anyio
 NOW = {"queued", "oldest_wait", "in_flight", "running", "unresolved", "holds", "pools"} | {
     "units_spent",
     "units_reserved",
+    "units_estimated",
 }
 """Fields that tell of the moment and may fall; all others only grow."""
 

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import datetime as dt
+import json
 import os
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import pytest
 
-from kling_async import BadResponse, DownloadError, ResultExpired, TaskFailed, TaskRecord, TaskTimeout, v1
+from kling_async import (
+    BadResponse,
+    DownloadError,
+    KlingError,
+    ResultExpired,
+    TaskFailed,
+    TaskRecord,
+    TaskTimeout,
+    v1,
+)
 from kling_async.records import TaskRecord as Record
 from tests.support import client_of, clip, pair, settle, still, until
 
@@ -205,3 +217,70 @@ async def test_interrupted_twice_and_waited_for_again() -> None:
                 await wait
         await until(lambda: not client._engine.scope._work)
         assert await task.wait()
+
+
+# -- as JSON
+
+
+def as_json(task: Any, **options: Any) -> dict[str, Any]:
+    """Return `to_dict` of a task, which must hold JSON types only, under the same names in every state."""
+    shown: dict[str, Any] = task.to_dict(**options)
+    assert json.loads(json.dumps(shown, allow_nan=False)) == shown
+    assert list(shown) == NAMES
+    return shown
+
+
+NAMES: Final = [
+    *("id", "external_task_id", "endpoint", "status", "done", "position", "eta", "created_at"),
+    *("units", "result", "error"),
+]
+
+
+async def test_a_task_goes_into_json_in_every_state() -> None:
+    """Queued, running, ended with a result or a reason, refused, withdrawn, unseen: the same names."""
+    async with pair({"video": 1, "image": 9}) as (_, client):
+        first = await client.submit(clip(), external_task_id="first")
+        failing = await client.enqueue(clip("emulator:fail"))
+        refused = await client.enqueue(clip("emulator:refuse"))
+        gone = await client.enqueue(clip())
+        queued = as_json(failing)
+        assert (queued["status"], queued["position"], queued["done"]) == ("queued", 0, False)
+        assert gone.withdraw() and as_json(gone)["status"] == "withdrawn"
+        assert as_json(gone)["error"]["type"] == "TaskWithdrawn"
+        running = as_json(first)
+        assert (running["id"], running["external_task_id"]) == (first.id, "first")
+        assert running["endpoint"] == "text_to_video" and dt.datetime.fromisoformat(running["created_at"])
+        result = await first.wait()
+        ended = as_json(first)
+        assert first.record is not None
+        assert (ended["status"], ended["done"], ended["units"]) == ("succeed", True, first.record.units)
+        assert ended["result"] == result.to_dict() and ended["error"] is None
+        with pytest.raises(TaskFailed):
+            await failing.wait()
+        assert as_json(failing)["error"]["type"] == "TaskFailed" and as_json(failing)["result"] is None
+        with pytest.raises(KlingError):
+            await refused.wait()
+        assert as_json(refused)["error"]["code"] == 1301
+        assert as_json(client.attach(v1.TextToVideo, task_id="7"))["status"] == "unknown"
+        assert dt.datetime.fromisoformat(as_json(await client.submit(clip()))["eta"])
+
+
+async def test_addresses_of_a_task_are_cut_where_asked() -> None:
+    """``signed=False`` leaves what others may see."""
+    async with pair() as (_, client):
+        task = await client.submit(clip())
+        address = (await task.wait()).videos[0].url
+        assert "?" in address and as_json(task)["result"]["videos"][0]["url"] == address
+        assert as_json(task, signed=False)["result"]["videos"][0]["url"] == address.partition("?")[0]
+
+
+async def test_a_result_that_cannot_be_read_is_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A succeeded task without a result shows what the wait would raise."""
+    async with pair() as (_, client):
+        task = await client.submit(clip())
+        await task.wait()
+        assert task.record is not None
+        record = msgspec.structs.replace(task.record, result_data=msgspec.Raw(b"{}"))
+        monkeypatch.setattr(task.tracked, "record", record)
+        shown = as_json(task)
+        assert shown["result"] is None and shown["error"]["type"] == "BadResponse"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import httpx
 import pytest
 from fastapi import Depends, FastAPI, WebSocket
-from litestar import Litestar
+from litestar import Litestar, asgi
 from litestar import Request as LitestarRequest
 from litestar import get as litestar_get
 from starlette.applications import Starlette
@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 import kling_async
 from kling_async import Client, ClientClosed, ConfigurationError, Task, get_client, lifespan, web
+from kling_async.webhooks import CallbackReceiver
 from tests.support import clip, pair, settle
 
 if TYPE_CHECKING:
@@ -227,6 +228,72 @@ async def test_an_application_without_a_client_is_told_so() -> None:
 
 async def unreached(client: Kling) -> None:
     raise AssertionError(client)
+
+
+async def test_an_application_has_one_client() -> None:
+    """A second lifespan would hide the client of the first from its handlers."""
+    async with pair() as (emu, _):
+        app = FastAPI()
+        async with for_emulator(emu)(app):
+            first = app.state.kling_client
+            with pytest.raises(ConfigurationError, match="has a client already"):
+                async with for_emulator(emu)(app):
+                    pass
+            assert app.state.kling_client is first and not first.callbacks.closed
+
+
+# --- callbacks -----------------------------------------------------------------------------------------
+
+RECEIVERS: dict[str, Callable[[Lifespan, CallbackReceiver], Any]] = {
+    "FastAPI": lambda span, receiver: mounted(FastAPI(lifespan=span), receiver),
+    "Starlette": lambda span, receiver: mounted(Starlette(lifespan=span), receiver),
+    "Litestar": lambda span, receiver: Litestar(
+        [asgi("/kling", is_mount=True, copy_scope=True)(receiver)], lifespan=[span], logging_config=None
+    ),
+}
+
+
+def mounted(app: Any, receiver: CallbackReceiver) -> Any:
+    """Mount a receiver, and return the application."""
+    app.mount("/kling", receiver)
+    return app
+
+
+@pytest.mark.parametrize("name", RECEIVERS)
+async def test_a_receiver_finds_the_client_of_its_application(name: str) -> None:
+    """Made and mounted before any client: 503 until the start, then each start's own client is told."""
+    receiver = CallbackReceiver(path_token="token")
+    async with pair() as (emu, _):
+        app = RECEIVERS[name](for_emulator(emu), receiver)
+        for _ in range(2):
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://app") as early:
+                assert (await early.post("/kling/token", json=NEWS)).status_code == 503
+            async with started(app) as browser:
+                assert (await browser.post("/kling/token", json=NEWS)).status_code == 200
+                assert (await browser.post("/kling/guess", json=NEWS)).status_code == 401
+                assert app.state.kling_client.stats().callbacks == {"hint": 1, "path_token": 1}
+
+
+NEWS = {"task_id": "1", "task_status": "processing"}
+
+
+async def test_an_inner_application_takes_the_client_of_the_outer_one() -> None:
+    """Lifespans of mounted applications do not run; the error names the line that is needed."""
+    inner = FastAPI()
+
+    @inner.get("/")
+    async def show(client: Kling) -> str:
+        return client.base_url
+
+    async with pair() as (emu, _):
+        outer = FastAPI(lifespan=for_emulator(emu))
+        outer.mount("/api", inner)
+        async with started(outer) as browser:
+            with pytest.raises(ConfigurationError, match=r"inner\.state = outer\.state"):
+                await browser.get("/api/")
+            inner.state = outer.state
+            assert (await browser.get("/api/")).json() == emu.url
 
 
 # --- options -------------------------------------------------------------------------------------------

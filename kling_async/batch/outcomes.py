@@ -55,7 +55,7 @@ class Outcome(Serializable, Generic[R], frozen=True, kw_only=True):
     files: tuple[Path, ...] = ()
     """The stored files, with ``download_to``."""
     units: float | None = None
-    """Units that all attempts together took; None if the vendor has not said."""
+    """Units that all attempts together took; None if the vendor has not said, as callbacks do not."""
     error: Exception | None = None
     """Why there is no result, or a file is missing; None if all went well."""
     label: str = ""

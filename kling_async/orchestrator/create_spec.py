@@ -6,7 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kling_async.core.queue import Kind
-from kling_async.errors import ConfigurationError, Problem, RequestInvalid
+from kling_async.errors import ConfigurationError, ExternalIdTaken, Problem, RequestInvalid
 from kling_async.options import SubmitOptions
 from kling_async.wire.endpoints import RawTask, check_id
 from kling_async.wire.hosts import wrong_callback
@@ -44,6 +44,18 @@ class CreateSpec(NamedTuple):
         """Fields that the call adds to the request's own."""
         extra = {"external_task_id": self.external_task_id} if self.endpoint.takes_external_id else {}
         return {**extra, "callback_url": self.callback_url} if self.callback_url else extra
+
+    def taken(self, text: str, request_id: str = "", http_status: int = 0) -> ExternalIdTaken:
+        """Return the error for an id that another task has."""
+        name = self.external_task_id
+        return ExternalIdTaken(
+            text, code=1201, request_id=request_id, http_status=http_status, external_task_id=name
+        )
+
+    def taken_elsewhere(self) -> ExternalIdTaken:
+        """Return the error for an id that a task of another endpoint has."""
+        name, kind = self.external_task_id, self.endpoint.name
+        return self.taken(f"external_task_id {name} belongs to a task that is no {kind}; use another id")
 
 
 def spec_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kling_async.core.verdict import Accepted, Refused, Unknown, Whose, whose
-from kling_async.errors import BadResponse, ExternalIdTaken
+from kling_async.errors import BadResponse
 
 if TYPE_CHECKING:
     from kling_async.core.verdict import Answer
@@ -37,14 +37,8 @@ def judge_found(
     if found is Whose.UNCLEAR:
         text = "a task has this external_task_id, and its time of creation does not tell whose it is"
         return Unknown(BadResponse(text, http_status=answer.http_status, request_id=answer.request_id))
-    error = ExternalIdTaken(
-        "another task of this account already has this external_task_id",
-        code=1201,
-        request_id=answer.request_id,
-        http_status=answer.http_status,
-        external_task_id=create.external_task_id,
-    )
-    return Refused(error)
+    text = "another task of this account already has this external_task_id"
+    return Refused(create.taken(text, answer.request_id, answer.http_status))
 
 
 def judge_told(create: CreateSpec, attempts: Attempts, record: TaskRecord, skew: float) -> Accepted | None:

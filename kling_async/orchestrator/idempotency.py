@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kling_async.errors import ExternalIdTaken, Problem, RequestInvalid
+from kling_async.errors import Problem, RequestInvalid
 
 if TYPE_CHECKING:
     from typing import Any
@@ -33,8 +33,11 @@ def admit_duplicate(new: Submission, held: Submission | TrackedTask) -> None:
     request = held.request
     if not new.create.attach:
         text = f'this client has a task of external_task_id {name} already; if_exists="attach" takes it'
-        raise ExternalIdTaken(text, code=1201, request_id="", http_status=0, external_task_id=name)
-    if request is not None and (fields := differences(request, new.create.request)):
+        raise new.create.taken(text)
+    fields = [] if held.endpoint.path == new.endpoint.path else ["endpoint"]
+    if request is not None:
+        fields = differences(request, new.create.request)
+    if fields:
         text = f"{name} is the id of another request, which differs in {', '.join(fields)}; use another id"
         raise RequestInvalid(type(new.create.request).__name__, [Problem("external_task_id", text)])
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec import json
 
 from kling_async.core.queries import IDS_MAX
 from kling_async.core.verdict import Again, Got
@@ -14,12 +16,14 @@ from kling_async.orchestrator.calibration import Calibration
 from kling_async.orchestrator.status_reader import record_of
 from kling_async.records import PAGE_SIZE_MAX, TaskRecord, decode_list, decode_unified
 from kling_async.wire.hosts import is_vendors
+from kling_async.wire.requests import RawResult
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Collection, Container, Iterable, Mapping
 
     from kling_async.core.verdict import Answer, ReadVerdict
+    from kling_async.errors import ExternalIdTaken
     from kling_async.http.transport import Transport
     from kling_async.orchestrator.submission import Submission
     from kling_async.wire.endpoints import Endpoint
@@ -90,8 +94,12 @@ class Lookup:
         found = await _Look(self._transport, submission, self._rng).by_path(task_id)
         return None if found is None else found[0]
 
-    async def find_all(self, submissions: Collection[Submission]) -> dict[Submission, TaskRecord]:
+    async def find_all(
+        self, submissions: Collection[Submission]
+    ) -> dict[Submission, TaskRecord | ExternalIdTaken]:
         """Return the tasks that exist under the ids of submissions to one endpoint, with few questions.
+
+        An id that a task of another endpoint has is an error in place of a task.
 
         Raises:
             KlingError: No answer came.
@@ -99,15 +107,32 @@ class Lookup:
         wanted = {submission.external_task_id: submission for submission in submissions}
         if not self._transport.dialects.current.external_ids:
             raise ConfigurationError(_NO_IDS.format(self._transport.dialects.current.name))
-        if not self._transport.unified or (found := await self._by_ids(wanted)) is None:
-            found, rest = {}, set(wanted)
-            if len(wanted) > _SINGLY_MAX:
-                found, rest = await self._by_pages(wanted)
-            for name in rest:
-                look = _Look(self._transport, wanted[name], self._rng)
-                if (seen := await look.run(by_id=False)) is not None:
-                    found[name] = seen[0]
+        if self._transport.unified and (found := await self._by_ids(wanted)) is not None:
+            return {wanted[name]: task for name, task in (await self._at_home(found, wanted)).items()}
+        found, rest = {}, set(wanted)
+        if len(wanted) > _SINGLY_MAX:
+            found, rest = await self._by_pages(wanted)
+        for name in rest:
+            look = _Look(self._transport, wanted[name], self._rng)
+            if (seen := await look.run(by_id=False)) is not None:
+                found[name] = seen[0]
         return {wanted[name]: record for name, record in found.items()}
+
+    async def _at_home(
+        self, found: Mapping[str, TaskRecord], wanted: Mapping[str, Submission]
+    ) -> dict[str, TaskRecord | ExternalIdTaken]:
+        """Ask the endpoint itself about what ``/tasks`` showed, which names no endpoints."""
+        mine = {name: wanted[name] for name in found}
+        listed: Mapping[str, TaskRecord] = {}
+        if len(mine) > _SINGLY_MAX and _lists_its_own(next(iter(mine.values())).endpoint):
+            with contextlib.suppress(*_NO_USE):
+                listed, _ = await self._by_pages(mine)
+        tasks: dict[str, TaskRecord | ExternalIdTaken] = {}
+        for name, record in found.items():
+            look = _Look(self._transport, wanted[name], self._rng)
+            is_ours = name in listed or await look.is_at_home(record)
+            tasks[name] = record if is_ours else wanted[name].create.taken_elsewhere()
+        return tasks
 
     async def _by_ids(self, wanted: Mapping[str, Submission]) -> dict[str, TaskRecord] | None:
         """Ask ``/tasks`` about 20 ids at a time; None: this account has no use of it."""
@@ -159,8 +184,21 @@ class _Look:
             return await self.by_path(self._name)
         if by_id and self._transport.unified and (got := await self._by_id()) is not None:
             found, answer = got
-            return None if found is None else (found, answer)
+            at_home = found is not None and (
+                not self._submission.create.attach or await self.is_at_home(found)
+            )
+            return (found, answer) if found is not None and at_home else None
         return await self._by_list()
+
+    async def is_at_home(self, record: TaskRecord) -> bool:
+        """Tell whether a task that ``/tasks`` shows is one of this endpoint, as far as that can be known."""
+        if not _may_be_of(self._endpoint, record):
+            return False
+        try:
+            at_home = _lists_its_own(self._endpoint) and await self.by_path(record.task_id)
+        except (APIError, BadResponse):  # the account has no use of that path
+            return True
+        return at_home is not None
 
     async def _read(
         self,
@@ -271,6 +309,19 @@ def _named(records: Iterable[TaskRecord], wanted: Container[str]) -> dict[str, T
         for record in records
         if record.external_task_id and record.external_task_id in wanted
     }
+
+
+def _lists_its_own(endpoint: Endpoint[Any]) -> bool:
+    """Tell whether an endpoint shows its own tasks and no others: those of the first generation do."""
+    return endpoint.path.startswith("/v1/")
+
+
+def _may_be_of(endpoint: Endpoint[Any], record: TaskRecord) -> bool:
+    """Tell whether a result, if there is one, can be of an endpoint: it has an array that its type names."""
+    result = json.decode(record.result_data)
+    arrays = [name for name, value in result.items() if value] if isinstance(result, dict) else []
+    known = {field.encode_name for field in msgspec.structs.fields(endpoint.result)}
+    return not arrays or endpoint.result is RawResult or not known.isdisjoint(arrays)
 
 
 def _about_another(got: Got) -> BadResponse:

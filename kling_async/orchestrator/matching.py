@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Collection, Mapping
 
+    from kling_async.errors import ExternalIdTaken
     from kling_async.events import Subject
     from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
@@ -29,8 +30,8 @@ S_contra = TypeVar("S_contra", bound="Subject", contravariant=True)
 class MatchFinder(Protocol[S]):
     """Look for tasks by external id (`kling_async.orchestrator.lookup.Lookup`)."""
 
-    async def find_all(self, submissions: Collection[S], /) -> Mapping[S, TaskRecord]:
-        """Return the tasks that exist under the ids of submissions to one endpoint.
+    async def find_all(self, submissions: Collection[S], /) -> Mapping[S, TaskRecord | ExternalIdTaken]:
+        """Return the tasks that exist under the ids of submissions to one endpoint, or errors in their place.
 
         Raises:
             KlingError: No answer came.

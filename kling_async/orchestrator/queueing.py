@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.departures import Departures, Pending
     from kling_async.orchestrator.matching import Matcher
     from kling_async.orchestrator.slot_keeper import SlotKeeper
+    from kling_async.orchestrator.spending import UnitTotals
     from kling_async.orchestrator.submission import Submission
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
@@ -60,7 +61,7 @@ class UnitKeeper(Protocol):
     def reserve(self, submission: Submission, /) -> None:
         """Set aside what a submission may cost, or raise that it could pass the limit."""
 
-    def totals(self) -> tuple[dict[str, float], dict[str, float]]:
+    def totals(self) -> UnitTotals:
         """Return the units spent and the units reserved, by pool."""
         ...
 

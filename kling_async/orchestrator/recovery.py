@@ -146,17 +146,16 @@ class Recovery:
                 attempts.lost()
                 return verdict
             submission.move(SubmissionState.LOOKING_UP)
+            first = not attempts.doubted
             attempts.lost()
             if isinstance(verdict, Lost):
                 attempts.count += attempts.sent  # an earlier run's attempt is none of ours
             self._limiter.unknown(submission.ticket)  # a task may run: its slots stay held
             miss = after_miss(verdict)
-            found = await self._find(submission, verdict)
+            found = await self._find(submission, verdict, first=first)
             if found is not None:
                 return found
             if isinstance(verdict, Refused):
-                if isinstance(verdict.error, ExternalIdTaken):  # and yet it cannot be found: by whom?
-                    return Unknown(verdict.error)
                 break  # nothing of ours is there: the refusal was about the request
             if miss is not AfterMiss.RESEND:
                 attempts.cleared()  # looked for and not made: a batch may take its reserved units back
@@ -185,7 +184,9 @@ class Recovery:
             case _:
                 return attempts.doubtful
 
-    async def _find(self, submission: Submission, verdict: _Open) -> Accepted | Refused | Unknown | None:
+    async def _find(
+        self, submission: Submission, verdict: _Open, *, first: bool
+    ) -> Accepted | Refused | Unknown | None:
         """Look the create up as often as its verdict asks for; None: it may be sent again."""
         miss = after_miss(verdict)
         if not self._finder.can_find(submission.endpoint):
@@ -199,17 +200,21 @@ class Recovery:
                 return Unknown(error, wall=is_wall(error))
             if found is not None:
                 return found
-        return await self._missed(submission, verdict.error, miss)
+        return await self._missed(submission, verdict.error, miss, first=first)
 
     async def _missed(
-        self, submission: Submission, error: KlingError, miss: AfterMiss
+        self, submission: Submission, error: KlingError, miss: AfterMiss, *, first: bool
     ) -> Refused | Unknown | None:
-        """Return what it means that no look found the task; None: nothing was made."""
+        """Return what it means that no look found the task; None: surely nothing was made."""
         if submission.attempts.evidence is Evidence.ELSEWHERE:
             return Refused(AmbiguousCreate(_ELSEWHERE, external_task_id=submission.external_task_id))
+        taken = isinstance(error, ExternalIdTaken)  # and yet it cannot be found: by whom?
+        if taken and first and submission.create.attach:  # nothing else was sent under this id
+            submission.attempts.cleared()
+            return Refused(submission.create.taken_elsewhere())
         if not submission.endpoint.idempotent:
             return _unknown("a second create here might be a second task")
-        if miss is AfterMiss.HOLD:
+        if taken or miss is AfterMiss.HOLD:
             return Unknown(error)
         if needs_proof(miss, error):
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -87,7 +87,7 @@ def decode_result(kind: type[R], data: bytes, *, array: str = "", beside: dict[s
         result = _convert(kind, _without_blanks(whole))
     except msgspec.DecodeError as error:  # convert raises a subclass of it
         raise BadResponse(f"the result cannot be read: {error}", http_status=200) from None
-    msgspec.structs.force_setattr(cast("Any", result), "raw", raw)
+    vars(result)["raw"] = raw
     return result
 
 
@@ -191,13 +191,14 @@ def is_whole_in_callback(endpoint: TaskRow[Any], record: TaskRecord, request: ob
     """Return whether a callback may be taken to show as much of a result as a query would.
 
     The vendor describes images and videos without their watermarked copies in callbacks, and nothing else.
+    Where an entry has no address, or images are fewer than the request asked for, a query may show more.
 
     Args:
         endpoint: The row of the task's endpoint.
         record: The task as the callback shows it.
         request: The request that it was made from; None if that is not known.
     """
-    if not endpoint.whole_in_callbacks:
+    if not endpoint.whole_in_callbacks or not _has_every_file(record, getattr(request, "n", None) or 0):
         return False
     if not getattr(getattr(request, "watermark_info", None), "enabled", False):
         return True
@@ -206,6 +207,26 @@ def is_whole_in_callback(endpoint: TaskRow[Any], record: TaskRecord, request: ob
     except BadResponse:
         return False
     return isinstance(result, Result) and len(result.files(watermarked=True)) >= len(result.files())
+
+
+_HTTP: Final = ("http://", "https://")
+
+
+def _has_every_file(record: TaskRecord, number: int) -> bool:
+    """Tell whether each entry of a result has an address or an id, and images are as many as asked for."""
+    result = _plain.decode(record.result_data)
+    arrays = (
+        [array for array in result.values() if isinstance(array, list)] if isinstance(result, dict) else []
+    )
+    entries = [entry for array in arrays for entry in array]
+    return len(entries) >= number and all(isinstance(entry, dict) and _is_named(entry) for entry in entries)
+
+
+def _is_named(entry: dict[str, Any]) -> bool:
+    texts = [value for value in entry.values() if isinstance(value, str)]
+    return any(name in entry for name in ("element_id", "voice_id")) or any(
+        text[:8].lower().startswith(_HTTP) for text in texts
+    )
 
 
 _NAMES_SHOWN: Final = 20

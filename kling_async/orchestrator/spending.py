@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from kling_async.core.budget import UnitBudget, wrong_units
 from kling_async.errors import ConfigurationError, Problem, RequestInvalid, UnitLimitReached
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Spending"]
+__all__ = ["Spending", "UnitTotals"]
 
 _SWEEP_MIN: Final = 64
 """Fewest reservations that are looked through for those to settle."""
@@ -38,6 +38,15 @@ class Price(Protocol):
     def why(self) -> str:
         """The terms of the price, or why it is not known."""
         ...
+
+
+class UnitTotals(NamedTuple):
+    """The units of a client, by pool."""
+
+    spent: dict[str, float]
+    reserved: dict[str, float]
+    estimated: dict[str, float]
+    """The part of those spent of which the vendor has not said what they were: callbacks show no price."""
 
 
 class Spending:
@@ -63,6 +72,7 @@ class Spending:
         self._price_of = price_of
         self._open: dict[Submission, tuple[str, float]] = {}
         """Pool and units of those that are not settled."""
+        self._estimated: dict[str, float] = {}
         self._sweep_at = _SWEEP_MIN
 
     def reserve(self, submission: Submission) -> None:
@@ -93,10 +103,10 @@ class Spending:
             raise RequestInvalid("submit", [Problem("max_units", text)])
         return price.pool, price.most or 0.0
 
-    def totals(self) -> tuple[dict[str, float], dict[str, float]]:
+    def totals(self) -> UnitTotals:
         """Return the units spent and the units reserved, by pool."""
         self._settle()
-        return dict(self._budget.spent), dict(self._budget.reserved)
+        return UnitTotals(dict(self._budget.spent), dict(self._budget.reserved), dict(self._estimated))
 
     def _settle(self) -> None:
         """Settle all whose cost is known by now."""
@@ -105,6 +115,8 @@ class Spending:
             # any thread may ask for the totals: only one of two settles a reservation
             if cost is not None and self._open.pop(submission, None) is not None:
                 self._budget.settle(pool, units, cost)
+                if cost and not _is_priced(submission):
+                    self._estimated[pool] = round(self._estimated.get(pool, 0.0) + cost, 6)
         self._sweep_at = max(_SWEEP_MIN, 2 * len(self._open))
 
 
@@ -113,6 +125,12 @@ def _cost(submission: Submission, reserved: float) -> float | None:
     if submission.tracked is not None:
         return _cost_of_task(submission.tracked, reserved)
     return 0.0 if submission.ended and not submission.may_exist else None
+
+
+def _is_priced(submission: Submission) -> bool:
+    """Tell whether the vendor has said what the task of a submission cost."""
+    record = None if submission.tracked is None else submission.tracked.record
+    return record is not None and record.units is not None
 
 
 def _cost_of_task(tracked: TrackedTask, reserved: float) -> float | None:

@@ -18,6 +18,7 @@ from kling_async.errors import (
     AmbiguousCreate,
     APIError,
     ClientClosed,
+    ExternalIdTaken,
     JournalError,
     KlingError,
     OutOfUnits,
@@ -209,16 +210,23 @@ class Submitter:
                 self._put_off(submission, error, after)
             case Unknown(error):
                 self._unresolved(submission, str(error))
-            case Refused(error, closes):
-                if closes:  # first, or what queues next would still be sent
-                    self._limiter.close(error, submission.endpoint.pool if closes == "pool" else None)
-                self._limiter.free(submission.ticket, opens=submission.attempts.sent and not closes)
-                if isinstance(error, TaskWithdrawn):
-                    self._departures.end(submission, partial(submission.withdraw, error))
-                else:
-                    self._departures.refuse(submission, error)
-                if isinstance(error, OutOfUnits):
-                    self._units.units_changed()
+            case Refused():
+                self._refused(submission, verdict)
+
+    def _refused(self, submission: Submission, verdict: Refused) -> None:
+        """End a create that the vendor, or its own side, has refused for good."""
+        error, closes = verdict
+        if closes:  # first, or what queues next would still be sent
+            self._limiter.close(error, submission.endpoint.pool if closes == "pool" else None)
+        self._limiter.free(submission.ticket, opens=submission.attempts.sent and not closes)
+        if isinstance(error, TaskWithdrawn):
+            self._departures.end(submission, partial(submission.withdraw, error))
+        else:
+            self._departures.refuse(submission, error)
+        if isinstance(error, OutOfUnits):
+            self._units.units_changed()
+        if isinstance(error, ExternalIdTaken):  # by an earlier create of ours, perhaps
+            self._recovery.hinted(submission.external_task_id)
 
     def _made(self, submission: Submission, found: Accepted) -> None:
         """Hand over a task that exists: by its answer, or found after the answer was lost."""
@@ -245,6 +253,8 @@ class Submitter:
             age = submission.attempts.age(time, self._scope.now())
             tracked.started = None if age is None else time - age
             tracked.ticket = self._ticket_of_found(submission.ticket, tracked, age or 0.0)
+        if (spare := self._recovery.claim(tracked)) is not None:
+            self._limiter.release(spare)  # an earlier create of unknown fate under this id: it is this task
         self._emit(kind, submission, status=record.status, waited=submission.wait.waited)
         submission.attempts.body = None
         submission.hand_over(submission.watcher.watch(tracked))

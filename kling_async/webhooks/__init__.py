@@ -2,8 +2,8 @@
 
     from kling_async import webhooks
 
-    client = Client(callback_url=f"https://host/kling/{TOKEN}")
-    app.mount("/kling", webhooks.CallbackReceiver(client, secret="whsec_...", path_token=TOKEN))
+    app = FastAPI(lifespan=kling_async.lifespan(callback_url=f"https://host/kling/{TOKEN}"))
+    app.mount("/kling", webhooks.CallbackReceiver(secret="whsec_...", path_token=TOKEN))
 
     webhooks.verify(request.headers, body, secret)   # without a client: raises WebhookError unless signed
     callback = webhooks.parse(body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -114,8 +115,10 @@ class CallbackApp:
         decision = await self._decide(request.raw_headers, request.path, lambda: _body_from_aiohttp(request))
         response = web.Response(status=decision.status)
         try:
-            await response.prepare(request)
-            await response.write_eof()
+            # a sender who has left is no error: raised here, it would be one in the server's log
+            with contextlib.suppress(ConnectionError):
+                await response.prepare(request)
+                await response.write_eof()
         finally:  # as above
             await self._act(decision)
         return response

@@ -20,7 +20,7 @@ import hashlib
 import hmac
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -29,8 +29,6 @@ from kling_async.webhooks.payloads import BODY_MAX, Callback, parse
 from kling_async.webhooks.signatures import TOLERANCE, Signed, examine, header_values, is_signed, keys_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from kling_async.webhooks.signatures import Headers
 
 __all__ = [
@@ -257,7 +255,8 @@ class CallbackGate:
 
 
 def _tokens_of(path_token: str | Iterable[str]) -> tuple[bytes, ...]:
-    tokens = (path_token,) if isinstance(path_token, str) else tuple(path_token)
+    given: object = (path_token,) if isinstance(path_token, str) else path_token
+    tokens = tuple(given) if isinstance(given, Iterable) else ()
     if not 1 <= len(tokens) <= TOKENS_MAX:
         raise ConfigurationError(f"give one path_token, or {TOKENS_MAX} during a rotation")
     if not all(isinstance(token, str) and _TOKEN.fullmatch(token) for token in tokens):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import time
+from typing import TYPE_CHECKING, Final, Protocol
 
 from kling_async.webhooks.app import CallbackApp
 from kling_async.webhooks.gate import AcceptedCallback, CallbackGate, Trust
@@ -11,9 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kling_async.orchestrator.callback_intake import CallbackIntake
+    from kling_async.webhooks.app import Receive, Scope, Send
     from kling_async.webhooks.gate import CallbackDecision
 
 __all__ = ["CallbackReceiver", "HasCallbacks"]
+
+
+_ATTRIBUTE: Final = "kling_client"
+"""Name of the client in ``app.state``, where `kling_async.lifespan` puts it."""
 
 
 class HasCallbacks(Protocol):
@@ -28,10 +34,12 @@ class HasCallbacks(Protocol):
 class CallbackReceiver(CallbackApp):
     """Receives the callbacks about a client's tasks: an ASGI application, and a handler for aiohttp.
 
-        client = Client(callback_url=f"https://host.example/kling/{TOKEN}")
-        callbacks = CallbackReceiver(client, secret="whsec_...", path_token=TOKEN)
+        callbacks = CallbackReceiver(secret="whsec_...", path_token=TOKEN)
+        app = FastAPI(lifespan=kling_async.lifespan(callback_url=f"https://host.example/kling/{TOKEN}"))
         app.mount("/kling", callbacks)                                # FastAPI, Starlette
         asgi("/kling", is_mount=True, copy_scope=True)(callbacks)     # Litestar: a route handler
+
+        callbacks = CallbackReceiver(client, secret="whsec_...", path_token=TOKEN)
         app.router.add_post("/kling/{token}", callbacks.aiohttp)      # aiohttp
 
     A signed callback is believed: an end wakes those who wait, without a request, unless the result is not
@@ -46,6 +54,8 @@ class CallbackReceiver(CallbackApp):
 
     Args:
         client: The client. It should live in the web server's loop: what comes in another is handed over.
+            Default: that of the application in which this is mounted, if it has `kling_async.lifespan`; until
+            it has started, callbacks are answered with 503.
         secret: The webhook secret of the console, ``whsec_...``; several during a rotation. None: no
             signature can be verified, every callback is a hint.
         path_token: The last segment of the callback address, a secret of yours, such as
@@ -57,22 +67,36 @@ class CallbackReceiver(CallbackApp):
 
     def __init__(
         self,
-        client: HasCallbacks,
+        client: HasCallbacks | None = None,
         *,
         secret: str | Iterable[str] | None = None,
         path_token: str | Iterable[str] | None = None,
     ) -> None:
-        self._intake = client.callbacks
+        self._intake = None if client is None else client.callbacks
+        self._looks_for_client = client is None
         gate = CallbackGate(secret=secret, path_token=path_token)
-        super().__init__(gate, self._take, now=self._intake.now)
+        super().__init__(gate, self._take, now=self._time)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, for the client of the application that is started now."""
+        if self._looks_for_client:
+            client = getattr(getattr(scope.get("app"), "state", None), _ATTRIBUTE, None)
+            if client is not None:
+                self._intake = client.callbacks
+        await super().__call__(scope, receive, send)
+
+    def _time(self) -> float:
+        return time.time() if self._intake is None else self._intake.now()
 
     @property
     def closed(self) -> bool:
-        """Whether the client is closed: then callbacks are answered with 503, unread and uncounted."""
-        return self._intake.closed
+        """Whether there is no client, or it is closed: then callbacks are answered with 503, unread."""
+        return self._intake is None or self._intake.closed
 
     async def _take(self, accepted: AcceptedCallback, /) -> None:
         record = accepted.callback.record
+        if self._intake is None:
+            return
         if accepted.trust is Trust.BELIEVED:
             self._intake.believe(record, sent=accepted.sent)
         else:
@@ -80,5 +104,6 @@ class CallbackReceiver(CallbackApp):
 
     async def _act(self, decision: CallbackDecision) -> None:
         outcome = decision.trust if isinstance(decision, AcceptedCallback) else decision.reason
-        self._intake.count(outcome.value)
+        if self._intake is not None:
+            self._intake.count(outcome.value)
         await super()._act(decision)

@@ -69,13 +69,14 @@ def keys_of(secret: str | Iterable[str]) -> Keys:
         ConfigurationError: There is none, or one is not ``whsec_`` with Base64 after it. The message does not
             repeat it.
     """
-    keys = tuple(_key_of(one) for one in ((secret,) if isinstance(secret, str) else secret))
+    given: object = (secret,) if isinstance(secret, str) else secret  # None, of a variable that is not set
+    keys = tuple(map(_key_of, given)) if isinstance(given, Iterable) else ()
     if not keys:
         raise ConfigurationError("there is no webhook secret: give one, or several during a rotation")
     return keys
 
 
-def _key_of(secret: str) -> bytes:
+def _key_of(secret: object) -> bytes:
     # strip: secrets come from files and variables that end in a newline
     text = secret.strip() if isinstance(secret, str) else ""
     encoded = text.removeprefix(_PREFIX).rstrip("=")

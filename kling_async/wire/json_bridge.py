@@ -139,6 +139,8 @@ class Reader:
                 return self._entries(path, node.item_type, value)
             case mi.DictType():
                 return value
+            case mi.IntType() if isinstance(value, float) and value.is_integer():
+                return int(value)  # JSON has one kind of number: some encoders write each as 5.0
             case _ if isinstance(value, list | tuple | Mapping):
                 # not constructed: lists nested a thousand deep would exhaust the stack
                 self._judge(path, Field("", "", node, optional=True, required=False, extra={}), value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -19,6 +19,20 @@ from kling_async.wire.plain import plain
 __all__ = ["Media", "media"]
 
 
+if TYPE_CHECKING:
+    _LocalPath = str
+else:
+
+    class _LocalPath(str):
+        """A path that only Python code gives.
+
+        Frameworks decode structs by msgspec (Litestar does), which makes no such type from a text: so a body
+        from a stranger never names a file of ours.
+        """
+
+        __slots__ = ()
+
+
 class Media(msgspec.Struct, frozen=True, kw_only=True):
     """One input file. Exactly one field is set; make it with `media()`."""
 
@@ -26,7 +40,7 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
     """An http(s) address that the vendor can reach."""
     data: bytes | None = None
     """The content of the file."""
-    path: str | None = None
+    path: _LocalPath | None = None
     """Path of a file on disk; it is read when its turn has come."""
 
     def __repr__(self) -> str:

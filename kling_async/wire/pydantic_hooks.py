@@ -9,6 +9,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+import msgspec
+
 from kling_async.wire.fields import WHOLE
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from kling_async.errors import Problem
 
-__all__ = ["Reading", "described", "request_schema"]
+__all__ = ["Reading", "described", "request_schema", "result_schema"]
 
 
 class Reading(NamedTuple):
@@ -66,6 +68,7 @@ def request_schema(
             raise _validation_error(kind.__name__, value, reading.problems)
         return reading.request
 
+    validate.__name__ = validate.__qualname__ = kind.__name__  # errors of a union's members name these
     # never run: pydantic reads here which value of "endpoint" belongs to which member of a union
     tagged = cs.typed_dict_schema({"endpoint": cs.typed_dict_field(cs.literal_schema([endpoint]))})
     return cs.no_info_wrap_validator_function(
@@ -74,6 +77,24 @@ def request_schema(
         ref=_ref(kind),
         serialization=cs.plain_serializer_function_ser_schema(write),
     )
+
+
+def result_schema(instance: Any, kind: type) -> Any:
+    """Return the core schema of a result: an instance, or an object as its ``to_dict`` writes it.
+
+    Args:
+        instance: The core schema that takes instances.
+        kind: Type of the result.
+    """
+    from pydantic_core import core_schema as cs  # noqa: PLC0415 - loaded by pydantic, which calls this
+
+    def read(value: object) -> object:
+        try:
+            return msgspec.convert(value, kind) if isinstance(value, dict) else value
+        except msgspec.ValidationError:
+            return value  # refused as no instance
+
+    return cs.no_info_before_validator_function(read, instance, ref=instance.pop("ref"))
 
 
 def _validation_error(title: str, value: object, problems: Sequence[Problem]) -> Exception:

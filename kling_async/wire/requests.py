@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
 import msgspec
+from msgspec import StructMeta
 
 from kling_async.errors import RequestInvalid
 from kling_async.redaction import Discreet, json_types
@@ -19,10 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = ["CallRequest", "File", "Part", "RawResult", "Request", "Result", "TaskRequest"]
 
+R_any = TypeVar("R_any", bound="Result")
 R_co = TypeVar("R_co", covariant=True)
 
 
-class _Readable(Discreet, metaclass=FieldsByName, frozen=True, kw_only=True, omit_defaults=True):
+class _Readable(
+    Discreet,
+    metaclass=FieldsByName,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,  # for whoever decodes by msgspec: a misspelt name is an error there, too
+):
     """Base of what callers describe: requests and their parts. It is read out of JSON and written back."""
 
     endpoint_name: ClassVar[str] = ""
@@ -144,25 +153,73 @@ class File(Discreet, frozen=True):
     """Name that differs from those of the result's other files, ``0`` or ``watermarked``."""
 
 
-class Result(Discreet, frozen=True, kw_only=True):
-    """Base of all results."""
+class _TakesRaw(StructMeta):
+    """Metaclass of results: their constructors take ``raw`` beside the fields."""
+
+    if not TYPE_CHECKING:  # type checkers would take this signature for the constructor of every class
+
+        def __call__(self, /, *, raw: dict[str, Any] | None = None, **values: Any) -> Any:
+            """Construct a result."""
+            made = super().__call__(**values)
+            return made if raw is None else _with_raw(made, raw)
+
+
+def _with_raw(result: R_any, raw: dict[str, Any]) -> R_any:
+    vars(result)["raw"] = raw
+    return result
+
+
+def _constructed(kind: type[Result], values: dict[str, Any]) -> Result:
+    return kind(**values)
+
+
+class Result(Discreet, metaclass=_TakesRaw, frozen=True, kw_only=True, dict=True):
+    """Base of all results.
+
+    The vendor's own object is no field, so that no encoder shows it: frameworks may write structs field by
+    field, as Litestar does by msgspec, and would publish it.
+    """
 
     has_files: ClassVar[bool] = False
     """Whether results of this kind name files: true where `files` is overridden."""
     in_task_info: ClassVar[tuple[str, ...]] = ()
     """Fields, each an object, that answers hold in the task's ``task_info`` instead of its result."""
 
-    raw: dict[str, Any] = msgspec.field(name="__raw__", default_factory=dict)
-    """The vendor's own object, with the fields that the types here lack."""
+    if TYPE_CHECKING:
+        raw: dict[str, Any] = {}
+    else:
+
+        @property
+        def raw(self) -> dict[str, Any]:
+            """The vendor's own object, with the fields that the types here lack; no encoder shows it."""
+            return self.__dict__.setdefault("raw", {})
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.has_files = cls.files is not Result.files
 
     @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let pydantic take results, and what `to_dict` wrote of one; it writes them so."""
+        return pydantic_hooks.result_schema(super().__get_pydantic_core_schema__(source, handler), cls)
+
+    @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Schema:
         """Describe the fields as `to_dict` writes them."""
         return _described(cls, handler)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle ``raw``, too."""
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        return _constructed, (type(self), {**values, "raw": self.raw})
+
+    def __copy__(self) -> Self:
+        return _with_raw(msgspec.structs.replace(self), self.raw)
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other) and self.raw == cast("Self", other).raw
+
+    __hash__ = Discreet.__hash__
 
     def files(self, *, watermarked: bool = False) -> tuple[File, ...]:  # noqa: ARG002 - for subclasses
         """Return the files that can be downloaded; with ``watermarked``, the marked copies instead."""

@@ -170,9 +170,9 @@ async def test_a_start_goes_on_with_what_a_shutdown_left(emu: Emulator) -> None:
 @pytest.mark.parametrize("lives", [True, False])
 async def test_a_worker_takes_over_from_dead_ones_only(emu: Emulator, tmp_path: Path, lives: bool) -> None:
     """The orders of a worker whose lock is free are delivered, those of one that lives are left to it."""
-    with backend.opened() as db:
-        body = json.dumps({"endpoint": "text_to_video", "prompt": "a fox"})
-        db.execute(backend.INSERT, ("theirs", None, body, 1_000_000_007))
+    body = json.dumps({"endpoint": "text_to_video", "prompt": "a fox"})
+    async with running():
+        backend.sql(backend.INSERT, "theirs", None, body, 1_000_000_007)
     with (tmp_path / "worker-1000000007.lock").open("w") as other:
         if lives:
             fcntl.flock(other, fcntl.LOCK_EX)

@@ -58,5 +58,6 @@ def test_every_number_is_shown() -> None:
         "waited_max",
         "units_spent",
         "units_reserved",
+        "units_estimated",
     }
     assert {*COUNTERS, *GAUGES, *others} == set(Stats.__struct_fields__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import math
 from typing import Any
 
@@ -19,6 +20,7 @@ from kling_async import (
     RequestInvalid,
     TaskFailed,
     UnitLimitReached,
+    webhooks,
 )
 from tests.clock import new_event_loop
 from tests.profiles import same_draws
@@ -54,6 +56,23 @@ async def test_a_submit_over_the_limit_is_refused_before_anything_is_sent() -> N
         assert units(client) == (3, 0)
         assert len(emu.tasks) == 2
         await client.submit(still())  # the limit is that of another pool
+
+
+async def test_what_a_callback_ended_is_counted_as_an_estimate() -> None:
+    """Callbacks show no price: its reservation counts as spent, and is told apart from what is known."""
+    async with pair(client={"max_units": 10}) as (_, client):
+        known, told = await client.submit(CLIP), await client.submit(CLIP)
+        await known.wait()
+        assert client.stats().units_estimated == {}
+        body = {
+            "task_id": told.id,
+            "task_status": "succeed",
+            "task_result": {"videos": [{"url": "https://x"}]},
+        }
+        client.callbacks.believe(webhooks.parse(json.dumps(body).encode()).record)
+        await told.wait()
+        assert told.record is not None and told.record.units is None
+        assert units(client) == (2 * PRICE, 0) and client.stats().units_estimated == {"video": PRICE}
 
 
 async def test_many_submits_at_once_do_not_pass_the_limit_together() -> None:

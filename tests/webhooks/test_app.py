@@ -319,8 +319,8 @@ async def test_other_connections_are_refused() -> None:
 # --- aiohttp by hand ---------------------------------------------------------------------------
 
 
-async def test_a_connection_cut_within_the_body_is_counted() -> None:
-    """A body shorter than announced is not a callback."""
+async def test_a_connection_cut_within_the_body_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """A body shorter than announced is not a callback, and no error in the server's log."""
     inbox = Inbox()
     async with over_aiohttp(inbox) as (_, app, url):
         port = int(url.split(":")[2].split("/")[0])
@@ -333,6 +333,7 @@ async def test_a_connection_cut_within_the_body_is_counted() -> None:
         await writer.wait_closed()
         await until(lambda: app.gate.counts.dropped)
         assert app.gate.counts.dropped == {DropReason.MALFORMED: 1} and not inbox.accepted
+    assert "ERROR" not in {record.levelname for record in caplog.records}
 
 
 async def test_a_compressed_body_is_bounded_and_refused() -> None:

@@ -191,6 +191,8 @@ def test_the_memory_of_callbacks_is_bounded() -> None:
         {"path_token": "hidden" * 30},
         {"path_token": ["hidden-1", "hidden-2", "hidden-3"]},
         {"path_token": [b"hidden"]},
+        {"path_token": 5},
+        {"secret": 5, "path_token": TOKEN},
         {"secret": "hidden", "path_token": TOKEN},
     ],
 )

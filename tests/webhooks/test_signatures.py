@@ -232,6 +232,9 @@ WRONG_SECRETS: Final[dict[str, Any]] = {
     "none": [],
     "one of two": [SECRET, "sk-hidden"],
     "bytes": [b"whsec_hiddenzA=="],
+    "a variable that is not set": None,
+    "one of two is not set": [SECRET, None],
+    "a number": 5,
 }
 
 

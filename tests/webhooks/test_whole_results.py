@@ -14,7 +14,7 @@ from kling_async.wire.fields import fields
 from tests.e2e.test_every_endpoint import TASKS, request_of, typed
 from tests.emulator.calls.test_answers import SLOTS
 from tests.emulator.facts import SAMPLES
-from tests.support import client_of, pair
+from tests.support import client_of, pair, still
 from tests.webhooks.receiving import receiving
 from tests.webhooks.support import encoded
 
@@ -80,3 +80,28 @@ async def test_what_a_callback_leaves_out_is_asked_for(name: str, plain: bool) -
         told = await task.wait()
         assert typed(told) == typed(found) and told.files() == found.files() != ()
         assert told.files(watermarked=True) == found.files(watermarked=True)
+
+
+HALF: dict[str, dict[str, Any]] = {
+    "no entries": {"images": []},
+    "fewer images than asked for": {"images": [{"index": 0, "url": "https://x.example/0.png"}]},
+    "an entry without an address": {"images": [{"url": "https://x.example/0.png"}, {"index": 1}]},
+    "an empty address": {"images": [{"url": "https://x.example/0.png"}, {"url": ""}]},
+    "an address that is none": {"images": [{"url": "https://x.example/0.png"}, {"url": "pending"}]},
+    "a number for an address": {"images": [{"url": "https://x.example/0.png"}, {"url": 0}]},
+    "an entry that is none": {"images": [{"url": "https://x.example/0.png"}, "https://x.example/1.png"]},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("half", HALF)
+async def test_half_a_result_is_asked_for(half: str) -> None:
+    """A believed success that lacks a file frees the slots, and one query tells the rest."""
+    async with pair(SLOTS, seconds=20) as (_, client):
+        task = await client.submit(still(n=2))
+        await asyncio.sleep(21)
+        body = {"task_id": task.id, "task_status": "succeed", "task_result": HALF[half]}
+        client.callbacks.believe(parse(encoded(body)).record)
+        assert client.account.limits()["image"].held == 0
+        told = await task.wait()
+        assert [image.url.startswith("http://127.0.0.1") for image in told.images] == [True, True]

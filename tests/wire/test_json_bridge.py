@@ -222,6 +222,15 @@ def test_python_keeps_extra_and_raw_tasks() -> None:
         v1.TextToVideo(prompt="x", extra={"n": float("inf")}).to_dict()
 
 
+@pytest.mark.parametrize("number", [5, 15])
+def test_a_whole_number_may_be_written_as_a_fraction(number: int) -> None:
+    """JSON has one kind of number, and its schemas take 5.0 for an integer; 5.5 is none."""
+    request = v1.TextToVideo.from_dict({"prompt": "x", "duration": float(number)})
+    assert request.duration == number and type(request.duration) is int
+    for odd in (number + 0.5, 1e300, float("inf"), float("nan"), -5.0):
+        assert list(problems_of(v1.TextToVideo, {"prompt": "x", "duration": odd})) == ["duration"]
+
+
 def test_a_part_goes_into_json_and_comes_back_alone() -> None:
     """Parts are read as strictly, without an endpoint and without extra."""
     shot = v1.Shot(index=1, prompt="a", duration=2)

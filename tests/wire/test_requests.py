@@ -38,6 +38,20 @@ def test_a_request_can_be_stored_and_sent_elsewhere() -> None:
     assert v1.TextToVideo(prompt="a").extra is not v1.TextToVideo(prompt="a").extra
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"prompt":"x","image":{"path":"/etc/passwd"}}', "image.path"),
+        (b'{"promt":"x"}', "unknown field `promt`"),
+        (b'{"camera_control":{"type":"simple","span":1}}', "unknown field `span`"),
+    ],
+)
+def test_no_decoder_of_structs_opens_a_file_or_drops_a_name(body: bytes, words: str) -> None:
+    """Frameworks that decode bodies by msgspec, as Litestar does, are as strict with strangers."""
+    with pytest.raises(msgspec.ValidationError, match=words):
+        msgspec.json.decode(body, type=v1.ImageToVideo)
+
+
 def test_the_two_kinds_of_requests_are_told_apart() -> None:
     """Task requests and calls have no class in common below `Request`."""
     assert issubclass(v1.TextToVideo, TaskRequest) and not issubclass(v1.TextToVideo, CallRequest)
