@@ -60,11 +60,19 @@ class RequestSource:
         self._in_thread = in_thread
         self._position = 0
         self._size = 1
+        self._read_whole = False
 
     @property
     def has_length(self) -> bool:
         """Whether the input has a length, so that it is known to end."""
         return isinstance(self._requests, Sized)
+
+    @property
+    def total(self) -> int | None:
+        """How many requests the input holds; None while that is not known."""
+        if self._read_whole:
+            return self._position
+        return len(self._requests) if isinstance(self._requests, Sized) else None
 
     def adapt(self, *, grow: bool) -> None:
         """Double the size of the next chunk, or set it back to one request."""
@@ -72,7 +80,7 @@ class RequestSource:
 
     async def chunks(self) -> AsyncGenerator[list[Item], None]:
         """Yield the input in order; an error of the input comes after the requests read before it."""
-        self._position = 0
+        self._position, self._read_whole = 0, False
         requests = self._requests
         if isinstance(requests, AsyncIterable):
             reading = self._from_async(aiter(requests))
@@ -86,6 +94,7 @@ class RequestSource:
         async with aclosing(reading) as chunks:
             async for chunk in chunks:
                 yield chunk
+        self._read_whole = True
 
     async def _from_sync(self, values: Iterator[Any]) -> AsyncGenerator[list[Item], None]:
         clock = asyncio.get_running_loop().time

@@ -1,4 +1,4 @@
-"""readers.py: jobs out of JSON lines and CSV; each wrong line is told with number, field and what is right."""
+"""readers.py: jobs out of JSON lines and CSV; a wrong line is told with number, field and what is right."""
 
 from __future__ import annotations
 
@@ -62,24 +62,21 @@ def jsonl(*objects: Json) -> str:
 
 def cells_of(draw: DrawFn, data: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield headers and cells of an object: inner ones by a column for each field, or whole as JSON."""
-    for name, value in data.items():
-        header = f"{prefix}{name}"
-        if isinstance(value, list):
-            value = (
-                {str(at): item for at, item in enumerate(value)} if value and draw(st.booleans()) else value
-            )
+    for name, whole in data.items():
+        header, value = f"{prefix}{name}", whole
+        if isinstance(whole, list) and whole and draw(st.booleans()):
+            value = {str(at): item for at, item in enumerate(whole)}
         if isinstance(value, dict) and value and (prefix or draw(st.booleans())):
             yield from cells_of(draw, value, f"{header}.")
-        elif isinstance(value, str):
-            yield header, value
+        elif isinstance(whole, str):
+            yield header, whole
         else:
-            whole = list(value.values()) if isinstance(value, dict) and "0" in value else value
             yield header, json.dumps(whole)
 
 
 @pytest.mark.parametrize("name", [row.name for row in TASKS])
 def test_every_request_goes_through_both_formats_and_comes_back(name: str) -> None:
-    """Requests of every endpoint are equal after the way through a file; two jobs keep their order and keys."""
+    """Requests of every endpoint are equal after the way through a file; jobs keep their order and keys."""
     kind, read = ROWS[name].request, list[bool]()
 
     @drawing(CASES // 2)
@@ -188,7 +185,7 @@ CSV_ROWS: Final = {
 
 @pytest.mark.parametrize("row", CSV_ROWS)
 def test_every_wrong_row_is_told_and_concerns_no_other(row: str) -> None:
-    """A wrong row is told with the number of its first line and the headers of its cells; the others are read."""
+    """A wrong row is told with its first line's number and the headers of its cells; the others are read."""
     head = "prompt,duration,multi_shot,aspect_ratio,multi_prompt"
     text = f'{head}\n"two\nlines",,,,\n{row}\nz,,,,\n'
     wrong = bad_lines(read_csv, text, endpoint="text_to_video")
@@ -232,7 +229,7 @@ def test_a_file_of_another_kind_is_one_error(name: str) -> None:
 
 
 def test_an_unclosed_quotation_mark_is_told_where_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rest of the file belongs to that cell: the row is named in which it was opened, in bounded memory."""
+    """The rest of the file belongs to that cell: the row is named in which it began, in bounded memory."""
     text = 'prompt\na\n"open\nb\nc\n'
     assert "never closed" in bad_lines(read_csv, text, endpoint="text_to_video")[3]["the line"]
     monkeypatch.setattr(csv_objects, "LINE_MAX", 10)
@@ -241,7 +238,7 @@ def test_an_unclosed_quotation_mark_is_told_where_it_begins(monkeypatch: pytest.
 
 
 def test_excel_files_are_read_as_they_are() -> None:
-    """Byte order mark, sep=, semicolons, CRLF, upper-case truth, 5.0, empty columns and rows: all are read."""
+    """Byte order mark, sep=, semicolons, CRLF, upper-case truth, 5.0, empty columns and rows are read."""
     text = (
         "\ufeffsep=;\r\nendpoint ; key;prompt;duration;multi_shot;;\r\n"
         'text_to_video;a;"say ""hi""; twice";5.0;FALSE;;\r\n;;;;;;\r\ntext_to_video;;b;;;;\r\n'
