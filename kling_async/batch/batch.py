@@ -83,10 +83,10 @@ class Batch(Steering[R], Observing):
         if options.journal is not None:
             self._journal = Journal(options.journal, now=engine.scope.now, make=not journal_only)
         slots = None if options.downloads is None else asyncio.Semaphore(options.downloads)
-        self._exclusions = Exclusions(
+        exclusions = Exclusions(
             options.stop_after_refusals, everything_limited=self._budget.everything_limited
         )
-        control = BatchControl(self._life, self._budget, self._exclusions)
+        control = BatchControl(self._life, self._budget, exclusions)
         self._jobs: _Jobs[R] = _Jobs(
             JobContext(engine, options, self._journal, control, slots, self._pauses),
             self._outcomes,
@@ -203,7 +203,7 @@ class Batch(Steering[R], Observing):
         """Note that a job or the input has ended."""
         fed = self._feeding is not None and self._feeding.done() and not self._life.reads
         if fed and not self._jobs.unfinished() and not self._life.ended:
-            if (error := self._exclusions.fatal()) is not None:
+            if (error := self._jobs.exclusions.fatal()) is not None:
                 self._life.fault("account", error)
             self._life.end()
             self._signals.stop()  # nothing is left that a signal could stop
@@ -259,6 +259,7 @@ class _Jobs(Generic[R]):
         changed: Callable[[], None],
     ) -> None:
         self._context = context
+        self.exclusions = context.control.exclusions
         self._outcomes = outcomes
         self._report = report
         self._counts_only = counts_only
@@ -326,7 +327,7 @@ class _Jobs(Generic[R]):
     def on_hold(self, kind: Kind, error: KlingError) -> None:
         """Make no more tasks of an endpoint and model whose creates the client holds."""
         if self._context.control.may_create:
-            self._context.control.exclusions.hold(kind, error)
+            self.exclusions.hold(kind, error)
             self._drop_excluded()
             self._outcomes.notify()
 
@@ -366,7 +367,7 @@ class _Jobs(Generic[R]):
 
     def _draw_conclusions(self, run: JobRun, outcome: Outcome[R]) -> None:
         """Stop the batch, or one kind of its requests, if a job's end shows that others would fail too."""
-        exclusions, error = self._context.control.exclusions, outcome.error
+        exclusions, error = self.exclusions, outcome.error
         if outcome.files and error is None:
             exclusions.stored()
         if run.failure_action is FailureAction.ACCOUNT:
@@ -384,9 +385,8 @@ class _Jobs(Generic[R]):
 
     def _drop_excluded(self) -> None:
         """Drop the jobs without a task whose kind is skipped from now on."""
-        exclusions = self._context.control.exclusions
-        for run in self._dropped(lambda run: exclusions.reason(run.kind) is not None):
-            if (reason := exclusions.reason(run.kind)) is not None:
+        for run in self._dropped(lambda run: self.exclusions.reason(run.kind) is not None):
+            if (reason := self.exclusions.reason(run.kind)) is not None:
                 run.skip(reason)
 
     def _settle(self, run: JobRun) -> None:

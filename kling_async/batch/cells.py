@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Column", "RowObject", "column", "row_object"]
+__all__ = ["CsvColumn", "RowObject", "column", "row_object"]
 
 _SPLIT: Final = re.compile(r"[.\[\]]+")
 _ROUNDED: Final = re.compile(r"\d([.,]\d+)?E\+\d+", re.ASCII)
@@ -28,7 +28,7 @@ _FREE: Final = mi.DictType(mi.StrType(), mi.AnyType())
 """The type of ``extra``: fields of the API that a request's type lacks."""
 
 
-class Column(NamedTuple):
+class CsvColumn(NamedTuple):
     """One column: the header, and the path that it names."""
 
     header: str
@@ -49,12 +49,12 @@ class BadCell(Exception):
     """A cell that cannot be of its field's type, in words."""
 
 
-def column(header: str) -> Column:
+def column(header: str) -> CsvColumn:
     """Return the column of a header: ``camera_control.config.zoom``, ``image_list.0.image``."""
-    return Column(header, tuple(part for part in _SPLIT.split(header.strip()) if part))
+    return CsvColumn(header, tuple(part for part in _SPLIT.split(header.strip()) if part))
 
 
-def row_object(kind: type[TaskRequest[Any]] | None, cells: Iterable[tuple[Column, str]]) -> RowObject:
+def row_object(kind: type[TaskRequest[Any]] | None, cells: Iterable[tuple[CsvColumn, str]]) -> RowObject:
     """Return the object of a row; an empty cell sets nothing.
 
     Args:
@@ -75,7 +75,7 @@ def row_object(kind: type[TaskRequest[Any]] | None, cells: Iterable[tuple[Column
     return RowObject(data, tuple(problems), headers)
 
 
-def _put(data: dict[str, Any], at: Column, value: Any) -> None:
+def _put(data: dict[str, Any], at: CsvColumn, value: Any) -> None:
     """Set a value at a path.
 
     Raises:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from kling_async.batch.cells import Column
+    from kling_async.batch.cells import CsvColumn
     from kling_async.batch.lines import Line, LineSource
 
 __all__ = ["csv_objects"]
@@ -120,7 +120,7 @@ def _words(text: str) -> str:
     return next((words for part, words in _WORDS.items() if part in text), text)
 
 
-def _header_problems(columns: list[Column], endpoint: str | None) -> list[Problem]:
+def _header_problems(columns: list[CsvColumn], endpoint: str | None) -> list[Problem]:
     """Return what is wrong with the headers: in each row it would be wrong again."""
     known = ["endpoint", "key", *_field_names(None if _named(columns, "endpoint") else endpoint)]
     problems: list[Problem] = []
@@ -136,7 +136,7 @@ def _header_problems(columns: list[Column], endpoint: str | None) -> list[Proble
     return problems
 
 
-def _named(columns: list[Column], name: str) -> bool:
+def _named(columns: list[CsvColumn], name: str) -> bool:
     return any(at.path == (name,) for at in columns)
 
 
@@ -156,7 +156,7 @@ def _kind(endpoint: str | None) -> type[TaskRequest[Any]] | None:
     return found if found is not None and issubclass(found, TaskRequest) else None
 
 
-def _object(columns: list[Column], number: int, cells: list[str], endpoint: str | None) -> LineObject:
+def _object(columns: list[CsvColumn], number: int, cells: list[str], endpoint: str | None) -> LineObject:
     """Return the object of a row."""
     named = {at.path: text for at, text in zip(columns, cells, strict=False) if at.path}
     own = {name: text for name in ("endpoint", "key") if (text := named.pop((name,), "").strip())}

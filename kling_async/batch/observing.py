@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from kling_async.batch.feeder import JobPlanner
 from kling_async.batch.progress import Progress, ProgressReporter
 from kling_async.orchestrator.pool_states import pool_states
 
@@ -28,6 +29,8 @@ class JobsUnderWay(Protocol):
 
     pace: Pace
     """How long tasks take."""
+    exclusions: Exclusions
+    """The requests that are skipped."""
 
     def unfinished(self) -> int:
         """Return how many jobs have no outcome yet."""
@@ -42,7 +45,7 @@ class JobsUnderWay(Protocol):
         ...
 
 
-class PlannedInput(Protocol):
+class PlannedInput(JobPlanner, Protocol):
     """The input of a batch, as far as it was compared with the journal."""
 
     unclaimed: int
@@ -65,7 +68,6 @@ class Observing:
     _budget: Budget
     _report: ReportBuilder
     _journal: Journal | NullJournal
-    _exclusions: Exclusions
     _planner: PlannedInput
     _jobs: JobsUnderWay
     _reporter: ProgressReporter | None = None
@@ -80,8 +82,8 @@ class Observing:
         """The counts and costs so far, and how to resume."""
         running = self._jobs.running()
         return self._report.report(
-            stopped=self._life.reason or self._exclusions.stopped,
-            skipped=self._exclusions.lines(),
+            stopped=self._life.reason or self._jobs.exclusions.stopped,
+            skipped=self._jobs.exclusions.lines(),
             running=running,
             waiting=self._jobs.unfinished() - running,
             budget=self._budget,
@@ -96,7 +98,7 @@ class Observing:
         loads = list(self._jobs.loads())
         running = sum(load.age is not None for load in loads)
         report = self._report.counts(self._engine.scope.time())
-        skipped = sum(line.requests for line in self._exclusions.lines())
+        skipped = sum(line.requests for line in self._jobs.exclusions.lines())
         begun = len(loads) + report.done + report.failed + skipped
         total = self._planner.total
         if total is not None:

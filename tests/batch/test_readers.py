@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from hypothesis.strategies import DrawFn
-
     from kling_async.batch.readers import JobReader
 
 Json = dict[str, Any]
@@ -60,7 +58,7 @@ def jsonl(*objects: Json) -> str:
 # --- round trips ---------------------------------------------------------------------------------
 
 
-def cells_of(draw: DrawFn, data: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
+def cells_of(draw: Callable[..., Any], data: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield headers and cells of an object: inner ones by a column for each field, or whole as JSON."""
     for name, whole in data.items():
         header, value = f"{prefix}{name}", whole
