@@ -38,12 +38,18 @@ class Account:
         self._engine = engine
 
     async def costs(self, resource_pack_name: str | None = None) -> Costs:
-        """Return the account's resource packs of the last 400 days; free, at most one call a second."""
+        """Return the account's resource packs of the last 400 days; free, at most one call a second.
+
+        All packs together tell the sizes of the pools: `limits` shows them then.
+        """
         query = costs_query(self._engine.scope.now(), resource_pack_name)
-        return answer_of(ACCOUNT_COSTS, await read(self._engine, "GET", ACCOUNT_COSTS.path, query))
+        costs = answer_of(ACCOUNT_COSTS, await read(self._engine, "GET", ACCOUNT_COSTS.path, query))
+        if resource_pack_name is None:
+            self._engine.packs.take(costs.packs)
+        return costs
 
     def limits(self) -> dict[str, PoolState]:
-        """Return the state of every pool used so far; nothing is sent."""
+        """Return the state of every pool used so far, or told of by `costs`; nothing is sent."""
         self._engine.scope.refresh()
         return pool_states(self._engine.limiter)
 

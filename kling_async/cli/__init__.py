@@ -2,8 +2,8 @@
 
 `commands` has the table of commands: their options and functions are loaded by name, when asked for, so that
 ``kling --help`` answers without aiohttp and msgspec. `arguments` has the options that several commands share.
-A command reads its settings by `config`, opens a client by `session`, prints by `output` (results on stdout,
-messages on stderr), runs its coroutine by `running`, and returns an `exit_codes.ExitCode`.
+A command that needs a client gets one from `session`, which reads the settings by `config`; it prints by
+`output` (results on stdout, messages on stderr), runs by `running`, and returns an `exit_codes.ExitCode`.
 
 From outside: `main`, the entry point of the console script. Arguments go in, an exit status comes out.
 """
@@ -57,7 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     """Run a command's function to its end, on an event loop if it is a coroutine."""
-    result = load_function(COMMANDS[options.command].run)(options)
+    command = COMMANDS[options.command]
+    function = load_function(command.run)
+    # by name: the module that makes clients is on the same level as commands that use one
+    with_client = load_function("session:with_client") if command.needs_client else None
+    result = function(options) if with_client is None else with_client(options, function)
     if isinstance(result, int):
         return result
     status: int = load_function("running:run_coroutine")(result)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import base64
+import math
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
+    from argparse import ArgumentParser, _ArgumentGroup
+    from typing import TypeAlias
+
+    Arguments: TypeAlias = ArgumentParser | _ArgumentGroup
 
 __all__ = [
     "KNOWN",
@@ -16,8 +20,11 @@ __all__ = [
     "add_demo_arguments",
     "add_emulator_arguments",
     "add_json_argument",
+    "add_progress_argument",
+    "add_storing_arguments",
     "port_number",
     "positive",
+    "seconds_above_0",
     "speed_factor",
 ]
 
@@ -50,9 +57,39 @@ def add_account_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def add_json_argument(parser: ArgumentParser) -> None:
+def add_json_argument(parser: Arguments) -> None:
     """Add ``--json``: lines for machines on stdout."""
     parser.add_argument("--json", action="store_true", help="print a JSON object a line, for machines")
+
+
+def add_progress_argument(parser: Arguments) -> None:
+    """Add ``--progress``: how a command that waits shows it, on stderr."""
+    parser.add_argument(
+        "--progress",
+        choices=("auto", "plain", "none"),
+        default="auto",
+        help="redraw a block on a terminal (auto), print a line for each change, or nothing",
+    )
+
+
+def add_storing_arguments(parser: Arguments, *, out: str) -> None:
+    """Add the options of a command that stores the files of results.
+
+    Args:
+        parser: Gets the options.
+        out: The help of ``--out``.
+    """
+    parser.add_argument("--out", metavar="DIR", help=out)
+    parser.add_argument(
+        "--name",
+        default="{task_id}",
+        metavar="TEMPLATE",
+        help="their names, with {task_id}, {key}, {endpoint}, {n} or {name} (default: {task_id})",
+    )
+    parser.add_argument(
+        "--watermarked", action="store_true", help="the marked copies, where the request asked for them"
+    )
+    parser.add_argument("--sidecar", action="store_true", help="a JSON file about the task beside each file")
 
 
 def add_demo_arguments(demo: ArgumentParser) -> None:
@@ -70,7 +107,11 @@ def add_demo_arguments(demo: ArgumentParser) -> None:
         metavar="X",
         help="how much faster than the vendor the emulator is (default: 20)",
     )
-    demo.add_argument(
+    where = demo.add_mutually_exclusive_group()
+    where.add_argument(
+        "--emulator", action="store_true", help="use the emulator: the default, as nothing is paid there"
+    )
+    where.add_argument(
         "--live", action="store_true", help="use the account whose key is in the environment; costs units"
     )
     demo.add_argument("--yes", action="store_true", help="with --live: do not ask for confirmation")
@@ -135,6 +176,17 @@ def positive(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def seconds_above_0(text: str) -> float:
+    """Read a number of seconds."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
 
 
 def port_number(text: str) -> int:

@@ -7,6 +7,8 @@ import difflib
 import functools
 import importlib
 import re
+import shutil
+import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from kling_async._version import __version__
@@ -26,9 +28,41 @@ class Command(NamedTuple):
     """Adds the command's options to its parser; may add sub-commands, each a `LazyParser`."""
     run: str
     """Runs the command with its options; returns the exit status, or a coroutine of it."""
+    needs_client: bool = False
+    """Whether ``run`` is a coroutine function of (options, client, output), as `session.with_client` calls
+    it; the options are those of `arguments.add_account_arguments` and ``--json``."""
 
 
 COMMANDS: Final[dict[str, Command]] = {
+    "create": Command(
+        "create one task", "create:add_create_arguments", "create:run_create", needs_client=True
+    ),
+    "wait": Command(
+        "wait until tasks have ended", "by_id:add_wait_arguments", "by_id:run_wait", needs_client=True
+    ),
+    "get": Command(
+        "show what is known of tasks", "by_id:add_get_arguments", "by_id:run_get", needs_client=True
+    ),
+    "download": Command(
+        "store the files of tasks", "by_id:add_download_arguments", "by_id:run_download", needs_client=True
+    ),
+    "estimate": Command("show what a request costs", "create:add_estimate_arguments", "create:run_estimate"),
+    "list": Command(
+        "list the newest tasks of an endpoint",
+        "listing:add_list_arguments",
+        "listing:run_list",
+        needs_client=True,
+    ),
+    "account": Command(
+        "show packs, slots and costs",
+        "account:add_account_command_arguments",
+        "account:run_account",
+        needs_client=True,
+    ),
+    "settings": Command(
+        "show where keys and settings come from", "settings:add_settings_arguments", "settings:run_settings"
+    ),
+    "models": Command("show what each model can do", "models:add_models_arguments", "models:run_models"),
     "demo": Command(
         "run a batch of prompts, against the emulator or, with --live, your account",
         "arguments:add_demo_arguments",
@@ -37,6 +71,11 @@ COMMANDS: Final[dict[str, Command]] = {
     "emulator": Command(
         "serve a local emulator of the API", "arguments:add_emulator_arguments", "serve:run_emulator"
     ),
+    "listen": Command("receive callbacks and print them", "listen:add_listen_arguments", "listen:run_listen"),
+    "completion": Command(
+        "print the completion of a shell", "completion:add_completion_arguments", "completion:run_completion"
+    ),
+    "help": Command("explain a topic", "topics:add_help_arguments", "topics:run_help"),
 }
 """All commands, in the order of the help."""
 
@@ -61,7 +100,7 @@ class LazyParser(argparse.ArgumentParser):
 
     def __init__(self, *, fill: Callable[[LazyParser], object] | None = None, **keywords: Any) -> None:
         # abbreviations would change their meaning whenever an option is added
-        super().__init__(**{"allow_abbrev": False, **keywords})
+        super().__init__(**{"allow_abbrev": False, "formatter_class": _Formatter, **keywords})
         self._fill = fill
 
     def filled(self) -> LazyParser:
@@ -69,15 +108,23 @@ class LazyParser(argparse.ArgumentParser):
         fill, self._fill = self._fill, None
         if fill is not None:
             fill(self)
-            self.add_argument(
-                "--debug", action="store_true", help="show tracebacks and the log (or KLING_DEBUG=1)"
-            )
+            self._add_common()
         return self
+
+    def _add_common(self) -> None:
+        """Add what every command has; ``--emulator`` is accepted also where nothing is sent."""
+        self.add_argument(
+            "--debug", action="store_true", help="show tracebacks and the log (or KLING_DEBUG=1)"
+        )
+        if "--emulator" not in self._option_string_actions:
+            self.add_argument("--emulator", action="store_true", help=argparse.SUPPRESS)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse, with all arguments added; what is left over is an error of the innermost parser."""
         self.filled()
-        found, rest = super().parse_known_args(args, namespace)
+        found, rest = super().parse_known_args(
+            _with_hyphens(sys.argv[1:] if args is None else args), namespace
+        )
         if rest:
             self.error(f"unrecognized arguments: {' '.join(rest)}")
         return found, rest
@@ -98,8 +145,29 @@ class LazyParser(argparse.ArgumentParser):
         super().error(message)
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Formats help for people: lines of a wide terminal would be too long to read."""
+
+    def __init__(self, prog: str) -> None:
+        columns = min(_HELP_COLUMNS, shutil.get_terminal_size().columns - 2)
+        super().__init__(prog, width=columns, max_help_position=28)
+        self._action_max_length = 24  # one column for the help of all parts, also of sub-commands
+
+
+_HELP_COLUMNS: Final = 100
 _CHOICE: Final = re.compile(r"invalid choice: '([^']*)' \((choose from .*)\)$")
 _UNKNOWN: Final = re.compile(r"unrecognized arguments: (--[\w-]+)")
+
+
+def _with_hyphens(args: Sequence[str]) -> list[str]:
+    """Return arguments in which options may be spelt like fields: ``--model_name`` is ``--model-name``."""
+    found: list[str] = []
+    for at, arg in enumerate(args):
+        if arg == "--":
+            return found + list(args[at:])
+        option, sign, value = arg.partition("=")
+        found.append(f"{option.replace('_', '-')}{sign}{value}" if arg.startswith("--") else arg)
+    return found
 
 
 def make_parser(commands: Sequence[str] | None = None) -> LazyParser:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from kling_async.cli.config import read_configuration
+from kling_async.cli.output import Output
 from kling_async.client import Client
 from kling_async.emulator import Emulator
 from kling_async.options import Polling
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from kling_async.cli.output import Output
     from kling_async.events import Event
 
-__all__ = ["open_client"]
+__all__ = ["open_client", "with_client"]
+
+ClientCommand: TypeAlias = "Callable[[argparse.Namespace, Client, Output], Awaitable[int]]"
+
+
+async def with_client(options: argparse.Namespace, run: ClientCommand) -> int:
+    """Run a command that needs a client; return its exit status."""
+    output = Output(json_lines=options.json)
+    async with open_client(options, output) as client:
+        return await run(options, client, output)
 
 
 @contextlib.asynccontextmanager

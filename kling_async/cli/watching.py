@@ -1,0 +1,112 @@
+"""Show how tasks go while a command waits for them, on stderr: state, position, time left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from kling_async.cli.formats import clock
+from kling_async.cli.output import has_rich
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from kling_async.cli.output import Output
+    from kling_async.tasks import Task
+
+__all__ = ["reference_to", "state_line", "watching"]
+
+_TICK: Final = 1.0
+"""Seconds between two redraws of a live display."""
+_REMINDER: Final = 30.0
+"""Seconds after which a task that has not changed is shown once more, where nothing is redrawn."""
+_SHOWN_MAX: Final = 8
+"""Most tasks of a live display; the rest is counted."""
+
+
+def reference_to(task: Task[Any]) -> str:
+    """Return what ``kling wait`` takes for a task: ``ENDPOINT:ID``."""
+    record = task.record
+    known = task.tracked.endpoint.name if record is None or not record.endpoint else record.endpoint
+    return f"{known}:{task.id}"
+
+
+def state_line(task: Task[Any]) -> str:
+    """Return the state of a task in a few words: status, place in the queue, time taken and left."""
+    words = [task.status]
+    if task.position is not None:
+        words.append("next" if task.position == 0 else f"{task.position} before it")
+    now = dt.datetime.now(dt.UTC)
+    if task.created_at is not None and not task.done:
+        words.append(clock((now - task.created_at).total_seconds()))
+    if task.eta is not None:
+        left = (task.eta - now).total_seconds()
+        words.append(f"about {clock(left)} left" if left >= 1 else "any moment now")
+    return ", ".join(words)
+
+
+@contextlib.asynccontextmanager
+async def watching(
+    output: Output, tasks: Sequence[Task[Any]], names: Sequence[str], mode: str = "auto"
+) -> AsyncIterator[None]:
+    """Show the tasks while the block runs.
+
+    Args:
+        output: Its stderr is written to.
+        tasks: The tasks.
+        names: How each one is called.
+        mode: ``auto``: a block that is redrawn, on a terminal with ``rich``; ``plain``: a line for each
+            change; ``none``: nothing.
+    """
+    if mode == "none" or (output.json_lines and not output.stderr.isatty()):
+        yield
+        return
+    live = mode == "auto" and output.stderr.isatty() and has_rich()
+    show = _live(output, tasks, names) if live else _lines(output, tasks, names)
+    work = asyncio.ensure_future(show)
+    try:
+        yield
+    finally:
+        work.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+
+
+async def _lines(output: Output, tasks: Sequence[Task[Any]], names: Sequence[str]) -> None:
+    """Print a line when a task has changed, and now and then one that it has not."""
+    shown: dict[int, tuple[str, int | None]] = {}
+    at = [-_REMINDER] * len(tasks)
+    while True:
+        for n, (task, name) in enumerate(zip(tasks, names, strict=True)):
+            state = task.status, task.position
+            now = time.monotonic()
+            if not task.done and (shown.get(n) != state or now - at[n] >= _REMINDER):
+                shown[n], at[n] = state, now
+                output.say(f"{name}  {state_line(task)}")
+        await asyncio.sleep(_TICK)
+
+
+async def _live(output: Output, tasks: Sequence[Task[Any]], names: Sequence[str]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - an extra
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(file=output.stderr, highlight=False)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            lines = block(tasks, names)
+            live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
+            await asyncio.sleep(_TICK)
+
+
+def block(tasks: Sequence[Task[Any]], names: Sequence[str]) -> list[str]:
+    """Return the lines of a live display: the tasks that have not ended, and how many have."""
+    pairs = zip(tasks, names, strict=True)
+    running = [f"{name}  {state_line(task)}" for task, name in pairs if not task.done]
+    ended = len(tasks) - len(running)
+    more = len(running) - _SHOWN_MAX
+    lines = running[:_SHOWN_MAX] + ([f"and {more} more"] if more > 0 else [])
+    return lines + ([f"{ended} of {len(tasks)} ended"] if len(tasks) > 1 else [])
