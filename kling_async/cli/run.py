@@ -1,0 +1,205 @@
+"""Run ``kling run``: all jobs of a file through one account, checked before, journaled, stored, reported."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kling_async.cli.display import make_display
+from kling_async.cli.exit_codes import ExitCode
+from kling_async.cli.interrupts import Interrupts
+from kling_async.cli.jobs import CountedJobs, JobsFile, check_whole, print_bad_lines, print_errors
+from kling_async.cli.run_report import Failures, ending, print_plan, print_report
+from kling_async.cli.run_words import go_on_command, retry_command
+from kling_async.errors import LineInvalid
+
+if TYPE_CHECKING:
+    import argparse
+
+    from kling_async.batch.batch import Batch
+    from kling_async.batch.outcomes import Outcome
+    from kling_async.batch.source import Requests
+    from kling_async.cli.jobs import Checked
+    from kling_async.cli.output import Output
+    from kling_async.client import Client
+
+__all__ = ["run_jobs"]
+
+_FAILURES_SHOWN: Final = 20
+"""Most failures that are shown while the batch runs; the report counts all."""
+
+
+async def run_jobs(options: argparse.Namespace, client: Client, output: Output) -> int:
+    """Run the jobs; return the exit status."""
+    jobs = JobsFile(options)
+    limits = {pool: size for given in options.limit for pool, size in given.items()}
+    if limits:
+        client.set_limits(limits)
+    checked = None
+    if not jobs.is_stream:
+        checked = await _checked(jobs, client)
+        if checked.bad:
+            print_bad_lines(output, jobs, checked)
+            if not options.skip_bad:
+                output.say(_refusal(jobs, checked))
+                return ExitCode.USAGE
+            output.say(f"kling: {_lines(checked.bad)} left out")
+        if not checked.good:
+            output.say(f"kling: {jobs.name} has no jobs")
+            return ExitCode.FAILED if checked.bad else ExitCode.DONE
+    run = _Run(options, client, output, jobs, checked)
+    return await (run.plan() if options.dry_run else run.run())
+
+
+async def _checked(jobs: JobsFile, client: Client) -> Checked:
+    """Check a whole file in a thread; cancelled, the thread ends at its next line."""
+    stop = threading.Event()
+    try:
+        return await asyncio.to_thread(check_whole, jobs, client.check, stop)
+    finally:
+        stop.set()
+
+
+def _refusal(jobs: JobsFile, checked: Checked) -> str:
+    return (
+        f"kling: {_lines(checked.bad)} of {jobs.name}, {checked.good} right; nothing was made or paid."
+        " Correct them, or go on without them by --skip-bad"
+    )
+
+
+def _lines(count: int) -> str:
+    return "1 wrong line" if count == 1 else f"{count} wrong lines"
+
+
+class _Run:
+    """One run of a jobs file.
+
+    Args:
+        options: Of the command.
+        client: Of the account.
+        output: Takes results and messages.
+        jobs: The file.
+        checked: What was found in it; None for a stream.
+    """
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        client: Client,
+        output: Output,
+        jobs: JobsFile,
+        checked: Checked | None,
+    ) -> None:
+        self._options = options
+        self._client = client
+        self._output = output
+        self._jobs = jobs
+        self._checked = checked
+        self._display = make_display(options.progress, output)
+        self._failures = Failures()
+        self._loop = asyncio.get_running_loop()
+        self._bad = 0 if checked is None else checked.bad
+        self._files = 0
+        self._interrupted = ""
+        self._journal = _journal_of(options, jobs)
+
+    def _batch(self) -> Batch[Any]:
+        options, checked = self._options, self._checked
+        keyed = checked is not None and checked.all_keyed
+        return self._client.batch(
+            self._requests(),
+            journal=self._journal,
+            download_to=options.out,
+            name=options.name or ("{key}" if keyed else "{index}-{task_id}"),
+            max_units=options.max_units,
+            retries=options.retries,
+            retry_failed=options.retry_failed,
+            order=options.order,
+            progress=self._display.show,
+            signals=False,
+        )
+
+    def _requests(self) -> Requests[Any]:
+        # the reader works in a thread of the batch's
+        on_bad = self._skip_bad if self._options.skip_bad else None
+        reader = self._jobs.reader(self._client.check, on_bad)
+        return reader if self._checked is None else CountedJobs(reader, self._checked.good)
+
+    def _skip_bad(self, error: LineInvalid) -> None:
+        """Leave out a wrong line of a stream; those of a file were shown before."""
+        if self._checked is None:
+            self._bad += 1
+            self._loop.call_soon_threadsafe(print_errors, self._display.say, self._jobs, (error,))
+
+    async def plan(self) -> int:
+        """Show what the run would make; return the exit status."""
+        plan = await self._batch().dry_run()
+        print_plan(self._output, plan)
+        return ExitCode.FAILED if plan.refused or self._bad else ExitCode.DONE
+
+    async def run(self) -> int:
+        """Run the batch; return the exit status."""
+        batch, wrong = self._batch(), None
+        try:
+            with Interrupts(self._on_interrupt(batch)):
+                async with batch as results:
+                    try:
+                        async for outcome in results:
+                            self._take(outcome)
+                    except LineInvalid as error:
+                        wrong = error
+        finally:
+            self._display.close()
+        if wrong is not None:
+            print_errors(self._output.say, self._jobs, (wrong,))
+            self._output.say("kling: nothing of the input was read after this line; --skip-bad goes on")
+        report, stopped = batch.report, bool(self._interrupted)
+        left = batch.progress().queued + report.running
+        code = ending(report, bad=self._bad, wrong=wrong is not None, interrupted=stopped and left > 0)
+        again = go_on_command(self._options, self._journal)
+        print_report(self._output, report, self._failures, files=self._files, folder=self._options.out)
+        if code in (ExitCode.STOPPED, ExitCode.ACCOUNT, ExitCode.USAGE):
+            self._say_how_to_go_on(again)
+        elif report.failed and self._journal is not None:
+            self._output.say(f"To try the failed ones again: {retry_command(self._options, self._journal)}")
+        return code
+
+    def _take(self, outcome: Outcome[Any]) -> None:
+        self._files += len(outcome.files)
+        if self._output.json_lines:
+            self._output.record({"endpoint": outcome.request.endpoint_name, **outcome.row()})
+        if outcome.error is not None and self._failures.add(outcome) <= _FAILURES_SHOWN:
+            name = outcome.key if outcome.key is not None else f"job {outcome.position}"
+            self._display.say(f"failed  {name}: {outcome.error}")
+
+    def _on_interrupt(self, batch: Batch[Any]) -> Any:
+        def stop(signal: str) -> None:
+            self._interrupted = signal
+            batch.stop()
+            running = batch.progress().running
+            tasks = "1 task runs and is" if running == 1 else f"{running} tasks run and are"
+            self._display.say(
+                f"Stopping: {tasks} waited for, nothing new is made. Ctrl-C again leaves at once."
+            )
+            self._say_how_to_go_on(go_on_command(self._options, self._journal))
+
+        return lambda signal: self._loop.call_soon_threadsafe(stop, signal)
+
+    def _say_how_to_go_on(self, command: str) -> None:
+        if self._journal is not None:
+            self._display.say(f"To go on: {command}")
+        elif self._options.emulator:
+            self._display.say("Nothing is left to go on with: the emulator ends with this command.")
+        else:
+            self._display.say("This run cannot be resumed: it has no journal. Next time give --journal FILE.")
+
+
+def _journal_of(options: argparse.Namespace, jobs: JobsFile) -> Path | None:
+    """Return the journal's path; None: none is kept."""
+    if options.journal is not None:
+        return Path(options.journal)
+    if jobs.is_stream or options.emulator:  # tasks of an emulator of its own end with it
+        return None
+    return Path(f"{jobs.name}.journal.sqlite")
