@@ -33,8 +33,8 @@ class BatchDisplay(Protocol):
         """Show how far the batch is."""
         ...
 
-    def say(self, text: str) -> None:
-        """Print a message that stays."""
+    def say(self, text: str, *, command: bool = False) -> None:
+        """Print a message that stays; one with a command is left in one line, so that it can be copied."""
         ...
 
     def close(self) -> None:
@@ -85,7 +85,11 @@ def _left(progress: Progress) -> str:
 
 
 def _of_total(progress: Progress) -> str:
-    return f"{progress.finished}" if progress.total is None else f"{progress.finished} of {progress.total}"
+    return (
+        f"{progress.finished} finished"
+        if progress.total is None
+        else f"{progress.finished} of {progress.total}"
+    )
 
 
 def state_lines(progress: Progress, width: int) -> list[str]:
@@ -113,7 +117,7 @@ def _packed(parts: list[str], width: int) -> list[str]:
 def plain_line(progress: Progress) -> str:
     """Return all in one line, for logs."""
     counts = {"failed": progress.failed, "skipped": progress.skipped}
-    parts = [f"{_of_total(progress)} finished", *(f"{n} {name}" for name, n in counts.items() if n)]
+    parts = [_of_total(progress), *(f"{n} {name}" for name, n in counts.items() if n)]
     parts += [f"{progress.running} running", f"{progress.queued} queued", _slots(progress), _units(progress)]
     return ", ".join(filter(None, (*parts, _left(progress))))
 
@@ -130,7 +134,7 @@ class _Silent:
     def show(self, progress: Progress) -> None:
         """Show nothing."""
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, *, command: bool = False) -> None:  # noqa: ARG002 - nothing is broken here
         """Print a message."""
         self._output.say(text)
 
@@ -180,7 +184,7 @@ class _Block:
             self._live.start()
         self._live.update(_drawn(progress, self._console.width), refresh=True)
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, *, command: bool = False) -> None:
         """Print a message above the block."""
         if self._live is None or not self._started:
             self._output.say(text)
@@ -189,7 +193,7 @@ class _Block:
 
             from kling_async.cli.messages import printable  # noqa: PLC0415
 
-            self._console.print(Text(printable(text)), soft_wrap=True)
+            self._console.print(Text(printable(text)), soft_wrap=command)
 
     def close(self) -> None:
         """Take the block away."""

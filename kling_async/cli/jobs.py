@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kling_async.batch.readers import read_csv, read_jsonl
-from kling_async.errors import ConfigurationError
+from kling_async.cli.formats import counted
+from kling_async.errors import Problem, RequestInvalid
 
 if TYPE_CHECKING:
     import argparse
     import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from kling_async.batch.readers import Check, JobReader, OnBad
     from kling_async.cli.output import Output
@@ -40,7 +41,7 @@ class JobsFile:
         options: With ``jobs``, ``allow_files``, ``endpoint`` and ``format``.
 
     Raises:
-        ConfigurationError: There is no such file.
+        RequestInvalid: There is no such file.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -56,6 +57,11 @@ class JobsFile:
                 self.folder = Path(self.name).absolute().parent
         kind = options.format or ("csv" if self.name.lower().endswith(".csv") else "jsonl")
         self._read = read_csv if kind == "csv" else read_jsonl
+
+    def about_files(self) -> str:
+        """Say which files the lines may name."""
+        where = "no files" if self.folder is None else f"files below {self.folder}"
+        return f"kling: jobs may name {where}; --allow-files DIR allows others"
 
     def reader(self, check: Check, on_bad: OnBad | None = None) -> JobReader:
         """Return a reader of the jobs."""
@@ -73,7 +79,11 @@ def _mode(name: str) -> int:
         if not stat.S_ISDIR(found):
             return found
         reason = "is a folder; name a file of jobs"
-    raise ConfigurationError(f"{name}: {reason}")
+    raise RequestInvalid(name, [Problem("the file", reason)])
+
+
+_ADVICE: Final = "; a file is a pathlib.Path, or its path below files="
+"""Advice for Python, of no use here."""
 
 
 class Checked(NamedTuple):
@@ -130,7 +140,7 @@ class CountedJobs:
 def bad_line_texts(error: LineInvalid) -> Iterator[str]:
     """Yield a line for each problem of a wrong line: file, line, field, and what would be right."""
     for field, text in error.problems:
-        yield f"{error.source}:{error.line}: {field}: {_shortened(text)}"
+        yield f"{'stdin' if error.source == '-' else error.source}:{error.line}: {field}: {_shortened(text)}"
 
 
 def _shortened(text: str) -> str:
@@ -141,17 +151,18 @@ def _shortened(text: str) -> str:
 
 def print_bad_lines(output: Output, jobs: JobsFile, checked: Checked) -> None:
     """Print the first wrong lines of a file, and how many more there are."""
-    print_errors(output.say, jobs, checked.shown)
+    if print_errors(output.say, checked.shown):
+        output.say(jobs.about_files())
     more = checked.bad - len(checked.shown)
     if more > 0:
-        output.say(f"and {more} more wrong lines; kling check {jobs.name} shows all")
+        output.say(f"and {counted(more, 'more wrong line')}; kling check {jobs.name} shows all")
 
 
-def print_errors(say: Callable[[str], object], jobs: JobsFile, errors: tuple[LineInvalid, ...]) -> None:
-    """Print wrong lines, and which files they may name if that is what is wrong."""
-    texts = [text for error in errors for text in bad_line_texts(error)]
-    for text in texts:
-        say(text)
-    if any("files=" in text for text in texts):
-        where = "nowhere" if jobs.folder is None else f"below {jobs.folder}"
-        say(f"kling: jobs may name files {where}; --allow-files DIR names another folder")
+def print_errors(say: Callable[[str], object], errors: Iterable[LineInvalid]) -> bool:
+    """Print wrong lines; return whether one names a file that it may not name."""
+    about_files = False
+    for error in errors:
+        for text in bad_line_texts(error):
+            about_files = about_files or "files=" in text
+            say(text.replace("the folder of files=", "the folder that is allowed").replace(_ADVICE, ""))
+    return about_files

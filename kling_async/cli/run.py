@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.cli.display import make_display
 from kling_async.cli.exit_codes import ExitCode
+from kling_async.cli.formats import counted
 from kling_async.cli.interrupts import Interrupts
 from kling_async.cli.jobs import CountedJobs, JobsFile, check_whole, print_bad_lines, print_errors
 from kling_async.cli.run_report import Failures, ending, print_plan, print_report
@@ -45,7 +47,7 @@ async def run_jobs(options: argparse.Namespace, client: Client, output: Output) 
             if not options.skip_bad:
                 output.say(_refusal(jobs, checked))
                 return ExitCode.USAGE
-            output.say(f"kling: {_lines(checked.bad)} left out")
+            output.say(f"kling: {counted(checked.bad, 'wrong line')} left out")
         if not checked.good:
             output.say(f"kling: {jobs.name} has no jobs")
             return ExitCode.FAILED if checked.bad else ExitCode.DONE
@@ -64,13 +66,9 @@ async def _checked(jobs: JobsFile, client: Client) -> Checked:
 
 def _refusal(jobs: JobsFile, checked: Checked) -> str:
     return (
-        f"kling: {_lines(checked.bad)} of {jobs.name}, {checked.good} right; nothing was made or paid."
+        f"kling: {counted(checked.bad, 'wrong line')} of {jobs.name}, {checked.good} right; nothing was made or paid."
         " Correct them, or go on without them by --skip-bad"
     )
-
-
-def _lines(count: int) -> str:
-    return "1 wrong line" if count == 1 else f"{count} wrong lines"
 
 
 class _Run:
@@ -97,7 +95,7 @@ class _Run:
         self._output = output
         self._jobs = jobs
         self._checked = checked
-        self._display = make_display(options.progress, output)
+        self._display = make_display(_progress_mode(options), output)
         self._failures = Failures()
         self._loop = asyncio.get_running_loop()
         self._bad = 0 if checked is None else checked.bad
@@ -131,7 +129,7 @@ class _Run:
         """Leave out a wrong line of a stream; those of a file were shown before."""
         if self._checked is None:
             self._bad += 1
-            self._loop.call_soon_threadsafe(print_errors, self._display.say, self._jobs, (error,))
+            self._loop.call_soon_threadsafe(print_errors, self._display.say, (error,))
 
     async def plan(self) -> int:
         """Show what the run would make; return the exit status."""
@@ -153,14 +151,14 @@ class _Run:
         finally:
             self._display.close()
         if wrong is not None:
-            print_errors(self._output.say, self._jobs, (wrong,))
+            print_errors(self._output.say, (wrong,))
             self._output.say("kling: nothing of the input was read after this line; --skip-bad goes on")
         report, stopped = batch.report, bool(self._interrupted)
         left = batch.progress().queued + report.running
         code = ending(report, bad=self._bad, wrong=wrong is not None, interrupted=stopped and left > 0)
         again = go_on_command(self._options, self._journal)
         print_report(self._output, report, self._failures, files=self._files, folder=self._options.out)
-        if code in (ExitCode.STOPPED, ExitCode.ACCOUNT, ExitCode.USAGE):
+        if code in (ExitCode.STOPPED, ExitCode.ACCOUNT) or (wrong is not None and self._journal is not None):
             self._say_how_to_go_on(again)
         elif report.failed and self._journal is not None:
             self._output.say(f"To try the failed ones again: {retry_command(self._options, self._journal)}")
@@ -179,21 +177,25 @@ class _Run:
             self._interrupted = signal
             batch.stop()
             running = batch.progress().running
-            tasks = "1 task runs and is" if running == 1 else f"{running} tasks run and are"
-            self._display.say(
-                f"Stopping: {tasks} waited for, nothing new is made. Ctrl-C again leaves at once."
-            )
+            tasks = "1 running task is" if running == 1 else f"{running} running tasks are"
+            self._display.say(f"Stopping: {tasks} waited for. Ctrl-C again leaves at once.")
             self._say_how_to_go_on(go_on_command(self._options, self._journal))
 
         return lambda signal: self._loop.call_soon_threadsafe(stop, signal)
 
     def _say_how_to_go_on(self, command: str) -> None:
         if self._journal is not None:
-            self._display.say(f"To go on: {command}")
+            self._display.say(f"To go on: {command}", command=True)
         elif self._options.emulator:
             self._display.say("Nothing is left to go on with: the emulator ends with this command.")
         else:
             self._display.say("This run cannot be resumed: it has no journal. Next time give --journal FILE.")
+
+
+def _progress_mode(options: argparse.Namespace) -> str:
+    """Return how progress is shown; what is typed line by line would mix with a block that is redrawn."""
+    typed = options.jobs == "-" and options.progress == "auto" and sys.stdin.isatty()
+    return "plain" if typed else str(options.progress)
 
 
 def _journal_of(options: argparse.Namespace, jobs: JobsFile) -> Path | None:
