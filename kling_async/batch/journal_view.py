@@ -151,7 +151,7 @@ class JournalView:
         return [] if found == ["ok"] else found
 
     async def digest(self, path: str) -> str | None:
-        """Return the SHA-256 of an input file as the journal knows it; None if it is unknown or has changed."""
+        """Return the SHA-256 of an input file as the journal knows it; None: unknown, or changed."""
         rows = self._rows("SELECT size, mtime_ns, sha256 FROM digests WHERE path=?", path)
         if not rows or size_and_time(path) != [rows[0][0], rows[0][1]]:
             return None

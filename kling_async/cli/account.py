@@ -54,7 +54,7 @@ async def run_account(options: argparse.Namespace, client: Client, output: Outpu
         await _show_ledger(client, options, output)
         return ExitCode.DONE
     packs = (await client.account.costs()).packs
-    limits = client.account.limits()
+    limits = dict(sorted(client.account.limits().items()))
     shown = [pack for pack in packs if options.all or pack.status in ("online", "toBeOnline")]
     if output.json_lines:
         for name, pool in limits.items():
@@ -77,7 +77,7 @@ def _print_pools(output: Output, limits: dict[str, PoolState]) -> None:
     ]
     rows = [
         (name, str(pool.limit), str(pool.held), _SOURCES.get(pool.source, pool.source))
-        for name, pool in sorted(limits.items())
+        for name, pool in limits.items()
     ]
     output.table(columns, rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 from typing import TYPE_CHECKING, Any
 
 from kling_async.catalog import TASKS
@@ -14,7 +15,7 @@ from kling_async.cli.arguments import (
     seconds_above_0,
 )
 from kling_async.cli.exit_codes import ExitCode, explain
-from kling_async.cli.formats import clock, moment
+from kling_async.cli.formats import clock, moment, status_word
 from kling_async.cli.output import Column, Output
 from kling_async.cli.waiting import finish, worst
 from kling_async.cli.watching import reference_to
@@ -129,8 +130,10 @@ def _parsed(text: str) -> tuple[Any, str]:
         return None, name
     row = next((row for row in TASKS if row.name == endpoint), None)
     if row is None or not name:
-        known = ", ".join(row.name for row in TASKS)
-        raise RequestInvalid(text, [Problem("TASK", f"write ENDPOINT:ID; endpoints are {known}")])
+        known = [row.name for row in TASKS]
+        close = difflib.get_close_matches(endpoint, known, n=1)
+        hint = f"did you mean {close[0]}:{name}?" if close else "kling create --help lists the endpoints"
+        raise RequestInvalid("TASK", [Problem(text, f"write ENDPOINT:ID; {hint}")])
     return row.request, name
 
 
@@ -187,7 +190,7 @@ def _print_one(output: Output, task: Task[Any]) -> None:
 def _facts(task: Task[Any], record: TaskRecord) -> list[tuple[str, str]]:
     took = (record.updated_at - record.created_at) / 1000 if task.done else 0
     return [
-        ("status", record.status),
+        ("status", status_word(record.status)),
         ("reason", record.message),
         ("your id", record.external_task_id or ""),
         ("created", moment(record.created_at)),
@@ -210,6 +213,12 @@ def _print_many(output: Output, tasks: Sequence[Task[Any]]) -> None:
     for task in tasks:
         if (record := task.record) is not None:
             counted = str(len(_addresses(task))) if task.done else ""
-            about = (record.status, moment(record.created_at), record.units or "", counted, record.message)
+            about = (
+                status_word(record.status),
+                moment(record.created_at),
+                record.units or "",
+                counted,
+                record.message,
+            )
             rows.append((reference_to(task), *about))
     output.table(columns, rows)

@@ -12,6 +12,7 @@ from kling_async.errors import (
     ClientClosed,
     ConfigurationError,
     DownloadError,
+    ExternalIdTaken,
     KlingError,
     RateLimited,
     RequestInvalid,
@@ -69,6 +70,7 @@ _CODES: Final[tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...]] = (
 
 _FIXES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (TransportError, "check the network and KLING_BASE_URL, then try again"),
+    (ExternalIdTaken, "take that task with --if-exists attach, or choose another id"),
     (RateLimited, "wait a minute, then try again"),
     (ServerError, "try again in a few minutes"),
     (TaskNotFound, "check the id, the endpoint before it, and whether it is this account's"),

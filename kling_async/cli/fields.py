@@ -110,18 +110,20 @@ def _reader(schema: Schema) -> tuple[Callable[[str], Any], str]:
     """Return the function that reads the text of an option, and what stands for the text in the help."""
     if _is_media(schema):
         return _media, "@FILE|URL"
+    words = "|".join(map(str, schema.get("enum", ())))
+    if len(words) > _WORDS_MAX:
+        words = "WORD"
     match schema.get("type"):
         case "integer":
-            return _whole, "N"
+            return _whole, words or "N"
         case "number":
-            return _number, "X"
+            return _number, words or "X"
         case "array":
             return lambda text: _with_files(_json(text), schema, schema["$defs"]), "JSON"
         case "object":
             return _json, "JSON"
         case _:
-            words = "|".join(map(str, schema.get("enum", ())))
-            return str, words if words and len(words) <= _WORDS_MAX else "WORD" if words else "TEXT"
+            return str, words or "TEXT"
 
 
 def _is_media(schema: Schema) -> bool:

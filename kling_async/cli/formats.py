@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from kling_async.prices import Estimate
 
-__all__ = ["clock", "counted", "length", "moment", "price_words", "time_span"]
+__all__ = ["clock", "counted", "length", "moment", "price_words", "status_word", "time_span"]
 
 _SPANS: Final = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -50,6 +50,11 @@ def moment(milliseconds: int) -> str:
     if not milliseconds:
         return "-"
     return f"{dt.datetime.fromtimestamp(milliseconds / 1000).astimezone():%Y-%m-%d %H:%M}"
+
+
+def status_word(status: str) -> str:
+    """Return a status for people: ``/tasks`` has another word for ``succeed`` than the other answers."""
+    return {"succeeded": "succeed", "unknown": "not asked yet"}.get(status, status)
 
 
 def time_span(text: str, now: dt.datetime) -> dt.datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from kling_async.cli.arguments import add_json_argument
@@ -53,27 +54,40 @@ def run_models(options: argparse.Namespace) -> int:
 
 
 def _print_models(output: Output, rows: Sequence[Capability]) -> None:
+    """Print a table for each endpoint; where it is not for people, one table whose rows say all."""
     columns = [
-        Column("endpoint"),
         Column("model"),
-        Column("mode"),
-        Column("seconds"),
-        Column("resolution"),
-        Column("features", wide=True),
+        Column("modes"),
+        Column("durations"),
+        Column("resolutions"),
+        Column("features", wrap=True),
     ]
-    cells = []
-    shown = ("", "")
-    for row in rows:
-        name = (row.endpoint, row.model)
-        model = row.model + (" (retired)" if row.retired else "")
-        # a name is printed once, at the first of its rows
-        head = ("" if name[0] == shown[0] else name[0], "" if name == shown else model)
-        about = (" ".join(row.modes), _range(row.durations), " ".join(row.resolutions))
-        cells.append((*head, *about, " ".join([*row.features, *([] if row.sure else ["?"])])))
-        shown = name
-    output.table(columns, cells)
+    if not output.stdout.isatty():
+        output.table([Column("endpoint"), *columns], [(row.endpoint, *_cells(row)) for row in rows])
+        return
+    for n, (endpoint, group) in enumerate(itertools.groupby(rows, lambda row: row.endpoint)):
+        if n:
+            output.line()
+        output.line(endpoint)
+        output.table(columns, _once([_cells(row) for row in group]))
     if any(not row.sure for row in rows):
         output.say("? no good source confirms this row")
+
+
+def _cells(row: Capability) -> list[str]:
+    return [
+        row.model + (" (retired)" if row.retired else ""),
+        " ".join(row.modes),
+        _range(row.durations),
+        " ".join(row.resolutions),
+        " ".join([*row.features, *([] if row.sure else ["?"])]),
+    ]
+
+
+def _once(rows: list[list[str]]) -> list[list[str]]:
+    """Return rows in which a model is named in the first of its rows only."""
+    before = ["", *(row[0] for row in rows)]
+    return [["" if row[0] == name else row[0], *row[1:]] for name, row in zip(before, rows, strict=False)]
 
 
 def _range(durations: Sequence[int]) -> str:

@@ -8,16 +8,18 @@ import os
 import shutil
 import sys
 import unicodedata
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TextIO
 
 from kling_async.cli.messages import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Column", "Output", "cell_width", "plain_table"]
+__all__ = ["Column", "Output", "cell_width", "fitted", "has_rich", "plain_table"]
 
 _GAP: Final = "  "
+_NARROWEST: Final = 8
+"""Columns of a terminal that a cut cell keeps."""
 
 
 class Column(NamedTuple):
@@ -27,7 +29,9 @@ class Column(NamedTuple):
     right: bool = False
     """Whether its cells end at one line, as numbers do."""
     wide: bool = False
-    """Whether it is cut where the terminal is too narrow, and the others are not."""
+    """Whether it is cut where the terminal is too narrow, as the others are not."""
+    wrap: bool = False
+    """Whether it goes on in the next line there (with ``rich``)."""
 
 
 class Output:
@@ -68,14 +72,11 @@ class Output:
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """Print a table: by ``rich`` on a terminal, where it is installed; else as aligned text."""
         cells = [[printable(cell) for cell in row] for row in rows]
-        if not self.stdout.isatty():
-            text = plain_table(columns, cells)  # whole: what reads it has no width
-        elif has_rich():
-            _print_rich(columns, cells, self.stdout)
-            return
+        width = shutil.get_terminal_size().columns if self.stdout.isatty() else None
+        if width is not None and has_rich():
+            _print_rich(columns, fitted(columns, cells, width), self.stdout)
         else:
-            text = plain_table(columns, cells, shutil.get_terminal_size().columns)
-        print(text, file=self.stdout, flush=True)
+            print(plain_table(columns, cells, width), file=self.stdout, flush=True)
 
 
 def has_rich() -> bool:
@@ -90,13 +91,8 @@ def _print_rich(columns: Sequence[Column], rows: Sequence[Sequence[str]], stdout
 
     table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold")
     for column in columns:
-        table.add_column(
-            column.title,
-            justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if column.wide else None,
-        )
+        justify: Literal["left", "right"] = "right" if column.right else "left"
+        table.add_column(column.title, justify=justify, no_wrap=not column.wrap, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     Console(file=stdout, no_color="NO_COLOR" in os.environ, highlight=False).print(table)
@@ -108,26 +104,36 @@ def plain_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width:
     Args:
         columns: The columns.
         rows: The cells of each row.
-        width: Characters of a line; the wide column is cut to keep it. None: nothing is cut.
+        width: Characters of a line; wide columns are cut to keep it. None: nothing is cut.
 
     >>> print(plain_table([Column("pool"), Column("limit", right=True)], [["video", "5"]]))
     pool   limit
     video      5
     """
-    lines = [[column.title for column in columns], *rows]
+    cells = rows if width is None else fitted(columns, rows, width)
+    lines = [[column.title for column in columns], *cells]
     widths = [max(cell_width(line[at]) for line in lines) for at in range(len(columns))]
-    if width is not None:
-        over = sum(widths) + len(_GAP) * (len(widths) - 1) - width
-        for at, column in enumerate(columns):
-            if column.wide and over > 0:
-                widths[at] = max(cell_width(column.title), widths[at] - over)
     return "\n".join(
         _GAP.join(
-            _aligned(_cut(cell, widths[at]), widths[at], right=columns[at].right)
-            for at, cell in enumerate(line)
+            _aligned(cell, widths[at], right=columns[at].right) for at, cell in enumerate(line)
         ).rstrip()
         for line in lines
     )
+
+
+def fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """Return rows whose wide cells are cut so that a line keeps a width; ids and numbers stay whole."""
+    titles = [column.title for column in columns]
+    widths = [max(cell_width(line[at]) for line in (titles, *rows)) for at in range(len(columns))]
+    over = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    # the last column gives way first: what tells rows apart stands before it
+    for at in reversed(range(len(columns))):
+        if columns[at].wide and over > 0:
+            least = max(cell_width(titles[at]), _NARROWEST)
+            cut = min(over, max(0, widths[at] - least))
+            widths[at] -= cut
+            over -= cut
+    return [[_cut(cell, widths[at]) for at, cell in enumerate(row)] for row in rows]
 
 
 def cell_width(text: str) -> int:

@@ -65,8 +65,9 @@ async def _checked(jobs: JobsFile, client: Client) -> Checked:
 
 
 def _refusal(jobs: JobsFile, checked: Checked) -> str:
+    wrong = counted(checked.bad, "wrong line")
     return (
-        f"kling: {counted(checked.bad, 'wrong line')} of {jobs.name}, {checked.good} right; nothing was made or paid."
+        f"kling: {wrong} of {jobs.name}, {checked.good} right; nothing was made or paid."
         " Correct them, or go on without them by --skip-bad"
     )
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kling_async.cli.exit_codes import ExitCode, explain
-from kling_async.cli.formats import clock
+from kling_async.cli.formats import clock, status_word
 from kling_async.cli.messages import printable
 from kling_async.cli.watching import reference_to, watching
 from kling_async.errors import KlingError, TaskTimeout
@@ -42,10 +42,11 @@ async def finish(output: Output, tasks: Sequence[Task[Any]], options: argparse.N
     names = [reference_to(task) for task in tasks]
     waits = [asyncio.ensure_future(_end(task, options)) for task in tasks]
     try:
-        async with watching(output, tasks, names, options.progress):
+        async with watching(output, tasks, names, options.progress) as display:
             for ended in asyncio.as_completed(waits):
                 end = await ended
-                codes.append(_print_end(output, end))
+                with display.paused():
+                    codes.append(_print_end(output, end))
     except asyncio.CancelledError:
         return _go_on(output, tasks, options)
     finally:
@@ -100,8 +101,8 @@ def _summary(task: Task[Any]) -> str:
     """Return how a task ended, in one line."""
     record = task.record
     if record is None:
-        return task.status
-    words = [task.status]
+        return status_word(task.status)
+    words = [status_word(task.status)]
     if record.units:
         words.append(f"{record.units} units")
     if record.updated_at > record.created_at > 0:
@@ -117,5 +118,6 @@ def _go_on(output: Output, tasks: Sequence[Task[Any]], options: argparse.Namespa
     into = "" if options.out is None else f" --out {options.out}"
     command = "download" if options.out is not None else "wait"
     left = left or [reference_to(task) for task in tasks]
-    output.say(f"interrupted; the vendor goes on. Wait again with: kling {command} {' '.join(left)}{into}")
+    output.say("interrupted; the tasks run on. To go on:")
+    output.say(f"  kling {command} {' '.join(left)}{into}")
     return ExitCode.STOPPED

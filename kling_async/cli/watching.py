@@ -8,16 +8,16 @@ import datetime as dt
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from kling_async.cli.formats import clock
+from kling_async.cli.formats import clock, status_word
 from kling_async.cli.output import has_rich
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from kling_async.cli.output import Output
     from kling_async.tasks import Task
 
-__all__ = ["reference_to", "state_line", "watching"]
+__all__ = ["Display", "reference_to", "state_line", "watching"]
 
 _TICK: Final = 1.0
 """Seconds between two redraws of a live display."""
@@ -36,7 +36,7 @@ def reference_to(task: Task[Any]) -> str:
 
 def state_line(task: Task[Any]) -> str:
     """Return the state of a task in a few words: status, place in the queue, time taken and left."""
-    words = [task.status]
+    words = [status_word(task.status)]
     if task.position is not None:
         words.append("next" if task.position == 0 else f"{task.position} before it")
     now = dt.datetime.now(dt.UTC)
@@ -48,10 +48,33 @@ def state_line(task: Task[Any]) -> str:
     return ", ".join(words)
 
 
+class Display:
+    """Shows tasks until it is closed. Whoever prints meanwhile does it within `paused`.
+
+    Args:
+        output: Its stderr is written to.
+        tasks: The tasks.
+        names: How each one is called.
+    """
+
+    def __init__(self, output: Output, tasks: Sequence[Task[Any]], names: Sequence[str]) -> None:
+        self.output = output
+        self.tasks = tasks
+        self.names = names
+
+    async def show(self) -> None:
+        """Show until cancelled."""
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Make room for other lines."""
+        yield
+
+
 @contextlib.asynccontextmanager
 async def watching(
     output: Output, tasks: Sequence[Task[Any]], names: Sequence[str], mode: str = "auto"
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Display]:
     """Show the tasks while the block runs.
 
     Args:
@@ -61,45 +84,71 @@ async def watching(
         mode: ``auto``: a block that is redrawn, on a terminal with ``rich``; ``plain``: a line for each
             change; ``none``: nothing.
     """
-    if mode == "none" or (output.json_lines and not output.stderr.isatty()):
-        yield
-        return
-    live = mode == "auto" and output.stderr.isatty() and has_rich()
-    show = _live(output, tasks, names) if live else _lines(output, tasks, names)
-    work = asyncio.ensure_future(show)
+    terminal = output.stderr.isatty()
+    kind: type[Display] = _Lines
+    if mode == "none" or (output.json_lines and not terminal):
+        kind = Display
+    elif mode == "auto" and terminal and has_rich():
+        kind = _Live
+    display = kind(output, tasks, names)
+    work = asyncio.ensure_future(display.show())
     try:
-        yield
+        yield display
     finally:
         work.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await work
 
 
-async def _lines(output: Output, tasks: Sequence[Task[Any]], names: Sequence[str]) -> None:
-    """Print a line when a task has changed, and now and then one that it has not."""
-    shown: dict[int, tuple[str, int | None]] = {}
-    at = [-_REMINDER] * len(tasks)
-    while True:
-        for n, (task, name) in enumerate(zip(tasks, names, strict=True)):
-            state = task.status, task.position
-            now = time.monotonic()
-            if not task.done and (shown.get(n) != state or now - at[n] >= _REMINDER):
-                shown[n], at[n] = state, now
-                output.say(f"{name}  {state_line(task)}")
-        await asyncio.sleep(_TICK)
+class _Lines(Display):
+    """Prints a line when a task has changed, and now and then one that it has not."""
 
-
-async def _live(output: Output, tasks: Sequence[Task[Any]], names: Sequence[str]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - an extra
-    from rich.live import Live  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    console = Console(file=output.stderr, highlight=False)
-    with Live(console=console, auto_refresh=False, transient=True) as live:
+    async def show(self) -> None:
+        """Show until cancelled."""
+        shown: dict[int, tuple[str, int | None]] = {}
+        at = [-_REMINDER] * len(self.tasks)
         while True:
-            lines = block(tasks, names)
-            live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
+            for n, (task, name) in enumerate(zip(self.tasks, self.names, strict=True)):
+                state = task.status, task.position
+                now = time.monotonic()
+                if not task.done and (shown.get(n) != state or now - at[n] >= _REMINDER):
+                    shown[n], at[n] = state, now
+                    self.output.say(f"{name}  {state_line(task)}")
             await asyncio.sleep(_TICK)
+
+
+class _Live(Display):
+    """Redraws a block of lines, by ``rich``."""
+
+    def __init__(self, output: Output, tasks: Sequence[Task[Any]], names: Sequence[str]) -> None:
+        from rich.console import Console  # noqa: PLC0415 - an extra
+        from rich.live import Live  # noqa: PLC0415
+
+        super().__init__(output, tasks, names)
+        console = Console(file=output.stderr, highlight=False)
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    async def show(self) -> None:
+        """Show until cancelled."""
+        from rich.text import Text  # noqa: PLC0415
+
+        with self._live:
+            while True:
+                lines = block(self.tasks, self.names)
+                text = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+                self._live.update(text, refresh=True)
+                await asyncio.sleep(_TICK)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Erase the block, and draw it again afterwards."""
+        running = self._live.is_started
+        self._live.stop()
+        try:
+            yield
+        finally:
+            if running:
+                self._live.start(refresh=True)
 
 
 def block(tasks: Sequence[Task[Any]], names: Sequence[str]) -> list[str]:
