@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.cli.display import make_display
-from kling_async.cli.exit_codes import ExitCode
+from kling_async.cli.exit_codes import ExitCode, explain
 from kling_async.cli.formats import counted
 from kling_async.cli.interrupts import Interrupts
 from kling_async.cli.jobs import CountedJobs, JobsFile, check_whole, print_bad_lines, print_errors
 from kling_async.cli.run_report import Failures, ending, print_plan, print_report
 from kling_async.cli.run_words import go_on_command, retry_command
-from kling_async.errors import LineInvalid
+from kling_async.errors import KlingError, LineInvalid
 
 if TYPE_CHECKING:
     import argparse
@@ -140,29 +140,42 @@ class _Run:
 
     async def run(self) -> int:
         """Run the batch; return the exit status."""
-        batch, wrong = self._batch(), None
+        batch = self._batch()
+        error: Exception | None = None
         try:
             with Interrupts(self._on_interrupt(batch)):
                 async with batch as results:
                     try:
                         async for outcome in results:
                             self._take(outcome)
-                    except LineInvalid as error:
-                        wrong = error
+                    except (KlingError, OSError) as ended:  # of the input, the account, the journal
+                        error = ended
         finally:
             self._display.close()
-        if wrong is not None:
-            print_errors(self._output.say, (wrong,))
+        if error is not None:
+            self._tell(error)
+        return self._report(batch, error)
+
+    def _tell(self, error: KlingError | OSError) -> None:
+        """Say why the batch has ended early."""
+        if isinstance(error, LineInvalid):
+            print_errors(self._output.say, (error,))
             self._output.say("kling: nothing of the input was read after this line; --skip-bad goes on")
-        report, stopped = batch.report, bool(self._interrupted)
+        elif error is not self._failures.latest:  # else it was told as the failure of a job
+            self._output.say(f"kling: {explain(error).text}")
+
+    def _report(self, batch: Batch[Any], error: Exception | None) -> ExitCode:
+        """Print the report and how to go on; return the exit code."""
+        report, wrong = batch.report, isinstance(error, LineInvalid)
         left = batch.progress().queued + report.running
-        code = ending(report, bad=self._bad, wrong=wrong is not None, interrupted=stopped and left > 0)
-        again = go_on_command(self._options, self._journal)
+        code = ending(report, bad=self._bad, wrong=wrong, interrupted=bool(self._interrupted and left))
         print_report(self._output, report, self._failures, files=self._files, folder=self._options.out)
-        if code in (ExitCode.STOPPED, ExitCode.ACCOUNT) or (wrong is not None and self._journal is not None):
-            self._say_how_to_go_on(again)
-        elif report.failed and self._journal is not None:
-            self._output.say(f"To try the failed ones again: {retry_command(self._options, self._journal)}")
+        resumes = self._journal is not None
+        if code in (ExitCode.STOPPED, ExitCode.ACCOUNT) or (wrong and resumes):
+            self._say_how_to_go_on()
+        elif report.failed and resumes:
+            retry = retry_command(self._options, self._journal)
+            self._display.say(f"To try the failed ones again: {retry}", command=True)
         return code
 
     def _take(self, outcome: Outcome[Any]) -> None:
@@ -180,12 +193,13 @@ class _Run:
             running = batch.progress().running
             tasks = "1 running task is" if running == 1 else f"{running} running tasks are"
             self._display.say(f"Stopping: {tasks} waited for. Ctrl-C again leaves at once.")
-            self._say_how_to_go_on(go_on_command(self._options, self._journal))
+            self._say_how_to_go_on()
 
         return lambda signal: self._loop.call_soon_threadsafe(stop, signal)
 
-    def _say_how_to_go_on(self, command: str) -> None:
+    def _say_how_to_go_on(self) -> None:
         if self._journal is not None:
+            command = go_on_command(self._options, self._journal)
             self._display.say(f"To go on: {command}", command=True)
         elif self._options.emulator:
             self._display.say("Nothing is left to go on with: the emulator ends with this command.")

@@ -36,12 +36,14 @@ class Failures:
         self._counts: dict[str, int] = {}
         self._examples: dict[str, str] = {}
         self._total = 0
+        self.latest: Exception | None = None
 
     def add(self, outcome: Outcome[Any]) -> int:
         """Count a failed outcome; return how many there are by now."""
         assert outcome.error is not None  # noqa: S101 - of failures
         reason = reason_of(outcome.error)
         self._total += 1
+        self.latest = outcome.error
         self._counts[reason] = self._counts.get(reason, 0) + 1
         name = outcome.key if outcome.key is not None else f"job {outcome.position}"
         self._examples.setdefault(reason, f"{name}: {outcome.error}")
@@ -69,7 +71,8 @@ def ending(report: Report, *, bad: int, wrong: bool, interrupted: bool) -> ExitC
         return ExitCode.USAGE
     if interrupted or report.stopped in _STOPPING or "max_units" in reasons:
         return ExitCode.STOPPED
-    return ExitCode.FAILED if report.failed or report.stopped or reasons or bad else ExitCode.DONE
+    incomplete = report.stopped not in ("", "stop()") or reasons or bad  # after stop() all may have been made
+    return ExitCode.FAILED if report.failed or incomplete else ExitCode.DONE
 
 
 def print_report(output: Output, report: Report, failures: Failures, *, files: int, folder: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -73,6 +74,7 @@ def _text(value: Any) -> str:
 
 def _program() -> list[str]:
     """Return how this program was started."""
-    if Path(sys.argv[0]).name == "__main__.py":
-        return [Path(sys.executable).name, "-m", "kling_async"]
-    return ["kling"]
+    if Path(sys.argv[0]).name != "__main__.py":
+        return ["kling"]
+    name = Path(sys.executable).name
+    return [name if shutil.which(name) == sys.executable else sys.executable, "-m", "kling_async"]
