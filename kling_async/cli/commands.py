@@ -190,7 +190,7 @@ def make_parser(commands: Sequence[str] | None = None) -> LazyParser:
     )
     parser.set_defaults(debug=False)
     parser.add_argument("--version", action="version", version=f"kling-async {__version__}")
-    parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parsers = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS if commands is None else commands:
         command = COMMANDS[name]
         fill = functools.partial(_add_arguments, command)

@@ -20,7 +20,7 @@ from kling_async.cli.formats import price_words
 from kling_async.cli.output import Output
 from kling_async.cli.waiting import finish
 from kling_async.cli.watching import reference_to, watching
-from kling_async.errors import RequestInvalid
+from kling_async.errors import RequestInvalid, TaskTimeout
 from kling_async.prices import estimate
 from kling_async.wire.describe import summary
 
@@ -52,7 +52,7 @@ def add_estimate_arguments(parser: LazyParser) -> None:
 
 
 def _add_endpoints(parser: LazyParser, add_options: Callable[[LazyParser], None]) -> None:
-    endpoints = parser.add_subparsers(dest="endpoint", required=True, metavar="ENDPOINT")
+    endpoints = parser.add_subparsers(title="endpoints", dest="endpoint", required=True, metavar="ENDPOINT")
     for row in TASKS:
         text = summary(row.request)
         endpoints.add_parser(
@@ -101,11 +101,17 @@ async def run_create(options: argparse.Namespace, client: Client, output: Output
     output.say(f"price: {price_words(client.estimate(request))}")
     task = await client.enqueue(request, **_submit_options(options))
     name = f"{options.endpoint}:{task.external_task_id}"
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
     try:
         async with watching(output, [task], [options.endpoint], options.progress):
             await task.accepted(options.timeout)
     except asyncio.CancelledError:
-        return _interrupted(output, task, name)
+        return _take_back(output, task, name, "interrupted", INTERRUPTED)
+    except TaskTimeout:
+        return _take_back(output, task, name, f"no slot within {options.timeout:g} s", ExitCode.FAILED)
+    if options.timeout is not None:
+        options.timeout = max(0.001, options.timeout - (loop.time() - begun))
     if options.wait or options.out is not None:
         return await finish(output, [task], options)
     if output.json_lines:
@@ -125,12 +131,13 @@ def _submit_options(options: argparse.Namespace) -> SubmitOptions:
     return given
 
 
-def _interrupted(output: Output, task: Task[Any], name: str) -> int:
+def _take_back(output: Output, task: Task[Any], name: str, why: str, status: int) -> int:
     """Take a submit back; where it is too late for that, say how to find its task."""
     if task.withdraw():
-        output.say("interrupted: it still queued, and was withdrawn; nothing was sent")
-        return INTERRUPTED
-    output.say(f"interrupted: its create was on its way, and the task may exist: kling wait {name}")
+        output.say(f"{why}: it still queued, and was withdrawn; nothing was sent")
+        return status
+    output.say(f"{why}: its create was on its way, and the task may exist. To look:")
+    output.say(f"  kling get {name}")
     return ExitCode.STOPPED
 
 

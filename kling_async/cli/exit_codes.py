@@ -44,8 +44,8 @@ class ExitCode(enum.IntEnum):
 _MEANINGS: Final = {
     ExitCode.DONE: "all done",
     ExitCode.FAILED: "some failed: a task, a file, or the command itself",
-    ExitCode.USAGE: "an option, a request or a setting is wrong; nothing was sent",
-    ExitCode.STOPPED: "stopped and resumable: tasks run on, and the command to go on was printed",
+    ExitCode.USAGE: "an option, a request or a setting is wrong; nothing was paid",
+    ExitCode.STOPPED: "stopped and resumable: the command to go on was printed",
     ExitCode.ACCOUNT: "the account cannot: key refused, no units left, or not allowed",
 }
 
@@ -70,6 +70,7 @@ _CODES: Final[tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...]] = (
 
 _FIXES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (TransportError, "check the network and KLING_BASE_URL, then try again"),
+    (AmbiguousCreate, "look for it later: kling get ENDPOINT:ID with that id"),
     (ExternalIdTaken, "take that task with --if-exists attach, or choose another id"),
     (RateLimited, "wait a minute, then try again"),
     (ServerError, "try again in a few minutes"),

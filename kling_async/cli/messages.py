@@ -38,8 +38,7 @@ class Messages:
         log, polling = logging.getLogger("kling_async"), logging.getLogger("kling_async.polling")
         self._log = log if debug else polling
         self._level = logging.DEBUG if debug else logging.WARNING
-        self._handler = logging.StreamHandler()
-        self._handler.setFormatter(_Line())
+        self._handler = _ToStderr()
         self._before: tuple[int, Callable[..., Any]] = (logging.NOTSET, warnings.showwarning)
 
     def error(self, text: str) -> None:
@@ -48,7 +47,6 @@ class Messages:
 
     def __enter__(self) -> Self:
         self._before = self._log.level, warnings.showwarning
-        self._handler.setStream(sys.stderr)
         self._log.addHandler(self._handler)
         self._log.setLevel(self._level)
         warnings.showwarning = self._warn
@@ -64,8 +62,8 @@ class Messages:
         print(f"kling: warning: {printable(str(message))}", file=sys.stderr)
 
 
-class _Line(logging.Formatter):
-    """Formats a record of the log as one line, with a traceback only where it has one."""
+class _ToStderr(logging.Handler):
+    """Prints each record of the log as one line, to the stderr of that moment: a live display replaces it."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        return f"kling: {record.levelname.lower()}: {printable(record.getMessage())}"
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"kling: {record.levelname.lower()}: {printable(record.getMessage())}", file=sys.stderr)

@@ -74,7 +74,7 @@ class Output:
         cells = [[printable(cell) for cell in row] for row in rows]
         width = shutil.get_terminal_size().columns if self.stdout.isatty() else None
         if width is not None and has_rich():
-            _print_rich(columns, fitted(columns, cells, width), self.stdout)
+            _print_rich(columns, fitted(columns, cells, width), self.stdout, width)
         else:
             print(plain_table(columns, cells, width), file=self.stdout, flush=True)
 
@@ -84,7 +84,7 @@ def has_rich() -> bool:
     return importlib.util.find_spec("rich") is not None
 
 
-def _print_rich(columns: Sequence[Column], rows: Sequence[Sequence[str]], stdout: TextIO) -> None:
+def _print_rich(columns: Sequence[Column], rows: Sequence[Sequence[str]], stdout: TextIO, width: int) -> None:
     from rich.console import Console  # noqa: PLC0415 - an extra
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -95,7 +95,10 @@ def _print_rich(columns: Sequence[Column], rows: Sequence[Sequence[str]], stdout
         table.add_column(column.title, justify=justify, no_wrap=not column.wrap, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console(file=stdout, no_color="NO_COLOR" in os.environ, highlight=False).print(table)
+    # given both, for a dumb terminal it takes 80 columns otherwise
+    Console(file=stdout, width=width, height=100, no_color="NO_COLOR" in os.environ, highlight=False).print(
+        table
+    )
 
 
 def plain_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None = None) -> str:

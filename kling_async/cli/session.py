@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from kling_async.cli.config import read_configuration
 from kling_async.cli.output import Output
 from kling_async.client import Client
-from kling_async.emulator import Emulator
 from kling_async.options import Polling
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from kling_async.emulator import Emulator
     from kling_async.events import Event
 
 __all__ = ["open_client", "with_client"]
@@ -44,6 +44,8 @@ async def open_client(
         ConfigurationError: The settings cannot work.
     """
     if options.emulator:
+        from kling_async.emulator import Emulator  # noqa: PLC0415 - loaded where it is asked for
+
         async with (
             Emulator(speed=options.speed) as emulator,
             _of(emulator, options.speed, on_event) as client,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from kling_async import CHINA, GLOBAL, ConfigurationError, Polling
-from kling_async.cli import config
-from kling_async.cli.config import VARIABLES, default_path, read_configuration
+from kling_async.cli.config import VARIABLES, Configuration, default_path, read_configuration
 from tests.cli.support import kling
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SECRET = "k-0123456789-secret"
 
 
-def read(tmp_path: Path, env: dict[str, str] | None = None, **options: str) -> config.Configuration:
+def read(tmp_path: Path, env: dict[str, str] | None = None, **options: str) -> Configuration:
     """Read the settings of a command whose user has his files below a folder."""
     given = argparse.Namespace(**{"env_file": None, "config": None, "profile": None, **options})
     return read_configuration(given, {"XDG_CONFIG_HOME": str(tmp_path / "home"), **(env or {})})
@@ -151,7 +151,7 @@ def test_the_users_file_lies_where_the_platform_has_it(
     platform: str, env: dict[str, str], end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """XDG on Linux, Application Support on macOS, APPDATA on Windows."""
-    monkeypatch.setattr(config.sys, "platform", platform)
+    monkeypatch.setattr(sys, "platform", platform)
     assert default_path(env).as_posix().endswith(end)
 
 

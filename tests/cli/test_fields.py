@@ -69,8 +69,7 @@ def test_options_make_the_request_that_python_makes(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shots.json").write_text(json.dumps([{"index": 1, "prompt": "a", "duration": 5}]))
     zoom = ("--camera-control.type", "simple", "--camera_control.config.zoom", "-2.5")
-    words = ("--prompt", "--a boat", "--no-sound", "--duration", "10", "--extra", '{"new": 1}')
-    words = ("--prompt=--a boat", *words[2:])
+    words = ("--prompt=--a boat", "--no-sound", "--duration", "10", "--extra", '{"new": 1}')
     assert made("text_to_video", *words, *zoom) == v1.TextToVideo(
         prompt="--a boat",
         sound=False,
