@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from kling_async.cli.formats import clock
+from kling_async.cli.messages import printable
 from kling_async.cli.output import has_rich
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def state_lines(progress: Progress, width: int) -> list[str]:
     counts = {"running": progress.running, "queued": progress.queued, "done": progress.done}
     counts |= {name: n for name in ("failed", "skipped") if (n := getattr(progress, name))}
     rate = f"{progress.rate:.1f} a minute" if progress.rate else ""
-    last = [] if progress.last_file is None else [f"last  {progress.last_file}"]
+    last = [] if progress.last_file is None else [f"last  {printable(str(progress.last_file))}"]
     jobs = [f"{name} {count}" for name, count in counts.items()]
     use = [part for part in (_slots(progress), _units(progress), rate) if part]
     return [*_packed(jobs, width), *_packed(use, width), *last]
@@ -190,8 +191,6 @@ class _Block:
             self._output.say(text)
         else:
             from rich.text import Text  # noqa: PLC0415
-
-            from kling_async.cli.messages import printable  # noqa: PLC0415
 
             self._console.print(Text(printable(text)), soft_wrap=command)
 

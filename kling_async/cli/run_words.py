@@ -50,16 +50,23 @@ def _input(options: argparse.Namespace, journal: Path | None) -> str:
 
 def _words(options: argparse.Namespace) -> list[str]:
     words = [*_program(), "run", _positional(options.jobs)]
-    for name, default in _DEFAULTS.items():
-        value = getattr(options, name)
-        if value != default:
-            flag = f"--{name.replace('_', '-')}"
-            # with =, a value that begins with a dash is no option
-            words.append(flag if value is True else f"{flag}={_text(value)}")
-    limits = {pool: size for given in options.limit for pool, size in given.items()}
-    if limits:
-        words.append(f"--limit={_text(limits)}")
-    return words
+    given = {name: getattr(options, name) for name in _DEFAULTS}
+    for name, value in given.items():
+        if value is True:
+            words.append(_flag(name))
+        elif value != _DEFAULTS[name]:
+            words += _with_value(_flag(name), _text(value))
+    limits = {pool: size for some in options.limit for pool, size in some.items()}
+    return words + (_with_value("--limit", _text(limits)) if limits else [])
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _with_value(flag: str, value: str) -> list[str]:
+    """Return an option with its value; in one word where the value would be taken for an option."""
+    return [f"{flag}={value}"] if value.startswith("-") else [flag, value]
 
 
 def _positional(jobs: str) -> str:

@@ -100,7 +100,7 @@ def test_failures_are_told_grouped_and_can_be_tried_again(capsys: Capture) -> No
     assert ran.status == 1
     assert "1 done, 1 failed, 1 files in out" in ran.out and "1 TaskFailed, such as" in ran.out
     assert "failed  bad: task " in ran.err
-    assert "To try the failed ones again: kling run jobs.jsonl --progress=none --retry-failed" in ran.err
+    assert "To try the failed ones again: kling run jobs.jsonl --progress none --retry-failed" in ran.err
     again = kling(capsys, "run", "jobs.jsonl", "--retry-failed")
     assert again.status == 1 and "1 done (1 by earlier runs), 1 failed" in again.out
 
@@ -202,7 +202,7 @@ def test_units_and_slots_have_limits(emulator: Emulator, capsys: Capture) -> Non
     ran = kling(capsys, "run", "jobs.jsonl", "--max-units", "video=4.5", "--limit", "video=1")
     assert ran.status == 3 and created(emulator) == 3
     assert "not made: 1 of video (the units left do not suffice)" in ran.out
-    assert "To go on: kling run jobs.jsonl --max-units=video=4.5 --limit=video=1" in ran.err
+    assert "To go on: kling run jobs.jsonl --max-units video=4.5 --limit video=1" in ran.err
     assert kling(capsys, "run", "jobs.jsonl", "--max-units", "6").status == 0
     assert created(emulator) == 4
 
