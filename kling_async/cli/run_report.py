@@ -97,7 +97,8 @@ def print_report(output: Output, report: Report, failures: Failures, *, files: i
 def _headline(report: Report, files: int, folder: str) -> str:
     total = report.this_run
     parts = [f"{report.done} done"]
-    parts[0] += f" ({report.resumed} by earlier runs)" if report.resumed else ""
+    earlier = report.done - total.done
+    parts[0] += f" ({earlier} by earlier runs)" if earlier else ""
     parts += [f"{report.failed} failed"] if report.failed else []
     parts += [f"{files} files in {folder}"] if files else []
     units = " + ".join(f"{spent:g} {pool}" for pool, spent in sorted(total.units.items()))

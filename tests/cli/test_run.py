@@ -239,7 +239,7 @@ def test_wrong_options_are_status_2(words: list[str], text: str, capsys: Capture
 
 # --- the command that goes on --------------------------------------------------------------------
 
-WORDS: Final = st.text("ab -'\"$`\\é*", min_size=1, max_size=8)
+WORDS: Final = st.text("ab -'\"$`\\é*", min_size=1, max_size=8).filter(lambda word: word != "--")
 OPTIONS: Final = st.fixed_dictionaries(
     {},
     optional={
