@@ -59,7 +59,11 @@ def add_account_arguments(parser: ArgumentParser) -> None:
 
 def add_json_argument(parser: Arguments) -> None:
     """Add ``--json``: lines for machines on stdout."""
-    parser.add_argument("--json", action="store_true", help="print a JSON object a line, for machines")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print a JSON object a line, for machines; addresses of files are whole",
+    )
 
 
 def add_progress_argument(parser: Arguments) -> None:

@@ -107,7 +107,7 @@ class LazyParser(argparse.ArgumentParser):
 
     def __init__(self, *, fill: Callable[[LazyParser], object] | None = None, **keywords: Any) -> None:
         # abbreviations would change their meaning whenever an option is added
-        super().__init__(**{"allow_abbrev": False, "formatter_class": _Formatter, **keywords})
+        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **keywords)
         self._fill = fill
 
     def filled(self) -> LazyParser:
@@ -126,15 +126,14 @@ class LazyParser(argparse.ArgumentParser):
         if "--emulator" not in self._option_string_actions:
             self.add_argument("--emulator", action="store_true", help=argparse.SUPPRESS)
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, with all arguments added; what is left over is an error of the innermost parser."""
-        self.filled()
-        found, rest = super().parse_known_args(
-            _with_hyphens(sys.argv[1:] if args is None else args), namespace
-        )
-        if rest:
-            self.error(f"unrecognized arguments: {' '.join(rest)}")
-        return found, rest
+    if not TYPE_CHECKING:  # the overloads of this method are not the same in every version of typeshed
+
+        def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+            """Parse, with all arguments added; what is left over is an error of the innermost parser."""
+            found, rest = super(LazyParser, self.filled()).parse_known_args(_with_hyphens(args), namespace)
+            if rest:
+                self.error(f"unrecognized arguments: {' '.join(rest)}")
+            return found, rest
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and what is wrong, with what may be meant; end with status 2."""
@@ -166,8 +165,13 @@ _CHOICE: Final = re.compile(r"invalid choice: '([^']*)' \((choose from .*)\)$")
 _UNKNOWN: Final = re.compile(r"unrecognized arguments: (--[\w-]+)")
 
 
-def _with_hyphens(args: Sequence[str]) -> list[str]:
-    """Return arguments in which options may be spelt like fields: ``--model_name`` is ``--model-name``."""
+def _with_hyphens(args: Sequence[str] | None) -> list[str]:
+    """Return arguments in which options may be spelt like fields: ``--model_name`` is ``--model-name``.
+
+    Args:
+        args: The arguments; None for those of the process.
+    """
+    args = sys.argv[1:] if args is None else args
     found: list[str] = []
     for at, arg in enumerate(args):
         if arg == "--":

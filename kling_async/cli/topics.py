@@ -131,13 +131,13 @@ TOPICS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
 def add_help_arguments(parser: LazyParser) -> None:
     """Add the options of ``kling help``."""
     parser.description = "Explain a topic, or a command."
-    parser.add_argument("topic", nargs="?", metavar="TOPIC", help=f"{', '.join(TOPICS)}; or a command")
+    parser.add_argument("topic", nargs="*", metavar="TOPIC", help=f"{', '.join(TOPICS)}; or a command")
 
 
 def run_help(options: argparse.Namespace) -> int:
     """Print a topic, the help of a command, or the list of both."""
-    topic = options.topic
-    if topic is None:
+    topic = "-".join(options.topic)
+    if not topic:
         print("topics:")
         for name, (line, _) in TOPICS.items():
             print(f"  {name:<16}{line}")
@@ -148,8 +148,8 @@ def run_help(options: argparse.Namespace) -> int:
     if topic in TOPICS:
         print(TOPICS[topic][1]())
         return ExitCode.DONE
-    if topic in COMMANDS:
-        make_parser().parse_args([topic, "--help"])
+    if options.topic[0] in COMMANDS:
+        make_parser().parse_args([*options.topic, "--help"])
     close = difflib.get_close_matches(topic, [*TOPICS, *COMMANDS], n=1)
     hint = f"did you mean {close[0]}?" if close else f"topics are {', '.join(TOPICS)}"
     print(f"kling: no topic {topic!r}; {hint}", file=sys.stderr)

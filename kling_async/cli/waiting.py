@@ -25,6 +25,7 @@ __all__ = ["finish", "worst"]
 class _End(NamedTuple):
     """How waiting for one task ended."""
 
+    place: int
     task: Task[Any]
     error: KlingError | None
     files: Sequence[Path] = ()
@@ -40,11 +41,12 @@ async def finish(output: Output, tasks: Sequence[Task[Any]], options: argparse.N
     """
     codes = []
     names = [reference_to(task) for task in tasks]
-    waits = [asyncio.ensure_future(_end(task, options)) for task in tasks]
+    waits = [asyncio.ensure_future(_end(n, task, options)) for n, task in enumerate(tasks)]
     try:
         async with watching(output, tasks, names, options.progress) as display:
             for ended in asyncio.as_completed(waits):
                 end = await ended
+                display.finished.add(end.place)
                 with display.paused():
                     codes.append(_print_end(output, end))
     except asyncio.CancelledError:
@@ -56,17 +58,17 @@ async def finish(output: Output, tasks: Sequence[Task[Any]], options: argparse.N
     return worst(codes)
 
 
-async def _end(task: Task[Any], options: argparse.Namespace) -> _End:
+async def _end(place: int, task: Task[Any], options: argparse.Namespace) -> _End:
     try:
         await task.wait(options.timeout)
         if options.out is None:
-            return _End(task, None)
+            return _End(place, task, None)
         files = await task.download(
             options.out, name=options.name, watermarked=options.watermarked, sidecar=options.sidecar
         )
     except KlingError as error:
-        return _End(task, error)
-    return _End(task, None, files)
+        return _End(place, task, error)
+    return _End(place, task, None, files)
 
 
 def worst(codes: Sequence[int]) -> ExitCode:
@@ -79,7 +81,7 @@ def worst(codes: Sequence[int]) -> ExitCode:
 
 def _print_end(output: Output, end: _End) -> ExitCode:
     """Print how one task ended; return its exit code."""
-    task, error, files = end
+    _, task, error, files = end
     code, text = (ExitCode.DONE, "") if error is None else explain(error)
     if output.json_lines:
         shown: dict[str, Any] = {} if task.record is None else task.record.to_dict()

@@ -35,12 +35,14 @@ def reference_to(task: Task[Any]) -> str:
 
 
 def state_line(task: Task[Any]) -> str:
-    """Return the state of a task in a few words: status, place in the queue, time taken and left."""
+    """Return the state of a task that is waited for: status, place in the queue, time taken and left."""
+    if task.done:
+        return f"{status_word(task.status)}, storing its files"
     words = [status_word(task.status)]
     if task.position is not None:
         words.append("next" if task.position == 0 else f"{task.position} before it")
     now = dt.datetime.now(dt.UTC)
-    if task.created_at is not None and not task.done:
+    if task.created_at is not None:
         words.append(clock((now - task.created_at).total_seconds()))
     if task.eta is not None:
         left = (task.eta - now).total_seconds()
@@ -61,6 +63,8 @@ class Display:
         self.output = output
         self.tasks = tasks
         self.names = names
+        self.finished: set[int] = set()
+        """Places of the tasks of which nothing more is awaited: neither the end nor a file."""
 
     async def show(self) -> None:
         """Show until cancelled."""
@@ -111,7 +115,7 @@ class _Lines(Display):
             for n, (task, name) in enumerate(zip(self.tasks, self.names, strict=True)):
                 state = task.status, task.position
                 now = time.monotonic()
-                if not task.done and (shown.get(n) != state or now - at[n] >= _REMINDER):
+                if n not in self.finished and (shown.get(n) != state or now - at[n] >= _REMINDER):
                     shown[n], at[n] = state, now
                     self.output.say(f"{name}  {state_line(task)}")
             await asyncio.sleep(_TICK)
@@ -134,7 +138,7 @@ class _Live(Display):
 
         with self._live:
             while True:
-                lines = block(self.tasks, self.names)
+                lines = block(self)
                 text = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
                 self._live.update(text, refresh=True)
                 await asyncio.sleep(_TICK)
@@ -151,11 +155,11 @@ class _Live(Display):
                 self._live.start(refresh=True)
 
 
-def block(tasks: Sequence[Task[Any]], names: Sequence[str]) -> list[str]:
-    """Return the lines of a live display: the tasks that have not ended, and how many have."""
-    pairs = zip(tasks, names, strict=True)
-    running = [f"{name}  {state_line(task)}" for task, name in pairs if not task.done]
-    ended = len(tasks) - len(running)
-    more = len(running) - _SHOWN_MAX
-    lines = running[:_SHOWN_MAX] + ([f"and {more} more"] if more > 0 else [])
-    return lines + ([f"{ended} of {len(tasks)} ended"] if len(tasks) > 1 else [])
+def block(display: Display) -> list[str]:
+    """Return the lines of a live display: the tasks that are waited for, and how many have ended."""
+    pairs = enumerate(zip(display.tasks, display.names, strict=True))
+    open_ = [f"{name}  {state_line(task)}" for n, (task, name) in pairs if n not in display.finished]
+    more = len(open_) - _SHOWN_MAX
+    lines = open_[:_SHOWN_MAX] + ([f"and {more} more"] if more > 0 else [])
+    total = len(display.tasks)
+    return lines + ([f"{total - len(open_)} of {total} ended"] if total > 1 else [])

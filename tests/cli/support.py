@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def served(**options: Any) -> Iterator[Emulator]:
+def served(speed: float = 1000.0, **options: Any) -> Iterator[Emulator]:
     """Serve an emulator from another thread: `main` runs event loops of its own in this one."""
     started, stop = threading.Event(), asyncio.Event()
-    emulator = Emulator(**{"speed": 1000.0, **options})
+    emulator = Emulator(speed=speed, **options)
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def serve() -> None:

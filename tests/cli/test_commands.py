@@ -130,7 +130,9 @@ def test_nobody_waits_in_silence(emulator: Emulator, capsys: Capture) -> None:
         assert kling(capsys, "wait", task, *quiet).err == ""
 
 
-def test_a_list_is_filtered_limited_and_paged(emulator: Emulator, capsys: Capture) -> None:
+def test_a_list_is_filtered_limited_and_paged(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     """Newest first; --limit, --status and --since choose; an empty list says so on stderr."""
     ids = [
         kling(capsys, "create", "text_to_video", "--prompt", text, "--wait").out.split(":")[1].split()[0]
@@ -145,6 +147,11 @@ def test_a_list_is_filtered_limited_and_paged(emulator: Emulator, capsys: Captur
     none = kling(capsys, "list", "text_to_video", "--since", "2099-01-01")
     assert (none.status, none.out) == (0, "") and "no tasks of text_to_video that match" in none.err
     assert "did you mean 'text_to_video'?" in kling(capsys, "list", "txt_to_video").err
+    monkeypatch.setattr("kling_async.cli.listing._PAGE", 2)
+    before = len(emulator.ledger.lists)
+    paged = kling(capsys, "list", "text_to_video", "--limit", "9").out
+    assert [line.split()[0] for line in paged.splitlines()[1:]] == ids[::-1]
+    assert len(emulator.ledger.lists) - before == 2
 
 
 def test_the_account_shows_pools_packs_and_ledgers(emulator: Emulator, capsys: Capture) -> None:
@@ -276,8 +283,9 @@ def test_the_help_lists_topics_and_commands_and_explains_each(
             and text.out
             and max(map(len, text.out.replace(str(tmp_path), "").splitlines())) <= 80
         )
-    assert kling(capsys, "help", "wait").out == kling(capsys, "wait", "--help").out
-    codes = kling(capsys, "help", "exit-codes").out
+    for words in (["wait"], ["create", "text_to_video"]):
+        assert kling(capsys, "help", *words).out == kling(capsys, *words, "--help").out
+    codes = kling(capsys, "help", "exit", "codes").out
     assert [line.split()[0] for line in codes.splitlines()] == ["0", "1", "2", "3", "4", "130"]
 
 
