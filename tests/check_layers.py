@@ -83,12 +83,16 @@ BY_NAME: Final = {"cli"}
 
 PURE: Final = {
     "batch.budget",
+    "batch.cells",
     "batch.checksums",
+    "batch.csv_objects",
     "batch.entry",
     "batch.exclusions",
     "batch.failures",
     "batch.identity",
+    "batch.json_objects",
     "batch.lifecycle",
+    "batch.pace",
     "batch.planned",
     "core",
     "downloads.ranges",

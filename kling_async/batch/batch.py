@@ -29,7 +29,7 @@ from kling_async.batch.lifecycle import BatchLife, RunLife
 from kling_async.batch.observing import Observing
 from kling_async.batch.options import ready_folder
 from kling_async.batch.outcomes import OutcomeQueue
-from kling_async.batch.pace import Load, Pace, load_of, task_seconds
+from kling_async.batch.pace import JobPace, Load, load_of, task_seconds
 from kling_async.batch.planner import Planner
 from kling_async.batch.report import ReportBuilder
 from kling_async.batch.steering import Steering
@@ -266,7 +266,7 @@ class _Jobs(Generic[R]):
         self._stop = stop
         self._changed = changed
         self._runs: dict[asyncio.Task[None], JobRun] = {}
-        self.pace = Pace()
+        self.pace = JobPace()
         self._began = context.engine.scope.now()
 
     def __len__(self) -> int:

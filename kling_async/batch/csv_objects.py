@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from kling_async.batch.cells import CsvColumn
-    from kling_async.batch.lines import Line, LineSource
+    from kling_async.batch.lines import LineSource, TextLine
 
 __all__ = ["csv_objects"]
 
@@ -33,13 +33,13 @@ _WORDS: Final = {
 class _CsvLines:
     """Passes lines to the module csv, and bounds a row over several lines."""
 
-    def __init__(self, lines: Iterator[Line]) -> None:
+    def __init__(self, lines: Iterator[TextLine]) -> None:
         self._lines = lines
-        self._kept: Line | None = None
+        self._kept: TextLine | None = None
         self._size = 0
         self.number = 0
         """Of the latest line."""
-        self.broken: Line | None = None
+        self.broken: TextLine | None = None
         """The line that cannot be read, of the row that has an error."""
 
     def peek(self) -> str:

@@ -10,7 +10,7 @@ from kling_async.errors import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["LINE_MAX", "WHOLE_LINE", "Line", "LineObject", "LineSource", "lines_of", "unread"]
+__all__ = ["LINE_MAX", "WHOLE_LINE", "LineObject", "LineSource", "TextLine", "lines_of", "unread"]
 
 WHOLE_LINE: Final = "the line"
 """Field of a `Problem` that concerns a line as a whole."""
@@ -31,7 +31,7 @@ class LineSource(Protocol):
         ...
 
 
-class Line(NamedTuple):
+class TextLine(NamedTuple):
     """One line of a text."""
 
     number: int
@@ -56,12 +56,12 @@ class LineObject(NamedTuple):
     """Whether nothing that follows can be read either."""
 
 
-def unread(line: Line) -> LineObject:
+def unread(line: TextLine) -> LineObject:
     """Return the object of a line that cannot be read."""
     return LineObject(line.number, None, (Problem(WHOLE_LINE, line.problem),), last=line.last)
 
 
-def lines_of(source: LineSource, most: int = LINE_MAX) -> Iterator[Line]:
+def lines_of(source: LineSource, most: int = LINE_MAX) -> Iterator[TextLine]:
     """Yield the lines of a stream as it gives them. A byte order mark at its beginning is dropped.
 
     Args:
@@ -74,7 +74,9 @@ def lines_of(source: LineSource, most: int = LINE_MAX) -> Iterator[Line]:
         try:
             raw = source.readline(most + 1)
         except UnicodeDecodeError as error:  # a stream of text that decodes by itself
-            yield Line(number, "", f"is no {error.encoding} ({error.reason}); save it as UTF-8", last=True)
+            yield TextLine(
+                number, "", f"is no {error.encoding} ({error.reason}); save it as UTF-8", last=True
+            )
             return
         if not raw:
             return
@@ -83,7 +85,7 @@ def lines_of(source: LineSource, most: int = LINE_MAX) -> Iterator[Line]:
             if _ends(rest):
                 break
         if too_long:
-            yield Line(number, "", f"is longer than {most / 2**20:g} MiB; give files by name or address")
+            yield TextLine(number, "", f"is longer than {most / 2**20:g} MiB; give files by name or address")
             continue
         line = _decoded(number, raw)
         yield line
@@ -95,15 +97,15 @@ def _ends(raw: str | bytes) -> bool:
     return raw.endswith("\n") if isinstance(raw, str) else raw.endswith(b"\n")
 
 
-def _decoded(number: int, raw: str | bytes) -> Line:
+def _decoded(number: int, raw: str | bytes) -> TextLine:
     if isinstance(raw, str):
-        return Line(number, raw.removeprefix("\ufeff") if number == 1 else raw)
+        return TextLine(number, raw.removeprefix("\ufeff") if number == 1 else raw)
     if number == 1:
         if raw.startswith(_UTF16):
-            return Line(number, "", f"is UTF-16; the file must be UTF-8 ({_ENCODING})", last=True)
+            return TextLine(number, "", f"is UTF-16; the file must be UTF-8 ({_ENCODING})", last=True)
         raw = raw.removeprefix(codecs.BOM_UTF8)
     try:
-        return Line(number, raw.decode())
+        return TextLine(number, raw.decode())
     except UnicodeDecodeError as error:
         text = f"is not UTF-8 (byte {error.start + 1}); save the file as UTF-8 ({_ENCODING})"
-        return Line(number, "", text)
+        return TextLine(number, "", text)

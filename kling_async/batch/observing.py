@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kling_async.batch.lifecycle import BatchLife
     from kling_async.batch.options import BatchOptions
     from kling_async.batch.outcomes import Report
-    from kling_async.batch.pace import Load, Pace
+    from kling_async.batch.pace import JobPace, Load
     from kling_async.batch.report import ReportBuilder
     from kling_async.orchestrator.engine import Engine
 
@@ -27,7 +27,7 @@ __all__ = ["JobsUnderWay", "Observing", "PlannedInput"]
 class JobsUnderWay(Protocol):
     """The jobs of a batch that are under way."""
 
-    pace: Pace
+    pace: JobPace
     """How long tasks take."""
     exclusions: Exclusions
     """The requests that are skipped."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kling_async.core.queue import Kind
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Load", "Pace", "load_of", "task_seconds"]
+__all__ = ["JobPace", "Load", "load_of", "task_seconds"]
 
 _OVERDUE: Final = 0.1
 """Part of the usual time that a task which has taken longer is still given."""
@@ -75,7 +75,7 @@ class _Mean:
         return self.total / self.count
 
 
-class Pace:
+class JobPace:
     """Times of the tasks that a batch has seen from create to end, and where its jobs ran."""
 
     def __init__(self) -> None:

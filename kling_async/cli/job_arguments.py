@@ -28,6 +28,26 @@ def add_run_arguments(parser: LazyParser) -> None:
         "command go on after any end; nothing is made or paid twice."
     )
     parser.add_argument("jobs", metavar="FILE", help=_JOBS)
+    _add_keeping(parser)
+    _add_limits(parser)
+    parser.add_argument(
+        "--order",
+        choices=("given", "longest"),
+        default="given",
+        help="longest: begin with the longest tasks, so that all end sooner (default: given)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show jobs, units and time; make and pay nothing"
+    )
+    parser.add_argument("--skip-bad", action="store_true", help="go on without the lines that are wrong")
+    _add_reading(parser)
+    add_progress_argument(parser)
+    add_json_argument(parser)
+    add_account_arguments(parser)
+
+
+def _add_keeping(parser: LazyParser) -> None:
+    """Add the options that tell what is kept of a run: files, and a journal."""
     parser.add_argument("--out", default="out", metavar="DIR", help="where the files go (default: out)")
     parser.add_argument(
         "--name",
@@ -38,9 +58,13 @@ def add_run_arguments(parser: LazyParser) -> None:
     parser.add_argument(
         "--journal",
         metavar="FILE",
-        help="where is noted how far each job has come (default: FILE.journal.sqlite; none for standard "
-        "input and with --emulator)",
+        help="where is noted how far each job has come (default: FILE.journal.sqlite; none for a stream and "
+        "with --emulator)",
     )
+
+
+def _add_limits(parser: LazyParser) -> None:
+    """Add the options that tell how much is made: slots, units, new tasks for failed ones."""
     parser.add_argument(
         "--limit",
         type=_limits,
@@ -61,20 +85,6 @@ def add_run_arguments(parser: LazyParser) -> None:
     parser.add_argument(
         "--retry-failed", action="store_true", help="try again what earlier runs wrote down as failed"
     )
-    parser.add_argument(
-        "--order",
-        choices=("given", "longest"),
-        default="given",
-        help="longest: begin with the longest tasks, so that all end sooner (default: given)",
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="show jobs, units and time; make and pay nothing"
-    )
-    parser.add_argument("--skip-bad", action="store_true", help="go on without the lines that are wrong")
-    _add_reading(parser)
-    add_progress_argument(parser)
-    add_json_argument(parser)
-    add_account_arguments(parser)
 
 
 def _add_reading(parser: LazyParser) -> None:

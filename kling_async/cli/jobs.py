@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kling_async.batch.readers import read_csv, read_jsonl
 from kling_async.cli.formats import counted
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kling_async.batch.readers import Check, JobReader, OnBad
     from kling_async.cli.output import Output
     from kling_async.errors import LineInvalid
+    from kling_async.wire.requests import TaskRequest
 
 __all__ = [
     "Checked",
@@ -87,7 +88,7 @@ _ADVICE: Final = "; a file is a pathlib.Path, or its path below files="
 
 
 class Checked(NamedTuple):
-    """What was found in a whole jobs file."""
+    """Counts of a whole jobs file, and its first wrong lines."""
 
     good: int
     bad: int
@@ -133,7 +134,7 @@ class CountedJobs:
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[object]:
+    def __iter__(self) -> Iterator[tuple[str | None, TaskRequest[Any]]]:
         return iter(self._reader)
 
 

@@ -88,9 +88,9 @@ async def _verify(options: argparse.Namespace) -> int:
                 continue
             for file in entry.files or ():
                 files += 1
-                text = await asyncio.to_thread(_wrong_file, folder, file)
-                if text is not None:
-                    tell(file=str(folder / file.name), problem=text)
+                wrong_words = await asyncio.to_thread(_wrong_file, folder, file)
+                if wrong_words is not None:
+                    tell(file=str(folder / file.name), problem=wrong_words)
     output.say(f"{jobs} jobs, {files} files in {folder}: {f'{wrong} wrong' if wrong else 'all as noted'}")
     return ExitCode.FAILED if wrong else ExitCode.DONE
 

@@ -141,7 +141,7 @@ class _Run:
     async def run(self) -> int:
         """Run the batch; return the exit status."""
         batch = self._batch()
-        error: Exception | None = None
+        error: KlingError | OSError | None = None
         try:
             with Interrupts(self._on_interrupt(batch)):
                 async with batch as results:

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kling_async.batch.pace import Load, Pace
+from kling_async.batch.pace import JobPace, Load
 
 CLIP = Load("video", "clip", 1, None)
 STILL = Load("image", "still", 3, None)
 
 
-def pace(**seconds: float) -> Pace:
+def pace(**seconds: float) -> JobPace:
     """Return a pace that has seen one clip and one still of three slots end."""
-    found = Pace()
+    found = JobPace()
     for name, load in (("clip", CLIP), ("still", STILL)):
         if name in seconds:
             found.begin(load.pool)
@@ -24,9 +24,9 @@ def pace(**seconds: float) -> Pace:
 
 def test_nothing_is_said_before_a_task_has_ended() -> None:
     """With work in a pool of which no task was seen to end the time is not known; without work it is 0."""
-    assert Pace().seconds_left([], 0, {}) == 0
-    assert Pace().seconds_left([CLIP], 0, {"video": 5}) is None
-    assert Pace().seconds_left([], 3, {"video": 5}) is None
+    assert JobPace().seconds_left([], 0, {}) == 0
+    assert JobPace().seconds_left([CLIP], 0, {"video": 5}) is None
+    assert JobPace().seconds_left([], 3, {"video": 5}) is None
     assert pace(clip=10).seconds_left([CLIP, STILL], 0, {"video": 5, "image": 9}) is None
     assert pace(clip=10, still=5).seconds_left([CLIP, STILL], 0, {"video": 5, "image": 9}) == 10
 

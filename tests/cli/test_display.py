@@ -16,7 +16,12 @@ from kling_async.cli import display
 from kling_async.cli.display import make_display, plain_line, state_lines
 from kling_async.cli.output import Output
 
-POOL = PoolState(limit=5, source="packs", held=5, queued=2, foreign=0, closed=None)
+
+def pool(held: int, queued: int = 0) -> PoolState:
+    """Return the state of a pool of five slots."""
+    return PoolState(limit=5, source="packs", held=held, queued=queued, foreign=0, closed=None)
+
+
 EARLY = Progress(
     total=20,
     queued=12,
@@ -29,7 +34,7 @@ EARLY = Progress(
     seconds=31.0,
     rate=5.8,
     seconds_left=84.0,
-    slots={"video": POOL, "image": PoolState(**{**POOL.to_dict(), "held": 0, "queued": 0, "closed": None})},
+    slots={"video": pool(5, 2), "image": pool(0)},
     last_file=Path("out/shot-02.mp4"),
     paused=False,
     stopping=False,
@@ -68,7 +73,7 @@ def test_the_lines_say_all_that_is_asked_for() -> None:
     counts=st.tuples(*[st.integers(0, 10**6)] * 4),
     held=st.integers(0, 99),
     total=st.booleans(),
-    name=st.text("a/\u6f22\x1b\n", max_size=80),
+    file=st.text("a/\u6f22\x1b\n", max_size=80),
 )
 def test_the_block_keeps_to_the_terminal(
     width: int, counts: tuple[int, ...], held: int, total: bool, name: str
@@ -84,7 +89,7 @@ def test_the_block_keeps_to_the_terminal(
         slots={
             pool: PoolState(**{**POOL.to_dict(), "held": held, "closed": None}) for pool in ("video", "image")
         },
-        last_file=Path(f"out/{name}"),
+        last_file=Path(f"out/{file}"),
     )
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
     with console.capture() as captured:

@@ -20,6 +20,8 @@ from tests.support import clip, pair, png
 from tests.victim import job
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kling_async.wire.requests import TaskRequest
 
 Capture = pytest.CaptureFixture[str]
@@ -39,7 +41,7 @@ def write_jobs(*requests: tuple[str | None, TaskRequest[Any]]) -> None:
     Path("jobs.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
 
 
-async def run(requests: list[tuple[str | None, TaskRequest[Any]]], take: int | None = None) -> None:
+async def run(requests: Sequence[tuple[str | None, TaskRequest[Any]]], take: int | None = None) -> None:
     """Run requests with a journal and files; leave after some outcomes."""
     async with pair({"video": 2}, seconds=20) as (_, client):
         batch = client.batch(requests, journal="j.sqlite", download_to="out", name="{index}", label="film")
