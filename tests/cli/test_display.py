@@ -76,7 +76,7 @@ def test_the_lines_say_all_that_is_asked_for() -> None:
     file=st.text("a/\u6f22\x1b\n", max_size=80),
 )
 def test_the_block_keeps_to_the_terminal(
-    width: int, counts: tuple[int, ...], held: int, total: bool, name: str
+    width: int, counts: tuple[int, ...], held: int, total: bool, file: str
 ) -> None:
     """At any width no line is longer, there are few, and file names steer no terminal."""
     running, queued, done, failed = counts
@@ -86,9 +86,7 @@ def test_the_block_keeps_to_the_terminal(
         done=done,
         failed=failed,
         total=sum(counts) if total else None,
-        slots={
-            pool: PoolState(**{**POOL.to_dict(), "held": held, "closed": None}) for pool in ("video", "image")
-        },
+        slots={name: pool(held) for name in ("video", "image")},
         last_file=Path(f"out/{file}"),
     )
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
