@@ -38,13 +38,7 @@ KNOWN: Final = ("clip", "audio", "faces", "editing", "voice", "element")
 def add_account_arguments(parser: ArgumentParser) -> None:
     """Add the options that tell which account is used: `kling_async.cli.session` reads them."""
     account = parser.add_argument_group("account")
-    account.add_argument(
-        "--env-file", metavar="FILE", help="a file of KLING_NAME=VALUE lines with keys and settings"
-    )
-    account.add_argument(
-        "--config", metavar="FILE", help="the TOML file with keys and settings (kling help environment)"
-    )
-    account.add_argument("--profile", metavar="NAME", help="the table [profile.NAME] of that file")
+    _add_settings_files(account)
     account.add_argument(
         "--emulator", action="store_true", help="use an emulator of its own instead; nothing is paid"
     )
@@ -55,6 +49,17 @@ def add_account_arguments(parser: ArgumentParser) -> None:
         metavar="X",
         help="how much faster than the vendor that emulator is (default: 20)",
     )
+
+
+def _add_settings_files(parser: Arguments) -> None:
+    """Add the options that `kling_async.cli.config.read_configuration` reads."""
+    parser.add_argument(
+        "--env-file", metavar="FILE", help="a file of KLING_NAME=VALUE lines with keys and settings"
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="the TOML file with keys and settings (kling help environment)"
+    )
+    parser.add_argument("--profile", metavar="NAME", help="the table [profile.NAME] of that file")
 
 
 def add_json_argument(parser: Arguments) -> None:
@@ -116,9 +121,10 @@ def add_demo_arguments(demo: ArgumentParser) -> None:
         "--emulator", action="store_true", help="use the emulator: the default, as nothing is paid there"
     )
     where.add_argument(
-        "--live", action="store_true", help="use the account whose key is in the environment; costs units"
+        "--live", action="store_true", help="use your account (kling help environment); costs units"
     )
     demo.add_argument("--yes", action="store_true", help="with --live: do not ask for confirmation")
+    _add_settings_files(demo)
 
 
 def add_emulator_arguments(serve: ArgumentParser) -> None:

@@ -98,7 +98,7 @@ async def run_create(options: argparse.Namespace, client: Client, output: Output
         client.check(request)
     except RequestInvalid as error:
         raise by_option(error) from None
-    output.say(f"price: {price_words(client.estimate(request))}")
+    output.say(f"price: {price_words(client.estimate(request), terms=False)}")
     task = await client.enqueue(request, **_submit_options(options))
     name = f"{options.endpoint}:{task.external_task_id}"
     loop = asyncio.get_running_loop()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async import v1
+from kling_async.cli.config import read_configuration
 from kling_async.cli.progress import Counts, DemoProgress
 from kling_async.client import Client
 from kling_async.emulator import Emulator
@@ -86,7 +87,9 @@ def run_demo(options: argparse.Namespace) -> int:
     requests = PROMPTS[: options.count]
     try:
         if options.live:
-            signer_from(None, None, None)  # raises without credentials, before asking whether to pay
+            given = read_configuration(options).client_options()
+            keys = [given.get(name) for name in ("api_key", "access_key", "secret_key")]
+            signer_from(*keys)  # raises without credentials, before asking whether to pay
             if not _confirmed(requests, assume_yes=options.yes):
                 return 1
         return asyncio.run(_run_batch(requests, options))
@@ -175,7 +178,7 @@ def _show(progress: DemoProgress, outcome: Outcome[Any]) -> None:
 async def _open_client(options: argparse.Namespace, progress: DemoProgress) -> AsyncIterator[Client]:
     """Open a client of the real account, or of an emulator with two slots taken for a while."""
     if options.live:
-        async with Client(on_event=progress) as client:
+        async with Client(**read_configuration(options).client_options(), on_event=progress) as client:
             yield client
         return
     async with Emulator(slots={"video": 5, "image": 9}, speed=options.speed) as emulator:

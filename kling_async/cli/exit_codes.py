@@ -96,5 +96,7 @@ def _words(error: KlingError | OSError) -> str:
             return f"{str(error).rstrip('.')}; {fix}" if fix else str(error)
         case OSError(filename=str(name), strerror=str(reason)):
             return f"{name}: {reason}"
+        case OSError(strerror=str(reason)):
+            return reason
         case _:
             return str(error) or type(error).__name__

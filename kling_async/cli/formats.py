@@ -69,10 +69,15 @@ def time_span(text: str, now: dt.datetime) -> dt.datetime:
     return dt.datetime.fromisoformat(text).astimezone()
 
 
-def price_words(estimate: Estimate) -> str:
-    """Return what a request costs, in units and, where known, in dollars at the list price."""
+def price_words(estimate: Estimate, *, terms: bool = True) -> str:
+    """Return what a request costs, in units and, where known, in dollars at the list price.
+
+    Args:
+        estimate: The expected price.
+        terms: Whether the terms of a known price follow.
+    """
     if estimate.units is None:
         most = "" if estimate.most is None else f" at most {estimate.most:g} {estimate.pool} units;"
         return f"the price is not known:{most} {estimate.why}"
     dollars = "" if not estimate.usd else f", ${estimate.usd:.2f} at the list price"
-    return f"{estimate.units:g} {estimate.pool} units{dollars} ({estimate.why})"
+    return f"{estimate.units:g} {estimate.pool} units{dollars}" + (f" ({estimate.why})" if terms else "")

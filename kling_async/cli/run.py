@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["run_jobs"]
 
+_PATIENCE: Final = 2.0
+"""Seconds that a file may be checked for before that is said."""
 _FAILURES_SHOWN: Final = 20
 """Most failures that are shown while the batch runs; the report counts all."""
 
@@ -41,7 +43,7 @@ async def run_jobs(options: argparse.Namespace, client: Client, output: Output) 
         client.set_limits(limits)
     checked = None
     if not jobs.is_stream:
-        checked = await _checked(jobs, client)
+        checked = await _checked(jobs, client, output)
         if checked.bad:
             print_bad_lines(output, jobs, checked)
             if not options.skip_bad:
@@ -55,11 +57,15 @@ async def run_jobs(options: argparse.Namespace, client: Client, output: Output) 
     return await (run.plan() if options.dry_run else run.run())
 
 
-async def _checked(jobs: JobsFile, client: Client) -> Checked:
+async def _checked(jobs: JobsFile, client: Client, output: Output) -> Checked:
     """Check a whole file in a thread; cancelled, the thread ends at its next line."""
     stop = threading.Event()
+    checking = asyncio.ensure_future(asyncio.to_thread(check_whole, jobs, client.check, stop))
     try:
-        return await asyncio.to_thread(check_whole, jobs, client.check, stop)
+        done, _ = await asyncio.wait([checking], timeout=_PATIENCE)
+        if not done:
+            output.say(f"checking {jobs.name} ...")
+        return await checking
     finally:
         stop.set()
 
@@ -148,8 +154,14 @@ class _Run:
                     try:
                         async for outcome in results:
                             self._take(outcome)
+                    except BrokenPipeError:
+                        raise
                     except (KlingError, OSError) as ended:  # of the input, the account, the journal
                         error = ended
+        except BrokenPipeError:  # the reader of --json has gone; what runs is in the journal
+            self._display.close()
+            self._say_how_to_go_on()
+            raise
         finally:
             self._display.close()
         if error is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.cli.formats import clock, status_word
@@ -34,14 +33,19 @@ def reference_to(task: Task[Any]) -> str:
     return f"{known}:{task.id}"
 
 
-def state_line(task: Task[Any]) -> str:
-    """Return the state of a task that is waited for: status, place in the queue, time taken and left."""
+def state_line(task: Task[Any], now: dt.datetime | None = None) -> str:
+    """Return the state of a task that is waited for: status, place in the queue, time taken and left.
+
+    Args:
+        task: The task.
+        now: The time; None for that of this machine.
+    """
     if task.done:
         return f"{status_word(task.status)}, storing its files"
     words = [status_word(task.status)]
     if task.position is not None:
         words.append("next" if task.position == 0 else f"{task.position} before it")
-    now = dt.datetime.now(dt.UTC)
+    now = now or dt.datetime.now(dt.UTC)
     if task.created_at is not None:
         words.append(clock((now - task.created_at).total_seconds()))
     if task.eta is not None:
@@ -114,7 +118,7 @@ class _Lines(Display):
         while True:
             for n, (task, name) in enumerate(zip(self.tasks, self.names, strict=True)):
                 state = task.status, task.position
-                now = time.monotonic()
+                now = asyncio.get_running_loop().time()
                 if n not in self.finished and (shown.get(n) != state or now - at[n] >= _REMINDER):
                     shown[n], at[n] = state, now
                     self.output.say(f"{name}  {state_line(task)}")

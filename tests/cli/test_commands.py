@@ -315,3 +315,10 @@ def test_models_are_shown_by_endpoint(capsys: Capture) -> None:
     lines = kling(capsys, "models", "--model", "kling-v3", "--json").out.splitlines()
     rows = [json.loads(line) for line in lines]
     assert {row["model"] for row in rows} == {"kling-v3"} and rows[0]["durations"][0] == 3
+
+
+def test_the_live_demo_takes_the_settings_of_every_command(emulator: Emulator, capsys: Capture) -> None:
+    """Its key may stand in the TOML file, as for all others; the emulator excludes the account."""
+    ran = kling(capsys, "demo", "--live", "--yes", "--count", "1", "--out", "films")
+    assert ran.status == 0 and len(emulator.ledger.created) == 1
+    assert kling(capsys, "demo", "--live", "--emulator").status == 2
