@@ -114,5 +114,13 @@ def test_a_run_against_an_emulator_of_its_own(tmp_path: Path) -> None:
         ended = screen.wait_for("status 0")
         assert any(line.startswith("8 done, 8 files in out, 12 video units, 0:") for line in ended)
         assert not any("━" in line or line.startswith("running") for line in ended)
-    assert len(list((tmp_path / "out").iterdir())) == 8
+        screen.clear()
+        screen.type(
+            "kling run jobs.jsonl --emulator --json 2>err.txt | head -1; echo status ${PIPESTATUS[0]}"
+        )
+        cut = screen.wait_for("status 1")
+        assert sum(line.startswith('{"endpoint": "text_to_video"') for line in cut) == 1
+    assert "Nothing is left to go on with" in (tmp_path / "err.txt").read_text()
+    assert "Traceback" not in (tmp_path / "err.txt").read_text()
+    assert len(list((tmp_path / "out").iterdir())) >= 8
     assert not list(tmp_path.glob("*.sqlite*"))
