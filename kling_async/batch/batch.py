@@ -57,7 +57,7 @@ _AHEAD_MIN: Final = 16
 """Fewest requests that a batch holds by default, however few slots the account has."""
 
 
-class Batch(Steering[R], Observing):
+class Batch(Steering[R], Observing["_Jobs[R]"]):
     """Many requests under way: enter it with ``async with``, then iterate over its outcomes.
 
     Leaving early loses nothing: created tasks run on, and a journal knows of them.

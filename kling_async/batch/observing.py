@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from kling_async.batch.feeder import JobPlanner
 from kling_async.batch.progress import Progress, ProgressReporter
@@ -59,8 +59,11 @@ class PlannedInput(JobPlanner, Protocol):
         ...
 
 
-class Observing:
-    """The views of a batch."""
+JobsT = TypeVar("JobsT", bound=JobsUnderWay)
+
+
+class Observing(Generic[JobsT]):
+    """The views of a batch; its jobs are of one type."""
 
     _engine: Engine
     _options: BatchOptions
@@ -69,7 +72,7 @@ class Observing:
     _report: ReportBuilder
     _journal: Journal | NullJournal
     _planner: PlannedInput
-    _jobs: JobsUnderWay
+    _jobs: JobsT
     _reporter: ProgressReporter | None = None
 
     @property

@@ -54,7 +54,8 @@ def test_the_exit_code_says_what_to_do_next(
     facts: dict[str, Any], more: dict[str, Any], code: ExitCode
 ) -> None:
     """The account comes first, then a wrong line, then what goes on by itself, then failures."""
-    assert ending(report(**facts), **{"bad": 0, "wrong": False, "interrupted": False, **more}) is code
+    circumstances: dict[str, Any] = {"bad": 0, "wrong": False, "interrupted": False, **more}
+    assert ending(report(**facts), **circumstances) is code
 
 
 def test_failures_are_grouped_whatever_their_ids() -> None:
