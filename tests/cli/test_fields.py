@@ -13,7 +13,9 @@ from kling_async.catalog import TASKS
 from kling_async.cli.commands import LazyParser
 from kling_async.cli.fields import add_field_arguments, option_of, request_of
 from kling_async.wire.media import Media
+from tests.reference import V1
 from tests.support import png
+from tests.v1.test_reference import EXAMPLES, OF_THE_CALL, from_wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,6 +82,32 @@ def test_options_make_the_request_that_python_makes(tmp_path: Path, monkeypatch:
     shot = v1.Shot(index=1, prompt="a", duration=5)
     for text in ('[{"index": 1, "prompt": "a", "duration": 5}]', "@shots.json"):
         assert made("text_to_video", "--multi-prompt", text).multi_prompt == (shot,)
+
+
+def words_for(schema: dict[str, Any], data: dict[str, Any]) -> list[str]:
+    """Return the options that say what an object out of JSON says."""
+    words: list[str] = []
+    for path, _ in paths(schema, schema.get("$defs", {})):
+        value: Any = data
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        option = option_of(path)
+        if isinstance(value, bool):
+            words.append(option if value else f"--no-{option[2:]}")
+        elif isinstance(value, dict | list):
+            words.append(f"{option}={json.dumps(value)}")
+        elif value is not None:
+            words.append(f"{option}={value}")
+    return words
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name in ENDPOINTS])
+def test_the_vendors_examples_can_be_written_as_options(name: str) -> None:
+    """Each example of the reference comes out of the options of its fields as it is."""
+    body = V1["endpoints"][name]["example"]["request"]
+    kind = json_schema(name), next(row.request for row in TASKS if row.name == name)
+    request = from_wire(kind[1], {k: v for k, v in body.items() if k not in OF_THE_CALL})
+    assert made(name, *words_for(kind[0], request.to_dict())).to_dict() == request.to_dict()
 
 
 def test_media_are_files_or_addresses_also_in_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

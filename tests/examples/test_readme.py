@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,8 @@ import aiohttp
 import pytest
 
 import kling_async
-from kling_async import Client, cli, v1
+from kling_async import Client, v1
+from kling_async.cli.commands import make_parser
 from kling_async.testing import emulator
 from tests.examples.servers import free_port
 
@@ -173,5 +175,6 @@ def test_the_commands_shown_parse() -> None:
     """What the README types after ``kling`` is accepted by its parser."""
     commands = re.findall(r"`kling ((?:demo|emulator)[^`]*)`", README)
     assert {"demo", "emulator"} <= set(commands)
-    for command in commands:
-        cli._parser().parse_args(command.split())
+    screens = re.findall(r"^\$ kling (.*)$", README, re.MULTILINE)  # recorded ones
+    for command in (*commands, *screens):
+        make_parser().parse_args(shlex.split(command))

@@ -31,12 +31,10 @@ async def test_a_task_is_found_by_either_id_and_gives_its_typed_result(request_:
             await task.wait()
         for name in (task.id, "mine"):
             found = await other.find(name)
-            assert (found.id, found.record is not None and found.record.endpoint) == (
-                task.id,
-                request_.endpoint_name,
-            )
-        result = await found.wait()
-        assert type(result) is type(await task.wait()) and result == await task.wait()
+            assert found.record is not None and found.record.endpoint == request_.endpoint_name
+            result = await found.wait()
+            assert found.id == task.id and type(result) is type(await task.wait())
+            assert result == await task.wait()
 
 
 async def test_finding_again_gives_the_same_task_and_its_slot_counts_once() -> None:
