@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["CsvColumn", "RowObject", "column", "row_object"]
 
+_INDEX_DIGITS: Final = 4
 _SPLIT: Final = re.compile(r"[.\[\]]+")
 _ROUNDED: Final = re.compile(r"\d([.,]\d+)?E\+\d+", re.ASCII)
 """A long number as Excel writes it after it has dropped its last digits."""
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?\d*,\d+", re.ASCII)
 _FREE: Final = mi.DictType(mi.StrType(), mi.AnyType())
 """The type of ``extra``: fields of the API that a request's type lacks."""
@@ -96,7 +98,7 @@ def _lists(kind: Any, data: dict[str, Any], path: str, header: str, headers: dic
     for name, value in data.items():
         inner, place = _step(kind, name), f"{path}{name}"
         headers[place] = f"{header}{name}"
-        if isinstance(inner, mi.VarTupleType) and isinstance(value, dict) and all(map(str.isdigit, value)):
+        if isinstance(inner, mi.VarTupleType) and isinstance(value, dict) and all(map(_is_index, value)):
             entries = sorted(value.items(), key=lambda item: int(item[0]))
             data[name] = [entry for _, entry in entries]
             for at, (number, entry) in enumerate(entries):
@@ -124,7 +126,7 @@ def _step(kind: Any, part: str) -> Any:
     match kind:
         case mi.DictType() | mi.AnyType():
             return mi.AnyType()
-        case mi.VarTupleType() if part.isdigit():
+        case mi.VarTupleType() if _is_index(part):
             return kind.item_type
         case mi.StructType() if kind.cls is not Media:
             kind = kind.cls
@@ -135,6 +137,10 @@ def _step(kind: Any, part: str) -> Any:
             return None
     found = next((field for field in fields(kind) if field.name == part), None)
     return None if found is None else found.type
+
+
+def _is_index(part: str) -> bool:
+    return part.isascii() and part.isdigit() and len(part) <= _INDEX_DIGITS
 
 
 def _value(node: Any, text: str) -> Any:  # noqa: PLR0911 - one line a type
@@ -180,10 +186,8 @@ def _bool(text: str) -> bool:
 
 def _number(text: str, *, whole: bool) -> float:
     word = text.strip()
-    try:
-        number = float(word)
-    except ValueError:
-        number = math.nan
+    # by Python's own rules 1_000 and digits of other scripts would be numbers, too
+    number = float(word) if _NUMBER.fullmatch(word) else math.nan
     if not math.isfinite(number):
         fix = "; write a point, no comma" if _DECIMAL_COMMA.fullmatch(word) else ""
         raise BadCell(f"must be a {'whole ' if whole else ''}number, not {word!r:.40}{fix}")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["csv_objects"]
 
 _DELIMITERS: Final = ",;\t|"
+_DEPTH: Final = 20
+"""Most parts of a header; no field lies half as deep."""
 _WORDS: Final = {
     "unexpected end of data": "a quotation mark that begins here is never closed",
     "new-line character seen": "has line ends of old Macs (CR alone); save the file as CSV UTF-8",
@@ -130,7 +132,7 @@ def _header_problems(columns: list[CsvColumn], endpoint: str | None) -> list[Pro
             continue
         if at.path in seen:
             problems.append(Problem(at.header, "this header comes twice"))
-        elif at.path[0] not in known:
+        elif at.path[0] not in known or len(at.path) > _DEPTH:
             problems.append(Problem(at.header, f"no such field{hint(at.path[0], known)}"))
         seen.add(at.path)
     return problems

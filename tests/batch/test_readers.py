@@ -262,6 +262,53 @@ def test_lists_by_index_and_their_errors_go_by_header() -> None:
     assert list(wrong[2]) == ["image_list.2.image"]
 
 
+HEADERS: Final = st.sampled_from(
+    [
+        *("prompt", "duration", "endpoint", "key", "extra", "extra.a", "element_list.0.element_id"),
+        *("image_list.\u00b2", "camera_control.config.zoom", "multi_prompt", "image_list", "", "[", "a b"),
+        *("watermark_info.enabled", "element_list[1]", "element_list." + "9" * 5000),
+        "camera_control" + ".x" * 3000,
+    ]
+)
+CELLS: Final = st.sampled_from(
+    [
+        *("", " ", "x", "5", "1e400", "1_000", "-0", "nan", "\u0665", "9" * 5000, "true", "[", "{}", "[1]"),
+        *("[[]]", "omni_image", "text_to_video", "\x00", "\ud7ff", '{"a": 1e999}', "[" * 2000, "a;b", "1,5"),
+        *("\r", '"'),
+    ]
+)
+
+
+@given(st.one_of(st.binary(max_size=60), st.text(max_size=60).map(str.encode)))
+def test_no_bytes_are_more_than_wrong_lines(raw: bytes) -> None:
+    """Whatever a file holds, it is read to its end, and each wrong line is told once, in order."""
+    for read in (read_jsonl, read_csv):
+        for text in (raw, b"prompt\n" + raw, b'{"prompt": ' + raw):
+            wrong: list[int] = []
+            found = list(
+                read(stream(text), endpoint="text_to_video", on_bad=lambda e, w=wrong: w.append(e.line))
+            )
+            assert wrong == sorted(set(wrong))
+            assert len(found) + len(wrong) <= text.count(b"\n") + 1
+
+
+@given(
+    headers=st.lists(HEADERS, min_size=1, max_size=5),
+    rows=st.lists(st.lists(CELLS, max_size=6), min_size=1, max_size=4),
+    endpoint=st.sampled_from([None, "omni_image", "text_to_video", "nowhere"]),
+)
+def test_no_cells_are_more_than_wrong_rows(
+    headers: list[str], rows: list[list[str]], endpoint: str | None
+) -> None:
+    """Whatever headers and cells hold, each wrong row is told with a field; no other error comes out."""
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows([headers, *rows])
+    wrong: list[LineInvalid] = []
+    for _, request in read_csv(stream(out.getvalue()), endpoint=endpoint, on_bad=wrong.append):
+        request.to_dict()
+    assert all(error.problems and str(error) for error in wrong)
+
+
 # --- keys, files, streams ------------------------------------------------------------------------
 
 
