@@ -44,20 +44,25 @@ class JournalView:
         path: The journal's file.
 
     Raises:
-        JournalError: On entering, the file is no journal or cannot be read; later, it is damaged.
+        JournalError: On entering, the file is no journal or cannot be read; later, it is damaged. On leaving,
+            what was read may not be consistent: a batch has begun meanwhile.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).resolve()  # links to one file must find the same log
         self._db: sqlite3.Connection | None = None
+        self._unlogged: tuple[object, ...] | None = None
+        """State of the files of a journal that no batch writes; None: one may."""
         self.id = ""
         """The journal's own name, part of every external_task_id made from it."""
 
     def __enter__(self) -> Self:
         self._examine()
-        # beside a log, of a batch that runs or was killed, SQLite needs its shared memory; else it need not
-        logged = self.path.with_name(f"{self.path.name}-wal").exists()
-        how = "mode=ro" if logged else "mode=ro&immutable=1"
+        # a log belongs to a batch that runs, or was killed: SQLite orders its readers by shared memory. Without
+        # one SQLite is told that nothing changes, or it would leave files behind; leaving looks if that held
+        state = self._state()
+        self._unlogged = None if state[0] else state
+        how = "mode=ro" if state[0] else "mode=ro&immutable=1"
         try:
             uri = f"{self.path.as_uri()}?{how}"
             self._db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
@@ -73,8 +78,15 @@ class JournalView:
         self.close()
         raise failure
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close()
+        if kind is None and self._unlogged is not None and self._unlogged != self._state():
+            raise journal_error(self.path, "a batch began to write to it meanwhile; look again")
+
+    def _state(self) -> tuple[object, ...]:
+        """Return what changes as soon as a batch opens the journal."""
+        logged = self.path.with_name(f"{self.path.name}-wal").exists()
+        return logged, size_and_time(str(self.path))
 
     def close(self) -> None:
         """Let go of the snapshot. Harmless to repeat."""

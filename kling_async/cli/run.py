@@ -14,7 +14,7 @@ from kling_async.cli.formats import counted
 from kling_async.cli.interrupts import Interrupts
 from kling_async.cli.jobs import CountedJobs, JobsFile, check_whole, print_bad_lines, print_errors
 from kling_async.cli.run_report import Failures, ending, print_plan, print_report
-from kling_async.cli.run_words import go_on_command, retry_command
+from kling_async.cli.run_words import go_on_command, look_command, retry_command
 from kling_async.errors import KlingError, LineInvalid
 
 if TYPE_CHECKING:
@@ -181,7 +181,14 @@ class _Run:
         report, wrong = batch.report, isinstance(error, LineInvalid)
         left = batch.progress().queued + report.running
         code = ending(report, bad=self._bad, wrong=wrong, interrupted=bool(self._interrupted and left))
-        print_report(self._output, report, self._failures, files=self._files, folder=self._options.out)
+        print_report(
+            self._output,
+            report,
+            self._failures,
+            files=self._files,
+            folder=self._options.out,
+            look=look_command(self._options, self._journal),
+        )
         resumes = self._journal is not None
         if code in (ExitCode.STOPPED, ExitCode.ACCOUNT) or (wrong and resumes):
             self._say_how_to_go_on()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.cli.exit_codes import ExitCode
-from kling_async.cli.formats import clock
+from kling_async.cli.formats import clock, counted
 from kling_async.cli.output import Column
 from kling_async.errors import APIError, JobFailed
 
@@ -75,8 +75,19 @@ def ending(report: Report, *, bad: int, wrong: bool, interrupted: bool) -> ExitC
     return ExitCode.FAILED if report.failed or incomplete else ExitCode.DONE
 
 
-def print_report(output: Output, report: Report, failures: Failures, *, files: int, folder: str) -> None:
-    """Print the end of a run: for people, so on stderr where stdout has lines for machines."""
+def print_report(
+    output: Output, report: Report, failures: Failures, *, files: int, folder: str, look: str
+) -> None:
+    """Print the end of a run: for people, so on stderr where stdout has lines for machines.
+
+    Args:
+        output: Takes the lines.
+        report: Of the batch.
+        failures: Its failures.
+        files: How many files there are.
+        folder: Where they are.
+        look: The command that shows the jobs which the input no longer names.
+    """
     line = output.say if output.json_lines else output.line
     line(_headline(report, files, folder))
     for spent in _spent_lines(report.spent):
@@ -91,7 +102,7 @@ def print_report(output: Output, report: Report, failures: Failures, *, files: i
         tasks = "1 task runs" if report.running == 1 else f"{report.running} tasks run"
         line(f"  {tasks} on at the vendor's")
     if report.unclaimed:
-        line(f"  {report.unclaimed} jobs of the journal are not in this file: kling journal show --jobs")
+        line(f"  {counted(report.unclaimed, 'job')} of the journal not in this file, see: {look}")
 
 
 def _headline(report: Report, files: int, folder: str) -> str:

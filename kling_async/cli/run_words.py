@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["go_on_command", "retry_command"]
+__all__ = ["go_on_command", "look_command", "retry_command"]
 
 _DEFAULTS: Final[dict[str, Any]] = {
     "out": "out",
@@ -42,6 +42,11 @@ def go_on_command(options: argparse.Namespace, journal: Path | None) -> str:
 def retry_command(options: argparse.Namespace, journal: Path | None) -> str:
     """Return the command that tries again what has failed."""
     return shlex.join([*_words(options), "--retry-failed"]) + _input(options, journal)
+
+
+def look_command(options: argparse.Namespace, journal: Path | None) -> str:
+    """Return the command that shows the jobs of a journal which the jobs file no longer names."""
+    return shlex.join([*_program(), "journal", "show", str(journal), "--jobs", options.jobs])
 
 
 def _input(options: argparse.Namespace, journal: Path | None) -> str:

@@ -284,10 +284,9 @@ def test_no_bytes_are_more_than_wrong_lines(raw: bytes) -> None:
     """Whatever a file holds, it is read to its end, and each wrong line is told once, in order."""
     for read in (read_jsonl, read_csv):
         for text in (raw, b"prompt\n" + raw, b'{"prompt": ' + raw):
-            wrong: list[int] = []
-            found = list(
-                read(stream(text), endpoint="text_to_video", on_bad=lambda e, w=wrong: w.append(e.line))
-            )
+            errors: list[LineInvalid] = []
+            found = list(read(stream(text), endpoint="text_to_video", on_bad=errors.append))
+            wrong = [error.line for error in errors]
             assert wrong == sorted(set(wrong))
             assert len(found) + len(wrong) <= text.count(b"\n") + 1
 

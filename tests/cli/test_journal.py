@@ -122,6 +122,21 @@ async def test_a_snapshot_stays_while_the_run_writes() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_run_that_begins_meanwhile_is_noticed() -> None:
+    """Without a log nothing orders readers and a writer: a view that met one says so, and leaves no files."""
+    async with Journal("j.sqlite") as journal:
+        await journal.put(job(1))
+    with JournalView("j.sqlite") as view:
+        assert view.count() == 1
+    assert not await asyncio.to_thread(lambda: list(Path().glob("*-wal")))
+    with pytest.raises(JournalError, match="look again"), JournalView("j.sqlite") as view:
+        async with Journal("j.sqlite") as journal:
+            await journal.put(job(2))
+    with JournalView("j.sqlite") as view:
+        assert view.count() == 2
+
+
+@pytest.mark.anyio
 async def test_the_export_has_every_job_with_its_request(capsys: Capture) -> None:
     """JSON lines and CSV say the same; requests come from the jobs file, in the form that it has."""
     requests = [("a", film("a")), ("b", film("emulator:fail")), ("c", film("c"))]

@@ -89,6 +89,12 @@ def test_a_file_is_run_once_and_again_for_nothing(emulator: Emulator, capsys: Ca
         ("three", "succeeded", "image_generation"),
     }
     assert "3 done (3 by earlier runs)" in again.err
+    write("jobs.jsonl", shot("one"))
+    less = kling(capsys, "run", "jobs.jsonl")
+    assert less.status == 0 and created(emulator) == 3
+    look = "kling journal show jobs.jsonl.journal.sqlite --jobs jobs.jsonl"
+    assert f"2 jobs of the journal not in this file, see: {look}" in less.out
+    assert "2 not named by the jobs file:" in kling(capsys, *look.split()[1:]).out
 
 
 @pytest.mark.real
