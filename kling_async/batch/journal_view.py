@@ -58,7 +58,7 @@ class JournalView:
 
     def __enter__(self) -> Self:
         self._examine()
-        # a log belongs to a batch that runs, or was killed: SQLite orders its readers by shared memory. Without
+        # a log belongs to a batch that runs, or was killed: shared memory keeps its readers in order. Without
         # one SQLite is told that nothing changes, or it would leave files behind; leaving looks if that held
         state = self._state()
         self._unlogged = None if state[0] else state
