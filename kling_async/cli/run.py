@@ -179,8 +179,9 @@ class _Run:
     def _report(self, batch: Batch[Any], error: Exception | None) -> ExitCode:
         """Print the report and how to go on; return the exit code."""
         report, wrong = batch.report, isinstance(error, LineInvalid)
-        left = batch.progress().queued + report.running
-        code = ending(report, bad=self._bad, wrong=wrong, interrupted=bool(self._interrupted and left))
+        progress = batch.progress()
+        left = progress.total is None or progress.queued + report.running > 0
+        code = ending(report, bad=self._bad, wrong=wrong, interrupted=bool(self._interrupted) and left)
         print_report(
             self._output,
             report,
@@ -210,8 +211,10 @@ class _Run:
             self._interrupted = signal
             batch.stop()
             running = batch.progress().running
-            tasks = "1 running task is" if running == 1 else f"{running} running tasks are"
-            self._display.say(f"Stopping: {tasks} waited for. Ctrl-C again leaves at once.")
+            tasks = f"{counted(running, 'running task')} {'is' if running == 1 else 'are'} waited for"
+            self._display.say(
+                f"Stopping: {tasks if running else 'nothing runs'}. Ctrl-C again leaves at once."
+            )
             self._say_how_to_go_on()
 
         return lambda signal: self._loop.call_soon_threadsafe(stop, signal)

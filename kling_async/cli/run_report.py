@@ -99,8 +99,7 @@ def print_report(
         what = f"{skipped.requests} of {skipped.what}" if skipped.requests else f"more of {skipped.what}"
         line(f"  not made: {what} ({skipped.text.rstrip('.')})")
     if report.running:
-        tasks = "1 task runs" if report.running == 1 else f"{report.running} tasks run"
-        line(f"  {tasks} on at the vendor's")
+        line(f"  running on at the vendor's: {counted(report.running, 'task')}")
     if report.unclaimed:
         line(f"  {counted(report.unclaimed, 'job')} of the journal not in this file, see: {look}")
 
@@ -111,7 +110,7 @@ def _headline(report: Report, files: int, folder: str) -> str:
     earlier = report.done - total.done
     parts[0] += f" ({earlier} by earlier runs)" if earlier else ""
     parts += [f"{report.failed} failed"] if report.failed else []
-    parts += [f"{files} files in {folder}"] if files else []
+    parts += [f"{counted(files, 'file')} in {folder}"] if files else []
     units = " + ".join(f"{spent:g} {pool}" for pool, spent in sorted(total.units.items()))
     parts += [f"{units} units"] if units else []
     return ", ".join([*parts, clock(report.seconds)])

@@ -168,3 +168,19 @@ async def test_what_cannot_be_called_is_refused(wrong: Any) -> None:
     async with pair() as (_, client):
         with pytest.raises(RequestInvalid, match="progress"):
             client.batch([], progress=wrong)
+
+
+async def test_a_journal_alone_tells_its_total(tmp_path: Path) -> None:
+    """`Client.resume` counts the journal's jobs: those finished before, and those that it finishes."""
+    journal = tmp_path / "jobs.sqlite"
+    async with pair({"video": 2}, seconds=10) as (_, client):
+        async with client.batch([clip(str(n)) for n in range(5)], journal=journal) as results:
+            await anext(results)
+            await asyncio.sleep(5)
+        async with client.resume(journal) as results:
+            async for _ in results:
+                pass
+        end = results.progress()
+    assert sums_up(end)
+    assert (end.total, end.done, end.queued) == (4, 4, 0)
+    assert 0 < end.resumed < 4

@@ -104,7 +104,7 @@ def test_failures_are_told_grouped_and_can_be_tried_again(capsys: Capture) -> No
     write("jobs.jsonl", shot("good"), shot("bad", "emulator:fail"))
     ran = kling(capsys, "run", "jobs.jsonl", "--progress", "none")
     assert ran.status == 1
-    assert "1 done, 1 failed, 1 files in out" in ran.out and "1 TaskFailed, such as" in ran.out
+    assert "1 done, 1 failed, 1 file in out" in ran.out and "1 TaskFailed, such as" in ran.out
     assert "failed  bad: task " in ran.err
     assert "To try the failed ones again: kling run jobs.jsonl --progress none --retry-failed" in ran.err
     again = kling(capsys, "run", "jobs.jsonl", "--retry-failed")
@@ -181,7 +181,7 @@ def test_a_stream_is_read_to_its_first_wrong_line(
     ran = kling(capsys, "run", "-")
     assert ran.status == 2 and created(emulator) == 1
     assert "stdin:2: the line: is not JSON" in ran.err and "--skip-bad goes on" in ran.err
-    assert ran.out.startswith("1 done, 1 files in out")
+    assert ran.out.startswith("1 done, 1 file in out")
     feed(shot("a"), "nonsense", shot("b"))
     ran = kling(capsys, "run", "-", "--skip-bad", "--journal", "j.sqlite")
     assert ran.status == 1 and created(emulator) == 3

@@ -97,6 +97,12 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
             assert len(created(emulator)) == 3
             screen.clear()
             screen.type("kling run - ; echo status $?")
+            screen.type('{"endpoint": "text_to_video", "prompt": "quick", "model_name": "kling-v2-6"}')
+            screen.wait_for("running, 0 queued")
+            screen.press("C-c")  # more may have come: the run is not whole, whatever has ended
+            screen.wait_for("status 3")
+            screen.clear()
+            screen.type("kling run - ; echo status $?")
             screen.type('{"endpoint": "text_to_video", "prompt": "emulator:seconds=600"}')
             screen.wait_for("1 running")
             screen.press("C-c")
