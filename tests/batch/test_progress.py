@@ -171,7 +171,7 @@ async def test_what_cannot_be_called_is_refused(wrong: Any) -> None:
 
 
 async def test_a_journal_alone_tells_its_total(tmp_path: Path) -> None:
-    """`Client.resume` counts the journal's jobs: those finished before, and those that it finishes."""
+    """`Client.resume` counts the journal's jobs: those finished before, by it, and not at all."""
     journal = tmp_path / "jobs.sqlite"
     async with pair({"video": 2}, seconds=10) as (_, client):
         async with client.batch([clip(str(n)) for n in range(5)], journal=journal) as results:
@@ -182,5 +182,5 @@ async def test_a_journal_alone_tells_its_total(tmp_path: Path) -> None:
                 pass
         end = results.progress()
     assert sums_up(end)
-    assert (end.total, end.done, end.queued) == (4, 4, 0)
-    assert 0 < end.resumed < 4
+    assert (end.running, end.queued, end.failed) == (0, 0, 0)
+    assert 0 < end.resumed < end.done
