@@ -82,6 +82,8 @@ def _left(progress: Progress) -> str:
         return "stopping"
     if progress.seconds_left is None:
         return f"{clock(progress.seconds)} so far"
+    if progress.seconds_left < 1 and progress.running:
+        return "any moment now"
     return f"{clock(progress.seconds_left)} left"
 
 

@@ -64,6 +64,7 @@ def test_the_lines_say_all_that_is_asked_for() -> None:
         "3 of 20, 1 failed, 5 running, 12 queued, slots video 5/5, 4.5 video units, 1:24 left"
     )
     assert plain_line(changed(total=None, seconds_left=None)).startswith("3 finished, 1 failed")
+    assert plain_line(changed(seconds_left=0.4)).endswith("any moment now")
     assert plain_line(changed(stopping=True)).endswith("stopping")
     assert plain_line(changed(paused=True)).endswith("paused")
 
