@@ -44,7 +44,8 @@ class JobLine(NamedTuple):
 class JobReader:
     """The requests of a file or stream, as pairs of key (None where a line has none) and request.
 
-    Iterating over a file begins at its first line each time; a stream can be read once.
+    Iterating over a file begins at its first line each time; a stream can be read once. A batch reads in a
+    thread of its own, in which ``check`` and ``on_bad`` are called then.
 
     Raises:
         LineInvalid: While iterating: a line is wrong, and there is no ``on_bad``.
