@@ -129,7 +129,7 @@ class ProgressReporter:
             if new != counts or clock() - told >= _UNCHANGED:
                 told, counts = clock(), new
                 self._tell(progress)
-            await asyncio.sleep(max(_PAUSE, _SHARE * took))
+            await asyncio.sleep(min(_UNCHANGED, max(_PAUSE, _SHARE * took)))
 
     def _tell(self, progress: Progress) -> None:
         try:
