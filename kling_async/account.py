@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from kling_async.catalog import ACCOUNT_COSTS
-from kling_async.core.pool_sizes import LimitSource
-from kling_async.errors import BadResponse, KlingError, Problem, RequestInvalid
+from kling_async.errors import BadResponse, Problem, RequestInvalid
 from kling_async.orchestrator.calls import call, read
 from kling_async.orchestrator.packs import costs_query
+from kling_async.orchestrator.pool_states import PoolState, pool_states
 from kling_async.orchestrator.results import answer_of
 from kling_async.records import PAGE_SIZE_MAX
-from kling_async.redaction import Serializable
 from kling_async.v1 import AccountBillingBalance, AccountBillingPackage
 
 if TYPE_CHECKING:
@@ -30,23 +29,6 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["Account", "PoolState"]
-
-
-class PoolState(Serializable, frozen=True, kw_only=True):
-    """The slots of one pack type at one moment."""
-
-    limit: int
-    """Size of the pool, as far as known."""
-    source: LimitSource
-    """Source of the limit: ``caller``, ``packs``, ``learned`` (from 1303) or ``default``."""
-    held: int
-    """Slots of this client's tasks, creates on their way included."""
-    queued: int
-    """Submits that wait for slots, or for the end of a hold (``stats().holds``)."""
-    foreign: int
-    """Slots that other programs are believed to hold: known from refusals (1303) alone, so maybe outdated."""
-    closed: KlingError | None
-    """The error with which creates fail at once; None while the pool is open."""
 
 
 class Account:
@@ -69,18 +51,7 @@ class Account:
     def limits(self) -> dict[str, PoolState]:
         """Return the state of every pool used so far, or told of by `costs`; nothing is sent."""
         self._engine.scope.refresh()
-        return {
-            name: PoolState(
-                limit=pool.limit,
-                source=pool.source,
-                held=pool.held,
-                queued=pool.queued,
-                # a refusal lowers the belief below the limit by the slots that others hold
-                foreign=max(0, pool.limit - max(pool.belief, pool.held)),
-                closed=pool.closed,
-            )
-            for name, pool in self._engine.limiter.pools.items()
-        }
+        return pool_states(self._engine.limiter)
 
     @overload
     def ledger(

@@ -462,6 +462,8 @@ class Client:
                 made them, as sqlite3 cursors: while they block, so does the event loop. Default: True.
             signals: Whether SIGINT and SIGTERM end the batch in good order, where the program has no
                 handlers for them. Default: True.
+            progress: Gets the batch's `Progress` while it runs, at most ten times a second, and at its end: a
+                function, which must be quick, or a bar of tqdm. ``results.progress()`` gives it at any time.
 
         Raises:
             RequestInvalid: Names the options that cannot be used.
@@ -478,7 +480,7 @@ class Client:
         Args:
             journal: The file.
             **options: As for `batch`: ``download_to``, ``name``, ``watermarked``, ``sidecar``, ``refetch``,
-                ``on_error``, ``ahead``, ``downloads``, ``signals``.
+                ``on_error``, ``ahead``, ``downloads``, ``signals``, ``progress``.
 
         Raises:
             RequestInvalid: Names the options that cannot be used.

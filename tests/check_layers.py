@@ -84,12 +84,14 @@ BY_NAME: Final = {"cli"}
 
 PURE: Final = {
     "batch.budget",
+    "batch.cells",
     "batch.checksums",
     "batch.entry",
     "batch.exclusions",
     "batch.failures",
     "batch.identity",
     "batch.lifecycle",
+    "batch.pace",
     "batch.planned",
     "core",
     "downloads.ranges",

@@ -7,10 +7,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import kling_async
-from kling_async import Batch, CallRequest, Client, Outcome, RawTask, Task, TaskRecord, TaskRequest, v1
+from kling_async import (
+    Batch,
+    CallRequest,
+    Client,
+    Outcome,
+    Progress,
+    RawTask,
+    Task,
+    TaskRecord,
+    TaskRequest,
+    read_csv,
+    read_jsonl,
+    v1,
+)
 from kling_async.wire.requests import RawResult
 
 VIDEO = v1.TextToVideo(prompt="x")
@@ -90,6 +103,8 @@ async def a_batch_is_of_what_it_is_given(client: Client) -> None:
     assert_type(client.batch(videos_as_they_come()), Batch[v1.Videos])
     assert_type(client.batch(named_images_as_they_come()), Batch[v1.Images])
     assert_type(client.batch([RAW]), Batch[RawResult])
+    assert_type(client.batch(read_jsonl("jobs.jsonl", check=client.check)), Batch[Any])
+    assert_type(client.batch(read_csv("jobs.csv"), progress=print).progress(), Progress)
     async with client.batch([VIDEO]) as results:
         async for outcome in results:
             assert_type(outcome, Outcome[v1.Videos])

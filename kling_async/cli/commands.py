@@ -37,6 +37,13 @@ COMMANDS: Final[dict[str, Command]] = {
     "create": Command(
         "create one task", "create:add_create_arguments", "create:run_create", needs_client=True
     ),
+    "run": Command(
+        "run all jobs of a file", "job_arguments:add_run_arguments", "run:run_jobs", needs_client=True
+    ),
+    "check": Command("check a jobs file", "job_arguments:add_check_arguments", "check:run_check"),
+    "journal": Command(
+        "look into the journal of a run", "job_arguments:add_journal_arguments", "journal:run_journal"
+    ),
     "wait": Command(
         "wait until tasks have ended", "by_id:add_wait_arguments", "by_id:run_wait", needs_client=True
     ),

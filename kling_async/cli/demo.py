@@ -18,7 +18,7 @@ from kling_async import v1
 from kling_async.batch.outcomes import Outcome
 from kling_async.cli.config import read_configuration
 from kling_async.cli.page import PageTotals, card_of, write_page
-from kling_async.cli.progress import Counts, Progress
+from kling_async.cli.progress import Counts, DemoProgress
 from kling_async.client import Client
 from kling_async.emulator import Emulator
 from kling_async.errors import KlingError
@@ -138,7 +138,7 @@ def _format_units(units: Mapping[str, float]) -> str:
 
 async def _run_batch(requests: Sequence[TaskRequest[Any]], options: argparse.Namespace) -> int:
     folder = Path(options.out)
-    progress = Progress(len(requests))
+    progress = DemoProgress(len(requests))
     started = time.monotonic()
     keyed = [(_key(n, request), request) for n, request in enumerate(requests, 1)]
     async with contextlib.AsyncExitStack() as stack:
@@ -149,6 +149,7 @@ async def _run_batch(requests: Sequence[TaskRequest[Any]], options: argparse.Nam
             download_to=folder,
             name="{key}",
             journal=folder / "demo.sqlite" if options.live else None,
+            progress=progress.show,
             signals=options.live,  # an interrupted run on the emulator loses nothing worth an orderly end
         )
         results = await stack.enter_async_context(batch)
@@ -180,7 +181,7 @@ def _key(number: int, request: TaskRequest[Any]) -> str:
     return "-".join([f"{number:02}", *words[:5]])
 
 
-def _show(progress: Progress, outcome: Outcome[Any]) -> None:
+def _show(progress: DemoProgress, outcome: Outcome[Any]) -> None:
     """Print how one request ended."""
     title = _title(outcome.request)
     if outcome.error is not None:
@@ -193,7 +194,7 @@ def _show(progress: Progress, outcome: Outcome[Any]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _open_client(options: argparse.Namespace, progress: Progress) -> AsyncIterator[Client]:
+async def _open_client(options: argparse.Namespace, progress: DemoProgress) -> AsyncIterator[Client]:
     """Open a client of the real account, or of an emulator with two slots taken for a while."""
     if options.live:
         async with Client(**read_configuration(options).client_options(), on_event=progress) as client:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from kling_async.prices import Estimate
 
-__all__ = ["clock", "length", "moment", "price_words", "status_word", "time_span"]
+__all__ = ["clock", "counted", "length", "moment", "price_words", "status_word", "time_span"]
 
 _SPANS: Final = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -22,6 +22,15 @@ def clock(seconds: float) -> str:
     """
     hours, rest = divmod(max(0, round(seconds)), 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+def counted(number: int, name: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, "job"), counted(2, "wrong line")
+    ('1 job', '2 wrong lines')
+    """
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def length(seconds: float) -> str:

@@ -35,7 +35,12 @@ A jobs file holds one request a line, as JSON (JSONL), or is a CSV file.
 Images, sounds and videos are https addresses, Base64, or paths of files below
 --allow-files DIR (default: the folder of the jobs file). Every line is checked
 before anything is paid; a bad one is named with its number, field and fix.
-kling check does only that."""
+kling check does only that. Standard input (-) is read to its first bad line.
+
+kling run notes in FILE.journal.sqlite how far each job has come: the same
+command goes on after any end, and makes and pays nothing twice. A changed line
+is a new job. Standard input and --emulator have no journal without --journal.
+kling journal show, export, verify and compact look into it."""
 
 _ENVIRONMENT: Final = """\
 The first place that has a setting counts: --env-file, the environment, the

@@ -23,6 +23,7 @@ API = {"code": 1, "request_id": "r", "http_status": 400}
 SAMPLES: dict[str, tuple[KlingError, int]] = {
     "KlingError": (errors.KlingError("a"), 1),
     "RequestInvalid": (errors.RequestInvalid("TextToVideo", [errors.Problem("prompt", "is empty")]), 2),
+    "LineInvalid": (errors.LineInvalid("jobs.csv", 7, [errors.Problem("prompt", "is empty")]), 2),
     "ConfigurationError": (errors.ConfigurationError("a"), 2),
     "ClientClosed": (errors.ClientClosed("a", task_ids=["7"]), 3),
     "APIError": (errors.APIError("a", code=9), 1),
