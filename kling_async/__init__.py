@@ -11,6 +11,7 @@ The names below are all that programs need; importing the package loads nothing 
 when it is first used. The rooms behind them, from the top down (imports go downwards only):
 
 - ``cli`` is the command ``kling``; ``webhooks`` verifies, reads and receives callbacks; ``otel`` traces;
+- ``notebook`` watches tasks and batches in Jupyter;
 - ``web`` ties a client to the life of a web application;
 - ``client``, with ``tasks``, ``account`` and ``stats``, is the client;
 - ``batch`` runs many requests, with a journal; ``downloads`` stores the files of results;
@@ -19,6 +20,7 @@ when it is first used. The rooms behind them, from the top down (imports go down
 - ``core`` decides, without clock, I/O or await: admission, schedule of queries, meaning of answers;
 - ``catalog`` has one row per endpoint, ``prices`` its price; ``v1`` holds requests and results;
 - ``wire`` checks and encodes requests; ``records`` decodes answers; ``options`` holds settings;
+- ``display`` makes HTML for notebooks;
 - ``errors`` is the tree of errors; ``redaction`` keeps secrets out of all text that is shown or stored;
 - ``emulator`` (``testing``) is a local server of the API, for tests and demos; it imports none of the above.
 """

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from kling_async.catalog import ACCOUNT_COSTS
 from kling_async.core.pool_sizes import LimitSource
+from kling_async.display.fields import fields_bundle
+from kling_async.display.html import MimeBundle, block, bundle, grid, text_rows
 from kling_async.errors import BadResponse, KlingError, Problem, RequestInvalid
 from kling_async.orchestrator.calls import call, read
 from kling_async.orchestrator.packs import costs_query
 from kling_async.orchestrator.results import answer_of
 from kling_async.records import PAGE_SIZE_MAX
-from kling_async.redaction import Serializable
+from kling_async.redaction import Serializable, redact
 from kling_async.v1 import AccountBillingBalance, AccountBillingPackage
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
         PackageDeductionPage,
     )
 
-__all__ = ["Account", "PoolState"]
+__all__ = ["Account", "PoolState", "PoolStates"]
 
 
 class PoolState(Serializable, frozen=True, kw_only=True):
@@ -48,6 +50,28 @@ class PoolState(Serializable, frozen=True, kw_only=True):
     closed: KlingError | None
     """The error with which creates fail at once; None while the pool is open."""
 
+    _repr_mimebundle_ = fields_bundle
+
+
+_POOL_COLUMNS: Final = ("pool", "held", "limit", "source", "queued", "foreign", "closed")
+
+
+class PoolStates(dict[str, PoolState]):
+    """The states of pools by name; a table where it is shown in a notebook or by IPython."""
+
+    def _repr_mimebundle_(self, **_: object) -> MimeBundle:
+        lines = [
+            (name, *map(str, (p.held, p.limit, p.source, p.queued, p.foreign)), _closed_words(p.closed))
+            for name, p in self.items()
+        ]
+        if not lines:
+            return bundle("no pool was used yet", block("Pools", "no pool was used yet"))
+        return bundle(text_rows([_POOL_COLUMNS, *lines]), block("Pools", grid(_POOL_COLUMNS, lines)))
+
+
+def _closed_words(error: KlingError | None) -> str:
+    return "no" if error is None else redact(str(error))
+
 
 class Account:
     """The account behind a client, as ``client.account``."""
@@ -60,21 +84,23 @@ class Account:
         query = costs_query(self._engine.scope.now(), resource_pack_name)
         return answer_of(ACCOUNT_COSTS, await read(self._engine, "GET", ACCOUNT_COSTS.path, query))
 
-    def limits(self) -> dict[str, PoolState]:
+    def limits(self) -> PoolStates:
         """Return the state of every pool used so far; nothing is sent."""
         self._engine.scope.refresh()
-        return {
-            name: PoolState(
-                limit=pool.limit,
-                source=pool.source,
-                held=pool.held,
-                queued=pool.queued,
-                # a refusal lowers the belief below the limit by the slots that others hold
-                foreign=max(0, pool.limit - max(pool.belief, pool.held)),
-                closed=pool.closed,
-            )
-            for name, pool in self._engine.limiter.pools.items()
-        }
+        return PoolStates(
+            {
+                name: PoolState(
+                    limit=pool.limit,
+                    source=pool.source,
+                    held=pool.held,
+                    queued=pool.queued,
+                    # a refusal lowers the belief below the limit by the slots that others hold
+                    foreign=max(0, pool.limit - max(pool.belief, pool.held)),
+                    closed=pool.closed,
+                )
+                for name, pool in self._engine.limiter.pools.items()
+            }
+        )
 
     @overload
     def ledger(

@@ -6,14 +6,16 @@ import datetime as dt
 import math
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 
 from kling_async.downloads.naming import Template
 from kling_async.downloads.result_files import fetch_all
+from kling_async.downloads.showing import ShownHandle
 from kling_async.downloads.stream import FileStream
 from kling_async.errors import KlingError, TaskTimeout
+from kling_async.orchestrator.leftovers import noted, running_words
 from kling_async.orchestrator.record_updates import RecordUpdates
 from kling_async.orchestrator.results import whole_result_of
 from kling_async.orchestrator.submission import Submission, SubmissionState
@@ -48,7 +50,7 @@ _FAR: Final = 3600.0
 """Seconds from which a deadline is as good as none: tasks take minutes."""
 
 
-class Task(Generic[R]):
+class Task(ShownHandle[R]):
     """A handle on one task, from the queue to its files. Any number of handles may stand for the same task.
 
     There is no ``cancel()``: the vendor has none. A task without a waiter runs on, holds its slots until it
@@ -182,7 +184,7 @@ class Task(Generic[R]):
             TaskWithdrawn: It was withdrawn.
             KlingError: It ended without a task; the errors are those of ``client.submit``.
         """
-        with within(timeout):
+        with within(timeout), noted(self._runs_on):
             await self._exists()
         if self._known is None:
             raise self._out_of_time(timeout)
@@ -208,7 +210,7 @@ class Task(Generic[R]):
         # a wait without a near deadline is warned about a task that runs unusually long
         left = anyio.current_effective_deadline() - anyio.current_time()
         undated = min(left, math.inf if timeout is None else timeout) >= _FAR
-        with within(timeout):
+        with within(timeout), noted(self._runs_on):
             tracked = await self._exists()
             tracked.waiters.undated += undated
             try:
@@ -229,6 +231,14 @@ class Task(Generic[R]):
     async def _exists(self) -> TrackedTask:
         """Wait until the task exists."""
         return self._known or await self._engine.queue.accepted(self._queued)
+
+    def _runs_on(self) -> str:
+        """Say that the task goes on without this wait."""
+        if self.done:
+            return ""
+        if self._known is None:
+            return f"{self.id} still queues: await its wait() again"
+        return f"{running_words([self.id])}; await its wait() again, or attach() to it in another process"
 
     def _out_of_time(self, timeout: float | None) -> TaskTimeout:
         tracked = self._known

@@ -121,7 +121,8 @@ class Batch(Steering[R]):
         self._feeder.task.add_done_callback(self._fed)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, _: object, error: BaseException | None, *__: object) -> None:
+        self._note_running(error)
         self._signals.stop()
         self._engine.limiter.holds.unsubscribe(self._jobs)
         # closed before anything is cancelled: by its state `_fed` tells this cancel from one by the input

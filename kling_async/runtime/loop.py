@@ -20,6 +20,7 @@ import anyio
 
 from kling_async.errors import ClientClosed, ConfigurationError, KlingError
 from kling_async.events import facts
+from kling_async.runtime.kernels import keep_awake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -178,6 +179,7 @@ class LoopScope:
             if not task.get_loop().is_closed():  # should it run again, its work must not go on
                 task.cancel()
         self.time()
+        keep_awake(loop, self)
 
     def time(self) -> float:
         """Return the client's time: the loop's, moved so that it goes on from one loop to the next."""
