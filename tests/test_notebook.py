@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ async def test_a_notebook_gets_one_display_that_is_updated_each_second(
         result = await watch(await client.submit(still("<script>")))
     hows = [how for how, _, _ in displays.shown]
     assert hows == ["display", *["update"] * (len(hows) - 1)]
-    gaps = [after - before for before, after in zip(displays.times, displays.times[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(displays.times)]
     assert len(gaps) >= 28 and max(gaps) <= 1.01
     _, text, html = displays.shown[-1]
     assert result.images[0].url.replace("&", "&amp;") in html and "<script>" not in html

@@ -101,7 +101,7 @@ class Work(Protocol):
 
 
 class ClientHold:
-    """What all `Client` objects of one account share, and nothing else does: it goes when the last one goes.
+    """Object that all `Client` objects of one account share, and nothing else: freed with the last of them.
 
     A cell of a notebook that makes a client is run again, and the client before it is dropped without
     ``aclose()``. Handles of its tasks work on; its connections end when nothing of it is left.
