@@ -21,7 +21,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, overload
 
 from kling_async.batch.outcomes import Outcomes
-from kling_async.display.html import Markup, bundle, element, joined
+from kling_async.display.html import Markup, block, bundle, element, joined, rows
 from kling_async.orchestrator.leftovers import running_words
 from kling_async.tasks import Task
 
@@ -114,12 +114,14 @@ class _BatchView(Generic[R]):
             self._outcomes.append(outcome)
 
     def state(self) -> MimeBundle:
-        shown = self._batch._repr_mimebundle_()
-        if not self._outcomes:
-            return shown
-        last = _last_words(self._outcomes[-1])
-        html = joined(Markup(shown["text/html"]), element("div", last))
-        return bundle(f"{shown['text/plain']}; {last}", html)
+        report = self._batch.report
+        counts = {"done": report.done, "failed": report.failed, "running": report.running}
+        facts = [(name, str(number)) for name, number in counts.items() if number or name == "done"]
+        facts += [(f"{pool} units", f"{units:g}") for pool, units in report.units.items()]
+        facts += [("stopped", report.stopped)] if report.stopped else []
+        facts += [("last", _last_words(self._outcomes[-1]))] if self._outcomes else []
+        words = ", ".join(f"{text} {name}" if name in counts else f"{name} {text}" for name, text in facts)
+        return bundle(f"Batch: {words}", block("Batch", rows(facts)))
 
     def left(self) -> str:
         return self._batch.report.advice
@@ -128,7 +130,7 @@ class _BatchView(Generic[R]):
 def _last_words(outcome: Outcome[Any]) -> str:
     name = outcome.position if outcome.key is None else outcome.key
     what = ", ".join(map(str, outcome.files)) or str(outcome.error or "done")
-    return f"last: {name}, {what}"
+    return f"{name}: {what}"
 
 
 # -- where it is shown

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from kling_async.batch.exclusions import Skipped
 from kling_async.display.fields import fields_bundle, fields_of
-from kling_async.display.html import MimeBundle, block, bundle, grid, joined, rows, text_rows
+from kling_async.display.html import MimeBundle, TextPrinter, block, bundle, grid, joined, rows, text_rows
 from kling_async.downloads.embedding import EMBED_MAX, Embedded, embedded_paths
 from kling_async.errors import TaskTimeout
 from kling_async.records import TaskRecord
@@ -126,7 +126,8 @@ class Outcome(Serializable, Generic[R], frozen=True, kw_only=True):
             shown = self.result.shown_files() if isinstance(self.result, Result) else joined()
         named = ("units", "seconds", "label", "error", "message")
         facts = rows((name, row[name]) for name in named if row[name] not in (None, "", 0.0))
-        return bundle(repr(self), block(title, shown, facts, fields_of(self.request)))
+        text = ", ".join([title, *(f"{name} {row[name]}" for name in named if row[name]), *row["files"]])
+        return bundle(text, block(title, shown, facts, fields_of(self.request)))
 
 
 class Outcomes(list[Outcome[R]]):
@@ -138,6 +139,10 @@ class Outcomes(list[Outcome[R]]):
         more = f"and {len(self) - _SHOWN_MAX} more" if len(self) > _SHOWN_MAX else ""
         text = "\n".join(filter(None, [text_rows([_COLUMNS, *cells]), more]))
         return bundle(text, block(f"{len(self)} outcomes", grid(_COLUMNS, cells), more))
+
+    def _repr_pretty_(self, printer: TextPrinter, cycle: bool) -> None:
+        """Print the table: IPython's way for lists goes before the bundle."""
+        printer.text(repr(self) if cycle else self._repr_mimebundle_()["text/plain"])
 
 
 _COLUMNS: Final = ("key", "status", "units", "seconds", "files", "message")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import html
 import re
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Markup",
     "MimeBundle",
+    "TextPrinter",
     "block",
     "bundle",
     "element",
@@ -38,6 +39,14 @@ _INVALID: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\
 _VOID: Final = frozenset({"img", "source"})
 _BLOCK_CLASS: Final = "kling-async tex2jax_ignore mathjax_ignore"
 """MathJax leaves such blocks alone: it would take the text between two dollar signs for a formula."""
+
+
+class TextPrinter(Protocol):
+    """IPython's printer of text, as methods ``_repr_pretty_`` get it."""
+
+    def text(self, text: str, /) -> None:
+        """Print a text."""
+        ...
 
 
 class Markup(str):
@@ -131,7 +140,7 @@ def tree(value: object, depth: int = _DEPTH) -> Markup:
 
 def block(title: str, *parts: object) -> Markup:
     """Return all parts under a title, as one block."""
-    return element("div", element("strong", title), *parts, class_=_BLOCK_CLASS)
+    return element("div", element("div", element("strong", title)), *parts, class_=_BLOCK_CLASS)
 
 
 def bundle(text: str, shown: Markup) -> MimeBundle:

@@ -57,13 +57,18 @@ def local_source(path: Path) -> str | None:
     Below the notebook's folder by its relative path, as Jupyter, VS Code and exported pages find it; else,
     or with a part that begins with a dot (Jupyter serves none of those), as a Base64 copy up to `INLINE_MAX`.
     """
-    try:
-        inside = path.resolve().relative_to(_notebook_folder())
-    except (ValueError, OSError):
-        return _inline(path)
-    if any(part.startswith(".") for part in inside.parts):
+    inside = _inside(path)
+    if inside is None or any(part.startswith(".") for part in inside.parts):
         return _inline(path)
     return quote(inside.as_posix())
+
+
+def _inside(path: Path) -> Path | None:
+    """Return a path as seen from the notebook's folder; None if it lies elsewhere."""
+    try:
+        return path.resolve().relative_to(_notebook_folder())
+    except (ValueError, OSError):
+        return None
 
 
 def _notebook_folder() -> Path:
@@ -96,7 +101,7 @@ def player(source: str, suffix: str, caption: object) -> Markup:
         caption: Stands below.
     """
     if suffix in _PICTURES:
-        shown = element("img", src=source, style=_STYLE, alt="", referrerpolicy="no-referrer")
+        shown = element("img", src=source, style=_STYLE, alt="picture", referrerpolicy="no-referrer")
     elif suffix in _VIDEOS:
         shown = element("video", src=source, style=_STYLE, controls="", preload="metadata")
     elif suffix in _SOUNDS:
@@ -135,7 +140,7 @@ def _most(shown: list[Markup], number: int) -> Markup:
 def _of_address(url: str, suffix: str, name: str) -> Markup:
     path = stored_files.find(url)
     if path is not None and (source := local_source(path)) is not None:
-        return player(source, suffix, path)
+        return player(source, suffix, _inside(path) or path)
     address = safe_address(url)
     label = f"{name}{suffix}"
     if address is None:
@@ -150,4 +155,4 @@ def _of_path(path: Path) -> Markup:
     source = local_source(path)
     if source is None:
         return _figure(f"{path} lies outside the notebook's folder and is too large to be put into the page")
-    return player(source, path.suffix.lower(), path)
+    return player(source, path.suffix.lower(), _inside(path) or path)

@@ -10,6 +10,7 @@ import pytest
 
 from kling_async import DownloadError, Estimate, Stats, TaskFailed, TaskRecord, Unresolved, v1
 from kling_async.account import PoolStates
+from kling_async.notebook import watch
 from tests.display.test_html import NASTY, Read
 from tests.support import clip, pair, still, until
 
@@ -173,3 +174,15 @@ async def test_every_value_that_users_show_has_a_table(value: Any) -> None:
     assert not {"script", "img"} & set(page.elements)
     assert page.open == []
     assert len(text) < 5000 and len(page.text) < 5000
+
+
+async def test_ipython_prints_tables_for_collections_too(tmp_path: Path) -> None:
+    """IPython prints subclasses of dict and list its own way unless they say how."""
+    formatters = pytest.importorskip("IPython.core.formatters")
+    async with pair() as (_, client):
+        outcomes = await watch(client.batch([("a", still())], download_to=tmp_path))
+        for value in (client.account.limits(), outcomes, client.stats(), outcomes[0]):
+            data, _ = formatters.DisplayFormatter().format(value)
+            assert data["text/plain"] == value._repr_mimebundle_()["text/plain"]
+            assert "{" not in data["text/plain"]
+            assert "<table" in data["text/html"]
