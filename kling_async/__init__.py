@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Final
 from kling_async._version import __version__
 
 if TYPE_CHECKING:
-    from kling_async import v1
+    from kling_async import notebook, v1
     from kling_async.account import Account, PoolState
     from kling_async.batch.batch import Batch
     from kling_async.batch.exclusions import Skipped
@@ -154,6 +154,7 @@ __all__ = [
     "json_schema",
     "lifespan",
     "media",
+    "notebook",
     "request_from_dict",
     "v1",
 ]
@@ -182,13 +183,16 @@ _MODULES: Final = {
 }
 """Module: names that it provides; all others are in ``errors``."""
 
+_SUBMODULES: Final = ("notebook", "v1")
+"""Names that are modules."""
+
 if not TYPE_CHECKING:  # with a visible __getattr__ type checkers would let any misspelt name pass
 
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        if name == "v1":
-            return importlib.import_module("kling_async.v1")
+        if name in _SUBMODULES:
+            return importlib.import_module(f"kling_async.{name}")
         module = next((module for module, names in _MODULES.items() if name in names), "errors")
         value = getattr(importlib.import_module(f"kling_async.{module}"), name)
         globals()[name] = value  # a module calls __getattr__ only for names that it lacks

@@ -71,7 +71,7 @@ async def watch(what: Task[R] | Batch[R]) -> R | Outcomes[R]:
 # -- what is shown
 
 
-class View(Protocol):
+class Watched(Protocol):
     """Something to be shown while it changes."""
 
     def state(self) -> MimeBundle:
@@ -187,7 +187,7 @@ def _new_screen() -> Screen:
 # -- both together
 
 
-async def _attended(work: Awaitable[T], view: View, screen: Screen) -> T:
+async def _attended(work: Awaitable[T], view: Watched, screen: Screen) -> T:
     """Wait for work in a task of its own, and show its state each second; the last one stays."""
     clock = asyncio.get_running_loop().time
     began = clock()

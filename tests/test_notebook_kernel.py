@@ -70,7 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def kernel(emu: Emulator, folder: Path) -> Iterator[Kernel]:
     """A kernel with the emulator's address and key in its environment; it has nothing to complain of."""
-    env = {"KLING_BASE_URL": emu.url, "KLING_API_KEY": emu.api_key}
+    env = {"KLING_BASE_URL": emu.url, "KLING_API_KEY": emu.api_key or ""}
     with running_kernel(folder, env) as kernel:
         kernel.run(
             "import asyncio, gc\n"
