@@ -78,7 +78,7 @@ class Row(NamedTuple):
 @contextmanager
 def serving() -> Iterator[Server]:
     """Run the emulator in another process."""
-    program = [sys.executable, "-m", "kling_async.cli", "emulator", "--slots", f"video={2 * SLOTS}"]
+    program = [sys.executable, "-m", "kling_async", "emulator", "--slots", f"video={2 * SLOTS}"]
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         try:

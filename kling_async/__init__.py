@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from kling_async.batch.batch import Batch
     from kling_async.batch.exclusions import Skipped
     from kling_async.batch.outcomes import Outcome, Plan, Report, Spent, Totals
+    from kling_async.batch.progress import Progress
+    from kling_async.batch.readers import JobReader, read_csv, read_jsonl
     from kling_async.catalog import json_schema, request_from_dict
     from kling_async.client import Client
     from kling_async.downloads.stream import FileStream
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
         JournalError,
         KlingError,
         KlingWarning,
+        LineInvalid,
         OutOfUnits,
         PolicyViolation,
         Problem,
@@ -110,10 +113,12 @@ __all__ = [
     "ExternalIdTaken",
     "FileStream",
     "JobFailed",
+    "JobReader",
     "JournalError",
     "JournaledRequest",
     "KlingError",
     "KlingWarning",
+    "LineInvalid",
     "Media",
     "OutOfUnits",
     "Outcome",
@@ -122,6 +127,7 @@ __all__ = [
     "Polling",
     "PoolState",
     "Problem",
+    "Progress",
     "QueueFull",
     "QueueTimeout",
     "RateLimited",
@@ -155,6 +161,8 @@ __all__ = [
     "lifespan",
     "media",
     "notebook",
+    "read_csv",
+    "read_jsonl",
     "request_from_dict",
     "v1",
 ]
@@ -164,6 +172,8 @@ _MODULES: Final = {
     "batch.batch": ("Batch",),
     "batch.exclusions": ("Skipped",),
     "batch.outcomes": ("Outcome", "Plan", "Report", "Spent", "Totals"),
+    "batch.progress": ("Progress",),
+    "batch.readers": ("JobReader", "read_csv", "read_jsonl"),
     "catalog": ("json_schema", "request_from_dict"),
     "client": ("Client",),
     "downloads.stream": ("FileStream",),

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from kling_async.catalog import ACCOUNT_COSTS
-from kling_async.core.pool_sizes import LimitSource
-from kling_async.display.fields import fields_bundle
-from kling_async.display.html import MimeBundle, TextPrinter, block, bundle, grid, text_rows
-from kling_async.errors import BadResponse, KlingError, Problem, RequestInvalid
+from kling_async.errors import BadResponse, Problem, RequestInvalid
 from kling_async.orchestrator.calls import call, read
 from kling_async.orchestrator.packs import costs_query
+from kling_async.orchestrator.pool_states import PoolState, PoolStates, pool_states
 from kling_async.orchestrator.results import answer_of
 from kling_async.records import PAGE_SIZE_MAX
-from kling_async.redaction import Serializable, redact
 from kling_async.v1 import AccountBillingBalance, AccountBillingPackage
 
 if TYPE_CHECKING:
@@ -34,49 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Account", "PoolState", "PoolStates"]
 
 
-class PoolState(Serializable, frozen=True, kw_only=True):
-    """The slots of one pack type at one moment."""
-
-    limit: int
-    """Size of the pool, as far as known."""
-    source: LimitSource
-    """Source of the limit: ``caller``, ``packs``, ``learned`` (from 1303) or ``default``."""
-    held: int
-    """Slots of this client's tasks, creates on their way included."""
-    queued: int
-    """Submits that wait for slots, or for the end of a hold (``stats().holds``)."""
-    foreign: int
-    """Slots that other programs are believed to hold: known from refusals (1303) alone, so maybe outdated."""
-    closed: KlingError | None
-    """The error with which creates fail at once; None while the pool is open."""
-
-    _repr_mimebundle_ = fields_bundle
-
-
-_POOL_COLUMNS: Final = ("pool", "held", "limit", "source", "queued", "foreign", "closed")
-
-
-class PoolStates(dict[str, PoolState]):
-    """The states of pools by name; a table where it is shown in a notebook or by IPython."""
-
-    def _repr_mimebundle_(self, **_: object) -> MimeBundle:
-        lines = [
-            (name, *map(str, (p.held, p.limit, p.source, p.queued, p.foreign)), _closed_words(p.closed))
-            for name, p in self.items()
-        ]
-        if not lines:
-            return bundle("no pool was used yet", block("Pools", "no pool was used yet"))
-        return bundle(text_rows([_POOL_COLUMNS, *lines]), block("Pools", grid(_POOL_COLUMNS, lines)))
-
-    def _repr_pretty_(self, printer: TextPrinter, cycle: bool) -> None:
-        """Print the table: IPython's way for dicts goes before the bundle."""
-        printer.text(repr(self) if cycle else self._repr_mimebundle_()["text/plain"])
-
-
-def _closed_words(error: KlingError | None) -> str:
-    return "no" if error is None else redact(str(error))
-
-
 class Account:
     """The account behind a client, as ``client.account``."""
 
@@ -84,27 +38,20 @@ class Account:
         self._engine = engine
 
     async def costs(self, resource_pack_name: str | None = None) -> Costs:
-        """Return the account's resource packs of the last 400 days; free, at most one call a second."""
+        """Return the account's resource packs of the last 400 days; free, at most one call a second.
+
+        All packs together tell the sizes of the pools: `limits` shows them then.
+        """
         query = costs_query(self._engine.scope.now(), resource_pack_name)
-        return answer_of(ACCOUNT_COSTS, await read(self._engine, "GET", ACCOUNT_COSTS.path, query))
+        costs = answer_of(ACCOUNT_COSTS, await read(self._engine, "GET", ACCOUNT_COSTS.path, query))
+        if resource_pack_name is None:
+            self._engine.packs.take(costs.packs)
+        return costs
 
     def limits(self) -> PoolStates:
-        """Return the state of every pool used so far; nothing is sent."""
+        """Return the state of every pool used so far, or told of by `costs`; nothing is sent."""
         self._engine.scope.refresh()
-        return PoolStates(
-            {
-                name: PoolState(
-                    limit=pool.limit,
-                    source=pool.source,
-                    held=pool.held,
-                    queued=pool.queued,
-                    # a refusal lowers the belief below the limit by the slots that others hold
-                    foreign=max(0, pool.limit - max(pool.belief, pool.held)),
-                    closed=pool.closed,
-                )
-                for name, pool in self._engine.limiter.pools.items()
-            }
-        )
+        return pool_states(self._engine.limiter)
 
     @overload
     def ledger(

@@ -28,6 +28,7 @@ __all__ = [
     "endpoint_of",
     "json_schema",
     "request_from_dict",
+    "request_type",
     "row_of",
 ]
 
@@ -378,7 +379,7 @@ def request_from_dict(
     """
     if not isinstance(data, Mapping):
         raise RequestInvalid("request", [Problem(WHOLE, f"must be an object, not {type(data).__name__}")])
-    return _request_type(data.get("endpoint")).from_dict(data, files=files)
+    return request_type(data.get("endpoint")).from_dict(data, files=files)
 
 
 def json_schema(kind: str | type[msgspec.Struct]) -> dict[str, Any]:
@@ -392,7 +393,7 @@ def json_schema(kind: str | type[msgspec.Struct]) -> dict[str, Any]:
     Raises:
         RequestInvalid: No endpoint has that name.
     """
-    return schema_of(_request_type(kind) if isinstance(kind, str) else kind)
+    return schema_of(request_type(kind) if isinstance(kind, str) else kind)
 
 
 _RequestType: TypeAlias = type[TaskRequest[Any]] | type[CallRequest[Any]]
@@ -403,7 +404,12 @@ _request_types: Final[dict[str, _RequestType]] = {
 }
 
 
-def _request_type(name: object) -> _RequestType:
+def request_type(name: object) -> _RequestType:
+    """Return the type of an endpoint's requests.
+
+    Raises:
+        RequestInvalid: No endpoint has that name.
+    """
     if (kind := _request_types.get(str(name))) is not None:
         return kind
     text = "is required" if name is None else f"no such endpoint {str(name)[:40]!r}"

@@ -4,6 +4,7 @@
 
     KlingError
     ├── RequestInvalid (ValueError)    refused by this package, unsent; names every wrong field
+    │   └── LineInvalid                a line of a file with jobs is wrong: its number, and the fields
     ├── ConfigurationError             credentials, base URL, limits, a second running event loop
     ├── ClientClosed                   the client was closed while a call waited
     ├── APIError                       refused by the vendor: code, message, request_id, http_status
@@ -62,6 +63,7 @@ __all__ = [
     "JournalError",
     "KlingError",
     "KlingWarning",
+    "LineInvalid",
     "OutOfUnits",
     "PolicyViolation",
     "Problem",
@@ -131,6 +133,21 @@ class RequestInvalid(KlingError, ValueError):
         self.problems: tuple[Problem, ...] = tuple(problems)
         lines = "; ".join(f"{p.field}: {p.text}" for p in self.problems)
         super().__init__(f"{request}: {lines}")
+
+
+class LineInvalid(RequestInvalid):
+    """A line of a file with jobs is wrong; every wrong field is named."""
+
+    def __init__(
+        self, source: str, line: int, problems: Sequence[Problem], *, key: str | None = None
+    ) -> None:
+        self.source = source
+        """Name of the file; ``-`` for a stream."""
+        self.line = line
+        """Number of the line, from 1; of a row of CSV over several lines the first one's."""
+        self.key = key
+        """The job's key, if that could be read."""
+        super().__init__(f"{source} line {line}", problems)
 
 
 class ConfigurationError(KlingError):

@@ -114,17 +114,32 @@ class _BatchView(Generic[R]):
             self._outcomes.append(outcome)
 
     def state(self) -> MimeBundle:
-        report = self._batch.report
-        counts = {"done": report.done, "failed": report.failed, "running": report.running}
-        facts = [(name, str(number)) for name, number in counts.items() if number or name == "done"]
-        facts += [(f"{pool} units", f"{units:g}") for pool, units in report.units.items()]
-        facts += [("stopped", report.stopped)] if report.stopped else []
-        facts += [("last", _last_words(self._outcomes[-1]))] if self._outcomes else []
-        words = ", ".join(f"{text} {name}" if name in counts else f"{name} {text}" for name, text in facts)
-        return bundle(f"Batch: {words}", block("Batch", rows(facts)))
+        progress = self._batch.progress()
+        facts = [
+            (name, getattr(progress, name)) for name in ("done", "failed", "skipped", "running", "queued")
+        ]
+        words = ", ".join(f"{number} {name}" for name, number in facts if number or name == "done")
+        more = [(f"{pool} units", f"{units:g}") for pool, units in progress.units.items()]
+        if progress.seconds_left is not None and progress.running + progress.queued:
+            more.append(("expected end", f"in {progress.seconds_left:.0f} s"))
+        more += [("last", _last_words(self._outcomes[-1]))] if self._outcomes else []
+        text = "; ".join([f"Batch: {words}", *(f"{name} {value}" for name, value in more)])
+        return bundle(
+            text, block("Batch", _bar(progress.finished, progress.total), rows([("requests", words), *more]))
+        )
 
     def left(self) -> str:
         return self._batch.report.advice
+
+
+def _bar(finished: int, total: int | None) -> Markup:
+    """Return a bar, once it is known how much there is to do."""
+    if not total:
+        return Markup()
+    share = {"value": str(finished), "max": str(total)}
+    return element(
+        "div", element("progress", style="width:24em;max-width:100%", **share), f" {finished} of {total}"
+    )
 
 
 def _last_words(outcome: Outcome[Any]) -> str:

@@ -47,6 +47,7 @@ MAX_AT_THE_TOP: Final = 18
 """Modules directly in the package, its ``__init__`` included."""
 
 ROOMS: Final = (
+    ("__main__",),
     ("cli", "notebook", "web", "webhooks", "fleet", "otel"),
     ("client",),
     ("batch",),

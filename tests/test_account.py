@@ -132,3 +132,20 @@ def test_reopening_notices_that_the_loop_was_replaced(caplog: pytest.LogCaptureF
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
     assert not [r for r in caplog.records if r.levelname == "ERROR"]
+
+
+async def test_costs_tell_the_sizes_of_the_pools() -> None:
+    """After `costs()` the limits of all pools are known with their source; a caller's own limit stays."""
+    slots = {"video": 7, "image": 12}
+    async with pair(slots, client={"limits": {"image": 3}}) as (_, client):
+        assert client.account.limits() == {}
+        await client.account.costs()
+        limits = client.account.limits()
+        assert {name: (pool.limit, pool.source) for name, pool in limits.items()} == {
+            "video": (7, "packs"),
+            "image": (3, "caller"),
+            "virtual_try_on": (1, "default"),
+        }
+        await asyncio.sleep(2)
+        await client.account.costs("no such pack")
+        assert client.account.limits() == limits

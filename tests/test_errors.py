@@ -65,6 +65,7 @@ def example(kind: type[KlingError]) -> KlingError:
         return kind("parallel task over limit", **API_FACTS)
     makers: dict[str, Callable[[], KlingError]] = {
         "RequestInvalid": lambda: RequestInvalid("TextToVideo", [Problem("n", "too large")]),
+        "LineInvalid": lambda: errors.LineInvalid("jobs.csv", 7, [Problem("n", "too large")], key="shot-1"),
         "TransportError": lambda: errors.TransportError("cut off", sent=True, external_task_id="order-17"),
         "BadResponse": lambda: errors.BadResponse(
             "not JSON", http_status=502, excerpt="<html>", request_id="r-1"

@@ -130,6 +130,7 @@ async def test_a_batch_is_watched_to_its_end(
             outcomes = await watch(batch)
     assert [outcome.ok for outcome in outcomes] == [True] * 5
     _, text, html = displays.shown[-1]
+    assert 'value="5" max="5"' in html and "5 of 5" in html
     assert "5 done" in text and outcomes[-1].files[0].name in html
     shown: Any = outcomes._repr_mimebundle_()
     assert shown["text/html"].count("<tr>") == 6

@@ -26,8 +26,10 @@ from kling_async.batch.job_outcomes import refused_outcome, remembered_outcome
 from kling_async.batch.journal import Journal, NullJournal
 from kling_async.batch.journal_planner import planner_of
 from kling_async.batch.lifecycle import BatchLife, RunLife
+from kling_async.batch.observing import Observing
 from kling_async.batch.options import ready_folder
 from kling_async.batch.outcomes import OutcomeQueue
+from kling_async.batch.pace import Load, Pace, load_of, task_seconds
 from kling_async.batch.planner import Planner
 from kling_async.batch.report import ReportBuilder
 from kling_async.batch.steering import Steering
@@ -36,11 +38,11 @@ from kling_async.runtime.signals import SignalWatcher
 from kling_async.wire.caller import pointing_here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from kling_async.batch.budget import Reservation
     from kling_async.batch.options import BatchOptions
-    from kling_async.batch.outcomes import Outcome, Plan, Report, StopReason
+    from kling_async.batch.outcomes import Outcome, Plan, StopReason
     from kling_async.batch.planned import PlannedJob
     from kling_async.batch.source import Requests
     from kling_async.core.queue import Kind
@@ -55,7 +57,7 @@ _AHEAD_MIN: Final = 16
 """Fewest requests that a batch holds by default, however few slots the account has."""
 
 
-class Batch(Steering[R]):
+class Batch(Steering[R], Observing):
     """Many requests under way: enter it with ``async with``, then iterate over its outcomes.
 
     Leaving early loses nothing: created tasks run on, and a journal knows of them.
@@ -81,10 +83,10 @@ class Batch(Steering[R]):
         if options.journal is not None:
             self._journal = Journal(options.journal, now=engine.scope.now, make=not journal_only)
         slots = None if options.downloads is None else asyncio.Semaphore(options.downloads)
-        self._exclusions = Exclusions(
+        exclusions = Exclusions(
             options.stop_after_refusals, everything_limited=self._budget.everything_limited
         )
-        control = BatchControl(self._life, self._budget, self._exclusions)
+        control = BatchControl(self._life, self._budget, exclusions)
         self._jobs: _Jobs[R] = _Jobs(
             JobContext(engine, options, self._journal, control, slots, self._pauses),
             self._outcomes,
@@ -119,6 +121,7 @@ class Batch(Steering[R]):
         with pointing_here():
             self._feeder.task = asyncio.create_task(self._feeder.run(), name="kling_async batch")
         self._feeder.task.add_done_callback(self._fed)
+        self._start_reports()
         return self
 
     async def __aexit__(self, _: object, error: BaseException | None, *__: object) -> None:
@@ -139,6 +142,7 @@ class Batch(Steering[R]):
             finally:
                 self._pauses.resume()
                 await self._journal.close()
+                await self._end_reports()
 
     def __aiter__(self) -> Self:
         return self
@@ -160,22 +164,6 @@ class Batch(Steering[R]):
     def stop(self) -> None:
         """Make no more tasks; running ones are waited for, and their outcomes come. Works from any thread."""
         self._engine.scope.act(lambda: self._stop("stop()"), needs_loop=False)
-
-    @property
-    def report(self) -> Report:
-        """The counts and costs so far, and how to resume."""
-        running = self._jobs.running()
-        return self._report.report(
-            stopped=self._life.reason or self._exclusions.stopped,
-            skipped=self._exclusions.lines(),
-            running=running,
-            waiting=self._jobs.unfinished() - running,
-            budget=self._budget,
-            now=self._engine.scope.time(),
-            journal=self._journal.path,
-            unclaimed=self._planner.unclaimed,
-            unclaimed_running=self._planner.unclaimed_running,
-        )
 
     async def dry_run(self) -> Plan:
         """Estimate what the batch will cost and how long it will take, by input and journal; make nothing.
@@ -216,7 +204,7 @@ class Batch(Steering[R]):
         """Note that a job or the input has ended."""
         fed = self._feeding is not None and self._feeding.done() and not self._life.reads
         if fed and not self._jobs.unfinished() and not self._life.ended:
-            if (error := self._exclusions.fatal()) is not None:
+            if (error := self._jobs.exclusions.fatal()) is not None:
                 self._life.fault("account", error)
             self._life.end()
             self._signals.stop()  # nothing is left that a signal could stop
@@ -272,12 +260,15 @@ class _Jobs(Generic[R]):
         changed: Callable[[], None],
     ) -> None:
         self._context = context
+        self.exclusions = context.control.exclusions
         self._outcomes = outcomes
         self._report = report
         self._counts_only = counts_only
         self._stop = stop
         self._changed = changed
         self._runs: dict[asyncio.Task[None], JobRun] = {}
+        self.pace = Pace()
+        self._began = context.engine.scope.now()
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -294,6 +285,14 @@ class _Jobs(Generic[R]):
         """Return how many jobs under way have a task that runs, or may run."""
         return sum(run.life.running for run in self._runs.values())
 
+    def loads(self) -> Iterator[Load]:
+        """Yield the jobs that have no outcome yet, as far as their time is concerned."""
+        return (self._load(run) for run in self._runs.values() if not run.life.over)
+
+    def _load(self, run: JobRun) -> Load:
+        now = self._context.engine.scope.now() if run.life.running else None
+        return load_of(run.kind, run.item.request, run.entry, now)
+
     def capacity(self) -> int:
         """Return how many jobs may be under way or wait to be taken: enough to keep all slots busy."""
         if self._context.options.ahead is not None:
@@ -305,6 +304,7 @@ class _Jobs(Generic[R]):
         """Begin a job in an asyncio task of its own."""
         self._report.add_spent_earlier(job.entry)
         run = JobRun(self._context, job, reservation)
+        self.pace.begin(run.kind.pool)
         task = asyncio.create_task(self._carry(run), name=f"kling_async batch {job.item.position}")
         self._runs[task] = run
         task.add_done_callback(self._carried)
@@ -328,7 +328,7 @@ class _Jobs(Generic[R]):
     def on_hold(self, kind: Kind, error: KlingError) -> None:
         """Make no more tasks of an endpoint and model whose creates the client holds."""
         if self._context.control.may_create:
-            self._context.control.exclusions.hold(kind, error)
+            self.exclusions.hold(kind, error)
             self._drop_excluded()
             self._outcomes.notify()
 
@@ -361,12 +361,14 @@ class _Jobs(Generic[R]):
         self._draw_conclusions(run, outcome)
         finished = run.entry.state is JobState.FAILED or isinstance(outcome.error, ResultExpired)
         self._report.add(outcome, finished=finished, charge=run.charge(outcome))
+        if (seconds := task_seconds(run.entry, self._began)) is not None:
+            self.pace.end(self._load(run), seconds)
         self._settle(run)
         self._hand_out(outcome)
 
     def _draw_conclusions(self, run: JobRun, outcome: Outcome[R]) -> None:
         """Stop the batch, or one kind of its requests, if a job's end shows that others would fail too."""
-        exclusions, error = self._context.control.exclusions, outcome.error
+        exclusions, error = self.exclusions, outcome.error
         if outcome.files and error is None:
             exclusions.stored()
         if run.failure_action is FailureAction.ACCOUNT:
@@ -384,9 +386,8 @@ class _Jobs(Generic[R]):
 
     def _drop_excluded(self) -> None:
         """Drop the jobs without a task whose kind is skipped from now on."""
-        exclusions = self._context.control.exclusions
-        for run in self._dropped(lambda run: exclusions.reason(run.kind) is not None):
-            if (reason := exclusions.reason(run.kind)) is not None:
+        for run in self._dropped(lambda run: self.exclusions.reason(run.kind) is not None):
+            if (reason := self.exclusions.reason(run.kind)) is not None:
                 run.skip(reason)
 
     def _settle(self, run: JobRun) -> None:

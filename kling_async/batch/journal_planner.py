@@ -43,6 +43,8 @@ class JournalPlanner:
         self._journal = journal
         self._now = now
         self._options = options
+        self.total: int | None = None
+        """How many jobs the journal holds; None while that is not known."""
 
     @property
     def has_length(self) -> bool:
@@ -51,6 +53,7 @@ class JournalPlanner:
 
     async def chunks(self, in_a_hurry: Callable[[], bool]) -> AsyncGenerator[list[PlannedJob], None]:  # noqa: ARG002 - of the protocol
         """Yield the jobs in the order in which they were first sent; each once, whatever this run writes."""
+        self.total, _ = await self._journal.extent()
         last, entries = await self._journal.page(0)
         while entries:
             yield await refetch_missing([self._job(entry) for entry in entries], self._options.refetch_folder)

@@ -22,6 +22,17 @@ from kling_async.batch.checksums import (
     without_checksum,
 )
 from kling_async.batch.entry import JobState, follows, pack
+from kling_async.batch.journal_files import (
+    APPLICATION,
+    DAMAGED,
+    HEADER,
+    SCHEMA,
+    file_id,
+    flush_folder,
+    journal_error,
+    size_and_time,
+    wrong_header,
+)
 from kling_async.errors import JournalError
 from kling_async.runtime.filelock import FileLock, LockHeld
 
@@ -33,13 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Ahead", "Store"]
 
-APPLICATION: Final = 0x6B6C4A31
-"""Marks the file's header: a journal of this package ("klJ1")."""
-SCHEMA: Final = 1
-"""Stands in the file's header: the version of the tables."""
-_MAGIC: Final = b"SQLite format 3\x00"
-_HEADER: Final = 100
-"""Bytes of the header of any SQLite file."""
 _SYNCHRONOUS_FULL: Final = 2
 """The value by which ``PRAGMA synchronous`` reports FULL."""
 
@@ -59,23 +63,6 @@ _TABLES: Final = (
         mtime_ns INTEGER NOT NULL,
         sha256 TEXT NOT NULL) WITHOUT ROWID""",
 )
-
-_DAMAGED: Final = (
-    "it is damaged; restore a backup and remove the -wal and -shm files beside it,"
-    " or begin a new journal under another name"
-)
-
-_ADVICE: Final = {
-    sqlite3.SQLITE_FULL: "the disk is full; make room and start again: committed entries are safe",
-    sqlite3.SQLITE_READONLY: "it cannot be written; check the permissions of the file and its folder",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check the permissions of the file and its folder",
-    sqlite3.SQLITE_PERM: "it cannot be opened; check the permissions of the file and its folder",
-    sqlite3.SQLITE_CORRUPT: _DAMAGED,
-    sqlite3.SQLITE_NOTADB: _DAMAGED,
-    sqlite3.SQLITE_BUSY: "another program writes to it; close that and start again",
-    sqlite3.SQLITE_IOERR: "the disk failed; start again when it works: committed entries are safe",
-}
-"""Advice by SQLite's error code."""
 
 Ahead = dict[bytes, bytes]
 """Packed entries by identity."""
@@ -128,16 +115,7 @@ class Store:
 
     def error(self, error: sqlite3.Error | OSError | str) -> JournalError:
         """Return the journal's error for one of SQLite or the system, with advice."""
-        if isinstance(error, OSError):
-            text = f"it cannot be written ({error.strerror}); check the permissions of file and folder"
-        elif isinstance(error, sqlite3.Error):
-            # the low byte of an extended code is the primary one
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            text = _ADVICE.get(code, "the database failed")
-            text = f"{text} ({error})"
-        else:
-            text = error
-        return JournalError(f"journal {str(self.path)!r}: {text}", path=str(self.path))
+        return journal_error(self.path, error)
 
     # -- opening
 
@@ -171,13 +149,13 @@ class Store:
             raise self.error("it is a pipe, a socket or a device, not a file; choose another name")
         try:
             with self.path.open("r+b") as file:  # for writing too: a read-only file is refused here
-                header = file.read(_HEADER)
+                header = file.read(HEADER)
         except FileNotFoundError:
             return True
         except OSError as error:
             failure = self.error(error)
         else:
-            wrong = _wrong_header(header)
+            wrong = wrong_header(header)
             if wrong is None:
                 return not header
             failure = self.error(wrong)
@@ -191,7 +169,7 @@ class Store:
         with contextlib.closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True)) as db:
             found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
-            raise self.error(f"{_ADVICE[sqlite3.SQLITE_CORRUPT]} ({found})")
+            raise self.error(f"{DAMAGED} ({found})")
 
     def _check_log(self) -> None:
         """Refuse a log without its database: SQLite would replay it into the new one."""
@@ -217,7 +195,7 @@ class Store:
             db.execute("INSERT INTO journal VALUES (?)", (name_with_checksum(name),))
             db.execute("COMMIT")
         beside.replace(self.path)
-        _flush_folder(self.path.parent)
+        flush_folder(self.path.parent)
 
     def _connect(self) -> sqlite3.Connection:
         if self.path.stat().st_mode & 0o077:
@@ -235,7 +213,7 @@ class Store:
         """Return the journal's name; journals of earlier versions hold it without a checksum."""
         name = checked_name(str(db.execute("SELECT id FROM journal").fetchone()[0]))
         if name is None:
-            raise self.error(f"{_DAMAGED} (its name)")
+            raise self.error(f"{DAMAGED} (its name)")
         return name
 
     # -- use
@@ -332,7 +310,7 @@ class Store:
 
     def _identities(self) -> list[tuple[Path, tuple[int, int] | None]]:
         """Return the database and its log, each with the device and inode that identify the open file."""
-        return [(path, _file_id(path)) for path in (self.path, self.path.with_name(f"{self.path.name}-wal"))]
+        return [(path, file_id(path)) for path in (self.path, self.path.with_name(f"{self.path.name}-wal"))]
 
     def _check_files(self) -> None:
         """Check that no file was removed or replaced: commits would go to a file without a name.
@@ -341,7 +319,7 @@ class Store:
             JournalError: A file was removed or replaced.
         """
         for place, (path, before) in enumerate(self._files):
-            now = _file_id(path)
+            now = file_id(path)
             if before is None:  # the log is made by the first commit
                 self._files[place] = (path, now)
             elif now != before:
@@ -360,6 +338,25 @@ class Store:
         query = "SELECT sha256 FROM digests WHERE path=? AND size=? AND mtime_ns=?"
         rows = self._rows(query, path, found.st_size, found.st_mtime_ns)
         return checked_digest(str(rows[0][0]), path, found.st_size, found.st_mtime_ns) if rows else None
+
+    def compact(self) -> None:
+        """Drop the digests of files that are gone or changed, and give unused pages back to the disk.
+
+        Raises:
+            JournalError: The journal cannot be written; nothing of it is lost.
+        """
+        db = self._open()
+        try:
+            rows = db.execute("SELECT path, size, mtime_ns FROM digests").fetchall()
+            old = [(path,) for path, *known in rows if known != size_and_time(path)]
+            db.executemany("DELETE FROM digests WHERE path=?", old)
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            failure = error
+        else:
+            return
+        raise self.error(failure)
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         """Run a query on what is committed."""
@@ -384,37 +381,3 @@ class Store:
                     db.close()
         self._reader = self._db = None
         self._lock.release()
-
-
-def _file_id(path: Path) -> tuple[int, int] | None:
-    """Return the device and inode of a file; None if there is no file."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _flush_folder(folder: Path) -> None:
-    """Flush a folder, so that a new name in it survives a power cut; Windows needs no such call."""
-    if os.name == "posix":
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-
-def _wrong_header(header: bytes) -> str | None:
-    """Return why this is not the header of a journal; None if it is, or the file is empty."""
-    if not header:
-        return None
-    if not header.startswith(_MAGIC) or len(header) < _HEADER:
-        return "it is not a journal, or a damaged one; nothing was changed: choose another name"
-    # the SQLite file format has application_id at byte 68 and user_version at byte 60
-    if int.from_bytes(header[68:72], "big") != APPLICATION:
-        return "it is a database of another program; nothing was changed: choose another name"
-    schema = int.from_bytes(header[60:64], "big")
-    if schema > SCHEMA:
-        return f"it was written by a newer version of this package (schema {schema}); upgrade to read it"
-    return None

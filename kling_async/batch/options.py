@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import msgspec
 
 from kling_async.batch.outcomes import Outcome
+from kling_async.batch.progress import ProgressBar, ShowProgress
 from kling_async.core.budget import wrong_units
 from kling_async.downloads.naming import Template
 from kling_async.downloads.placing import prove_folder
@@ -60,6 +61,7 @@ class BatchArguments(TypedDict, total=False):
     downloads: int | None
     source_thread: bool
     signals: bool
+    progress: ShowProgress | None
 
 
 class ResumeArguments(TypedDict, total=False):
@@ -74,6 +76,7 @@ class ResumeArguments(TypedDict, total=False):
     ahead: int | None
     downloads: int | None
     signals: bool
+    progress: ShowProgress | None
 
 
 class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -103,6 +106,7 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     downloads: int | None = None
     source_thread: bool = True
     signals: bool = True
+    progress: ShowProgress | None = None
 
     def __post_init__(self) -> None:
         if problems := list(self._problems()):
@@ -151,6 +155,8 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         yield from _unless_function("retry_failed", self.retry_failed, bool, "a bool")
         yield from _unless_function("price", self.price, type(None), "None")
         yield from _unless_function("label", self.label, str, "text")
+        if not isinstance(self.progress, ProgressBar):
+            yield from _unless_function("progress", self.progress, type(None), "None, a bar of tqdm")
         if isinstance(self.label, str) and (wrong := _wrong_label(plain(self.label))):
             yield Problem("label", f"must be text or a function of the request, not {wrong}")
         yield from _unless_seconds("job_timeout", self.job_timeout)

@@ -106,6 +106,11 @@ class Planner:
         """Whether the input is known to end."""
         return self._source.has_length
 
+    @property
+    def total(self) -> int | None:
+        """How many requests the input holds; None while that is not known."""
+        return self._source.total
+
     async def chunks(self, in_a_hurry: Callable[[], bool]) -> AsyncGenerator[list[PlannedJob], None]:
         """Yield the input's requests, from its beginning, planned.
 

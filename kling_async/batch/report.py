@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kling_async.prices import Estimate
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["Bill", "Charge", "ReportBuilder"]
+__all__ = ["Bill", "Charge", "Counted", "ReportBuilder"]
 
 
 class Charge(NamedTuple):
@@ -104,6 +104,16 @@ class _Counts:
         return Totals(done=self.done, failed=self.failed, units=dict(self.units))
 
 
+class Counted(NamedTuple):
+    """The counts of a report, without the words."""
+
+    done: int
+    failed: int
+    resumed: int
+    seconds: float
+    last_file: Path | None
+
+
 class ReportBuilder:
     """Counts the outcomes of one batch.
 
@@ -122,6 +132,7 @@ class ReportBuilder:
         self._left_running = 0
         self._explanation = ""
         self._bill = Bill()
+        self._last_file: Path | None = None
 
     def start(self, now: float) -> None:
         """Note when the batch begins, by the event loop's clock."""
@@ -140,8 +151,15 @@ class ReportBuilder:
         self._invalid += invalid
         self._failed_for_good += finished and not (outcome.ok or isinstance(outcome.error, ResultExpired))
         self._unfinished += not (outcome.ok or invalid or finished)
+        if outcome.files:
+            self._last_file = outcome.files[-1]
         if charge is not None:
             self._bill.add(charge)
+
+    def counts(self, now: float) -> Counted:
+        """Return the counts as of now, by the event loop's clock."""
+        total, resumed = self._now + self._earlier, self._earlier.done + self._earlier.failed
+        return Counted(total.done, total.failed, resumed, now - self._started, self._last_file)
 
     def add_remembered(self, *, ok: bool, expired: bool = False) -> None:
         """Count an outcome of an earlier run."""

@@ -20,7 +20,7 @@ from kling_async.wire.requests import CallRequest, TaskRequest
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-__all__ = ["Item", "RequestSource", "Requests"]
+__all__ = ["Item", "RequestSource", "Requests", "wrong_key"]
 
 _CHUNK_MAX: Final = 1000
 """Most requests in a chunk."""
@@ -30,8 +30,8 @@ _CHUNK_SECONDS: Final = 0.01
 R = TypeVar("R")
 
 Requests: TypeAlias = (
-    Iterable[TaskRequest[R] | tuple[str, TaskRequest[R]]]
-    | AsyncIterable[TaskRequest[R] | tuple[str, TaskRequest[R]]]
+    Iterable[TaskRequest[R] | tuple[str | None, TaskRequest[R]]]
+    | AsyncIterable[TaskRequest[R] | tuple[str | None, TaskRequest[R]]]
 )
 """A batch's input, by the type of its results."""
 
@@ -60,11 +60,19 @@ class RequestSource:
         self._in_thread = in_thread
         self._position = 0
         self._size = 1
+        self._read_whole = False
 
     @property
     def has_length(self) -> bool:
         """Whether the input has a length, so that it is known to end."""
         return isinstance(self._requests, Sized)
+
+    @property
+    def total(self) -> int | None:
+        """How many requests the input holds; None while that is not known."""
+        if self._read_whole:
+            return self._position
+        return len(self._requests) if isinstance(self._requests, Sized) else None
 
     def adapt(self, *, grow: bool) -> None:
         """Double the size of the next chunk, or set it back to one request."""
@@ -72,7 +80,7 @@ class RequestSource:
 
     async def chunks(self) -> AsyncGenerator[list[Item], None]:
         """Yield the input in order; an error of the input comes after the requests read before it."""
-        self._position = 0
+        self._position, self._read_whole = 0, False
         requests = self._requests
         if isinstance(requests, AsyncIterable):
             reading = self._from_async(aiter(requests))
@@ -86,6 +94,7 @@ class RequestSource:
         async with aclosing(reading) as chunks:
             async for chunk in chunks:
                 yield chunk
+        self._read_whole = True
 
     async def _from_sync(self, values: Iterator[Any]) -> AsyncGenerator[list[Item], None]:
         clock = asyncio.get_running_loop().time
@@ -164,13 +173,13 @@ class RequestSource:
         """Return the item of a value; one that cannot be used has an error, and concerns no other."""
         key, request = value if isinstance(value, tuple) and len(value) == 2 else (None, value)
         position, self._position = self._position, self._position + 1
-        wrong_key = "" if key is None else _wrong_key(key)
+        bad_key = "" if key is None else wrong_key(key)
         where = f"requests[{position}]"
-        problems = [Problem(f"{where} key", wrong_key)] if wrong_key else []
+        problems = [Problem(f"{where} key", bad_key)] if bad_key else []
         if not isinstance(request, TaskRequest):
             problems.insert(0, Problem(where, _wrong_request(key, request)))
         error = RequestInvalid("batch", problems) if problems else None
-        good_key = None if wrong_key or key is None else plain(key)
+        good_key = None if bad_key or key is None else plain(key)
         return Item(position, good_key, cast("TaskRequest[Any]", request), error)
 
 
@@ -195,7 +204,8 @@ def _wrong_request(key: object, value: object) -> str:
     return f"{text}, which client.call() takes" if isinstance(value, CallRequest) else text
 
 
-def _wrong_key(key: object) -> str:
+def wrong_key(key: object) -> str:
+    """Return why a key cannot be used; empty if it can be."""
     text = plain(key)
     if not isinstance(text, str):
         return f"must be a text that is not empty, not {type(key).__name__}; use str(...)"

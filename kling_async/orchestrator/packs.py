@@ -112,7 +112,7 @@ class PackReader:
     async def _run(self) -> None:
         self._last, self._until, self._failed = self._scope.time(), math.inf, True
         try:
-            self._take(await self._source(costs_query(self._scope.now())))
+            self.take(await self._source(costs_query(self._scope.now())))
             self._failed = False
         except KlingError as error:
             text = "the account's packs cannot be read, limits stay as they are: %s"
@@ -122,7 +122,8 @@ class PackReader:
             self._last = self._scope.time()
         self._plan()
 
-    def _take(self, packs: Iterable[Pack]) -> None:
+    def take(self, packs: Iterable[Pack]) -> None:
+        """Set the limits that all packs of the account tell."""
         now = self._scope.now()
         sizes = pool_sizes(packs, now)
         for pool, limit in sizes.limits.items():

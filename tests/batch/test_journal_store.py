@@ -17,7 +17,8 @@ import pytest
 
 from kling_async.batch.digests import Digest
 from kling_async.batch.entry import JobState, advance, unpack
-from kling_async.batch.journal_store import APPLICATION, SCHEMA, Store
+from kling_async.batch.journal_files import APPLICATION, SCHEMA
+from kling_async.batch.journal_store import Store
 from kling_async.errors import JournalError
 from tests.victim import job
 

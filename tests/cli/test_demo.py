@@ -213,7 +213,7 @@ def test_a_live_run_uses_the_account_of_the_environment(
 
 def test_ctrl_c_leaves_no_traceback_and_nothing_open(tmp_path: Path) -> None:
     """SIGINT in the middle of a batch gives status 130, without traceback or warning."""
-    arguments = ["-W", "error", "-u", "-m", "kling_async.cli"]
+    arguments = ["-W", "error", "-u", "-m", "kling_async"]
     arguments += ["demo", "--speed", "1", "--out", str(tmp_path)]
     with subprocess.Popen(
         [sys.executable, *arguments],
@@ -232,7 +232,7 @@ def test_ctrl_c_leaves_no_traceback_and_nothing_open(tmp_path: Path) -> None:
 
 def test_a_reader_that_leaves_gets_no_traceback(tmp_path: Path) -> None:
     """``kling demo | head -1`` ends with status 1 and prints nothing on stderr."""
-    arguments = ["-m", "kling_async.cli", "demo", "--count", "4", "--speed", "500", "--out", str(tmp_path)]
+    arguments = ["-m", "kling_async", "demo", "--count", "4", "--speed", "500", "--out", str(tmp_path)]
     with subprocess.Popen(
         [sys.executable, *arguments],
         stdout=subprocess.PIPE,
@@ -249,7 +249,7 @@ def test_a_reader_that_leaves_gets_no_traceback(tmp_path: Path) -> None:
 @contextmanager
 def vendor(speed: float) -> Iterator[tuple[dict[str, str], Callable[[], int]]]:
     """Run an emulator in another process; yield its users' environment and a count of its tasks."""
-    command = [sys.executable, "-u", "-m", "kling_async.cli", "emulator", "--speed", str(speed)]
+    command = [sys.executable, "-u", "-m", "kling_async", "emulator", "--speed", str(speed)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         printed = "".join(running.stdout.readline() for _ in range(4))
@@ -268,7 +268,7 @@ def vendor(speed: float) -> Iterator[tuple[dict[str, str], Callable[[], int]]]:
 
 def test_an_interrupted_live_run_is_resumed(tmp_path: Path) -> None:
     """Two signals end a run with advice; the same command resumes it and makes no task twice."""
-    command = [sys.executable, "-u", "-m", "kling_async.cli", "demo", "--live", "--yes", "--count", "1"]
+    command = [sys.executable, "-u", "-m", "kling_async", "demo", "--live", "--yes", "--count", "1"]
     command += ["--out", str(tmp_path)]
     with vendor(speed=30) as (env, made):
         pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": env}

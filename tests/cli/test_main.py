@@ -1,4 +1,4 @@
-"""Test cli/__init__.py and __main__.py: arguments are parsed before anything heavy is loaded."""
+"""Test cli/__init__.py, commands.py and __main__.py: arguments are parsed before anything heavy is loaded."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import cli
 from kling_async._version import __version__
 from kling_async.cli import demo, main, serve
+from kling_async.cli.arguments import POOLS
+from kling_async.cli.commands import COMMANDS, LazyParser, load_function, make_parser
 
 if TYPE_CHECKING:
     import argparse
@@ -62,7 +63,7 @@ def test_options(arguments: str, expected: dict[str, Any], monkeypatch: pytest.M
 def test_naming_a_pool_does_not_change_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     """``--slots`` copies the table of pools instead of filling it in."""
     parsed(monkeypatch, "emulator --slots video=2")
-    assert parsed(monkeypatch, "emulator").slots["video"] == 5 == cli.POOLS["video"]
+    assert parsed(monkeypatch, "emulator").slots["video"] == 5 == POOLS["video"]
 
 
 @pytest.mark.parametrize(
@@ -133,12 +134,12 @@ def test_version_prints_name_and_number(
     expected = f"kling-async {__version__}\n"
     assert version(capsys, lambda: main(["--version"])) == expected
     assert version(capsys, main) == expected
-    assert version(capsys, lambda: runpy.run_module("kling_async.cli", run_name="__main__")) == expected
+    assert version(capsys, lambda: runpy.run_module("kling_async", run_name="__main__")) == expected
 
 
 def test_importing_main_runs_nothing() -> None:
-    """``kling_async.cli.__main__`` runs the command only as a program."""
-    assert "main" in runpy.run_module("kling_async.cli.__main__", run_name="kling_async.cli.__main__")
+    """``kling_async.__main__`` runs the command only as a program."""
+    assert "main" in runpy.run_module("kling_async.__main__", run_name="kling_async.__main__")
 
 
 @pytest.mark.real
@@ -171,7 +172,42 @@ def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_every_command_of_the_parser_is_in_the_table() -> None:
-    """The table names an existing function for each command, and no other command."""
-    (commands,) = (action.choices for action in cli._parser()._actions if action.dest == "command")
-    assert commands is not None and set(commands) == set(cli._COMMANDS)
-    assert cli._load("demo") is demo.run_demo and cli._load("emulator") is serve.run_emulator
+    """The table names existing functions for each command, and the parser has no other command."""
+    (commands,) = (action.choices for action in make_parser()._actions if action.dest == "command")
+    assert commands is not None and list(commands) == list(COMMANDS)
+    for command in COMMANDS.values():
+        assert callable(load_function(command.run)) and callable(load_function(command.arguments))
+
+
+def test_a_command_fills_its_parser_only_when_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parsing one command adds the arguments of no other."""
+    filled: list[str | None] = []
+    before = LazyParser.filled
+
+    def note(parser: LazyParser) -> LazyParser:
+        filled.append(parser.prog)
+        return before(parser)
+
+    monkeypatch.setattr(LazyParser, "filled", note)
+    parsed(monkeypatch, "emulator")
+    assert filled == ["kling", "kling emulator"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("dmo", "did you mean 'demo'?"),
+        ("demo --cuont 3", "--cuont 3; did you mean --count?"),
+        ("demo --api-key hidden", "keys are not taken from the command line"),
+        ("demo --secret_key=hidden", "keys are not taken from the command line"),
+        ("demo --cou 3", "did you mean --count?"),
+    ],
+)
+def test_a_misspelt_word_gets_a_suggestion_and_a_key_is_not_repeated(
+    arguments: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last line names what is meant, and never shows a key."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments.split())
+    err = capsys.readouterr().err
+    assert ended.value.code == 2 and words in err.splitlines()[-1] and "hidden" not in err

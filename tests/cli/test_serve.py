@@ -29,7 +29,7 @@ pytestmark = pytest.mark.real
 @contextmanager
 def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run the command as a program; yield it and the lines it printed before serving."""
-    program = [sys.executable, "-W", "error", "-m", "kling_async.cli", "emulator", *arguments]
+    program = [sys.executable, "-W", "error", "-m", "kling_async", "emulator", *arguments]
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with subprocess.Popen(
         program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env

@@ -1,4 +1,4 @@
-"""Run ``kling`` as ``python -m kling_async.cli``."""
+"""Run ``kling`` as ``python -m kling_async``."""
 
 import sys
 

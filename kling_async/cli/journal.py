@@ -1,0 +1,139 @@
+"""Run ``kling journal``: look into the journal of a run, check it, export it, make it small."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kling_async.batch.journal_match import job_names
+from kling_async.batch.journal_store import Store
+from kling_async.batch.journal_view import JournalView
+from kling_async.cli.exit_codes import ExitCode
+from kling_async.cli.jobs import JobsFile
+from kling_async.cli.journal_rows import CsvRows, JournalSummary, job_row, print_summary
+from kling_async.cli.output import Output
+from kling_async.downloads.placing import KnownFile, is_known
+from kling_async.wire.checks import check
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from kling_async.batch.entry import JournaledFile
+    from kling_async.wire.requests import TaskRequest
+
+__all__ = ["run_journal"]
+
+
+def run_journal(options: argparse.Namespace) -> int | Coroutine[Any, Any, int]:
+    """Run one of the actions; return the exit status."""
+    return _ACTIONS[options.action](options)
+
+
+async def _show(options: argparse.Namespace) -> int:
+    output = Output(json_lines=options.json)
+    with JournalView(options.journal) as view:
+        summary = JournalSummary(view)
+        if options.jobs is not None:
+            known = {name async for name, _ in _jobs_of(options, view)}
+            summary.compare(view, known)
+    print_summary(output, summary)
+    return ExitCode.DONE
+
+
+async def _export(options: argparse.Namespace) -> int:
+    output = Output(json_lines=True)
+    with JournalView(options.journal) as view:
+        requests: dict[str, TaskRequest[Any]] = {}
+        folder = None
+        if options.jobs is not None:
+            folder = JobsFile(options).folder
+            requests = {name: request async for name, request in _jobs_of(options, view)}
+        write = output.record if options.written == "jsonl" else CsvRows(output.stdout).write
+        for entry in view.entries():
+            write(job_row(view.id, entry, requests.get(entry.identity), folder))
+    return ExitCode.DONE
+
+
+async def _jobs_of(
+    options: argparse.Namespace, view: JournalView
+) -> AsyncIterator[tuple[str, TaskRequest[Any]]]:
+    """Yield the names and requests of a jobs file; wrong lines name no job."""
+    reader = JobsFile(options).reader(check, on_bad=lambda _: None)
+    async for pair in job_names(view, reader):
+        yield pair
+
+
+async def _verify(options: argparse.Namespace) -> int:
+    output = Output(json_lines=options.json)
+    folder = Path(options.out)
+    wrong = jobs = files = 0
+
+    def tell(**facts: Any) -> None:
+        nonlocal wrong
+        wrong += 1
+        if output.json_lines:
+            output.record(facts)
+        else:
+            output.line("  ".join(str(fact) for fact in facts.values()))
+
+    with JournalView(options.journal) as view:
+        for text in view.damage():
+            tell(journal=options.journal, problem=text)
+        for identity, entry in view.rows():
+            jobs += 1
+            if entry is None:
+                tell(job=identity, problem="its entry is damaged; restore a backup")
+                continue
+            for file in entry.files or ():
+                files += 1
+                text = await asyncio.to_thread(_wrong_file, folder, file)
+                if text is not None:
+                    tell(file=str(folder / file.name), problem=text)
+    output.say(f"{jobs} jobs, {files} files in {folder}: {f'{wrong} wrong' if wrong else 'all as noted'}")
+    return ExitCode.FAILED if wrong else ExitCode.DONE
+
+
+def _wrong_file(folder: Path, file: JournaledFile) -> str | None:
+    """Return what is wrong with a stored file; None if nothing is."""
+    path = folder / file.name
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return "is gone"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if size != file.size:
+        return f"has {size} bytes, not {file.size}"
+    known = KnownFile(file.name, file.size, file.sha256)
+    return "has another content than was stored" if file.sha256 and not is_known(path, known) else None
+
+
+def _compact(options: argparse.Namespace) -> int:
+    path = Path(options.journal)
+    with JournalView(path):  # what is no journal is refused in the words of a reader
+        pass
+    store = Store(path, make=False)
+    try:
+        before = _size(path)
+        store.compact()
+        after = _size(path)
+    finally:
+        store.close()
+    Output().say(f"{path}: {before} bytes, now {after}")
+    return ExitCode.DONE
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a journal, its log included."""
+    log = path.with_name(f"{path.name}-wal")
+    return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+
+
+_ACTIONS: Final[dict[str, Callable[[argparse.Namespace], int | Coroutine[Any, Any, int]]]] = {
+    "show": _show,
+    "export": _export,
+    "verify": _verify,
+    "compact": _compact,
+}

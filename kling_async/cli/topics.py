@@ -1,0 +1,156 @@
+"""Run ``kling help``: what the options of one command do not explain, by topic."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from typing import TYPE_CHECKING, Final
+
+from kling_async.cli.commands import COMMANDS, make_parser
+from kling_async.cli.exit_codes import INTERRUPTED, ExitCode
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from kling_async.cli.commands import LazyParser
+
+__all__ = ["TOPICS", "add_help_arguments", "run_help"]
+
+_JOB_FILES: Final = """\
+A jobs file holds one request a line, as JSON (JSONL), or is a CSV file.
+
+  {"endpoint": "text_to_video", "key": "shot-1", "prompt": "a paper boat"}
+  {"endpoint": "image_generation", "key": "still-1", "prompt": "a lighthouse"}
+
+  endpoint,key,prompt,duration,camera_control.type
+  text_to_video,shot-1,a paper boat,5,
+
+  endpoint   names the endpoint (kling create --help lists them)
+  key        names the job in the journal and its files; must be unique;
+             default: the position
+  others     fields of the request (kling create ENDPOINT --help);
+             in CSV nested by dots
+
+Images, sounds and videos are https addresses, Base64, or paths of files below
+--allow-files DIR (default: the folder of the jobs file). Every line is checked
+before anything is paid; a bad one is named with its number, field and fix.
+kling check does only that."""
+
+_ENVIRONMENT: Final = """\
+The first place that has a setting counts: --env-file, the environment, the
+TOML file. Keys count as one setting. They are never taken from the command
+line, where every user of the machine could read them.
+
+  KLING_API_KEY         the key from the console
+  KLING_ACCESS_KEY, KLING_SECRET_KEY
+                        the older kind of key: a pair
+  KLING_REGION          global (default) or china
+  KLING_BASE_URL        an address, instead of the region
+  KLING_LIMITS          slots, where you know better than the packs:
+                        video=20,image=9
+  KLING_CALLBACK_URL    where the vendor posts changes of tasks
+  KLING_WEBHOOK_SECRET, KLING_WEBHOOK_TOKEN
+                        for kling listen: the secret of the console, and the
+                        last segment of the address
+  KLING_CONFIG, KLING_PROFILE
+                        as --config and --profile
+  KLING_DEBUG=1         as --debug
+  NO_COLOR=1            no colours
+
+The TOML file has the same names in small letters without KLING_, and those of
+kling_async.Client:
+
+  api_key = "..."
+  region = "global"
+  limits = { video = 20 }
+  [polling]
+  min_interval = 2
+  [profile.studio]
+  api_key = "..."
+
+It lies at {path}
+kling settings shows where each setting comes from, without its value."""
+
+_EMULATOR: Final = """\
+An emulator plays the vendor on this machine: nothing is sent out, nothing is
+paid.
+
+With --emulator a command runs against one of its own, which ends with it: good
+for create --wait and for run. wait, get, download and list find no tasks there.
+For several commands start one, and name it to the others:
+
+  kling emulator --speed 20
+  export KLING_BASE_URL=http://127.0.0.1:... KLING_API_KEY=...  # as it prints
+
+Words in a prompt steer a task: emulator:fail, emulator:refuse,
+emulator:seconds=12."""
+
+_REQUESTS: Final = """\
+kling create ENDPOINT and kling estimate ENDPOINT have an option for each field
+of the request.
+
+  --model-name kling-v3      a field; --model_name is the same
+  --sound, --no-sound        a field that is true or false
+  --image @start.png         a file; or an https address
+  --camera-control.type simple --camera-control.config.zoom 5
+                             fields of an object, nested by dots
+  --multi-prompt '[{"index": 1, "prompt": "...", "duration": 5}]'
+                             a list as JSON; @shots.json reads it from a file;
+                             "@start.png" in it is a file where the field
+                             takes one
+  --extra '{"new_field": 1}' fields that this version does not know
+
+kling create ENDPOINT --help has the fields with their bounds and defaults,
+kling models what each model can do. Tasks are written ENDPOINT:ID; under an
+API key the ID alone is enough."""
+
+
+def _environment() -> str:
+    from kling_async.cli.config import default_path  # noqa: PLC0415 - the other topics do without it
+
+    return _ENVIRONMENT.replace("{path}", str(default_path()))
+
+
+def _exit_codes() -> str:
+    lines = [f"  {code.value:<5}{code.meaning}" for code in ExitCode]
+    lines.append(f"  {INTERRUPTED:<5}ended by Ctrl-C with nothing to resume, or at once by a second one")
+    return "\n".join(lines)
+
+
+TOPICS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
+    "job-files": ("files with many requests", lambda: _JOB_FILES),
+    "requests": ("how fields of requests are written as options", lambda: _REQUESTS),
+    "environment": ("keys, settings, and where they are looked for", _environment),
+    "exit-codes": ("what the exit status says", _exit_codes),
+    "emulator": ("trying all without paying", lambda: _EMULATOR),
+}
+"""Topics: a line about each, and the function that returns its text."""
+
+
+def add_help_arguments(parser: LazyParser) -> None:
+    """Add the options of ``kling help``."""
+    parser.description = "Explain a topic, or a command."
+    parser.add_argument("topic", nargs="*", metavar="TOPIC", help=f"{', '.join(TOPICS)}; or a command")
+
+
+def run_help(options: argparse.Namespace) -> int:
+    """Print a topic, the help of a command, or the list of both."""
+    topic = "-".join(options.topic)
+    if not topic:
+        print("topics:")
+        for name, (line, _) in TOPICS.items():
+            print(f"  {name:<16}{line}")
+        print("\ncommands:")
+        for name, command in COMMANDS.items():
+            print(f"  {name:<16}{command.summary}")
+        return ExitCode.DONE
+    if topic in TOPICS:
+        print(TOPICS[topic][1]())
+        return ExitCode.DONE
+    if options.topic[0] in COMMANDS:
+        make_parser().parse_args([*options.topic, "--help"])
+    close = difflib.get_close_matches(topic, [*TOPICS, *COMMANDS], n=1)
+    hint = f"did you mean {close[0]}?" if close else f"topics are {', '.join(TOPICS)}"
+    print(f"kling: no topic {topic!r}; {hint}", file=sys.stderr)
+    return ExitCode.USAGE
