@@ -44,10 +44,12 @@ class Steering(Generic[R]):
     def __init__(self, engine: Engine) -> None:
         self._pauses = PauseSwitch(engine.scope)
 
-    @property
-    def report(self) -> Report:
-        """The counts and costs so far, and how to resume."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        @property
+        def report(self) -> Report:
+            """The counts and costs so far, and how to resume."""
+            ...
 
     @property
     def _feeding(self) -> asyncio.Task[None] | None:
