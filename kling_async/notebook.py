@@ -21,7 +21,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, overload
 
 from kling_async.batch.outcomes import Outcomes
-from kling_async.display.html import Markup, block, bundle, element, joined, rows
+from kling_async.display.html import Markup, bundle, element, joined, rows, titled
 from kling_async.orchestrator.leftovers import running_words
 from kling_async.tasks import Task
 
@@ -125,7 +125,7 @@ class _BatchView(Generic[R]):
         more += [("last", _last_words(self._outcomes[-1]))] if self._outcomes else []
         text = "; ".join([f"Batch: {words}", *(f"{name} {value}" for name, value in more)])
         return bundle(
-            text, block("Batch", _bar(progress.finished, progress.total), rows([("requests", words), *more]))
+            text, titled("Batch", _bar(progress.finished, progress.total), rows([("requests", words), *more]))
         )
 
     def left(self) -> str:

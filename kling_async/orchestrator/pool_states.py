@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from kling_async.core.pool_sizes import LimitSource
 from kling_async.display.fields import fields_bundle
-from kling_async.display.html import MimeBundle, TextPrinter, block, bundle, grid, text_rows
+from kling_async.display.html import MimeBundle, TextPrinter, bundle, grid, text_rows, titled
 from kling_async.errors import KlingError
 from kling_async.redaction import Serializable, redact
 
 if TYPE_CHECKING:
-    from kling_async.core.admission import Pool
-    from kling_async.orchestrator.slot_keeper import SlotKeeper
+    from kling_async.orchestrator.slot_keeper import PoolView, SlotKeeper
 
 __all__ = ["PoolState", "PoolStates", "pool_states"]
 
@@ -48,8 +47,8 @@ class PoolStates(dict[str, PoolState]):
             for name, p in self.items()
         ]
         if not lines:
-            return bundle("no pool was used yet", block("Pools", "no pool was used yet"))
-        return bundle(text_rows([_POOL_COLUMNS, *lines]), block("Pools", grid(_POOL_COLUMNS, lines)))
+            return bundle("no pool was used yet", titled("Pools", "no pool was used yet"))
+        return bundle(text_rows([_POOL_COLUMNS, *lines]), titled("Pools", grid(_POOL_COLUMNS, lines)))
 
     def _repr_pretty_(self, printer: TextPrinter, cycle: bool) -> None:
         """Print the table: IPython's way for dicts goes before the bundle."""
@@ -65,7 +64,7 @@ def pool_states(limiter: SlotKeeper) -> PoolStates:
     return PoolStates((pool.name, _state_of(pool)) for pool in limiter.pools.values())
 
 
-def _state_of(pool: Pool) -> PoolState:
+def _state_of(pool: PoolView) -> PoolState:
     return PoolState(
         limit=pool.limit,
         source=pool.source,
