@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 from kling_async.catalog import ACCOUNT_COSTS
 from kling_async.core.pool_sizes import LimitSource
 from kling_async.display.fields import fields_bundle
-from kling_async.display.html import MimeBundle, TextPrinter, block, bundle, grid, text_rows
+from kling_async.display.html import MimeBundle, TextPrinter, bundle, grid, text_rows, titled
 from kling_async.errors import BadResponse, KlingError, Problem, RequestInvalid
 from kling_async.orchestrator.calls import call, read
 from kling_async.orchestrator.packs import costs_query
@@ -65,8 +65,8 @@ class PoolStates(dict[str, PoolState]):
             for name, p in self.items()
         ]
         if not lines:
-            return bundle("no pool was used yet", block("Pools", "no pool was used yet"))
-        return bundle(text_rows([_POOL_COLUMNS, *lines]), block("Pools", grid(_POOL_COLUMNS, lines)))
+            return bundle("no pool was used yet", titled("Pools", "no pool was used yet"))
+        return bundle(text_rows([_POOL_COLUMNS, *lines]), titled("Pools", grid(_POOL_COLUMNS, lines)))
 
     def _repr_pretty_(self, printer: TextPrinter, cycle: bool) -> None:
         """Print the table: IPython's way for dicts goes before the bundle."""

@@ -21,7 +21,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, overload
 
 from kling_async.batch.outcomes import Outcomes
-from kling_async.display.html import Markup, block, bundle, element, joined, rows
+from kling_async.display.html import Markup, bundle, element, joined, rows, titled
 from kling_async.orchestrator.leftovers import running_words
 from kling_async.tasks import Task
 
@@ -121,7 +121,7 @@ class _BatchView(Generic[R]):
         facts += [("stopped", report.stopped)] if report.stopped else []
         facts += [("last", _last_words(self._outcomes[-1]))] if self._outcomes else []
         words = ", ".join(f"{text} {name}" if name in counts else f"{name} {text}" for name, text in facts)
-        return bundle(f"Batch: {words}", block("Batch", rows(facts)))
+        return bundle(f"Batch: {words}", titled("Batch", rows(facts)))
 
     def left(self) -> str:
         return self._batch.report.advice
