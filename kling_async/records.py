@@ -16,7 +16,7 @@ import msgspec
 
 from kling_async.decoding.lenient import decimal_of, milliseconds_of, text_of, words_of
 from kling_async.decoding.outputs import task_result
-from kling_async.display.html import MimeBundle, block, bundle, tree
+from kling_async.display.html import MimeBundle, bundle, titled, tree
 from kling_async.redaction import Serializable, keepable
 
 __all__ = [
@@ -129,7 +129,7 @@ class TaskRecord(Serializable, frozen=True, kw_only=True):
         return plain
 
     def _repr_mimebundle_(self, **_: object) -> MimeBundle:
-        return bundle(repr(self), block("TaskRecord", tree(self.plain())))
+        return bundle(repr(self), titled("TaskRecord", tree(self.plain())))
 
     def __repr__(self) -> str:
         return f"TaskRecord({self.endpoint} {self.task_id} {self.status})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kling_async.account import PoolState, PoolStates
-from kling_async.display.html import Markup, MimeBundle, block, bundle, rows, text_rows
+from kling_async.display.html import Markup, MimeBundle, bundle, rows, text_rows, titled
 from kling_async.redaction import Serializable
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Stats(Serializable, frozen=True, kw_only=True):
         facts = [("waited_mean", _words(self.waited_mean)), *((name, text) for name, text in shown if text)]
         pools = PoolStates(self.pools)._repr_mimebundle_()
         text = f"{text_rows(facts)}\n\n{pools['text/plain']}"
-        return bundle(text, block("Stats", rows(facts), Markup(pools["text/html"])))
+        return bundle(text, titled("Stats", rows(facts), Markup(pools["text/html"])))
 
 
 def _words(value: object) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from kling_async.batch.exclusions import Skipped
 from kling_async.display.fields import fields_bundle, fields_of
-from kling_async.display.html import MimeBundle, TextPrinter, block, bundle, grid, joined, rows, text_rows
+from kling_async.display.html import MimeBundle, TextPrinter, bundle, grid, joined, rows, text_rows, titled
 from kling_async.downloads.embedding import EMBED_MAX, Embedded, embedded_paths
 from kling_async.errors import TaskTimeout
 from kling_async.records import TaskRecord
@@ -127,7 +127,7 @@ class Outcome(Serializable, Generic[R], frozen=True, kw_only=True):
         named = ("units", "seconds", "label", "error", "message")
         facts = rows((name, row[name]) for name in named if row[name] not in (None, "", 0.0))
         text = ", ".join([title, *(f"{name} {row[name]}" for name in named if row[name]), *row["files"]])
-        return bundle(text, block(title, shown, facts, fields_of(self.request)))
+        return bundle(text, titled(title, shown, facts, fields_of(self.request)))
 
 
 class Outcomes(list[Outcome[R]]):
@@ -138,7 +138,7 @@ class Outcomes(list[Outcome[R]]):
         cells = [[_short(line, name) for name in _COLUMNS] for line in lines[:_SHOWN_MAX]]
         more = f"and {len(self) - _SHOWN_MAX} more" if len(self) > _SHOWN_MAX else ""
         text = "\n".join(filter(None, [text_rows([_COLUMNS, *cells]), more]))
-        return bundle(text, block(f"{len(self)} outcomes", grid(_COLUMNS, cells), more))
+        return bundle(text, titled(f"{len(self)} outcomes", grid(_COLUMNS, cells), more))
 
     def _repr_pretty_(self, printer: TextPrinter, cycle: bool) -> None:
         """Print the table: IPython's way for lists goes before the bundle."""
@@ -243,7 +243,7 @@ class Report(Serializable, frozen=True, kw_only=True):
         counts = (("done", self.done), ("failed", self.failed), ("running", self.running))
         facts = rows((*counts, ("seconds", round(self.seconds, 1)), ("stopped", self.stopped or "no")))
         units = rows((f"{pool} units", units) for pool, units in self.units.items())
-        return bundle(f"Report: {text}", block("Report", facts, units, self.advice))
+        return bundle(f"Report: {text}", titled("Report", facts, units, self.advice))
 
 
 class Plan(Serializable, frozen=True, kw_only=True):

@@ -14,7 +14,6 @@ __all__ = [
     "Markup",
     "MimeBundle",
     "TextPrinter",
-    "block",
     "bundle",
     "element",
     "escaped",
@@ -22,6 +21,7 @@ __all__ = [
     "joined",
     "rows",
     "text_rows",
+    "titled",
     "tree",
 ]
 
@@ -138,7 +138,7 @@ def tree(value: object, depth: int = _DEPTH) -> Markup:
     return rows([(name, tree(item, depth - 1)) for name, item in pairs[:_ITEMS]] + more)
 
 
-def block(title: str, *parts: object) -> Markup:
+def titled(title: str, *parts: object) -> Markup:
     """Return all parts under a title, as one block."""
     return element("div", element("div", element("strong", title)), *parts, class_=_BLOCK_CLASS)
 

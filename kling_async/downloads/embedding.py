@@ -6,7 +6,7 @@ import asyncio
 import errno
 from typing import TYPE_CHECKING, Final
 
-from kling_async.display.html import block, bundle, joined
+from kling_async.display.html import bundle, joined, titled
 from kling_async.errors import DownloadError
 from kling_async.runtime.input_files import read_regular
 from kling_async.runtime.loop import in_thread
@@ -58,7 +58,7 @@ class Embedded:
 
     def _repr_mimebundle_(self, **_: object) -> MimeBundle:
         shown = (player(data_address(file.content), file.suffix, file.name) for file in self.files)
-        return bundle(repr(self), block(self.title, joined(*shown)))
+        return bundle(repr(self), titled(self.title, joined(*shown)))
 
 
 def too_large(most: int, task_id: str) -> DownloadError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kling_async.display.fields import fields_of
-from kling_async.display.html import block, bundle, element, rows
+from kling_async.display.html import bundle, element, rows, titled
 from kling_async.display.stored import stored_files
 from kling_async.downloads.embedding import EMBED_MAX, Embedded, EmbeddedFile, read_file, too_large
 from kling_async.errors import DownloadError, KlingError
@@ -89,7 +89,7 @@ class ShownHandle(Generic[R]):
         words = ", ".join(f"{name} {value}" for name, value in facts if name in {"position", "expected end"})
         text = f"{self!r}, {words}" if words else repr(self)
         return bundle(
-            text, block(f"Task {self.id}: {self.status}", self._shown_files(), rows(facts), self._asked())
+            text, titled(f"Task {self.id}: {self.status}", self._shown_files(), rows(facts), self._asked())
         )
 
     def _facts(self) -> list[tuple[str, object]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 import msgspec
 
 from kling_async.display.fields import fields_bundle, fields_of
-from kling_async.display.html import block, bundle
+from kling_async.display.html import bundle, titled
 from kling_async.errors import RequestInvalid
 from kling_async.redaction import Discreet, json_types
 from kling_async.wire import json_bridge, pydantic_hooks
@@ -183,7 +183,7 @@ class Result(Discreet, frozen=True, kw_only=True):
         return players((file.url, file.suffix, file.name) for file in self.files())
 
     def _repr_mimebundle_(self, **_: object) -> MimeBundle:
-        return bundle(repr(self), block(type(self).__name__, self.shown_files(), fields_of(self)))
+        return bundle(repr(self), titled(type(self).__name__, self.shown_files(), fields_of(self)))
 
     def refusal(self) -> tuple[int | None, str] | None:
         """Return code (if any) and words of a refusal that came inside an accepting answer, else None."""

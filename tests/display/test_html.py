@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kling_async.display.html import Markup, block, bundle, element, escaped, grid, rows, text_rows, tree
+from kling_async.display.html import Markup, bundle, element, escaped, grid, rows, text_rows, titled, tree
 
 NASTY = (
     "<script>alert(1)</script>",
@@ -64,7 +64,7 @@ def shown(text: str) -> str:
 @given(json_values)
 def test_no_value_becomes_markup(value: Any) -> None:
     """A page made of any values holds the elements of its tables, no attribute of theirs, and is balanced."""
-    page = Read(block("A title", tree(value), rows([("a", value)]), grid(["b"], [[value]])))
+    page = Read(titled("A title", tree(value), rows([("a", value)]), grid(["b"], [[value]])))
     assert set(page.elements) <= {"div", "strong", "table", "tbody", "thead", "tr", "th", "td"}
     assert {name for name, _ in page.attributes} <= {"class", "style"}
     assert page.open == []
@@ -86,7 +86,7 @@ def test_a_text_is_shown_as_it_is(text: str) -> None:
 @pytest.mark.parametrize("text", NASTY)
 def test_a_page_shows_markup_as_text(text: str) -> None:
     """Script, quotes, entities and comments in a prompt are its letters, nothing else."""
-    page = Read(block(text, rows([(text, text)])))
+    page = Read(titled(text, rows([(text, text)])))
     assert page.text == shown(text) * 3
     assert "script" not in page.elements
 
@@ -120,7 +120,7 @@ def test_markup_is_not_escaped_twice_but_text_is_never_taken_for_it() -> None:
 
 def test_formulas_are_not_typeset() -> None:
     """Jupyter takes the text between two dollar signs for a formula, except under these classes."""
-    assert "tex2jax_ignore mathjax_ignore" in block("costs $5 or $6")
+    assert "tex2jax_ignore mathjax_ignore" in titled("costs $5 or $6")
 
 
 def test_terminals_get_text_and_columns() -> None:
