@@ -11,6 +11,7 @@ The names below are all that programs need; importing the package loads nothing 
 when it is first used. The rooms behind them, from the top down (imports go downwards only):
 
 - ``cli`` is the command ``kling``; ``webhooks`` verifies, reads and receives callbacks; ``otel`` traces;
+- ``notebook`` watches tasks and batches in Jupyter;
 - ``web`` ties a client to the life of a web application;
 - ``client``, with ``tasks``, ``account`` and ``stats``, is the client;
 - ``batch`` runs many requests, with a journal; ``downloads`` stores the files of results;
@@ -19,6 +20,7 @@ when it is first used. The rooms behind them, from the top down (imports go down
 - ``core`` decides, without clock, I/O or await: admission, schedule of queries, meaning of answers;
 - ``catalog`` has one row per endpoint, ``prices`` its price; ``v1`` holds requests and results;
 - ``wire`` checks and encodes requests; ``records`` decodes answers; ``options`` holds settings;
+- ``display`` makes HTML for notebooks;
 - ``errors`` is the tree of errors; ``redaction`` keeps secrets out of all text that is shown or stored;
 - ``emulator`` (``testing``) is a local server of the API, for tests and demos; it imports none of the above.
 """
@@ -31,7 +33,7 @@ from typing import TYPE_CHECKING, Final
 from kling_async._version import __version__
 
 if TYPE_CHECKING:
-    from kling_async import v1
+    from kling_async import notebook, v1
     from kling_async.account import Account, PoolState
     from kling_async.batch.batch import Batch
     from kling_async.batch.exclusions import Skipped
@@ -158,6 +160,7 @@ __all__ = [
     "json_schema",
     "lifespan",
     "media",
+    "notebook",
     "read_csv",
     "read_jsonl",
     "request_from_dict",
@@ -190,13 +193,16 @@ _MODULES: Final = {
 }
 """Module: names that it provides; all others are in ``errors``."""
 
+_SUBMODULES: Final = ("notebook", "v1")
+"""Names that are modules."""
+
 if not TYPE_CHECKING:  # with a visible __getattr__ type checkers would let any misspelt name pass
 
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        if name == "v1":
-            return importlib.import_module("kling_async.v1")
+        if name in _SUBMODULES:
+            return importlib.import_module(f"kling_async.{name}")
         module = next((module for module, names in _MODULES.items() if name in names), "errors")
         value = getattr(importlib.import_module(f"kling_async.{module}"), name)
         globals()[name] = value  # a module calls __getattr__ only for names that it lacks

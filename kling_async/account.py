@@ -10,7 +10,7 @@ from kling_async.catalog import ACCOUNT_COSTS
 from kling_async.errors import BadResponse, Problem, RequestInvalid
 from kling_async.orchestrator.calls import call, read
 from kling_async.orchestrator.packs import costs_query
-from kling_async.orchestrator.pool_states import PoolState, pool_states
+from kling_async.orchestrator.pool_states import PoolState, PoolStates, pool_states
 from kling_async.orchestrator.results import answer_of
 from kling_async.records import PAGE_SIZE_MAX
 from kling_async.v1 import AccountBillingBalance, AccountBillingPackage
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         PackageDeductionPage,
     )
 
-__all__ = ["Account", "PoolState"]
+__all__ = ["Account", "PoolState", "PoolStates"]
 
 
 class Account:
@@ -48,7 +48,7 @@ class Account:
             self._engine.packs.take(costs.packs)
         return costs
 
-    def limits(self) -> dict[str, PoolState]:
+    def limits(self) -> PoolStates:
         """Return the state of every pool used so far, or told of by `costs`; nothing is sent."""
         self._engine.scope.refresh()
         return pool_states(self._engine.limiter)

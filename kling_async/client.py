@@ -21,6 +21,7 @@ from kling_async.orchestrator.discovery import discover
 from kling_async.orchestrator.draining import drain
 from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.orchestrator.handles import attach, known_tasks, order
+from kling_async.orchestrator.leftovers import ClientHold, noted, sent_words
 from kling_async.orchestrator.submission import Submission
 from kling_async.prices import Estimate, estimate
 from kling_async.runtime.loop import within
@@ -153,11 +154,13 @@ class Client:
             rng=rng,
             on_event=on_event,
         )
-        self._use(address, Engine(drivers, settings))
+        engine = Engine(drivers, settings)
+        self._use(address, engine, ClientHold(engine))
 
-    def _use(self, base_url: str, engine: Engine) -> None:
+    def _use(self, base_url: str, engine: Engine, hold: ClientHold) -> None:
         self.base_url = base_url
         self._engine = engine
+        self._hold = hold
         self.account = Account(engine)
         self.callbacks = CallbackIntake(engine)
         """Takes callbacks that come by other ways than a `kling_async.webhooks.CallbackReceiver`."""
@@ -174,7 +177,7 @@ class Client:
         given = {name: value for name, value in given.items() if value is not None}
         check_types(given)
         settings = msgspec.structs.replace(self._engine.settings, **given)
-        return _DerivedClient(self.base_url, self._engine.with_settings(settings))
+        return _DerivedClient(self.base_url, self._engine.with_settings(settings), self._hold)
 
     async def __aenter__(self) -> Self:
         self._engine.scope.enter()
@@ -262,7 +265,10 @@ class Client:
 
     async def _made(self, engine: Engine, found: Submission | TrackedTask) -> Task[Any]:
         """Wait until a task exists; one that only this call wants leaves the queue with it."""
-        return Task(engine, await engine.queue.submit(found) if isinstance(found, Submission) else found)
+        if isinstance(found, Submission):
+            with noted(lambda: sent_words(found)):
+                return Task(engine, await engine.queue.submit(found))
+        return Task(engine, found)
 
     @overload
     async def run(
@@ -529,5 +535,5 @@ class Client:
 class _DerivedClient(Client):
     """A client of `Client.with_options`: settings of its own, everything else shared."""
 
-    def __init__(self, base_url: str, engine: Engine) -> None:
-        self._use(base_url, engine)
+    def __init__(self, base_url: str, engine: Engine, hold: ClientHold) -> None:
+        self._use(base_url, engine, hold)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn
 import msgspec
 
 from kling_async.catalog import row_of
+from kling_async.display.fields import fields_bundle
 from kling_async.redaction import Serializable
 from kling_async.wire.endpoints import Endpoint, JournaledRequest
 
@@ -38,6 +39,8 @@ class Estimate(Serializable, frozen=True, kw_only=True):
     """The pool whose units they are: ``video``, ``image`` or ``virtual_try_on``."""
     why: str
     """The terms of the price, or why it is not known."""
+
+    _repr_mimebundle_ = fields_bundle
 
     def of(self, units: float) -> Estimate:
         """Return this estimate with the caller's own price."""

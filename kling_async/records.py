@@ -16,6 +16,7 @@ import msgspec
 
 from kling_async.decoding.lenient import decimal_of, milliseconds_of, text_of, words_of
 from kling_async.decoding.outputs import task_result
+from kling_async.display.html import MimeBundle, bundle, titled, tree
 from kling_async.redaction import Serializable, keepable
 
 __all__ = [
@@ -126,6 +127,9 @@ class TaskRecord(Serializable, frozen=True, kw_only=True):
         del known["result_data"]  # a part of the data
         plain: dict[str, Any] = keepable({**known, "data": self.raw})
         return plain
+
+    def _repr_mimebundle_(self, **_: object) -> MimeBundle:
+        return bundle(repr(self), titled("TaskRecord", tree(self.plain())))
 
     def __repr__(self) -> str:
         return f"TaskRecord({self.endpoint} {self.task_id} {self.status})"

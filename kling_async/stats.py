@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kling_async.account import PoolState
+from kling_async.account import PoolState, PoolStates
+from kling_async.display.html import Markup, MimeBundle, bundle, rows, text_rows, titled
 from kling_async.redaction import Serializable
 
 if TYPE_CHECKING:
@@ -111,6 +112,22 @@ class Stats(Serializable, frozen=True, kw_only=True):
     def waited_mean(self) -> float:
         """Mean seconds of the waits in ``waited``; 0 before the first."""
         return self.waited / max(1, self.created + self.adopted)
+
+    def _repr_mimebundle_(self, **_: object) -> MimeBundle:
+        shown = [(name, _words(getattr(self, name))) for name in self.__struct_fields__ if name != "pools"]
+        facts = [("waited_mean", _words(self.waited_mean)), *((name, text) for name, text in shown if text)]
+        pools = PoolStates(self.pools)._repr_mimebundle_()
+        text = f"{text_rows(facts)}\n\n{pools['text/plain']}"
+        return bundle(text, titled("Stats", rows(facts), Markup(pools["text/html"])))
+
+
+def _words(value: object) -> str:
+    """Return numbers, also those of a mapping, as text without those that are 0."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(item)}" for name, item in value.items() if item)
+    if isinstance(value, int | float):
+        return f"{value:.10g}" if value else ""
+    return str(value)
 
 
 def stats_of(engine: Engine, pools: Mapping[str, PoolState]) -> Stats:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 
 from kling_async.downloads.naming import Template
 from kling_async.downloads.result_files import fetch_all
+from kling_async.downloads.showing import ShownHandle
 from kling_async.downloads.stream import FileStream
 from kling_async.errors import KlingError, TaskTimeout
+from kling_async.orchestrator.leftovers import noted, running_words
 from kling_async.orchestrator.record_updates import RecordUpdates
 from kling_async.orchestrator.results import whole_result_of
 from kling_async.orchestrator.showing import STATUS_WORDS, first_words, task_as_json
@@ -35,7 +37,7 @@ _FAR: Final = 3600.0
 """Seconds from which a deadline is as good as none: tasks take minutes."""
 
 
-class Task(Generic[R]):
+class Task(ShownHandle[R]):
     """A handle on one task, from the queue to its files. Any number of handles may stand for the same task.
 
     There is no ``cancel()``: the vendor has none. A task without a waiter runs on, holds its slots until it
@@ -124,9 +126,7 @@ class Task(Generic[R]):
         if self.done:
             return None
         seconds = engine.expected_end(self._queued) if tracked is None else engine.poller.eta(tracked)
-        if seconds is None:
-            return None
-        return dt.datetime.fromtimestamp(engine.scope.now() + seconds, dt.UTC)
+        return None if seconds is None else dt.datetime.fromtimestamp(engine.scope.now() + seconds, dt.UTC)
 
     @property
     def request(self) -> TaskRequest[R] | None:
@@ -194,7 +194,7 @@ class Task(Generic[R]):
             TaskWithdrawn: It was withdrawn.
             KlingError: It ended without a task; the errors are those of ``client.submit``.
         """
-        with within(timeout):
+        with within(timeout), noted(self._runs_on):
             await self._exists()
         if self._known is None:
             raise self._out_of_time(timeout)
@@ -220,7 +220,7 @@ class Task(Generic[R]):
         # a wait without a near deadline is warned about a task that runs unusually long
         left = anyio.current_effective_deadline() - anyio.current_time()
         undated = min(left, math.inf if timeout is None else timeout) >= _FAR
-        with within(timeout):
+        with within(timeout), noted(self._runs_on):
             tracked = await self._exists()
             tracked.waiters.undated += undated
             try:
@@ -234,19 +234,25 @@ class Task(Generic[R]):
     def _ended(self) -> R:
         """Return the result of a task that has ended, or raise that it failed."""
         self.tracked.raise_if_failed()
-        result = self.result
-        assert result is not None  # noqa: S101 - it is done and has not failed
+        assert (result := self.result) is not None  # noqa: S101 - it is done and has not failed
         return result
 
     async def _exists(self) -> TrackedTask:
         """Wait until the task exists."""
         return self._known or await self._engine.queue.accepted(self._queued)
 
+    def _runs_on(self) -> str:
+        """Say that the task goes on without this wait."""
+        if self.done:
+            return ""
+        if self._known is None:
+            return f"{self.id} still queues: await its wait() again"
+        return f"{running_words([self.id])}; await its wait() again, or attach() to it in another process"
+
     def _out_of_time(self, timeout: float | None) -> TaskTimeout:
         tracked = self._known
         if tracked is None:
-            queued = self._queued.waiting
-            return TaskTimeout("", self.external_task_id, timeout or 0.0, queued=queued)
+            return TaskTimeout("", self.external_task_id, timeout or 0.0, queued=self._queued.waiting)
         return tracked.timed_out(timeout or 0.0)
 
     def updates(self) -> AsyncIterator[TaskRecord]:

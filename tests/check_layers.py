@@ -62,12 +62,12 @@ ROOMS: Final = (
     ("catalog",),
     ("v1", "v2"),
     ("wire",),
-    ("options", "errors", "records", "redaction", "_version"),
+    ("options", "errors", "records", "redaction", "display", "_version"),
     ("decoding",),
 )
 """From top to bottom."""
 
-LATER: Final = {"fleet", "notebook", "v2"}
+LATER: Final = {"fleet", "v2"}
 """Rooms that have their place but are not built yet."""
 
 BESIDE: Final = {"emulator": set[str](), "testing": {"emulator"}}
@@ -97,6 +97,7 @@ PURE: Final = {
     "downloads.ranges",
     "errors",
     "options",
+    "display.html",
     "decoding.lenient",
     "decoding.outputs",
     "prices",

@@ -231,9 +231,14 @@ def names_defined_twice(trees: Trees) -> dict[str, list[str]]:
     found: defaultdict[str, list[str]] = defaultdict(list)
     for module, tree in trees.items():
         for node in tree.body:
-            if isinstance(node, Function | ast.ClassDef) and node.name[0] != "_":
+            if isinstance(node, Function | ast.ClassDef) and node.name[0] != "_" and not is_overload(node):
                 found[node.name].append(module)
     return {name: modules for name, modules in sorted(found.items()) if len(modules) > 1}
+
+
+def is_overload(node: Function | ast.ClassDef) -> bool:
+    """Tell whether a definition is one of several types of the function that follows."""
+    return any(ast.unparse(decorator) == "overload" for decorator in node.decorator_list)
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -8,12 +8,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 import kling_async
-from kling_async import errors, v1
+from kling_async import errors, notebook, v1
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(kling_async.__file__).read_text(encoding="utf-8")
@@ -48,6 +48,9 @@ def fresh(code: str) -> Any:
     return json.loads(done.stdout)
 
 
+SUBMODULES: Final = {"notebook": notebook, "v1": v1}
+"""Names of the face that are modules."""
+
 # --- names -------------------------------------------------------------------------------------
 
 
@@ -67,10 +70,10 @@ def test_readers_checkers_and_the_program_see_the_same_names() -> None:
 def test_a_name_is_the_object_that_type_checkers_see(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At run time a name is the object of the module from which it is imported for type checkers."""
     home = importlib.import_module(promised()[name])
-    expected = v1 if name == "v1" else getattr(home, name)
+    expected = SUBMODULES.get(name) or getattr(home, name)
     monkeypatch.setitem(vars(kling_async), name, None)  # what loading it leaves there is undone
     assert vars(kling_async)["__getattr__"](name) is expected
-    assert vars(kling_async)[name] is (None if name == "v1" else expected)
+    assert vars(kling_async)[name] is (None if name in SUBMODULES else expected)
 
 
 @pytest.mark.real

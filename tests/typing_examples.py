@@ -24,6 +24,8 @@ from kling_async import (
     read_jsonl,
     v1,
 )
+from kling_async.batch.outcomes import Outcomes
+from kling_async.downloads.embedding import Embedded
 from kling_async.wire.requests import RawResult
 
 VIDEO = v1.TextToVideo(prompt="x")
@@ -110,6 +112,14 @@ async def a_batch_is_of_what_it_is_given(client: Client) -> None:
             assert_type(outcome, Outcome[v1.Videos])
             assert_type(outcome.result, v1.Videos | None)
             assert_type(outcome.request, TaskRequest[v1.Videos])
+
+
+async def watching_returns_what_waiting_does(client: Client) -> None:
+    """A task's result, and the outcomes of a batch."""
+    task = await client.submit(VIDEO)
+    assert_type(await kling_async.notebook.watch(task), v1.Videos)
+    assert_type(await kling_async.notebook.watch(client.batch([VIDEO])), Outcomes[v1.Videos])
+    assert_type(await task.embed(), Embedded)
 
 
 async def a_batch_of_several_kinds(client: Client) -> None:

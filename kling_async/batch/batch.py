@@ -124,7 +124,8 @@ class Batch(Steering[R], Observing["_Jobs[R]"]):
         self._start_reports()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, _: object, error: BaseException | None, *__: object) -> None:
+        self._note_running(error)
         self._signals.stop()
         self._engine.limiter.holds.unsubscribe(self._jobs)
         # closed before anything is cancelled: by its state `_fed` tells this cancel from one by the input

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from kling_async.display.fields import fields_bundle
 from kling_async.errors import APIError, BadResponse, ConcurrencyExceeded, RateLimited
 from kling_async.redaction import Serializable
 
@@ -32,6 +33,8 @@ class Skipped(Serializable, frozen=True, kw_only=True):
     """Number of requests skipped; an input that was not read to its end may hold more."""
     text: str
     """The vendor's refusal, or the cause in words."""
+
+    _repr_mimebundle_ = fields_bundle
 
 
 _UNSTORED_MAX: Final = 10

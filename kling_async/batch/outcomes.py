@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import textwrap
 from collections import deque
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from kling_async.batch.exclusions import Skipped
+from kling_async.display.fields import fields_bundle, fields_of
+from kling_async.display.html import MimeBundle, TextPrinter, bundle, grid, joined, rows, text_rows, titled
+from kling_async.downloads.embedding import EMBED_MAX, Embedded, embedded_paths
 from kling_async.errors import TaskTimeout
 from kling_async.records import TaskRecord
 from kling_async.redaction import Serializable
-from kling_async.wire.requests import TaskRequest
+from kling_async.wire.players import stored_players
+from kling_async.wire.requests import Result, TaskRequest
 
-__all__ = ["Outcome", "OutcomeQueue", "Plan", "Report", "Spent", "StopReason", "Totals"]
+__all__ = ["Outcome", "OutcomeQueue", "Outcomes", "Plan", "Report", "Spent", "StopReason", "Totals"]
 
 R = TypeVar("R")
 
@@ -101,6 +106,55 @@ class Outcome(Serializable, Generic[R], frozen=True, kw_only=True):
         """Whether there is a result, with all files that were asked for."""
         return self.error is None
 
+    async def embed(self, *, max_bytes: int = EMBED_MAX) -> Embedded:
+        """Return the stored files as Base64 copies that a notebook shows and keeps.
+
+        Args:
+            max_bytes: Most bytes of all files together; the notebook's file grows by four thirds of it.
+
+        Raises:
+            DownloadError: The files are larger, or one cannot be read.
+        """
+        return await embedded_paths(self.key or str(self.position), self.files, max_bytes)
+
+    def _repr_mimebundle_(self, **_: object) -> MimeBundle:
+        row = self.row()
+        title = f"{self.position if self.key is None else self.key}: {self.status}"
+        if self.files:
+            shown = stored_players(self.files)
+        else:
+            shown = self.result.shown_files() if isinstance(self.result, Result) else joined()
+        named = ("units", "seconds", "label", "error", "message")
+        facts = rows((name, row[name]) for name in named if row[name] not in (None, "", 0.0))
+        text = ", ".join([title, *(f"{name} {row[name]}" for name in named if row[name]), *row["files"]])
+        return bundle(text, titled(title, shown, facts, fields_of(self.request)))
+
+
+class Outcomes(list[Outcome[R]]):
+    """The outcomes of a batch in the order of their ends; a table where a notebook shows them."""
+
+    def _repr_mimebundle_(self, **_: object) -> MimeBundle:
+        lines = [outcome.row() for outcome in self]
+        cells = [[_short(line, name) for name in _COLUMNS] for line in lines[:_SHOWN_MAX]]
+        more = f"and {len(self) - _SHOWN_MAX} more" if len(self) > _SHOWN_MAX else ""
+        text = "\n".join(filter(None, [text_rows([_COLUMNS, *cells]), more]))
+        return bundle(text, titled(f"{len(self)} outcomes", grid(_COLUMNS, cells), more))
+
+    def _repr_pretty_(self, printer: TextPrinter, cycle: bool) -> None:
+        """Print the table: IPython's way for lists goes before the bundle."""
+        printer.text(repr(self) if cycle else self._repr_mimebundle_()["text/plain"])
+
+
+_COLUMNS: Final = ("key", "status", "units", "seconds", "files", "message")
+_SHOWN_MAX: Final = 100
+"""Most outcomes in one table."""
+
+
+def _short(row: dict[str, Any], name: str) -> str:
+    value = row["position"] if name == "key" and row[name] is None else row[name]
+    text = ", ".join(value) if isinstance(value, list) else "" if value is None else f"{value}"
+    return textwrap.shorten(text, 80, placeholder="...")
+
 
 class Spent(Serializable, frozen=True, kw_only=True):
     """The cost of the tasks of one endpoint, model and label."""
@@ -114,6 +168,8 @@ class Spent(Serializable, frozen=True, kw_only=True):
     """Units by the vendor's word at the tasks' ends (``final_unit_deduction``)."""
     estimated: float
     """Units as estimated before the creates."""
+
+    _repr_mimebundle_ = fields_bundle
 
 
 class Totals(Serializable, frozen=True, kw_only=True):
@@ -131,6 +187,8 @@ class Totals(Serializable, frozen=True, kw_only=True):
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"{units:g} units of {pool}" for pool, units in self.units.items()]
         return ", ".join(parts)
+
+    _repr_mimebundle_ = fields_bundle
 
 
 class Report(Serializable, frozen=True, kw_only=True):
@@ -179,6 +237,14 @@ class Report(Serializable, frozen=True, kw_only=True):
             return str(self.this_run)
         return f"this run: {self.this_run}; all runs: {self.all_runs}"
 
+    def _repr_mimebundle_(self, **_: object) -> MimeBundle:
+        words = [str(self), f"{self.running} running" if self.running else "", self.advice]
+        text = "\n".join(filter(None, words))
+        counts = (("done", self.done), ("failed", self.failed), ("running", self.running))
+        facts = rows((*counts, ("seconds", round(self.seconds, 1)), ("stopped", self.stopped or "no")))
+        units = rows((f"{pool} units", units) for pool, units in self.units.items())
+        return bundle(f"Report: {text}", titled("Report", facts, units, self.advice))
+
 
 class Plan(Serializable, frozen=True, kw_only=True):
     """The estimate of a batch by `Batch.dry_run`."""
@@ -213,6 +279,8 @@ class Plan(Serializable, frozen=True, kw_only=True):
     """Jobs that the journal knows and the input does not name."""
     unsent: int = 0
     """By `Client.resume`: jobs without a task, whose requests only the batch's input holds."""
+
+    _repr_mimebundle_ = fields_bundle
 
 
 class OutcomeQueue(Generic[R]):

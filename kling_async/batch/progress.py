@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
+from kling_async.display.fields import fields_bundle
 from kling_async.events import facts
 from kling_async.orchestrator.pool_states import PoolState
 from kling_async.redaction import Serializable
@@ -63,6 +64,8 @@ class Progress(Serializable, frozen=True, kw_only=True):
     """Whether the batch is paused."""
     stopping: bool
     """Whether no more tasks are made, and those that run are waited for."""
+
+    _repr_mimebundle_ = fields_bundle
 
     @property
     def finished(self) -> int:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
 from kling_async.batch.pausing import PauseSwitch
 from kling_async.errors import Problem, RequestInvalid
+from kling_async.orchestrator.leftovers import running_words
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Mapping
 
     from kling_async.batch.budget import Budget
     from kling_async.batch.feeder import Feeder
     from kling_async.batch.lifecycle import BatchLife
     from kling_async.batch.options import BatchOptions
-    from kling_async.batch.outcomes import OutcomeQueue
+    from kling_async.batch.outcomes import OutcomeQueue, Report
+    from kling_async.display.html import MimeBundle
     from kling_async.orchestrator.engine import Engine
 
 __all__ = ["Steering"]
@@ -42,10 +44,27 @@ class Steering(Generic[R]):
     def __init__(self, engine: Engine) -> None:
         self._pauses = PauseSwitch(engine.scope)
 
+    if TYPE_CHECKING:
+
+        @property
+        def report(self) -> Report:
+            """The counts and costs so far, and how to resume."""
+            ...
+
     @property
     def _feeding(self) -> asyncio.Task[None] | None:
         """The task that reads the input; None before the batch is entered."""
         return self._feeder.task
+
+    @property
+    def entered(self) -> bool:
+        """Whether the batch was entered: then it runs, or has ended."""
+        return self._feeding is not None
+
+    def _note_running(self, error: BaseException | None) -> None:
+        """Let an interrupt name the tasks that run on, and say how to resume."""
+        if isinstance(error, asyncio.CancelledError | KeyboardInterrupt) and not self._life.ended:
+            error.add_note(f"{self.report.advice} {running_words(self._engine.running())}".strip())
 
     @property
     def paused(self) -> bool:
@@ -96,3 +115,6 @@ class Steering(Generic[R]):
         self._options = options
         self._budget.limit_to(most, begun=begun)
         self._outcomes.notify()
+
+    def _repr_mimebundle_(self, **_: object) -> MimeBundle:
+        return self.report._repr_mimebundle_()

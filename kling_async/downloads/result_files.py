@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import anyio
 import msgspec
 
+from kling_async.display.stored import stored_files
 from kling_async.downloads.fetch import fetch
 from kling_async.downloads.partial import Partial, write_private
 from kling_async.downloads.placing import Existing, KnownFile, digest, is_known, writing_error
@@ -144,6 +145,7 @@ class _ResultDownload:
 
     async def store(self, n: int, name: str, slots: asyncio.Semaphore) -> StoredFile:
         """Store the n-th file, unless it is there already and unchanged."""
+        url = self.addresses.files[n].url
         known = self._known_file(n, name)
         target = self._folder / (name if known is None else known.name)
         if known is not None and await in_thread(self._context.scope.enter(), is_known, target, known):
@@ -152,6 +154,8 @@ class _ResultDownload:
             stored = await self._store(n, target, self._existing(known), slots)
         if self._known is not None and not stored.sha256:
             stored = await self._hashed(stored)
+        for address in {url, self.addresses.files[n].url}:  # the second one where it was renewed
+            stored_files.note(address, stored.path)
         if self._sidecar:
             await self._write_sidecar(stored)
         return stored

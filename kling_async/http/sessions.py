@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import socket
 import ssl as ssl_module
 import urllib.request
+import weakref
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 from urllib.parse import urlsplit
 
@@ -95,6 +98,8 @@ class Sessions:
         self._trust_env = trust_env
         self._open: dict[SessionKind, aiohttp.ClientSession] = {}
         self._closer: AsyncGenerator[None] | None = None
+        self._finalizer: weakref.finalize[[asyncio.AbstractEventLoop, AsyncGenerator[None]], Sessions] | None
+        self._finalizer = None
         scope.subscribe(self)
 
     def per_request(self, url: str) -> dict[str, Any]:
@@ -144,6 +149,8 @@ class Sessions:
             if self._closer is None:
                 self._closer = _closers[id(self._open)] = _close_with_loop(self._open)
                 await anext(self._closer)  # started in this loop, which then finalises it
+                self._finalizer = weakref.finalize(self, _close_dropped, loop, self._closer)
+                self._finalizer.atexit = False
         return session
 
     def _make(self, kind: SessionKind) -> aiohttp.ClientSession:
@@ -159,12 +166,15 @@ class Sessions:
 
     async def close(self) -> None:
         """Close the sessions that this client opened; an injected session is its owner's to close."""
-        closer, self._closer, self._open = self._closer, None, {}
+        closer = self._closer
+        self.on_loop_replaced()
         if closer is not None:
             await closer.aclose()
 
     def on_loop_replaced(self) -> None:
         """Forget the sessions of the loop that ended: it closed them itself."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
         self._closer, self._open = None, {}
 
 
@@ -209,6 +219,27 @@ async def _close_with_loop(sessions: dict[SessionKind, aiohttp.ClientSession]) -
             await session.close()
         _closers.pop(id(sessions), None)
         await asyncio.sleep(0)  # the transports of closed connections end in the loop's next turn
+
+
+_closing: set[asyncio.Task[None]] = set()
+"""Keeps the tasks alive that close the sessions of clients that were dropped."""
+
+
+def _close_dropped(loop: asyncio.AbstractEventLoop, closer: AsyncGenerator[None]) -> None:
+    """Close the sessions of a client of which nothing is left; called in any thread, by the collector."""
+
+    def close() -> None:
+        task = loop.create_task(_closed(closer))
+        _closing.add(task)
+        task.add_done_callback(_closing.discard)
+
+    with contextlib.suppress(RuntimeError):  # the loop was closed, and has closed them
+        loop.call_soon_threadsafe(close, context=contextvars.Context())
+
+
+async def _closed(closer: AsyncGenerator[None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop ends, and does it at this moment
+        await closer.aclose()
 
 
 class PublicResolver(AbstractResolver):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import anyio.lowlevel
@@ -15,7 +14,7 @@ from kling_async.core.durations import Durations
 from kling_async.core.queries import QueryForms
 from kling_async.core.schedule_parts import ScheduleParts
 from kling_async.errors import ClientClosed
-from kling_async.events import Hooks, facts
+from kling_async.events import Hooks
 from kling_async.http.transport import Transport
 from kling_async.options import need_setting
 from kling_async.orchestrator.bodies import check_media
@@ -24,6 +23,7 @@ from kling_async.orchestrator.departures import Departures, Pending
 from kling_async.orchestrator.estimates import expected_end
 from kling_async.orchestrator.ledger.asking import new_asking
 from kling_async.orchestrator.ledger.opening import new_limiter
+from kling_async.orchestrator.leftovers import name_leftovers
 from kling_async.orchestrator.lookup import Lookup
 from kling_async.orchestrator.matching import Matcher
 from kling_async.orchestrator.packs import PackReader, read_packs
@@ -45,7 +45,7 @@ from kling_async.wire.hosts import is_local
 from kling_async.wire.plain import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Unpack
 
     from kling_async.events import Event
@@ -61,10 +61,6 @@ if TYPE_CHECKING:
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Drivers", "Engine"]
-
-log = logging.getLogger("kling_async")
-
-_NAMED_MAX: Final = 20  # ids in one line of the log
 
 
 class Drivers:
@@ -164,7 +160,7 @@ class Drivers:
                     await self.limiter.leave_ledger()  # last: another program may have its file locked
         finally:
             if first:
-                self._name_what_runs_on()
+                name_leftovers("the client was closed", self.running())
 
     def _turn_away(self) -> None:
         """Start nothing more, and fail whatever waits."""
@@ -175,18 +171,12 @@ class Drivers:
         text = "the client was closed; the task runs on, attach() to it later"
         for poller in self.pollers:
             poller.stop_timers()
-            poller.fail_all(ClientClosed(text, task_ids=self._running()))
+            poller.fail_all(ClientClosed(text, task_ids=self.running()))
 
-    def _running(self) -> list[str]:
+    def running(self) -> list[str]:
         """Return the ids of tasks that run, or may: external ones where no other is known."""
         seen = [tracked.task_id or tracked.id for poller in self.pollers for tracked in poller]
         return [*seen, *filter(None, (entry.external_task_id for entry in self.recovery.entries()))]
-
-    def _name_what_runs_on(self) -> None:
-        if running := self._running():
-            more = f" and {len(running) - _NAMED_MAX} more" if len(running) > _NAMED_MAX else ""
-            text = "the client was closed; tasks run on (%d), attach() to them later: %s"
-            log.warning(text, len(running), ", ".join(running[:_NAMED_MAX]) + more, extra=facts())
 
 
 class Engine:
@@ -219,6 +209,14 @@ class Engine:
     def looking_for(self, submission: Submission) -> Engine:
         """Return this engine with the poller that will poll the task of a submission."""
         return self.looking_after(next((p for p in self.pollers if p is submission.watcher), self.poller))
+
+    def running(self) -> list[str]:
+        """Return the ids of tasks that run, or may: external ones where no other is known."""
+        return self._drivers.running()
+
+    def queued(self) -> Iterable[Submission]:
+        """Return the submits without a task."""
+        return self.queue.pending
 
     async def close(self) -> None:
         """End everything, for all clients that share the drivers."""

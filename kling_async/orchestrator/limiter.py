@@ -359,7 +359,7 @@ class Limiter:
             return
         for ticket in pool.admit(now):
             self._claimants[ticket].admitted()
-        driven.timer.set(pool.next_time())
+        driven.timer.set(pool.next_time(), idle=not pool.queued)
         contended = pool.contended
         if contended != driven.contended:
             driven.contended = contended

@@ -104,7 +104,7 @@ class PackReader:
         if self._reading or self._scope.closed:
             return
         if self._scope.time() < self._last + _SPACING:
-            self._timer.set(self._last + _SPACING)
+            self._timer.set(self._last + _SPACING, idle=True)
             return
         self._reading = True
         self._scope.spawn(self._run(), "packs")
@@ -136,7 +136,7 @@ class PackReader:
         when = self._until
         if self._contended:
             when = min(when, self._last + (_AFTER_FAILURE if self._failed else _WHILE_QUEUED))
-        self._timer.set(max(when, self._last + _SPACING) if when < math.inf else math.inf)
+        self._timer.set(max(when, self._last + _SPACING) if when < math.inf else math.inf, idle=True)
 
     def on_contention(self, pool: str, contended: bool) -> None:
         """Read from time to time while submits wait for slots."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kling_async.core.pool_sizes import LimitSource
+from kling_async.display.fields import fields_bundle
+from kling_async.display.html import MimeBundle, TextPrinter, bundle, grid, text_rows, titled
 from kling_async.errors import KlingError
-from kling_async.redaction import Serializable
+from kling_async.redaction import Serializable, redact
 
 if TYPE_CHECKING:
-    from kling_async.orchestrator.slot_keeper import SlotKeeper
+    from kling_async.orchestrator.slot_keeper import PoolView, SlotKeeper
 
-__all__ = ["PoolState", "pool_states"]
+__all__ = ["PoolState", "PoolStates", "pool_states"]
 
 
 class PoolState(Serializable, frozen=True, kw_only=True):
@@ -30,18 +32,45 @@ class PoolState(Serializable, frozen=True, kw_only=True):
     closed: KlingError | None
     """The error with which creates fail at once; None while the pool is open."""
 
+    _repr_mimebundle_ = fields_bundle
 
-def pool_states(limiter: SlotKeeper) -> dict[str, PoolState]:
+
+_POOL_COLUMNS: Final = ("pool", "held", "limit", "source", "queued", "foreign", "closed")
+
+
+class PoolStates(dict[str, PoolState]):
+    """The states of pools by name; a table where it is shown in a notebook or by IPython."""
+
+    def _repr_mimebundle_(self, **_: object) -> MimeBundle:
+        lines = [
+            (name, *map(str, (p.held, p.limit, p.source, p.queued, p.foreign)), _closed_words(p.closed))
+            for name, p in self.items()
+        ]
+        if not lines:
+            return bundle("no pool was used yet", titled("Pools", "no pool was used yet"))
+        return bundle(text_rows([_POOL_COLUMNS, *lines]), titled("Pools", grid(_POOL_COLUMNS, lines)))
+
+    def _repr_pretty_(self, printer: TextPrinter, cycle: bool) -> None:
+        """Print the table: IPython's way for dicts goes before the bundle."""
+        printer.text(repr(self) if cycle else self._repr_mimebundle_()["text/plain"])
+
+
+def _closed_words(error: KlingError | None) -> str:
+    return "no" if error is None else redact(str(error))
+
+
+def pool_states(limiter: SlotKeeper) -> PoolStates:
     """Return the state of every pool used so far."""
-    return {
-        name: PoolState(
-            limit=pool.limit,
-            source=pool.source,
-            held=pool.held,
-            queued=pool.queued,
-            # a refusal lowers the belief below the limit by the slots that others hold
-            foreign=max(0, pool.limit - max(pool.belief, pool.held)),
-            closed=pool.closed,
-        )
-        for name, pool in limiter.pools.items()
-    }
+    return PoolStates((pool.name, _state_of(pool)) for pool in limiter.pools.values())
+
+
+def _state_of(pool: PoolView) -> PoolState:
+    return PoolState(
+        limit=pool.limit,
+        source=pool.source,
+        held=pool.held,
+        queued=pool.queued,
+        # a refusal lowers the belief below the limit by the slots that others hold
+        foreign=max(0, pool.limit - max(pool.belief, pool.held)),
+        closed=pool.closed,
+    )

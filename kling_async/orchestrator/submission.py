@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from kling_async.core.lifecycle import Lifecycle
 from kling_async.core.queue import Ticket
+from kling_async.display.fields import fields_bundle
 from kling_async.errors import (
     APIError,
     KlingError,
@@ -141,6 +142,8 @@ class Unresolved(Serializable, frozen=True, kw_only=True):
     endpoint: str
     external_task_id: str | None
     reason: str
+
+    _repr_mimebundle_ = fields_bundle
 
 
 class SlotsLapsed(KlingError):

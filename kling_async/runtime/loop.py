@@ -20,6 +20,7 @@ import anyio
 
 from kling_async.errors import ClientClosed, ConfigurationError, KlingError
 from kling_async.events import facts
+from kling_async.runtime.kernels import keep_awake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -178,6 +179,7 @@ class LoopScope:
             if not task.get_loop().is_closed():  # should it run again, its work must not go on
                 task.cancel()
         self.time()
+        keep_awake(loop, self)
 
     def time(self) -> float:
         """Return the client's time: the loop's, moved so that it goes on from one loop to the next."""
@@ -273,16 +275,23 @@ class Timer:
         self._scope = scope
         self._callback = callback
         self._when = math.inf
+        self._idle = False
         self._handle: asyncio.TimerHandle | None = None
 
-    def set(self, when: float) -> None:
-        """Fire at ``when`` and not at the time set before; inf, or a closed client: do not fire."""
-        if when == self._when:
+    def set(self, when: float, *, idle: bool = False) -> None:
+        """Fire at ``when`` and not at the time set before; inf, or a closed client: do not fire.
+
+        Args:
+            when: A time of the client's clock.
+            idle: Whether there is nothing to do if nobody holds the client any more: the loop then does not
+                keep it alive, as it does for all other timers.
+        """
+        if when == self._when and idle == self._idle:
             return
         self.clear()
         if when < math.inf and not self._scope.closed:
-            self._when = when
-            self._handle = self._scope.call_at(when, self._fire)
+            self._when, self._idle = when, idle
+            self._handle = self._scope.call_at(when, _unless_dropped(self) if idle else self._fire)
 
     def advance(self, when: float) -> None:
         """Fire at ``when`` if that is earlier than the time set before."""
@@ -298,6 +307,17 @@ class Timer:
     def _fire(self) -> None:
         when, self._handle, self._when = self._when, None, math.inf
         self._callback(max(self._scope.time(), when))
+
+
+def _unless_dropped(timer: Timer) -> Callable[[], None]:
+    """Return what fires a timer, and does not keep it alive."""
+    held = weakref.ref(timer)
+
+    def fire() -> None:
+        if (timer := held()) is not None:
+            timer._fire()  # noqa: SLF001 - the class above
+
+    return fire
 
 
 class DownloadSlots:

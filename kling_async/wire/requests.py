@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 import msgspec
 from msgspec import StructMeta
 
+from kling_async.display.fields import fields_bundle, fields_of
+from kling_async.display.html import bundle, titled
 from kling_async.errors import RequestInvalid
 from kling_async.redaction import Discreet, json_types
 from kling_async.wire import json_bridge, pydantic_hooks
 from kling_async.wire.checks import Rule, check_field, problems_of
 from kling_async.wire.coercion import coerce
 from kling_async.wire.construction import FieldsByName
+from kling_async.wire.players import players
 from kling_async.wire.schema import Schema, object_schema
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from kling_async.display.html import Markup, MimeBundle
 
 __all__ = ["CallRequest", "File", "Part", "RawResult", "Request", "Result", "TaskRequest"]
 
@@ -57,6 +62,8 @@ class _Readable(
                 cannot be JSON; each is named.
         """
         return self._named(json_bridge.written(self, signed=signed, files=files))
+
+    _repr_mimebundle_ = fields_bundle
 
     @classmethod
     def _named(cls, fields: dict[str, Any]) -> dict[str, Any]:
@@ -224,6 +231,16 @@ class Result(Discreet, metaclass=_TakesRaw, frozen=True, kw_only=True, dict=True
     def files(self, *, watermarked: bool = False) -> tuple[File, ...]:  # noqa: ARG002 - for subclasses
         """Return the files that can be downloaded; with ``watermarked``, the marked copies instead."""
         return ()
+
+    def shown_files(self) -> Markup:
+        """Return pictures and players of the files as HTML, from disk where they were downloaded.
+
+        Others stand there by their whole address: whoever gets the page can fetch them until they expire.
+        """
+        return players((file.url, file.suffix, file.name) for file in self.files())
+
+    def _repr_mimebundle_(self, **_: object) -> MimeBundle:
+        return bundle(repr(self), titled(type(self).__name__, self.shown_files(), fields_of(self)))
 
     def refusal(self) -> tuple[int | None, str] | None:
         """Return code (if any) and words of a refusal that came inside an accepting answer, else None."""

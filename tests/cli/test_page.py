@@ -16,7 +16,7 @@ from kling_async import Outcome, v1
 from kling_async.cli import main
 from kling_async.cli.demo import PROMPTS
 from kling_async.cli.page import Card, PageTotals, card_of, page_html, prompt_of, write_page
-from tests.examples.chromium import CHROMIUM, Page, opened_page
+from tests.chromium import CHROMIUM, Page, opened_page
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ import pytest
 
 from examples import backend_fastapi as backend
 from kling_async.testing import Emulator, emulator
-from tests.examples.chromium import CHROMIUM, opened_page
+from tests.chromium import CHROMIUM, opened_page
 from tests.examples.servers import Server
 from tests.support import settle, until
 from tests.webhooks.support import SECRET

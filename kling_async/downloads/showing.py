@@ -1,0 +1,164 @@
+"""The forms of a task's handle in a notebook: its state, its files, and copies of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from kling_async.display.fields import fields_of
+from kling_async.display.html import bundle, element, rows, titled
+from kling_async.display.stored import stored_files
+from kling_async.downloads.embedding import EMBED_MAX, Embedded, EmbeddedFile, read_file, too_large
+from kling_async.errors import DownloadError, KlingError
+from kling_async.wire.requests import Result
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from kling_async.display.html import Markup, MimeBundle
+    from kling_async.downloads.stream import FileStream
+    from kling_async.records import TaskRecord
+    from kling_async.wire.requests import File, TaskRequest
+
+__all__ = ["ShownHandle", "read_stream"]
+
+R = TypeVar("R")
+
+
+class ShownHandle(Generic[R]):
+    """Base of `kling_async.Task`: how a notebook shows it."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def id(self) -> str:
+            """The vendor's id, or the one it was submitted under."""
+            ...
+
+        @property
+        def external_task_id(self) -> str | None:
+            """The id that the create carries."""
+            ...
+
+        @property
+        def status(self) -> str:
+            """The status word."""
+            ...
+
+        @property
+        def position(self) -> int | None:
+            """The place in the queue."""
+            ...
+
+        @property
+        def eta(self) -> dt.datetime | None:
+            """The expected end."""
+            ...
+
+        @property
+        def done(self) -> bool:
+            """Whether it is over."""
+            ...
+
+        @property
+        def request(self) -> TaskRequest[R] | None:
+            """The request, if known."""
+            ...
+
+        @property
+        def record(self) -> TaskRecord | None:
+            """The known facts."""
+            ...
+
+        @property
+        def result(self) -> R | None:
+            """The result, once there is one."""
+            ...
+
+        async def wait(self) -> R:
+            """Wait for the end; return the result."""
+            ...
+
+        def stream(self, n: int = 0, *, watermarked: bool = False) -> FileStream:
+            """Hand on the bytes of one file."""
+            ...
+
+    def _repr_mimebundle_(self, **_: object) -> MimeBundle:
+        facts = self._facts()
+        words = ", ".join(f"{name} {value}" for name, value in facts if name in {"position", "expected end"})
+        text = f"{self!r}, {words}" if words else repr(self)
+        return bundle(
+            text, titled(f"Task {self.id}: {self.status}", self._shown_files(), rows(facts), self._asked())
+        )
+
+    def _facts(self) -> list[tuple[str, object]]:
+        record, eta = self.record, self.eta
+        facts: list[tuple[str, object]] = [
+            ("position", self.position),
+            ("expected end", None if eta is None else f"{eta.astimezone():%H:%M:%S}"),
+            ("external_task_id", self.external_task_id),
+        ]
+        if record is not None:
+            facts += [
+                ("created", record.created),
+                ("units", record.units),
+                ("reason", record.message if self.done else None),
+            ]
+        return [(name, value) for name, value in facts if value not in (None, "")]
+
+    def _shown_files(self) -> Markup:
+        try:
+            result: Any = self.result
+        except KlingError as error:
+            return element("div", str(error))
+        return result.shown_files() if isinstance(result, Result) else element("div")
+
+    def _asked(self) -> Markup:
+        if self.request is None:
+            return element("div")
+        return element("details", element("summary", type(self.request).__name__), fields_of(self.request))
+
+    async def embed(self, *, watermarked: bool = False, max_bytes: int = EMBED_MAX) -> Embedded:
+        """Wait for the task; return its files as Base64 copies that a notebook shows and keeps.
+
+        They are read from disk where they were downloaded, else fetched with the care of `stream`.
+
+        Args:
+            watermarked: Take the watermarked copies instead, if the request asked for them.
+            max_bytes: Most bytes of all files together; the notebook's file grows by four thirds of it.
+
+        Raises:
+            DownloadError: The files are larger, or one could not be fetched or read.
+            ResultExpired: The vendor has deleted a file.
+            KlingError: The task failed, or ended in another way that `wait` raises.
+        """
+        result: Any = await self.wait()
+        found = result.files(watermarked=watermarked) if isinstance(result, Result) else ()
+        if not found:
+            raise DownloadError(f"the result of task {self.id} names no files", task_id=self.id)
+        files: list[EmbeddedFile] = []
+        left = max_bytes
+        for n, file in enumerate(found):
+            content = await self._content(n, file, left, max_bytes, watermarked=watermarked)
+            left -= len(content)
+            files.append(EmbeddedFile(content, file.suffix, f"{file.name}{file.suffix}"))
+        return Embedded(f"Task {self.id}", files)
+
+    async def _content(self, n: int, file: File, left: int, most: int, *, watermarked: bool) -> bytes:
+        if (path := stored_files.find(file.url)) is not None:
+            return await read_file(path, left, most, self.id)
+        return await read_stream(self.stream(n, watermarked=watermarked), left, most, self.id)
+
+
+async def read_stream(stream: FileStream, left: int, most: int, task_id: str) -> bytes:
+    """Return the content of a file on its server; arguments and errors are those of `read_file`."""
+    async with stream as file:
+        if (file.length or 0) > left:
+            raise too_large(most, task_id)
+        content = bytearray()
+        async for chunk in file:
+            content += chunk
+            if len(content) > left:
+                raise too_large(most, task_id)
+        return bytes(content)
