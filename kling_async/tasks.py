@@ -234,7 +234,8 @@ class Task(ShownHandle[R]):
     def _ended(self) -> R:
         """Return the result of a task that has ended, or raise that it failed."""
         self.tracked.raise_if_failed()
-        assert (result := self.result) is not None  # noqa: S101 - it is done and has not failed
+        result = self.result
+        assert result is not None  # noqa: S101 - it is done and has not failed
         return result
 
     async def _exists(self) -> TrackedTask:
@@ -291,9 +292,8 @@ class Task(ShownHandle[R]):
 
     def _is_fresh(self, tracked: TrackedTask, max_age: float | None) -> bool:
         """Tell whether a record needs no query: nothing changes in one of an ended task."""
-        if tracked.done and max_age != 0:
-            return True
-        return max_age is not None and self._engine.scope.time() - tracked.looks.seen_at < max_age
+        fresh = max_age is not None and self._engine.scope.time() - tracked.looks.seen_at < max_age
+        return fresh or (tracked.done and max_age != 0)
 
     async def _record_after(self, shown: tuple[str, int] | None) -> TaskRecord | None:
         """Return the next record that differs in status or time; None: the task has ended."""
