@@ -1,0 +1,1 @@
+"""Convert requests of the first generation into those of the second."""
