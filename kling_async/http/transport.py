@@ -33,6 +33,7 @@ from kling_async.core.verdict import (
 )
 from kling_async.errors import APIError, ConfigurationError, KlingError
 from kling_async.events import facts
+from kling_async.http.auth import FORMER
 from kling_async.http.body import TrackedBody
 from kling_async.http.failures import CancelledUnsent, broken_by
 from kling_async.http.words import error_words
@@ -100,7 +101,7 @@ class Transport:
     @property
     def unified(self) -> bool:
         """Whether the unified ``/tasks`` may be queried: it accepts an API key, no signed token."""
-        return not self._signer.renewable
+        return not self._signer.renewable and self.host != FORMER
 
     async def create(
         self,

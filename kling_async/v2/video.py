@@ -159,8 +159,8 @@ class OmniVideo(TaskRequest[Videos], frozen=True, kw_only=True, omit_defaults=Tr
         elements: Elements; on kling-3.0-omni at most 3 beside frames.
         model_name: ``kling-3.0-omni`` or ``kling-o1``. Default: kling-3.0-omni.
         resolution: ``4k`` is offered by kling-3.0-omni only. Default: 720p.
-        aspect_ratio: Width to height. Default: 16:9. The vendor asks for it all the same, unless a first frame
-            or a base video has it.
+        aspect_ratio: Width to height. Default: 16:9. The vendor asks for it all the same, unless a first
+            frame or a base video has it.
         duration: Length in seconds: 3 to 15 on kling-3.0-omni, 3 to 10 on kling-o1. Default: 5.
         audio: ``native`` makes sound with the picture, on kling-3.0-omni; ``original`` keeps the sound of the
             feature or base video. Default: off.
