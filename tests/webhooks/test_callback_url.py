@@ -65,6 +65,10 @@ async def test_a_raw_task_has_only_its_submit_s_own() -> None:
 @pytest.mark.parametrize("row", TASKS, ids=lambda row: row.name)
 def test_the_catalog_says_who_takes_one(row: Any) -> None:
     """As the reference has it; an endpoint that does not must not get it."""
+    if row.name.startswith("v2."):
+        assert row.takes_callback
+        assert all("callback_url" in facts["params"]["options"]["items"] for facts in V2["endpoints"].values())
+        return
     documented = "callback_url" in ENDPOINTS[row.name]["params"]
     assert row.takes_callback == documented
     for takes in (True, False):
