@@ -65,7 +65,9 @@ class Client:
         secret_key: The other half. Default: ``KLING_SECRET_KEY``.
         base_url: Address of the API; a path prefix is fine. Default: ``KLING_BASE_URL``, else the host for
             accounts outside China (`kling_async.GLOBAL`; the other one is `kling_async.CHINA`).
-        limits: Slots of each pool, ``{"video": 20}``, where you know better than the account's packs.
+        limits: Slots of each pool, ``{"video": 20}``, where you know better than the account's packs. With
+            ``{"video/kling-3.0": 5}`` the tasks of that model, of either generation, have slots of their own,
+            as the vendor's rules of 2026 word it; see ``stats().models``.
         polling: How often to ask about running tasks.
         retry: How often to repeat requests that are harmless to repeat.
         timeouts: How long one exchange with the server may take.
@@ -134,6 +136,7 @@ class Client:
             retry=retry,
             timeouts=timeouts,
             callback_url=checked_callback(callback_url, local=local),
+            model_pools=frozenset(name for name in limits or () if "/" in name),
         )
         drivers = Drivers(
             signer_from(api_key, access_key, secret_key),

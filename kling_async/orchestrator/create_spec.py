@@ -23,6 +23,8 @@ def kind_of(request: TaskRequest[Any], endpoint: Endpoint[Any]) -> Kind:
     """Return the creates that are refused for the same reasons as one of this request."""
     body: Mapping[str, object] = request.body if isinstance(request, RawTask) else {}
     model = getattr(request, "model_name", None) or body.get("model_name") or body.get("model")
+    if isinstance(request, RawTask) and endpoint.asked_at == "/tasks":
+        model = request.path.rpartition("/")[2]
     return Kind(endpoint.name, str(model or ""), endpoint.pool)
 
 

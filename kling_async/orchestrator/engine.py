@@ -26,6 +26,7 @@ from kling_async.orchestrator.ledger.asking import new_asking
 from kling_async.orchestrator.ledger.opening import new_limiter
 from kling_async.orchestrator.lookup import Lookup
 from kling_async.orchestrator.matching import Matcher
+from kling_async.orchestrator.model_pools import row_for
 from kling_async.orchestrator.packs import PackReader, read_packs
 from kling_async.orchestrator.poller import Poller
 from kling_async.orchestrator.pollers import Pollers
@@ -38,7 +39,6 @@ from kling_async.orchestrator.spending import Spending
 from kling_async.orchestrator.status_reader import StatusReader
 from kling_async.orchestrator.submission import Submission
 from kling_async.orchestrator.submitter import Submitter
-from kling_async.orchestrator.unified import check_serves
 from kling_async.prices import estimate
 from kling_async.runtime.loop import GRACE, DownloadSlots, LoopScope
 from kling_async.wire.checks import check
@@ -388,8 +388,7 @@ class Engine:
             raise TypeError(f"submit() takes a request, not its type: {request.__name__}(...)")
         options = cast("SubmitOptions", {name: plain(value) for name, value in options.items()})
         check_order(options, local=self.local)
-        endpoint = endpoint_of(request)
-        check_serves(self.transport, endpoint.name, endpoint.asked_at)
+        endpoint = row_for(request, self.transport, self.settings.model_pools)
         if not checked:
             check(request)
         await check_media(request, self.scope, local=self.local)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kling_async.catalog import endpoint_of
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.orchestrator.idempotency import admit_duplicate
+from kling_async.orchestrator.model_pools import row_for
 from kling_async.orchestrator.submission import Submission
 from kling_async.orchestrator.tracked import TrackedTask
-from kling_async.orchestrator.unified import check_serves
 from kling_async.wire.endpoints import JournaledRequest, check_id
 
 if TYPE_CHECKING:
@@ -81,8 +80,7 @@ def attach(
         RequestInvalid: Not exactly one id, or one that could name another path.
         ConfigurationError: These credentials, or this host, do not serve the endpoint.
     """
-    endpoint = endpoint_of(kind)
-    check_serves(engine.transport, endpoint.name, endpoint.asked_at)
+    endpoint = row_for(kind, engine.transport, engine.settings.model_pools)
     if (task_id is None) == (external_task_id is None):
         text = "give task_id or external_task_id, exactly one of them"
         raise RequestInvalid("attach", [Problem("task_id", text)])

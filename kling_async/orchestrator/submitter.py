@@ -26,6 +26,7 @@ from kling_async.errors import (
 )
 from kling_async.http.failures import CancelledUnsent
 from kling_async.orchestrator.bodies import encode
+from kling_async.orchestrator.model_pools import model_of
 from kling_async.orchestrator.submission import SlotsLapsed, SubmissionState
 from kling_async.orchestrator.tracked import TrackedTask
 
@@ -245,7 +246,8 @@ class Submitter:
             age = submission.attempts.age(time, self._scope.now())
             tracked.started = None if age is None else time - age
             tracked.ticket = self._ticket_of_found(submission.ticket, tracked, age or 0.0)
-        self._emit(kind, submission, status=record.status, waited=submission.wait.waited)
+        model = model_of(submission.create.request, submission.endpoint)
+        self._emit(kind, submission, status=record.status, waited=submission.wait.waited, model=model)
         submission.attempts.body = None
         submission.hand_over(submission.watcher.watch(tracked))
         self._departures.pending.settled(submission, heard=True)
@@ -268,7 +270,8 @@ class Submitter:
 
     def _refused_by_full(self, submission: Submission, error: KlingError) -> None:
         """Queue again after the account was full (1303): the caller sees nothing of it."""
-        self._emit("refused", submission, error=type(error).__name__, detail=error.message)
+        model = model_of(submission.create.request, submission.endpoint)
+        self._emit("refused", submission, error=type(error).__name__, detail=error.message, model=model)
         if not self._queueing:
             self._limiter.free(submission.ticket)
             self._departures.refuse(submission, error)

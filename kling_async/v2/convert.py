@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from kling_async import v1
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.v1.rules import is_set
+from kling_async.v2.models import FIRST_NAMES
 from kling_async.v2.parts import NamedElement, NamedImage, NamedVideo, NamedVoice
 from kling_async.v2.video import ImageToVideo, MotionControl, OmniVideo, TextToVideo
 
@@ -27,14 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Converted", "to_v2"]
 
-MODELS: Final = {
-    "kling-v3": "kling-3.0",
-    "kling-v3-omni": "kling-3.0-omni",
-    "kling-video-o1": "kling-o1",
-    "kling-v2-6": "kling-2.6",
-    "kling-v2-5-turbo": "kling-2.5-turbo",
-}
-"""Names of the models in the second generation, by those in the first."""
 _RESOLUTIONS: Final = {"std": "720p", "pro": "1080p", "4k": "4k"}
 _GONE: Final = {
     "negative_prompt": "the second generation has no such field: say in the prompt what to avoid",
@@ -80,7 +73,7 @@ class _Conversion:
 
     def __init__(self, request: Any, *, mode: str = "std") -> None:
         self.v1 = request
-        self.model = MODELS.get(request.model_name, "")
+        self.model = FIRST_NAMES.get(request.model_name, "")
         if not self.model:
             text = f"{request.model_name!r:.60} has no counterpart in the second generation"
             raise RequestInvalid("to_v2", [Problem("model_name", text)])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MODELS", "ModelRow", "model_row", "models_of"]
+__all__ = ["FIRST_NAMES", "MODELS", "ModelRow", "model_row", "models_of"]
 
 Bound: TypeAlias = "tuple[str | int, ...] | int | None"
 """Words or numbers that are taken; or most characters of a text, most entries of an array; None: any."""
@@ -94,6 +94,15 @@ MODELS: Final[tuple[ModelRow, ...]] = (
     ModelRow(_MOTION, "kling-2.6", _SCENE),
 )
 """Every model of the four families of videos."""
+
+FIRST_NAMES: Final = {
+    "kling-v3": "kling-3.0",
+    "kling-v3-omni": "kling-3.0-omni",
+    "kling-video-o1": "kling-o1",
+    "kling-v2-6": "kling-2.6",
+    "kling-v2-5-turbo": "kling-2.5-turbo",
+}
+"""Names of the models in the second generation, by those in the first."""
 
 _rows: Final = {(row.endpoint, row.model): row for row in MODELS}
 
