@@ -137,5 +137,5 @@ class History(AsyncIterator[TaskRecord]):
         cursor = page.next_cursor if isinstance(page.next_cursor, str) else ""
         after = self._cursor.after(cursor, has_more=page.has_more is True)
         # a cursor overrides the times, and wants the same filters
-        kept = {name: query[name] for name in ("limit", "filters") if name in query}
+        kept: dict[str, Any] = {name: query[name] for name in ("limit", "filters") if name in query}
         self._query = None if after is None else {**kept, "cursor": after}

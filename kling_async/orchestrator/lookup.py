@@ -8,10 +8,10 @@ import msgspec
 
 from kling_async.core.queries import IDS_MAX
 from kling_async.core.verdict import Again, Got
-from kling_async.errors import APIError, BadResponse, TaskNotFound
+from kling_async.errors import APIError, BadResponse, ExternalIdTaken, TaskNotFound
 from kling_async.http.retry import read_patiently
 from kling_async.orchestrator.status_reader import record_of
-from kling_async.orchestrator.unified import about_one, query_of
+from kling_async.orchestrator.unified import about_one, is_of_another, query_of
 from kling_async.records import PAGE_SIZE_MAX, TaskRecord, decode_list, decode_unified
 
 if TYPE_CHECKING:
@@ -168,7 +168,19 @@ class _Look:
             got = await self._about(name, check)
         except TaskNotFound:
             return None
-        return record_of(self._endpoint, got), got.answer
+        record = record_of(self._endpoint, got)
+        if is_of_another(self._endpoint, record):
+            raise self._taken(got.answer)
+        return record, got.answer
+
+    def _taken(self, answer: Answer) -> ExternalIdTaken:
+        return ExternalIdTaken(
+            "a task of another product already has this external_task_id",
+            code=1201,
+            request_id=answer.request_id,
+            http_status=answer.http_status,
+            external_task_id=self._name,
+        )
 
     async def _about(self, name: str, check: Callable[[Got], object]) -> Got:
         if not self.at:
@@ -209,7 +221,9 @@ class _Look:
         got = await self._read(self.at or "/tasks", query_of(*names, external=True))
         records = decode_unified(got.data).values()
         name = self._endpoint.name
-        return [msgspec.structs.replace(record, endpoint=name) for record in records], got.answer
+        # left out: then the create is sent, and the vendor refuses the id, without charge
+        ours = [record for record in records if not is_of_another(self._endpoint, record)]
+        return [msgspec.structs.replace(record, endpoint=name) for record in ours], got.answer
 
     async def page(self, number: int) -> tuple[list[TaskRecord], Answer]:
         """Return one page of the list, newest first."""

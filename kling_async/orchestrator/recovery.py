@@ -27,7 +27,7 @@ from kling_async.core.verdict import (
     Refused,
     Unknown,
     Whose,
-    is_wall,
+    judge_failed_look,
     whose,
 )
 from kling_async.errors import AmbiguousCreate, BadResponse, ExternalIdTaken, KlingError, TransportError
@@ -207,7 +207,7 @@ class Recovery:
             try:
                 found = await self._look(submission)
             except KlingError as error:
-                return Unknown(error, wall=is_wall(error))
+                return judge_failed_look(error)
             if found is not None:
                 return found
         if submission.attempts.evidence is Evidence.ELSEWHERE:

@@ -6,21 +6,24 @@ generation says of the task: the task itself, or that there is none.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from kling_async.core.verdict import Got, Missing
 from kling_async.errors import ConfigurationError
 from kling_async.http.auth import FORMER, GLOBAL
-from kling_async.records import decode_task
+from kling_async.records import TaskRecord, decode_task
+from kling_async.wire.requests import Result
 
 if TYPE_CHECKING:
     from kling_async.core.verdict import ReadVerdict
     from kling_async.http.transport import Transport
+    from kling_async.wire.endpoints import Endpoint
 
-__all__ = ["about_one", "check_serves", "query_of"]
+__all__ = ["about_one", "check_serves", "is_of_another", "query_of"]
 
+_any: Final = msgspec.json.Decoder()
 _lists: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -45,6 +48,20 @@ def check_serves(transport: Transport, name: str, at: str) -> None:
             "the console and set KLING_API_KEY (api_key=), or use a request of v1"
         )
     raise ConfigurationError(f"{name}: {text}")
+
+
+def is_of_another(endpoint: Endpoint[Any], record: TaskRecord) -> bool:
+    """Tell whether a task that the query of all tasks shows is of another product than the endpoint's.
+
+    External ids are unique over all products and generations, and no answer names the product: only results
+    of other kinds do.
+    """
+    kind = endpoint.result
+    if not (endpoint.asked_at and isinstance(kind, type) and issubclass(kind, Result) and kind.has_files):
+        return False
+    result = _any.decode(record.result_data)
+    shown = [name for name, entries in result.items() if entries] if isinstance(result, dict) else []
+    return bool(shown) and not set(shown) & {field.name for field in msgspec.structs.fields(kind)}
 
 
 def query_of(*ids: str, external: bool) -> dict[str, str]:

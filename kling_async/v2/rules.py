@@ -14,6 +14,8 @@ from kling_async.wire.fields import fields
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import msgspec
+
     from kling_async.wire.checks import Rule
 
 __all__ = ["extra_is_read", "known_words", "model_reads", "names_are_unique", "shots_add_up"]
@@ -35,7 +37,8 @@ def model_reads(r: Any) -> Iterator[Problem | Doubt]:
             f"{model!r} is not known at {r.endpoint_name}, which knows {known}; the vendor will judge it",
         )
         return
-    for field in fields(type(r)):
+    kind: type[msgspec.Struct] = type(r)
+    for field in fields(kind):
         value = getattr(r, field.name)
         if field.name not in ("model_name", "watermark") and is_set(value):
             yield from _read(row, field.name, value)

@@ -78,7 +78,7 @@ class ProductVideos(Result, frozen=True, kw_only=True):
 
     def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
         """Return the files of the videos and images."""
-        groups = (
+        groups: tuple[tuple[str, str, tuple[Image | Video, ...]], ...] = (
             ("", ".mp4", self.product_videos),
             ("product_", ".png", self.product_images),
             ("model_", ".png", self.model_images),
@@ -106,7 +106,11 @@ class SubtitledVideos(Result, frozen=True, kw_only=True):
         if watermarked:
             urls = (video.watermark_url for video in self.subbed_videos)
             return tuple(File(url, ".mp4", str(i)) for i, url in enumerate(urls) if url)
-        groups = ((".mp4", self.subbed_videos), (".srt", self.srt_files), (".ass", self.ass_files))
+        groups: tuple[tuple[str, tuple[Image | Video, ...]], ...] = (
+            (".mp4", self.subbed_videos),
+            (".srt", self.srt_files),
+            (".ass", self.ass_files),
+        )
         return tuple(
             File(output.url, suffix, str(index))
             for suffix, outputs in groups

@@ -317,8 +317,9 @@ def _media_fields(value: msgspec.Struct, prefix: str) -> Iterator[tuple[str, Med
 
 def to_wire(request: Any, load: Callable[[Media], str]) -> dict[str, Any]:
     """Return the JSON object of a request; ``load`` gives the text of a media (address or bare Base64)."""
+    kind: type[msgspec.Struct] = type(request)
     body = _object(request, load)
-    return merged(body, request.extra) if _has_places(request.__class__) else {**body, **request.extra}
+    return merged(body, request.extra) if _has_places(kind) else {**body, **request.extra}
 
 
 @functools.cache

@@ -72,16 +72,19 @@ CASES: Final[list[tuple[Any, Any, list[str]]]] = [
             image=URL,
             image_tail=URL,
             prompt="<<<element_1>>>smiles at <<<element_2>>>",
-            element_list=[v1.ElementRef(element_id=7), v1.ElementRef(element_id=8)],
+            element_list=(
+                v1.ElementRef(element_id=7),
+                v1.ElementRef(element_id=8),
+            ),
         ),
         v2.ImageToVideo(
             first_frame=URL,
             last_frame=URL,
             prompt="@element_1 smiles at @element_2",
-            elements=[
+            elements=(
                 v2.NamedElement(element_id="7", id="element_1"),
                 v2.NamedElement(element_id="8", id="element_2"),
-            ],
+            ),
             multi_shot=False,
         ),
         [],
@@ -93,7 +96,7 @@ CASES: Final[list[tuple[Any, Any, list[str]]]] = [
             model_name="kling-v2-6",
             mode="pro",
             sound=True,
-            voice_list=[v1.VoiceRef(voice_id="7")],
+            voice_list=(v1.VoiceRef(voice_id="7"),),
         ),
         v2.ImageToVideo(
             first_frame=URL,
@@ -101,7 +104,7 @@ CASES: Final[list[tuple[Any, Any, list[str]]]] = [
             model_name="kling-2.6",
             resolution="1080p",
             audio="native",
-            voices=[v2.NamedVoice(voice_id="7", id="voice_1")],
+            voices=(v2.NamedVoice(voice_id="7", id="voice_1"),),
         ),
         [],
     ),
@@ -109,12 +112,12 @@ CASES: Final[list[tuple[Any, Any, list[str]]]] = [
         v1.OmniVideo(
             prompt="<<<image_2>>> beside <<<element_1>>>",
             aspect_ratio="1:1",
-            image_list=[
+            image_list=(
                 v1.OmniVideoImage(image_url=URL, type="first_frame"),
                 v1.OmniVideoImage(image_url=URL),
                 v1.OmniVideoImage(image_url=URL, type="end_frame"),
-            ],
-            element_list=[v1.ElementRef(element_id=7)],
+            ),
+            element_list=(v1.ElementRef(element_id=7),),
         ),
         v2.OmniVideo(
             prompt="@image_2 beside @element_1",
@@ -122,9 +125,9 @@ CASES: Final[list[tuple[Any, Any, list[str]]]] = [
             aspect_ratio="1:1",
             multi_shot=False,
             first_frame=v2.NamedImage(url=URL, id="image_1"),
-            refer_images=[v2.NamedImage(url=URL, id="image_2")],
+            refer_images=(v2.NamedImage(url=URL, id="image_2"),),
             last_frame=v2.NamedImage(url=URL, id="image_3"),
-            elements=[v2.NamedElement(element_id="7", id="element_1")],
+            elements=(v2.NamedElement(element_id="7", id="element_1"),),
         ),
         [],
     ),
@@ -132,7 +135,7 @@ CASES: Final[list[tuple[Any, Any, list[str]]]] = [
         v1.OmniVideo(
             prompt="<<<video_1>>>",
             mode="std",
-            video_list=[v1.OmniVideoClip(video_url=CLIP, keep_original_sound=True)],
+            video_list=(v1.OmniVideoClip(video_url=CLIP, keep_original_sound=True),),
         ),
         v2.OmniVideo(
             prompt="@video_1",
@@ -147,7 +150,7 @@ CASES: Final[list[tuple[Any, Any, list[str]]]] = [
         v1.OmniVideo(
             prompt="x",
             aspect_ratio="1:1",
-            video_list=[v1.OmniVideoClip(video_url=CLIP, refer_type="feature", keep_original_sound=True)],
+            video_list=(v1.OmniVideoClip(video_url=CLIP, refer_type="feature", keep_original_sound=True),),
         ),
         v2.OmniVideo(
             prompt="x",
@@ -162,7 +165,7 @@ CASES: Final[list[tuple[Any, Any, list[str]]]] = [
         v1.OmniVideo(
             prompt="x",
             model_name="kling-video-o1",
-            video_list=[v1.OmniVideoClip(video_url=CLIP, refer_type="feature", keep_original_sound=True)],
+            video_list=(v1.OmniVideoClip(video_url=CLIP, refer_type="feature", keep_original_sound=True),),
         ),
         v2.OmniVideo(
             prompt="x",
@@ -181,7 +184,7 @@ CASES: Final[list[tuple[Any, Any, list[str]]]] = [
             character_orientation="video",
             mode="pro",
             keep_original_sound=False,
-            element_list=[v1.ElementRef(element_id=7)],
+            element_list=(v1.ElementRef(element_id=7),),
         ),
         v2.MotionControl(
             image=URL,
@@ -239,7 +242,7 @@ def test_no_field_is_lost_in_silence() -> None:
         "multi_shot": True, "cfg_scale": 0.1, "image_tail": URL,
         "watermark_info": v1.WatermarkInfo(enabled=True),
         "camera_control": v1.CameraControl(type="down_back"), "static_mask": URL, "model_name": "kling-v2-6",
-        "dynamic_masks": [v1.DynamicMask(mask=URL, trajectories=[v1.TrajectoryPoint(x=1, y=1)] * 2)],
+        "dynamic_masks": [v1.DynamicMask(mask=URL, trajectories=(v1.TrajectoryPoint(x=1, y=1),) * 2)],
         "element_list": [v1.ElementRef(element_id=7)], "voice_list": [v1.VoiceRef(voice_id="7")],
         "image_list": [v1.OmniVideoImage(image_url=URL)], "video_list": [v1.OmniVideoClip(video_url=CLIP)],
         "keep_original_sound": False, "prompt": "other", "image": "https://a.example/y", "extra": {"a": 1},

@@ -213,7 +213,7 @@ async def test_a_key_pair_is_refused_before_anything_is_sent() -> None:
             client.attach(v2.TextToVideo, task_id="1")
         with pytest.raises(ConfigurationError, match="takes no key pair"):
             client.history()
-        assert vendor.creates == vendor.queries == []
+        assert not vendor.creates and not vendor.queries
 
 
 async def test_the_former_host_serves_only_v1() -> None:
@@ -234,6 +234,27 @@ async def test_an_id_is_unique_over_generations() -> None:
         )
         with pytest.raises(ExternalIdTaken, match="one"):
             await client.submit(clip(), external_task_id="one")
+        assert len(vendor.tasks) == 1
+
+
+@pytest.mark.parametrize("if_exists", ["error", "attach"])
+@pytest.mark.parametrize("lost", [False, True])
+async def test_an_id_at_another_product_is_told(if_exists: Any, lost: bool) -> None:
+    """A task of images has the id: it is never taken for the video, and nothing is made."""
+    async with vendor_and_client() as (vendor, client):
+        vendor.outputs = lambda task: [{"type": "image", "url": f"{vendor.url}/files/{task['id']}.png"}]
+        other = {"id": "7", "external_id": "one", "path": "/v1/images/generations", "model": "m"}
+        vendor.tasks.append({**other, "made": NOW - 3600})
+        made, calls = vendor.create, 0
+
+        def create(path: str, body: Any) -> web.Response:
+            nonlocal calls
+            calls += 1
+            return web.Response(status=502) if lost and calls == 1 else made(path, body)
+
+        vendor.create = create  # type: ignore[method-assign]
+        with pytest.raises(ExternalIdTaken):
+            await client.submit(clip(), external_task_id="one", if_exists=if_exists)
         assert len(vendor.tasks) == 1
 
 

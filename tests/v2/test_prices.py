@@ -36,7 +36,7 @@ REQUESTS: Final[dict[str, Any]] = {
     "kling-2.6 silent": v2.TextToVideo(prompt="x", model_name="kling-2.6"),
     "kling-2.6 native": v2.ImageToVideo(**FRAME, model_name="kling-2.6", audio="native"),
     "kling-2.6 native with voice": v2.ImageToVideo(
-        **FRAME, model_name="kling-2.6", audio="native", voices=[VOICE]
+        **FRAME, model_name="kling-2.6", audio="native", voices=(VOICE,)
     ),
     "motion-control kling-2.6": v2.MotionControl(**SCENE, model_name="kling-2.6"),
     "kling-2.5-turbo": v2.TextToVideo(prompt="x", model_name="kling-2.5-turbo"),
@@ -85,7 +85,7 @@ def test_a_request_costs_what_the_table_says(name: str, resolution: str, rate: f
                 model_name="kling-2.6",
                 audio="native",
                 resolution="1080p",
-                voices=[VOICE],
+                voices=(VOICE,),
             ),
             5.0,
             5.0,
@@ -109,7 +109,7 @@ def test_solutions_count_in_their_pools() -> None:
         "no price of v2.goods_studio"
         in estimate(
             v2.GoodsStudio(
-                ref_images=[URL], goods_title="x", resolution="720p", aspect_ratio="1:1", duration=15
+                ref_images=(URL,), goods_title="x", resolution="720p", aspect_ratio="1:1", duration=15
             )
         ).why
     )

@@ -77,10 +77,11 @@ def test_repeated_entries_are_arrays(field: Field, facts: Json, name: str) -> No
     assert isinstance(field.type, mi.VarTupleType) is facts.get("repeats", False)
     if not facts.get("repeats"):
         return
-    most = facts.get("max_items")
+    most, node = facts.get("max_items"), field.type
+    assert isinstance(node, mi.VarTupleType)
     row = model_row(row_name(name), ENDPOINTS[name].get("model", ""))
-    assert (field.type.max_length if row is None else row.reads[field.name]) == most  # type: ignore[union-attr]
-    assert (field.type.min_length or 0) == facts.get("min_items", 0)  # type: ignore[union-attr]
+    assert (node.max_length if row is None else row.reads[field.name]) == most
+    assert (node.min_length or 0) == facts.get("min_items", 0)
 
 
 @each_field

@@ -118,7 +118,7 @@ O1: Final = {"prompt": "x", "model_name": "kling-o1", "aspect_ratio": "1:1"}
 V3: Final = {"prompt": "x", "aspect_ratio": "1:1"}
 BASE: Final = {**V3, "base_video": VIDEO, "multi_shot": False}
 FEATURE: Final = {**V3, "feature_video": VIDEO}
-FRAME: Final = {"prompt": "x", "first_frame": URL}
+FRAME: Final[dict[str, Any]] = {"prompt": "x", "first_frame": URL}
 AGENT: Final = {"speech_script": "Slow down", "avatar_id": "avatar_lee_male"}
 GOODS: Final = {**AGENT, "ref_images": [URL], "goods_title": "Umbrella"}
 

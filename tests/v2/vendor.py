@@ -66,7 +66,7 @@ class Vendor:
         if not request.headers.get("Authorization", "").startswith("Bearer key-"):
             return refusal(401, 1002, "Authentication error. The current API does not support AK/SK")
         path, family = request.path, request.path.split("/")[1]
-        body = await request.json() if request.can_read_body else None
+        body: Any = await request.json() if request.can_read_body else None
         if path in ("/tasks", "/solutions"):
             self.queries.append((request.method, path, dict(request.query) if body is None else body))
             return self.by_ids(request.query, path) if body is None else self.page(body, path)

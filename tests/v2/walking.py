@@ -61,7 +61,7 @@ def _entry(kind: str, variant: Json) -> tuple[str, Json]:
     """The place of a type of entries: an entry of one field is that field, repeated or not."""
     items: Json = variant["items"]
     repeats = variant.get("max_items") != 1
-    counts = {key: variant[key] for key in ("required", "min_items", "max_items") if key in variant}
+    counts: Json = {key: variant[key] for key in ("required", "min_items", "max_items") if key in variant}
     if len(items) > 1:
         return f"contents.{kind}", {**counts, "items": items, "repeats": repeats}
     ((inner, facts),) = items.items()
