@@ -340,7 +340,8 @@ def _journaled_row(request: JournaledRequest) -> Endpoint[Any]:
 def endpoint_at(path: str, pool: str) -> Endpoint[Any]:
     """Return the row of the endpoint at a path; that of a `RawTask` where there is none."""
     found = next((row for row in TASKS if row.path == path), None)
-    return endpoint_of(RawTask(path=path, body={}, pool=pool)) if found is None else found
+    # the pool of a single model is the caller's own
+    return endpoint_of(RawTask(path=path, body={}, pool=pool)) if found is None else found._replace(pool=pool)
 
 
 def call_of(request: CallRequest[R]) -> Call[R]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 from msgspec import Meta
 
 from kling_async.wire.media import Media
@@ -67,6 +68,12 @@ class NamedElement(Part, frozen=True, kw_only=True):
 
     element_id: Annotated[str | int, Meta(extra={"wire": "text"})]
     id: str
+
+    def __post_init__(self) -> None:
+        """Turn the id into text, so that requests with either form are equal."""
+        super().__post_init__()
+        if type(self.element_id) is int:
+            msgspec.structs.force_setattr(self, "element_id", str(self.element_id))
 
 
 class NamedVoice(Part, frozen=True, kw_only=True):

@@ -112,6 +112,21 @@ async def test_both_generations_share_the_slots() -> None:
         assert client.stats().refused == 0
 
 
+@pytest.mark.parametrize("limits", [{"video": 3}, {"video": 9, "video/kling-3.0": 3}], ids=["all", "model"])
+async def test_clients_that_share_a_ledger_share_these_slots(tmp_path: Path, limits: dict[str, int]) -> None:
+    """Two clients of one file hold no more slots together than there are, and see all ends."""
+    slots = f"sqlite:///{tmp_path / 'slots.db'}"
+    async with vendor_and_client(limits=limits, slots=slots) as (vendor, client):
+        vendor.limits = {"kling-3.0": 3}
+        async with Client(
+            base_url=vendor.url, api_key="key-1", now=wall_time, limits=limits, slots=slots
+        ) as other:
+            await asyncio.gather(*(user.run(clip(f"x{n}")) for n in range(6) for user in (client, other)))
+            assert len(vendor.tasks) == 12
+            assert client.stats().refused + other.stats().refused == 0
+            assert {call[1] for call in vendor.queries} == {"/tasks"}
+
+
 LOST: Final = {
     "an error": lambda: web.json_response({"code": 5000, "message": "oops"}, status=500),
     "HTML": lambda: web.Response(status=502, text="<h1>bad</h1>", content_type="text/html"),
@@ -270,6 +285,20 @@ async def test_a_batch_resumes_tasks_of_the_second_generation(tmp_path: Path) ->
             assert [outcome.error for outcome in outcomes] == [None] * 3
             vendor_tasks = vendor_tasks or len(vendor.tasks)
             assert len(vendor.tasks) == vendor_tasks == 3
+
+
+async def test_a_journal_alone_finishes_tasks_of_the_second_generation(tmp_path: Path) -> None:
+    """Without the requests: what runs is waited for, and has its typed result."""
+    async with vendor_and_client() as (vendor, client):
+        batch = client.batch(
+            [("a", clip()), ("b", v2.DramaSubtitle(source_video=URL))], journal=tmp_path / "j"
+        )
+        async with batch:
+            await until(lambda: len(vendor.tasks) == 2, 20)
+        async with client.resume(tmp_path / "j") as results:
+            kinds = {outcome.key: type(outcome.result) async for outcome in results}
+        assert kinds == {"a": v2.Videos, "b": v2.SubtitledVideos}
+        assert len(vendor.tasks) == 2
 
 
 async def read_all(client: Client, **options: Any) -> list[str]:

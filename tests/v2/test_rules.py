@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kling_async import catalog, v2
+from kling_async.batch.identity import fingerprint
 from kling_async.errors import KlingWarning, Problem, RequestInvalid
 from kling_async.v2.models import MODELS, ModelRow
 from kling_async.wire import checks
@@ -315,3 +316,33 @@ def test_a_refusal_names_the_class() -> None:
     """Requests of both generations share their names; the class is told."""
     with pytest.raises(RequestInvalid, match=r"TextToVideo"):
         check(T2V(prompt=""))
+
+
+PINNED: Final = {
+    "c0a79f101016158970f660397bf10656": T2V(prompt="A pebble", model_name="kling-3.0-turbo", duration=3),
+    "ee632e9e8a2063c10ff0dfdf96b49141": T2V(prompt="A pebble"),
+    "266e0127f73ca3629e9ea4bc7835d1d0": I2V(
+        prompt="@a", first_frame="https://a.example/x", elements=(v2.NamedElement(element_id=7, id="a"),)
+    ),
+}
+
+
+@pytest.mark.parametrize("pinned", PINNED)
+def test_the_identity_of_a_job_is_pinned(pinned: str) -> None:
+    """A changed hash would make finished jobs new ones; the model counts although it is not in the body."""
+    request = PINNED[pinned]
+    assert fingerprint(request.endpoint_name, request, {}) == pinned
+
+
+def test_the_names_of_the_endpoints_are_pinned() -> None:
+    """Journals and JSON hold them."""
+    assert set(TYPES) == {
+        *("v2.text_to_video", "v2.image_to_video", "v2.omni_video", "v2.motion_control"),
+        *(
+            "v2.clothing_dupe",
+            "v2.goods_studio",
+            "v2.talking_agent",
+            "v2.virtual_try_on",
+            "v2.drama_subtitle",
+        ),
+    }
