@@ -152,6 +152,28 @@ def test_every_answer_of_tasks_reads_right(name: str) -> None:
         assert record.units == next((e["amount"] for e in bill if e.get("charge_type") != "cash"), None)
 
 
+@pytest.mark.parametrize(
+    ("billing", "units"),
+    [
+        ([{"charge_type": "unit", "amount": "2.4", "package_type": "video"}], "2.4"),
+        ([{"charge_type": "unit", "amount": "0.1"}, {"charge_type": "unit", "amount": "0.2"}], "0.3"),
+        ([{"amount": "0"}], "0"),
+        ([{"amount": "8"}], None),
+        ([{"charge_type": "cash", "amount": "1.12", "currency": "USD"}], None),
+        ([{"charge_type": "cash", "amount": "1"}, {"charge_type": "unit", "amount": "8"}], "8"),
+        ([{"charge_type": "unit", "amount": "x"}, {"charge_type": "unit", "amount": "1"}], "x"),
+        ([{"charge_type": "unit"}], None),
+        ([], None),
+        ("odd", None),
+        ([5], None),
+    ],
+)
+def test_a_bill_tells_units_exactly(billing: Any, units: str | None) -> None:
+    """Decimals as text; entries of units add up; money and amounts of no kind are no units, except 0."""
+    task = {"id": "1", "status": "succeeded", "billing": billing}
+    assert records.decode_task("x", msgspec.json.encode(task)).units == units
+
+
 def test_an_answer_s_outputs_are_results() -> None:
     """Outputs of the second generation are the results of the first where the things are the same."""
     task = {
