@@ -140,7 +140,7 @@ class Event(Serializable, frozen=True, kw_only=True):
 
 
 class ModelCounts(Serializable, frozen=True, kw_only=True):
-    """What became of the creates of one model, as evidence whether the vendor counts slots by model."""
+    """Count the creates of one model, as evidence whether the vendor counts slots by model."""
 
     created: int = 0
     """Tasks made."""

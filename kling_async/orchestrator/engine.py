@@ -388,7 +388,7 @@ class Engine:
             raise TypeError(f"submit() takes a request, not its type: {request.__name__}(...)")
         options = cast("SubmitOptions", {name: plain(value) for name, value in options.items()})
         check_order(options, local=self.local)
-        endpoint = row_for(request, self.transport, self.settings.model_pools)
+        endpoint = row_for(request, endpoint_of(request), self.transport, self.settings.model_pools)
         if not checked:
             check(request)
         await check_media(request, self.scope, local=self.local)

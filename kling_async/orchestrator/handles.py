@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kling_async.catalog import endpoint_of
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.orchestrator.idempotency import admit_duplicate
 from kling_async.orchestrator.model_pools import row_for
@@ -80,7 +81,7 @@ def attach(
         RequestInvalid: Not exactly one id, or one that could name another path.
         ConfigurationError: These credentials, or this host, do not serve the endpoint.
     """
-    endpoint = row_for(kind, engine.transport, engine.settings.model_pools)
+    endpoint = row_for(kind, endpoint_of(kind), engine.transport, engine.settings.model_pools)
     if (task_id is None) == (external_task_id is None):
         text = "give task_id or external_task_id, exactly one of them"
         raise RequestInvalid("attach", [Problem("task_id", text)])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kling_async.catalog import endpoint_of
 from kling_async.orchestrator.create_spec import kind_of
 from kling_async.orchestrator.unified import check_serves
 from kling_async.v2.models import FIRST_NAMES
@@ -31,20 +30,22 @@ def model_of(request: TaskRequest[Any] | None, endpoint: Endpoint[Any]) -> str:
 
 
 def row_for(
-    request: TaskRequest[Any] | type[TaskRequest[Any]], transport: Transport, pools: Collection[str]
+    request: TaskRequest[Any] | type[TaskRequest[Any]],
+    endpoint: Endpoint[Any],
+    transport: Transport,
+    pools: Collection[str],
 ) -> Endpoint[Any]:
-    """Return the row of a request, or of a type of requests, with the pool of its model if there is one.
+    """Return a row with the pool of the request's model, if there is one.
 
     Args:
         request: The request or its type, of which no model is known.
+        endpoint: Its row.
         transport: The credentials and the host.
         pools: Names of the pools of models, ``video/kling-3.0``.
 
     Raises:
-        TypeError: The request makes no task.
         ConfigurationError: These credentials, or this host, do not serve the endpoint.
     """
-    endpoint = endpoint_of(request)
     check_serves(transport, endpoint.name, endpoint.asked_at)
     model = "" if isinstance(request, type) else model_of(request, endpoint)
     pool = f"{endpoint.pool}/{model}"

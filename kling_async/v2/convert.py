@@ -69,7 +69,7 @@ def to_v2(request: TaskRequest[Any] | CallRequest[Any]) -> Converted:
 
 
 class _Conversion:
-    """What is known while one request is converted."""
+    """Collect the fields of one request while it is converted."""
 
     def __init__(self, request: Any, *, mode: str = "std") -> None:
         self.v1 = request

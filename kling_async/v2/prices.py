@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["PRICES", "Cost", "PriceRow", "cost_of"]
+__all__ = ["PRICES", "VideoCost", "VideoPrice", "price_of"]
 
 
-class PriceRow(NamedTuple):
+class VideoPrice(NamedTuple):
     """The price of a model; a condition that is None does not matter."""
 
     endpoints: tuple[str, ...]
@@ -30,8 +30,8 @@ class PriceRow(NamedTuple):
     """Whether the request has a feature or base video."""
 
 
-class Cost(NamedTuple):
-    """What a request costs: units a second, and how many seconds, as far as both are known."""
+class VideoCost(NamedTuple):
+    """Price of a request: units a second, and how many seconds, as far as both are known."""
 
     rate: float | None
     seconds: float | None
@@ -52,20 +52,20 @@ def _units(hd: float, full_hd: float, uhd: float | None = None) -> dict[str, flo
 
 
 PRICES: Final = (
-    PriceRow(_CLIPS, "kling-3.0-turbo", _units(0.8, 1.0)),
-    PriceRow(_CLIPS, "kling-3.0", _units(0.6, 0.8, 3.0), sound=False),
-    PriceRow(_CLIPS, "kling-3.0", _units(0.9, 1.2, 3.0), sound=True),
-    PriceRow(_CLIPS, "kling-2.6", _units(0.3, 0.5), sound=False),
-    PriceRow(_CLIPS, "kling-2.6", {"1080p": 1.0}, sound=True, voice=False),
-    PriceRow(_CLIPS, "kling-2.6", {"1080p": 1.2}, sound=True, voice=True),
-    PriceRow(_CLIPS, "kling-2.5-turbo", _units(0.3, 0.5)),
-    PriceRow(_OMNI, "kling-3.0-omni", _units(0.6, 0.8, 3.0), sound=False, video=False),
-    PriceRow(_OMNI, "kling-3.0-omni", _units(0.8, 1.0, 3.0), sound=True, video=False),
-    PriceRow(_OMNI, "kling-3.0-omni", _units(0.9, 1.2, 3.0), video=True),
-    PriceRow(_OMNI, "kling-o1", _units(0.6, 0.8), video=False),
-    PriceRow(_OMNI, "kling-o1", _units(0.9, 1.2), video=True),
-    PriceRow(_MOTION, "kling-3.0", _units(0.9, 1.2)),
-    PriceRow(_MOTION, "kling-2.6", _units(0.5, 0.8)),
+    VideoPrice(_CLIPS, "kling-3.0-turbo", _units(0.8, 1.0)),
+    VideoPrice(_CLIPS, "kling-3.0", _units(0.6, 0.8, 3.0), sound=False),
+    VideoPrice(_CLIPS, "kling-3.0", _units(0.9, 1.2, 3.0), sound=True),
+    VideoPrice(_CLIPS, "kling-2.6", _units(0.3, 0.5), sound=False),
+    VideoPrice(_CLIPS, "kling-2.6", {"1080p": 1.0}, sound=True, voice=False),
+    VideoPrice(_CLIPS, "kling-2.6", {"1080p": 1.2}, sound=True, voice=True),
+    VideoPrice(_CLIPS, "kling-2.5-turbo", _units(0.3, 0.5)),
+    VideoPrice(_OMNI, "kling-3.0-omni", _units(0.6, 0.8, 3.0), sound=False, video=False),
+    VideoPrice(_OMNI, "kling-3.0-omni", _units(0.8, 1.0, 3.0), sound=True, video=False),
+    VideoPrice(_OMNI, "kling-3.0-omni", _units(0.9, 1.2, 3.0), video=True),
+    VideoPrice(_OMNI, "kling-o1", _units(0.6, 0.8), video=False),
+    VideoPrice(_OMNI, "kling-o1", _units(0.9, 1.2), video=True),
+    VideoPrice(_MOTION, "kling-3.0", _units(0.9, 1.2)),
+    VideoPrice(_MOTION, "kling-2.6", _units(0.5, 0.8)),
 )
 """The rows of the price table that are about the second generation."""
 
@@ -105,7 +105,7 @@ class _Sent:
         return any(re.search(rf"@{name}(?![A-Za-z0-9_])", self.prompt) for name in names if name)
 
 
-def cost_of(name: str, request: TaskRequest[Any]) -> Cost:
+def price_of(name: str, request: TaskRequest[Any]) -> VideoCost:
     """Return what a request of the second generation costs, as far as the table tells.
 
     Args:
@@ -122,12 +122,12 @@ def cost_of(name: str, request: TaskRequest[Any]) -> Cost:
     )
     rate = row.units.get(sent.resolution) if row and isinstance(sent.resolution, str) else None
     if rate is None:
-        return Cost(None, None, None, f"no price of {words} is known")
+        return VideoCost(None, None, None, f"no price of {words} is known")
     seconds, most, what = _length(name, sent)
-    return Cost(rate, seconds, most, f"{words}: {rate:g} a second x {what}")
+    return VideoCost(rate, seconds, most, f"{words}: {rate:g} a second x {what}")
 
 
-def _fits(row: PriceRow, sent: _Sent) -> bool:
+def _fits(row: VideoPrice, sent: _Sent) -> bool:
     facts = ("sound", "voice", "video")
     return all(getattr(row, fact) in (None, getattr(sent, fact)) for fact in facts)
 

@@ -280,7 +280,7 @@ async def test_a_look_up_by_tasks_is_held_against_its_question(
 ) -> None:
     """One task without an external id is the one asked about; another's leads on to the list."""
     row = catalog.TASKS[0]._replace(lookup="search")
-    monkeypatch.setattr("kling_async.orchestrator.model_pools.endpoint_of", lambda _: row)
+    monkeypatch.setattr("kling_async.orchestrator.engine.endpoint_of", lambda _: row)
     async with vendor_and_client() as (vendor, client):
         vendor.loses = 1
         vendor.shows = (

@@ -33,7 +33,7 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def be(monkeypatch: pytest.MonkeyPatch, **more: Any) -> None:
     row = catalog.TASKS[0]._replace(**more)
-    monkeypatch.setattr("kling_async.orchestrator.model_pools.endpoint_of", lambda _: row)
+    monkeypatch.setattr("kling_async.orchestrator.engine.endpoint_of", lambda _: row)
 
 
 def signed_pair(slots: dict[str, int] | None = None, **more: Any) -> Any:

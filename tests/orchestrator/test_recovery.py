@@ -44,7 +44,7 @@ async def test_a_server_that_loses_every_create_is_given_up_in_the_end() -> None
 async def test_an_endpoint_without_look_up_stays_ambiguous(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the catalog knows no way to find a create, nothing is sent again and nothing is asked."""
     row = TASKS[0]._replace(lookup="none")
-    monkeypatch.setattr("kling_async.orchestrator.model_pools.endpoint_of", lambda _: row)
+    monkeypatch.setattr("kling_async.orchestrator.engine.endpoint_of", lambda _: row)
     async with pair() as (emu, client):
         emu.fault("create", kind="lost_after")
         with pytest.raises(AmbiguousCreate, match="no way to look"):
