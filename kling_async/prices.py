@@ -14,7 +14,7 @@ import msgspec
 
 from kling_async.catalog import row_of
 from kling_async.redaction import Serializable
-from kling_async.v2.prices import price_of
+from kling_async.v2.prices import video_price
 from kling_async.wire.endpoints import Endpoint, JournaledRequest, RawTask
 from kling_async.wire.requests import TaskRequest
 
@@ -193,7 +193,7 @@ def estimate(request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:  # noqa:
 
 def _of_the_second(name: str, pool: str, request: TaskRequest[Any]) -> Estimate:
     """Return the expected price of a request of the second generation."""
-    cost = price_of(name, request)
+    cost = video_price(name, request)
     units, most = (
         None if cost.rate is None or seconds is None else round(cost.rate * seconds, 4)
         for seconds in (cost.seconds, cost.most)

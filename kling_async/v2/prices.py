@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["PRICES", "VideoCost", "VideoPrice", "price_of"]
+__all__ = ["PRICES", "VideoCost", "VideoPrice", "video_price"]
 
 
 class VideoPrice(NamedTuple):
@@ -105,7 +105,7 @@ class _Sent:
         return any(re.search(rf"@{name}(?![A-Za-z0-9_])", self.prompt) for name in names if name)
 
 
-def price_of(name: str, request: TaskRequest[Any]) -> VideoCost:
+def video_price(name: str, request: TaskRequest[Any]) -> VideoCost:
     """Return what a request of the second generation costs, as far as the table tells.
 
     Args:
