@@ -365,7 +365,8 @@ class Client:
     def set_limits(self, limits: Mapping[str, int | None]) -> None:
         """Change the sizes of pools at once, as ``Client(limits=...)`` does; None: by packs, or by trying.
 
-        What queues and is heavier fails with `RequestInvalid`. May be called from any thread.
+        What queues and is heavier fails with `RequestInvalid`. May be called from any thread. Pools of single
+        models are those that the client was made with.
 
         Raises:
             ConfigurationError: A size or a pool is wrong; nothing was changed.

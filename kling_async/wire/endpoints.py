@@ -108,7 +108,9 @@ class RawTask(TaskRequest[RawResult], frozen=True, kw_only=True, omit_defaults=T
     The body is not checked, except that it can be sent as JSON.
 
     Args:
-        path: Path of the create; the task is asked about at ``path/{id}``.
+        path: Path of the create; the task is asked about at ``path/{id}``. Where it ends with a model, as
+            ``/omni-video/kling-4.0``, or lies below ``/solutions/``, it is of the second generation: asked
+            about at ``/tasks`` or ``/solutions``, with external id and callback under ``options``.
         body: The JSON object to send.
         pool: The slots it takes: ``video``, ``image``, ``virtual_try_on``. Default: video.
         weight: Number of slots it takes, at least 0. Default: 1.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -22,6 +23,7 @@ from kling_async import (
     v1,
     v2,
 )
+from kling_async.webhooks import parse
 from tests.support import until
 from tests.v2.vendor import NOW, Vendor, refusal, success, vendor_and_client, wall_time
 
@@ -250,6 +252,27 @@ async def test_an_id_is_unique_over_generations() -> None:
         with pytest.raises(ExternalIdTaken, match="one"):
             await client.submit(clip(), external_task_id="one")
         assert len(vendor.tasks) == 1
+
+
+@pytest.mark.parametrize("watermark", [False, True])
+@pytest.mark.parametrize("shown", [False, True])
+async def test_a_callback_ends_the_wait(watermark: bool, shown: bool) -> None:
+    """A believed callback of the second shape is the end; a query follows only for a copy that it lacks."""
+    async with vendor_and_client() as (vendor, client):
+        plain = vendor.outputs
+        vendor.outputs = lambda task: [{**one, "watermark_url": f"{one['url']}?w"} for one in plain(task)]
+        task = await client.submit(clip(watermark=watermark), callback_url="https://a.example/c")
+        wait = asyncio.ensure_future(task.wait())
+        await asyncio.sleep(0)
+        vendor.queries.clear()
+        body = vendor.shown({**vendor.tasks[0], "made": NOW - 30})
+        vendor.tasks[0]["made"] = NOW - 30
+        for output in body["outputs"] if not shown else ():
+            del output["watermark_url"]
+        client.callbacks.believe(parse(json.dumps(body).encode()).record)
+        result = await wait
+        assert len(vendor.queries) == (1 if watermark and not shown else 0)
+        assert len(result.files(watermarked=True)) == (1 if watermark or shown else 0)
 
 
 @pytest.mark.parametrize("if_exists", ["error", "attach"])
