@@ -342,7 +342,8 @@ def value_from(field: Field, value: Any) -> Any:
     if isinstance(value, list):
         items: list[Json] = value
         return [from_wire(inner, item) for item in items]
-    return from_wire(inner, value)
+    body: Json = value
+    return from_wire(inner, body)
 
 
 def without_empty(value: Any) -> Any:

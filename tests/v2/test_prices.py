@@ -16,6 +16,8 @@ URL: Final = "https://a.example/x"
 VIDEO: Final = v2.NamedVideo(url=URL)
 SCENE: Final[dict[str, Any]] = {"image": URL, "video": URL, "character_orientation": "video"}
 FRAME: Final[dict[str, Any]] = {"prompt": "@1 talks", "first_frame": URL}
+IMAGE_SCENE: Final[dict[str, Any]] = {**SCENE, "character_orientation": "image"}
+SILENT_FRAME: Final[dict[str, Any]] = {**FRAME, "prompt": "talks"}
 VOICE: Final = v2.NamedVoice(voice_id="7", id="1")
 
 TABLE: Final[dict[str, dict[str, float]]] = {
@@ -72,7 +74,7 @@ def test_a_request_costs_what_the_table_says(name: str, resolution: str, rate: f
         (v2.OmniVideo(prompt="x", base_video=VIDEO, duration=3), None, 13.95),
         (v2.OmniVideo(prompt="x", feature_video=VIDEO), None, 13.95),
         (v2.OmniVideo(prompt="x", base_video=VIDEO, model_name="kling-o1"), None, 9.0),
-        (v2.MotionControl(**{**SCENE, "character_orientation": "image"}), None, 9.0),
+        (v2.MotionControl(**IMAGE_SCENE), None, 9.0),
         (v2.TextToVideo(prompt="x", model_name="kling-4.0"), None, None),
         (v2.TextToVideo(prompt="x", extra={"settings": {"resolution": "1080p"}}), 4.0, 4.0),
         (v2.TextToVideo(prompt="x", extra={"settings": {"duration": "10"}}), 6.0, 6.0),
@@ -81,7 +83,7 @@ def test_a_request_costs_what_the_table_says(name: str, resolution: str, rate: f
         (v2.TextToVideo(prompt="x", extra={"settings": None, "contents": "odd"}), 3.0, 3.0),
         (
             v2.ImageToVideo(
-                **{**FRAME, "prompt": "talks"},
+                **SILENT_FRAME,
                 model_name="kling-2.6",
                 audio="native",
                 resolution="1080p",

@@ -47,7 +47,9 @@ class Vendor:
         queries: Method, path and query or body of each query.
         faults: Answers in place of the vendor's own to creates, in turn; the task is made all the same.
         hidden: Ids that are left out of answers for good.
-        limit: Most tasks that run at once, by model; more are refused with 1303.
+        limits: Most tasks that run at once, by model; more are refused with 1303.
+        outputs: Makes the outputs of a task that has succeeded.
+        on_create, on_ids, on_page: Answer creates and queries; replace them for other answers.
     """
 
     def __init__(self) -> None:
@@ -58,6 +60,9 @@ class Vendor:
         self.hidden: set[str] = set()
         self.limits: dict[str, int] = {}
         self.outputs: Callable[[Json], list[Json]] = self.made
+        self.on_create: Callable[[str, Json], web.Response] = self.create
+        self.on_ids: Callable[[Any, str], web.Response] = self.by_ids
+        self.on_page: Callable[[Json, str], web.Response] = self.page
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.Response:  # noqa: PLR0911 - one line a path
@@ -69,11 +74,11 @@ class Vendor:
         body: Any = await request.json() if request.can_read_body else None
         if path in ("/tasks", "/solutions"):
             self.queries.append((request.method, path, dict(request.query) if body is None else body))
-            return self.by_ids(request.query, path) if body is None else self.page(body, path)
+            return self.on_ids(request.query, path) if body is None else self.on_page(body, path)
         if request.method == "POST" and family in FAMILIES:
-            return self.create(path, body)
+            return self.on_create(path, body)
         if request.method == "POST" and path == "/v1/videos/text2video":
-            return self.create(path, body)
+            return self.on_create(path, body)
         if path.startswith("/v1/videos/text2video/"):
             self.queries.append(("GET", path, {}))
             return self.one(path.rpartition("/")[2])
