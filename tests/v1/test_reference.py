@@ -333,7 +333,7 @@ def value_from(field: Field, value: Any) -> Any:
     inner = struct_of(field)
     if isinstance(field.type, mi.BoolType) and isinstance(value, str):
         return {"on": True, "yes": True, "off": False, "no": False}[value]
-    if isinstance(field.type, mi.LiteralType) and isinstance(value, str) and value.isdecimal():
+    if isinstance(field.type, mi.LiteralType) and str(value).isdecimal():
         return int(value)
     if isinstance(field.type, mi.IntType | mi.FloatType) and isinstance(value, str):
         return float(value) if isinstance(field.type, mi.FloatType) else int(value)
@@ -342,8 +342,7 @@ def value_from(field: Field, value: Any) -> Any:
     if isinstance(value, list):
         items: list[Json] = value
         return [from_wire(inner, item) for item in items]
-    body: Json = value
-    return from_wire(inner, body)
+    return from_wire(inner, value)
 
 
 def without_empty(value: Any) -> Any:
