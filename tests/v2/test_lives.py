@@ -233,6 +233,21 @@ async def test_a_key_pair_is_refused_before_anything_is_sent() -> None:
         assert not vendor.creates and not vendor.queries
 
 
+async def test_a_batch_by_key_pair_stops_with_the_reason(tmp_path: Path) -> None:
+    """The journal keeps such a job open: with an API key the same batch goes on."""
+    requests = [clip(), v1.TextToVideo(prompt="x")]
+    async with vendor_and_client(access_key="ak", secret_key="s" * 32) as (vendor, client):
+        vendor.key_pairs = True
+        async with client.batch(requests, journal=tmp_path / "j") as batch:
+            with pytest.raises(ConfigurationError, match="takes no key pair"):
+                [outcome async for outcome in batch]
+        assert {path for path, _ in vendor.creates} <= {"/v1/videos/text2video"}
+        later = Client(base_url=vendor.url, api_key="key-1", now=wall_time)
+        async with later, later.batch(requests, journal=tmp_path / "j") as batch:
+            assert all([outcome.ok async for outcome in batch])
+        assert len(vendor.tasks) == 2
+
+
 async def test_the_former_host_serves_only_v1() -> None:
     """The error names the hosts to use."""
     client = Client(api_key="key", base_url="https://api.klingai.com")
