@@ -17,7 +17,7 @@ when it is first used. The rooms behind them, from the top down (imports go down
 - ``orchestrator`` queues and creates tasks, recovers lost answers, and asks for their status;
 - ``http`` sends requests; ``runtime`` has event loop, file locks, signals; ``events`` counts and reports;
 - ``core`` decides, without clock, I/O or await: admission, schedule of queries, meaning of answers;
-- ``catalog`` has one row per endpoint, ``prices`` its price; ``v1`` holds requests and results;
+- ``catalog`` has one row per endpoint, ``prices`` its price; ``v1`` and ``v2`` hold requests, results;
 - ``wire`` checks and encodes requests; ``records`` decodes answers; ``options`` holds settings;
 - ``errors`` is the tree of errors; ``redaction`` keeps secrets out of all text that is shown or stored;
 - ``emulator`` (``testing``) is a local server of the API, for tests and demos; it imports none of the above.
@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Final
 from kling_async._version import __version__
 
 if TYPE_CHECKING:
-    from kling_async import v1
+    from kling_async import v1, v2
     from kling_async.account import Account, PoolState
     from kling_async.batch.batch import Batch
     from kling_async.batch.exclusions import Skipped
@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from kling_async.stats import Stats
     from kling_async.tasks import Task
     from kling_async.v1.capabilities import Capability, capabilities
+    from kling_async.v2 import convert
     from kling_async.web import get_client, lifespan
     from kling_async.wire.endpoints import JournaledRequest, RawTask
     from kling_async.wire.media import Media, media
@@ -148,12 +149,14 @@ __all__ = [
     "WebhookError",
     "__version__",
     "capabilities",
+    "convert",
     "get_client",
     "json_schema",
     "lifespan",
     "media",
     "request_from_dict",
     "v1",
+    "v2",
 ]
 
 _MODULES: Final = {
@@ -180,13 +183,16 @@ _MODULES: Final = {
 }
 """Module: names that it provides; all others are in ``errors``."""
 
+_PACKAGES: Final = {"v1": "v1", "v2": "v2", "convert": "v2.convert"}
+"""Modules that are names of their own."""
+
 if not TYPE_CHECKING:  # with a visible __getattr__ type checkers would let any misspelt name pass
 
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        if name == "v1":
-            return importlib.import_module("kling_async.v1")
+        if name in _PACKAGES:
+            return importlib.import_module(f"kling_async.{_PACKAGES[name]}")
         module = next((module for module, names in _MODULES.items() if name in names), "errors")
         value = getattr(importlib.import_module(f"kling_async.{module}"), name)
         globals()[name] = value  # a module calls __getattr__ only for names that it lacks

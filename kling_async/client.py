@@ -20,6 +20,7 @@ from kling_async.orchestrator.create_spec import checked_callback
 from kling_async.orchestrator.draining import drain
 from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.orchestrator.handles import attach, known_tasks, order
+from kling_async.orchestrator.history import History, history_query
 from kling_async.orchestrator.submission import Submission
 from kling_async.prices import Estimate, estimate
 from kling_async.runtime.loop import within
@@ -30,9 +31,10 @@ from kling_async.wire.hosts import is_local
 from kling_async.wire.requests import CallRequest, TaskRequest
 
 if TYPE_CHECKING:
+    import datetime as dt
     import random
     import ssl as ssl_module
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Unpack
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from kling_async.batch.source import Requests
     from kling_async.events import Event
     from kling_async.options import SubmitOptions
+    from kling_async.orchestrator.history import HistoryOf
     from kling_async.orchestrator.submission import Unresolved
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
@@ -401,6 +404,34 @@ class Client:
             page_size: From 1 to 500.
         """
         return await calls.list_page(self._engine, kind, page, page_size)
+
+    def history(
+        self,
+        *,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+        status: str | Sequence[str] | None = None,
+        product_type: str | Sequence[str] | None = None,
+        of: HistoryOf = "tasks",
+    ) -> AsyncIterator[TaskRecord]:
+        """Iterate over the tasks of the whole account, made by anybody, in either generation of the API.
+
+        No answer names the endpoint: `attach` with the type of the request makes a handle out of a task_id.
+
+        Args:
+            start: Begin with tasks made at this time; aware. Default: 30 days before the end.
+            end: End with tasks made before this time; aware. Default: now.
+            status: ``submitted``, ``processing``, ``succeeded``, ``failed``, or several of them.
+            product_type: ``video``, ``image``, ``try_on``, or several of them.
+            of: ``solutions`` for the tasks of these products, which the vendor keeps in a list of their own.
+
+        Raises:
+            RequestInvalid: Names the arguments that cannot be right.
+            ConfigurationError: The client has a key pair: the list takes an API key.
+            BadResponse: While iterating: the vendor says that there is more, but not where.
+        """
+        query = history_query(of, start=start, end=end, status=status, product_type=product_type)
+        return History(self._engine, of, query)
 
     def batch(self, requests: Requests[R], **options: Unpack[BatchArguments]) -> Batch[R]:
         """Return many requests as one job: ``async with`` it, then ``async for`` its outcomes as they come.

@@ -65,7 +65,7 @@ ROOMS: Final = (
 )
 """From top to bottom."""
 
-LATER: Final = {"fleet", "notebook", "v2"}
+LATER: Final = {"fleet", "notebook"}
 """Rooms that have their place but are not built yet."""
 
 BESIDE: Final = {"emulator": set[str](), "testing": {"emulator"}}
@@ -93,6 +93,7 @@ PURE: Final = {
     "downloads.ranges",
     "errors",
     "options",
+    "decoding.generations",
     "decoding.lenient",
     "decoding.outputs",
     "prices",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import kling_async
-from kling_async import errors, v1
+from kling_async import convert, errors, v1, v2
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(kling_async.__file__).read_text(encoding="utf-8")
@@ -67,10 +67,11 @@ def test_readers_checkers_and_the_program_see_the_same_names() -> None:
 def test_a_name_is_the_object_that_type_checkers_see(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At run time a name is the object of the module from which it is imported for type checkers."""
     home = importlib.import_module(promised()[name])
-    expected = v1 if name == "v1" else getattr(home, name)
+    modules = {"v1": v1, "v2": v2, "convert": convert}
+    expected = modules[name] if name in modules else getattr(home, name)
     monkeypatch.setitem(vars(kling_async), name, None)  # what loading it leaves there is undone
     assert vars(kling_async)["__getattr__"](name) is expected
-    assert vars(kling_async)[name] is (None if name == "v1" else expected)
+    assert vars(kling_async)[name] is (None if name in modules else expected)
 
 
 @pytest.mark.real
@@ -87,7 +88,7 @@ import importlib, json, kling_async
 wrong = []
 for name, home in {promised()}.items():
     value = getattr(kling_async, name)
-    if name != "v1" and value is not getattr(importlib.import_module(home), name):
+    if name not in ("convert", "v1", "v2") and value is not getattr(importlib.import_module(home), name):
         wrong.append(name)
 print(json.dumps(wrong))
 """

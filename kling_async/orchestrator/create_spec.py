@@ -39,10 +39,12 @@ class CreateSpec(NamedTuple):
     """Whether a task that has this id already is the one that is wanted."""
 
     @property
-    def extra_fields(self) -> dict[str, str]:
-        """Fields that the call adds to the request's own."""
+    def extra_fields(self) -> dict[str, Any]:
+        """Fields that the call adds to the request's own; of the second generation under ``options``."""
         extra = {"external_task_id": self.external_task_id} if self.endpoint.takes_external_id else {}
-        return {**extra, "callback_url": self.callback_url} if self.callback_url else extra
+        if self.callback_url:
+            extra["callback_url"] = self.callback_url
+        return {"options": extra} if self.endpoint.asked_at else extra
 
 
 def checked_callback(url: str | None, *, local: bool) -> str | None:

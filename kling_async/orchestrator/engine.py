@@ -38,6 +38,7 @@ from kling_async.orchestrator.spending import Spending
 from kling_async.orchestrator.status_reader import StatusReader
 from kling_async.orchestrator.submission import Submission
 from kling_async.orchestrator.submitter import Submitter
+from kling_async.orchestrator.unified import check_serves
 from kling_async.prices import estimate
 from kling_async.runtime.loop import GRACE, DownloadSlots, LoopScope
 from kling_async.wire.checks import check
@@ -390,6 +391,7 @@ class Engine:
         options = cast("SubmitOptions", {name: plain(value) for name, value in options.items()})
         check_order(options, local=self.local)
         endpoint = endpoint_of(request)
+        check_serves(self.transport, endpoint.name, endpoint.asked_at)
         if not checked:
             check(request)
         await check_media(request, self.scope, local=self.local)

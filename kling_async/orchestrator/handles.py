@@ -9,6 +9,7 @@ from kling_async.errors import Problem, RequestInvalid
 from kling_async.orchestrator.idempotency import admit_duplicate
 from kling_async.orchestrator.submission import Submission
 from kling_async.orchestrator.tracked import TrackedTask
+from kling_async.orchestrator.unified import check_serves
 from kling_async.wire.endpoints import JournaledRequest, check_id
 
 if TYPE_CHECKING:
@@ -78,8 +79,10 @@ def attach(
 
     Raises:
         RequestInvalid: Not exactly one id, or one that could name another path.
+        ConfigurationError: These credentials, or this host, do not serve the endpoint.
     """
     endpoint = endpoint_of(kind)
+    check_serves(engine.transport, endpoint.name, endpoint.asked_at)
     if (task_id is None) == (external_task_id is None):
         text = "give task_id or external_task_id, exactly one of them"
         raise RequestInvalid("attach", [Problem("task_id", text)])

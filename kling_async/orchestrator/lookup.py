@@ -12,6 +12,7 @@ from kling_async.errors import APIError, BadResponse, ConfigurationError, TaskNo
 from kling_async.http.retry import read_patiently
 from kling_async.orchestrator.calibration import Calibration
 from kling_async.orchestrator.status_reader import record_of
+from kling_async.orchestrator.unified import about_one, query_of
 from kling_async.records import PAGE_SIZE_MAX, TaskRecord, decode_list, decode_unified
 from kling_async.wire.hosts import is_vendors
 
@@ -99,7 +100,8 @@ class Lookup:
         wanted = {submission.external_task_id: submission for submission in submissions}
         if not self._transport.dialects.current.external_ids:
             raise ConfigurationError(_NO_IDS.format(self._transport.dialects.current.name))
-        if not self._transport.unified or (found := await self._by_ids(wanted)) is None:
+        at = next(iter(wanted.values())).endpoint.asked_at
+        if not (at or self._transport.unified) or (found := await self._by_ids(wanted)) is None:
             found, rest = {}, set(wanted)
             if len(wanted) > _SINGLY_MAX:
                 found, rest = await self._by_pages(wanted)
@@ -118,6 +120,8 @@ class Lookup:
             try:
                 records, _ = await look.by_ids(group)
             except _NO_USE:
+                if look.at:
+                    raise
                 return None
             found |= _named(records, wanted)
         return found
@@ -151,6 +155,8 @@ class _Look:
         self._endpoint = submission.endpoint
         self._name = submission.external_task_id if name is None else name
         self._rng = rng
+        self.at = submission.endpoint.asked_at
+        """Path of the only query that the second generation has; "" under ``/v1``."""
 
     async def run(self) -> tuple[TaskRecord, Answer] | None:
         if self._endpoint.lookup == "path":
@@ -165,14 +171,17 @@ class _Look:
         path: str,
         params: Mapping[str, str] | None = None,
         check: Callable[[Got], object] | None = None,
+        translate: Callable[[ReadVerdict], ReadVerdict] = lambda verdict: verdict,
     ) -> Got:
         """Ask until there is an answer that passes the check, as often as `Retry` allows."""
 
         async def once() -> ReadVerdict:
             await self._submission.watcher.turns.lookup()
             timeouts = settings.timeouts
-            verdict = await self._transport.read(
-                "GET", path, params=params, timeouts=timeouts, kind="lookup", about=(self._submission,)
+            verdict = translate(
+                await self._transport.read(
+                    "GET", path, params=params, timeouts=timeouts, kind="lookup", about=(self._submission,)
+                )
             )
             try:
                 if check is not None and isinstance(verdict, Got):
@@ -192,10 +201,16 @@ class _Look:
                 raise _about_another(got)
 
         try:
-            got = await self._read(f"{self._endpoint.path}/{name}", check=check)
+            got = await self._about(name, check)
         except TaskNotFound:
             return None
         return record_of(self._endpoint, got), got.answer
+
+    async def _about(self, name: str, check: Callable[[Got], object]) -> Got:
+        if not self.at:
+            return await self._read(f"{self._endpoint.path}/{name}", check=check)
+        params = query_of(name, external=name == self._name)
+        return await self._read(self.at, params, check, lambda verdict: about_one(verdict, name))
 
     def _may_answer(self, name: str, record: TaskRecord) -> bool:
         """Tell whether a record can be the answer to the question for that id.
@@ -227,7 +242,7 @@ class _Look:
 
     async def by_ids(self, names: Collection[str]) -> tuple[list[TaskRecord], Answer]:
         """Return what ``/tasks`` shows for external ids; it leaves out those that it does not know."""
-        got = await self._read("/tasks", {"external_task_ids": ",".join(names)})
+        got = await self._read(self.at or "/tasks", query_of(*names, external=True))
         records = decode_unified(got.data).values()
         name = self._endpoint.name
         return [msgspec.structs.replace(record, endpoint=name) for record in records], got.answer

@@ -199,7 +199,9 @@ def is_whole_in_callback(endpoint: TaskRow[Any], record: TaskRecord, request: ob
     """
     if not endpoint.whole_in_callbacks:
         return False
-    if not getattr(getattr(request, "watermark_info", None), "enabled", False):
+    # the request says so in one of two ways, by its generation
+    info = getattr(request, "watermark_info", None)
+    if not (getattr(info, "enabled", False) or getattr(request, "watermark", False)):
         return True
     try:
         result = result_of(endpoint, record)

@@ -180,7 +180,7 @@ class Submitter:
         attempts.sending(self._scope.time())
         try:
             verdict = await self._transport.create(
-                create.endpoint.path,
+                create.endpoint.create_path(create.request),
                 attempts.body,
                 endpoint=create.endpoint.name,
                 external_task_id=create.external_task_id,
