@@ -17,7 +17,7 @@ from kling_async.redaction import redact
 if TYPE_CHECKING:
     import aiohttp
 
-    from kling_async.wire.dialects.translate import Dialects, Translated
+    from kling_async.wire.dialects.dialect import Translated, Translator
 
 __all__ = ["exchange_outcome", "outcome_summary", "read_body", "retry_after"]
 
@@ -50,7 +50,7 @@ async def read_body(response: aiohttp.ClientResponse) -> bytes | None:
 
 
 def exchange_outcome(
-    response: aiohttp.ClientResponse, body: bytes | None, token: str, dialects: Dialects, *, keep: bool
+    response: aiohttp.ClientResponse, body: bytes | None, token: str, dialects: Translator, *, keep: bool
 ) -> ExchangeOutcome:
     """Return the outcome of an answered exchange; ``keep`` its whole body, too."""
     status, headers = response.status, response.headers

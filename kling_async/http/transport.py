@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from kling_async.http.auth import Signer
     from kling_async.http.sessions import Sessions
     from kling_async.options import Timeouts
-    from kling_async.wire.dialects.translate import Dialects
+    from kling_async.wire.dialects.dialect import Translator
 
 __all__ = ["Transport"]
 
@@ -72,7 +72,7 @@ class Transport:
         sessions: Sessions,
         signer: Signer,
         base_url: str,
-        dialects: Dialects,
+        dialects: Translator,
         headers: Mapping[str, str] | None = None,
         *,
         hooks: Hooks,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DIALECTS", "Dialect", "DialectName", "Speaker"]
+__all__ = ["DIALECTS", "Dialect", "DialectName", "Speaker", "Translated", "Translator"]
 
 DialectName: TypeAlias = Literal["auto", "vendor", "envelope", "new-api", "flat"]
 """Values of the option ``dialect``."""
@@ -29,12 +29,37 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds between two queries of a task, below which the answers cannot be newer."""
 
 
+class Translated(NamedTuple):
+    """An answer of a gateway in the vendor's terms."""
+
+    code: int | None
+    """0: it shows a task. Else the vendor's code that it quotes; None: the gateway refused on its own."""
+    message: str = ""
+    data: bytes = b"null"
+    """The task under the names of ``/v1``, JSON."""
+    dialect: str = ""
+    """Name of the dialect in which a task was shown; a refusal does not tell."""
+    missing: bool = False
+    """Whether the gateway knows no task of that id."""
+
+
 class Speaker(Protocol):
     """Tells which dialect a server speaks, as far as that is known."""
 
     @property
     def current(self) -> Dialect:
         """The dialect in use; the vendor's until another one is known."""
+        ...
+
+
+class Translator(Speaker, Protocol):
+    """Understands a server, whatever its dialect."""
+
+    named: bool
+    """Whether the user named the dialect."""
+
+    def translate(self, body: bytes, http_status: int, /) -> Translated | None:
+        """Put an answer of a gateway into the vendor's form; None: it has that, or none that is known."""
         ...
 
 

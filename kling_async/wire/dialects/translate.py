@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from kling_async.errors import ConfigurationError
-from kling_async.wire.dialects.dialect import DIALECTS, Dialect
+from kling_async.wire.dialects.dialect import DIALECTS, Dialect, Translated
 from kling_async.wire.dialects.refusals import gateway_error
 from kling_async.wire.dialects.tasks import flat_task, is_flat, job_task, video_task
 
-__all__ = ["Dialects", "Translated", "translate"]
+__all__ = ["Dialects", "translate"]
 
 log = logging.getLogger("kling_async.http")
-
-
-class Translated(NamedTuple):
-    """An answer of a gateway in the vendor's terms."""
-
-    code: int | None
-    """0: it shows a task. Else the vendor's code that it quotes; None: the gateway refused on its own."""
-    message: str = ""
-    data: bytes = b"null"
-    """The task under the names of ``/v1``, JSON."""
-    dialect: str = ""
-    """Name of the dialect in which a task was shown; a refusal does not tell."""
-    missing: bool = False
-    """Whether the gateway knows no task of that id."""
 
 
 def translate(body: bytes, http_status: int) -> Translated | None:
