@@ -11,7 +11,7 @@ from kling_async.emulator.judging.refusals import Refusal
 from kling_async.emulator.judging.second import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from kling_async.emulator.calls.fields import Links
     from kling_async.emulator.state.tasks import Task
@@ -22,8 +22,16 @@ _LIMITS: Final = {False: 100, True: 500}
 """Default sizes of a page: of ``/tasks``, and of ``/solutions``."""
 _MOST: Final = 500
 _WINDOW_MS: Final = 30 * 86400 * 1000
-_STATUSES: Final = ("submitted", "processing", "succeeded", "failed")
-_PRODUCTS: Final = {"video": "video", "image": "image", "try_on": "virtual_try_on"}
+_FILTERS: Final[dict[str, dict[str, str]]] = {
+    "status": {
+        "submitted": "submitted",
+        "processing": "processing",
+        "succeeded": "succeed",
+        "failed": "failed",
+    },
+    "product_type": {"video": "video", "image": "image", "try_on": "virtual_try_on"},
+}
+"""Values of the filters, and the emulator's words for them."""
 
 
 def is_solution(task: Task) -> bool:
@@ -80,19 +88,25 @@ def _span(asked: dict[str, Any], now_ms: int) -> tuple[int, int, float]:
     return _number(asked, "start_time", end - _WINDOW_MS), end, float("inf")
 
 
-def _filter(asked: dict[str, Any], *, solutions: bool) -> Any:
-    status, product = asked.get("status"), None if solutions else asked.get("product_type")
-    if status and status not in _STATUSES:
-        raise Refusal(1201, f"status value '{str(status)[:64]}' is invalid")
-    if product and product not in _PRODUCTS:
-        raise Refusal(1201, f"product_type value '{str(product)[:64]}' is invalid")
-    word = "succeed" if status == "succeeded" else status
+def _filter(asked: dict[str, Any], *, solutions: bool) -> Callable[[Task], bool]:
+    """Return the test that the filters of a list make: ``[{"key": "status", "values": ["failed"]}]``."""
+    filters = asked.get("filters") or []
+    if not isinstance(filters, list) or not all(isinstance(one, dict) for one in filters):
+        raise Refusal(1201, "filters value type is invalid, expected array")
+    wanted: dict[str, set[str]] = {}
+    for one in filters:
+        key, values = str(one.get("key")), one.get("values") or []
+        known = _FILTERS.get(key, {})
+        for value in values:
+            if value not in known:
+                raise Refusal(1201, f"filters {key[:64]} value '{str(value)[:64]}' is invalid")
+        wanted[key] = {known[value] for value in values}
 
     def fits(task: Task) -> bool:
         return (
             is_solution(task) is solutions
-            and (not word or task.status == word)
-            and (not product or task.pool == _PRODUCTS[product])
+            and task.status in wanted.get("status", {task.status})
+            and task.pool in wanted.get("product_type", {task.pool})
         )
 
     return fits
