@@ -150,7 +150,7 @@ class Client:
                 scope, session=session, proxy=proxy, ssl=ssl, trust_env=trust_env, local_files=local
             ),
             headers=headers,
-            dialects=Dialects(dialect),
+            dialects=Dialects(dialect, address),
             now=now,
             rng=rng,
             on_event=on_event,
