@@ -223,8 +223,10 @@ def _accepted(outcome: Answer | Garbled, endpoint: str) -> Accepted | None:
                 record = decode_task(endpoint, data)
                 shown = shown_task(outcome.body)
                 return Accepted(record, frozenset({record.task_id, *(shown.ids if shown else ())}))
-        case Answer(code=code) if code in CODES:
+        case Answer(code=code, gateway=False) if code in CODES:
             return None
+        case Answer(gateway=True) if b'"task_id"' not in outcome.body:
+            return None  # the "id" of an error is that of the request
         case Answer(http_status=status) | Garbled(http_status=status) if not 200 <= status < 300:
             return None
     shown = shown_task(outcome.body)
@@ -244,7 +246,7 @@ def _judge_gateways_refusal(
 ) -> CreateVerdict:
     """Judge an error in a gateway's own form: as the vendor's, except where an answer may be lost."""
     status = answer.http_status
-    if not 400 <= status < 500 or status in (408, 499):
+    if status >= 500 or status in (408, 499) or (status < 400 and answer.code is None):
         return Lost(_error(answer, external_task_id))
     if status == 429 and answer.code is None:  # its own limit of tasks, or the vendor's without the number
         return Full(_error(answer, external_task_id))
