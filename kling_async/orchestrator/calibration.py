@@ -50,7 +50,7 @@ class Calibration:
     """
 
     def __init__(self, needed: Callable[[], bool]) -> None:
-        self._needed = needed
+        self.needed = needed
         self._samples: dict[str, AcceptedCreate] = {}
         """The newest accepted create of each endpoint, by path."""
         self._proven: dict[str, bool] = {}
@@ -65,7 +65,7 @@ class Calibration:
 
     def known(self, path: str) -> bool | None:
         """Return whether misses at an endpoint prove that nothing was made; None: nobody has looked."""
-        return self._proven.get(path) if self._needed() else True
+        return self._proven.get(path) if self.needed() else True
 
     def sample(self, path: str) -> AcceptedCreate | None:
         """Return a create to look for; None: none of that endpoint was accepted yet."""

@@ -30,6 +30,10 @@ class Finder(Protocol[S_contra]):
         """Tell whether tasks of an endpoint can be found by their external ids."""
         ...
 
+    def renames(self, external_task_id: str | None, seen: TaskRecord, /) -> bool:
+        """Tell whether the server gave a task an external id of its own, and shows that every time."""
+        ...
+
     async def proves_absence(self, submission: S_contra, /) -> bool:
         """Tell whether a miss means that nothing was made; raise `KlingError` if no answer came."""
         ...

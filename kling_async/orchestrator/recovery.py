@@ -117,7 +117,10 @@ class Recovery:
             submission.attempts.shown = verdict.ids
             try:
                 seen = await self._finder.confirm(submission, record.task_id)
-                if seen is not None and seen.external_task_id in ours:
+                if seen is not None and (
+                    seen.external_task_id in ours
+                    or (other is None and self._finder.renames(record.external_task_id, seen))
+                ):
                     return verdict
             except KlingError as error:
                 text += f", or so it seems: {error}"
