@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from kling_async import AmbiguousCreate, Client, ConfigurationError, Retry
+from kling_async import AmbiguousCreate, Client, ConfigurationError, DownloadError, Retry
+from tests.films import FILM
 from tests.support import clip
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -47,6 +49,8 @@ class Quirky:
         self.asked: list[str] = []
         self.before: list[Callable[[web.Request], web.StreamResponse | None]] = []
         """Each takes one request in the place of the gateway, unless it returns None."""
+        self.always: Callable[[web.Request], web.StreamResponse | None] = lambda _: None
+        """As ``before``, for each GET."""
         self.lose: list[str] = []
         """What happens to the next creates: ``after`` or ``before`` they are made, the connection is cut."""
 
@@ -57,6 +61,8 @@ class Quirky:
         if request.method == "POST":
             return await self.create(request)
         if self.before and (odd := self.before.pop(0)(request)) is not None:
+            return odd
+        if (odd := self.always(request)) is not None:
             return odd
         name = request.path.rpartition("/")[2]
         self.asked.append(name)
@@ -83,18 +89,25 @@ class Quirky:
 
 
 @asynccontextmanager
-async def client_at(gateway: Quirky, **options: Any) -> AsyncIterator[Client]:
+async def served(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", gateway.answer)
+    app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}/kling"
     try:
-        async with Client(base_url=url, api_key="sk-gateway", **options) as client:
-            yield client
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def client_at(gateway: Quirky, **options: Any) -> AsyncIterator[Client]:
+    async with (
+        served(gateway.answer) as url,
+        Client(base_url=f"{url}/kling", api_key="sk-gateway", **options) as client,
+    ):
+        yield client
 
 
 def row(name: str, ended: bool, **fields: Any) -> dict[str, Any]:
@@ -181,7 +194,7 @@ async def test_every_form_of_a_task_ends_with_its_address(form: str) -> None:
 REFUSED = {
     "JSON in JSON in JSON": json.dumps({"error": {"message": json.dumps({"code": 1303, "message": "m"})}}),
     "a number as text": '{"code":"1303","message":"full"}',
-    "within a Chinese sentence": '上游返回错误 {状态码 429}：{"code":1303,"message":"超出并发"} (request id: 7)',
+    "within a Chinese sentence": '上游返回错误 {状态码 429} {"code":1303,"message":"超出并发"} (id: 7)',
     "cut": '{"code": 1303, "message": "parallel task ov',
     "behind braces": "model {kling-v3} of {group}: Parallel task over resource pack limit",
 }
@@ -305,3 +318,63 @@ async def test_an_external_id_of_the_gateways_own_is_no_other_task(where: str) -
         assert (await client.run(clip())).videos
         assert (await client.run(clip("another"))).videos
         assert len(gateway.began) == 2
+
+
+# --- files -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["row", "envelope"])
+@pytest.mark.parametrize("asks", [True, False])
+async def test_a_file_of_the_gateways_own_host_is_fetched_with_the_key(
+    form: str, asks: bool, tmp_path: Path
+) -> None:
+    """Where it asks for the key, and for an address without a host; the host it leads on to gets no key."""
+    seen: list[tuple[str, str | None]] = []
+
+    async def store(request: web.Request) -> web.Response:
+        seen.append(("store", request.headers.get("Authorization")))
+        return web.Response(body=FILM, content_type="video/mp4")
+
+    path = "/v1/videos/task_0/content"
+    shown = {
+        "row": lambda name, ended: row(name, ended, result_url=path if ended else ""),
+        "envelope": lambda name, ended: envelope(name, ended, task_result={"videos": [{"url": path}]}),
+    }[form]
+    async with served(store) as elsewhere:
+
+        def file(request: web.Request) -> web.Response | None:
+            if not request.path.endswith("/content"):
+                return None
+            key = request.headers.get("Authorization")
+            seen.append((request.path, key))
+            if asks and key != "Bearer sk-gateway":
+                return web.json_response({"error": {"message": "无效的令牌", "type": "x"}}, status=401)
+            return web.Response(status=302, headers={"Location": f"{elsewhere}/film.mp4"})
+
+        gateway = Quirky(shown)
+        gateway.always = file
+        async with client_at(gateway, dialect="new-api" if form == "row" else "envelope") as client:
+            task = await client.submit(clip())
+            await task.wait()
+            (stored,) = await task.download(tmp_path)
+            assert stored.read_bytes() == FILM
+    key = "Bearer sk-gateway"
+    assert seen == ([(path, None), (path, key)] if asks else [(path, None)]) + [("store", None)]
+
+
+async def test_the_key_is_shown_to_no_other_host(tmp_path: Path) -> None:
+    """Another port of the same machine is another host: its 401 is an error of the file."""
+    keys: list[str | None] = []
+
+    async def store(request: web.Request) -> web.Response:
+        keys.append(request.headers.get("Authorization"))
+        return web.Response(status=401)
+
+    async with served(store) as elsewhere:
+        gateway = Quirky(lambda name, ended: row(name, ended, result_url=f"{elsewhere}/a.mp4"))
+        async with client_at(gateway, retry=Retry(max_tries=1)) as client:
+            task = await client.submit(clip())
+            await task.wait()
+            with pytest.raises(DownloadError):
+                await task.download(tmp_path)
+    assert keys and set(keys) == {None}
