@@ -55,10 +55,10 @@ def list_history(
         Refusal: A field is wrong (1201).
     """
     asked = body or {}
-    limit = _number(asked, "limit", _LIMITS[solutions])
+    limit = _limit(asked, solutions=solutions)
     if not 1 <= limit <= _MOST:
         raise Refusal(1201, f"limit must be between 1 and {_MOST}")
-    start, end, after = _span(asked, now_ms)
+    start, end, after = _span(asked, now_ms, solutions=solutions)
     fits = _filter(asked, solutions=solutions)
     found = [
         task
@@ -75,8 +75,11 @@ def list_history(
     return data
 
 
-def _span(asked: dict[str, Any], now_ms: int) -> tuple[int, int, float]:
-    """Return the first and last millisecond, and the id below which the page begins."""
+def _span(asked: dict[str, Any], now_ms: int, *, solutions: bool) -> tuple[int, int, float]:
+    """Return the first and last millisecond, and the id below which the page begins.
+
+    The end is a part of the span, but not in the lists of solutions.
+    """
     cursor = asked.get("cursor")
     if cursor:
         try:
@@ -85,7 +88,10 @@ def _span(asked: dict[str, Any], now_ms: int) -> tuple[int, int, float]:
         except (KeyError, TypeError, ValueError):
             raise Refusal(1201, "cursor is invalid") from None
     end = _number(asked, "end_time", now_ms)
-    return _number(asked, "start_time", end - _WINDOW_MS), end, float("inf")
+    start = _number(asked, "start_time", max(0, end - _WINDOW_MS))
+    if start >= end:
+        raise Refusal(1201, "start_time must be earlier than end_time")
+    return start, end - 1 if solutions and asked.get("end_time") else end, float("inf")
 
 
 def _filter(asked: dict[str, Any], *, solutions: bool) -> Callable[[Task], bool]:
@@ -97,6 +103,8 @@ def _filter(asked: dict[str, Any], *, solutions: bool) -> Callable[[Task], bool]
     for one in filters:
         key, values = str(one.get("key")), one.get("values") or []
         known = _FILTERS.get(key, {})
+        if solutions and key == "status":
+            known = {**known, "succeed": "succeed"}  # as the page of try-on has it
         for value in values:
             if value not in known:
                 raise Refusal(1201, f"filters {key[:64]} value '{str(value)[:64]}' is invalid")
@@ -110,6 +118,14 @@ def _filter(asked: dict[str, Any], *, solutions: bool) -> Callable[[Task], bool]
         )
 
     return fits
+
+
+def _limit(asked: dict[str, Any], *, solutions: bool) -> int:
+    """Return the size of a page; documented for solutions alone: 0 or less counts as 1."""
+    value = asked.get("limit")
+    if solutions and isinstance(value, int) and value < 1:
+        return 1
+    return _number(asked, "limit", _LIMITS[solutions])
 
 
 def _number(asked: dict[str, Any], name: str, default: int) -> int:

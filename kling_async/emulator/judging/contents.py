@@ -65,6 +65,8 @@ def judge_contents(second: SecondEndpoint, entries: list[Entry]) -> list[str]:
         fields = read.get("items", {})
         unread += [f"contents[{place}].{name}" for name in entry if name != "type" and name not in fields]
         _judge_entry(kind, fields, entry, f"contents[{place}]")
+    if counts.get("last_frame") and not counts.get("first_frame"):
+        raise Refusal(1201, "last_frame requires first_frame")
     for kind, content in second.contents.items():
         if content.get("required") and not counts.get(kind):
             raise Refusal(1201, f"{kind} is required")
@@ -129,7 +131,7 @@ def _judge_setting(param: Param, value: Any, at: str) -> None:
     kind = param.get("type")
     wrong = Refusal(1201, f"{at} value '{str(value)[:64]}' is invalid")
     if kind in ("int", "long"):
-        number = isinstance(value, int) and not isinstance(value, bool)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number and not (isinstance(value, str) and _NUMBER.fullmatch(value)):
             raise wrong
     elif kind == "boolean":
