@@ -30,8 +30,8 @@ class Finder(Protocol[S_contra]):
         """Tell whether tasks of an endpoint can be found by their external ids."""
         ...
 
-    def renames(self, external_task_id: str | None, seen: TaskRecord, /) -> bool:
-        """Tell whether the server gave a task an external id of its own, and shows that every time."""
+    def may_rename(self) -> bool:
+        """Tell whether the server may give tasks external ids of its own."""
         ...
 
     async def proves_absence(self, submission: S_contra, /) -> bool:

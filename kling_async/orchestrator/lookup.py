@@ -67,12 +67,12 @@ class Lookup:
         """Tell whether tasks of an endpoint can be found by their external ids."""
         return endpoint.lookup != "none" and self._transport.dialects.current.external_ids
 
-    def renames(self, external_task_id: str | None, seen: TaskRecord) -> bool:
-        """Tell whether the server gave a task an external id of its own, and shows that every time.
+    def may_rename(self) -> bool:
+        """Tell whether the server may give tasks external ids of its own.
 
         Only gateways do: answers of the vendor's that show another id were mixed up on their way.
         """
-        return self._calibration.needed() and seen.external_task_id == external_task_id
+        return self._calibration.needed()
 
     async def proves_absence(self, submission: Submission) -> bool:
         """Tell whether a create that was not found was surely not made, by a look for one that surely was.

@@ -60,8 +60,6 @@ _ELSEWHERE: Final = (
     "an earlier run may have sent it under another key, and this key does not find it: go on with that key;"
     " if it is gone for good, give the request another name: (key, request)"
 )
-
-
 _NO_WAY: Final = "there is no way to look a task up here"
 _UNPROVEN: Final = "this server may have lost its external id: it was not shown to find tasks by theirs"
 
@@ -117,10 +115,9 @@ class Recovery:
             submission.attempts.shown = verdict.ids
             try:
                 seen = await self._finder.confirm(submission, record.task_id)
-                if seen is not None and (
-                    seen.external_task_id in ours
-                    or (other is None and self._finder.renames(record.external_task_id, seen))
-                ):
+                if other is None and self._finder.may_rename():
+                    ours.add(record.external_task_id)  # shown by the create and by the query
+                if seen is not None and seen.external_task_id in ours:
                     return verdict
             except KlingError as error:
                 text += f", or so it seems: {error}"
@@ -274,9 +271,9 @@ class Recovery:
         known = name if submission.endpoint.takes_external_id else None
         entry = Unresolved(endpoint=submission.endpoint.name, external_task_id=known, reason=reason)
         self.abandon(name)  # a batch that goes on in another run may have given the same create up before
-        plan, lookable = RecheckPlan(self._scope.time()), self._finder.can_find(submission.endpoint)
-        case = _OpenCase(submission, entry, adopter, plan, lookable)
-        self._open[name] = case
+        lookable = self._finder.can_find(submission.endpoint)
+        plan = RecheckPlan(self._scope.time(), blind=not lookable)
+        self._open[name] = case = _OpenCase(submission, entry, adopter, plan, lookable)
         submission.attempts.body = None
         if case.lookable:
             text, level = "the fate of create %s is unknown, it will be looked up again: %s", logging.INFO
@@ -348,14 +345,16 @@ class Recovery:
         self._timer.clear()
 
     def _plan(self) -> None:
-        self._timer.set(
-            min((case.plan.due for case in self._open.values() if case.lookable), default=math.inf)
-        )
+        self._timer.set(min((case.plan.due for case in self._open.values()), default=math.inf))
 
     def _review(self, now: float) -> None:
-        for case in self._open.values():
-            if case.plan.due <= now and case.lookable:
-                case.plan.begin()
+        for case in list(self._open.values()):
+            if case.plan.due > now:
+                continue
+            case.plan.begin()
+            if not case.lookable:
+                self._limiter.release(case.submission.ticket)
+            else:
                 work = self._recheck(case)
                 task = self._scope.spawn(work, f"recheck {case.submission.external_task_id}")
                 task.add_done_callback(partial(self._given_back, case))

@@ -378,3 +378,18 @@ async def test_the_key_is_shown_to_no_other_host(tmp_path: Path) -> None:
             with pytest.raises(DownloadError):
                 await task.download(tmp_path)
     assert keys and set(keys) == {None}
+
+
+async def test_a_gateway_that_restarts_does_not_stop_a_client_for_hours() -> None:
+    """Creates that nobody can look up hold their slots for ten minutes, and stay unresolved after that."""
+    gateway = Quirky(SHOWN["the address alone"])
+    async with client_at(gateway, dialect="new-api", limits={"video": 2}) as client:
+        bad = [web.Response(text="<html>502</html>", status=502), web.Response(status=503)]
+        gateway.before = [lambda _, answer=answer: answer for answer in bad]  # type: ignore[misc]
+        lost = [client.run(clip(f"lost {n}")) for n in range(2)]
+        told = await asyncio.gather(*lost, return_exceptions=True)
+        assert all(isinstance(error, AmbiguousCreate) for error in told)
+        begun = gateway.now()
+        results = await asyncio.gather(*(client.run(clip(f"scene {n}")) for n in range(3)))
+        assert all(result.videos for result in results) and 600 <= gateway.now() - begun < 800
+        assert len(client.unresolved()) == 2 and len(gateway.began) == 3

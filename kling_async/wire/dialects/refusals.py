@@ -63,7 +63,7 @@ def gateway_error(answer: dict[str, Any]) -> GatewayError | None:
     codes = (*map(_number, words), *map(vendors_code, messages), *map(_MEANINGS.get, words))
     code = next(filter(None, codes), None)
     missing = any(word in _NOT_FOUND for word in words) or any(map(_says_missing, messages))
-    said = openai or (any(messages) and not is_number(own))
+    said = openai or (any(messages) and not is_number(own) and not answer.get("data"))
     if not said and code is None and not missing:
         return None
     return GatewayError(code, next(filter(None, (*messages, *words)), ""), missing=missing)
@@ -88,9 +88,9 @@ def vendors_code(message: str) -> int | None:
 
 
 def _is_openai(error: dict[str, Any]) -> bool:
-    return "message" in error and (
-        isinstance(error.get("type"), str) or text_of(error.get("code")) is not None
-    )
+    """Tell whether an error is OpenAI's: others have no type, and say nothing about who refused."""
+    typed = isinstance(error.get("type"), str) or _number(text_of(error.get("code")) or "")
+    return bool(typed) and "message" in error
 
 
 def _number(text: str) -> int | None:
