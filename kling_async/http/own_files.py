@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from yarl import URL
 
@@ -11,10 +11,17 @@ from kling_async.wire.hosts import is_vendors
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kling_async.http.auth import Signer
     from kling_async.wire.dialects.dialect import Translator
 
 __all__ = ["OwnFiles"]
+
+
+class Bearer(Protocol):
+    """Gives the bearer token (`kling_async.http.auth.Signer`)."""
+
+    def token(self, now: float, /) -> str:
+        """Return the token to send; ``now`` is wall time, seconds since 1970."""
+        ...
 
 
 class OwnFiles:
@@ -29,7 +36,7 @@ class OwnFiles:
         dialects: Tells whether the server is a gateway.
     """
 
-    def __init__(self, base_url: str, signer: Signer, dialects: Translator) -> None:
+    def __init__(self, base_url: str, signer: Bearer, dialects: Translator) -> None:
         self.base = URL(f"{base_url}/")
         """What addresses without a host are relative to."""
         self._signer = signer

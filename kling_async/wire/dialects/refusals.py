@@ -55,7 +55,7 @@ def gateway_error(answer: dict[str, Any]) -> GatewayError | None:
     if own == "0" or _number(own):
         return None  # the vendor's own
     openai = isinstance(error, dict) and _is_openai(error)
-    if openai:
+    if isinstance(error, dict) and openai:
         words.insert(0, (text_of(error.get("code")) or "").lower())
         messages.insert(0, words_of(error.get("message")))
     elif not own or own in SUCCESS_WORDS:

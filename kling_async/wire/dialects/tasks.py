@@ -91,10 +91,10 @@ def fields_of(value: Any) -> Fields:
 
 def _vendors_task(answer: Any) -> Fields:
     """Return the vendor's task out of its own answer, with its envelope or without."""
-    answer = fields_of(answer)
-    if any(name in answer for name in ("task_status", "task_result")):
-        return answer
-    return fields_of(answer.get("data"))
+    fields = fields_of(answer)
+    if any(name in fields for name in ("task_status", "task_result")):
+        return fields
+    return fields_of(fields.get("data"))
 
 
 def _status(task: Fields, vendors: Fields) -> str:
