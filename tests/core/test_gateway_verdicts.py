@@ -76,13 +76,14 @@ def test_a_quoted_code_counts_under_http_200_too() -> None:
     assert isinstance(created(gateways(200, 5001)), Lost)
 
 
-def test_a_refusal_that_shows_a_task_below_http_300_is_an_acceptance() -> None:
-    """Whatever it quotes; the ``id`` of an error alone is that of the request."""
+def test_an_error_that_shows_a_task_is_an_acceptance_unless_its_status_refuses() -> None:
+    """Or from 500 on, whatever it quotes; the ``id`` of an error alone is that of the request."""
     for code in (None, 1303, 1102):
         shown = gateways(200, code)._replace(body=b'{"code":"odd","data":null,"task_id":"task_7"}')
         verdict = created(shown)
         assert isinstance(verdict, Accepted) and verdict.record.task_id == "task_7"
         assert not isinstance(created(shown._replace(http_status=400)), Accepted)
+        assert all(isinstance(created(shown._replace(http_status=status)), Accepted) for status in LOST)
     anonymous = gateways(200, 1303)._replace(body=b'{"code":"odd","data":null,"id":"req_7"}')
     assert isinstance(created(anonymous), Full)
 
