@@ -31,7 +31,7 @@ class Finder(Protocol[S_contra]):
         ...
 
     def may_rename(self) -> bool:
-        """Tell whether the server may give tasks external ids of its own."""
+        """Tell whether the server may give tasks ids of its own, external ones too."""
         ...
 
     async def proves_absence(self, submission: S_contra, /) -> bool:

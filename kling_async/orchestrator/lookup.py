@@ -68,7 +68,7 @@ class Lookup:
         return endpoint.lookup != "none" and self._transport.dialects.current.external_ids
 
     def may_rename(self) -> bool:
-        """Tell whether the server may give tasks external ids of its own.
+        """Tell whether the server may give tasks ids of its own, external ones too.
 
         Only gateways do: answers of the vendor's that show another id were mixed up on their way.
         """

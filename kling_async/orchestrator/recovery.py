@@ -12,11 +12,11 @@ import logging
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from kling_async.core.misses import after_miss, needs_proof
+from kling_async.core.misses import ELSEWHERE, NO_WAY, UNPROVEN, after_miss, needs_proof
 from kling_async.core.queue import Phase
 from kling_async.core.rechecks import LOOKS, PAUSE, RecheckPlan
 from kling_async.core.verdict import (
@@ -55,13 +55,6 @@ _Open: TypeAlias = Again | Full | Lost | NewToken | Refused
 """A verdict that leaves open whether there is a task."""
 
 log = logging.getLogger("kling_async.orchestrator")
-
-_ELSEWHERE: Final = (
-    "an earlier run may have sent it under another key, and this key does not find it: go on with that key;"
-    " if it is gone for good, give the request another name: (key, request)"
-)
-_NO_WAY: Final = "there is no way to look a task up here"
-_UNPROVEN: Final = "this server may have lost its external id: it was not shown to find tasks by theirs"
 
 
 @dataclass(eq=False, slots=True)
@@ -116,7 +109,7 @@ class Recovery:
             try:
                 seen = await self._finder.confirm(submission, record.task_id)
                 if other is None and self._finder.may_rename():
-                    ours.add(record.external_task_id)  # shown by the create and by the query
+                    ours.add(record.external_task_id)
                 if seen is not None and seen.external_task_id in ours:
                     return verdict
             except KlingError as error:
@@ -190,7 +183,10 @@ class Recovery:
         """Look the create up as often as its verdict asks for; None: it may be sent again."""
         miss = after_miss(verdict)
         if not self._finder.can_find(submission.endpoint):
-            return None if submission.settings.retry.resend_lost else _unknown(_NO_WAY)
+            if not submission.settings.retry.resend_lost:
+                return _unknown(NO_WAY)
+            await asyncio.sleep(PAUSE * (LOOKS - 1))  # as looks would take: what broke the answer may last
+            return None
         for look in range(1 if miss is AfterMiss.REFUSE else LOOKS):
             if look:
                 await asyncio.sleep(PAUSE)
@@ -207,7 +203,7 @@ class Recovery:
     ) -> Refused | Unknown | None:
         """Return what it means that no look found the task; None: nothing was made."""
         if submission.attempts.evidence is Evidence.ELSEWHERE:
-            return Refused(AmbiguousCreate(_ELSEWHERE, external_task_id=submission.external_task_id))
+            return Refused(AmbiguousCreate(ELSEWHERE, external_task_id=submission.external_task_id))
         if not submission.endpoint.idempotent:
             return _unknown("a second create here might be a second task")
         if miss is AfterMiss.HOLD:
@@ -217,7 +213,7 @@ class Recovery:
                 proven = await self._finder.proves_absence(submission)
             except KlingError:
                 proven = False
-            return None if proven else _unknown(_UNPROVEN)
+            return None if proven else _unknown(UNPROVEN)
         return None
 
     async def _look(self, submission: Submission) -> Accepted | Refused | Unknown | None:
@@ -304,8 +300,9 @@ class Recovery:
             record: The task.
             skew: Seconds by which the vendor's clock is ahead of ours.
         """
-        whose_it_is = self._whose(submission, record, skew)
-        return Accepted(record, frozenset({record.task_id})) if whose_it_is is Whose.OURS else None
+        # a gateway does not know the vendor's own id
+        ours = not self._finder.may_rename() and self._whose(submission, record, skew) is Whose.OURS
+        return Accepted(record, frozenset({record.task_id})) if ours else None
 
     def told(self, record: TaskRecord, skew: float) -> bool:
         """Settle the unresolved create whose task a callback shows; return whether there is one.

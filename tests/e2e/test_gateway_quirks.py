@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
 
 from kling_async import AmbiguousCreate, Client, ConfigurationError, DownloadError, Retry
+from kling_async.webhooks import parse
 from tests.films import FILM
 from tests.support import clip
 
@@ -51,6 +53,8 @@ class Quirky:
         """Each takes one request in the place of the gateway, unless it returns None."""
         self.always: Callable[[web.Request], web.StreamResponse | None] = lambda _: None
         """As ``before``, for each GET."""
+        self.slow = 0.0
+        """Seconds until a create is answered."""
         self.lose: list[str] = []
         """What happens to the next creates: ``after`` or ``before`` they are made, the connection is cut."""
 
@@ -83,6 +87,7 @@ class Quirky:
         self.began[name] = self.now()
         if "external_task_id" in body:
             self.external[body["external_task_id"]] = name
+        await asyncio.sleep(self.slow)
         if lost == "after":
             cut(request)
         return web.json_response(self.created(name), status=201)
@@ -399,3 +404,36 @@ async def test_a_gateway_that_restarts_does_not_stop_a_client_for_hours() -> Non
         results = await asyncio.gather(*(client.run(clip(f"scene {n}")) for n in range(3)))
         assert all(result.videos for result in results) and 600 <= gateway.now() - begun < 800
         assert len(client.unresolved()) == 2 and len(gateway.began) == 3
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_callback_shows_the_vendors_id_which_a_gateway_does_not_know(ended: bool) -> None:
+    """It settles no create that waits for its answer: the task could not be asked for by that id."""
+    gateway = Quirky(envelope, lambda name: envelope(name, False))
+    gateway.slow = 20
+    async with client_at(gateway, dialect="envelope") as client:
+        running = asyncio.create_task(client.run(clip(), external_task_id="mine"))
+        await asyncio.sleep(5)
+        told = vendors("task_0", "succeed" if ended else "processing")["data"]
+        told["task_info"] = {"external_task_id": "mine"}
+        client.callbacks.believe(parse(json.dumps(told).encode()).record)
+        await asyncio.sleep(1)
+        assert not running.done()
+        assert (await running).videos[0].url == ADDRESS
+        assert len(gateway.began) == 1 and "v-task_0" not in gateway.asked
+
+
+async def test_a_create_that_is_sent_again_unseen_waits_for_what_broke_its_answer() -> None:
+    """``Retry(resend_lost=True)`` makes no eight tasks in the second in which a gateway restarts."""
+    gateway = Quirky(SHOWN["the address alone"])
+    sent: list[float] = []
+
+    def broken(_: web.Request) -> web.Response:
+        sent.append(gateway.now())
+        return web.Response(status=503)
+
+    async with client_at(gateway, dialect="new-api", retry=Retry(resend_lost=True)) as client:
+        gateway.before = [broken] * 3
+        assert (await client.run(clip())).videos
+    assert [round(later - earlier) for earlier, later in pairwise(sent)] == [20, 20]
+    assert len(gateway.began) == 1
