@@ -225,8 +225,12 @@ def _accepted(outcome: Answer | Garbled, endpoint: str) -> Accepted | None:
                 record = decode_task(endpoint, data)
                 shown = shown_task(outcome.body)
                 return Accepted(record, frozenset({record.task_id, *(shown.ids if shown else ())}))
-        case Answer(code=code) if code in CODES:
+        case Answer(code=code, gateway=False) if code in CODES:
             return None
+        case Answer(gateway=True) if b'"task_id"' not in outcome.body:
+            return None  # the "id" of an error is that of the request
+        case Answer(gateway=True, http_status=status) if _is_open(status):
+            pass  # nobody can look it up there, but its id can be asked for
         case Answer(http_status=status) | Garbled(http_status=status) if not 200 <= status < 300:
             return None
     shown = shown_task(outcome.body)
@@ -246,11 +250,16 @@ def _judge_gateways_refusal(
 ) -> CreateVerdict:
     """Judge an error in a gateway's own form: as the vendor's, except where an answer may be lost."""
     status = answer.http_status
-    if not 400 <= status < 500 or status in (408, 499):
+    if _is_open(status) or (status < 400 and answer.code is None):
         return Lost(_error(answer, external_task_id))
     if status == 429 and answer.code is None:  # its own limit of tasks, or the vendor's without the number
         return Full(_error(answer, external_task_id))
     return _judge_refused_create(answer, external_task_id, renewable=renewable)
+
+
+def _is_open(http_status: int) -> bool:
+    """Tell whether a status says nothing about what was done: the server broke, or gave up waiting."""
+    return http_status >= 500 or http_status in (408, 499)
 
 
 def _judge_strange_create(answer: Answer, external_task_id: str | None) -> CreateVerdict:
