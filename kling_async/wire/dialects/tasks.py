@@ -9,7 +9,7 @@ import msgspec
 
 from kling_async.decoding.lenient import milliseconds_of, text_of, words_of
 
-__all__ = ["fields_of", "is_flat", "task_fields"]
+__all__ = ["as_fields", "is_flat", "task_fields"]
 
 Fields = dict[str, Any]
 
@@ -77,7 +77,7 @@ def task_fields(task: Fields, base_url: str) -> Fields | None:
     }
 
 
-def fields_of(value: Any) -> Fields:
+def as_fields(value: Any) -> Fields:
     """Return an object, also one that is encoded twice or the only entry of an array; else an empty one."""
     if isinstance(value, str):
         try:
@@ -91,10 +91,10 @@ def fields_of(value: Any) -> Fields:
 
 def _vendors_task(answer: Any) -> Fields:
     """Return the vendor's task out of its own answer, with its envelope or without."""
-    fields = fields_of(answer)
+    fields = as_fields(answer)
     if any(name in fields for name in ("task_status", "task_result")):
         return fields
-    return fields_of(fields.get("data"))
+    return as_fields(fields.get("data"))
 
 
 def _status(task: Fields, vendors: Fields) -> str:
@@ -110,7 +110,7 @@ def _reason(task: Fields, vendors: Fields) -> str:
     error = task.get("error")
     reasons = (
         task.get("fail_reason"),
-        fields_of(error).get("message") or error,
+        as_fields(error).get("message") or error,
         task.get("task_status_msg"),
         vendors.get("task_status_msg"),
     )
@@ -123,7 +123,7 @@ def _result(task: Fields, vendors: Fields, status: str, base_url: str) -> Any:
             return result
     if status != "succeed":
         return None
-    metadata = fields_of(task.get("metadata"))
+    metadata = as_fields(task.get("metadata"))
     shown = (holder.get(name) for holder in (task, metadata) for name in _ADDRESSES)
     reason = task.get("fail_reason")
     addresses = (*map(_reference, shown), reason if _is_address(reason) else None)
@@ -134,7 +134,7 @@ def _result(task: Fields, vendors: Fields, status: str, base_url: str) -> Any:
 def _has_address(result: Any) -> bool:
     """Tell whether a ``task_result`` of the vendor's names a file."""
     lists = result.values() if isinstance(result, dict) else ()
-    return any(fields_of(file).get("url") for files in lists if isinstance(files, list) for file in files)
+    return any(as_fields(file).get("url") for files in lists if isinstance(files, list) for file in files)
 
 
 def _is_address(text: Any) -> bool:

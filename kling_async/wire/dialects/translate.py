@@ -11,7 +11,7 @@ from kling_async.decoding.lenient import text_of, words_of
 from kling_async.errors import ConfigurationError
 from kling_async.wire.dialects.dialect import DIALECTS, Dialect, Translated
 from kling_async.wire.dialects.refusals import SUCCESS_WORDS, gateway_error, is_number
-from kling_async.wire.dialects.tasks import fields_of, is_flat, task_fields
+from kling_async.wire.dialects.tasks import as_fields, is_flat, task_fields
 
 __all__ = ["Dialects", "translate"]
 
@@ -42,7 +42,7 @@ def translate(body: bytes, http_status: int, base_url: str = "") -> Translated |
 
 def _task(answer: dict[str, Any], base_url: str) -> Translated | None:
     """Translate an answer that shows a task."""
-    data, word = fields_of(answer.get("data")), text_of(answer.get("code"))
+    data, word = as_fields(answer.get("data")), text_of(answer.get("code"))
     if answer.get("object") == "video" and word is None:
         return _shown(answer, "new-api", "", base_url)
     if _says_status(answer) and word is None:
