@@ -194,6 +194,12 @@ SHOWN: dict[str, Callable[[str, bool], Any]] = {
     "a code of 200": lambda name, ended: row(name, ended, result_url=ADDRESS) | {"code": 200},
     "no envelope": lambda name, ended: envelope(name, ended)["data"],
     "the vendor's envelope": envelope,
+    "the vendor's envelope, its data encoded twice": lambda name, ended: (
+        envelope(name, ended) | {"data": json.dumps(envelope(name, ended)["data"])}
+    ),
+    "the vendor's envelope, times and status as a table has them": lambda name, ended: envelope(
+        name, ended, created_at=1_790_000_000, task_status="SUCCESS" if ended else "IN_PROGRESS"
+    ),
 }
 
 
