@@ -115,6 +115,10 @@ async def client_at(gateway: Quirky, **options: Any) -> AsyncIterator[Client]:
         yield client
 
 
+def always(answer: web.Response) -> Callable[[web.Request], web.Response]:
+    return lambda _: answer
+
+
 def cut(request: web.Request) -> None:
     """Close the connection of a request."""
     assert request.transport is not None
@@ -190,6 +194,12 @@ SHOWN: dict[str, Callable[[str, bool], Any]] = {
     "a code of 200": lambda name, ended: row(name, ended, result_url=ADDRESS) | {"code": 200},
     "no envelope": lambda name, ended: envelope(name, ended)["data"],
     "the vendor's envelope": envelope,
+    "the vendor's envelope, its data encoded twice": lambda name, ended: (
+        envelope(name, ended) | {"data": json.dumps(envelope(name, ended)["data"])}
+    ),
+    "the vendor's envelope, times and status as a table has them": lambda name, ended: envelope(
+        name, ended, created_at=1_790_000_000, task_status="SUCCESS" if ended else "IN_PROGRESS"
+    ),
 }
 
 
@@ -247,7 +257,7 @@ async def test_a_429_in_any_form_queues_behind_a_known_gateway() -> None:
     gateway = Quirky(SHOWN["the address alone"])
     async with client_at(gateway, dialect="new-api", retry=Retry(max_tries=2)) as client:
         running = await client.submit(clip("the first"))
-        gateway.before = [lambda r, form=form: form for form in forms]  # type: ignore[misc]
+        gateway.before = [always(form) for form in forms]
         assert (await client.run(clip("the second"))).videos
         await running.wait()
         assert len(gateway.began) == 2 and not client.unresolved()
@@ -396,7 +406,7 @@ async def test_a_gateway_that_restarts_does_not_stop_a_client_for_hours() -> Non
     gateway = Quirky(SHOWN["the address alone"])
     async with client_at(gateway, dialect="new-api", limits={"video": 2}) as client:
         bad = [web.Response(text="<html>502</html>", status=502), web.Response(status=503)]
-        gateway.before = [lambda _, answer=answer: answer for answer in bad]  # type: ignore[misc]
+        gateway.before = [always(answer) for answer in bad]
         lost = [client.run(clip(f"lost {n}")) for n in range(2)]
         told = await asyncio.gather(*lost, return_exceptions=True)
         assert all(isinstance(error, AmbiguousCreate) for error in told)
@@ -437,3 +447,15 @@ async def test_a_create_that_is_sent_again_unseen_waits_for_what_broke_its_answe
         assert (await client.run(clip())).videos
     assert [round(later - earlier) for earlier, later in pairwise(sent)] == [20, 20]
     assert len(gateway.began) == 1
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+@pytest.mark.parametrize("dialect", ["new-api", "envelope"])
+async def test_a_task_that_a_gateway_does_not_know_for_a_while_goes_on(dialect: Any, times: int) -> None:
+    """Its table may lag behind: it is asked again alone, also where a query of many is "not found", too."""
+    gateway = Quirky(SHOWN["the address alone"] if dialect == "new-api" else envelope)
+    async with client_at(gateway, dialect=dialect) as client:
+        task = await client.submit(clip())
+        gateway.before = [always(web.json_response(gateway.missing, status=400)) for _ in range(times)]
+        assert (await asyncio.wait_for(task.wait(), 1500)).videos
+        assert not gateway.before and ("tasks" not in gateway.asked or dialect == "envelope")
