@@ -143,14 +143,14 @@ import asyncio, threading
 from kling_async import Client, Polling, v1
 from kling_async.testing import Emulator
 
-ready, stop, urls = threading.Event(), threading.Event(), []
+ready, stop, emulators = threading.Event(), threading.Event(), []
 
 def serve():
     async def main():
         async with Emulator(slots={"video": 5}) as emu:
             emu.set_duration(0.3)
             emu.fault("create", kind="slow", seconds=60)
-            urls.append(emu.url)
+            emulators.append(emu)
             ready.set()
             await asyncio.get_running_loop().run_in_executor(None, stop.wait)
     asyncio.run(main())
@@ -158,11 +158,12 @@ def serve():
 threading.Thread(target=serve, daemon=True).start()
 ready.wait()
 polling = Polling(min_interval=0.05, max_interval=0.1)
-client = Client(api_key="emulator-key", base_url=urls[0], polling=polling, limits={"video": 5})
+client = Client(api_key="emulator-key", base_url=emulators[0].url, polling=polling, limits={"video": 5})
 
 async def first():
     asyncio.create_task(client.submit(v1.TextToVideo(prompt="x"), external_task_id="mine"))
-    await asyncio.sleep(0.3)
+    while not emulators[0].tasks:  # of another thread: nothing tells this loop
+        await asyncio.sleep(0.01)
 
 async def second():
     assert [u.external_task_id for u in client.unresolved()] == ["mine"]
