@@ -6,12 +6,15 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+NOW: Final = 1_790_000_000
+"""The wall time at which the loop's clock is 0."""
 
 
 class SmallVendor:
@@ -51,15 +54,15 @@ class SmallVendor:
 
 def wall_time() -> float:
     """Return the time of the vendor's clock, which follows the loop's."""
-    return 1_790_000_000 + asyncio.get_running_loop().time()
+    return NOW + asyncio.get_running_loop().time()
 
 
-def envelope(data: object) -> dict[str, Any]:
-    return {"code": 0, "message": "SUCCEED", "request_id": "r", "data": data}
+def envelope(data: object, **more: object) -> dict[str, Any]:
+    return {"code": 0, "message": "SUCCEED", "request_id": "r", "data": data, **more}
 
 
-def success(data: object) -> web.Response:
-    return web.json_response(envelope(data))
+def success(data: object, **more: object) -> web.Response:
+    return web.json_response(envelope(data, **more))
 
 
 def refusal(code: int, status: int, message: str) -> web.Response:

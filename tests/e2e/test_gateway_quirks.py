@@ -16,11 +16,12 @@ from aiohttp import web
 
 from kling_async import AmbiguousCreate, Client, ConfigurationError, DownloadError, Retry
 from kling_async.webhooks import parse
+from tests.e2e.small_vendor import address_of
 from tests.films import FILM
 from tests.support import clip
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.anyio
@@ -94,22 +95,9 @@ class Quirky:
 
 
 @asynccontextmanager
-async def served(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-@asynccontextmanager
 async def client_at(gateway: Quirky, **options: Any) -> AsyncIterator[Client]:
     async with (
-        served(gateway.answer) as url,
+        address_of(gateway.answer) as url,
         Client(base_url=f"{url}/kling", api_key="sk-gateway", **options) as client,
     ):
         yield client
@@ -361,7 +349,7 @@ async def test_a_file_of_the_gateways_own_host_is_fetched_with_the_key(
         "row": lambda name, ended: row(name, ended, result_url=path if ended else ""),
         "envelope": lambda name, ended: envelope(name, ended, task_result={"videos": [{"url": path}]}),
     }[form]
-    async with served(store) as elsewhere:
+    async with address_of(store) as elsewhere:
 
         def file(request: web.Request) -> web.Response | None:
             if not request.path.endswith("/content"):
@@ -391,7 +379,7 @@ async def test_the_key_is_shown_to_no_other_host(tmp_path: Path) -> None:
         keys.append(request.headers.get("Authorization"))
         return web.Response(status=401)
 
-    async with served(store) as elsewhere:
+    async with address_of(store) as elsewhere:
         gateway = Quirky(lambda name, ended: row(name, ended, result_url=f"{elsewhere}/a.mp4"))
         async with client_at(gateway, retry=Retry(max_tries=1)) as client:
             task = await client.submit(clip())

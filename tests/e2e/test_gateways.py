@@ -27,6 +27,7 @@ from kling_async import (
     TaskNotFound,
 )
 from kling_async.testing import Gateway
+from tests.e2e.small_vendor import address_of
 from tests.support import client_of, clip, pair, still
 
 if TYPE_CHECKING:
@@ -256,7 +257,7 @@ async def new_api() -> AsyncIterator[tuple[NewApi, str]]:
             return await gateway.other(request)
         return await (gateway.show(name[1:]) if request.method == "GET" else gateway.create(request))
 
-    async with served(answer) as url:
+    async with address_of(answer) as url:
         yield gateway, f"{url}/kling"
 
 
@@ -297,19 +298,5 @@ async def test_an_answer_that_shows_a_task_is_never_dropped() -> None:
         async def answer(request: web.Request, body: Any = body) -> web.Response:
             return web.Response(body=json.dumps(body), content_type="application/json")
 
-        async with served(answer) as url, Client(base_url=url, api_key="sk-gateway") as client:
+        async with address_of(answer) as url, Client(base_url=url, api_key="sk-gateway") as client:
             assert (await client.submit(clip())).id == "task_7"
-
-
-@asynccontextmanager
-async def served(answer: Any) -> AsyncIterator[str]:
-    """Serve one answer to every request."""
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()

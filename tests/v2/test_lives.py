@@ -24,8 +24,9 @@ from kling_async import (
     v2,
 )
 from kling_async.webhooks import parse
+from tests.e2e.small_vendor import NOW, refusal, success, wall_time
 from tests.support import until
-from tests.v2.vendor import NOW, Vendor, refusal, success, vendor_and_client, wall_time
+from tests.v2.vendor import Vendor, vendor_and_client
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -433,7 +434,7 @@ async def test_a_gateway_that_refuses_ids_in_numbers_does_not_stop_the_wait() ->
     async with vendor_and_client() as (vendor, client):
         by_ids = vendor.by_ids
         vendor.on_ids = lambda query, path: (
-            refusal(400, 1201, "one only") if "," in next(iter(query.values())) else by_ids(query, path)
+            refusal(1201, 400, "one only") if "," in next(iter(query.values())) else by_ids(query, path)
         )
         await asyncio.gather(*(client.run(clip(str(n))) for n in range(4)))
         assert len(vendor.queries) < 40
@@ -443,7 +444,7 @@ async def test_a_task_that_vanishes_before_its_answer_is_ambiguous_no_longer_tha
     """A create whose answer is lost and whose id nobody can be asked about is told as such."""
     async with vendor_and_client() as (vendor, client):
         vendor.faults = [web.Response(status=502)]
-        vendor.on_ids = lambda *_: refusal(403, 1103, "no right")
+        vendor.on_ids = lambda *_: refusal(1103, 403, "no right")
         with pytest.raises(AmbiguousCreate):
             await client.submit(clip())
         assert len(vendor.tasks) == 1

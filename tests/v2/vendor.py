@@ -6,7 +6,6 @@ It speaks by the vendor's pages alone: the model in the path, contents, settings
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from kling_async import Client
+from tests.e2e.small_vendor import address_of, refusal, success, wall_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -21,21 +21,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 FAMILIES: Final = ("text-to-video", "image-to-video", "omni-video", "motion-control", "solutions")
-NOW: Final = 1_790_000_000
 PAGE: Final = 2
 """Most tasks on a page of the list here, whatever was asked for."""
-
-
-def wall_time() -> float:
-    return NOW + asyncio.get_running_loop().time()
-
-
-def success(data: object, **more: Any) -> web.Response:
-    return web.json_response({"code": 0, "message": "SUCCEED", "request_id": "r", "data": data, **more})
-
-
-def refusal(status: int, code: int, message: str) -> web.Response:
-    return web.json_response({"code": code, "message": message, "request_id": "r"}, status=status)
 
 
 class Vendor:
@@ -72,7 +59,7 @@ class Vendor:
             return web.Response(body=b"\x00\x00\x00\x18ftypmp42" + b"\x00" * 12, content_type="video/mp4")
         first = request.path.startswith("/v1/") or request.path == "/account/costs"
         if not (first and self.key_pairs) and request.headers.get("Authorization") != "Bearer key-1":
-            return refusal(401, 1002, "Authentication error. The current API does not support AK/SK")
+            return refusal(1002, 401, "Authentication error. The current API does not support AK/SK")
         path, family = request.path, request.path.split("/")[1]
         body: Any = await request.json() if request.can_read_body else None
         if path in ("/tasks", "/solutions"):
@@ -87,7 +74,7 @@ class Vendor:
             return self.one(path.rpartition("/")[2])
         if path == "/account/costs":
             return success({"code": 0, "msg": "ok"})
-        return refusal(404, 1202, "no such path")
+        return refusal(1202, 404, "no such path")
 
     def create(self, path: str, body: Json) -> web.Response:
         self.creates.append((path, body))
@@ -95,10 +82,10 @@ class Vendor:
         name = (body if first else body.get("options", {})).get("external_task_id") or None
         model = body["model_name"] if first else path.rpartition("/")[2]
         if any(task["external_id"] == name for task in self.tasks if name):
-            return refusal(400, 1201, f"External_task_id {name} already exists")
+            return refusal(1201, 400, f"External_task_id {name} already exists")
         running = [task for task in self.tasks if task["model"] == model and not self.ended(task)]
         if len(running) >= self.limits.get(model, 99):
-            return refusal(429, 1303, "parallel task over resource pack limit")
+            return refusal(1303, 429, "parallel task over resource pack limit")
         task = {
             "id": str(910_000_000_000_000_000 + len(self.tasks)),
             "external_id": name,
@@ -153,18 +140,18 @@ class Vendor:
 
     def by_ids(self, query: Any, path: str) -> web.Response:
         if len(query) != 1 or not set(query) <= {"task_ids", "external_task_ids"}:
-            return refusal(400, 1201, "task_ids or external_task_ids is required")
+            return refusal(1201, 400, "task_ids or external_task_ids is required")
         ((name, value),) = query.items()
         ids = value.split(",")
         if len(ids) > 20:
-            return refusal(400, 1201, "task_ids and external_task_ids cannot exceed 20 in total")
+            return refusal(1201, 400, "task_ids and external_task_ids cannot exceed 20 in total")
         key = "id" if name == "task_ids" else "external_id"
         found = [self.shown(task) for task in self.of(path) if task[key] in ids]
         return success(found[::-1])  # in no particular order
 
     def page(self, body: Json, path: str) -> web.Response:
         if not all(isinstance(body.get(key, 0), int) for key in ("start_time", "end_time", "limit")):
-            return refusal(400, 1201, "a time is not valid")
+            return refusal(1201, 400, "a time is not valid")
         tasks = [self.shown(task) for task in self.of(path)][::-1]
         for one in body.get("filters", ()):
             tasks = [task for task in tasks if one["key"] != "status" or task["status"] in one["values"]]
@@ -181,7 +168,7 @@ class Vendor:
     def one(self, name: str) -> web.Response:
         found = next((t for t in self.tasks if name in (t["id"], t["external_id"])), None)
         return (
-            refusal(400, 1201, f"Task not found by id/external id: {name}")
+            refusal(1201, 400, f"Task not found by id/external id: {name}")
             if found is None
             else success(self.in_v1(found))
         )
@@ -191,19 +178,13 @@ class Vendor:
 async def vendor_and_client(**options: Any) -> AsyncIterator[tuple[Vendor, Client]]:
     """Start the vendor, and make a client of it."""
     vendor = Vendor()
-    runner = web.ServerRunner(web.Server(vendor.handle), shutdown_timeout=0.1)  # type: ignore[arg-type]
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    vendor.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     if "access_key" not in options:
         options.setdefault("api_key", "key-1")
     options.setdefault("limits", {"video": 5, "virtual_try_on": 5})
-    try:
-        async with Client(base_url=vendor.url, now=wall_time, **options) as client:
+    async with address_of(vendor.handle) as url:
+        vendor.url = url
+        async with Client(base_url=url, now=wall_time, **options) as client:
             yield vendor, client
-    finally:
-        await runner.cleanup()
 
 
 def as_json(value: object) -> Any:
