@@ -8,14 +8,16 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
+from kling_async.cli.formats import counted
+from kling_async.orchestrator.showing import prompt_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from kling_async.batch.outcomes import Outcome
-    from kling_async.wire.requests import TaskRequest
 
-__all__ = ["PAGE", "Card", "PageTotals", "card_of", "page_html", "prompt_of", "write_page"]
+__all__ = ["PAGE", "Card", "PageTotals", "card_of", "page_html", "write_page"]
 
 PAGE: Final = "index.html"
 """Name of the page."""
@@ -54,13 +56,6 @@ class PageTotals(NamedTuple):
     """Units spent, by pool."""
     slots: Mapping[str, int]
     """Tasks that the account runs at a time, by pool."""
-
-
-def prompt_of(request: TaskRequest[Any]) -> str:
-    """Return the prompt of a request, or those of its shots; empty if it has none."""
-    shots: Iterable[Any] = getattr(request, "multi_prompt", None) or ()
-    said = getattr(request, "prompt", None) or " / ".join(str(shot.prompt) for shot in shots)
-    return str(said)
 
 
 def card_of(outcome: Outcome[Any]) -> Card:
@@ -129,13 +124,9 @@ def page_html(folder: Path, cards: Sequence[Card], totals: PageTotals) -> str:
 def _contents(cards: Sequence[Card]) -> str:
     """Return how many films, pictures and sounds there are, in words."""
     counts = Counter(_KINDS.get(file.suffix.lower(), "file") for card in cards for file in card.files)
-    parts = [_count(counts[kind], kind) for kind in ("film", "picture", "sound", "file") if counts[kind]]
+    parts = [counted(counts[kind], kind) for kind in ("film", "picture", "sound", "file") if counts[kind]]
     parts += [f"{failed} failed"] if (failed := sum(bool(card.error) for card in cards)) else []
     return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:]))) or "nothing yet"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("s" if number != 1 else "")
 
 
 def _totals(totals: PageTotals) -> str:

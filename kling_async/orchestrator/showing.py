@@ -10,12 +10,12 @@ from kling_async.orchestrator.submission import SubmissionState
 from kling_async.redaction import json_types
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from kling_async.records import TaskRecord
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["STATUS_WORDS", "first_words", "task_as_json"]
+__all__ = ["STATUS_WORDS", "first_words", "prompt_of", "task_as_json"]
 
 STATUS_WORDS: Final = {
     SubmissionState.NEW: "queued",
@@ -55,7 +55,13 @@ def task_as_json(
     return shown
 
 
+def prompt_of(request: TaskRequest[Any] | None) -> str:
+    """Return the prompt of a request, or those of its shots, or its text; empty if it has none."""
+    shots: Iterable[Any] = getattr(request, "multi_prompt", None) or ()
+    said = getattr(request, "prompt", None) or " / ".join(str(shot.prompt) for shot in shots)
+    return str(said or getattr(request, "text", None) or "")
+
+
 def first_words(request: TaskRequest[Any] | None) -> str:
     """Return how a request's prompt begins, for people who have many tasks to tell apart."""
-    prompt = getattr(request, "prompt", None) or getattr(request, "text", None)
-    return textwrap.shorten(prompt, 40, placeholder="...") if isinstance(prompt, str) else ""
+    return textwrap.shorten(prompt_of(request), 40, placeholder="...")

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from kling_async import Outcome, v1
 from kling_async.cli import main
 from kling_async.cli.demo import PROMPTS
-from kling_async.cli.page import Card, PageTotals, card_of, page_html, prompt_of, write_page
+from kling_async.cli.page import Card, PageTotals, card_of, page_html, write_page
+from kling_async.orchestrator.showing import prompt_of
 from tests.chromium import CHROMIUM, Page, opened_page
 
 if TYPE_CHECKING:
