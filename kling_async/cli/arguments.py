@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import base64
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _ArgumentGroup
+    from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
     Arguments: TypeAlias = ArgumentParser | _ArgumentGroup
@@ -22,11 +23,14 @@ __all__ = [
     "add_json_argument",
     "add_progress_argument",
     "add_storing_arguments",
+    "by_pool",
     "port_number",
     "positive",
     "seconds_above_0",
     "speed_factor",
 ]
+
+_T = TypeVar("_T")
 
 # these two repeat facts of the emulator, which must not be imported before its command was chosen
 POOLS: Final = {"video": 5, "image": 9, "virtual_try_on": 1}
@@ -199,6 +203,27 @@ def seconds_above_0(text: str) -> float:
     return seconds
 
 
+def by_pool(text: str, read: Callable[[str], _T], known: Iterable[str] = ()) -> dict[str, _T]:
+    """Read numbers by pool, ``video=20,image=9``.
+
+    Args:
+        text: What the user wrote.
+        read: Reads one number.
+        known: The pools that may be named; empty for any.
+
+    Raises:
+        argparse.ArgumentTypeError: The text has another form.
+    """
+    found: dict[str, _T] = {}
+    for part in text.split(","):
+        pool, sep, number = (word.strip() for word in part.partition("="))
+        if not pool or not sep or (known and pool not in known):
+            right = ", ".join(f"{name}=N" for name in known) or "POOL=N, such as video=20,image=9"
+            raise argparse.ArgumentTypeError(f"{part!r}: use {right}")
+        found[pool] = read(number)
+    return found
+
+
 def port_number(text: str) -> int:
     """Read a port, 0 to 65535."""
     if not (text.isascii() and text.isdigit()) or int(text) > 65535:
@@ -248,10 +273,4 @@ def _slots(text: str) -> dict[str, int]:
 
 
 def _foreign(text: str) -> dict[str, int]:
-    slots: dict[str, int] = {}
-    for part in text.split(","):
-        name, sep, size = part.partition("=")
-        if name not in POOLS or not sep:
-            raise argparse.ArgumentTypeError(f"{part!r}: use {', '.join(f'{p}=N' for p in POOLS)}")
-        slots[name] = positive(size)
-    return slots
+    return by_pool(text, positive, POOLS)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kling_async.catalog import endpoint_of
 from kling_async.cli.exit_codes import ExitCode
-from kling_async.cli.formats import counted
+from kling_async.cli.formats import counted, units_by_pool
 from kling_async.cli.jobs import JobsFile, print_errors
 from kling_async.cli.output import Column, Output
 from kling_async.orchestrator.bodies import check_media_here
@@ -99,7 +99,6 @@ class _Costs:
             numbers = [Column("jobs", right=True), Column("units", right=True)]
             output.table([Column("endpoint"), Column("model"), *numbers, Column("pool")], rows)
         if units := self._units():
-            words = " + ".join(f"{some:g} {pool}" for pool, some in units.items())
-            output.line(f"{words} units (${self._usd:.2f} at the list price)")
+            output.line(f"{units_by_pool(units)} (${self._usd:.2f} at the list price)")
         for why, count in self._unknown.items():
             output.line(f"{count} without a known price: {why}")

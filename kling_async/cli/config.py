@@ -7,6 +7,7 @@ region. Nothing is taken from the command line itself, which every user of the m
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
 import stat
@@ -15,12 +16,12 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from kling_async.cli.arguments import by_pool, positive
 from kling_async.errors import ConfigurationError
 from kling_async.http.auth import CHINA, GLOBAL
 from kling_async.options import Polling, Retry, Timeouts
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable, Mapping
 
 __all__ = ["VARIABLES", "Configuration", "Setting", "default_path", "read_configuration"]
@@ -176,13 +177,10 @@ def _of_variables(env: Mapping[str, str], source: str) -> dict[str, Setting]:
 
 def _limits(text: str, where: str) -> dict[str, int]:
     """Read ``video=20,image=9``."""
-    limits: dict[str, int] = {}
-    for part in text.split(","):
-        pool, _, size = part.partition("=")
-        if not pool.strip() or not size.strip().isdecimal():
-            raise ConfigurationError(f"{where}: write POOL=N,... such as video=20,image=9")
-        limits[pool.strip()] = int(size)
-    return limits
+    try:
+        return by_pool(text, positive)
+    except argparse.ArgumentTypeError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
 
 
 # --- files

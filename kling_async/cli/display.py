@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from kling_async.cli.formats import clock
+from kling_async.cli.formats import clock, units_by_pool
 from kling_async.cli.messages import printable
 from kling_async.cli.output import has_rich
 
@@ -70,11 +70,6 @@ def _slots(progress: Progress) -> str:
     return f"slots {', '.join(used)}" if used else ""
 
 
-def _units(progress: Progress) -> str:
-    spent = [f"{units:g} {pool}" for pool, units in sorted(progress.units.items())]
-    return f"{' + '.join(spent)} units" if spent else ""
-
-
 def _left(progress: Progress) -> str:
     if progress.paused:
         return "paused"
@@ -102,7 +97,7 @@ def state_lines(progress: Progress, width: int) -> list[str]:
     rate = f"{progress.rate:.1f} a minute" if progress.rate else ""
     last = [] if progress.last_file is None else [f"last  {printable(str(progress.last_file))}"]
     jobs = [f"{name} {count}" for name, count in counts.items()]
-    use = [part for part in (_slots(progress), _units(progress), rate) if part]
+    use = [part for part in (_slots(progress), units_by_pool(progress.units), rate) if part]
     return [*_packed(jobs, width), *_packed(use, width), *last]
 
 
@@ -121,7 +116,12 @@ def plain_line(progress: Progress) -> str:
     """Return all in one line, for logs."""
     counts = {"failed": progress.failed, "skipped": progress.skipped}
     parts = [_of_total(progress), *(f"{n} {name}" for name, n in counts.items() if n)]
-    parts += [f"{progress.running} running", f"{progress.queued} queued", _slots(progress), _units(progress)]
+    parts += [
+        f"{progress.running} running",
+        f"{progress.queued} queued",
+        _slots(progress),
+        units_by_pool(progress.units),
+    ]
     return ", ".join(filter(None, (*parts, _left(progress))))
 
 

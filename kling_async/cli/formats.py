@@ -7,9 +7,11 @@ import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kling_async.prices import Estimate
 
-__all__ = ["clock", "counted", "length", "moment", "price_words", "status_word", "time_span"]
+__all__ = ["clock", "counted", "length", "moment", "price_words", "status_word", "time_span", "units_by_pool"]
 
 _SPANS: Final = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -67,6 +69,16 @@ def time_span(text: str, now: dt.datetime) -> dt.datetime:
         sizes = {**dict(_SPANS), "m": 60}
         return now - dt.timedelta(seconds=int(found[1]) * sizes[found[2]])
     return dt.datetime.fromisoformat(text).astimezone()
+
+
+def units_by_pool(units: Mapping[str, float]) -> str:
+    """Return units of pools as one sum; empty for none.
+
+    >>> units_by_pool({"video": 4.5, "image": 40})
+    '40 image + 4.5 video units'
+    """
+    some = [f"{number:g} {pool}" for pool, number in sorted(units.items())]
+    return f"{' + '.join(some)} units" if some else ""
 
 
 def price_words(estimate: Estimate, *, terms: bool = True) -> str:

@@ -9,6 +9,7 @@ from kling_async.cli.arguments import (
     add_account_arguments,
     add_json_argument,
     add_progress_argument,
+    by_pool,
     positive,
 )
 
@@ -164,11 +165,7 @@ def _count(text: str) -> int:
 
 def _limits(text: str) -> dict[str, int]:
     """Read slots by pool."""
-    pairs = (part.partition("=") for part in text.split(","))
-    found = {name.strip(): size for name, _, size in pairs}
-    if not all(found) or not all(found.values()):
-        raise argparse.ArgumentTypeError(f"{text!r}: use POOL=N, such as video=20,image=9")
-    return {name: positive(size) for name, size in found.items()}
+    return by_pool(text, positive)
 
 
 def _units(text: str) -> float | dict[str, float]:
@@ -176,7 +173,7 @@ def _units(text: str) -> float | dict[str, float]:
     try:
         if "=" not in text:
             return _amount(text)
-        return {name.strip(): _amount(size) for name, _, size in (p.partition("=") for p in text.split(","))}
+        return by_pool(text, _amount)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r}: use a number of units, or video=N,image=N") from None
 

@@ -58,12 +58,7 @@ def job_row(
     """
     times, error = entry.times, entry.error
     return {
-        "key": entry.key,
-        "position": entry.position,
-        "endpoint": entry.endpoint,
-        "state": state_of_job(entry),
-        "task_id": entry.task_id,
-        "external_task_id": entry.external_task_id,
+        **_facts(entry),
         "attempt": entry.attempt,
         "label": entry.label,
         "pool": entry.pool,

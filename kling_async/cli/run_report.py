@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.cli.exit_codes import ExitCode
-from kling_async.cli.formats import clock, counted
+from kling_async.cli.formats import clock, counted, units_by_pool
 from kling_async.cli.output import Column
 from kling_async.errors import APIError, JobFailed
 
@@ -111,8 +111,7 @@ def _headline(report: Report, files: int, folder: str) -> str:
     parts[0] += f" ({earlier} by earlier runs)" if earlier else ""
     parts += [f"{report.failed} failed"] if report.failed else []
     parts += [f"{counted(files, 'file')} in {folder}"] if files else []
-    units = " + ".join(f"{spent:g} {pool}" for pool, spent in sorted(total.units.items()))
-    parts += [f"{units} units"] if units else []
+    parts += [units_by_pool(total.units)] if total.units else []
     return ", ".join([*parts, clock(report.seconds)])
 
 
@@ -164,10 +163,9 @@ def _plan_lines(plan: Plan) -> list[str]:
         "not in this file": plan.unclaimed,
     }
     parts = [f"{plan.jobs} jobs", *(f"{count} {name}" for name, count in known.items() if count)]
-    units = " + ".join(f"{units:g} {pool}" for pool, units in sorted(plan.units.items()))
     lines = [", ".join(parts)]
-    if units:
-        usd = f" (${plan.usd:.2f} at list price)" if plan.usd else ""
-        lines.append(f"{units} units{usd}, about {clock(plan.seconds)}")
+    if plan.units:
+        usd = f" (${plan.usd:.2f} at the list price)" if plan.usd else ""
+        lines.append(f"{units_by_pool(plan.units)}{usd}, about {clock(plan.seconds)}")
     lines += [f"{count} without a known price: {why}" for why, count in plan.unknown.items()]
     return lines

@@ -95,7 +95,7 @@ def test_a_mistake_in_the_file_is_named_without_its_value(tmp_path: Path, text: 
         (f"KLNG_API_KEY={SECRET}", "no setting KLNG_API_KEY; did you mean KLING_API_KEY?"),
         (f"KLING_COLOUR={SECRET}", "there are KLING_API_KEY, "),
         (SECRET, "line 2: write NAME=VALUE"),
-        ("KLING_LIMITS=video", "write POOL=N,... such as video=20,image=9"),
+        ("KLING_LIMITS=video", "use POOL=N, such as video=20,image=9"),
     ],
 )
 def test_a_mistake_in_an_env_file_is_named_with_its_line(tmp_path: Path, line: str, words: str) -> None:

@@ -195,7 +195,7 @@ def test_a_dry_run_makes_nothing(emulator: Emulator, capsys: Capture) -> None:
     ran = kling(capsys, "run", "jobs.jsonl", "--dry-run")
     assert ran.status == 0 and created(emulator) == 0
     assert "text_to_video  kling-v2-6      2      3  video" in ran.out
-    assert "3 video units ($0.42 at list price), about " in ran.out
+    assert "3 video units ($0.42 at the list price), about " in ran.out
     plan = json.loads(kling(capsys, "run", "jobs.jsonl", "--dry-run", "--json").out)
     assert (plan["jobs"], plan["units"]) == (2, {"video": 3.0})
     assert not Path("jobs.jsonl.journal.sqlite").exists()
