@@ -82,7 +82,6 @@ _OMNI: Final = ("omni_video",)
 _MOTION: Final = ("motion_control",)
 _EDIT: Final = ("multi_elements",)
 _1K_2K: Final = ("1k", "2k")
-_RESTYLE: Final = ("kling-v1-5", "kling-v2", "kling-v2-new")
 _MASTER: Final = ("kling-v2-master", "kling-v2-1-master")
 
 

@@ -26,6 +26,12 @@ POINTS = ("BEGIN", "INSERT INTO jobs", "UPDATE jobs", "COMMIT", "committed", "to
 STATES = (JobState.PLANNED, JobState.CREATED, JobState.SUCCEEDED, JobState.DONE)
 
 
+async def entry_of(journal: Journal, identity: str) -> Entry | None:
+    """Return the entry of one job."""
+    (entry,) = await journal.several([identity])
+    return entry
+
+
 def job(number: int, journal_id: str = "journal") -> Entry:
     """Make a job whose entry is so large that a commit of several fills pages."""
     name = identity(None, str(number), 0)

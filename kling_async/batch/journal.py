@@ -261,16 +261,8 @@ class Journal:
 
     # -- reading
 
-    async def get(self, identity: str) -> Entry | None:
-        """Return the entry of a job, also one not committed yet; None for a new job.
-
-        Raises:
-            JournalError: The journal cannot be read.
-        """
-        return (await self.several([identity]))[0]
-
     async def several(self, identities: Sequence[str]) -> list[Entry | None]:
-        """Return the entries of jobs, as `get` does.
+        """Return the entries of jobs, also those not committed yet; None for each new job.
 
         Jobs asked for in the order of their positions are read ahead, up to thousands at a time.
 

@@ -19,7 +19,7 @@ from kling_async.batch.journal_store import Store
 from kling_async.errors import ConfigurationError, JournalError, RequestInvalid
 from tests.clock import new_event_loop
 from tests.support import png, settle
-from tests.victim import job
+from tests.victim import entry_of, job
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -139,7 +139,7 @@ async def test_earlier_states_do_not_replace_later_ones(tmp_path: Path) -> None:
         assert isinstance(results[0], ValueError) and "does not follow" in str(results[0])
         assert results[1] is None
         await journal.put(job(2))
-        assert await journal.get(created.identity) == created
+        assert await entry_of(journal, created.identity) == created
     assert await all_of(tmp_path / "j.sqlite") == [created, job(1), job(2)]
 
 
@@ -177,7 +177,7 @@ async def test_closing_commits_everything(tmp_path: Path) -> None:
         asyncio.get_running_loop().call_later(1, gate.pass_on.set)
     assert all(put.done() and put.exception() is None for put in puts)
     await journal.close()
-    for ask in (journal.put(job(3)), journal.get(job(0).identity), journal.digests.of_file("x")):
+    for ask in (journal.put(job(3)), entry_of(journal, job(0).identity), journal.digests.of_file("x")):
         with pytest.raises(JournalError, match="it is not open"):
             await ask
     assert await all_of(tmp_path / "j.sqlite") == [job(n) for n in range(3)]
@@ -235,7 +235,7 @@ async def test_after_a_failed_write_all_puts_raise(tmp_path: Path) -> None:
         store._db.execute("PRAGMA max_page_count=1000000")
         with pytest.raises(JournalError, match="the disk is full"):
             await journal.put(job(101))
-        assert await journal.get(job(1).identity) is None
+        assert await entry_of(journal, job(1).identity) is None
     assert await all_of(tmp_path / "j.sqlite") == [job(0)]
 
 
@@ -276,7 +276,7 @@ def test_a_journal_belongs_to_its_loop(tmp_path: Path) -> None:
         put.cancel()
 
     async def second() -> None:
-        for ask in (journal.put(job(1)), journal.get(job(0).identity), journal.page(0)):
+        for ask in (journal.put(job(1)), entry_of(journal, job(0).identity), journal.page(0)):
             with pytest.raises(ConfigurationError, match="the event loop in which it was opened"):
                 await ask
         await journal.close()
@@ -327,10 +327,10 @@ async def test_entries_are_read_ahead(tmp_path: Path, monkeypatch: pytest.Monkey
         await asyncio.gather(*map(journal.put, reversed(entries)))
     async with Journal(tmp_path / "j.sqlite") as journal:
         for entry in entries:
-            assert await journal.get(entry.identity) == entry
+            assert await entry_of(journal, entry.identity) == entry
         assert trips <= 12
         for entry in entries[::-7]:
-            assert await journal.get(entry.identity) == entry
+            assert await entry_of(journal, entry.identity) == entry
 
 
 @virtual
@@ -339,11 +339,11 @@ async def test_new_jobs_among_known_ones_do_not_stop_reading_ahead(tmp_path: Pat
     async with Journal(tmp_path / "j.sqlite") as journal:
         await asyncio.gather(*(journal.put(job(n)) for n in range(50)))
     async with Journal(tmp_path / "j.sqlite") as journal:
-        assert await journal.get(job(0).identity) == job(0)
+        assert await entry_of(journal, job(0).identity) == job(0)
         ahead = len(journal._ahead._entries)
-        assert await journal.get(job(99).identity) is None
+        assert await entry_of(journal, job(99).identity) is None
         assert len(journal._ahead._entries) == ahead > 10
-        assert await journal.get(job(1).identity) == job(1)
+        assert await entry_of(journal, job(1).identity) == job(1)
 
 
 @virtual
@@ -354,20 +354,20 @@ async def test_a_put_entry_is_returned_at_once(tmp_path: Path) -> None:
         await asyncio.gather(*(journal.put(job(n)) for n in range(4)))
     async with Journal(tmp_path / "j.sqlite") as journal:
         read, commit = SlowRead(journal), Gate(journal)
-        trip = asyncio.ensure_future(journal.get(job(0).identity))
+        trip = asyncio.ensure_future(entry_of(journal, job(0).identity))
         await read.wait()
         puts = [asyncio.ensure_future(journal.put(created[1]))]
         await commit.wait()
         read.pass_on.set()
         assert await trip == job(0)
-        assert await journal.get(job(1).identity) == created[1]
+        assert await entry_of(journal, job(1).identity) == created[1]
         puts.append(asyncio.ensure_future(journal.put(created[2])))
         await asyncio.sleep(0)
-        assert await journal.get(job(2).identity) == created[2]
+        assert await entry_of(journal, job(2).identity) == created[2]
         commit.pass_on.set()
         await asyncio.gather(*puts)
         for number, entry in ((1, created[1]), (2, created[2]), (3, job(3))):
-            assert await journal.get(job(number).identity) == entry
+            assert await entry_of(journal, job(number).identity) == entry
 
 
 @virtual
@@ -387,7 +387,7 @@ async def test_a_damaged_entry_is_an_error(tmp_path: Path) -> None:
         store: Any = journal._store
         store._db.execute("UPDATE jobs SET entry=x'c1'")
         with pytest.raises(JournalError, match="an entry is damaged"):
-            await journal.get(job(0).identity)
+            await entry_of(journal, job(0).identity)
 
 
 # --- input files ------------------------------------------------------------------------------------
@@ -460,7 +460,7 @@ async def test_reads_under_way_end_before_the_file_is_closed(tmp_path: Path) -> 
     """Closing during reads never closes a connection that a thread uses."""
     for _ in range(60):
         async with Journal(tmp_path / "jobs.sqlite") as journal:
-            reads = [asyncio.ensure_future(journal.get("0" * 32)) for _ in range(20)]
+            reads = [asyncio.ensure_future(entry_of(journal, "0" * 32)) for _ in range(20)]
             places = [asyncio.ensure_future(journal.has_position(n)) for n in range(20)]
             await asyncio.sleep(0)
         found = await asyncio.gather(*reads, *places, return_exceptions=True)
@@ -481,7 +481,7 @@ async def test_several_entries_are_found_in_one_read(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Store, "find", counted)
     async with Journal(tmp_path / "j.sqlite") as journal:
-        assert await journal.get(job(0).identity) == job(0)
+        assert await entry_of(journal, job(0).identity) == job(0)
         created = advance(job(2), JobState.CREATED)
         commit = Gate(journal)
         put = asyncio.ensure_future(journal.put(created))
@@ -500,7 +500,7 @@ async def test_an_entry_committed_during_a_read_is_found(tmp_path: Path, asked: 
     async with Journal(tmp_path / "j.sqlite") as journal:
         read = SlowRead(journal)
         if asked == "get":
-            answer: asyncio.Future[Any] = asyncio.ensure_future(journal.get(job(0).identity))
+            answer: asyncio.Future[Any] = asyncio.ensure_future(entry_of(journal, job(0).identity))
         else:
             answer = asyncio.ensure_future(journal.several([job(0).identity, job(1).identity]))
         await read.wait()
@@ -531,14 +531,14 @@ async def test_a_read_returns_nothing_that_was_replaced_meanwhile(tmp_path: Path
     async with Journal(tmp_path / "j.sqlite") as journal:
         await asyncio.gather(*(journal.put(job(n)) for n in range(80)))
     async with Journal(tmp_path / "j.sqlite") as journal:
-        assert await journal.get(job(0).identity) == job(0)  # brings 1 along, and not 60
+        assert await entry_of(journal, job(0).identity) == job(0)  # brings 1 along, and not 60
         read = SlowRead(journal)
         answer = asyncio.ensure_future(journal.several([job(n).identity for n in (1, 60)]))
         await read.wait()
         await asyncio.gather(*(journal.put(created[n]) for n in (1, 60, 61)))
         read.pass_on.set()
         assert await answer == [created[1], created[60]]
-        assert await journal.get(job(61).identity) == created[61]
+        assert await entry_of(journal, job(61).identity) == created[61]
 
 
 @virtual
@@ -547,7 +547,7 @@ async def test_a_put_refused_during_a_read_hides_nothing(tmp_path: Path) -> None
     created = advance(job(0), JobState.CREATED)
     async with Journal(tmp_path / "j.sqlite") as journal:
         read = SlowRead(journal)
-        answer = asyncio.ensure_future(journal.get(job(0).identity))
+        answer = asyncio.ensure_future(entry_of(journal, job(0).identity))
         await read.wait()
         puts = await asyncio.gather(journal.put(created), journal.put(job(0)), return_exceptions=True)
         assert puts[0] is None and isinstance(puts[1], ValueError)
@@ -570,7 +570,7 @@ async def test_put_soon_stores_without_waiting(tmp_path: Path) -> None:
     async with Journal(path) as journal:
         journal.put_soon(job(1))
     async with Journal(path) as journal:
-        assert await journal.get(job(1).identity) == job(1)
+        assert await entry_of(journal, job(1).identity) == job(1)
         journal.put_soon(
             next_attempt(next_attempt(job(1), journal.id), journal.id)
         )  # an attempt left out: refused

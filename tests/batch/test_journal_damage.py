@@ -16,6 +16,7 @@ from kling_async.batch.digests import Digest
 from kling_async.batch.entry import Entry, Failure, JobState, JournaledFile, Times, pack
 from kling_async.batch.journal import Journal
 from kling_async.batch.journal_store import Store
+from tests.victim import entry_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +116,7 @@ async def test_damaged_text_of_an_earlier_version_is_a_journal_error(tmp_path: P
     db.close()
     async with Journal(path) as journal:
         with pytest.raises(JournalError, match="damaged"):
-            await journal.get(job(1).identity)
+            await entry_of(journal, job(1).identity)
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced", "moved", "log removed"])

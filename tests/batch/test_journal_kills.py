@@ -13,7 +13,7 @@ import pytest
 from kling_async.batch.entry import Entry, JobState, advance
 from kling_async.batch.journal import Journal
 from kling_async.errors import JournalError
-from tests.victim import JOBS, STATES, WORKERS, job
+from tests.victim import JOBS, STATES, WORKERS, entry_of, job
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +58,7 @@ async def finish(path: Path) -> list[JobState]:
     """Bring the victim's jobs to their ends; return their states."""
     async with Journal(path) as journal:
         for number in range(JOBS):
-            entry = await journal.get(job(number).identity) or job(number, journal.id)
+            entry = await entry_of(journal, job(number).identity) or job(number, journal.id)
             if entry.state is not JobState.DONE:
                 await journal.put(advance(entry, JobState.DONE, files=()))
         return [entry.state async for entry in journal.entries()]

@@ -88,11 +88,6 @@ class Task:
         return self.times.ends
 
     @property
-    def result_id(self) -> str:
-        """Id of the video, sound, voice or element that the task makes."""
-        return self.output.id
-
-    @property
     def seconds(self) -> float:
         """Length of the video or sound that the task makes."""
         return self.output.seconds

@@ -346,7 +346,7 @@ async def test_a_video_made_here_is_known_once_it_has_succeeded() -> None:
     """The video of a running or failed task cannot be named; that of a succeeded one can."""
     async with calling() as (emu, call):
         ids = [(await call.video(duration="10")).data["task_id"] for _ in range(2)]
-        results = [emu.tasks[task_id].result_id for task_id in ids]
+        results = [emu.tasks[task_id].output.id for task_id in ids]
         emu.finish(ids[1], "failed")
         for video_id in results:
             assert (await post(call, "video_to_audio", video_id=video_id)).refusal[1] == 1201
