@@ -208,7 +208,7 @@ def _by_rows(rows: list[_Price], sent: _AsSent) -> Estimate:
     if price is None:
         return Estimate(units=None, most=None, pool=rows[0].pool, why=f"no price of {sent.words()}")
     count, most, what = _amount(price.per, sent)
-    why = f"{sent.words()}: {price.units:g} a {price.per.removeprefix('started ')}"
+    why = f"{sent.words()}: {price.units:g} per {price.per.removeprefix('started ')}"
     return Estimate(
         units=None if count is None else _units(price, count),
         most=None if most is None else _units(price, most),

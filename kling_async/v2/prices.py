@@ -124,7 +124,7 @@ def video_price(name: str, request: TaskRequest[Any]) -> VideoCost:
     if rate is None:
         return VideoCost(None, None, None, f"no price of {words} is known")
     seconds, most, what = _length(name, sent)
-    return VideoCost(rate, seconds, most, f"{words}: {rate:g} a second x {what}")
+    return VideoCost(rate, seconds, most, f"{words}: {rate:g} per second x {what}")
 
 
 def _fits(row: VideoPrice, sent: _Sent) -> bool:

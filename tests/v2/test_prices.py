@@ -64,7 +64,7 @@ def test_a_request_costs_what_the_table_says(name: str, resolution: str, rate: f
     else:
         assert (found.units, found.most) == (round(5 * rate, 4), round(5 * rate, 4))
     assert found.pool == "video"
-    assert re.search(rf"{resolution}.*: {rate:g} a second x ", found.why)
+    assert re.search(rf"{resolution}.*: {rate:g} per second x ", found.why)
 
 
 @pytest.mark.parametrize(
