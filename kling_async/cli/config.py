@@ -45,9 +45,9 @@ _OTHER_VARIABLES: Final = ("KLING_CONFIG", "KLING_PROFILE", "KLING_DEBUG")
 _NAMES: Final = (
     *VARIABLES.values(),
     *("label_limits", "max_units", "max_queued", "max_task_life", "slots", "proxy", "trust_env", "headers"),
-    *("polling", "retry", "timeouts"),
+    *("dialect", "polling", "retry", "timeouts"),
 )
-"""Names of settings in a TOML file; those of `kling_async.Client`, and three more."""
+"""Names of settings in a TOML file: all of `kling_async.Client` that a file can hold, and three more."""
 
 _GROUPS: Final = (("api_key", "access_key", "secret_key"), ("base_url", "region"))
 """Settings that count as one: the nearest source with any of them tells all."""

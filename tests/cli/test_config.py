@@ -11,6 +11,7 @@ import pytest
 
 from kling_async import CHINA, GLOBAL, ConfigurationError, Polling
 from kling_async.cli.config import VARIABLES, Configuration, default_path, read_configuration
+from kling_async.web import ClientOptions
 from tests.cli.support import kling
 
 if TYPE_CHECKING:
@@ -64,6 +65,15 @@ def test_a_profile_replaces_what_stands_at_the_top(tmp_path: Path) -> None:
         options = found.client_options()
         assert options == {"api_key": "s", "base_url": CHINA, "polling": Polling(min_interval=2)}
     assert read(tmp_path, config=path).get("api_key") == "t"
+
+
+def test_a_file_may_hold_every_option_of_a_client_that_is_no_object(tmp_path: Path) -> None:
+    """A new option of `Client` is a setting of the commands, too, unless it is named here with a reason."""
+    objects = {"session", "ssl", "now", "rng", "on_event"}
+    queueing = {"queueing"}  # a command waits for its turn
+    names = ClientOptions.__annotations__.keys() - objects - queueing
+    path = written(tmp_path / "all.toml", "".join(f"{name} = 1\n" for name in names))
+    assert read(tmp_path, config=path).settings.keys() == names
 
 
 @pytest.mark.parametrize(
