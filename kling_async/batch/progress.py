@@ -28,7 +28,7 @@ _SHARE: Final = 20
 
 
 class Progress(Serializable, frozen=True, kw_only=True):
-    """How far a batch has come, at one moment: `Batch.progress`.
+    """The progress of a batch at one moment, as `Batch.progress` returns it.
 
     Where the total is known, queued, running, done, failed and skipped add up to it.
     """

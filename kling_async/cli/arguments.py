@@ -97,12 +97,16 @@ def add_storing_arguments(parser: Arguments, *, out: str) -> None:
         "--name",
         default="{task_id}",
         metavar="TEMPLATE",
-        help="their names, with {task_id}, {key}, {endpoint}, {n} or {name} (default: {task_id})",
+        help="names of files, with {task_id}, {key}, {endpoint}, {n} or {name} (default: {task_id})",
     )
     parser.add_argument(
-        "--watermarked", action="store_true", help="the marked copies, where the request asked for them"
+        "--watermarked",
+        action="store_true",
+        help="store the watermarked copies, if the request asked for them",
     )
-    parser.add_argument("--sidecar", action="store_true", help="a JSON file about the task beside each file")
+    parser.add_argument(
+        "--sidecar", action="store_true", help="store a JSON file about the task beside each file"
+    )
 
 
 def add_demo_arguments(demo: ArgumentParser) -> None:
@@ -122,7 +126,7 @@ def add_demo_arguments(demo: ArgumentParser) -> None:
     )
     where = demo.add_mutually_exclusive_group()
     where.add_argument(
-        "--emulator", action="store_true", help="use the emulator: the default, as nothing is paid there"
+        "--emulator", action="store_true", help="use a local emulator, which costs nothing (the default)"
     )
     where.add_argument(
         "--live", action="store_true", help="use your account (kling help environment); costs units"

@@ -55,7 +55,7 @@ def add_wait_arguments(parser: LazyParser) -> None:
     """Add the options of ``kling wait``."""
     parser.description = "Wait until tasks have ended; print how, a line each as they come."
     _add_tasks(parser)
-    parser.add_argument("--timeout", type=seconds_above_0, metavar="SECONDS", help="wait no longer than that")
+    parser.add_argument("--timeout", type=seconds_above_0, metavar="SECONDS", help="wait at most so long")
     add_storing_arguments(parser, out="store their files there, too")
     add_progress_argument(parser)
     add_json_argument(parser)
@@ -81,7 +81,7 @@ def add_download_arguments(parser: LazyParser) -> None:
         "there already are not fetched again."
     )
     _add_tasks(parser)
-    parser.add_argument("--timeout", type=seconds_above_0, metavar="SECONDS", help="wait no longer than that")
+    parser.add_argument("--timeout", type=seconds_above_0, metavar="SECONDS", help="wait at most so long")
     add_storing_arguments(parser, out="where they go (default: this folder)")
     add_progress_argument(parser)
     add_json_argument(parser)

@@ -72,7 +72,7 @@ def _fill(add_options: Callable[[LazyParser], None], endpoint: str, parser: Lazy
 def _add_create_options(parser: LazyParser) -> None:
     task = parser.add_argument_group("task")
     task.add_argument("--wait", action="store_true", help="wait until the task has ended")
-    task.add_argument("--timeout", type=seconds_above_0, metavar="SECONDS", help="wait no longer than that")
+    task.add_argument("--timeout", type=seconds_above_0, metavar="SECONDS", help="wait at most so long")
     add_storing_arguments(task, out="store its files there; waits for them")
     task.add_argument(
         "--external-task-id", metavar="ID", help="an id of your own, by which the task can be found"

@@ -46,7 +46,7 @@ _MEANINGS: Final = {
     ExitCode.FAILED: "some failed: a task, a file, or the command itself",
     ExitCode.USAGE: "an option, a request or a setting is wrong; nothing was paid",
     ExitCode.STOPPED: "stopped and resumable: the command to go on was printed",
-    ExitCode.ACCOUNT: "the account cannot: key refused, no units left, or not allowed",
+    ExitCode.ACCOUNT: "the account is refused: wrong key, no units left, or no permission",
 }
 
 INTERRUPTED: Final = 130
@@ -54,7 +54,7 @@ INTERRUPTED: Final = 130
 
 
 class Ending(NamedTuple):
-    """How an error ends the command."""
+    """The end of a command by an error."""
 
     code: ExitCode
     text: str
@@ -78,7 +78,7 @@ _FIXES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (ConfigurationError, "see: kling help environment"),
     (DownloadError, "kling download fetches what is missing"),
 )
-"""What helps, for errors whose own message does not say it in words of the command line."""
+"""Advice for errors whose own message does not give it in words of the command line."""
 
 
 def explain(error: KlingError | OSError) -> Ending:

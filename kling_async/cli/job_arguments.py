@@ -53,14 +53,14 @@ def _add_keeping(parser: LazyParser) -> None:
     parser.add_argument(
         "--name",
         metavar="TEMPLATE",
-        help="their names, with {key}, {index}, {task_id}, {endpoint}, {n} or {name} (default: {key} where "
-        "every job has one, else {index}-{task_id})",
+        help="names of files, with {key}, {index}, {task_id}, {endpoint}, {n} or {name} (default: {key} "
+        "where every job has one, else {index}-{task_id})",
     )
     parser.add_argument(
         "--journal",
         metavar="FILE",
-        help="where is noted how far each job has come (default: FILE.journal.sqlite; none for a stream and "
-        "with --emulator)",
+        help="the file that notes how far each job has come (default: FILE.journal.sqlite; none for a stream "
+        "and with --emulator)",
     )
 
 

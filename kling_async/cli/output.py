@@ -35,7 +35,7 @@ class Column(NamedTuple):
 
 
 class Output:
-    """Where a command prints.
+    """The output of one command: results and messages.
 
     Args:
         json_lines: Whether results are printed as JSON, an object a line.

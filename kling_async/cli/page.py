@@ -27,7 +27,7 @@ _KINDS: Final = {
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif"), "picture"),
     **dict.fromkeys((".mp3", ".wav", ".m4a"), "sound"),
 }
-"""What a file is, by its ending; others are links only."""
+"""Kinds of files by their endings; files of other endings are links only."""
 
 
 class Card(NamedTuple):

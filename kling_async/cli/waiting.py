@@ -23,7 +23,7 @@ __all__ = ["finish", "worst"]
 
 
 class _End(NamedTuple):
-    """How waiting for one task ended."""
+    """The end of waiting for one task."""
 
     place: int
     task: Task[Any]

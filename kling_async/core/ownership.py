@@ -1,4 +1,4 @@
-"""Decide whose a task is that was found by the external id of a create in doubt."""
+"""Decide whose task it is that was found by the external id of a create in doubt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Whose", "whose"]
 
 
 class Whose(enum.Enum):
-    """Whose a task is that was found by the external id of a create in doubt."""
+    """The owner of a task that was found by the external id of a create in doubt."""
 
     OURS = "ours"  # that create made it
     TAKEN = "taken"  # somebody used that id before
@@ -28,7 +28,7 @@ def whose(
     first_sent: float,
     shown: frozenset[str] = frozenset(),
 ) -> Whose:
-    """Return whose a task is that was found by the id of a create in doubt.
+    """Return whose task it is that was found by the external id of a create in doubt.
 
     Args:
         record: The task that was found.

@@ -1,4 +1,4 @@
-"""Any value as a table of its fields: what has no form of its own is still readable in a notebook."""
+"""Show any value as a table of its fields, so that a notebook shows one without a form of its own."""
 
 from __future__ import annotations
 

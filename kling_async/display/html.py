@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 MimeBundle: TypeAlias = "dict[str, str]"
-"""What Jupyter shows: text by media type."""
+"""Text by media type, as Jupyter shows it."""
 
 _TEXT_MAX: Final = 2000
 """Most characters of one text: prompts are shorter, and a payload would fill the page."""

@@ -1,4 +1,4 @@
-"""Where the files of results lie on disk, by the addresses that they were fetched from."""
+"""Know where the files of results lie on disk, by the addresses that they were fetched from."""
 
 from __future__ import annotations
 
@@ -45,4 +45,4 @@ def _key(url: str) -> bytes:
 
 
 stored_files: Final = StoredFiles()
-"""Those of this process."""
+"""The stored files of this process."""

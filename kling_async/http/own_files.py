@@ -38,7 +38,7 @@ class OwnFiles:
 
     def __init__(self, base_url: str, signer: Bearer, dialects: Translator) -> None:
         self.base = URL(f"{base_url}/")
-        """What addresses without a host are relative to."""
+        """The address to which those without a host are relative."""
         self._signer = signer
         self._dialects = dialects
         self._elsewhere = not is_vendors(base_url)

@@ -24,7 +24,7 @@ class DrivenPool:
         self.pool = pool
         self.timer = timer
         self.contended = False
-        """What listeners were last told."""
+        """The state that listeners were last told."""
         self._logged = self._state
 
     @property

@@ -1,4 +1,4 @@
-"""Whoever looks for the tasks of creates in doubt, and takes them over."""
+"""Protocols of the objects that look for the tasks of creates in doubt, and take them over."""
 
 from __future__ import annotations
 

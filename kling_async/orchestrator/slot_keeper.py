@@ -208,4 +208,4 @@ class SlotKeeper(Protocol):
         """
 
     async def leave_ledger(self) -> None:
-        """Say the last things to other processes, once all work has ended."""
+        """Write the last steps for other processes, once all work has ended."""

@@ -52,7 +52,7 @@ def keep_awake(loop: asyncio.AbstractEventLoop, client: Closable) -> None:
 
 
 def _tick(loop: asyncio.AbstractEventLoop) -> None:
-    """Have run some code, as is needed; come again while a client is open."""
+    """Run, which lets Python call its signal handlers; run again in a second while a client is open."""
     if all(client.closed for client in _awake.get(loop, ())):
         _awake.pop(loop, None)
     else:

@@ -42,11 +42,11 @@ __all__ = [
 ]
 
 DEFAULT_VIDEO_MODEL: Final = "kling-3.0"
-"""Used where the caller names no model."""
+"""Model of videos from a text or an image where the caller names none."""
 DEFAULT_OMNI_VIDEO_MODEL: Final = "kling-3.0-omni"
-"""Used where the caller names no model."""
+"""Model of omni videos where the caller names none."""
 DEFAULT_MOTION_MODEL: Final = "kling-3.0"
-"""Used where the caller names no model."""
+"""Model of motion control where the caller names none."""
 _O1: Final = "kling-o1"
 _2_6: Final = "kling-2.6"
 

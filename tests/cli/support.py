@@ -56,7 +56,7 @@ def settings_for(emulator: Emulator, folder: Path, monkeypatch: pytest.MonkeyPat
 
 
 class Ran(NamedTuple):
-    """What a command left behind."""
+    """The status and the output of a command that has ended."""
 
     status: int
     out: str

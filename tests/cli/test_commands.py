@@ -318,7 +318,7 @@ def test_models_are_shown_by_endpoint(capsys: Capture) -> None:
 
 
 def test_the_live_demo_takes_the_settings_of_every_command(emulator: Emulator, capsys: Capture) -> None:
-    """Its key may stand in the TOML file, as for all others; the emulator excludes the account."""
+    """The key may stand in the TOML file, as for all others; the emulator excludes the account."""
     ran = kling(capsys, "demo", "--live", "--yes", "--count", "1", "--out", "films")
     assert ran.status == 0 and len(emulator.ledger.created) == 1
     assert kling(capsys, "demo", "--live", "--emulator").status == 2

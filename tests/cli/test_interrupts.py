@@ -84,7 +84,7 @@ def interrupted_after(seconds: float) -> Iterator[None]:
 def test_the_first_signal_cancels_and_a_command_may_say_how_to_go_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Its status counts if it returns one; else it is 130. The handlers before are back afterwards."""
+    """A status that the command returns counts; else it is 130. The handlers before are back afterwards."""
 
     async def waits(status: int | None) -> int:
         try:

@@ -170,7 +170,7 @@ def test_csv_and_a_default_endpoint(capsys: Capture) -> None:
 def test_a_stream_is_read_to_its_first_wrong_line(
     emulator: Emulator, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What came before it is made and waited for; with --skip-bad the rest comes, too."""
+    """All lines before it are made and waited for; with --skip-bad the rest comes, too."""
 
     def feed(*lines: Json | str) -> None:
         texts = (line if isinstance(line, str) else json.dumps(line) for line in lines)
@@ -203,7 +203,7 @@ def test_a_dry_run_makes_nothing(emulator: Emulator, capsys: Capture) -> None:
 
 @pytest.mark.real
 def test_units_and_slots_have_limits(emulator: Emulator, capsys: Capture) -> None:
-    """What does not fit is not made, status 3 and the command; no more slots are used than --limit says."""
+    """A job that does not fit is not made: status 3, and the command. --limit bounds the slots in use."""
     write("jobs.jsonl", *(shot(f"k{n}") for n in range(4)))
     ran = kling(capsys, "run", "jobs.jsonl", "--max-units", "video=4.5", "--limit", "video=1")
     assert ran.status == 3 and created(emulator) == 3

@@ -109,7 +109,7 @@ async def test_a_block_shows_some_tasks_and_counts_the_others(many: list[Task[v1
 
 
 async def test_a_terminal_has_one_block_that_leaves_no_trace(many: list[Task[v1.Videos]]) -> None:
-    """It is redrawn each second, makes room for other lines, and is erased at the end."""
+    """The block is redrawn each second, makes room for other lines, and is erased at the end."""
     err = Terminal()
     async with watching.watching(Output(stderr=err, stdout=err), many[:1], ["a"]) as display:
         await asyncio.sleep(3.5)

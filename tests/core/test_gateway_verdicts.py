@@ -90,7 +90,7 @@ def test_an_error_that_shows_a_task_is_an_acceptance_unless_its_status_refuses()
 
 @pytest.mark.parametrize("status", [200, 400, 404, 500])
 def test_a_task_that_the_gateway_does_not_know_is_missing(status: int) -> None:
-    """Its word counts under any status."""
+    """A gateway's word for it counts under any status."""
     assert isinstance(judge_read(gateways(status, missing=True), renewable=False), Missing)
 
 

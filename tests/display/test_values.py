@@ -1,4 +1,4 @@
-"""What notebooks and terminals show of tasks, results, batches and numbers."""
+"""Tasks, results, batches and numbers as notebooks and terminals show them."""
 
 from __future__ import annotations
 

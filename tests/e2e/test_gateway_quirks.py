@@ -256,7 +256,7 @@ async def test_a_429_in_any_form_queues_behind_a_known_gateway() -> None:
 
 @pytest.mark.parametrize("lost", ["after", "before"])
 async def test_the_first_create_lost_at_a_gateway_on_this_machine_is_not_sent_again(lost: str) -> None:
-    """Its own word for "not found" shows that it is no vendor: a miss proves nothing."""
+    """A gateway's own word for "not found" shows that it is no vendor: a miss proves nothing."""
     gateway = Quirky(SHOWN["the address alone"])
     gateway.lose = [lost]
     async with client_at(gateway) as client:
@@ -316,7 +316,7 @@ async def test_a_sample_shown_under_another_id_is_found() -> None:
 
 @pytest.mark.parametrize("where", ["create", "query"])
 async def test_an_external_id_of_the_gateways_own_is_no_other_task(where: str) -> None:
-    """It gives the vendor one of its own and shows that: the task is ours, by the id of the answer."""
+    """The gateway shows the id that it gave the vendor: by the task id of the answer the task is ours."""
 
     def shown(name: str, ended: bool) -> Any:
         return envelope(name, ended, task_info={"external_task_id": f"gw-{name}"})
@@ -406,7 +406,7 @@ async def test_a_gateway_that_restarts_does_not_stop_a_client_for_hours() -> Non
 
 @pytest.mark.parametrize("ended", [False, True])
 async def test_a_callback_shows_the_vendors_id_which_a_gateway_does_not_know(ended: bool) -> None:
-    """It settles no create that waits for its answer: the task could not be asked for by that id."""
+    """The callback settles no create that waits for its answer: nobody could ask for the task by that id."""
     gateway = Quirky(envelope, lambda name: envelope(name, False))
     gateway.slow = 20
     async with client_at(gateway, dialect="envelope") as client:
@@ -440,7 +440,7 @@ async def test_a_create_that_is_sent_again_unseen_waits_for_what_broke_its_answe
 @pytest.mark.parametrize("times", [1, 2, 5])
 @pytest.mark.parametrize("dialect", ["new-api", "envelope"])
 async def test_a_task_that_a_gateway_does_not_know_for_a_while_goes_on(dialect: Any, times: int) -> None:
-    """Its table may lag behind: it is asked again alone, also where a query of many is "not found", too."""
+    """A table may lag behind: the task is asked about alone again, as where a query of many is "not found"."""
     gateway = Quirky(SHOWN["the address alone"] if dialect == "new-api" else envelope)
     async with client_at(gateway, dialect=dialect) as client:
         task = await client.submit(clip())

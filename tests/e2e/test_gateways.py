@@ -104,7 +104,7 @@ async def test_a_wrong_key_and_a_path_that_is_not_served_are_refused_at_once() -
 
 
 async def test_a_lost_create_is_not_sent_again_where_nobody_can_look_it_up() -> None:
-    """It is `AmbiguousCreate`, and paid once."""
+    """The lost create is `AmbiguousCreate`, and paid once."""
     async with pair(gateway=Gateway()) as (emu, client):
         await client.run(clip("the first one teaches the dialect"))
         emu.fault("create", kind="lost_after")

@@ -121,7 +121,7 @@ async def test_a_client_with_other_options_keeps_the_first_one(caplog: pytest.Lo
 
 
 async def test_a_closed_client_says_what_runs_on_once(caplog: pytest.LogCaptureFixture) -> None:
-    """What ``aclose()`` has said is not said again when the object goes."""
+    """The warning of ``aclose()`` is not repeated when the object goes."""
     async with emulator() as emu:
         client = client_of(emu)
         await client.submit(still())

@@ -382,7 +382,7 @@ async def test_the_history_of_solutions_is_its_own() -> None:
 
 
 async def test_a_history_that_leads_in_a_circle_is_told() -> None:
-    """What was read has been yielded; then the error says why there is no way on."""
+    """All that was read has been yielded; then the error says why there is no way on."""
     async with vendor_and_client() as (vendor, client):
         page = {"result": [{"id": "1", "status": "failed"}], "has_more": True, "next_cursor": "c"}
         vendor.on_page = lambda *_: success(page)
@@ -452,7 +452,7 @@ async def test_a_task_that_vanishes_before_its_answer_is_ambiguous_no_longer_tha
 
 
 def test_the_vendor_is_told_by_its_page() -> None:
-    """What the pages say of the server itself: at most 20 ids, exactly one parameter."""
+    """The server keeps to the vendor's pages: at most 20 ids, exactly one parameter."""
     vendor = Vendor()
     assert vendor.by_ids({"task_ids": "1", "external_task_ids": "1"}, "/tasks").status == 400
     assert vendor.by_ids({"task_ids": ",".join("1" * 21)}, "/tasks").status == 400

@@ -73,7 +73,7 @@ def test_what_is_required_is_required(field: Field, facts: Json, name: str) -> N
 
 @each_field
 def test_repeated_entries_are_arrays(field: Field, facts: Json, name: str) -> None:
-    """What may stand more than once is an array; how often it may is told by the model's row."""
+    """Entries that may stand more than once are arrays; the model's row says how often they may."""
     assert isinstance(field.type, mi.VarTupleType) is facts.get("repeats", False)
     if not facts.get("repeats"):
         return

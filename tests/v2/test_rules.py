@@ -199,7 +199,7 @@ RIGHT: Final[list[tuple[Any, dict[str, Any]]]] = [
 
 @pytest.mark.parametrize(("kind", "values"), RIGHT)
 def test_a_right_request_passes_silently(kind: Any, values: dict[str, Any]) -> None:
-    """What the rules allow neither fails nor warns."""
+    """A request that the rules allow neither fails nor warns."""
     assert doubted(kind(**values)) == []
 
 

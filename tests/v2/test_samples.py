@@ -50,7 +50,7 @@ FILES: Final = {"image", "image_url", "video_url", "frontal_image", "callback_ur
 
 
 def sent(request: Any, body: Json) -> Json:
-    """What a submit of the request sends, with the ids of the sample."""
+    """Return what a submit of the request sends, with the ids of the sample."""
     options = body.get("options", body)
     row = catalog.endpoint_of(request)
     spec = CreateSpec(

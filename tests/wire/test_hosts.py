@@ -227,5 +227,5 @@ def test_a_callback_may_be_posted_to(url: str) -> None:
     ],
 )
 def test_the_vendors_addresses_are_known(url: str, expected: bool) -> None:
-    """Its hosts and this machine's; a host that merely contains the name is somebody else's."""
+    """Hosts of the vendor and of this machine; a host that merely contains the name is somebody else's."""
     assert is_vendors(url) is expected

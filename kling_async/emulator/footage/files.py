@@ -36,7 +36,7 @@ class MediaOwner:
     sound: bool = False
     """Whether films have an audio track."""
     request: str = ""
-    """What films follow from instead, if it is known: the request without its names and addresses."""
+    """The request without its names and addresses, if known: films then follow from it alone."""
     grade: int = 0
     """0 for films in 720p and pictures in 1k, 1 for 1080p and 2k, 2 for 4k."""
 

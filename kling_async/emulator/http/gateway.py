@@ -40,7 +40,7 @@ _NOT_FOUND: Final = 1201
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """How a gateway in front of the API behaves.
+    """Behaviour of a gateway in front of the API.
 
     Raises:
         ValueError: There is no such dialect.
@@ -50,8 +50,8 @@ class Gateway:
     """``envelope``: the vendor's answers with other ids, and all paths. ``new-api``, ``flat``: only creates
     and single queries of text-to-video and image-to-video."""
     quotes: Literal["json", "words", "nothing"] = "json"
-    """What its errors quote of the vendor's refusals: the whole answer, the message without its number, or
-    nothing where the status is 429."""
+    """The part of the vendor's refusals that its errors quote: the whole answer, the message without its
+    number, or nothing where the status is 429."""
     older: bool = False
     """Whether the address of a result stands in ``fail_reason``, and the vendor's own answer is not shown."""
     loses_external_ids: bool = False
@@ -83,7 +83,7 @@ class GatewayFront:
         """The vendor's id of each public one."""
         self._publics: dict[str, str] = {}
         self._rows: dict[str, tuple[float, HttpAnswer]] = {}
-        """What the table says of each public id, and when the gateway looks again."""
+        """The task of each public id as the table has it, and when the gateway looks again."""
 
     def received(self, route: Route, raw: bytes) -> tuple[Route, bytes]:
         """Return a request as the vendor gets it."""

@@ -52,7 +52,7 @@ class Server:
         faults: The armed faults.
         dispatcher: Answers the requests.
         routes: Tells which endpoint a request means.
-        front: Stands before the dispatcher, as a gateway or as nothing.
+        front: Stands before the dispatcher: a gateway, or nothing.
         seed: Equal seeds give equal request ids.
     """
 

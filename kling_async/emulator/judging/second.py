@@ -35,7 +35,7 @@ class SecondEndpoint:
     model: str | None
     """The model in the path; None for a solution."""
     contents: dict[str, ContentType]
-    """What the endpoint reads, by type; empty where the prompt is a field of its own."""
+    """The entries that the endpoint reads, by type; empty where the prompt is a field of its own."""
 
     @property
     def solution(self) -> bool:

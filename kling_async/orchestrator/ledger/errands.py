@@ -34,7 +34,7 @@ class SharedFile(Protocol):
         """Take the last steps, and leave."""
 
     def give_up(self) -> None:
-        """Leave nothing open, and no file behind; say nothing."""
+        """Close the file and remove this process's own ones; write nothing."""
 
 
 class LedgerLost(Exception):
@@ -55,9 +55,9 @@ class Errands:
         """A file that was removed or replaced, until a new one is open."""
         self._thread: ThreadPoolExecutor | None = None
         self._carried: list[Step] = []
-        """Those of the errand under way, until the file holds them."""
+        """The steps of the errand under way, until the file holds them."""
         self._results: list[Synced] = []
-        """What the thread has brought, until the loop takes it."""
+        """The facts that the thread has brought, until the loop takes them."""
 
     @property
     def is_open(self) -> bool:

@@ -36,7 +36,7 @@ class Letter(NamedTuple):
 
 
 class Mailbox:
-    """Where one process gets letters, and sends those to others from.
+    """The mailbox of one process: gets its letters, and sends letters to others.
 
     Args:
         path: Of the socket; other users of the machine cannot write to it. None: there is no box.

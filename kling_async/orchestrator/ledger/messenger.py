@@ -197,7 +197,7 @@ class Messenger:
             self._await(self._work)
 
     async def leave(self) -> None:
-        """Say the last things, and leave the ledger; that goes on in the thread if this is cut short."""
+        """Take the last steps to the ledger, and leave it; cut short, this goes on in the thread."""
         self._timer.clear()
         self._left = True
         await self._errands.depart(self._steps)

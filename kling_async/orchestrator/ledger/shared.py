@@ -284,7 +284,7 @@ class SharedLimiter(SharedPools):
             self._asking.stop_timers()
 
     async def leave_ledger(self) -> None:
-        """Say the last things to other processes, once all work has ended."""
+        """Write the last steps for other processes, once all work has ended."""
         await self._messenger.leave()
 
     def on_loop_replaced(self) -> None:

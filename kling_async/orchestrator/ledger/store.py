@@ -105,7 +105,7 @@ class LedgerFile:
         raise ConfigurationError(reason)
 
     def give_up(self) -> None:
-        """Leave nothing open, and no file behind; say nothing."""
+        """Close the file and remove this process's own ones; write nothing."""
         self.abandon()
         self._presence.remove(self._presence.token)
 

@@ -153,7 +153,7 @@ async def test_a_closed_pool_is_closed_for_all(tmp_path: Path) -> None:
 
 
 async def test_a_process_that_was_idle_judges_by_what_the_ledger_says(tmp_path: Path) -> None:
-    """What it heard last may be out of date: another has reopened the account, or told a larger limit."""
+    """The last news may be out of date: another has reopened the account, or told a larger limit."""
     async with clients(tmp_path, seconds=0.1, limits={"video": 2, "image": 2}) as (emu, (a, b)):
         wide = v1.ImageGeneration(prompt="a boat", n=5)
         for client in (a, b):

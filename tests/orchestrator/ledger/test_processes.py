@@ -134,7 +134,7 @@ def test_a_label_has_one_limit_over_all_processes(machine: Machine) -> None:
 
 
 def test_limits_of_labels_are_those_of_the_process_that_started_last(machine: Machine) -> None:
-    """What queues moves up, or fails where it can never fit; none is left over from earlier runs."""
+    """Queued tickets move up, or fail where they can never fit; none is left over from earlier runs."""
     machine.label_limits = {"free": 1}
     a = machine.start(limits={"video": 9})
     run(a, a.enter(label="free"))
