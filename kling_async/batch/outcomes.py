@@ -185,7 +185,7 @@ class Totals(Serializable, frozen=True, kw_only=True):
     def __str__(self) -> str:
         parts = [f"{self.done} done"]
         parts += [f"{self.failed} failed"] if self.failed else []
-        parts += [f"{units:g} units of {pool}" for pool, units in self.units.items()]
+        parts += [f"{units:.10g} units of {pool}" for pool, units in self.units.items()]
         return ", ".join(parts)
 
     _repr_mimebundle_ = fields_bundle

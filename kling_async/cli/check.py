@@ -92,14 +92,14 @@ class _Costs:
     def print(self, output: Output) -> None:
         """Print a table by endpoint and model, and the sums."""
         rows = [
-            (endpoint, model, str(count), f"{units:g}", pool)
+            (endpoint, model, str(count), f"{units:.10g}", pool)
             for (endpoint, model, pool), (count, units) in sorted(self._lines.items())
         ]
         if rows:
             numbers = [Column("jobs", right=True), Column("units", right=True)]
             output.table([Column("endpoint"), Column("model"), *numbers, Column("pool")], rows)
         if units := self._units():
-            words = " + ".join(f"{some:g} {pool}" for pool, some in units.items())
+            words = " + ".join(f"{some:.10g} {pool}" for pool, some in units.items())
             output.line(f"{words} units (${self._usd:.2f} at the list price)")
         for why, count in self._unknown.items():
             output.line(f"{count} without a known price: {why}")

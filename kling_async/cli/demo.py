@@ -133,7 +133,7 @@ def _cost(requests: Sequence[TaskRequest[Any]]) -> str:
 
 
 def _format_units(units: Mapping[str, float]) -> str:
-    return " and ".join(f"{spent:g} {pool} units" for pool, spent in sorted(units.items())) or "no units"
+    return " and ".join(f"{spent:.10g} {pool} units" for pool, spent in sorted(units.items())) or "no units"
 
 
 async def _run_batch(requests: Sequence[TaskRequest[Any]], options: argparse.Namespace) -> int:

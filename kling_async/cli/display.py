@@ -71,7 +71,7 @@ def _slots(progress: Progress) -> str:
 
 
 def _units(progress: Progress) -> str:
-    spent = [f"{units:g} {pool}" for pool, units in sorted(progress.units.items())]
+    spent = [f"{units:.10g} {pool}" for pool, units in sorted(progress.units.items())]
     return f"{' + '.join(spent)} units" if spent else ""
 
 

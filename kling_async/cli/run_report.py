@@ -111,7 +111,7 @@ def _headline(report: Report, files: int, folder: str) -> str:
     parts[0] += f" ({earlier} by earlier runs)" if earlier else ""
     parts += [f"{report.failed} failed"] if report.failed else []
     parts += [f"{counted(files, 'file')} in {folder}"] if files else []
-    units = " + ".join(f"{spent:g} {pool}" for pool, spent in sorted(total.units.items()))
+    units = " + ".join(f"{spent:.10g} {pool}" for pool, spent in sorted(total.units.items()))
     parts += [f"{units} units"] if units else []
     return ", ".join([*parts, clock(report.seconds)])
 
@@ -123,7 +123,7 @@ def _spent_lines(spent: Iterable[Spent]) -> list[str]:
     names = [f"{line.endpoint} {line.model}".strip() for line in lines]
     width = max(map(len, names))
     return [
-        f"{name:<{width}}  {line.tasks:>4} tasks  {line.units:g} units"
+        f"{name:<{width}}  {line.tasks:>4} tasks  {line.units:.10g} units"
         for name, line in zip(names, lines, strict=True)
     ]
 
@@ -137,7 +137,8 @@ def print_plan(output: Output, plan: Plan) -> None:
         output.record(plan.to_dict())
         return
     rows = [
-        (line.endpoint, line.model, str(line.tasks), f"{line.estimated:g}", line.pool) for line in plan.models
+        (line.endpoint, line.model, str(line.tasks), f"{line.estimated:.10g}", line.pool)
+        for line in plan.models
     ]
     if rows:
         columns = [
@@ -164,7 +165,7 @@ def _plan_lines(plan: Plan) -> list[str]:
         "not in this file": plan.unclaimed,
     }
     parts = [f"{plan.jobs} jobs", *(f"{count} {name}" for name, count in known.items() if count)]
-    units = " + ".join(f"{units:g} {pool}" for pool, units in sorted(plan.units.items()))
+    units = " + ".join(f"{units:.10g} {pool}" for pool, units in sorted(plan.units.items()))
     lines = [", ".join(parts)]
     if units:
         usd = f" (${plan.usd:.2f} at list price)" if plan.usd else ""

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shlex
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from tests.cli.support import kling
+from kling_async.cli.commands import make_parser
+from kling_async.cli.formats import price_words
+from kling_async.cli.output import Output
+from kling_async.cli.run_words import go_on_command, task_command
+from kling_async.prices import Estimate
+from tests.cli.support import kling, served, settings_for
+from tests.cli.test_interrupts import interrupted_after
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,3 +67,81 @@ def test_a_closed_stream_is_an_empty_one(
         ran = kling(capsys, *command.split())
         getattr(sys, closed).close()
     assert ran.status == 0
+
+
+@pytest.mark.parametrize("units", [1234567.0, 123456.5, 1e9, 0.1 + 0.2, 5.0])
+def test_units_are_written_out(units: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command that goes on has the limit that was given, and no number is shown as 3e+06."""
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/kling"])
+    options = make_parser().parse_args(["run", "jobs.jsonl", "--max-units", str(units)])
+    limit = go_on_command(options, None).rpartition(" ")[2]
+    assert "e" not in limit and float(limit) == pytest.approx(units, rel=1e-12)
+    words = price_words(Estimate(units=units, most=units, pool="video", why=""), terms=False)
+    assert "e+" not in words
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("wait X", "kling wait text_to_video:7"),
+        ("wait X --out 'my films'", "kling download text_to_video:7 --out 'my films'"),
+        (
+            "download X --out -d --name '{task_id} {n}' --sidecar --profile studio",
+            "kling download text_to_video:7 --out=-d --name '{task_id} {n}' --sidecar --profile studio",
+        ),
+        ("wait X --env-file 'my keys' --json", "kling wait text_to_video:7 --json --env-file 'my keys'"),
+    ],
+)
+def test_the_command_that_goes_on_with_a_task_can_be_pasted(
+    given: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command keeps where the files go and whose account was used, quoted for a shell."""
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/kling"])
+    words = shlex.split(given.replace("--out -d", "--out=-d"))
+    options = make_parser().parse_args(words)
+    action: Literal["wait", "download"] = "wait" if options.out is None else "download"
+    command = task_command(action, ["text_to_video:7"], options)
+    assert command == expected
+    assert make_parser().parse_args(shlex.split(command)[1:]).out == options.out
+
+
+@pytest.mark.real
+def test_a_task_that_was_paid_is_named_though_stdout_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """The messages on stderr hold the id: without it a paid task would be lost."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Output, "line", full)
+    with served() as emulator:
+        settings_for(emulator, tmp_path, monkeypatch)
+        ran = kling(capsys, "create", "text_to_video", "--prompt", "x")
+        (task,) = emulator.tasks
+    assert ran.status == 1 and f"kling wait text_to_video:{task}" in ran.err
+
+
+@pytest.mark.real
+def test_nothing_is_said_to_go_on_that_ends_with_the_command(tmp_path: Path, capsys: Capture) -> None:
+    """Tasks of an emulator of one's own end with it: no command finds them, and the status is 130."""
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text('{"endpoint": "text_to_video", "prompt": "emulator:seconds=3"}\n' * 7)
+    steered = ["--prompt", "emulator:seconds=600", "--wait"]
+    for command in (
+        ["create", "text_to_video", *steered],
+        ["run", str(jobs), "--out", str(tmp_path / "out")],
+    ):
+        with interrupted_after(2.0):
+            ran = kling(capsys, *command, "--emulator", "--speed", "60")
+        assert ran.status == 130 and "To go on" not in ran.err
+
+
+@pytest.mark.parametrize("text", ["text_to_video:", "text_to_vide:5", ":5"])
+def test_what_is_no_id_is_told_from_what_is_no_endpoint(
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """A suggestion is never what was typed."""
+    monkeypatch.setenv("KLING_API_KEY", "x")
+    ran = kling(capsys, "get", text)
+    assert ran.status == 2 and f"did you mean {text}?" not in ran.err
