@@ -44,7 +44,7 @@ class ExitCode(enum.IntEnum):
 _MEANINGS: Final = {
     ExitCode.DONE: "all done",
     ExitCode.FAILED: "some failed: a task, a file, or the command itself",
-    ExitCode.USAGE: "an option, a request or a setting is wrong; nothing was paid",
+    ExitCode.USAGE: "an option, a request or a setting is wrong; nothing was paid for it",
     ExitCode.STOPPED: "stopped and resumable: the command to go on was printed",
     ExitCode.ACCOUNT: "the account cannot: key refused, no units left, or not allowed",
 }

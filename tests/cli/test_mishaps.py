@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shlex
 import sys
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from kling_async.cli import serve
 from kling_async.cli.commands import make_parser
 from kling_async.cli.formats import price_words
 from kling_async.cli.output import Output
 from kling_async.cli.run_words import go_on_command, task_command
 from kling_async.prices import Estimate
+from kling_async.testing import Emulator, Gateway
 from tests.cli.support import kling, served, settings_for
 from tests.cli.test_interrupts import interrupted_after
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Capture = pytest.CaptureFixture[str]
 SECRET = "sk-0123456789abcdef"
@@ -145,3 +146,60 @@ def test_what_is_no_id_is_told_from_what_is_no_endpoint(
     monkeypatch.setenv("KLING_API_KEY", "x")
     ran = kling(capsys, "get", text)
     assert ran.status == 2 and f"did you mean {text}?" not in ran.err
+
+
+def test_people_and_machines_read_the_same_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """``--json`` names the same problem: no option of Python's, and no list of forty endpoints."""
+    monkeypatch.chdir(tmp_path)
+    lines = [
+        {"prompt": "x"},
+        {"endpoint": "image_to_video", "image": "/etc/passwd"},
+        {"endpoint": "image_to_video", "image": "../start.png"},
+        {"endpoint": "image_to_video", "image": "@start.png"},
+    ]
+    Path("jobs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    shown = kling(capsys, "check", "jobs.jsonl").out
+    records = [json.loads(line) for line in kling(capsys, "check", "jobs.jsonl", "--json").out.splitlines()]
+    for found in records[:-1]:
+        assert f"jobs.jsonl:{found['line']}: {found['field']}: {found['problem']}\n" in shown
+    assert {found["line"] for found in records[:-1]} == {1, 2, 3, 4} and "files=" not in shown
+    assert any("without @" in found["problem"] for found in records[:-1])
+
+
+@pytest.mark.parametrize("command", ["check", "run --emulator"])
+def test_a_folder_that_may_be_named_must_be_there(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """A mistyped ``--allow-files`` is told once, not as a problem of every line."""
+    monkeypatch.chdir(tmp_path)
+    Path("jobs.jsonl").write_text('{"endpoint": "image_to_video", "image": "start.png"}\n')
+    for folder in ("nowhere", "jobs.jsonl"):
+        ran = kling(capsys, *command.split(), "jobs.jsonl", "--allow-files", folder)
+        assert ran.status == 2 and f"--allow-files: {folder}: there is no such folder" in ran.err
+        assert ran.out == ""
+
+
+def test_a_misspelt_status_is_no_empty_list(capsys: Capture) -> None:
+    """No task ever has it: said at once, with what is meant."""
+    ran = kling(capsys, "list", "text_to_video", "--status", "suceed")
+    assert ran.status == 2 and "did you mean 'succeed'?" in ran.err
+
+
+@pytest.mark.parametrize("dialect", ["new-api", "envelope", "flat"])
+def test_the_emulator_plays_a_gateway(dialect: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """``--gateway`` reaches the emulator, and an output that is full is not blamed on the port."""
+    made: list[Emulator] = []
+
+    class Full(Emulator):
+        def banner(self) -> str:
+            made.append(self)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(serve, "Emulator", Full)
+    gateways: list[Gateway] = []
+    monkeypatch.setattr(serve, "Gateway", lambda dialect: gateways.append(Gateway(dialect=dialect)))
+    ran = kling(capsys, "emulator", "--gateway", dialect)
+    assert ran.status == 1 and "port" not in ran.err and len(made) == 1
+    assert [gateway.dialect for gateway in gateways] == [dialect]
