@@ -155,9 +155,9 @@ def test_people_and_machines_read_the_same_words(
     monkeypatch.chdir(tmp_path)
     lines = [
         {"prompt": "x"},
-        {"endpoint": "image_to_video", "image": "/etc/passwd"},
-        {"endpoint": "image_to_video", "image": "../start.png"},
-        {"endpoint": "image_to_video", "image": "@start.png"},
+        {"endpoint": "image_to_video", "prompt": "x", "image": "/etc/passwd"},
+        {"endpoint": "image_to_video", "prompt": "x", "image": "../start.png"},
+        {"endpoint": "image_to_video", "prompt": "x", "image": "@start.png"},
     ]
     Path("jobs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     shown = kling(capsys, "check", "jobs.jsonl").out
