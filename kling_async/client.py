@@ -21,6 +21,7 @@ from kling_async.orchestrator.discovery import discover
 from kling_async.orchestrator.draining import drain
 from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.orchestrator.handles import attach, known_tasks, order
+from kling_async.orchestrator.history import History, history_query
 from kling_async.orchestrator.leftovers import ClientHold, noted, sent_words
 from kling_async.orchestrator.submission import Submission
 from kling_async.prices import Estimate, estimate
@@ -32,9 +33,10 @@ from kling_async.wire.hosts import is_local
 from kling_async.wire.requests import CallRequest, TaskRequest
 
 if TYPE_CHECKING:
+    import datetime as dt
     import random
     import ssl as ssl_module
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Unpack
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from kling_async.batch.source import Requests
     from kling_async.events import Event
     from kling_async.options import SubmitOptions
+    from kling_async.orchestrator.history import HistoryOf
     from kling_async.orchestrator.submission import Unresolved
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
@@ -66,7 +69,9 @@ class Client:
         secret_key: The other half. Default: ``KLING_SECRET_KEY``.
         base_url: Address of the API; a path prefix is fine. Default: ``KLING_BASE_URL``, else the host for
             accounts outside China (`kling_async.GLOBAL`; the other one is `kling_async.CHINA`).
-        limits: Slots of each pool, ``{"video": 20}``, where you know better than the account's packs.
+        limits: Slots of each pool, ``{"video": 20}``, where you know better than the account's packs. With
+            ``{"video/kling-3.0": 5}`` the tasks of that model, of either generation, have slots of their own,
+            as the vendor's rules of 2026 word it; see ``stats().models``.
         polling: How often to ask about running tasks.
         retry: How often to repeat requests that are harmless to repeat.
         timeouts: How long one exchange with the server may take.
@@ -139,6 +144,7 @@ class Client:
             retry=retry,
             timeouts=timeouts,
             callback_url=checked_callback(callback_url, local=local),
+            model_pools=frozenset(name for name in limits or () if "/" in name),
         )
         drivers = Drivers(
             signer_from(api_key, access_key, secret_key),
@@ -389,7 +395,8 @@ class Client:
     def set_limits(self, limits: Mapping[str, int | None]) -> None:
         """Change the sizes of pools at once, as ``Client(limits=...)`` does; None: by packs, or by trying.
 
-        What queues and is heavier fails with `RequestInvalid`. May be called from any thread.
+        What queues and is heavier fails with `RequestInvalid`. May be called from any thread. Pools of single
+        models are those that the client was made with.
 
         Raises:
             ConfigurationError: A size or a pool is wrong; nothing was changed.
@@ -424,6 +431,34 @@ class Client:
             page_size: From 1 to 500.
         """
         return await calls.list_page(self._engine, kind, page, page_size)
+
+    def history(
+        self,
+        *,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+        status: str | Sequence[str] | None = None,
+        product_type: str | Sequence[str] | None = None,
+        of: HistoryOf = "tasks",
+    ) -> AsyncIterator[TaskRecord]:
+        """Iterate over the tasks of the whole account, made by anybody, in either generation of the API.
+
+        No answer names the endpoint: `attach` with the type of the request makes a handle out of a task_id.
+
+        Args:
+            start: Begin with tasks made at this time; aware. Default: 30 days before the end.
+            end: End with tasks made before this time; aware. Default: now.
+            status: ``submitted``, ``processing``, ``succeeded``, ``failed``, or several of them.
+            product_type: ``video``, ``image``, ``try_on``, or several of them.
+            of: ``solutions`` for the tasks of these products, which the vendor keeps in a list of their own.
+
+        Raises:
+            RequestInvalid: Names the arguments that cannot be right.
+            ConfigurationError: The client has a key pair: the list takes an API key.
+            BadResponse: While iterating: the vendor says that there is more, but not where.
+        """
+        query = history_query(of, start=start, end=end, status=status, product_type=product_type)
+        return History(self._engine, of, query)
 
     def batch(self, requests: Requests[R], **options: Unpack[BatchArguments]) -> Batch[R]:
         """Return many requests as one job: ``async with`` it, then ``async for`` its outcomes as they come.

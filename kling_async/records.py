@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import re
+from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
@@ -235,7 +236,10 @@ _ZERO: Final = re.compile(r"0+(\.0*)?")
 
 
 def _units(billing: Any) -> str | None:
-    """Return the units of a bill; an amount of another or of no kind tells them only if it is 0."""
+    """Return the units of a bill, the sum if it has several entries.
+
+    An amount of another or of no kind tells them only if it is 0.
+    """
     entries = [entry for entry in billing if isinstance(entry, dict)] if isinstance(billing, list) else []
     units = [decimal_of(entry.get("amount")) for entry in entries if entry.get("charge_type") == "unit"]
     free = [
@@ -243,7 +247,15 @@ def _units(billing: Any) -> str | None:
         for entry in entries
         if not entry.get("charge_type") and _ZERO.fullmatch(decimal_of(entry.get("amount")) or "")
     ]
-    return next((amount for amount in (*units, *free) if amount is not None), None)
+    known = [amount for amount in units if amount is not None]
+    return _sum(known) if len(known) > 1 else next(iter((*known, *free)), None)
+
+
+def _sum(amounts: list[str]) -> str:
+    try:
+        return format(sum(map(Decimal, amounts), Decimal()), "f")
+    except InvalidOperation:  # one of them is no number: the first is as good as any
+        return amounts[0]
 
 
 def decode_unified(data: bytes | msgspec.Raw) -> dict[str, TaskRecord]:

@@ -19,6 +19,7 @@ from kling_async.errors import (
     AuthenticationError,
     BadResponse,
     Closes,
+    ExternalIdTaken,
     KlingError,
     RateLimited,
     ServerError,
@@ -49,6 +50,7 @@ __all__ = [
     "Whose",
     "is_wall",
     "judge_create",
+    "judge_failed_look",
     "judge_read",
     "whose",
 ]
@@ -291,6 +293,11 @@ def is_wall(error: KlingError) -> bool:
     if isinstance(error, BadResponse):
         return 300 <= error.http_status < 500
     return isinstance(error, APIError) and error.code is None and 400 <= error.http_status < 500
+
+
+def judge_failed_look(error: KlingError) -> Refused | Unknown:
+    """Return the verdict on a lost create whose look-up failed; its id may be seen at another product."""
+    return Refused(error) if isinstance(error, ExternalIdTaken) else Unknown(error, wall=is_wall(error))
 
 
 class Whose(enum.Enum):

@@ -26,6 +26,7 @@ from kling_async.orchestrator.ledger.opening import new_limiter
 from kling_async.orchestrator.leftovers import name_leftovers
 from kling_async.orchestrator.lookup import Lookup
 from kling_async.orchestrator.matching import Matcher
+from kling_async.orchestrator.model_pools import row_for
 from kling_async.orchestrator.packs import PackReader, read_packs
 from kling_async.orchestrator.poller import Poller
 from kling_async.orchestrator.pollers import Pollers
@@ -387,7 +388,7 @@ class Engine:
             raise TypeError(f"submit() takes a request, not its type: {request.__name__}(...)")
         options = cast("SubmitOptions", {name: plain(value) for name, value in options.items()})
         check_order(options, local=self.local)
-        endpoint = endpoint_of(request)
+        endpoint = row_for(request, endpoint_of(request), self.transport, self.settings.model_pools)
         if not checked:
             check(request)
         await check_media(request, self.scope, local=self.local)

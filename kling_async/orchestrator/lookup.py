@@ -6,17 +6,16 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec import json
 
 from kling_async.core.queries import IDS_MAX
 from kling_async.core.verdict import Again, Got
-from kling_async.errors import APIError, BadResponse, ConfigurationError, TaskNotFound
+from kling_async.errors import APIError, BadResponse, ConfigurationError, ExternalIdTaken, TaskNotFound
 from kling_async.http.retry import read_patiently
 from kling_async.orchestrator.calibration import Calibration
 from kling_async.orchestrator.status_reader import record_of
+from kling_async.orchestrator.unified import about_one, is_of_another, may_be_of, query_of
 from kling_async.records import PAGE_SIZE_MAX, TaskRecord, decode_list, decode_unified
 from kling_async.wire.hosts import is_vendors
-from kling_async.wire.requests import RawResult
 
 if TYPE_CHECKING:
     import random
@@ -107,7 +106,8 @@ class Lookup:
         wanted = {submission.external_task_id: submission for submission in submissions}
         if not self._transport.dialects.current.external_ids:
             raise ConfigurationError(_NO_IDS.format(self._transport.dialects.current.name))
-        if self._transport.unified and (found := await self._by_ids(wanted)) is not None:
+        at = next(iter(wanted.values())).endpoint.asked_at
+        if (at or self._transport.unified) and (found := await self._by_ids(wanted)) is not None:
             return {wanted[name]: task for name, task in (await self._at_home(found, wanted)).items()}
         found, rest = {}, set(wanted)
         if len(wanted) > _SINGLY_MAX:
@@ -144,6 +144,8 @@ class Lookup:
             try:
                 records, _ = await look.by_ids(group)
             except _NO_USE:
+                if look.at:
+                    raise
                 return None
             found |= _named(records, wanted)
         return found
@@ -177,6 +179,8 @@ class _Look:
         self._endpoint = submission.endpoint
         self._name = submission.external_task_id if name is None else name
         self._rng = rng
+        self.at = submission.endpoint.asked_at
+        """Path of the only query that the second generation has; "" under ``/v1``."""
 
     async def run(self, *, by_id: bool = True) -> tuple[TaskRecord, Answer] | None:
         """Look for the task; ``by_id=False``: ``/tasks`` was asked just now and is of no use."""
@@ -192,7 +196,7 @@ class _Look:
 
     async def is_at_home(self, record: TaskRecord) -> bool:
         """Tell whether a task that ``/tasks`` shows is one of this endpoint, as far as that can be known."""
-        if not _may_be_of(self._endpoint, record):
+        if not may_be_of(self._endpoint, record):
             return False
         try:
             at_home = _lists_its_own(self._endpoint) and await self.by_path(record.task_id)
@@ -205,14 +209,17 @@ class _Look:
         path: str,
         params: Mapping[str, str] | None = None,
         check: Callable[[Got], object] | None = None,
+        translate: Callable[[ReadVerdict], ReadVerdict] = lambda verdict: verdict,
     ) -> Got:
         """Ask until there is an answer that passes the check, as often as `Retry` allows."""
 
         async def once() -> ReadVerdict:
             await self._submission.watcher.turns.lookup()
             timeouts = settings.timeouts
-            verdict = await self._transport.read(
-                "GET", path, params=params, timeouts=timeouts, kind="lookup", about=(self._submission,)
+            verdict = translate(
+                await self._transport.read(
+                    "GET", path, params=params, timeouts=timeouts, kind="lookup", about=(self._submission,)
+                )
             )
             try:
                 if check is not None and isinstance(verdict, Got):
@@ -232,10 +239,23 @@ class _Look:
                 raise _about_another(got)
 
         try:
-            got = await self._read(f"{self._endpoint.path}/{name}", check=check)
+            got = await self._about(name, check)
         except TaskNotFound:
             return None
-        return record_of(self._endpoint, got), got.answer
+        record = record_of(self._endpoint, got)
+        if is_of_another(self._endpoint, record):
+            raise self._taken(got.answer)
+        return record, got.answer
+
+    def _taken(self, answer: Answer) -> ExternalIdTaken:
+        text = "a task of another product already has this external_task_id"
+        return self._submission.create.taken(text, answer.request_id, answer.http_status)
+
+    async def _about(self, name: str, check: Callable[[Got], object]) -> Got:
+        if not self.at:
+            return await self._read(f"{self._endpoint.path}/{name}", check=check)
+        params = query_of(name, external=name == self._name)
+        return await self._read(self.at, params, check, lambda verdict: about_one(verdict, name))
 
     def _may_answer(self, name: str, record: TaskRecord) -> bool:
         """Tell whether a record can be the answer to the question for that id.
@@ -267,10 +287,12 @@ class _Look:
 
     async def by_ids(self, names: Collection[str]) -> tuple[list[TaskRecord], Answer]:
         """Return what ``/tasks`` shows for external ids; it leaves out those that it does not know."""
-        got = await self._read("/tasks", {"external_task_ids": ",".join(names)})
+        got = await self._read(self.at or "/tasks", query_of(*names, external=True))
         records = decode_unified(got.data).values()
         name = self._endpoint.name
-        return [msgspec.structs.replace(record, endpoint=name) for record in records], got.answer
+        # left out: then the create is sent, and the vendor refuses the id, without charge
+        ours = [record for record in records if not is_of_another(self._endpoint, record)]
+        return [msgspec.structs.replace(record, endpoint=name) for record in ours], got.answer
 
     async def page(self, number: int) -> tuple[list[TaskRecord], Answer]:
         """Return one page of the list, newest first."""
@@ -314,14 +336,6 @@ def _named(records: Iterable[TaskRecord], wanted: Container[str]) -> dict[str, T
 def _lists_its_own(endpoint: Endpoint[Any]) -> bool:
     """Tell whether an endpoint shows its own tasks and no others: those of the first generation do."""
     return endpoint.path.startswith("/v1/")
-
-
-def _may_be_of(endpoint: Endpoint[Any], record: TaskRecord) -> bool:
-    """Tell whether a result, if there is one, can be of an endpoint: it has an array that its type names."""
-    result = json.decode(record.result_data)
-    arrays = [name for name, value in result.items() if value] if isinstance(result, dict) else []
-    known = {field.encode_name for field in msgspec.structs.fields(endpoint.result)}
-    return not arrays or endpoint.result is RawResult or not known.isdisjoint(arrays)
 
 
 def _about_another(got: Got) -> BadResponse:

@@ -28,7 +28,7 @@ from kling_async.core.verdict import (
     NewToken,
     Refused,
     Unknown,
-    is_wall,
+    judge_failed_look,
 )
 from kling_async.errors import AmbiguousCreate, BadResponse, ExternalIdTaken, KlingError, TransportError
 from kling_async.events import facts
@@ -197,7 +197,7 @@ class Recovery:
             try:
                 found = await self._look(submission)
             except KlingError as error:
-                return Unknown(error, wall=is_wall(error))
+                return judge_failed_look(error)
             if found is not None:
                 return found
         return await self._missed(submission, verdict.error, miss, first=first)

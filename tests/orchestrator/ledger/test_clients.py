@@ -48,6 +48,12 @@ def client_of(emu: Emulator, folder: Path, **more: Any) -> Client:
     return Client(base_url=emu.url, api_key=emu.api_key, slots=slots, **options)
 
 
+def is_closed_in_the_file(folder: Path, pool: str) -> bool:
+    with contextlib.closing(sqlite3.connect(folder / "slots.db")) as file:
+        (row,) = file.execute("SELECT error FROM pools WHERE name = ?", (pool,))
+    return row[0] is not None
+
+
 def remove_locks(folder: Path) -> None:
     for path in folder.glob("*.lock"):
         path.unlink()
@@ -157,6 +163,7 @@ async def test_a_process_that_was_idle_judges_by_what_the_ledger_says(tmp_path: 
         emu.fault("create", code=1102, status=429, times=1)
         with pytest.raises(OutOfUnits):
             await b.run(clip())
+        await until(lambda: is_closed_in_the_file(tmp_path, "video"), 5)  # b's caller may hear of it before
         with pytest.raises(OutOfUnits):
             await a.run(clip())
         a.account.reopen()
