@@ -10,10 +10,10 @@ from __future__ import annotations
 import base64
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlsplit
 
-from kling_async.display.html import Markup, element, joined
+from kling_async.display.html import Markup, bundle, element, joined, titled
 from kling_async.display.stored import stored_files
 from kling_async.wire.hosts import is_local, reach_of, wrong_url
 from kling_async.wire.media_formats import HEAD, media_type
@@ -21,8 +21,14 @@ from kling_async.wire.media_formats import HEAD, media_type
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from kling_async.display.html import MimeBundle
+
 __all__ = [
+    "EMBED_MAX",
     "INLINE_MAX",
+    "Embedded",
+    "EmbeddedFile",
+    "FileSource",
     "data_address",
     "local_source",
     "player",
@@ -31,6 +37,8 @@ __all__ = [
     "stored_players",
 ]
 
+EMBED_MAX: Final = 16 * 1024**2
+"""Most bytes of all files together by default: a notebook's file grows by four thirds of it."""
 INLINE_MAX: Final = 4 * 1024**2
 """Most bytes of a file that are copied into the page where no server would show it."""
 _PLAYERS_MAX: Final = 24
@@ -156,3 +164,48 @@ def _of_path(path: Path) -> Markup:
     if source is None:
         return _figure(f"{path} lies outside the notebook's folder and is too large to be put into the page")
     return player(source, path.suffix.lower(), _inside(path) or path)
+
+
+class EmbeddedFile:
+    """One file in memory."""
+
+    __slots__ = ("content", "name", "suffix")
+
+    def __init__(self, content: bytes, suffix: str, name: str) -> None:
+        self.content = content
+        self.suffix = suffix
+        self.name = name
+
+
+class Embedded:
+    """Files of one result that are shown in a notebook as Base64 copies; made by ``embed()``.
+
+    The copies become part of the notebook's file, need no server, and outlive the vendor's 30 days.
+    """
+
+    __slots__ = ("files", "title")
+
+    def __init__(self, title: str, files: Sequence[EmbeddedFile]) -> None:
+        self.title = title
+        self.files = tuple(files)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files; Base64 takes a third more."""
+        return sum(len(file.content) for file in self.files)
+
+    def __repr__(self) -> str:
+        names = ", ".join(file.name for file in self.files)
+        return f"<Embedded {self.title}: {names}; {self.size} bytes>"
+
+    def _repr_mimebundle_(self, **_: object) -> MimeBundle:
+        shown = (player(data_address(file.content), file.suffix, file.name) for file in self.files)
+        return bundle(repr(self), titled(self.title, joined(*shown)))
+
+
+class FileSource(Protocol):
+    """Gets the files of a result: whoever read it (`kling_async.downloads.showing.ResultSource`)."""
+
+    async def embed(self, result: Any, /, *, watermarked: bool, max_bytes: int) -> Embedded:
+        """Return copies of the files of a result."""
+        ...

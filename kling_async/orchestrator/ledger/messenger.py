@@ -126,7 +126,9 @@ class Messenger:
         """Take what an errand brings in the loop that runs now."""
         self._work, self._errand = work, asyncio.wrap_future(work)
         if self._finalizer is None:
-            self._finalizer = weakref.finalize(self, _leave_dropped, asyncio.get_running_loop(), self._errands)
+            self._finalizer = weakref.finalize(
+                self, _leave_dropped, asyncio.get_running_loop(), self._errands
+            )
             self._finalizer.atexit = False
         self._errand.add_done_callback(self._back, context=contextvars.Context())
 

@@ -327,23 +327,19 @@ async def test_a_dropped_client_leaves_the_ledger(tmp_path: Path, asks: bool) ->
     """Without ``aclose()``, while slots are held: it is freed, and neither lock nor mailbox stays behind."""
     async with clients(tmp_path, slots=2, seconds=30.0, count=1) as (emu, (other,)):
         client = client_of(emu, tmp_path)
-        if asks:
-            await client.run(v1.ImageGeneration(prompt="emulator:seconds=0"))
-            task = await other.submit(clip())
-            waiting = asyncio.ensure_future(task.wait())
-            await asyncio.sleep(0.2)
-        else:
-            await client.submit(clip())
-        held = weakref.ref(client._engine.limiter)  # pyright: ignore[reportPrivateUsage]
-        del client
+        await client.run(v1.ImageGeneration(prompt="emulator:seconds=0"))
+        task = await (other if asks else client).submit(clip())
+        waiting = asyncio.ensure_future(task.wait()) if asks else None
+        await asyncio.sleep(0.2)
+        held = weakref.ref(client._engine.limiter)
+        del client, task
 
         def freed() -> bool:
             gc.collect()
             return held() is None and len(list(tmp_path.glob("*.lock"))) == int(asks)
 
         await until(freed, 10)
-        if asks:
-            emu.set_duration(0)
+        if waiting is not None:
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
 
