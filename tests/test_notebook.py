@@ -105,6 +105,36 @@ async def test_an_interrupted_watch_names_the_task_and_can_be_repeated(
         assert (await watch(task)) is await task.wait()
 
 
+async def test_an_interrupted_watch_of_a_queued_task_does_not_say_that_it_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has no id of the vendor's yet; display and error say that it queues."""
+    displays = Displays(monkeypatch)
+    async with pair({"video": 1}, seconds=60) as (_, client):
+        task = [await client.enqueue(clip()) for _ in range(2)][-1]
+        waiting = asyncio.create_task(watch(task))
+        await asyncio.sleep(2.5)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await waiting
+        for text in (displays.shown[-1][1], *caught.value.__notes__):
+            assert f"{task.id} still queues" in text and "runs on" not in text
+
+
+async def test_nothing_but_a_task_or_a_batch_is_watched() -> None:
+    """An await that was forgotten is named, and Python has nothing to add."""
+    async with pair() as (emu, client):
+        mistakes: tuple[tuple[Any, str], ...] = (
+            (client.submit(clip()), "await it first"),
+            ("847", "not str"),
+            (None, "not NoneType"),
+        )
+        for mistake, words in mistakes:
+            with pytest.raises(TypeError, match=words):
+                await watch(mistake)
+        assert len(emu.tasks) == 0
+
+
 async def test_a_failed_task_is_shown_and_raised(capsys: pytest.CaptureFixture[str]) -> None:
     """The last state says failed, and the error comes out of the call."""
     async with pair() as (emu, client):
