@@ -155,7 +155,7 @@ def _bar(finished: int, total: int | None) -> Markup:
 def _last_words(outcome: Outcome[Any]) -> str:
     name = outcome.position if outcome.key is None else outcome.key
     what = ", ".join(map(str, outcome.files)) or str(outcome.error or "done")
-    return f"{name}: {what}"
+    return " ".join(f"{name}: {what}".split())  # a line break would begin a line of its own
 
 
 # -- where it is shown
