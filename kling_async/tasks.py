@@ -155,7 +155,7 @@ class Task(ShownHandle[R]):
             return None
         if tracked.record is not None and tracked.record is not self._decoded:
             result = whole_result_of(tracked.endpoint, tracked.record)
-            self._result = with_source(result, self._engine.found_again(), tracked)
+            self._result = with_source(result, self._engine, tracked)
             self._decoded = tracked.record
         return self._result
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from kling_async.display.fields import fields_of
 from kling_async.display.html import bundle, element, rows, titled
@@ -145,19 +145,34 @@ class ShownHandle(Generic[R]):
         return await _embedded(f"Task {self.id}", result, stream, self.id, max_bytes, watermarked=watermarked)
 
 
+class Reader(Protocol):
+    """The client that reads a result (`kling_async.orchestrator.engine.Engine`)."""
+
+    @property
+    def local(self) -> bool:
+        """Whether the API is on this machine."""
+        ...
+
+    def found_again(self) -> Callable[[], DownloadContext | None]:
+        """Return what finds its parts while anybody else holds them; None later."""
+        ...
+
+
 class ResultSource:
     """Gets the files of a task's result, as long as the client that read it lives.
 
     Args:
-        context: Finds the client's parts; None once it is gone. A result must not keep a client alive.
+        reader: That client. A result must not keep it alive.
         task: The task.
     """
 
-    __slots__ = ("_context", "_task")
+    __slots__ = ("_context", "_task", "local")
 
-    def __init__(self, context: Callable[[], DownloadContext | None], task: TrackedTask) -> None:
-        self._context = context
+    def __init__(self, reader: Reader, task: TrackedTask) -> None:
+        self._context = reader.found_again()
         self._task = task
+        self.local = reader.local
+        """Whether the API is on this machine, so that files may be there, too."""
 
     async def embed(self, result: Any, *, watermarked: bool, max_bytes: int) -> Embedded:
         """Return copies of the files of a result.
@@ -182,10 +197,10 @@ class ResultSource:
         )
 
 
-def with_source(result: R, context: Callable[[], DownloadContext | None], task: TrackedTask) -> R:
+def with_source(result: R, reader: Reader, task: TrackedTask) -> R:
     """Let a result know who can fetch its files; no encoder shows that, and no copy has it."""
     if isinstance(result, Result):
-        vars(result)["source"] = ResultSource(context, task)
+        vars(result)["source"] = ResultSource(reader, task)
     return result
 
 

@@ -125,14 +125,16 @@ def _figure(*content: object) -> Markup:
     return element("figure", *shown, below, style="display:inline-block;margin:4px 8px 4px 0;max-width:100%")
 
 
-def players(files: Iterable[tuple[str, str, str]]) -> Markup:
+def players(files: Iterable[tuple[str, str, str]], *, local: bool = True) -> Markup:
     """Return the files of a result.
 
     Args:
         files: Address, suffix and name of each.
+        local: Whether they may lie on a server of this machine. The vendor's never do: a page that is opened
+            would ask servers there, a notebook's among them, for whatever an answer names.
     """
     found = [*files]
-    return _most([_of_address(*file) for file in found[:_PLAYERS_MAX]], len(found))
+    return _most([_of_address(*file, local=local) for file in found[:_PLAYERS_MAX]], len(found))
 
 
 def stored_players(paths: Sequence[Path]) -> Markup:
@@ -145,14 +147,15 @@ def _most(shown: list[Markup], number: int) -> Markup:
     return joined(*shown, more)
 
 
-def _of_address(url: str, suffix: str, name: str) -> Markup:
+def _of_address(url: str, suffix: str, name: str, *, local: bool) -> Markup:
     path = stored_files.find(url)
     if path is not None and (source := local_source(path)) is not None:
         return player(source, suffix, _inside(path) or path)
     address = safe_address(url)
     label = f"{name}{suffix}"
-    if address is None:
-        return _figure(f"{label}: its address is neither public https nor on this machine, and is not shown")
+    if address is None or (not local and is_local(address)):
+        lack = "neither public https nor on this machine" if local else "not public https"
+        return _figure(f"{label}: its address is {lack}, and is not shown")
     link = element("a", label, href=address, target="_blank", rel="noopener noreferrer")
     return player(address, suffix, joined(link, " by its address, until that expires"))
 
@@ -205,6 +208,11 @@ class Embedded:
 
 class FileSource(Protocol):
     """Gets the files of a result: whoever read it (`kling_async.downloads.showing.ResultSource`)."""
+
+    @property
+    def local(self) -> bool:
+        """Whether the API that it was read from is on this machine."""
+        ...
 
     async def embed(self, result: Any, /, *, watermarked: bool, max_bytes: int) -> Embedded:
         """Return copies of the files of a result."""

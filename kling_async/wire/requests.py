@@ -237,7 +237,14 @@ class Result(Discreet, metaclass=_TakesRaw, frozen=True, kw_only=True, dict=True
 
         Others stand there by their whole address: whoever gets the page can fetch them until they expire.
         """
-        return players((file.url, file.suffix, file.name) for file in self.files())
+        source = self._source()
+        local = source is None or source.local
+        return players(((file.url, file.suffix, file.name) for file in self.files()), local=local)
+
+    def _source(self) -> FileSource | None:
+        """Return who can fetch the files; None: a copy, or the result of no task."""
+        source: FileSource | None = vars(self).get("source")
+        return source
 
     async def embed(self, *, watermarked: bool = False, max_bytes: int = EMBED_MAX) -> Embedded:
         """Return the files as Base64 copies that a notebook shows and keeps; see `Task.embed`.
@@ -253,8 +260,7 @@ class Result(Discreet, metaclass=_TakesRaw, frozen=True, kw_only=True, dict=True
                 the result is no task's, was copied or unpickled, or its client is gone.
             ResultExpired: The vendor has deleted a file.
         """
-        source: FileSource | None = vars(self).get("source")
-        if source is None:
+        if (source := self._source()) is None:
             text = "this result does not know who can fetch its files: it is no task's, or a copy"
             raise DownloadError(f"{text}; use embed() of the task, or of the result of its wait()")
         return await source.embed(self, watermarked=watermarked, max_bytes=max_bytes)

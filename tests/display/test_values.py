@@ -134,6 +134,19 @@ async def test_a_result_embeds_its_files_while_its_client_lives(downloaded: bool
                 await result.embed()
 
 
+async def test_files_on_this_machine_are_shown_of_an_api_here_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An answer of an API elsewhere that names a server here puts no address into the page."""
+    async with pair() as (_, client):
+        result = await client.run(still())
+        assert sources(shown(result)[1])
+        monkeypatch.setattr("kling_async.orchestrator.engine.is_local", lambda _: False)
+        task = await client.submit(still())
+        for value in (await task.wait(), task):
+            assert not sources(shown(value)[1]) and "not public https" in shown(value)[1].text
+
+
 async def test_an_outcome_without_files_embeds_those_of_its_result() -> None:
     """Nothing was downloaded: the result's own are fetched; a failed one says why there is none."""
     requests: list[Any] = [("good", still()), ("bad", v1.TextToVideo(prompt="x" * 3000))]
