@@ -359,11 +359,7 @@ def call_of(request: CallRequest[R]) -> Call[R]:
 
 
 def row_of(request: TaskRequest[Any] | CallRequest[Any]) -> Endpoint[Any] | Call[Any]:
-    """Return the row of any request.
-
-    Raises:
-        TypeError: No endpoint has such a request, or it is the type of one.
-    """
+    """Return the row of any request; raise TypeError for what is none, or is the type of one."""
     if isinstance(request, type):
         raise TypeError(f"this takes a request, not its type: {request.__name__}(...)")
     return call_of(request) if isinstance(request, CallRequest) else endpoint_of(request)
@@ -404,10 +400,8 @@ def json_schema(kind: str | type[msgspec.Struct]) -> dict[str, Any]:
 
 _RequestType: TypeAlias = type[TaskRequest[Any]] | type[CallRequest[Any]]
 
-_request_types: Final[dict[str, _RequestType]] = {
-    **{row.name: row.request for row in TASKS},
-    **{row.name: row.request for row in CALLS},
-}
+_request_types: dict[str, _RequestType] = {row.name: row.request for row in TASKS}
+_request_types |= {row.name: row.request for row in CALLS}
 
 
 def request_type(name: object) -> _RequestType:
@@ -419,6 +413,6 @@ def request_type(name: object) -> _RequestType:
     if (kind := _request_types.get(str(name))) is not None:
         return kind
     text = "is required" if name is None else f"no such endpoint {str(name)[:40]!r}"
-    close = [] if name is None else difflib.get_close_matches(str(name), _request_types, n=1)
+    close = difflib.get_close_matches(str(name or ""), _request_types, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"one of {', '.join(_request_types)}"
     raise RequestInvalid("request", [Problem("endpoint", f"{text}; {hint}")])

@@ -12,6 +12,7 @@ from kling_async.batch.batch import Batch
 from kling_async.batch.options import BatchOptions, resume_options
 from kling_async.errors import QueueTimeout, TransportError
 from kling_async.http.auth import base_url_from, signer_from
+from kling_async.http.own_files import OwnFiles
 from kling_async.http.sessions import Sessions
 from kling_async.options import Polling, Retry, Settings, SlotOptions, Timeouts, check_types, need_function
 from kling_async.orchestrator import calls
@@ -146,16 +147,24 @@ class Client:
             callback_url=checked_callback(callback_url, local=local),
             model_pools=frozenset(name for name in limits or () if "/" in name),
         )
+        signer, dialects = signer_from(api_key, access_key, secret_key), Dialects(dialect, address)
+        own = OwnFiles(address, signer, dialects)
         drivers = Drivers(
-            signer_from(api_key, access_key, secret_key),
+            signer,
             address,
             settings,
             SlotOptions(limits, queueing, max_queued, max_task_life, label_limits, max_units, slots),
             sessions=lambda scope: Sessions(
-                scope, session=session, proxy=proxy, ssl=ssl, trust_env=trust_env, local_files=local
+                scope,
+                session=session,
+                proxy=proxy,
+                ssl=ssl,
+                trust_env=trust_env,
+                local_files=local,
+                own_files=own,
             ),
             headers=headers,
-            dialects=Dialects(dialect),
+            dialects=dialects,
             now=now,
             rng=rng,
             on_event=on_event,

@@ -148,6 +148,7 @@ ListPage = list[TaskRecord]
 """One page of a list, newest first; a page shorter than asked for is the last."""
 
 _envelopes = msgspec.json.Decoder(_Envelope)
+_texts = msgspec.json.Decoder(str)
 _tasks = msgspec.json.Decoder(_TaskFields)
 _task_lists = msgspec.json.Decoder(list[msgspec.Raw])
 _records = msgspec.json.Decoder(TaskRecord)
@@ -202,7 +203,7 @@ def decode_task(endpoint: str, data: bytes | msgspec.Raw) -> TaskRecord:
     Raises:
         msgspec.DecodeError: The data are not an object, or show no id.
     """
-    raw = bytes(data)
+    raw = _unquoted(bytes(data))
     task = decode(_tasks, raw)
     task_id = text_of(task.task_id) or text_of(task.id)
     if task_id is None:
@@ -221,6 +222,13 @@ def decode_task(endpoint: str, data: bytes | msgspec.Raw) -> TaskRecord:
         data=msgspec.Raw(raw),
         result_data=_result_of(task),
     )
+
+
+def _unquoted(data: bytes) -> bytes:
+    """Return JSON that gateways encode twice, as a text, without that."""
+    if not data.startswith(b'"'):
+        return data
+    return decode(_texts, data).encode("utf-8", "replace")
 
 
 def _result_of(task: _TaskFields) -> msgspec.Raw:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kling_async.core.verdict import Answer, ReadVerdict
     from kling_async.errors import ExternalIdTaken
     from kling_async.http.transport import Transport
+    from kling_async.orchestrator.calibration import AcceptedCreate
     from kling_async.orchestrator.submission import Submission
     from kling_async.wire.endpoints import Endpoint
 
@@ -44,6 +45,14 @@ _NO_IDS: Final = (
     'if_exists="attach" needs a server that finds tasks by external id; gateways of the dialect {} do not.'
     " Leave it out, and keep the task ids"
 )
+_UNNAMED: Final = (
+    'if_exists="attach": a gateway answered, and whether it finds tasks by external id depends on its'
+    " dialect: name it, dialect=..."
+)
+_LOSES_IDS: Final = (
+    'if_exists="attach" needs a server that finds tasks by external id, and this one does not: it did not'
+    " find a task of ours. Leave it out, and keep the task ids"
+)
 
 
 class Lookup:
@@ -52,13 +61,20 @@ class Lookup:
     def __init__(self, transport: Transport, rng: random.Random) -> None:
         self._transport = transport
         self._rng = rng
-        named = transport.dialects.named and transport.dialects.current.name != "vendor"
-        self._calibration = Calibration(needed=named or not is_vendors(transport.base_url))
+        elsewhere = not is_vendors(transport.base_url)
+        self._calibration = Calibration(lambda: elsewhere or transport.dialects.gateway)
         self.accepted = self._calibration.accepted
 
     def can_find(self, endpoint: Endpoint[Any]) -> bool:
         """Tell whether tasks of an endpoint can be found by their external ids."""
         return endpoint.lookup != "none" and self._transport.dialects.current.external_ids
+
+    def may_rename(self) -> bool:
+        """Tell whether the server may give tasks ids of its own, external ones too.
+
+        Only gateways do: answers of the vendor's that show another id were mixed up on their way.
+        """
+        return self._calibration.needed()
 
     async def proves_absence(self, submission: Submission) -> bool:
         """Tell whether a create that was not found was surely not made, by a look for one that surely was.
@@ -66,15 +82,15 @@ class Lookup:
         Raises:
             KlingError: No answer came.
         """
-        path = submission.endpoint.path
-        known, sample = self._calibration.known(path), self._calibration.sample(path)
-        if known is not None or sample is None:
-            return known is True
-        look = _Look(self._transport, submission, self._rng, sample.external_task_id)
-        found = await look.run()
-        proven = found is not None and found[0].task_id == sample.task_id
-        self._calibration.looked(path, sample, found=proven)
-        return proven
+        path, calibration = submission.endpoint.path, self._calibration
+        async with calibration.looking(path):
+            known, sample = calibration.known(path), calibration.sample(path)
+            if known is not None or sample is None:
+                return known is True
+            found = await _Look(self._transport, submission, self._rng, sample).run()
+            proven = found is not None and sample.is_shown_by(found[0])
+            calibration.looked(path, sample, found=proven)
+            return proven
 
     async def find(self, submission: Submission) -> tuple[TaskRecord, Answer] | None:
         """Look once, until there is an answer; None: there is no such task.
@@ -104,19 +120,28 @@ class Lookup:
             KlingError: No answer came.
         """
         wanted = {submission.external_task_id: submission for submission in submissions}
-        if not self._transport.dialects.current.external_ids:
-            raise ConfigurationError(_NO_IDS.format(self._transport.dialects.current.name))
+        self._check_dialect()
+        tasks: dict[str, TaskRecord | ExternalIdTaken] = {}
         at = next(iter(wanted.values())).endpoint.asked_at
         if (at or self._transport.unified) and (found := await self._by_ids(wanted)) is not None:
-            return {wanted[name]: task for name, task in (await self._at_home(found, wanted)).items()}
-        found, rest = {}, set(wanted)
+            tasks |= await self._at_home(found, wanted)
+        else:
+            tasks |= await self._by_list(wanted)
+        if missed := wanted.keys() - tasks.keys():
+            await self._check_misses(wanted[min(missed)])
+        return {wanted[name]: task for name, task in tasks.items()}
+
+    async def _by_list(self, wanted: Mapping[str, Submission]) -> dict[str, TaskRecord]:
+        """Ask the endpoint's list, or about few ids one by one."""
+        found: dict[str, TaskRecord] = {}
+        rest = set(wanted)
         if len(wanted) > _SINGLY_MAX:
             found, rest = await self._by_pages(wanted)
         for name in rest:
             look = _Look(self._transport, wanted[name], self._rng)
             if (seen := await look.run(by_id=False)) is not None:
                 found[name] = seen[0]
-        return {wanted[name]: record for name, record in found.items()}
+        return found
 
     async def _at_home(
         self, found: Mapping[str, TaskRecord], wanted: Mapping[str, Submission]
@@ -133,6 +158,21 @@ class Lookup:
             is_ours = name in listed or await look.is_at_home(record)
             tasks[name] = record if is_ours else wanted[name].create.taken_elsewhere()
         return tasks
+
+    def _check_dialect(self) -> None:
+        current = self._transport.dialects.current
+        if not current.external_ids:
+            raise ConfigurationError(_NO_IDS.format(current.name))
+
+    async def _check_misses(self, submission: Submission) -> None:
+        """Raise if a miss, after which a task is paid for, surely proves nothing."""
+        self._check_dialect()  # which the answers may have shown
+        dialects = self._transport.dialects
+        if dialects.gateway and dialects.found is None:
+            raise ConfigurationError(_UNNAMED)
+        path = submission.endpoint.path
+        if self._calibration.sample(path) is not None and not await self.proves_absence(submission):
+            raise ConfigurationError(_LOSES_IDS)
 
     async def _by_ids(self, wanted: Mapping[str, Submission]) -> dict[str, TaskRecord] | None:
         """Ask ``/tasks`` about 20 ids at a time; None: this account has no use of it."""
@@ -172,12 +212,17 @@ class _Look:
     """One look for one task."""
 
     def __init__(
-        self, transport: Transport, submission: Submission, rng: random.Random, name: str | None = None
+        self,
+        transport: Transport,
+        submission: Submission,
+        rng: random.Random,
+        sample: AcceptedCreate | None = None,
     ) -> None:
         self._transport = transport
         self._submission = submission
         self._endpoint = submission.endpoint
-        self._name = submission.external_task_id if name is None else name
+        self._name = submission.external_task_id if sample is None else sample.external_task_id
+        self._since = submission.attempts.first_sent if sample is None else sample.first_sent
         self._rng = rng
         self.at = submission.endpoint.asked_at
         """Path of the only query that the second generation has; "" under ``/v1``."""
@@ -302,13 +347,12 @@ class _Look:
 
     async def _by_list(self) -> tuple[TaskRecord, Answer] | None:
         """Go through the list, newest first, down to tasks that are surely older than the create."""
-        since = self._submission.attempts.first_sent
         for number in range(1, _PAGES_MAX + 1):
             records, answer = await self.page(number)
             if (found := self._pick(records)) is not None:
                 return found, answer
             oldest = records[-1].created_at / 1000 if records else 0.0
-            if len(records) < PAGE_SIZE_MAX or oldest < since - _MARGIN:
+            if len(records) < PAGE_SIZE_MAX or oldest < self._since - _MARGIN:
                 return None
         raise BadResponse("the list has too many new tasks to find one in", http_status=200)
 

@@ -118,8 +118,8 @@ class StatusReader:
 
     async def _other_form(self, task: TrackedTask) -> StatusAnswer:
         """Ask in another form about a task that a GET does not know: by ids, or by the newest of its list."""
-        # the second generation has one form; neither answers of many nor their query know external ids
-        if task.task_id is None or task.endpoint.asked_at:
+        # the second generation has one form, as some gateways; answers of many know no external ids
+        if task.task_id is None or task.endpoint.asked_at or not self._transport.dialects.current.lists:
             task.looks.one_form = True
             return await self._one(task)
         answer = await (self._ids([task]) if self._transport.unified else self._list([task], PAGE_SIZE_MAX))
@@ -128,7 +128,7 @@ class StatusReader:
                 form: Form = "ids" if self._transport.unified else "list"
                 missing = Missing("neither a query of the task nor one of many shows it", "")
                 return StatusAnswer(missing, {}, form=form)
-            case Refused():
+            case Refused() | Missing():  # the path of many is taken for a task's, or not served at all
                 task.looks.one_form = True
                 return await self._one(task)
         return answer

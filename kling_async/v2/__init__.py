@@ -12,6 +12,7 @@ effects are in `kling_async.v1` only. Fields are the API's own, out of its ``con
 """
 
 from kling_async.v1.parts import Image, Images, Video, Videos
+from kling_async.v2.models import model_capabilities
 from kling_async.v2.parts import (
     GlossaryEntry,
     NamedElement,
@@ -28,6 +29,7 @@ from kling_async.v2.solutions import (
     GoodsStudio,
     ProductVideos,
     SubtitledVideos,
+    SubtitleFile,
     TalkingAgent,
     VirtualTryOn,
 )
@@ -62,10 +64,12 @@ __all__ = [
     "NamedVoice",
     "OmniVideo",
     "ProductVideos",
+    "SubtitleFile",
     "SubtitledVideos",
     "TalkingAgent",
     "TextToVideo",
     "Video",
     "Videos",
     "VirtualTryOn",
+    "model_capabilities",
 ]

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from kling_async.v1.capabilities import Capability
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FIRST_NAMES", "MODELS", "ModelRow", "model_row", "models_of"]
+__all__ = ["FIRST_NAMES", "MODELS", "ModelRow", "model_capabilities", "model_row", "models_of"]
 
 Bound: TypeAlias = "tuple[str | int, ...] | int | None"
 """Words or numbers that are taken; or most characters of a text, most entries of an array; None: any."""
@@ -115,3 +117,32 @@ def model_row(endpoint: str, model: str) -> ModelRow | None:
 def models_of(endpoint: str) -> tuple[str, ...]:
     """Return the models that are known at an endpoint."""
     return tuple(row.model for row in MODELS if row.endpoint == endpoint)
+
+
+_PLAIN: Final = ("prompt", "resolution", "duration")
+"""Fields that every model reads, or that a capability has a place of its own for."""
+
+
+def model_capabilities(model: str | None = None, endpoint: str | None = None) -> tuple[Capability, ...]:
+    """Return the capabilities of the second generation's models, as those of the first; nothing is sent.
+
+    Args:
+        model: Return rows of this model only, ``kling-3.0``.
+        endpoint: Return rows of this endpoint only, ``v2.text_to_video``. An unknown name gives no rows.
+    """
+    return tuple(
+        Capability(
+            endpoint=row.endpoint,
+            model=row.model,
+            durations=tuple(n for n in _choices(row, "duration") if isinstance(n, int)),
+            resolutions=tuple(word for word in _choices(row, "resolution") if isinstance(word, str)),
+            features=tuple(name for name in row.reads if name not in _PLAIN),
+        )
+        for row in MODELS
+        if model in (None, row.model) and endpoint in (None, row.endpoint)
+    )
+
+
+def _choices(row: ModelRow, field: str) -> tuple[str | int, ...]:
+    bound = row.reads.get(field)
+    return bound if isinstance(bound, tuple) else ()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from msgspec import Meta
 
 from kling_async.errors import Problem
+from kling_async.redaction import Discreet
 from kling_async.v1.parts import Image, Images, Video, Videos
 from kling_async.v1.rules import exactly_one, is_set
 from kling_async.v2.parts import (
@@ -91,22 +92,29 @@ class ProductVideos(Result, frozen=True, kw_only=True):
         )
 
 
+class SubtitleFile(Discreet, frozen=True, kw_only=True):
+    """Subtitles as a file. The address expires 30 days after the task ended."""
+
+    url: str = ""
+    """Address of the file."""
+
+
 class SubtitledVideos(Result, frozen=True, kw_only=True):
     """Result of `DramaSubtitle`: the video with subtitles, and the subtitles as files."""
 
     subbed_videos: tuple[Video, ...] = ()
     """The video with its subtitles burnt in."""
-    srt_files: tuple[Image, ...] = ()
-    """The subtitles as SRT; of each, its address."""
-    ass_files: tuple[Image, ...] = ()
-    """The subtitles as ASS, with their styles; of each, its address."""
+    srt_files: tuple[SubtitleFile, ...] = ()
+    """The subtitles as SRT."""
+    ass_files: tuple[SubtitleFile, ...] = ()
+    """The subtitles as ASS, with their styles."""
 
     def files(self, *, watermarked: bool = False) -> tuple[File, ...]:
         """Return the files of the video and of the subtitles."""
         if watermarked:
             urls = (video.watermark_url for video in self.subbed_videos)
             return tuple(File(url, ".mp4", str(i)) for i, url in enumerate(urls) if url)
-        groups: tuple[tuple[str, tuple[Image | Video, ...]], ...] = (
+        groups: tuple[tuple[str, tuple[SubtitleFile | Video, ...]], ...] = (
             (".mp4", self.subbed_videos),
             (".srt", self.srt_files),
             (".ass", self.ass_files),

@@ -19,7 +19,7 @@ from kling_async.wire.checks import check, problems_of, to_wire
 from kling_async.wire.fields import fields
 from kling_async.wire.placement import merged
 from tests.v1.judging import doubted, refused
-from tests.v2.walking import TYPES
+from tests.v2.walking import ENDPOINTS, TYPES, row_name
 
 URL: Final = "https://a.example/x.png"
 CLIP: Final = "https://a.example/x.mp4"
@@ -346,3 +346,15 @@ def test_the_names_of_the_endpoints_are_pinned() -> None:
             "v2.drama_subtitle",
         ),
     }
+
+
+def test_capabilities_tell_what_each_model_reads() -> None:
+    """One row for each model and endpoint of the reference, with its lengths and resolutions."""
+    rows = v2.model_capabilities()
+    assert {(row.endpoint, row.model) for row in rows} == {
+        (row_name(name), facts["model"]) for name, facts in ENDPOINTS.items() if facts.get("model")
+    }
+    (turbo,) = v2.model_capabilities("kling-2.5-turbo", "v2.image_to_video")
+    assert (turbo.durations, turbo.resolutions) == ((5, 10), ("720p", "1080p"))
+    assert turbo.features == ("first_frame", "last_frame")
+    assert v2.model_capabilities("kling-v3") == ()
