@@ -138,14 +138,15 @@ async def test_neither_key_nor_answer_commands_the_terminal(capsys: pytest.Captu
 async def test_nothing_but_a_task_or_a_batch_is_watched() -> None:
     """An await that was forgotten is named, and Python has nothing to add."""
     async with pair() as (emu, client):
-        mistakes: tuple[tuple[Any, str], ...] = (
+        anything: Any = watch  # type checkers refuse these
+        mistakes = (
             (client.submit(clip()), "await it first"),
             ("847", "not str"),
             (None, "not NoneType"),
         )
-        for mistake, words in mistakes:
+        for wrong, words in mistakes:
             with pytest.raises(TypeError, match=words):
-                await watch(mistake)
+                await anything(wrong)
         assert len(emu.tasks) == 0
 
 

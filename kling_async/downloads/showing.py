@@ -145,7 +145,7 @@ class ShownHandle(Generic[R]):
         return await _embedded(f"Task {self.id}", result, stream, self.id, max_bytes, watermarked=watermarked)
 
 
-class Reader(Protocol):
+class ResultReader(Protocol):
     """The client that reads a result (`kling_async.orchestrator.engine.Engine`)."""
 
     @property
@@ -168,7 +168,7 @@ class ResultSource:
 
     __slots__ = ("_context", "_task", "local")
 
-    def __init__(self, reader: Reader, task: TrackedTask) -> None:
+    def __init__(self, reader: ResultReader, task: TrackedTask) -> None:
         self._context = reader.found_again()
         self._task = task
         self.local = reader.local
@@ -197,7 +197,7 @@ class ResultSource:
         )
 
 
-def with_source(result: R, reader: Reader, task: TrackedTask) -> R:
+def with_source(result: R, reader: ResultReader, task: TrackedTask) -> R:
     """Let a result know who can fetch its files; no encoder shows that, and no copy has it."""
     if isinstance(result, Result):
         vars(result)["source"] = ResultSource(reader, task)
