@@ -11,7 +11,8 @@ same cell can be run again.
 
 Tasks, results, outcomes and other values show themselves: pictures and players from disk where they were
 downloaded, else by their whole address. Whoever gets the saved notebook can fetch those files until the
-address expires; `Task.embed` puts copies into the notebook instead, which need no address and stay.
+address expires; ``embed()`` of a task, a result or an outcome puts copies into the notebook instead, which
+need no address and stay.
 """
 
 from __future__ import annotations
