@@ -61,7 +61,12 @@ def pace_in_memory(rounds: int) -> float:
 def pace_in_a_file(folder: Path, rounds: int) -> float:
     """Return how many tickets a second go through the ledger, in four transactions each."""
     limits = {"video": SLOTS}
-    options: dict[str, Any] = {"life": 7200.0, "clock": time.monotonic, "boot": boot_id()}
+    options: dict[str, Any] = {
+        "label_limits": {},
+        "life": 7200.0,
+        "clock": time.monotonic,
+        "boot": boot_id(),
+    }
     file = LedgerFile(folder / "pace.db", "https://a.example", "me", limits=limits, **options)
     began = time.perf_counter()
     for number in range(1, rounds + 1):

@@ -18,7 +18,7 @@ when it is first used. The rooms behind them, from the top down (imports go down
 - ``orchestrator`` queues and creates tasks, recovers lost answers, and asks for their status;
 - ``http`` sends requests; ``runtime`` has event loop, file locks, signals; ``events`` counts and reports;
 - ``core`` decides, without clock, I/O or await: admission, schedule of queries, meaning of answers;
-- ``catalog`` has one row per endpoint, ``prices`` its price; ``v1`` holds requests and results;
+- ``catalog`` has one row per endpoint, ``prices`` its price; ``v1`` and ``v2`` hold requests, results;
 - ``wire`` checks and encodes requests; ``records`` decodes answers; ``options`` holds settings;
 - ``display`` makes HTML for notebooks;
 - ``errors`` is the tree of errors; ``redaction`` keeps secrets out of all text that is shown or stored;
@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Final
 from kling_async._version import __version__
 
 if TYPE_CHECKING:
-    from kling_async import notebook, v1
+    from kling_async import notebook, v1, v2
     from kling_async.account import Account, PoolState
     from kling_async.batch.batch import Batch
     from kling_async.batch.exclusions import Skipped
@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from kling_async.stats import Stats
     from kling_async.tasks import Task
     from kling_async.v1.capabilities import Capability, capabilities
+    from kling_async.v2 import convert
     from kling_async.web import get_client, lifespan
     from kling_async.wire.endpoints import JournaledRequest, RawTask
     from kling_async.wire.media import Media, media
@@ -156,6 +157,7 @@ __all__ = [
     "WebhookError",
     "__version__",
     "capabilities",
+    "convert",
     "get_client",
     "json_schema",
     "lifespan",
@@ -165,6 +167,7 @@ __all__ = [
     "read_jsonl",
     "request_from_dict",
     "v1",
+    "v2",
 ]
 
 _MODULES: Final = {
@@ -193,7 +196,7 @@ _MODULES: Final = {
 }
 """Module: names that it provides; all others are in ``errors``."""
 
-_SUBMODULES: Final = ("notebook", "v1")
+_SUBMODULES: Final = {"notebook": "notebook", "v1": "v1", "v2": "v2", "convert": "v2.convert"}
 """Names that are modules."""
 
 if not TYPE_CHECKING:  # with a visible __getattr__ type checkers would let any misspelt name pass
@@ -202,7 +205,7 @@ if not TYPE_CHECKING:  # with a visible __getattr__ type checkers would let any 
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name in _SUBMODULES:
-            return importlib.import_module(f"kling_async.{name}")
+            return importlib.import_module(f"kling_async.{_SUBMODULES[name]}")
         module = next((module for module, names in _MODULES.items() if name in names), "errors")
         value = getattr(importlib.import_module(f"kling_async.{module}"), name)
         globals()[name] = value  # a module calls __getattr__ only for names that it lacks

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from kling_async.catalog import ACCOUNT_COSTS
 from kling_async.errors import BadResponse, Problem, RequestInvalid
 from kling_async.orchestrator.calls import call, read
+from kling_async.orchestrator.cursors import Cursor
 from kling_async.orchestrator.packs import costs_query
 from kling_async.orchestrator.pool_states import PoolState, PoolStates, pool_states
 from kling_async.orchestrator.results import answer_of
@@ -133,15 +134,15 @@ class _Ledger(AsyncIterator[Any]):
         self._engine = engine
         self._next: AccountBillingPackage | AccountBillingBalance | None = first
         self._page: list[Any] = []
-        self._cursors: set[str] = set()
-        self._broken = ""
-        """Why the next page cannot be requested, although the vendor says that there is one."""
+        self._cursor = Cursor()
 
     async def __anext__(self) -> Any:
         while not self._page:
             # raised only here, after the entries of the last page, so that none is lost
-            if self._broken:
-                raise BadResponse(f"the ledger cannot be read further: {self._broken}", http_status=200)
+            if self._cursor.broken:
+                raise BadResponse(
+                    f"the ledger cannot be read further: {self._cursor.broken}", http_status=200
+                )
             if self._next is None:
                 raise StopAsyncIteration
             page: PackageDeductionPage | BalanceDeductionPage = await call(self._engine, self._next)
@@ -154,14 +155,7 @@ class _Ledger(AsyncIterator[Any]):
         page: PackageDeductionPage | BalanceDeductionPage,
         kind: type[AccountBillingPackage | AccountBillingBalance],
     ) -> AccountBillingPackage | AccountBillingBalance | None:
-        """Return the request for the next page; a cursor that came before would lead in a circle."""
-        cursor = page.next_cursor.strip()
-        if not page.has_more:
-            return None
-        if not cursor:
-            self._broken = "the vendor says that there is more, but sent no cursor"
-        elif cursor in self._cursors:
-            self._broken = f"the cursor {cursor!r:.60} came a second time"
-        self._cursors.add(cursor)
+        """Return the request for the next page."""
+        after = self._cursor.after(page.next_cursor, has_more=page.has_more)
         # the vendor ignores all other fields beside a cursor
-        return None if self._broken else kind(cursor=page.next_cursor)
+        return None if after is None else kind(cursor=after)

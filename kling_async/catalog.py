@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 from kling_async import v1
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.records import VOICES_PAGE_SIZE_MAX
+from kling_async.v2 import endpoints as v2
 from kling_async.wire.endpoints import Call, Endpoint, JournaledRequest, RawTask, check_path
 from kling_async.wire.fields import WHOLE
 from kling_async.wire.requests import CallRequest, RawResult, TaskRequest
@@ -262,6 +263,7 @@ TASKS: Final[tuple[Endpoint[Any], ...]] = (
         whole_at_tasks=False,
         whole_in_callbacks=False,
     ),
+    *v2.TASKS,
 )
 """Every endpoint that makes tasks."""
 
@@ -320,9 +322,10 @@ def endpoint_of(request: TaskRequest[R] | type[TaskRequest[R]]) -> Endpoint[R]:
 
 def _raw_row(path: str, pool: str, weight: int) -> Endpoint[RawResult]:
     check_path(path)
-    return Endpoint(
-        RawTask, RawResult, path, pool, lambda _: weight, takes_callback=False, whole_at_tasks=False
+    row: Endpoint[RawResult] = Endpoint(
+        RawTask, RawResult, path, pool, lambda _: weight, takes_callback=False
     )
+    return row._replace(whole_at_tasks=bool(row.asked_at))
 
 
 def _journaled_row(request: JournaledRequest) -> Endpoint[Any]:
@@ -338,7 +341,8 @@ def _journaled_row(request: JournaledRequest) -> Endpoint[Any]:
 def endpoint_at(path: str, pool: str) -> Endpoint[Any]:
     """Return the row of the endpoint at a path; that of a `RawTask` where there is none."""
     found = next((row for row in TASKS if row.path == path), None)
-    return endpoint_of(RawTask(path=path, body={}, pool=pool)) if found is None else found
+    # the pool of a single model is the caller's own
+    return endpoint_of(RawTask(path=path, body={}, pool=pool)) if found is None else found._replace(pool=pool)
 
 
 def call_of(request: CallRequest[R]) -> Call[R]:
@@ -355,11 +359,7 @@ def call_of(request: CallRequest[R]) -> Call[R]:
 
 
 def row_of(request: TaskRequest[Any] | CallRequest[Any]) -> Endpoint[Any] | Call[Any]:
-    """Return the row of any request.
-
-    Raises:
-        TypeError: No endpoint has such a request, or it is the type of one.
-    """
+    """Return the row of any request; raise TypeError for what is none, or is the type of one."""
     if isinstance(request, type):
         raise TypeError(f"this takes a request, not its type: {request.__name__}(...)")
     return call_of(request) if isinstance(request, CallRequest) else endpoint_of(request)
@@ -400,10 +400,8 @@ def json_schema(kind: str | type[msgspec.Struct]) -> dict[str, Any]:
 
 _RequestType: TypeAlias = type[TaskRequest[Any]] | type[CallRequest[Any]]
 
-_request_types: Final[dict[str, _RequestType]] = {
-    **{row.name: row.request for row in TASKS},
-    **{row.name: row.request for row in CALLS},
-}
+_request_types: dict[str, _RequestType] = {row.name: row.request for row in TASKS}
+_request_types |= {row.name: row.request for row in CALLS}
 
 
 def request_type(name: object) -> _RequestType:
@@ -415,6 +413,6 @@ def request_type(name: object) -> _RequestType:
     if (kind := _request_types.get(str(name))) is not None:
         return kind
     text = "is required" if name is None else f"no such endpoint {str(name)[:40]!r}"
-    close = [] if name is None else difflib.get_close_matches(str(name), _request_types, n=1)
+    close = difflib.get_close_matches(str(name or ""), _request_types, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"one of {', '.join(_request_types)}"
     raise RequestInvalid("request", [Problem("endpoint", f"{text}; {hint}")])

@@ -12,6 +12,7 @@ from kling_async.batch.batch import Batch
 from kling_async.batch.options import BatchOptions, resume_options
 from kling_async.errors import QueueTimeout, TransportError
 from kling_async.http.auth import base_url_from, signer_from
+from kling_async.http.own_files import OwnFiles
 from kling_async.http.sessions import Sessions
 from kling_async.options import Polling, Retry, Settings, SlotOptions, Timeouts, check_types, need_function
 from kling_async.orchestrator import calls
@@ -21,6 +22,7 @@ from kling_async.orchestrator.discovery import discover
 from kling_async.orchestrator.draining import drain
 from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.orchestrator.handles import attach, known_tasks, order
+from kling_async.orchestrator.history import History, history_query
 from kling_async.orchestrator.leftovers import ClientHold, noted, sent_words
 from kling_async.orchestrator.submission import Submission
 from kling_async.prices import Estimate, estimate
@@ -32,9 +34,10 @@ from kling_async.wire.hosts import is_local
 from kling_async.wire.requests import CallRequest, TaskRequest
 
 if TYPE_CHECKING:
+    import datetime as dt
     import random
     import ssl as ssl_module
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Unpack
 
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from kling_async.batch.source import Requests
     from kling_async.events import Event
     from kling_async.options import SubmitOptions
+    from kling_async.orchestrator.history import HistoryOf
     from kling_async.orchestrator.submission import Unresolved
     from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
@@ -66,7 +70,9 @@ class Client:
         secret_key: The other half. Default: ``KLING_SECRET_KEY``.
         base_url: Address of the API; a path prefix is fine. Default: ``KLING_BASE_URL``, else the host for
             accounts outside China (`kling_async.GLOBAL`; the other one is `kling_async.CHINA`).
-        limits: Slots of each pool, ``{"video": 20}``, where you know better than the account's packs.
+        limits: Slots of each pool, ``{"video": 20}``, where you know better than the account's packs. With
+            ``{"video/kling-3.0": 5}`` the tasks of that model, of either generation, have slots of their own,
+            as the vendor's rules of 2026 word it; see ``stats().models``.
         polling: How often to ask about running tasks.
         retry: How often to repeat requests that are harmless to repeat.
         timeouts: How long one exchange with the server may take.
@@ -139,17 +145,26 @@ class Client:
             retry=retry,
             timeouts=timeouts,
             callback_url=checked_callback(callback_url, local=local),
+            model_pools=frozenset(name for name in limits or () if "/" in name),
         )
+        signer, dialects = signer_from(api_key, access_key, secret_key), Dialects(dialect, address)
+        own = OwnFiles(address, signer, dialects)
         drivers = Drivers(
-            signer_from(api_key, access_key, secret_key),
+            signer,
             address,
             settings,
             SlotOptions(limits, queueing, max_queued, max_task_life, label_limits, max_units, slots),
             sessions=lambda scope: Sessions(
-                scope, session=session, proxy=proxy, ssl=ssl, trust_env=trust_env, local_files=local
+                scope,
+                session=session,
+                proxy=proxy,
+                ssl=ssl,
+                trust_env=trust_env,
+                local_files=local,
+                own_files=own,
             ),
             headers=headers,
-            dialects=Dialects(dialect),
+            dialects=dialects,
             now=now,
             rng=rng,
             on_event=on_event,
@@ -389,7 +404,8 @@ class Client:
     def set_limits(self, limits: Mapping[str, int | None]) -> None:
         """Change the sizes of pools at once, as ``Client(limits=...)`` does; None: by packs, or by trying.
 
-        What queues and is heavier fails with `RequestInvalid`. May be called from any thread.
+        What queues and is heavier fails with `RequestInvalid`. May be called from any thread. Pools of single
+        models are those that the client was made with.
 
         Raises:
             ConfigurationError: A size or a pool is wrong; nothing was changed.
@@ -424,6 +440,34 @@ class Client:
             page_size: From 1 to 500.
         """
         return await calls.list_page(self._engine, kind, page, page_size)
+
+    def history(
+        self,
+        *,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+        status: str | Sequence[str] | None = None,
+        product_type: str | Sequence[str] | None = None,
+        of: HistoryOf = "tasks",
+    ) -> AsyncIterator[TaskRecord]:
+        """Iterate over the tasks of the whole account, made by anybody, in either generation of the API.
+
+        No answer names the endpoint: `attach` with the type of the request makes a handle out of a task_id.
+
+        Args:
+            start: Begin with tasks made at this time; aware. Default: 30 days before the end.
+            end: End with tasks made before this time; aware. Default: now.
+            status: ``submitted``, ``processing``, ``succeeded``, ``failed``, or several of them.
+            product_type: ``video``, ``image``, ``try_on``, or several of them.
+            of: ``solutions`` for the tasks of these products, which the vendor keeps in a list of their own.
+
+        Raises:
+            RequestInvalid: Names the arguments that cannot be right.
+            ConfigurationError: The client has a key pair: the list takes an API key.
+            BadResponse: While iterating: the vendor says that there is more, but not where.
+        """
+        query = history_query(of, start=start, end=end, status=status, product_type=product_type)
+        return History(self._engine, of, query)
 
     def batch(self, requests: Requests[R], **options: Unpack[BatchArguments]) -> Batch[R]:
         """Return many requests as one job: ``async with`` it, then ``async for`` its outcomes as they come.

@@ -17,7 +17,16 @@ from kling_async.redaction import Serializable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ClientCounts", "Event", "EventKind", "Hooks", "RequestKind", "Subject", "facts"]
+__all__ = [
+    "ClientCounts",
+    "Event",
+    "EventKind",
+    "Hooks",
+    "ModelCounts",
+    "RequestKind",
+    "Subject",
+    "facts",
+]
 
 logging.getLogger("kling_async").addHandler(logging.NullHandler())  # silent unless logging is set up
 
@@ -125,6 +134,21 @@ class Event(Serializable, frozen=True, kw_only=True):
     """Bytes, on ``downloaded``."""
     seconds: float = 0.0
     """How long the file took, on ``downloaded``, its wait for a free download slot included."""
+    model: str = ""
+    """The model of the request, by its name in the second generation, on ``refused``, ``created`` and
+    ``adopted``."""
+
+
+class ModelCounts(Serializable, frozen=True, kw_only=True):
+    """Count the creates of one model, as evidence whether the vendor counts slots by model."""
+
+    created: int = 0
+    """Tasks made."""
+    refused: int = 0
+    """Creates refused by a full account (1303)."""
+    created_beside_refusals: int = 0
+    """Tasks made although another model of the same pack type was refused last and no task has ended since:
+    where all models share their slots, there are none."""
 
 
 class ClientCounts(msgspec.Struct, kw_only=True):
@@ -137,6 +161,7 @@ class ClientCounts(msgspec.Struct, kw_only=True):
     created: int = 0
     adopted: int = 0
     left: dict[str, int] = {}
+    models: dict[str, ModelCounts] = {}
     waited: float = 0.0
     waited_max: float = 0.0
     succeeded: int = 0
@@ -161,6 +186,34 @@ class ClientCounts(msgspec.Struct, kw_only=True):
         return {name: dict(value) if isinstance(value, dict) else value for name, value in counts.items()}
 
 
+class _Models:
+    """Counts creates by model, and which models were refused since a task of their pack type ended."""
+
+    def __init__(self, counts: dict[str, ModelCounts]) -> None:
+        self._counts = counts
+        self._refused: dict[str, set[str]] = {}
+
+    def count(self, kind: EventKind, pool: str, model: str) -> None:
+        """Count an event of a create, or of the end of a task that may have freed slots."""
+        packs = pool.partition("/")[0]
+        refused = self._refused.setdefault(packs, set())
+        if kind in ("ended", "slot_expired"):
+            refused.clear()
+        known = self._counts.get(model, ModelCounts())
+        match kind:
+            case "refused" if model:
+                refused.add(model)
+                known = msgspec.structs.replace(known, refused=known.refused + 1)
+            case "created" | "adopted" if model:
+                beside = known.created_beside_refusals + bool(refused - {model})
+                known = msgspec.structs.replace(
+                    known, created=known.created + 1, created_beside_refusals=beside
+                )
+            case _:
+                return
+        self._counts[model] = known
+
+
 class Hooks:
     """Count events, log them, and pass them to the listener; its exceptions are logged and go no further."""
 
@@ -168,6 +221,7 @@ class Hooks:
         self._listener = listener
         self._clock = clock
         self.counts = ClientCounts(requests=dict.fromkeys(get_args(RequestKind), 0))
+        self._models = _Models(self.counts.models)
 
     def emit(
         self,
@@ -179,9 +233,12 @@ class Hooks:
         waited: float = 0.0,
         size: int = 0,
         seconds: float = 0.0,
+        model: str = "",
     ) -> None:
         """Count an event, log it, and tell the listener if there is one."""
         self._count(kind, status, error, waited, size)
+        if about:
+            self._models.count(kind, about[0].endpoint.pool, model)
         level = _LEVELS.get(kind, logging.DEBUG)
         logged = log.isEnabledFor(level)
         if self._listener is None and not logged:
@@ -194,6 +251,7 @@ class Hooks:
         if self._listener is None:
             return
         more: dict[str, Any] = {"status": status, "detail": detail, "error": error, "seconds": seconds}
+        more["model"] = model
         try:
             self._listener(Event(kind=kind, at=self._clock(), waited=waited, size=size, **more, **known))
         except Exception:

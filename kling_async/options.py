@@ -206,6 +206,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     callback_url: str | None = None
     """Address to which the vendor posts the changes of tasks whose submit names none."""
+    model_pools: frozenset[str] = frozenset()
+    """Pools of single models, ``video/kling-3.0``, by the ``limits`` that the client was made with."""
 
 
 class SlotOptions(NamedTuple):

@@ -15,12 +15,14 @@ import msgspec
 from kling_async.catalog import row_of
 from kling_async.display.fields import fields_bundle
 from kling_async.redaction import Serializable
-from kling_async.wire.endpoints import Endpoint, JournaledRequest
+from kling_async.v2.prices import video_price
+from kling_async.wire.endpoints import Endpoint, JournaledRequest, RawTask
+from kling_async.wire.requests import TaskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from kling_async.wire.requests import CallRequest, TaskRequest
+    from kling_async.wire.requests import CallRequest
 
 __all__ = ["Estimate", "estimate"]
 
@@ -164,7 +166,7 @@ _MODELS: Final = {"multi_elements": "kling-v1-6"}
 """The models of endpoints whose requests name none."""
 
 
-def estimate(request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:
+def estimate(request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:  # noqa: PLR0911 - one line a case
     """Return the expected price of a request, by the price pages, without asking the vendor.
 
     Raises:
@@ -177,6 +179,8 @@ def estimate(request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:
         return Estimate(units=None, most=None, pool=pool, why="the journal does not hold the request")
     if name in _UNSURE:
         return _UNSURE[name]
+    if isinstance(request, TaskRequest) and not isinstance(request, RawTask) and row.name.startswith("v2."):
+        return _of_the_second(name, pool, request)
     rows = [price for price in PRICES if name in price.endpoints]
     if not rows:
         if isinstance(row, Endpoint):
@@ -188,6 +192,16 @@ def estimate(request: TaskRequest[Any] | CallRequest[Any]) -> Estimate:
     except _UnclearError as unclear:
         why = f"no price of {name} where {unclear}"
         return Estimate(units=None, most=None, pool=rows[0].pool, why=why)
+
+
+def _of_the_second(name: str, pool: str, request: TaskRequest[Any]) -> Estimate:
+    """Return the expected price of a request of the second generation."""
+    cost = video_price(name, request)
+    units, most = (
+        None if cost.rate is None or seconds is None else round(cost.rate * seconds, 4)
+        for seconds in (cost.seconds, cost.most)
+    )
+    return Estimate(units=units, most=most, pool=pool, why=cost.why)
 
 
 def _by_rows(rows: list[_Price], sent: _AsSent) -> Estimate:

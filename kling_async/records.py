@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import re
+from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
@@ -147,6 +148,7 @@ ListPage = list[TaskRecord]
 """One page of a list, newest first; a page shorter than asked for is the last."""
 
 _envelopes = msgspec.json.Decoder(_Envelope)
+_texts = msgspec.json.Decoder(str)
 _tasks = msgspec.json.Decoder(_TaskFields)
 _task_lists = msgspec.json.Decoder(list[msgspec.Raw])
 _records = msgspec.json.Decoder(TaskRecord)
@@ -201,7 +203,7 @@ def decode_task(endpoint: str, data: bytes | msgspec.Raw) -> TaskRecord:
     Raises:
         msgspec.DecodeError: The data are not an object, or show no id.
     """
-    raw = bytes(data)
+    raw = _unquoted(bytes(data))
     task = decode(_tasks, raw)
     task_id = text_of(task.task_id) or text_of(task.id)
     if task_id is None:
@@ -222,6 +224,13 @@ def decode_task(endpoint: str, data: bytes | msgspec.Raw) -> TaskRecord:
     )
 
 
+def _unquoted(data: bytes) -> bytes:
+    """Return JSON that gateways encode twice, as a text, without that."""
+    if not data.startswith(b'"'):
+        return data
+    return decode(_texts, data).encode("utf-8", "replace")
+
+
 def _result_of(task: _TaskFields) -> msgspec.Raw:
     """Return the result under the names of ``/v1``."""
     result = bytes(task.task_result)
@@ -235,7 +244,10 @@ _ZERO: Final = re.compile(r"0+(\.0*)?")
 
 
 def _units(billing: Any) -> str | None:
-    """Return the units of a bill; an amount of another or of no kind tells them only if it is 0."""
+    """Return the units of a bill, the sum if it has several entries.
+
+    An amount of another or of no kind tells them only if it is 0.
+    """
     entries = [entry for entry in billing if isinstance(entry, dict)] if isinstance(billing, list) else []
     units = [decimal_of(entry.get("amount")) for entry in entries if entry.get("charge_type") == "unit"]
     free = [
@@ -243,7 +255,15 @@ def _units(billing: Any) -> str | None:
         for entry in entries
         if not entry.get("charge_type") and _ZERO.fullmatch(decimal_of(entry.get("amount")) or "")
     ]
-    return next((amount for amount in (*units, *free) if amount is not None), None)
+    known = [amount for amount in units if amount is not None]
+    return _sum(known) if len(known) > 1 else next(iter((*known, *free)), None)
+
+
+def _sum(amounts: list[str]) -> str:
+    try:
+        return format(sum(map(Decimal, amounts), Decimal()), "f")
+    except InvalidOperation:  # one of them is no number: the first is as good as any
+        return amounts[0]
 
 
 def decode_unified(data: bytes | msgspec.Raw) -> dict[str, TaskRecord]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kling_async.account import PoolState, PoolStates
 from kling_async.display.html import Markup, MimeBundle, bundle, rows, text_rows, titled
+from kling_async.events import ModelCounts
 from kling_async.redaction import Serializable
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Stats(Serializable, frozen=True, kw_only=True):
     """Submits that ended without a task, by the name of the error they raised: ``PolicyViolation``,
     ``QueueTimeout``, ``AmbiguousCreate``; ``CancelledError`` where the caller was cancelled, which the
     ``timeout`` of ``run()`` does too. A create that was on its way then may still make its task."""
+    models: dict[str, ModelCounts] = {}
+    """Creates by model: made, refused by a full account, and made while another model was refused, which
+    would show that the vendor counts slots by model."""
     waited: float = 0.0
     """Seconds from submit to latest admission, summed over ``created`` and ``adopted``."""
     waited_max: float = 0.0

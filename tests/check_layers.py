@@ -67,7 +67,7 @@ ROOMS: Final = (
 )
 """From top to bottom."""
 
-LATER: Final = {"fleet", "v2"}
+LATER: Final = {"fleet"}
 """Rooms that have their place but are not built yet."""
 
 BESIDE: Final = {"emulator": set[str](), "testing": {"emulator"}}
@@ -97,6 +97,7 @@ PURE: Final = {
     "downloads.ranges",
     "errors",
     "options",
+    "decoding.generations",
     "display.html",
     "decoding.lenient",
     "decoding.outputs",

@@ -15,7 +15,8 @@ from kling_async.wire.requests import RawResult, TaskRequest
 from tests.reference import V1
 
 ENDPOINTS = V1["endpoints"]
-ROWS = {row.name: row for row in catalog.TASKS}
+ROWS = {row.name: row for row in catalog.TASKS if not row.name.startswith("v2.")}
+"""Of the first generation; tests/v2 compares the others."""
 CALLS = {row.name: row for row in catalog.CALLS}
 
 WE_SAY: dict[str, tuple[str, str]] = {
@@ -68,7 +69,7 @@ def test_a_call_is_what_the_vendor_documents(name: str) -> None:
 def test_every_endpoint_of_the_reference_has_one_row() -> None:
     """Every endpoint of the trimmed reference has one row, and no two paths clash."""
     rows: list[Any] = [*catalog.TASKS, *catalog.CALLS]
-    assert {row.name for row in rows} <= set(ENDPOINTS)
+    assert {row.name for row in rows if not row.name.startswith("v2.")} <= set(ENDPOINTS)
     doors = {(getattr(row, "method", "POST"), row.path) for row in rows}
     assert len({row.request for row in rows}) == len(doors) == len(rows)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 import kling_async
-from kling_async import errors, notebook, v1
+from kling_async import convert, errors, notebook, v1, v2
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(kling_async.__file__).read_text(encoding="utf-8")
@@ -48,7 +48,7 @@ def fresh(code: str) -> Any:
     return json.loads(done.stdout)
 
 
-SUBMODULES: Final = {"notebook": notebook, "v1": v1}
+SUBMODULES: Final = {"notebook": notebook, "v1": v1, "v2": v2, "convert": convert}
 """Names of the face that are modules."""
 
 # --- names -------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ import importlib, json, kling_async
 wrong = []
 for name, home in {promised()}.items():
     value = getattr(kling_async, name)
-    if name != "v1" and value is not getattr(importlib.import_module(home), name):
+    if name not in ("convert", "v1", "v2") and value is not getattr(importlib.import_module(home), name):
         wrong.append(name)
 print(json.dumps(wrong))
 """

@@ -181,6 +181,8 @@ async def test_counts_only_grow(tmp_path: Path) -> None:
         flat = msgspec.structs.asdict(stats)
         for name in ("left", "requests", "callbacks"):
             flat |= {f"{name} {key}": value for key, value in flat.pop(name).items()}
+        for model, counts in flat.pop("models").items():
+            flat |= {f"{model} {name}": value for name, value in msgspec.structs.asdict(counts).items()}
         return {name: value for name, value in flat.items() if name not in NOW}
 
     async with pair({"video": 2}, foreign={"video": 1}) as (emu, client):

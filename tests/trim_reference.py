@@ -2,8 +2,8 @@
 
 ``python -m tests.trim_reference FOLDER`` reads v1_video.json, v1_other.json, v2.json and samples.json in that
 folder. The same facts give the same bytes. In v1.json a call beside an endpoint becomes an endpoint of its
-own, named such as ``multi_elements.init_selection``. Of the second generation v2.json keeps the query by ids,
-and of the wire samples those of that query and of ``/v1``.
+own, named such as ``multi_elements.init_selection``. v2.json has the second generation, and the wire
+samples of both.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final
 Json = dict[str, Any]
 
 REFERENCE: Final = Path(__file__).resolve().parent / "reference"
+QUERIES: Final = {"get_tasks", "list_tasks", "get_solutions", "list_solutions"}
 SOURCES: Final = ("v1_video.json", "v1_other.json")
 ENDPOINT_KEYS: Final = (
     "create",
@@ -69,6 +70,17 @@ def trim_v2(folder: Path) -> Json:
     query = next(row for row in facts["endpoints"] if row["name"] == "get_tasks")
     outputs = {name: fields for name, fields in tables["output_types"].items() if isinstance(fields, dict)}
     return {
+        "endpoints": {row["name"]: endpoint_v2(row) for row in facts["endpoints"] if "create" in row},
+        "queries": {
+            row["name"]: {**picked(row, ("call", "result_at", "result")), "params": params(row)}
+            for row in facts["endpoints"]
+            if row["name"] in QUERIES
+        },
+        "prices": tables["prices_units_per_s"],
+        "solution_voices": tables["solution_voices"],
+        "avatars": tables["talking_agent_avatars"],
+        "models": tables["v2_models"],
+        "field_map": tables["v1_to_v2_fields"],
         "task": query["result"],
         "statuses": tables["status"]["v2"],
         "output_types": {name: without(fields, "note") for name, fields in outputs.items()},
@@ -76,17 +88,26 @@ def trim_v2(folder: Path) -> Json:
         "messages": [
             picked(row, ("code", "http", "message")) for row in tables["error_messages_seen"] if row["code"]
         ],
-        "answers": [
-            picked(row, ("name", "path", "http", "endpoint", "body"))
-            for row in samples["answers"]
-            if row["path"].startswith("GET /tasks") or (" /v1/" in row["path"])
-        ],
+        "answers": [picked(row, ("name", "path", "http", "endpoint", "body")) for row in samples["answers"]],
         "requests": [
-            picked(row, ("name", "endpoint", "body"))
-            for row in samples["requests"]
-            if row["path"].startswith("/v1/")
+            picked(row, ("name", "method", "path", "endpoint", "body")) for row in samples["requests"]
+        ],
+        "callbacks": [
+            picked(row, ("name", "generation", "headers", "body", "raw", "vendors_published_test_secret"))
+            for row in samples["callbacks"]
         ],
     }
+
+
+def endpoint_v2(row: Json) -> Json:
+    """Strip an endpoint of the second generation of its prose."""
+    kept = picked(row, ("family", "model", "create", "get", "list", "result_at", "result", "example"))
+    return {"quota": picked(row["quota"], ("pool", "weight", "sure")), **kept, "params": params(row)}
+
+
+def params(row: Json) -> Json:
+    """Strip the parameters of an endpoint of their prose."""
+    return {item["name"]: param(item) for item in row["params"]}
 
 
 def without(row: Json, key: str) -> Json:
@@ -129,6 +150,8 @@ def param(row: Json) -> Json:
     kept = picked(row, PARAM_KEYS)
     if "items" in row:
         kept["items"] = {name: param(item) for name, item in row["items"].items()}
+    if "variants" in row:
+        kept["variants"] = {name: param(item) for name, item in row["variants"].items()}
     return kept
 
 

@@ -15,17 +15,20 @@ from kling_async import (
     CallRequest,
     Client,
     Outcome,
+    Problem,
     Progress,
     RawTask,
     Task,
     TaskRecord,
     TaskRequest,
+    convert,
     read_csv,
     read_jsonl,
     v1,
+    v2,
 )
 from kling_async.batch.outcomes import Outcomes
-from kling_async.downloads.embedding import Embedded
+from kling_async.wire.players import Embedded
 from kling_async.wire.requests import RawResult
 
 VIDEO = v1.TextToVideo(prompt="x")
@@ -120,6 +123,7 @@ async def watching_returns_what_waiting_does(client: Client) -> None:
     assert_type(await kling_async.notebook.watch(task), v1.Videos)
     assert_type(await kling_async.notebook.watch(client.batch([VIDEO])), Outcomes[v1.Videos])
     assert_type(await task.embed(), Embedded)
+    assert_type(await (await task.wait()).embed(), Embedded)
 
 
 async def a_batch_of_several_kinds(client: Client) -> None:
@@ -151,9 +155,13 @@ async def named_images_as_they_come() -> AsyncIterator[tuple[str, v1.ImageGenera
     yield "a", IMAGE
 
 
-def attach_gives_a_task_of_the_type_s_result(client: Client) -> None:
+async def attach_gives_a_task_of_the_type_s_result(client: Client) -> None:
     """By type or by request; by one id, which is named."""
     assert_type(client.attach(v1.TextToVideo, task_id="847"), Task[v1.Videos])
+    assert_type(client.attach(v2.TextToVideo, task_id="847"), Task[v2.Videos])
+    assert_type(await client.run(v2.DramaSubtitle(source_video="https://a.example/x")), v2.SubtitledVideos)
+    assert_type(convert.to_v2(VIDEO).lost, tuple[Problem, ...])
+    assert_type([task async for task in client.history(status="failed")], list[TaskRecord])
     assert_type(client.attach(v1.ImageGeneration, external_task_id="order-17"), Task[v1.Images])
     assert_type(client.attach(RAW, task_id="847"), Task[RawResult])
     client.attach(v1.TextToVideo)  # type: ignore[call-overload]

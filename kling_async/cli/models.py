@@ -11,6 +11,7 @@ from kling_async.cli.output import Column, Output
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.redaction import json_types
 from kling_async.v1.capabilities import capabilities
+from kling_async.v2.models import model_capabilities
 
 if TYPE_CHECKING:
     import argparse
@@ -34,12 +35,13 @@ def add_models_arguments(parser: LazyParser) -> None:
 def run_models(options: argparse.Namespace) -> int:
     """Show the capabilities."""
     output = Output(json_lines=options.json)
-    rows = [row for row in capabilities() if options.all or options.model or not row.retired]
+    known = *capabilities(), *model_capabilities()
+    rows = [row for row in known if options.all or options.model or not row.retired]
     rows = [row for row in rows if options.model in (None, row.model)]
     endpoints = list(dict.fromkeys(row.endpoint for row in rows))
     if options.endpoint is not None and options.endpoint not in endpoints:
-        known = f"models are known for {', '.join(endpoints)}" if endpoints else "no such model"
-        raise RequestInvalid("models", [Problem(options.endpoint, known)])
+        words = f"models are known for {', '.join(endpoints)}" if endpoints else "no such model"
+        raise RequestInvalid("models", [Problem(options.endpoint, words)])
     rows = [row for row in rows if options.endpoint in (None, row.endpoint)]
     if not rows:
         raise RequestInvalid("models", [Problem("--model", f"{options.model} is not known")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from kling_async.core.poll_groups import PollGroup
+from kling_async.core.queries import group_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,7 +116,7 @@ class Grouping:
         if form == "one":
             return self._own(task)
         task.own_group = None
-        place = (form, "" if form == "ids" else task.path)
+        place = (form, group_path(form, task.path))
         group = self._groups.get(place)
         if group is None:
             group = self._groups[place] = PollGroup(*place)

@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from kling_async.core.verdict import CreateVerdict
     from kling_async.errors import KlingError
 
-__all__ = ["after_miss", "needs_proof"]
+__all__ = ["ELSEWHERE", "NO_WAY", "UNPROVEN", "after_miss", "needs_proof"]
+
+ELSEWHERE: Final = (
+    "an earlier run may have sent it under another key, and this key does not find it: go on with that key;"
+    " if it is gone for good, give the request another name: (key, request)"
+)
+NO_WAY: Final = "there is no way to look a task up here"
+UNPROVEN: Final = "this server may have lost its external id: it was not shown to find tasks by theirs"
 
 _LATE: Final = (408, 499)
 """HTTP statuses of a server that gave up waiting: what it had passed on may have been made."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from kling_async.decoding.generations import asked_at
 from kling_async.records import PAGE_SIZE_MAX
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from kling_async.wire.dialects.dialect import Speaker
 
-__all__ = ["IDS_MAX", "Form", "QueryForms", "StatusQuery"]
+__all__ = ["IDS_MAX", "Form", "QueryForms", "StatusQuery", "group_path"]
 
 IDS_MAX: Final = 20
 """Ids that ``/tasks`` takes at once; 21 are refused."""
@@ -40,7 +41,7 @@ class StatusQuery(NamedTuple):
 
     form: Form
     path: str
-    """Of the list or of the one task; empty for ids."""
+    """Of the list or of the one task; for ids empty, or ``/solutions``."""
     keys: tuple[Hashable, ...]
     """The tasks that the answer should contain."""
     size: int
@@ -53,6 +54,16 @@ class StatusQuery(NamedTuple):
     def requests(self) -> int:
         """How many HTTP requests it takes."""
         return math.ceil(self.size / PAGE_SIZE_MAX)
+
+
+def group_path(form: Form, path: str) -> str:
+    """Return the path that stands for the tasks of a path which are asked about together in a form.
+
+    ``/tasks`` answers for all tasks by their ids; those of ``/solutions`` have a query of their own.
+    """
+    if form != "ids":
+        return path
+    return at if (at := asked_at(path)) == "/solutions" else ""
 
 
 class QueryForms:
@@ -80,12 +91,18 @@ class QueryForms:
         """Return whether that form can be used for tasks of this path."""
         if form != "one" and self._server is not None and not self._server.current.lists:
             return False
-        if form == "ids" and (not self._batch_ids or ("ids", "") in self._broken):
+        later = bool(asked_at(path))  # the second generation knows ids on every account, and no lists
+        if form == "ids" and (
+            not (self._batch_ids or later) or ("ids", group_path(form, path)) in self._broken
+        ):
             return False
-        return (form, path) not in self._broken
+        return (form, path) not in self._broken and not (later and form == "list")
 
     def mark_broken(self, form: Form, path: str, now: float) -> None:
-        """Stop using a form: ids for the whole account if ``path`` is empty, else for that path's tasks."""
+        """Stop using a form: ids for the whole account if ``path`` is empty, else for that path's tasks.
+
+        For tasks of the second generation, single queries are then left.
+        """
         if form != "one":  # documented for every account: there is nothing to fall back on
             self._broken[form, path] = now + _RETRY_AFTER
 
@@ -132,7 +149,8 @@ class QueryForms:
         for path, count in running.items():
             if self.works("ids", path):
                 chosen[path] = "ids"
-                by_ids[path] = count
+                if not group_path("ids", path):
+                    by_ids[path] = count
             else:
                 chosen[path] = "list" if count > 1 and self.works("list", path) else "one"
         chosen.update(dict.fromkeys(self._better_listed(by_ids), "list"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-__all__ = ["LOOKS", "PAUSE", "RecheckPlan"]
+__all__ = ["BLIND_HOLD", "LOOKS", "PAUSE", "RecheckPlan"]
 
 LOOKS: Final = 3
 """Looks that must miss before an id counts as unused: a task may show up a moment after it was made."""
@@ -14,6 +14,9 @@ PAUSE: Final = 10.0
 RECHECKS: Final = 6
 """Later looks in a row that must miss before an unresolved create is forgotten, while no submit waits for its
 slots: then there is time to be surer. Where one does, `LOOKS` suffice."""
+BLIND_HOLD: Final = 600.0
+"""Seconds for which a create that nobody can look up holds its slots: twice what a video may take by the
+documentation. A gateway that restarts leaves many of them at once, which must not stop a client for hours."""
 RECHECK_MAX: Final = 300.0
 """Longest pause between later looks; the first are `PAUSE` apart, each later pause doubles."""
 
@@ -23,12 +26,14 @@ class RecheckPlan:
 
     Args:
         now: When the caller was told that nobody knows.
+        blind: Whether there is no way to look: then it is due once, to give its slots up.
     """
 
-    __slots__ = ("_pause", "_planned", "due", "misses")
+    __slots__ = ("_blind", "_pause", "_planned", "due", "misses")
 
-    def __init__(self, now: float) -> None:
-        self.due = now + PAUSE
+    def __init__(self, now: float, *, blind: bool = False) -> None:
+        self._blind = blind
+        self.due = now + (BLIND_HOLD if blind else PAUSE)
         """When to look next; infinite while a look is under way."""
         self.misses = 0
         """Planned looks in a row that found nothing."""
@@ -46,7 +51,7 @@ class RecheckPlan:
         A miss of this look counts for nothing: whoever sends hints must not bring it about that a create is
         forgotten.
         """
-        if self._planned is None and now < self.due < math.inf:
+        if not self._blind and self._planned is None and now < self.due < math.inf:
             self._planned, self.due = self.due, now
 
     def begin(self) -> None:
@@ -74,4 +79,5 @@ class RecheckPlan:
 
     def restart(self, now: float) -> None:
         """Look soon: a look that was under way brought nothing."""
-        self.due, self._planned = now + PAUSE, None
+        if not self._blind:
+            self.due, self._planned = now + PAUSE, None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from typing import Final, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -19,6 +19,7 @@ from kling_async.errors import (
     AuthenticationError,
     BadResponse,
     Closes,
+    ExternalIdTaken,
     KlingError,
     RateLimited,
     ServerError,
@@ -46,11 +47,10 @@ __all__ = [
     "Refused",
     "Resolved",
     "Unknown",
-    "Whose",
     "is_wall",
     "judge_create",
+    "judge_failed_look",
     "judge_read",
-    "whose",
 ]
 
 
@@ -223,8 +223,12 @@ def _accepted(outcome: Answer | Garbled, endpoint: str) -> Accepted | None:
                 record = decode_task(endpoint, data)
                 shown = shown_task(outcome.body)
                 return Accepted(record, frozenset({record.task_id, *(shown.ids if shown else ())}))
-        case Answer(code=code) if code in CODES:
+        case Answer(code=code, gateway=False) if code in CODES:
             return None
+        case Answer(gateway=True) if b'"task_id"' not in outcome.body:
+            return None  # the "id" of an error is that of the request
+        case Answer(gateway=True, http_status=status) if _is_open(status):
+            pass  # nobody can look it up there, but its id can be asked for
         case Answer(http_status=status) | Garbled(http_status=status) if not 200 <= status < 300:
             return None
     shown = shown_task(outcome.body)
@@ -244,11 +248,16 @@ def _judge_gateways_refusal(
 ) -> CreateVerdict:
     """Judge an error in a gateway's own form: as the vendor's, except where an answer may be lost."""
     status = answer.http_status
-    if not 400 <= status < 500 or status in (408, 499):
+    if _is_open(status) or (status < 400 and answer.code is None):
         return Lost(_error(answer, external_task_id))
     if status == 429 and answer.code is None:  # its own limit of tasks, or the vendor's without the number
         return Full(_error(answer, external_task_id))
     return _judge_refused_create(answer, external_task_id, renewable=renewable)
+
+
+def _is_open(http_status: int) -> bool:
+    """Tell whether a status says nothing about what was done: the server broke, or gave up waiting."""
+    return http_status >= 500 or http_status in (408, 499)
 
 
 def _judge_strange_create(answer: Answer, external_task_id: str | None) -> CreateVerdict:
@@ -293,53 +302,9 @@ def is_wall(error: KlingError) -> bool:
     return isinstance(error, APIError) and error.code is None and 400 <= error.http_status < 500
 
 
-class Whose(enum.Enum):
-    """Whose a task is that was found by the external id of a create in doubt."""
-
-    OURS = "ours"  # that create made it
-    TAKEN = "taken"  # somebody used that id before
-    UNCLEAR = "unclear"  # its time of creation does not tell
-    ANOTHER = "another"  # its own id happens to be spelled like our external one, or it was not asked for
-
-
-def whose(
-    record: TaskRecord,
-    *,
-    external_task_id: str,
-    generated: bool,
-    first_sent: float,
-    shown: frozenset[str] = frozenset(),
-) -> Whose:
-    """Return whose a task is that was found by the id of a create in doubt.
-
-    Args:
-        record: The task that was found.
-        external_task_id: The id that the create carried.
-        generated: Whether we generated that id, so that nobody else can have used it.
-        first_sent: When the create was first sent, by the server's clock, seconds since 1970.
-        shown: Ids of a task that the create's answer showed: two questions that agree prove whose it is.
-    """
-    if record.task_id in shown:
-        return Whose.OURS
-    if record.external_task_id not in (None, external_task_id) or record.task_id == external_task_id:
-        return Whose.ANOTHER
-    if generated:
-        return Whose.OURS
-    created = record.created_at / 1000
-    if created < _EARLIEST:  # missing, or seconds where the reference has milliseconds
-        return Whose.UNCLEAR
-    if created >= first_sent - _DATE_TOLERANCE:
-        return Whose.OURS
-    return Whose.UNCLEAR if created >= first_sent - _SKEW_MAX else Whose.TAKEN
-
-
-_DATE_TOLERANCE: Final = 2.0
-"""Seconds of tolerance: a Date header has whole seconds, and the create took a moment to arrive."""
-_SKEW_MAX: Final = 30.0
-"""Seconds by which the clocks of the vendor's servers may differ: a task that seems older by less than this
-may still be ours."""
-_EARLIEST: Final = 1.5e9
-"""Seconds since 1970 (2017): every task of this API is younger."""
+def judge_failed_look(error: KlingError) -> Refused | Unknown:
+    """Return the verdict on a lost create whose look-up failed; its id may be seen at another product."""
+    return Refused(error) if isinstance(error, ExternalIdTaken) else Unknown(error, wall=is_wall(error))
 
 
 def judge_read(  # noqa: PLR0911 - one line per outcome

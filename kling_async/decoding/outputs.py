@@ -39,6 +39,8 @@ WORDS: Final[dict[str, dict[Any, str]]] = {
 }
 """Words under ``/v1`` by those of ``/tasks``, for each field that has others."""
 
+_ARRAYS: Final = {"model_images": "model_images", "srt": "srt_files", "ass": "ass_files"}
+"""Arrays of outputs whose type has no simple plural."""
 _MATERIAL: Final = ("references", "materials")
 """Names of an element's images, videos and voice in one array; callbacks have the second one."""
 
@@ -53,7 +55,7 @@ def task_result(outputs: Iterable[Any]) -> dict[str, list[Fields]]:
         if not isinstance(output, dict):
             continue
         kind = output.get("type")
-        same = result.setdefault(f"{kind or ''}s", [])
+        same = result.setdefault(_ARRAYS.get(str(kind), f"{kind or ''}s"), [])
         same.append({"index": len(same), **_translated(str(kind), output)})
     return result
 

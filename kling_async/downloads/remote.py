@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
 
 import aiohttp
+from yarl import URL
 
 from kling_async.core.verdict import Again
 from kling_async.downloads.ranges import Rejected, judge_file, range_headers
@@ -33,6 +34,9 @@ PROGRESS_MIN: Final = 64 * 1024
 """Bytes beyond the furthest attempt that start the count of attempts anew: fewer might never end."""
 CUT: Final = "the connection was cut before the whole answer came"
 _REDIRECTS_MAX: Final = 3
+_WANTS_KEY: Final = (401, 403)
+"""HTTP statuses with which a gateway asks for its key."""
+_NO_BASE: Final = URL()
 _FILE_MAX: Final = 4 * 1024**3
 _RATE_MIN: Final = 1024
 """Bytes per second, averaged over `_RATE_PERIOD`, below which a connection is given up."""
@@ -78,19 +82,26 @@ class RemoteFile(NamedTuple):
         """
         sessions, timeouts = self.sessions, self.timeouts
         limits = aiohttp.ClientTimeout(total=None, connect=timeouts.connect, sock_read=timeouts.read)
-        url = address_of(self.url)
+        own = sessions.own_files
+        url, key = address_of(self.url, base=_NO_BASE if own is None else own.base), False
         for _ in range(_REDIRECTS_MAX + 1):
-            if wrong := wrong_address(url, local=sessions.local_files):
+            mine = own is not None and own.covers(url)
+            if not mine and (wrong := wrong_address(url, local=sessions.local_files)):
                 raise self.error(wrong, fault="server")
             session, options = await sessions.for_file(url)
+            shown = own.headers(sessions.scope.now()) if key and mine and own is not None else {}
             response = await session.get(
                 url,
-                headers=range_headers(local),
+                headers={**range_headers(local), **shown},
                 timeout=limits,
                 allow_redirects=False,  # every hop is judged before it is connected to
                 raise_for_status=False,
                 **options,
             )
+            if mine and not key and response.status in _WANTS_KEY:
+                key = True  # only where it is asked for: a signed address refuses a second signature
+                response.release()
+                continue
             location = response.headers.get("Location")
             if response.status not in (301, 302, 303, 307, 308) or not location:
                 return FileAnswer(response, sessions.scope.time)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from kling_async.core.verdict import Answer, Broken, ExchangeOutcome, Garbled
+from kling_async.errors import CODES
 from kling_async.http.words import error_words
 from kling_async.records import Envelope, decode_envelope
 from kling_async.redaction import redact
@@ -53,6 +54,24 @@ def exchange_outcome(
     response: aiohttp.ClientResponse, body: bytes | None, token: str, dialects: Translator, *, keep: bool
 ) -> ExchangeOutcome:
     """Return the outcome of an answered exchange; ``keep`` its whole body, too."""
+    outcome = _outcome(response, body, token, dialects, keep=keep)
+    if outcome.http_status == 429 and dialects.current.name != "vendor":
+        return _own_limit(outcome)
+    return outcome
+
+
+def _own_limit(outcome: Answer | Garbled) -> Answer | Garbled:
+    """Return a 429 of a gateway's in whatever form, HTML also, as its own limit, unless it has a code."""
+    if isinstance(outcome, Answer):
+        known = outcome.code == 0 or outcome.code in CODES
+        return outcome if known else outcome._replace(code=None, gateway=True)
+    message, pause = outcome.excerpt or "too many requests", outcome.retry_after
+    return Answer(429, None, message, outcome.request_id, b"null", None, pause, outcome.body, gateway=True)
+
+
+def _outcome(
+    response: aiohttp.ClientResponse, body: bytes | None, token: str, dialects: Translator, *, keep: bool
+) -> Answer | Garbled:
     status, headers = response.status, response.headers
     pause = retry_after(headers.get("Retry-After"))
     if body is None:
@@ -63,7 +82,7 @@ def exchange_outcome(
         envelope = decode_envelope(body)
     except msgspec.DecodeError:
         envelope = None
-    if envelope is None or envelope.code is None:
+    if envelope is None or (envelope.code != 0 and envelope.code not in CODES):
         translated = dialects.translate(body, status)
         if translated is not None:
             return _translated(response, translated, token, body if keep else b"")

@@ -17,10 +17,12 @@ from kling_async.http.addresses import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CHINA", "GLOBAL", "ApiKey", "KeyPair", "Signer", "base_url_from", "signer_from"]
+__all__ = ["CHINA", "FORMER", "GLOBAL", "ApiKey", "KeyPair", "Signer", "base_url_from", "signer_from"]
 
 GLOBAL: Final = "https://api-singapore.klingai.com"
 """Base URL for accounts outside China; the default."""
+FORMER: Final = "api.klingai.com"
+"""The host of earlier years, which serves only ``/v1``."""
 CHINA: Final = "https://api-beijing.klingai.com"
 """Base URL for accounts in China. Keys, packs and tasks belong to one region."""
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
+    from kling_async.http.own_files import OwnFiles
+
 __all__ = ["PublicResolver", "Scope", "SessionKind", "Sessions"]
 
 SessionKind = Literal["reads", "creates", "files", "proxied files"]
@@ -71,6 +73,7 @@ class Sessions:
         ssl: An SSL context, or False to skip certificate checks; None checks as usual.
         trust_env: Take a proxy from the environment if none is given.
         local_files: Accept result files from this machine: only where the API itself is on it.
+        own_files: Tells which result files are of a gateway's own host, and shows it the key where it asks.
 
     Raises:
         ConfigurationError: The proxy is of another kind, or ``ssl`` of another type.
@@ -85,9 +88,12 @@ class Sessions:
         ssl: ssl_module.SSLContext | bool | None = None,
         trust_env: bool = False,
         local_files: bool = False,
+        own_files: OwnFiles | None = None,
     ) -> None:
         self.scope = scope
         self.local_files = local_files
+        self.own_files = own_files
+        """Files that come over the connections of the API: a gateway's own."""
         if not (ssl is None or isinstance(ssl, bool | ssl_module.SSLContext | aiohttp.Fingerprint)):
             raise ConfigurationError(
                 f"ssl: must be an ssl.SSLContext, True or False, not {type(ssl).__name__}"
@@ -120,6 +126,8 @@ class Sessions:
         The proxy of an injected session is used as that session would use it itself.
         """
         options, injected = self.per_request(str(url)), self._injected
+        if self.own_files is not None and self.own_files.covers(url):
+            return await self.get("reads"), options
         if injected is not None and options["proxy"] is None:
             # files do not go through the injected session, and aiohttp has no public way to its proxy
             options["proxy"] = getattr(injected, "_default_proxy", None)

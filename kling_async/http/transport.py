@@ -29,6 +29,7 @@ from kling_async.core.verdict import (
 from kling_async.errors import APIError, ConfigurationError, KlingError
 from kling_async.events import facts
 from kling_async.http.answers import exchange_outcome, outcome_summary, read_body
+from kling_async.http.auth import FORMER
 from kling_async.http.body import TrackedBody
 from kling_async.http.failures import CancelledUnsent, broken_by
 
@@ -92,7 +93,7 @@ class Transport:
     @property
     def unified(self) -> bool:
         """Whether the unified ``/tasks`` may be queried: it accepts an API key, no signed token."""
-        return not self._signer.renewable
+        return not self._signer.renewable and self.host != FORMER
 
     async def create(
         self,

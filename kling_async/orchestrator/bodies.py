@@ -15,6 +15,7 @@ from kling_async.redaction import redact
 from kling_async.runtime.input_files import open_regular
 from kling_async.wire.checks import Doubt, has_files, media_fields, to_wire, warn_once
 from kling_async.wire.media_formats import Verdict, judge, judge_reach, judge_size
+from kling_async.wire.placement import merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -126,7 +127,7 @@ async def encode(
 def _encode(request: Request, extra: Mapping[str, Any], digests: Mapping[Media, str]) -> bytes:
     """Encode a body; whatever fails is a fault of this request alone, and nothing of it was sent."""
     try:
-        return msgspec.json.encode({**_fields(request, digests), **extra})
+        return msgspec.json.encode(merged(_fields(request, digests), extra))
     except RequestInvalid:
         raise
     except Exception as error:  # noqa: BLE001 - objects of the caller's raise anything

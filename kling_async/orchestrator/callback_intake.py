@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from kling_async.core.status import TaskState, state_of
-from kling_async.orchestrator.findings import judge_told
 from kling_async.orchestrator.results import is_whole_in_callback
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ class CallbackIntake:
 
     def _judge(self, skew: float, submission: Submission, record: TaskRecord) -> Accepted | None:
         own = msgspec.structs.replace(record, endpoint=submission.endpoint.name)
-        return judge_told(submission.create, submission.attempts, own, skew)
+        return self._engine.recovery.judge_told(submission, own, skew)
 
     def _hint(self, record: TaskRecord) -> None:
         self._engine.recovery.hinted(record.external_task_id or "")

@@ -84,10 +84,13 @@ async def list_page(
     """Return one page of an endpoint's tasks, newest first.
 
     Raises:
-        RequestInvalid: The page or its size is out of bounds.
+        RequestInvalid: The page or its size is out of bounds, or the endpoint has no list.
         KlingError: The list was refused, did not come, or cannot be read.
     """
     endpoint = endpoint_of(kind)
+    if endpoint.asked_at:
+        text = f"{endpoint.name} has no list of its own; client.history() lists all tasks of the account"
+        raise RequestInvalid("list", [Problem("kind", text)])
     bounds = {"page": (page, PAGE_NUMBER_MAX), "page_size": (page_size, endpoint.page_size_max)}
     wrong = [
         Problem(name, f"{value} is not from 1 to {most}")

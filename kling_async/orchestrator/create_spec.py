@@ -24,6 +24,8 @@ def kind_of(request: TaskRequest[Any], endpoint: Endpoint[Any]) -> Kind:
     """Return the creates that are refused for the same reasons as one of this request."""
     body: Mapping[str, object] = request.body if isinstance(request, RawTask) else {}
     model = getattr(request, "model_name", None) or body.get("model_name") or body.get("model")
+    if isinstance(request, RawTask) and endpoint.asked_at == "/tasks":
+        model = request.path.rpartition("/")[2]
     return Kind(endpoint.name, str(model or ""), endpoint.pool)
 
 
@@ -40,10 +42,12 @@ class CreateSpec(NamedTuple):
     """Whether a task that has this id already is the one that is wanted."""
 
     @property
-    def extra_fields(self) -> dict[str, str]:
-        """Fields that the call adds to the request's own."""
+    def extra_fields(self) -> dict[str, Any]:
+        """Fields that the call adds to the request's own; of the second generation under ``options``."""
         extra = {"external_task_id": self.external_task_id} if self.endpoint.takes_external_id else {}
-        return {**extra, "callback_url": self.callback_url} if self.callback_url else extra
+        if self.callback_url:
+            extra["callback_url"] = self.callback_url
+        return {"options": extra} if self.endpoint.asked_at else extra
 
     def taken(self, text: str, request_id: str = "", http_status: int = 0) -> ExternalIdTaken:
         """Return the error for an id that another task has."""

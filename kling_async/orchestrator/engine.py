@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +27,7 @@ from kling_async.orchestrator.ledger.opening import new_limiter
 from kling_async.orchestrator.leftovers import name_leftovers
 from kling_async.orchestrator.lookup import Lookup
 from kling_async.orchestrator.matching import Matcher
+from kling_async.orchestrator.model_pools import row_for
 from kling_async.orchestrator.packs import PackReader, read_packs
 from kling_async.orchestrator.poller import Poller
 from kling_async.orchestrator.pollers import Pollers
@@ -201,6 +203,11 @@ class Engine:
         """Return an engine over the same drivers with other settings."""
         poller = self._drivers.pollers.obtain(settings.polling, self.retry, self.timeouts)
         return Engine(self._drivers, settings, poller)
+
+    def found_again(self) -> Callable[[], Engine | None]:
+        """Return what makes this engine again while anybody else holds its drivers; None later."""
+        drivers, settings = weakref.ref(self._drivers), self.settings
+        return lambda: None if (held := drivers()) is None else Engine(held, settings)
 
     def looking_after(self, poller: Poller) -> Engine:
         """Return this engine with the poller that already polls a task: only one may."""
@@ -387,7 +394,7 @@ class Engine:
             raise TypeError(f"submit() takes a request, not its type: {request.__name__}(...)")
         options = cast("SubmitOptions", {name: plain(value) for name, value in options.items()})
         check_order(options, local=self.local)
-        endpoint = endpoint_of(request)
+        endpoint = row_for(request, endpoint_of(request), self.transport, self.settings.model_pools)
         if not checked:
             check(request)
         await check_media(request, self.scope, local=self.local)

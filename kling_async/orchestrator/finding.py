@@ -30,6 +30,10 @@ class Finder(Protocol[S_contra]):
         """Tell whether tasks of an endpoint can be found by their external ids."""
         ...
 
+    def may_rename(self) -> bool:
+        """Tell whether the server may give tasks ids of its own, external ones too."""
+        ...
+
     async def proves_absence(self, submission: S_contra, /) -> bool:
         """Tell whether a miss means that nothing was made; raise `KlingError` if no answer came."""
         ...

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kling_async.core.verdict import Accepted, Refused, Unknown, Whose, whose
+from kling_async.core.ownership import Whose, whose
+from kling_async.core.verdict import Accepted, Refused, Unknown
 from kling_async.errors import BadResponse
 
 if TYPE_CHECKING:

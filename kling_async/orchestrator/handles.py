@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kling_async.catalog import endpoint_of
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.orchestrator.idempotency import admit_duplicate
+from kling_async.orchestrator.model_pools import row_for
 from kling_async.orchestrator.submission import Submission
 from kling_async.orchestrator.tracked import TrackedTask
 from kling_async.wire.endpoints import JournaledRequest, check_id
@@ -78,8 +79,9 @@ def attach(
 
     Raises:
         RequestInvalid: Not exactly one id, or one that could name another path.
+        ConfigurationError: These credentials, or this host, do not serve the endpoint.
     """
-    endpoint = endpoint_of(kind)
+    endpoint = row_for(kind, endpoint_of(kind), engine.transport, engine.settings.model_pools)
     if (task_id is None) == (external_task_id is None):
         text = "give task_id or external_task_id, exactly one of them"
         raise RequestInvalid("attach", [Problem("task_id", text)])

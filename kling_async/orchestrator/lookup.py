@@ -6,17 +6,16 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec import json
 
 from kling_async.core.queries import IDS_MAX
 from kling_async.core.verdict import Again, Got
-from kling_async.errors import APIError, BadResponse, ConfigurationError, TaskNotFound
+from kling_async.errors import APIError, BadResponse, ConfigurationError, ExternalIdTaken, TaskNotFound
 from kling_async.http.retry import read_patiently
 from kling_async.orchestrator.calibration import Calibration
 from kling_async.orchestrator.status_reader import record_of
+from kling_async.orchestrator.unified import about_one, is_of_another, may_be_of, query_of
 from kling_async.records import PAGE_SIZE_MAX, TaskRecord, decode_list, decode_unified
 from kling_async.wire.hosts import is_vendors
-from kling_async.wire.requests import RawResult
 
 if TYPE_CHECKING:
     import random
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from kling_async.core.verdict import Answer, ReadVerdict
     from kling_async.errors import ExternalIdTaken
     from kling_async.http.transport import Transport
+    from kling_async.orchestrator.calibration import AcceptedCreate
     from kling_async.orchestrator.submission import Submission
     from kling_async.wire.endpoints import Endpoint
 
@@ -45,6 +45,14 @@ _NO_IDS: Final = (
     'if_exists="attach" needs a server that finds tasks by external id; gateways of the dialect {} do not.'
     " Leave it out, and keep the task ids"
 )
+_UNNAMED: Final = (
+    'if_exists="attach": a gateway answered, and whether it finds tasks by external id depends on its'
+    " dialect: name it, dialect=..."
+)
+_LOSES_IDS: Final = (
+    'if_exists="attach" needs a server that finds tasks by external id, and this one does not: it did not'
+    " find a task of ours. Leave it out, and keep the task ids"
+)
 
 
 class Lookup:
@@ -53,13 +61,20 @@ class Lookup:
     def __init__(self, transport: Transport, rng: random.Random) -> None:
         self._transport = transport
         self._rng = rng
-        named = transport.dialects.named and transport.dialects.current.name != "vendor"
-        self._calibration = Calibration(needed=named or not is_vendors(transport.base_url))
+        elsewhere = not is_vendors(transport.base_url)
+        self._calibration = Calibration(lambda: elsewhere or transport.dialects.gateway)
         self.accepted = self._calibration.accepted
 
     def can_find(self, endpoint: Endpoint[Any]) -> bool:
         """Tell whether tasks of an endpoint can be found by their external ids."""
         return endpoint.lookup != "none" and self._transport.dialects.current.external_ids
+
+    def may_rename(self) -> bool:
+        """Tell whether the server may give tasks ids of its own, external ones too.
+
+        Only gateways do: answers of the vendor's that show another id were mixed up on their way.
+        """
+        return self._calibration.needed()
 
     async def proves_absence(self, submission: Submission) -> bool:
         """Tell whether a create that was not found was surely not made, by a look for one that surely was.
@@ -67,15 +82,15 @@ class Lookup:
         Raises:
             KlingError: No answer came.
         """
-        path = submission.endpoint.path
-        known, sample = self._calibration.known(path), self._calibration.sample(path)
-        if known is not None or sample is None:
-            return known is True
-        look = _Look(self._transport, submission, self._rng, sample.external_task_id)
-        found = await look.run()
-        proven = found is not None and found[0].task_id == sample.task_id
-        self._calibration.looked(path, sample, found=proven)
-        return proven
+        path, calibration = submission.endpoint.path, self._calibration
+        async with calibration.looking(path):
+            known, sample = calibration.known(path), calibration.sample(path)
+            if known is not None or sample is None:
+                return known is True
+            found = await _Look(self._transport, submission, self._rng, sample).run()
+            proven = found is not None and sample.is_shown_by(found[0])
+            calibration.looked(path, sample, found=proven)
+            return proven
 
     async def find(self, submission: Submission) -> tuple[TaskRecord, Answer] | None:
         """Look once, until there is an answer; None: there is no such task.
@@ -105,18 +120,28 @@ class Lookup:
             KlingError: No answer came.
         """
         wanted = {submission.external_task_id: submission for submission in submissions}
-        if not self._transport.dialects.current.external_ids:
-            raise ConfigurationError(_NO_IDS.format(self._transport.dialects.current.name))
-        if self._transport.unified and (found := await self._by_ids(wanted)) is not None:
-            return {wanted[name]: task for name, task in (await self._at_home(found, wanted)).items()}
-        found, rest = {}, set(wanted)
+        self._check_dialect()
+        tasks: dict[str, TaskRecord | ExternalIdTaken] = {}
+        at = next(iter(wanted.values())).endpoint.asked_at
+        if (at or self._transport.unified) and (found := await self._by_ids(wanted)) is not None:
+            tasks |= await self._at_home(found, wanted)
+        else:
+            tasks |= await self._by_list(wanted)
+        if missed := wanted.keys() - tasks.keys():
+            await self._check_misses(wanted[min(missed)])
+        return {wanted[name]: task for name, task in tasks.items()}
+
+    async def _by_list(self, wanted: Mapping[str, Submission]) -> dict[str, TaskRecord]:
+        """Ask the endpoint's list, or about few ids one by one."""
+        found: dict[str, TaskRecord] = {}
+        rest = set(wanted)
         if len(wanted) > _SINGLY_MAX:
             found, rest = await self._by_pages(wanted)
         for name in rest:
             look = _Look(self._transport, wanted[name], self._rng)
             if (seen := await look.run(by_id=False)) is not None:
                 found[name] = seen[0]
-        return {wanted[name]: record for name, record in found.items()}
+        return found
 
     async def _at_home(
         self, found: Mapping[str, TaskRecord], wanted: Mapping[str, Submission]
@@ -134,6 +159,21 @@ class Lookup:
             tasks[name] = record if is_ours else wanted[name].create.taken_elsewhere()
         return tasks
 
+    def _check_dialect(self) -> None:
+        current = self._transport.dialects.current
+        if not current.external_ids:
+            raise ConfigurationError(_NO_IDS.format(current.name))
+
+    async def _check_misses(self, submission: Submission) -> None:
+        """Raise if a miss, after which a task is paid for, surely proves nothing."""
+        self._check_dialect()  # which the answers may have shown
+        dialects = self._transport.dialects
+        if dialects.gateway and dialects.found is None:
+            raise ConfigurationError(_UNNAMED)
+        path = submission.endpoint.path
+        if self._calibration.sample(path) is not None and not await self.proves_absence(submission):
+            raise ConfigurationError(_LOSES_IDS)
+
     async def _by_ids(self, wanted: Mapping[str, Submission]) -> dict[str, TaskRecord] | None:
         """Ask ``/tasks`` about 20 ids at a time; None: this account has no use of it."""
         found: dict[str, TaskRecord] = {}
@@ -144,6 +184,8 @@ class Lookup:
             try:
                 records, _ = await look.by_ids(group)
             except _NO_USE:
+                if look.at:
+                    raise
                 return None
             found |= _named(records, wanted)
         return found
@@ -170,13 +212,20 @@ class _Look:
     """One look for one task."""
 
     def __init__(
-        self, transport: Transport, submission: Submission, rng: random.Random, name: str | None = None
+        self,
+        transport: Transport,
+        submission: Submission,
+        rng: random.Random,
+        sample: AcceptedCreate | None = None,
     ) -> None:
         self._transport = transport
         self._submission = submission
         self._endpoint = submission.endpoint
-        self._name = submission.external_task_id if name is None else name
+        self._name = submission.external_task_id if sample is None else sample.external_task_id
+        self._since = submission.attempts.first_sent if sample is None else sample.first_sent
         self._rng = rng
+        self.at = submission.endpoint.asked_at
+        """Path of the only query that the second generation has; "" under ``/v1``."""
 
     async def run(self, *, by_id: bool = True) -> tuple[TaskRecord, Answer] | None:
         """Look for the task; ``by_id=False``: ``/tasks`` was asked just now and is of no use."""
@@ -192,7 +241,7 @@ class _Look:
 
     async def is_at_home(self, record: TaskRecord) -> bool:
         """Tell whether a task that ``/tasks`` shows is one of this endpoint, as far as that can be known."""
-        if not _may_be_of(self._endpoint, record):
+        if not may_be_of(self._endpoint, record):
             return False
         try:
             at_home = _lists_its_own(self._endpoint) and await self.by_path(record.task_id)
@@ -205,14 +254,17 @@ class _Look:
         path: str,
         params: Mapping[str, str] | None = None,
         check: Callable[[Got], object] | None = None,
+        translate: Callable[[ReadVerdict], ReadVerdict] = lambda verdict: verdict,
     ) -> Got:
         """Ask until there is an answer that passes the check, as often as `Retry` allows."""
 
         async def once() -> ReadVerdict:
             await self._submission.watcher.turns.lookup()
             timeouts = settings.timeouts
-            verdict = await self._transport.read(
-                "GET", path, params=params, timeouts=timeouts, kind="lookup", about=(self._submission,)
+            verdict = translate(
+                await self._transport.read(
+                    "GET", path, params=params, timeouts=timeouts, kind="lookup", about=(self._submission,)
+                )
             )
             try:
                 if check is not None and isinstance(verdict, Got):
@@ -232,10 +284,23 @@ class _Look:
                 raise _about_another(got)
 
         try:
-            got = await self._read(f"{self._endpoint.path}/{name}", check=check)
+            got = await self._about(name, check)
         except TaskNotFound:
             return None
-        return record_of(self._endpoint, got), got.answer
+        record = record_of(self._endpoint, got)
+        if is_of_another(self._endpoint, record):
+            raise self._taken(got.answer)
+        return record, got.answer
+
+    def _taken(self, answer: Answer) -> ExternalIdTaken:
+        text = "a task of another product already has this external_task_id"
+        return self._submission.create.taken(text, answer.request_id, answer.http_status)
+
+    async def _about(self, name: str, check: Callable[[Got], object]) -> Got:
+        if not self.at:
+            return await self._read(f"{self._endpoint.path}/{name}", check=check)
+        params = query_of(name, external=name == self._name)
+        return await self._read(self.at, params, check, lambda verdict: about_one(verdict, name))
 
     def _may_answer(self, name: str, record: TaskRecord) -> bool:
         """Tell whether a record can be the answer to the question for that id.
@@ -267,10 +332,12 @@ class _Look:
 
     async def by_ids(self, names: Collection[str]) -> tuple[list[TaskRecord], Answer]:
         """Return what ``/tasks`` shows for external ids; it leaves out those that it does not know."""
-        got = await self._read("/tasks", {"external_task_ids": ",".join(names)})
+        got = await self._read(self.at or "/tasks", query_of(*names, external=True))
         records = decode_unified(got.data).values()
         name = self._endpoint.name
-        return [msgspec.structs.replace(record, endpoint=name) for record in records], got.answer
+        # left out: then the create is sent, and the vendor refuses the id, without charge
+        ours = [record for record in records if not is_of_another(self._endpoint, record)]
+        return [msgspec.structs.replace(record, endpoint=name) for record in ours], got.answer
 
     async def page(self, number: int) -> tuple[list[TaskRecord], Answer]:
         """Return one page of the list, newest first."""
@@ -280,13 +347,12 @@ class _Look:
 
     async def _by_list(self) -> tuple[TaskRecord, Answer] | None:
         """Go through the list, newest first, down to tasks that are surely older than the create."""
-        since = self._submission.attempts.first_sent
         for number in range(1, _PAGES_MAX + 1):
             records, answer = await self.page(number)
             if (found := self._pick(records)) is not None:
                 return found, answer
             oldest = records[-1].created_at / 1000 if records else 0.0
-            if len(records) < PAGE_SIZE_MAX or oldest < since - _MARGIN:
+            if len(records) < PAGE_SIZE_MAX or oldest < self._since - _MARGIN:
                 return None
         raise BadResponse("the list has too many new tasks to find one in", http_status=200)
 
@@ -314,14 +380,6 @@ def _named(records: Iterable[TaskRecord], wanted: Container[str]) -> dict[str, T
 def _lists_its_own(endpoint: Endpoint[Any]) -> bool:
     """Tell whether an endpoint shows its own tasks and no others: those of the first generation do."""
     return endpoint.path.startswith("/v1/")
-
-
-def _may_be_of(endpoint: Endpoint[Any], record: TaskRecord) -> bool:
-    """Tell whether a result, if there is one, can be of an endpoint: it has an array that its type names."""
-    result = json.decode(record.result_data)
-    arrays = [name for name, value in result.items() if value] if isinstance(result, dict) else []
-    known = {field.encode_name for field in msgspec.structs.fields(endpoint.result)}
-    return not arrays or endpoint.result is RawResult or not known.isdisjoint(arrays)
 
 
 def _about_another(got: Got) -> BadResponse:

@@ -43,6 +43,9 @@ def checked_limits(limits: Mapping[str, int | None], *, optional: bool = False) 
         ConfigurationError: A name or a size is wrong.
     """
     for name in limits.keys() - POOLS:  # a `RawTask` may name a pool of its own
+        pool, _, model = str(name).partition("/")
+        if pool in POOLS and model:
+            continue
         if close := difflib.get_close_matches(str(name), POOLS, n=1, cutoff=0.8):
             raise ConfigurationError(f"limits[{name!r}] is no pool; did you mean {close[0]!r}?")
         warn_once(f"limits[{name!r}] is none of the pools known here: {', '.join(POOLS)}")

@@ -49,7 +49,7 @@ _ANSWERABLE: Final = frozenset({SubmissionState.SENDING, SubmissionState.LOOKING
 
 
 class ToldJudge(Protocol):
-    """Decide whether the task of a callback is that of a create in doubt (`findings.judge_told`)."""
+    """Decide whether the task of a callback is that of a create in doubt (`recovery.Recovery.judge_told`)."""
 
     def __call__(self, submission: Submission, record: TaskRecord, /) -> Accepted | None:
         """Return the task as accepted; None: somebody else made it, or that is not clear."""

@@ -12,11 +12,11 @@ import logging
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from kling_async.core.misses import after_miss, needs_proof
+from kling_async.core.misses import ELSEWHERE, NO_WAY, UNPROVEN, after_miss, needs_proof
 from kling_async.core.queue import Phase
 from kling_async.core.rechecks import LOOKS, PAUSE, RecheckPlan
 from kling_async.core.verdict import (
@@ -28,7 +28,7 @@ from kling_async.core.verdict import (
     NewToken,
     Refused,
     Unknown,
-    is_wall,
+    judge_failed_look,
 )
 from kling_async.errors import AmbiguousCreate, BadResponse, ExternalIdTaken, KlingError, TransportError
 from kling_async.events import facts
@@ -54,15 +54,6 @@ _Open: TypeAlias = Again | Full | Lost | NewToken | Refused
 """A verdict that leaves open whether there is a task."""
 
 log = logging.getLogger("kling_async.orchestrator")
-
-_ELSEWHERE: Final = (
-    "an earlier run may have sent it under another key, and this key does not find it: go on with that key;"
-    " if it is gone for good, give the request another name: (key, request)"
-)
-
-
-_NO_WAY: Final = "there is no way to look a task up here"
-_UNPROVEN: Final = "this server may have lost its external id: it was not shown to find tasks by theirs"
 
 
 @dataclass(eq=False, slots=True)
@@ -116,6 +107,8 @@ class Recovery:
             submission.attempts.shown = verdict.ids
             try:
                 seen = await self._finder.confirm(submission, record.task_id)
+                if other is None and self._finder.may_rename():
+                    ours.add(record.external_task_id)
                 if seen is not None and seen.external_task_id in ours:
                     return verdict
             except KlingError as error:
@@ -190,14 +183,17 @@ class Recovery:
         """Look the create up as often as its verdict asks for; None: it may be sent again."""
         miss = after_miss(verdict)
         if not self._finder.can_find(submission.endpoint):
-            return None if submission.settings.retry.resend_lost else _unknown(_NO_WAY)
+            if not submission.settings.retry.resend_lost:
+                return _unknown(NO_WAY)
+            await asyncio.sleep(PAUSE * (LOOKS - 1))  # as looks would take: what broke the answer may last
+            return None
         for look in range(1 if miss is AfterMiss.REFUSE else LOOKS):
             if look:
                 await asyncio.sleep(PAUSE)
             try:
                 found = await self._look(submission)
             except KlingError as error:
-                return Unknown(error, wall=is_wall(error))
+                return judge_failed_look(error)
             if found is not None:
                 return found
         return await self._missed(submission, verdict.error, miss, first=first)
@@ -207,7 +203,7 @@ class Recovery:
     ) -> Refused | Unknown | None:
         """Return what it means that no look found the task; None: surely nothing was made."""
         if submission.attempts.evidence is Evidence.ELSEWHERE:
-            return Refused(AmbiguousCreate(_ELSEWHERE, external_task_id=submission.external_task_id))
+            return Refused(AmbiguousCreate(ELSEWHERE, external_task_id=submission.external_task_id))
         taken = isinstance(error, ExternalIdTaken)  # and yet it cannot be found: by whom?
         if taken and first and submission.create.attach:  # nothing else was sent under this id
             submission.attempts.cleared()
@@ -221,7 +217,7 @@ class Recovery:
                 proven = await self._finder.proves_absence(submission)
             except KlingError:
                 proven = False
-            return None if proven else _unknown(_UNPROVEN)
+            return None if proven else _unknown(UNPROVEN)
         return None
 
     async def _look(self, submission: Submission) -> Accepted | Refused | Unknown | None:
@@ -248,9 +244,9 @@ class Recovery:
         known = name if submission.endpoint.takes_external_id else None
         entry = Unresolved(endpoint=submission.endpoint.name, external_task_id=known, reason=reason)
         self.abandon(name)  # a batch that goes on in another run may have given the same create up before
-        plan, lookable = RecheckPlan(self._scope.time()), self._finder.can_find(submission.endpoint)
-        case = _OpenCase(submission, entry, adopter, plan, lookable)
-        self._open[name] = case
+        lookable = self._finder.can_find(submission.endpoint)
+        plan = RecheckPlan(self._scope.time(), blind=not lookable)
+        self._open[name] = case = _OpenCase(submission, entry, adopter, plan, lookable)
         submission.attempts.body = None
         if case.lookable:
             text, level = "the fate of create %s is unknown, it will be looked up again: %s", logging.INFO
@@ -273,6 +269,18 @@ class Recovery:
         ticket = case.submission.ticket
         return ticket if ticket.phase is Phase.HELD else None  # it may have left the queue in doubt
 
+    def judge_told(self, submission: Submission, record: TaskRecord, skew: float) -> Accepted | None:
+        """Return the task of a create in doubt that a callback shows; None: whose it is, is not clear.
+
+        Args:
+            submission: Whose create.
+            record: The task.
+            skew: Seconds by which the vendor's clock is ahead of ours.
+        """
+        if self._finder.may_rename():  # a gateway does not know the vendor's own id
+            return None
+        return judge_told(submission.create, submission.attempts, record, skew)
+
     def told(self, record: TaskRecord, skew: float) -> bool:
         """Settle the unresolved create whose task a callback shows; return whether there is one.
 
@@ -282,7 +290,7 @@ class Recovery:
         if (case := self._open.get(name)) is None:
             return False
         shown = msgspec.structs.replace(record, endpoint=case.submission.endpoint.name)
-        found = judge_told(case.submission.create, case.submission.attempts, shown, skew)
+        found = self.judge_told(case.submission, shown, skew)
         if found is None:
             self.hinted(name)
             return False
@@ -311,14 +319,16 @@ class Recovery:
         self._timer.clear()
 
     def _plan(self) -> None:
-        self._timer.set(
-            min((case.plan.due for case in self._open.values() if case.lookable), default=math.inf)
-        )
+        self._timer.set(min((case.plan.due for case in self._open.values()), default=math.inf))
 
     def _review(self, now: float) -> None:
-        for case in self._open.values():
-            if case.plan.due <= now and case.lookable:
-                case.plan.begin()
+        for case in list(self._open.values()):
+            if case.plan.due > now:
+                continue
+            case.plan.begin()
+            if not case.lookable:
+                self._limiter.release(case.submission.ticket)
+            else:
                 work = self._recheck(case)
                 task = self._scope.spawn(work, f"recheck {case.submission.external_task_id}")
                 task.add_done_callback(partial(self._given_back, case))

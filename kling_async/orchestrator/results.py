@@ -200,7 +200,9 @@ def is_whole_in_callback(endpoint: TaskRow[Any], record: TaskRecord, request: ob
     """
     if not endpoint.whole_in_callbacks or not _has_every_file(record, getattr(request, "n", None) or 0):
         return False
-    if not getattr(getattr(request, "watermark_info", None), "enabled", False):
+    # the request says so in one of two ways, by its generation
+    info = getattr(request, "watermark_info", None)
+    if not (getattr(info, "enabled", False) or getattr(request, "watermark", False)):
         return True
     try:
         result = result_of(endpoint, record)

@@ -11,6 +11,7 @@ from kling_async.core.status import TaskState, latest, state_of
 from kling_async.core.verdict import Again, Got, Missing, Refused
 from kling_async.errors import BadResponse
 from kling_async.orchestrator.tracked import TrackedTask
+from kling_async.orchestrator.unified import about_one, query_of
 from kling_async.records import PAGE_SIZE_MAX, decode_list, decode_task, decode_unified_page
 
 if TYPE_CHECKING:
@@ -79,7 +80,14 @@ class StatusReader:
                 return await self._list(tasks, query.size)
 
     async def get(self, task: TrackedTask, timeouts: Timeouts) -> ReadVerdict:
-        """Send a GET of one task; search for one whose endpoint takes no external id in the path."""
+        """Send a GET of one task; search for one whose endpoint takes no external id in the path.
+
+        Of the second generation: a query of all tasks for its id alone.
+        """
+        if at := task.endpoint.asked_at:
+            params, read = query_of(task.id, external=task.task_id is None), self._transport.read
+            verdict = await read("GET", at, params=params, timeouts=timeouts, kind="one", about=(task,))
+            return about_one(verdict, task.id)
         id_ = task.id
         if task.by_external_id and task.endpoint.lookup == "search":
             if task.record is None:
@@ -110,7 +118,8 @@ class StatusReader:
 
     async def _other_form(self, task: TrackedTask) -> StatusAnswer:
         """Ask in another form about a task that a GET does not know: by ids, or by the newest of its list."""
-        if task.task_id is None:  # neither answers of many nor their query know tasks by external id
+        # the second generation has one form, as some gateways; answers of many know no external ids
+        if task.task_id is None or task.endpoint.asked_at or not self._transport.dialects.current.lists:
             task.looks.one_form = True
             return await self._one(task)
         answer = await (self._ids([task]) if self._transport.unified else self._list([task], PAGE_SIZE_MAX))
@@ -119,15 +128,16 @@ class StatusReader:
                 form: Form = "ids" if self._transport.unified else "list"
                 missing = Missing("neither a query of the task nor one of many shows it", "")
                 return StatusAnswer(missing, {}, form=form)
-            case Refused():
+            case Refused() | Missing():  # the path of many is taken for a task's, or not served at all
                 task.looks.one_form = True
                 return await self._one(task)
         return answer
 
     async def _ids(self, tasks: list[TrackedTask]) -> StatusAnswer:
-        params = {"task_ids": ",".join(_id(task) for task in tasks)}
+        params = query_of(*map(_id, tasks), external=False)
+        at = tasks[0].endpoint.asked_at or "/tasks"  # one query is about tasks of one path
         verdict = await self._transport.read(
-            "GET", "/tasks", params=params, timeouts=self._timeouts, kind="ids", about=tasks
+            "GET", at, params=params, timeouts=self._timeouts, kind="ids", about=tasks
         )
         if not isinstance(verdict, Got):
             return StatusAnswer(verdict, {})

@@ -27,6 +27,7 @@ from kling_async.errors import (
 )
 from kling_async.http.failures import CancelledUnsent
 from kling_async.orchestrator.bodies import encode
+from kling_async.orchestrator.model_pools import model_of
 from kling_async.orchestrator.submission import SlotsLapsed, SubmissionState
 from kling_async.orchestrator.tracked import TrackedTask
 
@@ -181,7 +182,7 @@ class Submitter:
         attempts.sending(self._scope.time())
         try:
             verdict = await self._transport.create(
-                create.endpoint.path,
+                create.endpoint.create_path(create.request),
                 attempts.body,
                 endpoint=create.endpoint.name,
                 external_task_id=create.external_task_id,
@@ -255,7 +256,8 @@ class Submitter:
             tracked.ticket = self._ticket_of_found(submission.ticket, tracked, age or 0.0)
         if (spare := self._recovery.claim(tracked)) is not None:
             self._limiter.release(spare)  # an earlier create of unknown fate under this id: it is this task
-        self._emit(kind, submission, status=record.status, waited=submission.wait.waited)
+        model = model_of(submission.create.request, submission.endpoint)
+        self._emit(kind, submission, status=record.status, waited=submission.wait.waited, model=model)
         submission.attempts.body = None
         submission.hand_over(submission.watcher.watch(tracked))
         self._departures.pending.settled(submission, heard=True)
@@ -278,7 +280,8 @@ class Submitter:
 
     def _refused_by_full(self, submission: Submission, error: KlingError) -> None:
         """Queue again after the account was full (1303): the caller sees nothing of it."""
-        self._emit("refused", submission, error=type(error).__name__, detail=error.message)
+        model = model_of(submission.create.request, submission.endpoint)
+        self._emit("refused", submission, error=type(error).__name__, detail=error.message, model=model)
         if not self._queueing:
             self._limiter.free(submission.ticket)
             self._departures.refuse(submission, error)

@@ -2,9 +2,10 @@
 
 Bounds, words and wire forms stand once, in the ``Meta`` of a request's fields; this module reads them.
 ``Meta(extra=...)`` may hold ``wire`` (``"text"``: a number sent as text; ``"on_off"``, ``"yes_no"``: a bool
-sent as a word) and ``media`` (the `Limits` of a file); ``default``, ``unit`` and ``models`` are the vendor's,
-held by tests against reference and docstrings. msgspec checks nothing when a struct is constructed, and its
-``convert`` stops at the first error, so this walk is our own and reports every error at once.
+sent as a word), ``place`` (where in the body it stands, see `placement`) and ``media`` (the `Limits` of a
+file); ``default``, ``unit`` and ``models`` are the vendor's, held by tests against reference and docstrings.
+msgspec checks nothing when a struct is constructed, and its ``convert`` stops at the first error, so this
+walk is our own and reports every error at once.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from kling_async.wire.caller import warn_user
 from kling_async.wire.fields import Field, entries, fields
 from kling_async.wire.media import Media
 from kling_async.wire.media_formats import Limits, judge_source
+from kling_async.wire.placement import merged, put
 from kling_async.wire.plain import wrong_json
 
 __all__ = [
@@ -100,9 +102,11 @@ def check_free(field: str, value: Any) -> Iterator[Problem]:
     if not isinstance(value, dict):
         yield Problem(field, "must be a dict")
         return
+    options = value.get("options")
     for name in ("external_task_id", "callback_url"):
-        if name in value:
-            yield Problem(f"{field}[{name!r}]", f"belongs to the call: submit(..., {name}=...)")
+        if name in value or (isinstance(options, dict) and name in options):
+            at = f"{field}[{name!r}]" if name in value else f"{field}['options'][{name!r}]"
+            yield Problem(at, f"belongs to the call: submit(..., {name}=...)")
     if (text := wrong_json(value)) is not None:
         yield Problem(field, text)
 
@@ -313,7 +317,14 @@ def _media_fields(value: msgspec.Struct, prefix: str) -> Iterator[tuple[str, Med
 
 def to_wire(request: Any, load: Callable[[Media], str]) -> dict[str, Any]:
     """Return the JSON object of a request; ``load`` gives the text of a media (address or bare Base64)."""
-    return {**_object(request, load), **request.extra}
+    kind: type[msgspec.Struct] = type(request)
+    body = _object(request, load)
+    return merged(body, request.extra) if _has_places(kind) else {**body, **request.extra}
+
+
+@functools.cache
+def _has_places(struct: type[msgspec.Struct]) -> bool:
+    return any("place" in field.extra for field in fields(struct))
 
 
 def _object(value: msgspec.Struct, load: Callable[[Media], str]) -> dict[str, Any]:
@@ -322,7 +333,11 @@ def _object(value: msgspec.Struct, load: Callable[[Media], str]) -> dict[str, An
         item = getattr(value, field.name)
         if item is None or (isinstance(item, str) and not item.strip()):
             continue
-        body[field.wire_name] = _wire_value(item, field.extra.get("wire"), load)
+        made = _wire_value(item, field.extra.get("wire"), load)
+        if (place := field.extra.get("place")) is None:
+            body[field.wire_name] = made
+        else:
+            put(body, place, made)
     return body
 
 

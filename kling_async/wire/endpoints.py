@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Lite
 
 from msgspec import Meta
 
+from kling_async.decoding.generations import asked_at
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.records import PAGE_SIZE_MAX
 from kling_async.wire.checks import Rule, check_free
@@ -32,7 +33,8 @@ class Endpoint(NamedTuple, Generic[R]):
     request: type[TaskRequest[R]]
     result: type[R]
     path: str
-    """Path of create (POST) and list (GET); one task is at ``path/{id}`` (GET)."""
+    """Path of create (POST) and list (GET); one task is at ``path/{id}`` (GET). Of the second generation, the
+    path of creates without the model; see `asked_at`."""
     pool: str
     weight: Callable[[Any], int]
     """Returns the number of slots that a request takes."""
@@ -58,6 +60,23 @@ class Endpoint(NamedTuple, Generic[R]):
     have succeeded is asked for once."""
     page_size_max: int = PAGE_SIZE_MAX
     """Most tasks on one page of its list."""
+    model_in_path: bool = False
+    """Whether creates go to ``path/{model_name}``."""
+
+    @property
+    def asked_at(self) -> str:
+        """Path that is asked about its tasks by ids; "" for ``path/{id}``, as under ``/v1``."""
+        return asked_at(self.path)
+
+    def create_path(self, request: TaskRequest[Any]) -> str:
+        """Return the path of the create of a request.
+
+        Raises:
+            RequestInvalid: The name of its model could lead elsewhere.
+        """
+        if not self.model_in_path:
+            return self.path
+        return f"{self.path}/{check_id(getattr(request, 'model_name', ''), 'model_name')}"
 
     @property
     def name(self) -> str:
@@ -89,7 +108,9 @@ class RawTask(TaskRequest[RawResult], frozen=True, kw_only=True, omit_defaults=T
     The body is not checked, except that it can be sent as JSON.
 
     Args:
-        path: Path of the create; the task is asked about at ``path/{id}``.
+        path: Path of the create; the task is asked about at ``path/{id}``. Where it ends with a model, as
+            ``/omni-video/kling-4.0``, or lies below ``/solutions/``, it is of the second generation: asked
+            about at ``/tasks`` or ``/solutions``, with external id and callback under ``options``.
         body: The JSON object to send.
         pool: The slots it takes: ``video``, ``image``, ``virtual_try_on``. Default: video.
         weight: Number of slots it takes, at least 0. Default: 1.

@@ -6,6 +6,7 @@ import pytest
 
 from kling_async.core.misses import after_miss, needs_proof
 from kling_async.core.verdict import (
+    Accepted,
     AfterMiss,
     Again,
     Answer,
@@ -62,8 +63,29 @@ def test_a_quoted_code_means_what_it_means_from_the_vendor() -> None:
 
 
 def test_an_error_without_a_failure_says_nothing() -> None:
-    """HTTP 200 or a redirect with an error's form: the create is looked up."""
+    """HTTP 200 or a redirect with an error's form, and nothing of the vendor's in it: it is looked up."""
     assert all(isinstance(created(gateways(status)), Lost) for status in (200, 302))
+
+
+def test_a_quoted_code_counts_under_http_200_too() -> None:
+    """Gateways that answer everything with 200 still queue, close the pool, and tell what is wrong."""
+    assert isinstance(created(gateways(200, 1303)), Full)
+    out = created(gateways(200, 1102))
+    assert isinstance(out, Refused) and out.closes == "pool"
+    assert isinstance(created(gateways(200, 1201)), Refused)
+    assert isinstance(created(gateways(200, 5001)), Lost)
+
+
+def test_an_error_that_shows_a_task_is_an_acceptance_unless_its_status_refuses() -> None:
+    """Or from 500 on, whatever it quotes; the ``id`` of an error alone is that of the request."""
+    for code in (None, 1303, 1102):
+        shown = gateways(200, code)._replace(body=b'{"code":"odd","data":null,"task_id":"task_7"}')
+        verdict = created(shown)
+        assert isinstance(verdict, Accepted) and verdict.record.task_id == "task_7"
+        assert not isinstance(created(shown._replace(http_status=400)), Accepted)
+        assert all(isinstance(created(shown._replace(http_status=status)), Accepted) for status in LOST)
+    anonymous = gateways(200, 1303)._replace(body=b'{"code":"odd","data":null,"id":"req_7"}')
+    assert isinstance(created(anonymous), Full)
 
 
 @pytest.mark.parametrize("status", [200, 400, 404, 500])

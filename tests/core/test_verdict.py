@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import pytest
 
+from kling_async.core.ownership import Whose, whose
 from kling_async.core.verdict import (
     Accepted,
     AfterMiss,
@@ -22,10 +23,8 @@ from kling_async.core.verdict import (
     NewToken,
     ReadVerdict,
     Refused,
-    Whose,
     judge_create,
     judge_read,
-    whose,
 )
 from kling_async.errors import (
     AccountError,

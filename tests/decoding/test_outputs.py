@@ -33,7 +33,7 @@ LESS: Final[dict[str, set[str]]] = {
 }
 """Fields of results of which ``/tasks`` shows less: the kind of a series, sets of views, the session of an
 edit, the tags of an element as text, and source videos."""
-ROWS: Final = {row.name: row for row in TASKS}
+ROWS: Final = {row.name: row for row in TASKS if not row.name.startswith("v2.")}
 WITHOUT_FILES: Final = {"ai_multi_shot"}
 """Endpoints whose files cannot be told apart at ``/tasks``: each view is an image of its own there."""
 

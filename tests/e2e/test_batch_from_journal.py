@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::kling_async.errors.KlingWarning")]
 
-TASKS: Final = {row.name: row for row in catalog.TASKS}
+TASKS: Final = {row.name: row for row in catalog.TASKS if not row.name.startswith("v2.")}
 
 
 async def leave(emu: Emulator, client: Client, requests: Any, folder: Path, **options: Any) -> None:

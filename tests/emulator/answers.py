@@ -68,6 +68,10 @@ def _data_faults(kind: str, endpoint: str | None, data: Any) -> Iterator[str]:
     if kind == "tasks":
         for task in data:
             yield from unified_faults(task)
+    elif kind == "history":
+        yield from page_faults(data)
+    elif kind == "create" and endpoint in V2["endpoints"]:
+        yield from made_faults(str(endpoint), data)
     elif kind == "list":
         for task in data:
             yield from task_faults(str(endpoint), task)
@@ -137,6 +141,28 @@ def typed(fields: dict[str, str], value: Any, at: str = "") -> Iterator[str]:
 # --- tasks of the second generation ------------------------------------------------------------
 
 
+def made_faults(endpoint: str, data: Json) -> Iterator[str]:
+    """Yield what is wrong with the answer to a create: it has the fields of its sample, and a message."""
+    sample: Json = V2["endpoints"][endpoint]["example"]["response"]["data"]
+    for name, value in data.items():
+        # observed: production adds an empty message
+        if name not in {*sample, "external_id"} and (name, value) != ("message", ""):
+            yield f"{name} is undocumented"
+        elif name in sample and type(value) is not type(sample[name]):
+            yield f"{name} is a {type(value).__name__}"
+    yield from (f"{name} is missing" for name in sample if name not in {*data, "external_id"})
+
+
+def page_faults(page: Json) -> Iterator[str]:
+    """Yield what is wrong with a page of a cursor list; the last has no cursor, an empty one no result."""
+    if set(page) - {"result", "count", "next_cursor", "has_more"}:
+        yield f"fields {sorted(page)}"
+    if page["has_more"] != ("next_cursor" in page) or page["count"] != len(page.get("result", ())):
+        yield f"page {page}"
+    for task in page.get("result", ()):
+        yield from unified_faults(task)
+
+
 def unified_faults(task: Json) -> Iterator[str]:
     """Yield what is wrong with a task at ``/tasks``."""
     wrong = [name for name in ("outputs", "billing") if not _are_objects(task.get(name, []))]
@@ -158,9 +184,17 @@ def unified_faults(task: Json) -> Iterator[str]:
         yield from billing_faults(entry, paid=status == "succeeded")
 
 
+SOLUTION_TYPES: Final = {"product_image", "model_images", "product_video", "subbed_video", "srt", "ass"}
+"""Types of outputs that only the solutions have, by their pages."""
+
+
 def output_faults(output: Json) -> Iterator[str]:
     """Yield what is wrong with one output: a type of the table, with all its fields and no others."""
     kind = output.get("type")
+    if kind in SOLUTION_TYPES or (kind == "video" and "id" not in output):  # the solutions' have no id
+        more = {"watermark_url", "duration"} & output.keys()
+        yield from _exactly(output, {"type", "url"} | more)
+        return
     fields: dict[str, str] = V2["output_types"].get(kind, {})
     if not fields:
         yield f"type {kind!r}"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 CATALOG: Final[list[Any]] = [*catalog.TASKS, *catalog.CALLS]
-ROWS: Final = {row.name: row for row in CATALOG}
+ROWS: Final = {row.name: row for row in CATALOG if not row.name.startswith("v2.")}
 
 
 def request_from(kind: type[msgspec.Struct], body: Json) -> Any:

@@ -23,7 +23,7 @@ from tests.golden import golden
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROWS = {row.name: row for row in catalog.TASKS}
+ROWS = {row.name: row for row in catalog.TASKS if not row.name.startswith("v2.")}
 
 
 def record(result: bytes) -> TaskRecord:

@@ -8,4 +8,4 @@ V1: Final[dict[str, Any]] = json.loads((Path(__file__).parent / "v1.json").read_
 """The first generation of the API: endpoints, models, errors, statuses, voices, effect scenes."""
 
 V2: Final[dict[str, Any]] = json.loads((Path(__file__).parent / "v2.json").read_text(encoding="utf-8"))
-"""The query ``/tasks`` of the second generation, and wire samples of it and of ``/v1``."""
+"""The second generation of the API, and wire samples of both."""

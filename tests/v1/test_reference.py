@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 CATALOG: Final[list[Any]] = [*catalog.TASKS, *catalog.CALLS]
-ROWS: Final = {row.name: row for row in CATALOG}
+ROWS: Final = {row.name: row for row in CATALOG if not row.name.startswith("v2.")}
 NO_ROW: Final = {"custom_elements.delete_alias", "custom_elements_v0.delete"}
 """Other paths to what has a row: they delete an element, as custom_elements.delete does."""
 OF_THE_CALL: Final = {"external_task_id", "callback_url"}
@@ -333,7 +333,7 @@ def value_from(field: Field, value: Any) -> Any:
     inner = struct_of(field)
     if isinstance(field.type, mi.BoolType) and isinstance(value, str):
         return {"on": True, "yes": True, "off": False, "no": False}[value]
-    if isinstance(field.type, mi.LiteralType) and value.isdecimal():
+    if isinstance(field.type, mi.LiteralType) and str(value).isdecimal():
         return int(value)
     if isinstance(field.type, mi.IntType | mi.FloatType) and isinstance(value, str):
         return float(value) if isinstance(field.type, mi.FloatType) else int(value)

@@ -18,7 +18,7 @@ from kling_async.wire.requests import Part, Request
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-UNITS: Final = {"s": "seconds", "ms": "milliseconds", "px": "pixels"}
+UNITS: Final = {"s": "seconds", "ms": "milliseconds", "px": "pixels", "characters/s": "characters a second"}
 BOUNDS: Final = ("ge", "le", "min_length", "max_length")
 
 

@@ -19,7 +19,7 @@ from kling_async.wire.dialects.refusals import vendors_code
 from kling_async.wire.dialects.translate import Dialects, translate
 
 GOLDEN: Final[dict[str, dict[str, Any]]] = json.loads(
-    (Path(__file__).parent.parent / "golden" / "gateways.json").read_text()
+    (Path(__file__).parent.parent / "data" / "gateways.json").read_text()
 )
 
 

@@ -78,7 +78,7 @@ def fits(schema: Json, data: Json) -> bool:
     return valid
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", [name for name in ROWS if not name.startswith("v2.")])
 def test_every_request_goes_into_json_and_comes_back(name: str) -> None:
     """What can be read is equal after the way through JSON, by type and by name; schema and reader agree."""
     kind, schema = ROWS[name].request, json_schema(name)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.emulator.calls.records import source_video
 from kling_async.emulator.calls.results import RESULTS
+from kling_async.emulator.calls.unified import as_unified
+from kling_async.emulator.judging.second import SECOND
 
 if TYPE_CHECKING:
     from kling_async.emulator.calls.fields import Links
@@ -33,7 +35,9 @@ TEST_CALLBACK: Final = {
 
 
 def callback_body(task: Task, links: Links) -> dict[str, Any]:
-    """Return the body of the callback about the present state of a task made under ``/v1``."""
+    """Return the body of the callback about the present state of a task, in the form of its generation."""
+    if task.endpoint in SECOND:
+        return {"outputs": [], **as_unified(task, links)}
     external = {"external_task_id": task.external_task_id} if task.external_task_id else {}
     result: dict[str, Any] = {name: [] for name in ARRAYS}
     if task.status == "succeed":

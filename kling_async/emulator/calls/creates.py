@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kling_async.emulator.state.items import TaskSource
     from kling_async.emulator.state.ledger import Row
 
-__all__ = ["create_task"]
+__all__ = ["admit", "create_task"]
 
 
 def create_task(
@@ -50,20 +50,31 @@ def create_task(
         raise Refusal(1301, "Failure to pass the risk control system")
     if row.external_task_id and account.tasks.knows_external(row.external_task_id):
         raise Refusal(1201, f"External_task_id {row.external_task_id} already exists")
-    task = _admit(account, endpoint, full, source, aspect)
+    task = admit(account, endpoint, full, source, aspect)
     account.tasks.add(task)
     row.task_id = task.task_id
     return task
 
 
-def _admit(
+def admit(
     account: EmulatedAccount,
     endpoint: ReferenceEndpoint,
     body: dict[str, Any],
     source: TaskSource,
     aspect: str,
 ) -> Task:
-    """Take slots and units for a task, or refuse."""
+    """Take slots and units for a task, which does not run yet.
+
+    Args:
+        account: The account that pays.
+        endpoint: The endpoint of the create.
+        body: The request, without files, under the names of ``/v1``.
+        source: What the task works on.
+        aspect: Aspect ratio of its results.
+
+    Raises:
+        Refusal: The account has no slots or units, or may not use the model.
+    """
     pool, weight = endpoint.pool, weight_of(endpoint, body)
     seconds = float(body.get("duration", UNSEEN_SECONDS)) if source.seconds is None else source.seconds
     count = count_of(endpoint, body, account.ids.rng)

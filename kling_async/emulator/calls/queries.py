@@ -8,7 +8,7 @@ from kling_async.emulator.judging.judge import judge_query
 from kling_async.emulator.judging.refusals import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from kling_async.emulator.judging.reference import ReferenceEndpoint
     from kling_async.emulator.state.tasks import Task, Tasks
@@ -31,8 +31,8 @@ def find_task(tasks: Tasks, endpoint: ReferenceEndpoint, either_id: str) -> Task
     return task
 
 
-def tasks_by_ids(tasks: Tasks, query: Mapping[str, str]) -> list[Task]:
-    """Return the tasks of up to 20 ids of one kind, oldest first; unknown ids are left out.
+def tasks_by_ids(tasks: Tasks, query: Mapping[str, str], fits: Callable[[Task], bool]) -> list[Task]:
+    """Return the tasks of up to 20 ids of one kind, oldest first; others are left out.
 
     Raises:
         Refusal: The query names no ids, both kinds of ids, or too many (1201).
@@ -45,7 +45,7 @@ def tasks_by_ids(tasks: Tasks, query: Mapping[str, str]) -> list[Task]:
         raise Refusal(1201, f"task_ids and external_task_ids cannot exceed {IDS_MAX} in total")
     external = kinds[0] == "external_task_ids"
     found = (tasks.find_anywhere(one, external=external) for one in dict.fromkeys(ids))
-    return sorted((task for task in found if task is not None), key=lambda task: task.task_id)
+    return sorted((task for task in found if task is not None and fits(task)), key=lambda task: task.task_id)
 
 
 def list_tasks(tasks: Tasks, endpoint: ReferenceEndpoint, query: dict[str, str]) -> list[Task]:

@@ -1,7 +1,8 @@
-"""Tasks as ``/tasks`` shows them: the second generation's names, for tasks made under ``/v1``, too.
+"""Tasks as ``/tasks`` and ``/solutions`` show them, and the answers to creates of the second generation.
 
-The names come from the vendor's table of output types. They differ from those of ``task_result``, and hold
-less: images have no index, videos no editing session, and no answer shows the source video.
+Tasks made under ``/v1`` are shown, too. The names come from the vendor's table of output types. They differ
+from those of ``task_result``, and hold less: images have no index, videos no editing session, and no answer
+shows the source video.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from kling_async.emulator.calls.fields import number_text
 from kling_async.emulator.calls.results import RESULTS
+from kling_async.emulator.calls.second_outputs import second_outputs
+from kling_async.emulator.judging.second import SECOND
 from kling_async.emulator.state.items import Voice
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from kling_async.emulator.calls.fields import Links
     from kling_async.emulator.state.tasks import Task
 
-__all__ = ["as_unified"]
+__all__ = ["as_just_made", "as_unified"]
 
 Fields: TypeAlias = "dict[str, Any]"
 
@@ -50,8 +53,19 @@ def as_unified(task: Task, links: Links) -> Fields:
     return data
 
 
+def as_just_made(task: Task) -> Fields:
+    """Return a task as the answer to its create shows it; one solution has the first generation's names."""
+    times = {"create_time": task.times.created_ms, "update_time": task.times.updated_ms}
+    external = {"external_id": task.external_task_id} if task.external_task_id else {}
+    if task.endpoint == "solution_virtual_try_on":  # as its page shows it, unlike those beside it
+        return {"task_id": task.task_id, "status": task.status, **external, **times}
+    return {"id": task.task_id, "status": task.status, "message": "", **external, **times}
+
+
 def _outputs(task: Task, links: Links) -> list[Fields]:
     """Return all results in one array; images of a series share a group_id, deleted voices say so."""
+    if task.endpoint in SECOND:
+        return second_outputs(task, links)
     result = RESULTS[task.endpoint](task, links)
     more: Fields = {"group_id": task.output.id} if result.get("series_images") else {}
     if any(isinstance(item, Voice) and item.deleted for item in task.output.items):

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from kling_async.emulator.footage.clips import Film, mp4
 from kling_async.emulator.footage.pictures import png
 from kling_async.emulator.footage.shapes import UNSEEN_SECONDS, WIDE
+from kling_async.emulator.footage.subtitles import ass, srt
 from kling_async.emulator.footage.tones import mp3, wav
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["MediaOwner", "render_file"]
+
+_SUBTITLES: Final[dict[str, Callable[[float], bytes]]] = {"srt": srt, "ass": ass}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,8 @@ def render_file(owner: MediaOwner, name: str) -> tuple[bytes, str]:
         return mp3(seed, owner.seconds), "audio/mpeg"
     if suffix == "wav":
         return wav(seed, owner.seconds), "audio/wav"
+    if suffix in _SUBTITLES:
+        return _SUBTITLES[suffix](owner.seconds), "text/plain; charset=utf-8"
     aspect = "1:1" if index.startswith("face") else owner.aspect
     return png(seed, aspect, marked=bool(mark), grade=owner.grade), "image/png"
 

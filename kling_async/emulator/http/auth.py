@@ -11,12 +11,15 @@ import binascii
 import hashlib
 import hmac
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from kling_async.emulator.http.json_body import parse_object
 from kling_async.emulator.judging.refusals import Refusal
 
 __all__ = ["Keys"]
+
+
+_NO_PAIRS: Final = "Authentication error. The current API does not support AK/SK"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,10 @@ class Keys:
         if self.api_key is not None and hmac.compare_digest(token.encode(), self.api_key.encode()):
             return
         if token.count(".") != 2:
-            raise Refusal(1002, "api key not found")
+            # observed: the second generation takes every unknown key for a signed token
+            raise Refusal(1002, "api key not found" if pairs else _NO_PAIRS)
         if not pairs or self.access_key is None or self.secret_key is None:
-            raise Refusal(1002, "Authentication error. The current API does not support AK/SK")
+            raise Refusal(1002, _NO_PAIRS)
         self._check_claims(_claims(token, self.secret_key, self.access_key), wall)
 
     @staticmethod

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kling_async.emulator.calls.creates import create_task
+from kling_async.emulator.calls.histories import is_solution, list_history
 from kling_async.emulator.calls.packs import list_packs
 from kling_async.emulator.calls.queries import find_task, list_tasks, tasks_by_ids
 from kling_async.emulator.calls.records import as_created, as_queried
+from kling_async.emulator.calls.second_creates import create_second
 from kling_async.emulator.calls.table import make_call
-from kling_async.emulator.calls.unified import as_unified
+from kling_async.emulator.calls.unified import as_just_made, as_unified
 from kling_async.emulator.http.answers import refused, succeeded
 from kling_async.emulator.judging.reference import ReferenceEndpoint
 from kling_async.emulator.judging.refusals import Refusal
@@ -66,8 +68,7 @@ class Dispatcher:
             find, query = self._account.media_owner, routed.request.query
             return self._media.answer(routed.route.path, query, headers, find, clock.time())
         try:
-            # The second generation's API takes API keys only.
-            pairs = routed.route.kind != "tasks"
+            pairs = not routed.route.api_key_only
             self._keys.check(headers.get("Authorization"), clock.wall(), pairs=pairs)
             answer = succeeded(self._data(routed), routed.request_id)
         except Refusal as refusal:
@@ -77,25 +78,44 @@ class Dispatcher:
 
     def _data(self, routed: RoutedRequest) -> Any:
         """Return the ``data`` of the answer, or refuse."""
-        account, links, route, row = self._account, self._media.urls, routed.route, routed.row
-        if account.code == 1304:
+        route = routed.route
+        if self._account.code == 1304:
             raise Refusal(1304)
         if route.kind == "method":
             raise Refusal(1202)
-        match route.kind, route.endpoint:
-            case "create", ReferenceEndpoint() as endpoint:
+        if route.api_key_only:
+            return self._second(routed)
+        if isinstance(route.endpoint, ReferenceEndpoint):
+            return self._first(routed, route.endpoint)
+        raise Refusal(1203, f"the path {route.path} does not exist")
+
+    def _first(self, routed: RoutedRequest, endpoint: ReferenceEndpoint) -> Any:
+        """Return the data of an answer of the first generation, or refuse."""
+        account, links, route, row = self._account, self._media.urls, routed.route, routed.row
+        match route.kind:
+            case "create":
                 return as_created(create_task(account, endpoint, routed.body, row))
-            case "query", ReferenceEndpoint() as endpoint:
+            case "query":
                 task = find_task(account.tasks, endpoint, route.id or "")
                 row.task_id, row.external_task_id = task.task_id, task.external_task_id
                 return as_queried(task, links)
-            case "list", ReferenceEndpoint() as endpoint:
+            case "list":
                 return [as_queried(task, links) for task in list_tasks(account.tasks, endpoint, row.query)]
-            case "call", ReferenceEndpoint() as endpoint:
-                return make_call(account, endpoint, routed.body, row, links)
-            case "tasks", _:
-                return [as_unified(task, links) for task in tasks_by_ids(account.tasks, row.query)]
-            case "costs", ReferenceEndpoint() as endpoint:
+            case "costs":
                 return list_packs(account, endpoint, row.query)
             case _:
-                raise Refusal(1203, f"the path {route.path} does not exist")
+                return make_call(account, endpoint, routed.body, row, links)
+
+    def _second(self, routed: RoutedRequest) -> Any:
+        """Return the data of an answer of the second generation, or refuse."""
+        account, links, route, row = self._account, self._media.urls, routed.route, routed.row
+        if route.second is not None:
+            return as_just_made(create_second(account, route.second, routed.body, row))
+        if route.kind == "model":
+            raise Refusal(1201, "model is not supported")
+        solutions = route.path.startswith("/solutions")
+        if route.kind == "tasks":
+            found = tasks_by_ids(account.tasks, row.query, lambda task: is_solution(task) is solutions)
+            return [as_unified(task, links) for task in found]
+        by_id, now_ms = account.tasks.by_id, account.clock.wall_ms()
+        return list_history(by_id, routed.body, links, now_ms, solutions=solutions)

@@ -71,7 +71,8 @@ class Fault:
     - ``wrong_types``: ``value`` in the place of ``data``.
     - ``unknown_status``: ``value`` or "reviewing" as the status of the task.
 
-    Kinds of faults of callbacks, with ``on="callback"``, or ``on="callback:succeed"`` for one status:
+    Kinds of faults of callbacks, with ``on="callback"``, or ``on="callback:succeed"`` for one status
+    (``succeeded`` is the same):
 
     - ``lost``: never sent. ``late``: sent ``seconds`` (60) later.
     - ``doubled``: sent again ``seconds`` (1) later, with the same webhook-id and a new signature.
@@ -166,7 +167,8 @@ class Faults:
 
     def take_callback(self, status: str) -> Fault | None:
         """Return the fault that strikes a callback with this status of its task; counts the callback."""
-        return self._take(lambda on: on in {CALLBACK, f"{CALLBACK}:{status}"})
+        words = {status, "succeeded"} if status == "succeed" else {status}  # of either generation
+        return self._take(lambda on: on == CALLBACK or on in {f"{CALLBACK}:{word}" for word in words})
 
     def _take(self, matches: Callable[[str], bool]) -> Fault | None:
         for armed in self._armed:
@@ -207,7 +209,7 @@ def faulty_answer(fault: Fault, real: HttpAnswer, request_id: str) -> HttpAnswer
         case "wrong_types":
             return real.with_data("unexpected" if fault.value is None else fault.value)
         case "unknown_status":
-            return real.with_data(_with_status(real, fault.value or "reviewing"))
+            return real if real.code else real.with_data(_with_status(real, fault.value or "reviewing"))
         case _:
             return real
 
@@ -223,13 +225,16 @@ def _instead(fault: Fault, request_id: str) -> HttpAnswer:
 
 
 def _with_status(answer: HttpAnswer, status: object) -> Any:
+    """Return the data of an answer with another status in each of its tasks; None: it shows none."""
     data: Any = (answer.payload or {}).get("data")
-    if isinstance(data, list):
-        tasks: list[dict[str, Any]] = data
-        return [_changed(task, status) for task in tasks]
-    return _changed(data or {}, status)
+    if isinstance(data, dict) and isinstance(data.get("result"), list):  # a page of the second generation
+        return {**data, "result": [_changed(task, status) for task in data["result"]]}
+    return [_changed(task, status) for task in data] if isinstance(data, list) else _changed(data, status)
 
 
-def _changed(task: dict[str, Any], status: object) -> dict[str, Any]:
+def _changed(task: Any, status: object) -> Any:
     """Return a task with another status, under the name that its generation of the API has for it."""
-    return {**task, "task_status" if "id" not in task else "status": status}
+    if not isinstance(task, dict):
+        return task
+    name = next((name for name in ("task_status", "status") if name in task), None)
+    return task if name is None else {**task, name: status}

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import unquote
 
+from kling_async.emulator.judging.second import FAMILIES, SECOND
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kling_async.emulator.judging.reference import ReferenceEndpoint
+    from kling_async.emulator.judging.second import SecondEndpoint
 
 __all__ = ["CONTROL", "MEDIA", "Route", "RouteKind", "Routes"]
 
@@ -18,15 +21,26 @@ CONTROL: Final = "/_emulator/"
 """Prefix of paths that no real API has: the ledger, the faults, the media files."""
 MEDIA: Final = CONTROL + "media/"
 """Prefix of the paths of media files."""
-TASKS: Final = "/tasks"
-"""The second generation's query by ids; it finds tasks of the first generation, too."""
+TASKS: Final = ("/tasks", "/solutions")
+"""The second generation's queries by ids (GET) and its lists (POST); ``/tasks`` knows ``/v1``, too."""
 
 
 RouteKind = Literal[
-    "create", "query", "list", "call", "tasks", "costs", "media", "control", "method", "unknown"
+    "create",
+    "query",
+    "list",
+    "call",
+    "tasks",
+    "history",
+    "costs",
+    "media",
+    "control",
+    "method",
+    "model",
+    "unknown",
 ]
-"""Kinds of requests; ``method`` is a path that exists but not for this method, ``unknown`` one that does not
-exist."""
+"""Kinds of requests; ``method`` is a path that exists but not for this method, ``model`` one of the second
+generation that names an unknown model, ``unknown`` one that does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +53,19 @@ class Route:
     endpoint: ReferenceEndpoint | None = None
     id: str | None = None
     """Id in the path of a query, percent-decoded."""
+    second: SecondEndpoint | None = None
+    """The path, if it is one of the second generation."""
+
+    @property
+    def api_key_only(self) -> bool:
+        """Whether a signed token is refused."""
+        return self.second is not None or self.kind in ("tasks", "history", "model")
+
+
+_BY_PATH: Final = {second.endpoint.path: second for second in SECOND.values()} | {
+    # observed: the first generation's name of the model works here
+    "/omni-video/kling-v3-omni": SECOND["omni_video_kling_3_0_omni"]
+}
 
 
 class Routes:
@@ -77,9 +104,19 @@ class Routes:
             return Route("media" if method in {"GET", "HEAD"} else "method", path)
         if path.startswith(CONTROL):
             return Route("control", path)
-        if path.rstrip("/") == TASKS:
-            return Route("tasks" if method == "GET" else "method", path)
-        return self._endpoint(method, path)
+        if path.rstrip("/") in TASKS:
+            kinds: dict[str, RouteKind] = {"GET": "tasks", "POST": "history"}
+            return Route(kinds.get(method, "method"), path)
+        return self._second(method, path) or self._endpoint(method, path)
+
+    def _second(self, method: str, path: str) -> Route | None:
+        bare = path.rstrip("/")
+        second = _BY_PATH.get(bare)
+        if second is not None:
+            kind: RouteKind = "create" if method == "POST" else "method"
+            return Route(kind, path, second.endpoint, second=second)
+        family, _, model = bare.removeprefix("/").partition("/")
+        return Route("model", path) if family in FAMILIES and model and "/" not in model else None
 
     def _endpoint(self, method: str, path: str) -> Route:
         bare = path.rstrip("/")

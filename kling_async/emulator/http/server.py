@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from kling_async.emulator.calls.second_creates import external_id_of
 from kling_async.emulator.http.answers import HttpAnswer
 from kling_async.emulator.http.control import answer_control
 from kling_async.emulator.http.dispatch import RoutedRequest
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from kling_async.emulator.http.faults import Fault, Faults
     from kling_async.emulator.http.gateway import GatewayFront
     from kling_async.emulator.http.routes import Route, Routes
-    from kling_async.emulator.judging.reference import ReferenceEndpoint
+    from kling_async.emulator.judging.reference import Param
     from kling_async.emulator.state.clock import Clock
     from kling_async.emulator.state.ledger import Ledger
 
@@ -36,6 +37,10 @@ LARGEST_BODY: Final = 256 * 1024 * 1024
 """Bytes."""
 GONE_CHECK: Final = 0.5
 """Seconds between two checks whether the client of a hanging request has disconnected."""
+
+
+_OF_CONTENTS: Final[dict[str, Param]] = {"contents": {"items": {"url": {"media": {}}}}}
+"""Where the second generation's requests have files."""
 
 
 class Server:
@@ -123,7 +128,10 @@ class Server:
         )
         request_id = str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
         has_body = route.kind in ("create", "call")
-        body = _noted_body(row, route.endpoint, raw) if has_body and route.endpoint else None
+        if route.kind == "history":
+            body = parse_object(raw)
+        else:
+            body = _noted_body(row, route, raw) if has_body and route.endpoint else None
         return RoutedRequest(request, route, row, request_id, body)
 
     # --- faults --------------------------------------------------------------------------------
@@ -182,14 +190,15 @@ class Server:
         return response
 
 
-def _noted_body(row: Row, endpoint: ReferenceEndpoint, raw: bytes) -> dict[str, Any] | None:
+def _noted_body(row: Row, route: Route, raw: bytes) -> dict[str, Any] | None:
     """Return the JSON object in a body, and note it in the ledger without its files."""
     row.body_sha256 = hashlib.sha256(raw).hexdigest()
     body = parse_object(raw)
     if body is None:
         return None
-    row.body = without_payloads(body, endpoint.params)
-    external = body.get("external_task_id")
+    params = route.endpoint.params if route.endpoint else {}
+    row.body = without_payloads(body, params if route.second is None else _OF_CONTENTS)
+    external = body.get("external_task_id") if route.second is None else external_id_of(body)
     row.external_task_id = external if isinstance(external, str) and external else None
     return body
 

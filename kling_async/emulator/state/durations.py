@@ -6,7 +6,7 @@ import math
 import random
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from kling_async.emulator.judging.reference import REFERENCE
+from kling_async.emulator.judging.second import maker_of
 from kling_async.emulator.state.prompt_words import requested_seconds
 
 if TYPE_CHECKING:
@@ -20,7 +20,14 @@ __all__ = ["Duration", "Pace"]
 Duration: TypeAlias = "float | Callable[[Task], float]"
 """Seconds that a task takes, or a function that returns them."""
 
-MODEL_PACE: Final = {"kling-v2-5-turbo": 0.7, "kling-v2-6": 1.5}
+MODEL_PACE: Final = {
+    "kling-v2-5-turbo": 0.7,
+    "kling-2.5-turbo": 0.7,
+    "kling-v2-6": 1.5,
+    "kling-2.6": 1.5,
+    "kling-3.0-turbo": 0.6,
+    "kling-3.0-omni": 1.8,
+}
 """Durations of other models, as multiples of those of kling-v3."""
 MODE_PACE: Final = {"std": 1.0, "pro": 2.5, "4k": 5.0}
 SOUND_PACE: Final = 1.3
@@ -78,7 +85,7 @@ class Pace:
             return self.fixed
         # A generator per task, so that a duration does not depend on the tasks created before.
         rng = random.Random(f"{self._seed} {task.task_id}")  # noqa: S311 - a spread, not a secret
-        endpoint = REFERENCE.endpoints[task.endpoint]
+        endpoint = maker_of(task.endpoint)
         typical = _typical_seconds(endpoint, task.body, task.output.seconds, task.output.count)
         return _with_spread(typical, rng) / self._speed
 

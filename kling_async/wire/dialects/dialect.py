@@ -55,8 +55,10 @@ class Speaker(Protocol):
 class Translator(Speaker, Protocol):
     """Understands a server, whatever its dialect."""
 
-    named: bool
-    """Whether the user named the dialect."""
+    found: Dialect | None
+    """The dialect; None until a task was shown in one."""
+    gateway: bool
+    """Whether the server is surely not the vendor's: it was named, or answered in a form of its own."""
 
     def translate(self, body: bytes, http_status: int, /) -> Translated | None:
         """Put an answer of a gateway into the vendor's form; None: it has that, or none that is known."""

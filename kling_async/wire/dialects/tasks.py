@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import urljoin
+
+import msgspec
 
 from kling_async.decoding.lenient import milliseconds_of, text_of, words_of
 
-__all__ = ["flat_task", "is_flat", "job_task", "video_task"]
+__all__ = ["as_fields", "is_flat", "task_fields"]
 
 Fields = dict[str, Any]
 
@@ -30,6 +33,9 @@ _FLAT: Final = ("url", "format")
 """Fields that only flat tasks have."""
 _ROW: Final = ("submit_time", "fail_reason", "platform")
 """Fields that only rows of a gateway's table have."""
+_ADDRESSES: Final = ("result_url", "url", "video_url")
+_OWN: Final = ("data", "id")
+"""Fields of a gateway's task that mean something else in a task of the vendor's."""
 
 
 def is_flat(task: Fields) -> bool:
@@ -37,97 +43,109 @@ def is_flat(task: Fields) -> bool:
     return any(name in task for name in _FLAT) and not any(name in task for name in _ROW)
 
 
-def video_task(video: Fields) -> Fields | None:
-    """Read OpenAI's form of a video, the answer to a create and of some queries; None: it shows no id."""
-    task_id = text_of(video.get("task_id")) or text_of(video.get("id"))
-    if task_id is None:
-        return None
-    metadata = _fields(video.get("metadata"))
-    status = _status(video.get("status"))
-    return {
-        **video,
-        "task_id": task_id,
-        "task_status": status,
-        "task_status_msg": _reason(video.get("error")),
-        "task_result": _video_result(
-            status, metadata.get("url"), video.get("url"), metadata.get("result_url")
-        ),
-        "created_at": milliseconds_of(video.get("created_at")),
-        "updated_at": milliseconds_of(video.get("completed_at")),
-    }
+def task_fields(task: Fields, base_url: str) -> Fields | None:
+    """Read a gateway's task: OpenAI's video, a row of its table, or flat; None: it shows no id.
 
+    Forms are mixed in practice, so each fact is taken from wherever it stands. The address of the result
+    stands in ``url`` or ``result_url``, in older gateways in ``fail_reason``, also of tasks that succeeded.
+    The vendor's own answer within it has all addresses with their ids and lengths, and goes first; its status
+    may be older than the gateway's, and counts only where the gateway has no word for it.
 
-def job_task(row: Fields) -> Fields | None:
-    """Read a row of a gateway's table of tasks, with the vendor's own answer in its ``data``; None: no id.
-
-    The address stands in ``result_url``, in older gateways in ``fail_reason``, also of tasks that succeeded.
-    The vendor's own answer has all addresses with their ids and lengths, and goes first.
+    Args:
+        task: The object.
+        base_url: Address of the API, for result addresses without a host.
     """
-    task_id = text_of(row.get("task_id"))
-    if task_id is None:
-        return None
-    vendors = _fields(_fields(row.get("data")).get("data"))
-    status, reason = _status(row.get("status")), words_of(row.get("fail_reason"))
-    result = vendors.get("task_result")
-    if status == "succeed" and not _has_address(result):
-        result = _video_result(status, row.get("result_url"), reason)
-    known = {name: value for name, value in row.items() if name not in ("data", "id")}
-    return {
-        **known,
-        **vendors,
-        "task_id": task_id,
-        "task_status": status,
-        "task_status_msg": "" if _is_address(reason) else reason or words_of(vendors.get("task_status_msg")),
-        "task_result": result,
-        "created_at": _time(row.get("submit_time"), row.get("created_at"), vendors.get("created_at")),
-        "updated_at": _time(row.get("finish_time"), row.get("updated_at"), vendors.get("updated_at")),
-    }
-
-
-def flat_task(task: Fields) -> Fields | None:
-    """Read a flat task; None: it shows no id."""
     task_id = text_of(task.get("task_id")) or text_of(task.get("id"))
     if task_id is None:
         return None
-    status = _status(task.get("status"))
+    vendors = _vendors_task(task.get("data"))
+    status = _status(task, vendors)
     return {
-        **task,
+        **{name: value for name, value in task.items() if name not in _OWN},
+        **vendors,
         "task_id": task_id,
         "task_status": status,
-        "task_status_msg": _reason(task.get("error")),
-        "task_result": _video_result(status, task.get("url")),
+        "task_status_msg": _reason(task, vendors),
+        "task_result": _result(task, vendors, status, base_url),
+        "created_at": _time(task.get("submit_time"), task.get("created_at"), vendors.get("created_at")),
+        "updated_at": _time(
+            task.get("finish_time"),
+            task.get("completed_at"),
+            task.get("updated_at"),
+            vendors.get("updated_at"),
+        ),
     }
 
 
-def _status(word: Any) -> str:
+def as_fields(value: Any) -> Fields:
+    """Return an object, also one that is encoded twice or the only entry of an array; else an empty one."""
+    if isinstance(value, str):
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return {}
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value if isinstance(value, dict) else {}
+
+
+def _vendors_task(answer: Any) -> Fields:
+    """Return the vendor's task out of its own answer, with its envelope or without."""
+    fields = as_fields(answer)
+    if any(name in fields for name in ("task_status", "task_result")):
+        return fields
+    return as_fields(fields.get("data"))
+
+
+def _status(task: Fields, vendors: Fields) -> str:
     """Return the vendor's word for a status; a task that was just made may have none."""
-    if not isinstance(word, str) or not word.strip():
-        return "submitted"
-    return _STATUS.get(word.strip().lower(), word)
+    candidates = (task.get("status"), task.get("task_status"), vendors.get("task_status"))
+    words = [word.strip() for word in candidates if isinstance(word, str) and word.strip()]
+    known = (_STATUS.get(word.lower()) for word in words)
+    return next(filter(None, known), words[0] if words else "submitted")
 
 
-def _video_result(status: str, *addresses: Any) -> Fields | None:
-    found = next((text for text in addresses if _is_address(text)), None)
-    return {"videos": [{"url": found}]} if found is not None and status == "succeed" else None
+def _reason(task: Fields, vendors: Fields) -> str:
+    """Return why a task failed."""
+    error = task.get("error")
+    reasons = (
+        task.get("fail_reason"),
+        as_fields(error).get("message") or error,
+        task.get("task_status_msg"),
+        vendors.get("task_status_msg"),
+    )
+    return next((words for reason in reasons if (words := words_of(reason)) and not _is_address(words)), "")
+
+
+def _result(task: Fields, vendors: Fields, status: str, base_url: str) -> Any:
+    for result in (vendors.get("task_result"), task.get("task_result")):
+        if _has_address(result):
+            return result
+    if status != "succeed":
+        return None
+    metadata = as_fields(task.get("metadata"))
+    shown = (holder.get(name) for holder in (task, metadata) for name in _ADDRESSES)
+    reason = task.get("fail_reason")
+    addresses = (*map(_reference, shown), reason if _is_address(reason) else None)
+    found = next(filter(None, addresses), None)
+    return None if found is None else {"videos": [{"url": urljoin(f"{base_url}/", found)}]}
 
 
 def _has_address(result: Any) -> bool:
     """Tell whether a ``task_result`` of the vendor's names a file."""
     lists = result.values() if isinstance(result, dict) else ()
-    return any(_fields(file).get("url") for files in lists if isinstance(files, list) for file in files)
+    return any(as_fields(file).get("url") for files in lists if isinstance(files, list) for file in files)
 
 
 def _is_address(text: Any) -> bool:
-    return isinstance(text, str) and text.startswith(("https://", "http://"))
+    return isinstance(text, str) and text.strip().startswith(("https://", "http://"))
 
 
-def _reason(error: Any) -> str:
-    return words_of(_fields(error).get("message") or error)
+def _reference(value: Any) -> str | None:
+    """Return the address of a file, with its host or below that of the API."""
+    text = value.strip() if isinstance(value, str) else ""
+    return text if _is_address(text) or text.startswith("/") else None
 
 
 def _time(*times: Any) -> int:
     return next(filter(None, map(milliseconds_of, times)), 0)
-
-
-def _fields(value: Any) -> Fields:
-    return value if isinstance(value, dict) else {}

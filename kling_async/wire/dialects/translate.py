@@ -7,22 +7,24 @@ from typing import Any
 
 import msgspec
 
+from kling_async.decoding.lenient import text_of, words_of
 from kling_async.errors import ConfigurationError
 from kling_async.wire.dialects.dialect import DIALECTS, Dialect, Translated
-from kling_async.wire.dialects.refusals import gateway_error
-from kling_async.wire.dialects.tasks import flat_task, is_flat, job_task, video_task
+from kling_async.wire.dialects.refusals import SUCCESS_WORDS, gateway_error, is_number
+from kling_async.wire.dialects.tasks import as_fields, is_flat, task_fields
 
 __all__ = ["Dialects", "translate"]
 
 log = logging.getLogger("kling_async.http")
 
 
-def translate(body: bytes, http_status: int) -> Translated | None:
+def translate(body: bytes, http_status: int, base_url: str = "") -> Translated | None:
     """Translate an answer; None: it has the vendor's form, or none that is known here.
 
     Args:
         body: The whole answer.
         http_status: Its status; only below 400 an answer shows a task.
+        base_url: Address of the API, for result addresses without a host.
     """
     try:
         answer = msgspec.json.decode(body)
@@ -30,7 +32,7 @@ def translate(body: bytes, http_status: int) -> Translated | None:
         return None
     if not isinstance(answer, dict):
         return None
-    if http_status < 400 and (shown := _task(answer)) is not None:
+    if http_status < 400 and (shown := _task(answer, base_url)) is not None:
         return shown
     error = gateway_error(answer)
     if error is None:
@@ -38,21 +40,30 @@ def translate(body: bytes, http_status: int) -> Translated | None:
     return Translated(error.code, error.message, missing=error.missing)
 
 
-def _task(answer: dict[str, Any]) -> Translated | None:
+def _task(answer: dict[str, Any], base_url: str) -> Translated | None:
     """Translate an answer that shows a task."""
-    if answer.get("object") == "video" and "code" not in answer:
-        return _shown(video_task(answer), "new-api", "")
-    data, word = answer.get("data"), answer.get("code")
-    if not isinstance(data, dict) or not isinstance(word, str) or word.strip().lower() != "success":
+    data, word = as_fields(answer.get("data")), text_of(answer.get("code"))
+    if answer.get("object") == "video" and word is None:
+        return _shown(answer, "new-api", "", base_url)
+    if _says_status(answer) and word is None:
+        return _shown(answer, "", "", base_url)  # no envelope, and nothing else that tells a dialect
+    if word is None or not data or word == "0":
         return None
-    message = answer.get("message")
-    words = message if isinstance(message, str) else ""
-    if is_flat(data):
-        return _shown(flat_task(data), "flat", words)
-    return _shown(video_task(data) if data.get("object") == "video" else job_task(data), "new-api", words)
+    if word.lower() not in SUCCESS_WORDS and not _says_status(data):
+        return None
+    if is_number(word):
+        dialect = ""
+    else:
+        dialect = "flat" if is_flat(data) and data.get("object") != "video" else "new-api"
+    return _shown(data, dialect, words_of(answer.get("message")), base_url)
 
 
-def _shown(task: dict[str, Any] | None, dialect: str, message: str) -> Translated | None:
+def _says_status(task: dict[str, Any]) -> bool:
+    return isinstance(task.get("status"), str) or isinstance(task.get("task_status"), str)
+
+
+def _shown(fields: dict[str, Any], dialect: str, message: str, base_url: str) -> Translated | None:
+    task = task_fields(fields, base_url)
     return None if task is None else Translated(0, message, msgspec.json.encode(task), dialect)
 
 
@@ -61,19 +72,23 @@ class Dialects:
 
     Args:
         name: ``auto`` to learn it.
+        base_url: Address of the API, for result addresses without a host.
 
     Raises:
         ConfigurationError: There is no dialect of that name.
     """
 
-    def __init__(self, name: str = "auto") -> None:
+    def __init__(self, name: str = "auto", base_url: str = "") -> None:
         if name != "auto" and name not in DIALECTS:
             known = ", ".join(["auto", *DIALECTS])
             raise ConfigurationError(f"dialect={name!r} is none of {known}")
+        self._base_url = base_url
         self.named = name != "auto"
         """Whether the user named the dialect."""
         self.found: Dialect | None = DIALECTS.get(name)
         """The dialect; None until a task was shown in one."""
+        self.gateway = self.named and name != "vendor"
+        """Whether the server is surely not the vendor's: it was named, or answered in a form of its own."""
 
     @property
     def current(self) -> Dialect:
@@ -94,7 +109,8 @@ class Dialects:
         """
         if self.named and self.current.name == "vendor":
             return None
-        translated = translate(body, http_status)
+        translated = translate(body, http_status, self._base_url)
+        self.gateway |= translated is not None
         if translated is not None and translated.dialect and self.found is None:
             self.found = DIALECTS[translated.dialect]
             log.info("the server speaks the dialect %s of gateways", translated.dialect)

@@ -1,0 +1,1 @@
+"""Tests of the requests and results of the second generation."""
