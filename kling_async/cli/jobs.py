@@ -28,9 +28,9 @@ __all__ = [
     "JobsFile",
     "bad_line_texts",
     "check_whole",
+    "line_problems",
     "print_bad_lines",
     "print_errors",
-    "problems_of",
 ]
 
 BAD_SHOWN: Final = 20
@@ -144,7 +144,7 @@ class CountedJobs:
 
 def bad_line_texts(error: LineInvalid) -> Iterator[str]:
     """Yield a line for each problem of a wrong line: file, line, field, and what would be right."""
-    for field, text in problems_of(error):
+    for field, text in line_problems(error):
         yield f"{'stdin' if error.source == '-' else error.source}:{error.line}: {field}: {text}"
 
 
@@ -152,7 +152,7 @@ _WITH_AT: Final = re.compile(r"cannot read '(?:[^']*[/\\])?@")
 _NO_AT: Final = " (in a jobs file a path stands without @)"
 
 
-def problems_of(error: LineInvalid) -> Iterator[tuple[str, str]]:
+def line_problems(error: LineInvalid) -> Iterator[tuple[str, str]]:
     """Yield field and words of each problem of a wrong line, in the words of the command line."""
     for field, text in error.problems:
         # all endpoints would fill the screen, and options of Python's are of no use here
