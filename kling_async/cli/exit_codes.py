@@ -97,6 +97,6 @@ def _words(error: KlingError | OSError) -> str:
         case OSError(filename=str(name), strerror=str(reason)):
             return f"{name}: {reason}"
         case OSError(strerror=str(reason)):
-            return reason
+            return f"{reason} (in reading the input, or in writing the output)"
         case _:
             return str(error) or type(error).__name__

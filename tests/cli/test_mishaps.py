@@ -203,3 +203,12 @@ def test_the_emulator_plays_a_gateway(dialect: str, monkeypatch: pytest.MonkeyPa
     ran = kling(capsys, "emulator", "--gateway", dialect)
     assert ran.status == 1 and "port" not in ran.err and len(made) == 1
     assert [gateway.dialect for gateway in gateways] == [dialect]
+
+
+@pytest.mark.parametrize(
+    ("word", "topic"), [("exit", "exit-codes"), ("files", "job-files"), ("jurnal", "journal")]
+)
+def test_a_part_of_a_topic_suggests_it(word: str, topic: str, capsys: Capture) -> None:
+    """``kling help exit`` names the topic that has the word, or the nearest one."""
+    ran = kling(capsys, "help", word)
+    assert ran.status == 2 and f"did you mean {topic}?" in ran.err
