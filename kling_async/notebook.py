@@ -11,7 +11,8 @@ same cell can be run again.
 
 Tasks, results, outcomes and other values show themselves: pictures and players from disk where they were
 downloaded, else by their whole address. Whoever gets the saved notebook can fetch those files until the
-address expires; `Task.embed` puts copies into the notebook instead, which need no address and stay.
+address expires; ``embed()`` of a task, a result or an outcome puts copies into the notebook instead, which
+need no address and stay.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, overload
 
+from kling_async.batch.batch import Batch
 from kling_async.batch.outcomes import Outcomes
 from kling_async.display.html import Markup, bundle, element, joined, rows, titled
 from kling_async.orchestrator.leftovers import running_words
@@ -28,7 +30,6 @@ from kling_async.tasks import Task
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from kling_async.batch.batch import Batch
     from kling_async.batch.outcomes import Outcome
     from kling_async.display.html import MimeBundle
 
@@ -60,7 +61,14 @@ async def watch(what: Task[R] | Batch[R]) -> R | Outcomes[R]:
     Raises:
         TaskFailed: The task failed.
         KlingError: As `Task.wait`, or the iteration over the batch, raises it.
+        TypeError: It is neither.
     """
+    if not isinstance(what, Task | Batch):
+        kind = type(what).__name__
+        if asyncio.iscoroutine(what):
+            what.close()  # or Python warns that it was never awaited
+            kind = "coroutine: await it first"
+        raise TypeError(f"watch() takes a Task or a batch, not {kind}")
     screen = _new_screen()
     if isinstance(what, Task):
         return await _attended(what.wait(), _TaskView(what), screen)
@@ -92,7 +100,10 @@ class _TaskView:
 
     def left(self) -> str:
         task = self._task
-        return "" if task.done else f"{running_words([task.id])}; await its wait() again, or watch() it again"
+        if task.done:
+            return ""
+        words = f"{task.id} still queues" if task.position is not None else running_words([task.id])
+        return f"{words}; await its wait() again, or watch() it again"
 
 
 class _BatchView(Generic[R]):
@@ -145,7 +156,7 @@ def _bar(finished: int, total: int | None) -> Markup:
 def _last_words(outcome: Outcome[Any]) -> str:
     name = outcome.position if outcome.key is None else outcome.key
     what = ", ".join(map(str, outcome.files)) or str(outcome.error or "done")
-    return f"{name}: {what}"
+    return " ".join(f"{name}: {what}".split())  # a line break would begin a line of its own
 
 
 # -- where it is shown

@@ -11,7 +11,7 @@ import anyio
 
 from kling_async.downloads.naming import Template
 from kling_async.downloads.result_files import fetch_all
-from kling_async.downloads.showing import ShownHandle
+from kling_async.downloads.showing import ShownHandle, with_source
 from kling_async.downloads.stream import FileStream
 from kling_async.errors import KlingError, TaskTimeout
 from kling_async.orchestrator.leftovers import noted, running_words
@@ -151,11 +151,11 @@ class Task(ShownHandle[R]):
         Raises:
             BadResponse: The vendor shows no result, or not in the documented form; see ``raw``.
         """
-        tracked = self._known
-        if tracked is None or tracked.state is not TrackedState.SUCCEEDED:
+        if (tracked := self._known) is None or tracked.state is not TrackedState.SUCCEEDED:
             return None
         if tracked.record is not None and tracked.record is not self._decoded:
-            self._result = whole_result_of(tracked.endpoint, tracked.record)
+            result = whole_result_of(tracked.endpoint, tracked.record)
+            self._result = with_source(result, self._engine, tracked)
             self._decoded = tracked.record
         return self._result
 

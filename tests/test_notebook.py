@@ -105,6 +105,51 @@ async def test_an_interrupted_watch_names_the_task_and_can_be_repeated(
         assert (await watch(task)) is await task.wait()
 
 
+async def test_an_interrupted_watch_of_a_queued_task_does_not_say_that_it_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has no id of the vendor's yet; display and error say that it queues."""
+    displays = Displays(monkeypatch)
+    async with pair({"video": 1}, seconds=60) as (_, client):
+        task = [await client.enqueue(clip()) for _ in range(2)][-1]
+        waiting = asyncio.create_task(watch(task))
+        await asyncio.sleep(2.5)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await waiting
+        for text in (displays.shown[-1][1], *caught.value.__notes__):
+            assert f"{task.id} still queues" in text and "runs on" not in text
+
+
+async def test_neither_key_nor_answer_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A key and the vendor's reason stand in one line, without escape sequences."""
+    nasty = "a\x1b[31m\x07\u202eb\nBatch: 9 done"
+    async with pair(seconds=60) as (emu, client):
+        waiting = asyncio.create_task(watch(client.batch([(nasty, clip())])))
+        await asyncio.sleep(5)
+        emu.finish(client.tasks()[0].id, "failed", nasty)
+        (outcome,) = outcomes = await waiting
+    assert outcome.error is not None
+    out = capsys.readouterr().out + outcomes._repr_mimebundle_()["text/plain"]
+    assert not set(out) & set("\x1b\x07\u202e") and "\nBatch: 9" not in out
+    assert len([line for line in out.splitlines() if "[31m" in line]) == 2
+
+
+async def test_nothing_but_a_task_or_a_batch_is_watched() -> None:
+    """An await that was forgotten is named, and Python has nothing to add."""
+    async with pair() as (emu, client):
+        anything: Any = watch  # type checkers refuse these
+        mistakes = (
+            (client.submit(clip()), "await it first"),
+            ("847", "not str"),
+            (None, "not NoneType"),
+        )
+        for wrong, words in mistakes:
+            with pytest.raises(TypeError, match=words):
+                await anything(wrong)
+        assert len(emu.tasks) == 0
+
+
 async def test_a_failed_task_is_shown_and_raised(capsys: pytest.CaptureFixture[str]) -> None:
     """The last state says failed, and the error comes out of the call."""
     async with pair() as (emu, client):

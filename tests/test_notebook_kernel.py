@@ -35,7 +35,7 @@ SEEN_WITHIN = 3.0
 
 FAST = "k.Polling(min_interval=0.2, max_interval=0.4)"
 NEW = "client = Client(polling=fast)"
-CLIP = 'v1.TextToVideo(prompt="emulator:seconds=2")'
+CLIP = 'v1.TextToVideo(prompt="emulator:seconds=1")'
 PICTURE = 'v1.ImageGeneration(prompt="emulator:seconds=0")'
 
 
@@ -88,13 +88,13 @@ def kernel(emu: Emulator, folder: Path) -> Iterator[Kernel]:
 def test_an_interrupted_wait_is_seen_at_once_and_can_be_repeated(kernel: Kernel) -> None:
     """Though nothing is due for minutes. The traceback names the task; the same cell has the result later."""
     kernel.run("slow = Client(polling=Polling(min_interval=300, max_interval=300))")
-    kernel.run('task = await slow.submit(v1.TextToVideo(prompt="a fox emulator:seconds=2"))')
+    kernel.run('task = await slow.submit(v1.TextToVideo(prompt="a fox emulator:seconds=1"))')
     task_id = kernel.value("task.id").strip("'")
     cell = kernel.run("print('waiting')\nawait task.wait()", interrupt_at="waiting")
     assert cell.error == "CancelledError"
     assert f"the task runs on at the vendor's: {task_id}" in cell.traceback
     assert cell.seconds < SEEN_WITHIN
-    kernel.run("await asyncio.sleep(2)\nawait task.refresh()")  # the schedule would ask minutes later
+    kernel.run("await asyncio.sleep(0.5)\nawait task.refresh()")  # the schedule would ask minutes later
     cell = kernel.run("await task.wait()")
     assert not cell.error, cell.traceback
     assert "<video" in cell.last["text/html"] and "?" not in cell.last["text/plain"]
@@ -104,7 +104,7 @@ def test_an_interrupted_wait_is_seen_at_once_and_can_be_repeated(kernel: Kernel)
 
 def test_an_interrupted_watch_keeps_its_last_state(kernel: Kernel) -> None:
     """One display, updated; it says what runs on, by id; watched again it ends with the player."""
-    kernel.run('task = await client.submit(v1.TextToVideo(prompt="<b>a fox</b> emulator:seconds=3"))')
+    kernel.run('task = await client.submit(v1.TextToVideo(prompt="<b>a fox</b> emulator:seconds=2"))')
     task_id = kernel.value("task.id").strip("'")
     cell = kernel.run("video = await notebook.watch(task)", interrupt_at="since 1 s")
     assert cell.error == "CancelledError" and cell.seconds < SEEN_WITHIN
@@ -123,7 +123,7 @@ def test_an_interrupted_watch_keeps_its_last_state(kernel: Kernel) -> None:
 def test_an_interrupted_batch_says_how_to_go_on(kernel: Kernel, emu: Emulator, folder: Path) -> None:
     """The journal is named; the cell run again makes nothing twice, and shows files beside the notebook."""
     kernel.run(
-        'requests = [(str(n), v1.ImageGeneration(prompt=f"{n} emulator:seconds=3")) for n in range(3)]'
+        'requests = [(str(n), v1.ImageGeneration(prompt=f"{n} emulator:seconds=2")) for n in range(3)]'
     )
     code = (
         'batch = client.batch(requests, journal="jobs.sqlite", download_to="out")\n'
@@ -147,6 +147,7 @@ def test_a_cell_that_makes_a_client_is_run_again(kernel: Kernel) -> None:
     cell = kernel.run(NEW)
     assert "a client was dropped without aclose(); tasks run on (1)" in cell.text
     assert kernel.value("task.id").strip("'") in cell.text
+    assert "leftovers.py" not in cell.text  # it names the line of the cell
     assert "videos" in kernel.value("await task.wait()")
     for _ in range(3):
         kernel.run(f"{NEW}\nawait client.run({PICTURE})")

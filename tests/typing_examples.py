@@ -28,7 +28,7 @@ from kling_async import (
     v2,
 )
 from kling_async.batch.outcomes import Outcomes
-from kling_async.downloads.embedding import Embedded
+from kling_async.wire.players import Embedded
 from kling_async.wire.requests import RawResult
 
 VIDEO = v1.TextToVideo(prompt="x")
@@ -123,6 +123,7 @@ async def watching_returns_what_waiting_does(client: Client) -> None:
     assert_type(await kling_async.notebook.watch(task), v1.Videos)
     assert_type(await kling_async.notebook.watch(client.batch([VIDEO])), Outcomes[v1.Videos])
     assert_type(await task.embed(), Embedded)
+    assert_type(await (await task.wait()).embed(), Embedded)
 
 
 async def a_batch_of_several_kinds(client: Client) -> None:

@@ -11,11 +11,11 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 from kling_async.batch.exclusions import Skipped
 from kling_async.display.fields import fields_bundle, fields_of
 from kling_async.display.html import MimeBundle, TextPrinter, bundle, grid, joined, rows, text_rows, titled
-from kling_async.downloads.embedding import EMBED_MAX, Embedded, embedded_paths
-from kling_async.errors import TaskTimeout
+from kling_async.downloads.embedding import embedded_paths
+from kling_async.errors import DownloadError, TaskTimeout
 from kling_async.records import TaskRecord
 from kling_async.redaction import Serializable
-from kling_async.wire.players import stored_players
+from kling_async.wire.players import EMBED_MAX, Embedded, stored_players
 from kling_async.wire.requests import Result, TaskRequest
 
 __all__ = ["Outcome", "OutcomeQueue", "Outcomes", "Plan", "Report", "Spent", "StopReason", "Totals"]
@@ -107,15 +107,19 @@ class Outcome(Serializable, Generic[R], frozen=True, kw_only=True):
         return self.error is None
 
     async def embed(self, *, max_bytes: int = EMBED_MAX) -> Embedded:
-        """Return the stored files as Base64 copies that a notebook shows and keeps.
+        """Return the stored files, or those of the result, as Base64 copies that a notebook shows and keeps.
 
         Args:
             max_bytes: Most bytes of all files together; the notebook's file grows by four thirds of it.
 
         Raises:
-            DownloadError: The files are larger, or one cannot be read.
+            DownloadError: The files are larger, one cannot be read or fetched, or there are none.
         """
-        return await embedded_paths(self.key or str(self.position), self.files, max_bytes)
+        if self.files:
+            return await embedded_paths(self.key or str(self.position), self.files, max_bytes)
+        if isinstance(self.result, Result):
+            return await self.result.embed(max_bytes=max_bytes)
+        raise DownloadError(f"this outcome has no files: {self.error or self.status}")
 
     def _repr_mimebundle_(self, **_: object) -> MimeBundle:
         row = self.row()
@@ -185,7 +189,7 @@ class Totals(Serializable, frozen=True, kw_only=True):
     def __str__(self) -> str:
         parts = [f"{self.done} done"]
         parts += [f"{self.failed} failed"] if self.failed else []
-        parts += [f"{units:g} units of {pool}" for pool, units in self.units.items()]
+        parts += [f"{units:.10g} units of {pool}" for pool, units in self.units.items()]
         return ", ".join(parts)
 
     _repr_mimebundle_ = fields_bundle

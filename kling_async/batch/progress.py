@@ -156,7 +156,7 @@ def _draw_in(bar: ProgressBar) -> Callable[[Progress], object]:
         bar.total, bar.n, bar.initial = progress.total, progress.finished, progress.resumed
         words: dict[str, object] = {"running": progress.running, "queued": progress.queued}
         words |= {"failed": progress.failed} if progress.failed else {}
-        words |= {f"{pool} units": f"{units:g}" for pool, units in progress.units.items()}
+        words |= {f"{pool} units": f"{units:.10g}" for pool, units in progress.units.items()}
         bar.set_postfix(words, refresh=False)
         bar.refresh()
 

@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments; None for those of the process.
     """
+    _open_closed_streams()
     options = make_parser().parse_args(argv)
     debug = bool(options.debug or os.environ.get("KLING_DEBUG"))
     with Messages(debug=debug) as messages:
@@ -56,6 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             code, text = explain(error)
             messages.error(text)
             return code
+
+
+def _open_closed_streams() -> None:
+    """Put the null device where the process was started without a standard stream (``kling ... >&-``).
+
+    Otherwise Python has None there, and the next file that is opened, such as a journal, gets the number of
+    the stream.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - kept open
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -99,7 +99,7 @@ def _print_packs(output: Output, packs: list[Pack], *, hidden: int) -> None:
 
 
 def _pack_row(pack: Pack) -> tuple[str, ...]:
-    left = f"{pack.remaining_quantity:g}", f"{pack.total_quantity:g}"
+    left = f"{pack.remaining_quantity:.10g}", f"{pack.total_quantity:.10g}"
     return (pack.resource_pack_name, pack.status, *left, _end_of(pack))
 
 
@@ -138,7 +138,7 @@ def _print_entries(output: Output, entries: Iterable[PackageDeduction | BalanceD
         Column("units" if kind == "packs" else "money", right=True),
     ]
     rows = [
-        (entry.task_id, entry.product_function, entry.model_name, f"{entry.deduction_amount:g}")
+        (entry.task_id, entry.product_function, entry.model_name, f"{entry.deduction_amount:.10g}")
         for entry in entries
     ]
     output.table(columns, rows)
@@ -147,7 +147,9 @@ def _print_entries(output: Output, entries: Iterable[PackageDeduction | BalanceD
         name: sum(entry.deduction_amount for entry in group)
         for name, group in itertools.groupby(sorted(entries, key=key), key)
     }
-    output.say(f"{len(entries)} tasks: " + ", ".join(f"{total:g} {name}" for name, total in totals.items()))
+    output.say(
+        f"{len(entries)} tasks: " + ", ".join(f"{total:.10g} {name}" for name, total in totals.items())
+    )
 
 
 def _product_of(entry: PackageDeduction | BalanceDeduction) -> str:

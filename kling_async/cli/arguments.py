@@ -165,6 +165,11 @@ def add_emulator_arguments(serve: ArgumentParser) -> None:
         metavar="X",
         help="how much faster than the vendor (default: 1)",
     )
+    serve.add_argument(
+        "--gateway",
+        choices=("new-api", "envelope", "flat"),
+        help="answer as a gateway of this dialect in front of the vendor (default: none)",
+    )
     _add_contents(serve)
 
 

@@ -129,7 +129,9 @@ def _parsed(text: str) -> tuple[Any, str]:
     if not colon:
         return None, name
     row = next((row for row in TASKS if row.name == endpoint), None)
-    if row is None or not name:
+    if row is not None and not name:
+        raise RequestInvalid("TASK", [Problem(text, "write ENDPOINT:ID; the ID is missing")])
+    if row is None:
         known = [row.name for row in TASKS]
         close = difflib.get_close_matches(endpoint, known, n=1)
         hint = f"did you mean {close[0]}:{name}?" if close else "kling create --help lists the endpoints"

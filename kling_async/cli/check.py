@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kling_async.catalog import endpoint_of
 from kling_async.cli.exit_codes import ExitCode
 from kling_async.cli.formats import counted, units_by_pool
-from kling_async.cli.jobs import JobsFile, print_errors
+from kling_async.cli.jobs import JobsFile, line_problems, print_errors
 from kling_async.cli.output import Column, Output
 from kling_async.orchestrator.bodies import check_media_here
 from kling_async.prices import estimate
@@ -31,7 +31,7 @@ def run_check(options: argparse.Namespace) -> int:
         nonlocal bad, named_files
         bad += 1
         if output.json_lines:
-            for field, text in error.problems:
+            for field, text in line_problems(error):
                 output.record({"line": error.line, "key": error.key, "field": field, "problem": text})
         else:
             named_files = print_errors(output.line, (error,)) or named_files
@@ -92,7 +92,7 @@ class _Costs:
     def print(self, output: Output) -> None:
         """Print a table by endpoint and model, and the sums."""
         rows = [
-            (endpoint, model, str(count), f"{units:g}", pool)
+            (endpoint, model, str(count), f"{units:.10g}", pool)
             for (endpoint, model, pool), (count, units) in sorted(self._lines.items())
         ]
         if rows:

@@ -132,7 +132,7 @@ class LazyParser(argparse.ArgumentParser):
             """Parse, with all arguments added; what is left over is an error of the innermost parser."""
             found, rest = super(LazyParser, self.filled()).parse_known_args(_with_hyphens(args), namespace)
             if rest:
-                self.error(f"unrecognized arguments: {' '.join(rest)}")
+                self.error(f"unrecognized arguments: {' '.join(_without_values(rest))}")
             return found, rest
 
     def error(self, message: str) -> NoReturn:
@@ -162,7 +162,20 @@ class _Formatter(argparse.HelpFormatter):
 
 _HELP_COLUMNS: Final = 100
 _CHOICE: Final = re.compile(r"invalid choice: '([^']*)' \((choose from .*)\)$")
-_UNKNOWN: Final = re.compile(r"unrecognized arguments: (--[\w-]+)")
+_UNKNOWN: Final = re.compile(r"unrecognized arguments: (--[\w.-]+)")
+
+
+def _without_values(words: Sequence[str]) -> list[str]:
+    """Return unknown arguments without what may be values of unknown options: one of those may be a key."""
+    found: list[str] = []
+    options = 0
+    for word in words:
+        if word.startswith("-"):
+            options += 1
+            found.append(word.partition("=")[0] if word.startswith("--") else word[:2])
+        elif not options:
+            found.append(word)
+    return found
 
 
 def _with_hyphens(args: Sequence[str] | None) -> list[str]:

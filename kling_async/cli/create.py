@@ -18,6 +18,7 @@ from kling_async.cli.exit_codes import INTERRUPTED, ExitCode
 from kling_async.cli.fields import add_field_arguments, by_option, request_of
 from kling_async.cli.formats import price_words
 from kling_async.cli.output import Output
+from kling_async.cli.run_words import task_command
 from kling_async.cli.waiting import finish
 from kling_async.cli.watching import reference_to, watching
 from kling_async.errors import RequestInvalid, TaskTimeout
@@ -100,16 +101,15 @@ async def run_create(options: argparse.Namespace, client: Client, output: Output
         raise by_option(error) from None
     output.say(f"price: {price_words(client.estimate(request), terms=False)}")
     task = await client.enqueue(request, **_submit_options(options))
-    name = f"{options.endpoint}:{task.external_task_id}"
     loop = asyncio.get_running_loop()
     begun = loop.time()
     try:
         async with watching(output, [task], [options.endpoint], options.progress):
             await task.accepted(options.timeout)
     except asyncio.CancelledError:
-        return _take_back(output, task, name, "interrupted", INTERRUPTED)
+        return _take_back(output, task, options, "interrupted", INTERRUPTED)
     except TaskTimeout:
-        return _take_back(output, task, name, f"no slot within {options.timeout:g} s", ExitCode.FAILED)
+        return _take_back(output, task, options, f"no slot within {options.timeout:g} s", ExitCode.FAILED)
     if options.timeout is not None:
         options.timeout = max(0.001, options.timeout - (loop.time() - begun))
     if options.wait or options.out is not None:
@@ -117,8 +117,10 @@ async def run_create(options: argparse.Namespace, client: Client, output: Output
     if output.json_lines:
         output.record(_shown(task))
     else:
-        output.line(reference_to(task))
-        _say_how_to_go_on(output, reference_to(task), options)
+        try:
+            output.line(reference_to(task))
+        finally:  # also where stdout is full or closed: the task is paid, and only its id finds it
+            _say_how_to_go_on(output, reference_to(task), options)
     return ExitCode.DONE
 
 
@@ -131,13 +133,14 @@ def _submit_options(options: argparse.Namespace) -> SubmitOptions:
     return given
 
 
-def _take_back(output: Output, task: Task[Any], name: str, why: str, status: int) -> int:
+def _take_back(output: Output, task: Task[Any], options: argparse.Namespace, why: str, status: int) -> int:
     """Take a submit back; where it is too late for that, say how to find its task."""
     if task.withdraw():
         output.say(f"{why}: it still queued, and was withdrawn; nothing was sent")
         return status
     output.say(f"{why}: its create was on its way, and the task may exist. To look:")
-    output.say(f"  kling get {name}")
+    name = f"{options.endpoint}:{task.external_task_id}"
+    output.say(f"  {task_command('get', [name], options)}")
     return ExitCode.STOPPED
 
 
@@ -150,9 +153,9 @@ def _say_how_to_go_on(output: Output, address: str, options: argparse.Namespace)
         output.say("its emulator ends with this command: add --wait or --out DIR, or run: kling emulator")
         return
     for words, command in (
-        ("wait for it", f"kling wait {address}"),
-        ("look at it", f"kling get {address}"),
-        ("fetch its files", f"kling download {address} --out out"),
+        ("wait for it", task_command("wait", [address], options)),
+        ("look at it", task_command("get", [address], options)),
+        ("fetch its files", task_command("download", [address], options, out="out")),
     ):
         output.say(f"  {words:<17}{command}")
 

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Final
 from kling_async import v1
 from kling_async.batch.outcomes import Outcome
 from kling_async.cli.config import read_configuration
+from kling_async.cli.exit_codes import ExitCode
 from kling_async.cli.page import PageTotals, card_of, write_page
 from kling_async.cli.progress import Counts, DemoProgress
+from kling_async.cli.run_report import ending
 from kling_async.client import Client
 from kling_async.emulator import Emulator
-from kling_async.errors import KlingError
 from kling_async.http.auth import signer_from
 from kling_async.options import Polling
 from kling_async.prices import estimate
@@ -95,17 +96,13 @@ to 7 slots each."""
 def run_demo(options: argparse.Namespace) -> int:
     """Run the batch; return the exit status."""
     requests = PROMPTS[: options.count]
-    try:
-        if options.live:
-            given = read_configuration(options).client_options()
-            keys = [given.get(name) for name in ("api_key", "access_key", "secret_key")]
-            signer_from(*keys)  # raises without credentials, before asking whether to pay
-            if not _confirmed(requests, assume_yes=options.yes):
-                return 1
-        return asyncio.run(_run_batch(requests, options))
-    except KlingError as error:
-        print(f"kling: {error}", file=sys.stderr)
-        return 1
+    if options.live:
+        given = read_configuration(options).client_options()
+        keys = [given.get(name) for name in ("api_key", "access_key", "secret_key")]
+        signer_from(*keys)  # raises without credentials, before asking whether to pay
+        if not _confirmed(requests, assume_yes=options.yes):
+            return ExitCode.FAILED
+    return asyncio.run(_run_batch(requests, options))
 
 
 def _confirmed(requests: Sequence[TaskRequest[Any]], *, assume_yes: bool) -> bool:
@@ -133,7 +130,7 @@ def _cost(requests: Sequence[TaskRequest[Any]]) -> str:
 
 
 def _format_units(units: Mapping[str, float]) -> str:
-    return " and ".join(f"{spent:g} {pool} units" for pool, spent in sorted(units.items())) or "no units"
+    return " and ".join(f"{spent:.10g} {pool} units" for pool, spent in sorted(units.items())) or "no units"
 
 
 async def _run_batch(requests: Sequence[TaskRequest[Any]], options: argparse.Namespace) -> int:
@@ -164,9 +161,11 @@ async def _run_batch(requests: Sequence[TaskRequest[Any]], options: argparse.Nam
     if outcomes:
         where += f"\nlook at them: {_write_page(folder, outcomes, PageTotals(seconds, report.units, slots))}"
     print(_summary(progress.counts, report, seconds, where, live=options.live))
-    if report.stopped.startswith("SIG"):
-        return 130
-    return 1 if report.failed or report.stopped else 0
+    if report.done + report.failed == len(requests):  # stopped too late to leave anything out
+        return ExitCode.FAILED if report.failed else ExitCode.DONE
+    if options.live:
+        print("To go on, run the same again:", f"{folder / 'demo.sqlite'} knows what is made and paid.")
+    return ending(report, bad=0, wrong=False, interrupted=report.stopped.startswith("SIG"))
 
 
 def _write_page(folder: Path, outcomes: Sequence[Outcome[Any]], totals: PageTotals) -> Path:
@@ -237,7 +236,7 @@ def _summary(counts: Counts, report: Report, seconds: float, where: str, *, live
   {counts.refused} refusals (1303, account full) became waiting, none became an error
   {counts.asked} status queries, {_format_units(report.units)}"""
     if live:
-        return f"{text}\n{report.advice}" if report.advice else text
+        return text
     return f"""{text}
 
 The same with your own account (costs units):

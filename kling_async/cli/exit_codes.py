@@ -44,7 +44,7 @@ class ExitCode(enum.IntEnum):
 _MEANINGS: Final = {
     ExitCode.DONE: "all done",
     ExitCode.FAILED: "some failed: a task, a file, or the command itself",
-    ExitCode.USAGE: "an option, a request or a setting is wrong; nothing was paid",
+    ExitCode.USAGE: "an option, a request or a setting is wrong; nothing was paid for it",
     ExitCode.STOPPED: "stopped and resumable: the command to go on was printed",
     ExitCode.ACCOUNT: "the account is refused: wrong key, no units left, or no permission",
 }
@@ -97,6 +97,6 @@ def _words(error: KlingError | OSError) -> str:
         case OSError(filename=str(name), strerror=str(reason)):
             return f"{name}: {reason}"
         case OSError(strerror=str(reason)):
-            return reason
+            return f"{reason} (in reading the input, or in writing the output)"
         case _:
             return str(error) or type(error).__name__

@@ -77,7 +77,7 @@ def units_by_pool(units: Mapping[str, float]) -> str:
     >>> units_by_pool({"video": 4.5, "image": 40})
     '40 image + 4.5 video units'
     """
-    some = [f"{number:g} {pool}" for pool, number in sorted(units.items())]
+    some = [f"{number:.10g} {pool}" for pool, number in sorted(units.items())]
     return f"{' + '.join(some)} units" if some else ""
 
 
@@ -89,7 +89,7 @@ def price_words(estimate: Estimate, *, terms: bool = True) -> str:
         terms: Whether the terms of a known price follow.
     """
     if estimate.units is None:
-        most = "" if estimate.most is None else f" at most {estimate.most:g} {estimate.pool} units;"
+        most = "" if estimate.most is None else f" at most {estimate.most:.10g} {estimate.pool} units;"
         return f"the price is not known:{most} {estimate.why}"
     dollars = "" if not estimate.usd else f", ${estimate.usd:.2f} at the list price"
-    return f"{estimate.units:g} {estimate.pool} units{dollars}" + (f" ({estimate.why})" if terms else "")
+    return f"{estimate.units:.10g} {estimate.pool} units{dollars}" + (f" ({estimate.why})" if terms else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ __all__ = [
     "JobsFile",
     "bad_line_texts",
     "check_whole",
+    "line_problems",
     "print_bad_lines",
     "print_errors",
 ]
@@ -42,7 +44,7 @@ class JobsFile:
         options: With ``jobs``, ``allow_files``, ``endpoint`` and ``format``.
 
     Raises:
-        RequestInvalid: There is no such file.
+        RequestInvalid: There is no such file, or no such folder of ``allow_files``.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -50,6 +52,8 @@ class JobsFile:
         self._endpoint: str | None = options.endpoint
         self.is_stream = self.name == "-"
         """Whether it can be read once only: standard input, or a pipe."""
+        if options.allow_files is not None and not Path(options.allow_files).is_dir():
+            raise RequestInvalid("--allow-files", [Problem(options.allow_files, "there is no such folder")])
         self.folder: str | Path | None = options.allow_files
         """The folder of files that lines may name; None: they name none."""
         if not self.is_stream:
@@ -140,14 +144,22 @@ class CountedJobs:
 
 def bad_line_texts(error: LineInvalid) -> Iterator[str]:
     """Yield a line for each problem of a wrong line: file, line, field, and what would be right."""
+    for field, text in line_problems(error):
+        yield f"{'stdin' if error.source == '-' else error.source}:{error.line}: {field}: {text}"
+
+
+_WITH_AT: Final = re.compile(r"cannot read '(?:[^']*[/\\])?@")
+_NO_AT: Final = " (in a jobs file a path stands without @)"
+
+
+def line_problems(error: LineInvalid) -> Iterator[tuple[str, str]]:
+    """Yield field and words of each problem of a wrong line, in the words of the command line."""
     for field, text in error.problems:
-        yield f"{'stdin' if error.source == '-' else error.source}:{error.line}: {field}: {_shortened(text)}"
-
-
-def _shortened(text: str) -> str:
-    """Return words without the list of all endpoints, which ``kling help job-files`` tells where to find."""
-    head, found, _ = text.partition("; one of text_to_video")
-    return f"{head}; kling create --help lists them" if found else text
+        # all endpoints would fill the screen, and options of Python's are of no use here
+        head, found, _ = text.partition("; one of text_to_video")
+        words = f"{head}; kling create --help lists them" if found else text
+        words = words.replace("the folder of files=", "the folder that is allowed").replace(_ADVICE, "")
+        yield field, words + _NO_AT if _WITH_AT.match(words) else words
 
 
 def print_bad_lines(output: Output, jobs: JobsFile, checked: Checked) -> None:
@@ -163,7 +175,7 @@ def print_errors(say: Callable[[str], object], errors: Iterable[LineInvalid]) ->
     """Print wrong lines; return whether one names a file that it may not name."""
     about_files = False
     for error in errors:
+        about_files = about_files or any("files=" in text for _, text in error.problems)
         for text in bad_line_texts(error):
-            about_files = about_files or "files=" in text
-            say(text.replace("the folder of files=", "the folder that is allowed").replace(_ADVICE, ""))
+            say(text)
     return about_files

@@ -194,9 +194,9 @@ def print_summary(output: Output, summary: JournalSummary) -> None:
     states = ", ".join(f"{count} {state}" for state, count in summary.states.most_common())
     output.line(f"{counted(sum(summary.states.values()), 'job')}{': ' if states else ''}{states}")
     for (label, pool), units in sorted(summary.units.items()):
-        output.line(f"  {units:g} {pool} units spent{f' for {label}' if label else ''}")
+        output.line(f"  {units:.10g} {pool} units spent{f' for {label}' if label else ''}")
     for pool, units in sorted(summary.reserved.items()):
-        output.line(f"  {units:g} {pool} units reserved for tasks that run")
+        output.line(f"  {units:.10g} {pool} units reserved for tasks that run")
     for reason, count in summary.failures.most_common():
         output.line(f"  {count} {reason}")
     _print_jobs(output, "unfinished", summary.unfinished)

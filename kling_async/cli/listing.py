@@ -24,6 +24,7 @@ __all__ = ["add_list_arguments", "run_list"]
 _PAGE: Final = 100
 """Most tasks that are asked for at once: the first lines should come soon."""
 _LIMIT: Final = 30
+_STATUSES: Final = ("submitted", "processing", "succeed", "failed")
 
 
 def add_list_arguments(parser: LazyParser) -> None:
@@ -37,6 +38,7 @@ def add_list_arguments(parser: LazyParser) -> None:
     parser.add_argument(
         "--status",
         action="append",
+        choices=_STATUSES,
         metavar="WORD",
         help="only those: submitted, processing, succeed, failed; repeatable",
     )

@@ -131,7 +131,7 @@ def _contents(cards: Sequence[Card]) -> str:
 
 def _totals(totals: PageTotals) -> str:
     facts = [("Took", _seconds(totals.seconds))]
-    facts += [(f"{_words(pool)} units", f"{spent:g}") for pool, spent in sorted(totals.units.items())]
+    facts += [(f"{_words(pool)} units", f"{spent:.10g}") for pool, spent in sorted(totals.units.items())]
     facts += [(f"{_words(pool)} slots", str(slots)) for pool, slots in sorted(totals.slots.items())]
     return _definitions("totals", facts)
 
@@ -157,7 +157,7 @@ def _card(folder: Path, number: int, card: Card) -> str:
     shown = f'<div class="media" style="--columns: {_columns(card)}">{"".join(media)}</div>' if media else ""
     failure = f'<p class="failure">{escape(card.error)}</p>' if card.error else ""
     facts = [("Waited", "an earlier run" if card.resumed else _seconds(card.seconds))]
-    facts += [("Units", f"{card.units:g}")] if card.units is not None else []
+    facts += [("Units", f"{card.units:.10g}")] if card.units is not None else []
     facts += [("Endpoint", card.endpoint)]
     facts += [("Model", card.model)] if card.model else []
     return f"""<li><article>

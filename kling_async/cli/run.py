@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.cli.display import make_display
-from kling_async.cli.exit_codes import ExitCode, explain
+from kling_async.cli.exit_codes import INTERRUPTED, ExitCode, explain
 from kling_async.cli.formats import counted
 from kling_async.cli.interrupts import Interrupts
 from kling_async.cli.jobs import CountedJobs, JobsFile, check_whole, print_bad_lines, print_errors
@@ -176,7 +176,7 @@ class _Run:
         elif error is not self._failures.latest:  # else it was told as the failure of a job
             self._output.say(f"kling: {explain(error).text}")
 
-    def _report(self, batch: Batch[Any], error: Exception | None) -> ExitCode:
+    def _report(self, batch: Batch[Any], error: Exception | None) -> int:
         """Print the report and how to go on; return the exit code."""
         report, wrong = batch.report, isinstance(error, LineInvalid)
         progress = batch.progress()
@@ -191,6 +191,8 @@ class _Run:
             look=look_command(self._options, self._journal),
         )
         resumes = self._journal is not None
+        if code is ExitCode.STOPPED and self._interrupted and not resumes:  # that was said when it came
+            return INTERRUPTED
         if code in (ExitCode.STOPPED, ExitCode.ACCOUNT) or (wrong and resumes):
             self._say_how_to_go_on()
         elif report.failed and resumes:

@@ -122,7 +122,7 @@ def _spent_lines(spent: Iterable[Spent]) -> list[str]:
     names = [f"{line.endpoint} {line.model}".strip() for line in lines]
     width = max(map(len, names))
     return [
-        f"{name:<{width}}  {line.tasks:>4} tasks  {line.units:g} units"
+        f"{name:<{width}}  {line.tasks:>4} tasks  {line.units:.10g} units"
         for name, line in zip(names, lines, strict=True)
     ]
 
@@ -136,7 +136,8 @@ def print_plan(output: Output, plan: Plan) -> None:
         output.record(plan.to_dict())
         return
     rows = [
-        (line.endpoint, line.model, str(line.tasks), f"{line.estimated:g}", line.pool) for line in plan.models
+        (line.endpoint, line.model, str(line.tasks), f"{line.estimated:.10g}", line.pool)
+        for line in plan.models
     ]
     if rows:
         columns = [

@@ -1,4 +1,4 @@
-"""Write the commands that go on with a run, quoted for a shell."""
+"""Write the commands that go on with a run or with tasks, quoted for a shell."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
-__all__ = ["go_on_command", "look_command", "retry_command"]
+__all__ = ["go_on_command", "look_command", "retry_command", "task_command"]
 
 _DEFAULTS: Final[dict[str, Any]] = {
     "out": "out",
@@ -49,6 +50,36 @@ def look_command(options: argparse.Namespace, journal: Path | None) -> str:
     return shlex.join([*_program(), "journal", "show", str(journal), "--jobs", options.jobs])
 
 
+def task_command(
+    action: Literal["wait", "get", "download"],
+    references: Sequence[str],
+    options: argparse.Namespace,
+    **more: str,
+) -> str:
+    """Return the command that goes on with tasks, of the same account and into the same files.
+
+    Args:
+        action: The command.
+        references: The tasks, as ``ENDPOINT:ID``.
+        options: Those of the command that was given.
+        **more: Options that are given instead of its own.
+    """
+    names = _ACCOUNT if action == "get" else (*_STORING, *_ACCOUNT)
+    given = {name: getattr(options, name, None) for name in names} | more
+    words = [*_program(), action, *references]
+    for name, value in given.items():
+        if value is True:
+            words.append(_flag(name))
+        elif value and value != _TASK_DEFAULTS.get(name):
+            words += _with_value(_flag(name), _text(value))
+    return shlex.join(words)
+
+
+_STORING: Final = ("out", "name", "watermarked", "sidecar", "json")
+_TASK_DEFAULTS: Final = {"name": "{task_id}"}
+_ACCOUNT: Final = ("env_file", "config", "profile")
+
+
 def _input(options: argparse.Namespace, journal: Path | None) -> str:
     return " < the same input" if options.jobs == "-" and journal is not None else ""
 
@@ -81,7 +112,7 @@ def _positional(jobs: str) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, dict):
         return ",".join(f"{name}={_text(part)}" for name, part in value.items())
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _program() -> list[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Final
 
-from kling_async.emulator import Audio, Clip, Editing, Element, Emulator, Face, Faces, Voice
+from kling_async.emulator import Audio, Clip, Editing, Element, Emulator, Face, Faces, Gateway, Voice
 
 if TYPE_CHECKING:
     import argparse
@@ -33,25 +34,18 @@ ITEMS: Final[dict[str, Callable[[str, float], Audio | Clip | Editing | Element |
 
 def run_emulator(options: argparse.Namespace) -> int:
     """Serve until interrupted; return the exit status."""
-    try:
-        asyncio.run(_serve(options))
-    except BrokenPipeError:  # the reader of our output has gone; an OSError, but not one of the port
-        return 1
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        print(f"kling: cannot serve on port {options.port}: {reason}; choose another --port", file=sys.stderr)
-        return 1
-    return 0
+    return asyncio.run(_serve(options))
 
 
-async def _serve(options: argparse.Namespace) -> None:
-    async with Emulator(
-        slots=options.slots,
-        foreign=options.foreign,
-        speed=options.speed,
-        port=options.port,
-        webhook_secret=options.webhook_secret,
-    ) as emulator:
+async def _serve(options: argparse.Namespace) -> int:
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            emulator = await stack.enter_async_context(_emulator(options))
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            text = f"kling: cannot serve on port {options.port}: {reason}; choose another --port"
+            print(text, file=sys.stderr)
+            return 1
         emulator.know(*(ITEMS[kind](item_id, seconds) for kind, item_id, seconds in options.know))
         print(emulator.banner())
         for kind, item_id, _ in options.know:
@@ -59,3 +53,15 @@ async def _serve(options: argparse.Namespace) -> None:
         # flushed: a program that reads these lines through a pipe waits for the address
         print(f"ledger: {emulator.url}/_emulator/ledger", "Ctrl-C ends it", sep="\n", flush=True)
         await asyncio.Event().wait()
+    return 0
+
+
+def _emulator(options: argparse.Namespace) -> Emulator:
+    return Emulator(
+        slots=options.slots,
+        foreign=options.foreign,
+        speed=options.speed,
+        port=options.port,
+        webhook_secret=options.webhook_secret,
+        gateway=None if options.gateway is None else Gateway(dialect=options.gateway),
+    )

@@ -155,7 +155,8 @@ def run_help(options: argparse.Namespace) -> int:
         return ExitCode.DONE
     if options.topic[0] in COMMANDS:
         make_parser().parse_args([*options.topic, "--help"])
-    close = difflib.get_close_matches(topic, [*TOPICS, *COMMANDS], n=1)
+    known = [*TOPICS, *COMMANDS]
+    close = [name for name in known if topic in name] or difflib.get_close_matches(topic, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"topics are {', '.join(TOPICS)}"
     print(f"kling: no topic {topic!r}; {hint}", file=sys.stderr)
     return ExitCode.USAGE

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kling_async.cli.exit_codes import ExitCode, explain
+from kling_async.cli.exit_codes import INTERRUPTED, ExitCode, explain
 from kling_async.cli.formats import clock, status_word
 from kling_async.cli.messages import printable
+from kling_async.cli.run_words import task_command
 from kling_async.cli.watching import reference_to, watching
 from kling_async.errors import KlingError, TaskTimeout
 
@@ -48,7 +49,7 @@ async def finish(output: Output, tasks: Sequence[Task[Any]], options: argparse.N
                 end = await ended
                 display.finished.add(end.place)
                 with display.paused():
-                    codes.append(_print_end(output, end))
+                    codes.append(_print_end(output, end, options))
     except asyncio.CancelledError:
         return _go_on(output, tasks, options)
     finally:
@@ -79,10 +80,12 @@ def worst(codes: Sequence[int]) -> ExitCode:
     return ExitCode.DONE
 
 
-def _print_end(output: Output, end: _End) -> ExitCode:
+def _print_end(output: Output, end: _End, options: argparse.Namespace) -> ExitCode:
     """Print how one task ended; return its exit code."""
     _, task, error, files = end
     code, text = (ExitCode.DONE, "") if error is None else explain(error)
+    if isinstance(error, TaskTimeout):
+        text = _timeout_text(task, error, options)
     if output.json_lines:
         shown: dict[str, Any] = {} if task.record is None else task.record.to_dict()
         shown |= {"files": [str(path) for path in files]} if files else {}
@@ -97,6 +100,19 @@ def _print_end(output: Output, end: _End) -> ExitCode:
     elif not files:
         output.line(f"{reference_to(task)}  {_summary(task)}")
     return code
+
+
+def _timeout_text(task: Task[Any], error: TaskTimeout, options: argparse.Namespace) -> str:
+    """Return that a task has not ended in time, and how to wait for it again."""
+    reference = reference_to(task)
+    known = "had not ended after" if task.record is not None else "was not found within"
+    runs_on = " and runs on" if task.record is not None else ""
+    again = "" if options.emulator else f": {_command([reference], options)}"
+    return f"{reference} {known} {error.timeout:g} s{runs_on}{again}"
+
+
+def _command(references: Sequence[str], options: argparse.Namespace) -> str:
+    return task_command("wait" if options.out is None else "download", references, options)
 
 
 def _summary(task: Task[Any]) -> str:
@@ -114,12 +130,13 @@ def _summary(task: Task[Any]) -> str:
     return "  ".join(words)
 
 
-def _go_on(output: Output, tasks: Sequence[Task[Any]], options: argparse.Namespace) -> ExitCode:
+def _go_on(output: Output, tasks: Sequence[Task[Any]], options: argparse.Namespace) -> int:
     """Say which tasks run on, and how to wait for them again."""
     left = [reference_to(task) for task in tasks if not task.done]
-    into = "" if options.out is None else f" --out {options.out}"
-    command = "download" if options.out is not None else "wait"
+    if options.emulator:
+        output.say("interrupted; the emulator and its tasks end with this command")
+        return INTERRUPTED
     left = left or [reference_to(task) for task in tasks]
     output.say("interrupted; the tasks run on. To go on:")
-    output.say(f"  kling {command} {' '.join(left)}{into}")
+    output.say(f"  {_command(left, options)}")
     return ExitCode.STOPPED

@@ -35,7 +35,7 @@ _DEPTH: Final = 4
 _ITEMS: Final = 100
 """Most entries of one table."""
 _INVALID: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
-"""Characters that no page may hold, and those that turn the direction of the text behind them."""
+"""Characters that no page and no terminal may get; some turn the direction of the text behind them."""
 _VOID: Final = frozenset({"img", "source"})
 _BLOCK_CLASS: Final = "kling-async tex2jax_ignore mathjax_ignore"
 """MathJax leaves such blocks alone: it would take the text between two dollar signs for a formula."""
@@ -144,8 +144,11 @@ def titled(title: str, *parts: object) -> Markup:
 
 
 def bundle(text: str, shown: Markup) -> MimeBundle:
-    """Return both forms of a value: for terminals, and for pages."""
-    return {"text/plain": text, "text/html": shown}
+    """Return both forms of a value: for terminals, and for pages.
+
+    Neither holds control characters: terminals and notebooks obey those of a prompt, a key or an answer.
+    """
+    return {"text/plain": _INVALID.sub("\ufffd", text), "text/html": shown}
 
 
 def text_rows(lines: Sequence[Sequence[str]]) -> str:

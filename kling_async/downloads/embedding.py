@@ -1,64 +1,21 @@
-"""Files of results as part of a page, in Base64: copies that stay when the vendor deletes its own."""
+"""Read files into memory, to become part of a page."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from kling_async.display.html import bundle, joined, titled
 from kling_async.errors import DownloadError
 from kling_async.runtime.input_files import read_regular
 from kling_async.runtime.loop import in_thread
-from kling_async.wire.players import data_address, player
+from kling_async.wire.players import Embedded, EmbeddedFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from kling_async.display.html import MimeBundle
-
-__all__ = ["EMBED_MAX", "Embedded", "EmbeddedFile", "embedded_paths", "read_file", "too_large"]
-
-EMBED_MAX: Final = 16 * 1024**2
-"""Most bytes of all files together by default: a notebook's file grows by four thirds of it."""
-
-
-class EmbeddedFile:
-    """One file in memory."""
-
-    __slots__ = ("content", "name", "suffix")
-
-    def __init__(self, content: bytes, suffix: str, name: str) -> None:
-        self.content = content
-        self.suffix = suffix
-        self.name = name
-
-
-class Embedded:
-    """Files of one result that are shown in a notebook as Base64 copies; made by ``embed()``.
-
-    The copies become part of the notebook's file, need no server, and outlive the vendor's 30 days.
-    """
-
-    __slots__ = ("files", "title")
-
-    def __init__(self, title: str, files: Sequence[EmbeddedFile]) -> None:
-        self.title = title
-        self.files = tuple(files)
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files; Base64 takes a third more."""
-        return sum(len(file.content) for file in self.files)
-
-    def __repr__(self) -> str:
-        names = ", ".join(file.name for file in self.files)
-        return f"<Embedded {self.title}: {names}; {self.size} bytes>"
-
-    def _repr_mimebundle_(self, **_: object) -> MimeBundle:
-        shown = (player(data_address(file.content), file.suffix, file.name) for file in self.files)
-        return bundle(repr(self), titled(self.title, joined(*shown)))
+__all__ = ["embedded_paths", "read_file", "too_large"]
 
 
 def too_large(most: int, task_id: str) -> DownloadError:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from kling_async.display.fields import fields_of
 from kling_async.display.html import bundle, element, rows, titled
 from kling_async.display.stored import stored_files
-from kling_async.downloads.embedding import EMBED_MAX, Embedded, EmbeddedFile, read_file, too_large
+from kling_async.downloads.embedding import read_file, too_large
+from kling_async.downloads.stream import FileStream
 from kling_async.errors import DownloadError, KlingError
+from kling_async.wire.players import EMBED_MAX, Embedded, EmbeddedFile
 from kling_async.wire.requests import Result
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Callable
 
     from kling_async.display.html import Markup, MimeBundle
-    from kling_async.downloads.stream import FileStream
+    from kling_async.downloads.result_addresses import DownloadContext
+    from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
-    from kling_async.wire.requests import File, TaskRequest
+    from kling_async.wire.requests import TaskRequest
 
-__all__ = ["ShownHandle", "read_stream"]
+__all__ = ["ResultSource", "ShownHandle", "read_stream", "with_source"]
 
 R = TypeVar("R")
 
@@ -134,21 +138,95 @@ class ShownHandle(Generic[R]):
             KlingError: The task failed, or ended in another way that `wait` raises.
         """
         result: Any = await self.wait()
-        found = result.files(watermarked=watermarked) if isinstance(result, Result) else ()
-        if not found:
-            raise DownloadError(f"the result of task {self.id} names no files", task_id=self.id)
-        files: list[EmbeddedFile] = []
-        left = max_bytes
-        for n, file in enumerate(found):
-            content = await self._content(n, file, left, max_bytes, watermarked=watermarked)
-            left -= len(content)
-            files.append(EmbeddedFile(content, file.suffix, f"{file.name}{file.suffix}"))
-        return Embedded(f"Task {self.id}", files)
 
-    async def _content(self, n: int, file: File, left: int, most: int, *, watermarked: bool) -> bytes:
+        def stream(n: int) -> FileStream:
+            return self.stream(n, watermarked=watermarked)
+
+        return await _embedded(f"Task {self.id}", result, stream, self.id, max_bytes, watermarked=watermarked)
+
+
+class ResultReader(Protocol):
+    """The client that reads a result (`kling_async.orchestrator.engine.Engine`)."""
+
+    @property
+    def local(self) -> bool:
+        """Whether the API is on this machine."""
+        ...
+
+    def found_again(self) -> Callable[[], DownloadContext | None]:
+        """Return what finds its parts while anybody else holds them; None later."""
+        ...
+
+
+class ResultSource:
+    """Gets the files of a task's result, as long as the client that read it lives.
+
+    Args:
+        reader: That client. A result must not keep it alive.
+        task: The task.
+    """
+
+    __slots__ = ("_context", "_task", "local")
+
+    def __init__(self, reader: ResultReader, task: TrackedTask) -> None:
+        self._context = reader.found_again()
+        self._task = task
+        self.local = reader.local
+        """Whether the API is on this machine, so that files may be there, too."""
+
+    async def embed(self, result: Any, *, watermarked: bool, max_bytes: int) -> Embedded:
+        """Return copies of the files of a result.
+
+        Raises:
+            DownloadError: As `Result.embed`; the client is gone.
+        """
+        task = self._task
+
+        async def ended() -> TrackedTask:
+            return task
+
+        def stream(n: int) -> FileStream:
+            if (context := self._context()) is None:
+                text = f"the client that read this result is gone: attach() to task {task.id} for its embed()"
+                raise DownloadError(text, task_id=task.id)
+            return FileStream(context, ended, n, watermarked=watermarked)
+
+        name = task.task_id or task.id
+        return await _embedded(
+            type(result).__name__, result, stream, name, max_bytes, watermarked=watermarked
+        )
+
+
+def with_source(result: R, reader: ResultReader, task: TrackedTask) -> R:
+    """Let a result know who can fetch its files; no encoder shows that, and no copy has it."""
+    if isinstance(result, Result):
+        vars(result)["source"] = ResultSource(reader, task)
+    return result
+
+
+async def _embedded(
+    title: str,
+    result: object,
+    stream: Callable[[int], FileStream],
+    task_id: str,
+    most: int,
+    *,
+    watermarked: bool,
+) -> Embedded:
+    """Return copies of the files of a result, from disk or by a stream of each."""
+    found = result.files(watermarked=watermarked) if isinstance(result, Result) else ()
+    if not found:
+        raise DownloadError(f"the result of task {task_id} names no files", task_id=task_id)
+    files: list[EmbeddedFile] = []
+    left = most
+    for n, file in enumerate(found):
         if (path := stored_files.find(file.url)) is not None:
-            return await read_file(path, left, most, self.id)
-        return await read_stream(self.stream(n, watermarked=watermarked), left, most, self.id)
+            content = await read_file(path, left, most, task_id)
+        else:
+            content = await read_stream(stream(n), left, most, task_id)
+        left -= len(content)
+        files.append(EmbeddedFile(content, file.suffix, f"{file.name}{file.suffix}"))
+    return Embedded(title, files)
 
 
 async def read_stream(stream: FileStream, left: int, most: int, task_id: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -202,6 +203,11 @@ class Engine:
         """Return an engine over the same drivers with other settings."""
         poller = self._drivers.pollers.obtain(settings.polling, self.retry, self.timeouts)
         return Engine(self._drivers, settings, poller)
+
+    def found_again(self) -> Callable[[], Engine | None]:
+        """Return what makes this engine again while anybody else holds its drivers; None later."""
+        drivers, settings = weakref.ref(self._drivers), self.settings
+        return lambda: None if (held := drivers()) is None else Engine(held, settings)
 
     def looking_after(self, poller: Poller) -> Engine:
         """Return this engine with the poller that already polls a task: only one may."""

@@ -60,6 +60,9 @@ def _tick(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def show_warning(text: str) -> None:
-    """Show a warning below the cell, in a kernel: nobody has set up logging there."""
+    """Show a warning below the cell, in a kernel: nobody has set up logging there.
+
+    Called by a ``__del__``; the warning names the line of the cell that dropped the object.
+    """
     if in_kernel():
-        warnings.warn(text, KlingWarning, stacklevel=2)
+        warnings.warn(text, KlingWarning, stacklevel=3)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import base64
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlsplit
 
-from kling_async.display.html import Markup, element, joined
+from kling_async.display.html import Markup, bundle, element, joined, titled
 from kling_async.display.stored import stored_files
 from kling_async.wire.hosts import is_local, reach_of, wrong_url
 from kling_async.wire.media_formats import HEAD, media_type
@@ -21,8 +21,14 @@ from kling_async.wire.media_formats import HEAD, media_type
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from kling_async.display.html import MimeBundle
+
 __all__ = [
+    "EMBED_MAX",
     "INLINE_MAX",
+    "Embedded",
+    "EmbeddedFile",
+    "FileSource",
     "data_address",
     "local_source",
     "player",
@@ -31,6 +37,8 @@ __all__ = [
     "stored_players",
 ]
 
+EMBED_MAX: Final = 16 * 1024**2
+"""Most bytes of all files together by default: a notebook's file grows by four thirds of it."""
 INLINE_MAX: Final = 4 * 1024**2
 """Most bytes of a file that are copied into the page where no server would show it."""
 _PLAYERS_MAX: Final = 24
@@ -117,14 +125,16 @@ def _figure(*content: object) -> Markup:
     return element("figure", *shown, below, style="display:inline-block;margin:4px 8px 4px 0;max-width:100%")
 
 
-def players(files: Iterable[tuple[str, str, str]]) -> Markup:
+def players(files: Iterable[tuple[str, str, str]], *, local: bool = True) -> Markup:
     """Return the files of a result.
 
     Args:
         files: Address, suffix and name of each.
+        local: Whether they may lie on a server of this machine. The vendor's never do: a page that is opened
+            would ask servers there, a notebook's among them, for whatever an answer names.
     """
     found = [*files]
-    return _most([_of_address(*file) for file in found[:_PLAYERS_MAX]], len(found))
+    return _most([_of_address(*file, local=local) for file in found[:_PLAYERS_MAX]], len(found))
 
 
 def stored_players(paths: Sequence[Path]) -> Markup:
@@ -137,14 +147,15 @@ def _most(shown: list[Markup], number: int) -> Markup:
     return joined(*shown, more)
 
 
-def _of_address(url: str, suffix: str, name: str) -> Markup:
+def _of_address(url: str, suffix: str, name: str, *, local: bool) -> Markup:
     path = stored_files.find(url)
     if path is not None and (source := local_source(path)) is not None:
         return player(source, suffix, _inside(path) or path)
     address = safe_address(url)
     label = f"{name}{suffix}"
-    if address is None:
-        return _figure(f"{label}: its address is neither public https nor on this machine, and is not shown")
+    if address is None or (not local and is_local(address)):
+        lack = "neither public https nor on this machine" if local else "not public https"
+        return _figure(f"{label}: its address is {lack}, and is not shown")
     link = element("a", label, href=address, target="_blank", rel="noopener noreferrer")
     return player(address, suffix, joined(link, " by its address, until that expires"))
 
@@ -156,3 +167,53 @@ def _of_path(path: Path) -> Markup:
     if source is None:
         return _figure(f"{path} lies outside the notebook's folder and is too large to be put into the page")
     return player(source, path.suffix.lower(), _inside(path) or path)
+
+
+class EmbeddedFile:
+    """One file in memory."""
+
+    __slots__ = ("content", "name", "suffix")
+
+    def __init__(self, content: bytes, suffix: str, name: str) -> None:
+        self.content = content
+        self.suffix = suffix
+        self.name = name
+
+
+class Embedded:
+    """Files of one result that are shown in a notebook as Base64 copies; made by ``embed()``.
+
+    The copies become part of the notebook's file, need no server, and outlive the vendor's 30 days.
+    """
+
+    __slots__ = ("files", "title")
+
+    def __init__(self, title: str, files: Sequence[EmbeddedFile]) -> None:
+        self.title = title
+        self.files = tuple(files)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files; Base64 takes a third more."""
+        return sum(len(file.content) for file in self.files)
+
+    def __repr__(self) -> str:
+        names = ", ".join(file.name for file in self.files)
+        return f"<Embedded {self.title}: {names}; {self.size} bytes>"
+
+    def _repr_mimebundle_(self, **_: object) -> MimeBundle:
+        shown = (player(data_address(file.content), file.suffix, file.name) for file in self.files)
+        return bundle(repr(self), titled(self.title, joined(*shown)))
+
+
+class FileSource(Protocol):
+    """Gets the files of a result: whoever read it (`kling_async.downloads.showing.ResultSource`)."""
+
+    @property
+    def local(self) -> bool:
+        """Whether the API that it was read from is on this machine."""
+        ...
+
+    async def embed(self, result: Any, /, *, watermarked: bool, max_bytes: int) -> Embedded:
+        """Return copies of the files of a result."""
+        ...

@@ -9,13 +9,13 @@ from msgspec import StructMeta
 
 from kling_async.display.fields import fields_bundle, fields_of
 from kling_async.display.html import bundle, titled
-from kling_async.errors import RequestInvalid
+from kling_async.errors import DownloadError, RequestInvalid
 from kling_async.redaction import Discreet, json_types
 from kling_async.wire import json_bridge, pydantic_hooks
 from kling_async.wire.checks import Rule, check_field, problems_of
 from kling_async.wire.coercion import coerce
 from kling_async.wire.construction import FieldsByName
-from kling_async.wire.players import players
+from kling_async.wire.players import EMBED_MAX, Embedded, FileSource, players
 from kling_async.wire.schema import Schema, object_schema
 
 if TYPE_CHECKING:
@@ -237,7 +237,33 @@ class Result(Discreet, metaclass=_TakesRaw, frozen=True, kw_only=True, dict=True
 
         Others stand there by their whole address: whoever gets the page can fetch them until they expire.
         """
-        return players((file.url, file.suffix, file.name) for file in self.files())
+        source = self._source()
+        local = source is None or source.local
+        return players(((file.url, file.suffix, file.name) for file in self.files()), local=local)
+
+    def _source(self) -> FileSource | None:
+        """Return who can fetch the files; None: a copy, or the result of no task."""
+        source: FileSource | None = vars(self).get("source")
+        return source
+
+    async def embed(self, *, watermarked: bool = False, max_bytes: int = EMBED_MAX) -> Embedded:
+        """Return the files as Base64 copies that a notebook shows and keeps; see `Task.embed`.
+
+        They are read from disk where they were downloaded, else fetched by the client that read the result.
+
+        Args:
+            watermarked: Take the watermarked copies instead, if the request asked for them.
+            max_bytes: Most bytes of all files together; the notebook's file grows by four thirds of it.
+
+        Raises:
+            DownloadError: The files are larger, one could not be fetched or read, or nobody can fetch them:
+                the result is no task's, was copied or unpickled, or its client is gone.
+            ResultExpired: The vendor has deleted a file.
+        """
+        if (source := self._source()) is None:
+            text = "this result does not know who can fetch its files: it is no task's, or a copy"
+            raise DownloadError(f"{text}; use embed() of the task, or of the result of its wait()")
+        return await source.embed(self, watermarked=watermarked, max_bytes=max_bytes)
 
     def _repr_mimebundle_(self, **_: object) -> MimeBundle:
         return bundle(repr(self), titled(type(self).__name__, self.shown_files(), fields_of(self)))

@@ -21,6 +21,8 @@ from kling_async.catalog import TASKS
 from tests.fuzz.bodies import bodies, drawing
 from tests.fuzz.judging import ROWS
 from tests.support import pair, png
+from tests.v2 import walking as second
+from tests.v2.test_fuzz import bodies as second_bodies
 from tests.wire.test_json_bridge import CASES, has_blanks, in_our_words, reading
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def cells_of(draw: Callable[..., Any], data: Json, prefix: str = "") -> Iterator
             yield header, json.dumps(whole)
 
 
-@pytest.mark.parametrize("name", [row.name for row in TASKS])
+@pytest.mark.parametrize("name", [row.name for row in TASKS if row.name in ROWS])
 def test_every_request_goes_through_both_formats_and_comes_back(name: str) -> None:
     """Requests of every endpoint are equal after the way through a file; jobs keep their order and keys."""
     kind, read = ROWS[name].request, list[bool]()
@@ -106,6 +108,21 @@ def test_every_request_goes_through_both_formats_and_comes_back(name: str) -> No
 
     judged()
     assert any(read)
+
+
+@pytest.mark.parametrize("name", second.ENDPOINTS)
+def test_requests_of_the_second_generation_go_through_lines_and_come_back(name: str) -> None:
+    """Drawn from its reference, with the model as a field."""
+
+    @drawing(CASES // 4)
+    @given(drawn=second_bodies(name, broken=False))
+    def judged(drawn: tuple[Json, str]) -> None:
+        model = second.ENDPOINTS[name].get("model")
+        request = second.from_body(name, drawn[0], **({"model_name": model} if model else {}))
+        text = jsonl({**request.to_dict(), "key": "a"})
+        assert list(read_jsonl(stream(text), check=anything)) == [("a", request)]
+
+    judged()
 
 
 @given(

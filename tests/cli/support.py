@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
 
 from kling_async.cli import main
 from kling_async.testing import Emulator
@@ -13,8 +16,6 @@ from kling_async.testing import Emulator
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import pytest
 
 
 @contextmanager
@@ -66,10 +67,13 @@ class Ran(NamedTuple):
 def kling(capsys: pytest.CaptureFixture[str], *arguments: str) -> Ran:
     """Run a command in this process."""
     capsys.readouterr()
-    try:
-        status = main(arguments)
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else -1
+    # the commands that are printed begin with the name of the program
+    with pytest.MonkeyPatch.context() as program:
+        program.setattr(sys, "argv", ["kling"])
+        try:
+            status = main(arguments)
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else -1
     found = capsys.readouterr()
     assert "Traceback" not in found.err
     return Ran(status, found.out, found.err)

@@ -118,7 +118,7 @@ def test_a_timeout_names_the_command_that_goes_on(emulator: Emulator, capsys: Ca
     task = kling(capsys, "create", "text_to_video", "--prompt", "emulator:seconds=60").out.strip()
     ran = kling(capsys, "wait", task, "--timeout", "0.1")
     number = task.partition(":")[2]
-    assert ran.status == 3 and f"kling wait {number}" in ran.err and ran.out == ""
+    assert ran.status == 3 and f"kling wait text_to_video:{number}" in ran.err and ran.out == ""
 
 
 def test_nobody_waits_in_silence(emulator: Emulator, capsys: Capture) -> None:

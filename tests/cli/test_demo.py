@@ -141,8 +141,8 @@ def test_the_title_of_a_multi_shot_video_is_its_first_prompt() -> None:
 def test_without_credentials_the_error_names_the_variable(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Missing credentials are one line on stderr and status 1, without a traceback."""
-    assert main(["demo", "--live", "--yes", "--out", str(tmp_path)]) == 1
+    """Missing credentials are one line on stderr and status 2, without a traceback."""
+    assert main(["demo", "--live", "--yes", "--out", str(tmp_path)]) == 2
     err = capsys.readouterr().err
     assert err.startswith("kling: no credentials: set KLING_API_KEY") and err.count("\n") == 1
 
@@ -152,7 +152,7 @@ def test_nobody_is_asked_to_pay_without_credentials(
 ) -> None:
     """Missing credentials are reported before the question about units."""
     monkeypatch.setattr("builtins.input", answering("no"))
-    assert main(["demo", "--live"]) == 1
+    assert main(["demo", "--live"]) == 2
     assert "KLING_API_KEY" in capsys.readouterr().err
 
 
@@ -286,7 +286,7 @@ def test_an_interrupted_live_run_is_resumed(tmp_path: Path) -> None:
                 pass
             running.send_signal(signal.SIGINT)
             out, err = running.communicate(timeout=30)
-        assert (running.returncode, err) == (130, "")
+        assert (running.returncode, err) == (3, "")
         assert "run the same again" in out and "demo.sqlite" in out
         again = subprocess.run(command, timeout=60, check=False, **pipes)
         assert again.returncode == 0 and "1 of 1 tasks succeeded" in again.stdout

@@ -90,7 +90,10 @@ def test_an_error_becomes_a_code_and_one_line(
     [
         (PermissionError(13, "Permission denied", "out/a.mp4"), "out/a.mp4: Permission denied"),
         (OSError("no space"), "no space"),
-        (OSError(28, "No space left on device"), "No space left on device"),
+        (
+            OSError(28, "No space left on device"),
+            "No space left on device (in reading the input, or in writing the output)",
+        ),
         (TimeoutError(), "TimeoutError"),
     ],
 )

@@ -160,8 +160,9 @@ def test_all_lines_are_printed_before_the_emulator_waits(
 def test_an_end_without_an_interrupt_has_status_0(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that ends by itself returns 0."""
 
-    async def ended(_: object) -> None:
+    async def ended(_: object) -> int:
         """End as if told to stop."""
+        return 0
 
     monkeypatch.setattr(serve, "_serve", ended)
     assert main(["emulator"]) == 0

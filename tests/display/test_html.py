@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from html.parser import HTMLParser
 from typing import Any
 
@@ -127,3 +128,14 @@ def test_terminals_get_text_and_columns() -> None:
     """The bundle has both forms, and columns of text are aligned."""
     assert bundle("text", Markup("<b>")) == {"text/plain": "text", "text/html": "<b>"}
     assert text_rows([("a", "held"), ("image", "3")]) == "a      held\nimage  3"
+
+
+@given(st.text(st.one_of(st.characters(), st.sampled_from("\x1b\x07\x9b\r\x00\u202e\u2066\ud800\n\t"))))
+def test_text_for_terminals_commands_none(text: str) -> None:
+    """Escape sequences, bells and turned directions of a prompt, a key or an answer are replaced."""
+    shown = bundle(text, Markup())["text/plain"]
+    assert len(shown) == len(text)
+    shown.encode()
+    assert not [char for char in shown if unicodedata.category(char) in {"Cc", "Cs"} and char not in "\n\t"]
+    assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+    assert shown == text or set(shown) - set(text) == {"\ufffd"} or "\ufffd" in text

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import copy as copies
+import gc
 import pickle
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +15,7 @@ from kling_async import DownloadError, Estimate, Stats, TaskFailed, TaskRecord, 
 from kling_async.account import PoolStates
 from kling_async.notebook import watch
 from tests.display.test_html import NASTY, Read
-from tests.support import clip, pair, still, until
+from tests.support import client_of, clip, pair, settle, still, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,6 +104,57 @@ async def test_embed_makes_a_copy_that_needs_no_server(downloaded: bool, tmp_pat
     if path is not None:
         assert path.read_bytes() == copy.files[0].content
     assert len(text) < 200 and str(copy.size) in text
+
+
+@pytest.mark.parametrize("downloaded", [False, True])
+async def test_a_result_embeds_its_files_while_its_client_lives(downloaded: bool, tmp_path: Path) -> None:
+    """As its task does; it keeps no client alive, and says whom to ask where nobody can fetch them."""
+    async with pair() as (emu, _):
+        other = client_of(emu)
+        task = await other.submit(still(n=2))
+        result = await task.wait()
+        copy = await result.embed()
+        assert [file.content for file in copy.files] == [file.content for file in (await task.embed()).files]
+        with pytest.raises(DownloadError, match="more than max_bytes=100 bytes"):
+            await result.embed(max_bytes=100)
+        for lost in (copies.copy(result), copies.deepcopy(result), pickle.loads(pickle.dumps(result))):
+            assert lost == result
+            with pytest.raises(DownloadError, match="does not know who can fetch"):
+                await lost.embed()
+        if downloaded:
+            await task.download(tmp_path)
+        held = weakref.ref(other._engine.transport)
+        del task, other
+        await until(lambda: gc.collect() < 0 or held() is None)
+        await settle()  # its sessions are closed in the next turns of the loop
+        if downloaded:
+            assert (await result.embed()).size == copy.size
+        else:
+            with pytest.raises(DownloadError, match="client that read this result is gone: attach"):
+                await result.embed()
+
+
+async def test_files_on_this_machine_are_shown_of_an_api_here_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An answer of an API elsewhere that names a server here puts no address into the page."""
+    async with pair() as (_, client):
+        result = await client.run(still())
+        assert sources(shown(result)[1])
+        monkeypatch.setattr("kling_async.orchestrator.engine.is_local", lambda _: False)
+        task = await client.submit(still())
+        for value in (await task.wait(), task):
+            assert not sources(shown(value)[1]) and "not public https" in shown(value)[1].text
+
+
+async def test_an_outcome_without_files_embeds_those_of_its_result() -> None:
+    """Nothing was downloaded: the result's own are fetched; a failed one says why there is none."""
+    requests: list[Any] = [("good", still()), ("bad", v1.TextToVideo(prompt="x" * 3000))]
+    async with pair() as (_, client), client.batch(requests) as results:
+        outcomes = {outcome.key: outcome async for outcome in results}
+        assert (await outcomes["good"].embed()).size > 100
+        with pytest.raises(DownloadError, match=r"no files: .*prompt"):
+            await outcomes["bad"].embed()
 
 
 async def test_embed_is_bounded(tmp_path: Path) -> None:

@@ -440,7 +440,7 @@ async def test_a_create_that_is_sent_again_unseen_waits_for_what_broke_its_answe
 @pytest.mark.parametrize("times", [1, 2, 5])
 @pytest.mark.parametrize("dialect", ["new-api", "envelope"])
 async def test_a_task_that_a_gateway_does_not_know_for_a_while_goes_on(dialect: Any, times: int) -> None:
-    """A table may lag behind: the task is asked about alone again, as where a query of many is "not found"."""
+    """A table may lag behind: the task is asked about again alone, as where one of many is "not found"."""
     gateway = Quirky(SHOWN["the address alone"] if dialect == "new-api" else envelope)
     async with client_at(gateway, dialect=dialect) as client:
         task = await client.submit(clip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from kling_async import Client, Polling, v1
 from kling_async.display.html import joined
 from kling_async.testing import emulator
-from kling_async.wire.players import players
+from kling_async.wire.players import players, stored_players
 from kling_async.wire.requests import Result
 from tests.chromium import CHROMIUM, opened_page
 
@@ -27,6 +28,12 @@ pytestmark = [
 ]
 
 QUICK: Final = "emulator:seconds=0"
+JPEG: Final = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDABsSFBcUERsXFhceHBsgKEIrKCUlKFE6PTBCYFVlZF9VXVtqeJmBanGQc1tdhbWG"
+    "kJ6jq62rZ4C8ybqmx5moq6T/wAALCAAQABABAREA/8QAFQABAQAAAAAAAAAAAAAAAAAAAAX/xAAUEAEAAAAAAAAAAAAAAAAA"
+    "AAAA/9oACAEBAAA/AKoD/9k="
+)
+"""A grey picture of 16 by 16 px: the emulator makes pictures as PNG only, the vendor may send JPEG."""
 
 PLAY: Final = """
 Promise.all([...document.querySelectorAll('video, audio')].map(async player => {
@@ -73,7 +80,7 @@ def requests(video_id: str) -> dict[str, TaskRequest[Any] | CallRequest[Any]]:
 
 
 async def test_every_kind_of_file_plays_to_its_end(tmp_path: Path) -> None:
-    """Videos as long as asked for, MP3 and WAV that are heard, pictures with a size."""
+    """Videos as long as asked for, MP3 and WAV that are heard, PNG and JPEG with a size."""
     async with (
         emulator(slots={"video": 9, "image": 9}) as emu,
         Client(
@@ -87,6 +94,10 @@ async def test_every_kind_of_file_plays_to_its_end(tmp_path: Path) -> None:
         shown = joined(
             *(players((file.url, file.suffix, file.name) for file in found) for found in files.values())
         )
+        jpegs = [tmp_path / "plain.jpg", tmp_path / "called.png"]  # whatever the vendor calls it
+        for path in jpegs:
+            path.write_bytes(JPEG)
+        shown = joined(shown, stored_players(jpegs))
         (tmp_path / "page.html").write_text(f"<!doctype html><meta charset=utf-8>{shown}", encoding="utf-8")
         async with opened_page((tmp_path / "page.html").as_uri(), tmp_path) as page:
             await page.until("[...document.images].every(i => i.complete)")
@@ -94,7 +105,7 @@ async def test_every_kind_of_file_plays_to_its_end(tmp_path: Path) -> None:
             played = [Played(*row) for row in await page.run(PLAY)]
             await page.picture(tmp_path / "page.png")
             assert page.errors == []
-    assert len(sizes) == 2 and min(sizes) >= 256
+    assert len(sizes) == 4 and min(sizes[:2]) >= 256 and sizes[2:] == [16, 16]
     assert len(played) == sum(len(found) for found in files.values()) - 2
     for one in played:
         assert one.time == pytest.approx(one.duration, abs=0.2) and one.duration > 1, one

@@ -54,6 +54,7 @@ def test_every_number_is_shown() -> None:
         "callbacks",
         "holds",
         "pools",
+        "models",
         "waited",
         "waited_max",
         "units_spent",

@@ -58,6 +58,14 @@ def test_addresses_of_the_vendor_and_of_the_emulator_are_shown_whole(url: str) -
     assert ("href", url) in page.attributes
 
 
+def test_the_vendor_names_no_server_of_this_machine() -> None:
+    """What its answers say lies here is named only: the page would send requests to servers of the user's."""
+    for url in GOOD:
+        page = Read(players([(url, ".png", "0")], local=False))
+        assert (("src", url) in page.attributes) == url.startswith("https:")
+        assert (("href", url) in page.attributes) != ("not public https" in page.text)
+
+
 @pytest.mark.parametrize("url", BAD)
 def test_other_addresses_never_become_part_of_a_page(url: str) -> None:
     """Script, data, plain http, files here and hosts of this network are named, neither shown nor linked."""

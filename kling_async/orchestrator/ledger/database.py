@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import sqlite3
+import time
 from pathlib import Path
 from typing import Final
 
@@ -14,12 +15,15 @@ from kling_async.errors import ConfigurationError
 from kling_async.orchestrator.ledger.leases import LEASE_TABLES
 from kling_async.orchestrator.ledger.lines import LINE_TABLES
 from kling_async.orchestrator.ledger.stored_pool import POOL_TABLES
+from kling_async.runtime.filelock import FileLock, LockHeld
 
 __all__ = ["begin", "identity_of", "open_database", "passes"]
 
 _BUSY: Final = 3.0
 """Seconds to wait for another process to end its transaction, which takes about a millisecond. Then the
 messenger warns, and tries again."""
+_MAKING: Final = 0.01
+"""Seconds between two looks whether another has made the file."""
 _WRITE_BYTE: Final = "120"
 """The byte of the ``-shm`` file that whoever writes in WAL mode has locked, as SQLite's file format says."""
 _PASSING: Final = {
@@ -27,7 +31,10 @@ _PASSING: Final = {
     *(sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA),
 }
 """Primary codes of SQLite's errors that pass: the disk is full, or another program has the file locked."""
-_PASSING_ERRNO: Final = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM}
+_PASSING_ERRNO: Final = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM),
+    errno.ETIMEDOUT,
+}
 """The same of the system's errors."""
 APPLICATION: Final = 0x6B6C534C
 """Marks the file's header: a slot ledger of this package ("klSL")."""
@@ -57,8 +64,13 @@ def open_database(path: Path) -> sqlite3.Connection:
         sqlite3.Error: It cannot be opened; see `passes`.
         OSError: Likewise.
     """
-    if not path.exists() or not path.stat().st_size:
-        _make(path)
+    if _is_missing(path):
+        making = _making(path)
+        try:
+            if _is_missing(path):  # else another was faster
+                _make(path)
+        finally:
+            making.release()
     db = _connect(path)
     found = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
     if found != [APPLICATION, SCHEMA]:
@@ -75,8 +87,28 @@ def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
 
 
+def _is_missing(path: Path) -> bool:
+    return not path.exists() or not path.stat().st_size
+
+
+def _making(path: Path) -> FileLock:
+    """Return the lock under which the file is made: a second maker would remove the log that the first uses.
+
+    Raises:
+        TimeoutError: Another has not come to an end, or is stopped.
+    """
+    until = time.monotonic() + _BUSY
+    while True:
+        try:
+            return FileLock(path.with_name(f"{path.name}.making"))
+        except LockHeld:
+            if time.monotonic() > until:
+                raise TimeoutError(errno.ETIMEDOUT, "another process is making the ledger") from None
+            time.sleep(_MAKING)
+
+
 def _make(path: Path) -> None:
-    """Make the tables in a file beside, and give it the name unless another process was faster.
+    """Make the tables in a file beside, and give it the name.
 
     Made in place, the change to WAL would fail for whoever opens the file in the same moment.
     """
@@ -91,9 +123,8 @@ def _make(path: Path) -> None:
             db.execute(f"PRAGMA application_id={APPLICATION}")
             db.execute(f"PRAGMA user_version={SCHEMA}")
             db.execute("COMMIT")
-        if not path.exists() or not path.stat().st_size:
-            for end in ("-wal", "-shm"):  # SQLite would take the log of a file that was removed for ours
-                path.with_name(f"{path.name}{end}").unlink(missing_ok=True)
+        for end in ("-wal", "-shm"):  # SQLite would take the log of a file that was removed for ours
+            path.with_name(f"{path.name}{end}").unlink(missing_ok=True)
         try:
             os.link(beside, path)
         except FileExistsError:

@@ -112,6 +112,13 @@ class Errands:
         await asyncio.wait([asyncio.wrap_future(work)])
         thread.shutdown()  # it is idle
 
+    def give_up(self) -> None:
+        """Leave nothing open, and say nothing: no errand is under way, and none will be."""
+        self._give_up_lost()
+        file, self._file, self._thread = self._file, None, None
+        if file is not None:
+            file.give_up()
+
     def _leave(self, steps: list[Step]) -> None:
         self._give_up_lost()
         file, self._file = self._file, None

@@ -13,6 +13,7 @@ import contextvars
 import logging
 import math
 import sqlite3
+import weakref
 from typing import TYPE_CHECKING, Final, Protocol
 
 from kling_async.errors import ConfigurationError
@@ -89,6 +90,7 @@ class Messenger:
         """When the last errand came back that reached the file; inf: none has, so far."""
         self._next_sync = -math.inf
         self._timer = Timer(scope, lambda _: self._go())
+        self._finalizer: weakref.finalize[[asyncio.AbstractEventLoop, Errands], Messenger] | None = None
 
     @property
     def current(self) -> bool:
@@ -123,6 +125,11 @@ class Messenger:
     def _await(self, work: concurrent.futures.Future[None]) -> None:
         """Take what an errand brings in the loop that runs now."""
         self._work, self._errand = work, asyncio.wrap_future(work)
+        if self._finalizer is None:
+            self._finalizer = weakref.finalize(
+                self, _leave_dropped, asyncio.get_running_loop(), self._errands
+            )
+            self._finalizer.atexit = False
         self._errand.add_done_callback(self._back, context=contextvars.Context())
 
     def _back(self, errand: asyncio.Future[None]) -> None:
@@ -170,7 +177,7 @@ class Messenger:
             self._timer.set(min(now + _LOOK, max(now, self._next_sync)))
         elif self._recipient.curious():
             self._next_sync = math.inf  # no sign of life is needed
-            self._timer.set(now + _LOOK_SELDOM)
+            self._timer.set(now + _LOOK_SELDOM, idle=True)
         else:
             self._timer.clear()
 
@@ -192,6 +199,7 @@ class Messenger:
     def on_loop_replaced(self) -> None:
         """Take what an errand brings to the loop that ended; one that is under way comes back to this one."""
         self._timer.clear()
+        self._detach()
         self._next_sync = -math.inf
         if self._work is not None and not self._left:
             self._await(self._work)
@@ -199,5 +207,30 @@ class Messenger:
     async def leave(self) -> None:
         """Take the last steps to the ledger, and leave it; cut short, this goes on in the thread."""
         self._timer.clear()
+        self._detach()
         self._left = True
         await self._errands.depart(self._steps)
+
+    def _detach(self) -> None:
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._finalizer = None
+
+
+def _leave_dropped(loop: asyncio.AbstractEventLoop, errands: Errands) -> None:
+    """Leave the ledger for a client of which nothing is left; called in any thread, by the collector."""
+
+    def leave() -> None:
+        task = loop.create_task(errands.depart([]), name="kling_async leave the slot ledger")
+        _leaving.add(task)
+        task.add_done_callback(_leaving.discard)
+
+    try:
+        # not at once: the collector may run within a lock that the thread's queue needs
+        loop.call_soon_threadsafe(leave, context=contextvars.Context())
+    except RuntimeError:  # the loop was closed: others find out that nobody holds the lock
+        errands.give_up()
+
+
+_leaving: Final[set[asyncio.Task[None]]] = set()
+"""Tasks in which the files of dropped clients are left: a loop holds its tasks weakly."""

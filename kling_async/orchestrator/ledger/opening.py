@@ -63,9 +63,9 @@ def new_limiter(
     refuse_network(path.parent)
     sizes = {name: size for name, size in checked_limits(options.limits or {}).items() if size is not None}
     labels, life, clock = checked_label_limits(options), options.max_task_life, time.monotonic
+    own = path, api.base_url, account
 
-    def open_file() -> LedgerFile:
-        own = path, api.base_url, account
+    def open_file() -> LedgerFile:  # refers to no part of the client: it outlives one that is dropped
         return LedgerFile(*own, limits=sizes, label_limits=labels, life=life, clock=clock, boot=boot_id())
 
     return SharedLimiter(scope, hooks, rng, clock=clock, open_file=open_file, options=options, host=api.host)

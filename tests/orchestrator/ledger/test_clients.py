@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import shutil
 import sqlite3
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -318,3 +320,45 @@ def test_a_client_outlives_its_loop(tmp_path: Path) -> None:
     finally:
         stop.set()
         server.join()
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["own task runs", "asks for another client"])
+async def test_a_dropped_client_leaves_the_ledger(tmp_path: Path, asks: bool) -> None:
+    """Without ``aclose()``, while slots are held: it is freed, and neither lock nor mailbox stays behind."""
+    async with clients(tmp_path, slots=2, seconds=30.0, count=1) as (emu, (other,)):
+        client = client_of(emu, tmp_path)
+        await client.run(v1.ImageGeneration(prompt="emulator:seconds=0"))
+        task = await (other if asks else client).submit(clip())
+        waiting = asyncio.ensure_future(task.wait()) if asks else None
+        await asyncio.sleep(0.2)
+        held = weakref.ref(client._engine.limiter)
+        del client, task
+
+        def freed() -> bool:
+            gc.collect()
+            return held() is None and len(list(tmp_path.glob("*.lock"))) == int(asks)
+
+        await until(freed, 10)
+        if waiting is not None:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+
+
+def test_a_client_dropped_after_its_loop_leaves_no_file_behind(tmp_path: Path) -> None:
+    """Nobody is left to say farewell in: lock and mailbox go with it."""
+
+    async def use() -> Client:
+        async with emulator(slots={"image": 2}) as emu:
+            client = client_of(emu, tmp_path)
+            await client.run(v1.ImageGeneration(prompt="emulator:seconds=0"))
+            return client
+
+    client = asyncio.run(use())
+    assert list(tmp_path.glob("*.lock"))
+    del client
+
+    def gone() -> bool:  # an errand may be under way still, in the thread
+        gc.collect()
+        return not [*tmp_path.glob("*.lock"), *tmp_path.glob("*.sock")]
+
+    asyncio.run(until(gone, 10))
