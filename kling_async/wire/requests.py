@@ -261,7 +261,7 @@ class Result(Discreet, metaclass=_TakesRaw, frozen=True, kw_only=True, dict=True
             ResultExpired: The vendor has deleted a file.
         """
         if (source := self._source()) is None:
-            text = "this result does not know who can fetch its files: it is no task's, or a copy"
+            text = "this result does not know who can fetch its files: it is a copy, or of no task"
             raise DownloadError(f"{text}; use embed() of the task, or of the result of its wait()")
         return await source.embed(self, watermarked=watermarked, max_bytes=max_bytes)
 

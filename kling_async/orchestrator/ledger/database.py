@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,7 @@ _BUSY: Final = 3.0
 """Seconds to wait for another process to end its transaction, which takes about a millisecond. Then the
 messenger warns, and tries again."""
 _MAKING: Final = 0.01
-"""Seconds between two looks whether another has made the file."""
+"""Seconds between two tries to get the lock under which the file is made."""
 _WRITE_BYTE: Final = "120"
 """The byte of the ``-shm`` file that whoever writes in WAL mode has locked, as SQLite's file format says."""
 _PASSING: Final = {
@@ -92,19 +93,19 @@ def _is_missing(path: Path) -> bool:
 
 
 def _making(path: Path) -> FileLock:
-    """Return the lock under which the file is made: a second maker would remove the log that the first uses.
+    """Return the lock under which the file is made: a second maker would remove the log of the first.
 
     Raises:
-        TimeoutError: Another has not come to an end, or is stopped.
+        TimeoutError: Another process has not finished making it, or is stopped.
     """
     until = time.monotonic() + _BUSY
-    while True:
+    while True:  # in the thread of the messenger: it holds up no loop
         try:
             return FileLock(path.with_name(f"{path.name}.making"))
         except LockHeld:
             if time.monotonic() > until:
                 raise TimeoutError(errno.ETIMEDOUT, "another process is making the ledger") from None
-            time.sleep(_MAKING)
+            threading.Event().wait(_MAKING)
 
 
 def _make(path: Path) -> None:

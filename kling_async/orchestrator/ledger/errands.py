@@ -113,7 +113,7 @@ class Errands:
         thread.shutdown()  # it is idle
 
     def give_up(self) -> None:
-        """Leave nothing open, and say nothing: no errand is under way, and none will be."""
+        """Close the file without a last step: no errand is under way, and none will be."""
         self._give_up_lost()
         file, self._file, self._thread = self._file, None, None
         if file is not None:
