@@ -7,6 +7,7 @@ that a text from a stranger never opens a file of ours. All problems of a reques
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any, Final, TypeAlias, TypeVar, cast
@@ -213,6 +214,8 @@ def _below(folder: Path, text: str) -> Path:
     """
     path = PurePath(text)
     try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            (folder / path).stat()  # from Python 3.13 on, `resolve` says nothing of a circle of links
         inside = (folder / path).resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError, ValueError):  # a circle of links, a name too long, a NUL
         inside = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -75,7 +75,7 @@ def terminal(
         rows: Lines.
         env: Environment variables besides those of this process.
     """
-    socket = f"kling-{os.getpid()}-{columns}-{threading.get_ident() % 10_000}"
+    socket = f"kling-{secrets.token_hex(6)}"  # a server that ends goes on listening for a moment
     shell = folder / "bashrc"
     exports = {"PYTHONPATH": str(ROOT), "PS1": "$ ", "TERM": "screen-256color", **(env or {})}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
