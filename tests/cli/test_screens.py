@@ -36,7 +36,7 @@ def test_a_person_creates_waits_interrupts_and_lists(
             screen.press("C-c")
             ended = screen.wait_for("status 3")
             assert "interrupted; the tasks run on. To go on:" in ended
-            assert f"kling download {task} --out films" in "".join(ended)
+            assert f" download {task} --out films" in "".join(ended)
             emulator.finish(task.partition(":")[2])
             screen.clear()
             screen.type(f"kling wait {task}; echo status $?")
