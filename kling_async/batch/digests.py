@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kling_async.errors import Problem, RequestInvalid
-from kling_async.runtime.input_files import open_regular
+from kling_async.runtime.input_files import open_regular, why_unreadable
 from kling_async.wire.checks import media_fields
 from kling_async.wire.media_formats import MASK, judge_size, judge_source
 
@@ -93,8 +93,7 @@ class InputDigests:
             except UnfitFile as error:
                 wrong = Problem(field, str(error))
             except (OSError, ValueError) as error:
-                reason = getattr(error, "strerror", None) or str(error)
-                wrong = Problem(field, f"cannot read {media.path!r}: {reason}")
+                wrong = Problem(field, f"cannot read {media.path!r}: {why_unreadable(error)}")
             else:
                 continue
             raise RequestInvalid(type(request).__name__, [wrong])

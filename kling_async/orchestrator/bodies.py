@@ -12,7 +12,7 @@ import msgspec
 
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.redaction import redact
-from kling_async.runtime.input_files import open_regular
+from kling_async.runtime.input_files import open_regular, why_unreadable
 from kling_async.wire.checks import Doubt, has_files, media_fields, to_wire, warn_once
 from kling_async.wire.media_formats import Verdict, judge, judge_reach, judge_size
 from kling_async.wire.placement import merged
@@ -93,16 +93,12 @@ def _judge(media: Media, limits: Limits) -> Verdict:
     try:
         with open_regular(media.path) as file:
             return judge(file, _size(file), limits)
-    except (OSError, ValueError) as error:  # a ValueError: a NUL in the name
-        return Verdict(f"cannot read {media.path!r}: {_reason(error)}")
+    except (OSError, ValueError) as error:
+        return Verdict(f"cannot read {media.path!r}: {why_unreadable(error)}")
 
 
 def _size(file: BinaryIO) -> int:
     return os.fstat(file.fileno()).st_size
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 async def encode(
@@ -159,7 +155,7 @@ def _content(media: Media, limits: Limits, digest: str | None) -> bytes | str:
                 return text
             data = file.read(size)
     except OSError as error:
-        return f"cannot read {media.path!r}: {_reason(error)}"
+        return f"cannot read {media.path!r}: {why_unreadable(error)}"
     if digest is not None and hashlib.sha256(data).hexdigest() != digest:
         return f"{media.path!r} has changed since it was read; as it is now it is another request"
     return data

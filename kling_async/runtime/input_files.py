@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from io import BufferedReader
     from pathlib import Path
 
-__all__ = ["open_regular", "read_regular"]
+__all__ = ["open_regular", "read_regular", "why_unreadable"]
 
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _KINDS: Final = {
@@ -55,6 +55,13 @@ def read_regular(path: str | Path, most: int) -> bytes:
             if len(data) <= most:
                 return data
     raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+
+def why_unreadable(error: OSError | ValueError) -> str:
+    """Return why a file could not be read, in the system's words; a ValueError is raised for a NUL only."""
+    if not isinstance(error, OSError):
+        return "its name contains a NUL"
+    return error.strerror or str(error) or type(error).__name__
 
 
 def _refuse_others(found: os.stat_result) -> None:

@@ -150,5 +150,5 @@ def test_a_create_that_finds_no_slot_in_time_is_taken_back(
     """--timeout counts the queue, too; the queue ends with the command, so nothing may stay in it."""
     with served(slots={"video": 1}, foreign={"video": 1}) as emulator:
         settings_for(emulator, tmp_path, monkeypatch)
-        ran = kling(capsys, "create", "text_to_video", "--prompt", "x", "--wait", "--timeout", "1")
-    assert ran.status == 1 and "no slot within 1 s: it still queued, and was withdrawn" in ran.err
+        ran = kling(capsys, "create", "text_to_video", "--prompt", "x", "--wait", "--timeout", "0.5")
+    assert ran.status == 1 and "no slot within 0.5 s: it still queued, and was withdrawn" in ran.err

@@ -76,7 +76,7 @@ async def test_images_are_checked_before_anything_is_paid(
         pytest.param("fox.png/x", "Not a directory", id="inside a file"),
         pytest.param("n" * 300, "File name too long", id="name too long"),
         pytest.param(
-            "a\0b", "embedded null byte", id="a NUL in the name",
+            "a\0b", "its name contains a NUL", id="a NUL in the name",
         ),
     ],
 )  # fmt: skip

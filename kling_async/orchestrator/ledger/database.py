@@ -73,15 +73,22 @@ def open_database(path: Path) -> sqlite3.Connection:
         finally:
             making.release()
     db = _connect(path)
+    try:
+        _need_ledger(db, path)
+        # a power cut may lose the last commits, and starts the machine anew: then all processes are dead
+        db.execute("PRAGMA synchronous=NORMAL")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _need_ledger(db: sqlite3.Connection, path: Path) -> None:
     found = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
     if found != [APPLICATION, SCHEMA]:
-        db.close()
         raise ConfigurationError(
             f"slots: {str(path)!r} is another program's database, or another version's; name another"
         )
-    # a power cut may lose the last commits, and starts the machine anew: then all processes are dead
-    db.execute("PRAGMA synchronous=NORMAL")
-    return db
 
 
 def _connect(path: Path) -> sqlite3.Connection:
