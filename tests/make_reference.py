@@ -13,9 +13,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.make_prices import prices_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Json = dict[str, Any]
 
@@ -217,11 +220,16 @@ def capability(row: Json, params: Json) -> Json:
 
 def main(arguments: list[str]) -> int:
     """Write reference.json; the one argument is the folder of the facts."""
+    return write_reference(arguments, "make_reference", make, TARGET)
+
+
+def write_reference(arguments: list[str], module: str, make: Callable[[Path], Json], target: Path) -> int:
+    """Write what a module of the tests makes from the folder of the facts; return an exit status."""
     if len(arguments) != 1:
-        sys.stderr.write("usage: python -m tests.make_reference FOLDER\n")
+        sys.stderr.write(f"usage: python -m tests.{module} FOLDER\n")
         return 2
     text = json.dumps(make(Path(arguments[0])), ensure_ascii=False, indent=1)
-    TARGET.write_text(text + "\n", encoding="utf-8")
+    target.write_text(text + "\n", encoding="utf-8")
     return 0
 
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from tests.make_reference import POOLS, WEIGHTS, param
+from tests.make_reference import POOLS, WEIGHTS, param, write_reference
 
 Json = dict[str, Any]
 
@@ -99,12 +99,7 @@ def uses(words: str) -> Json:
 
 def main(arguments: list[str]) -> int:
     """Write reference_v2.json; the one argument is the folder of the facts."""
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m tests.make_reference_v2 FOLDER\n")
-        return 2
-    text = json.dumps(make(Path(arguments[0])), ensure_ascii=False, indent=1)
-    TARGET.write_text(text + "\n", encoding="utf-8")
-    return 0
+    return write_reference(arguments, "make_reference_v2", make, TARGET)
 
 
 if __name__ == "__main__":

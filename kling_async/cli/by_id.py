@@ -51,15 +51,20 @@ def _add_tasks(parser: LazyParser) -> None:
     parser.add_argument("tasks", nargs="+", metavar="TASK", help=_TASKS_HELP)
 
 
-def add_wait_arguments(parser: LazyParser) -> None:
-    """Add the options of ``kling wait``."""
-    parser.description = "Wait until tasks have ended; print how, a line each as they come."
+def _add_waiting(parser: LazyParser, *, out: str) -> None:
+    """Add what commands have that wait for tasks; ``out`` says what --out is for."""
     _add_tasks(parser)
     parser.add_argument("--timeout", type=seconds_above_0, metavar="SECONDS", help="wait at most so long")
-    add_storing_arguments(parser, out="store their files there, too")
+    add_storing_arguments(parser, out=out)
     add_progress_argument(parser)
     add_json_argument(parser)
     add_account_arguments(parser)
+
+
+def add_wait_arguments(parser: LazyParser) -> None:
+    """Add the options of ``kling wait``."""
+    parser.description = "Wait until tasks have ended; print how, a line each as they come."
+    _add_waiting(parser, out="store their files there, too")
 
 
 def add_get_arguments(parser: LazyParser) -> None:
@@ -80,12 +85,7 @@ def add_download_arguments(parser: LazyParser) -> None:
         "Store the files of tasks and print their paths; waits for tasks that still run. Files that are "
         "there already are not fetched again."
     )
-    _add_tasks(parser)
-    parser.add_argument("--timeout", type=seconds_above_0, metavar="SECONDS", help="wait at most so long")
-    add_storing_arguments(parser, out="where they go (default: this folder)")
-    add_progress_argument(parser)
-    add_json_argument(parser)
-    add_account_arguments(parser)
+    _add_waiting(parser, out="where they go (default: this folder)")
 
 
 async def run_wait(options: argparse.Namespace, client: Client, output: Output) -> int:

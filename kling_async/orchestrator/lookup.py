@@ -126,12 +126,12 @@ class Lookup:
         if (at or self._transport.unified) and (found := await self._by_ids(wanted)) is not None:
             tasks |= await self._at_home(found, wanted)
         else:
-            tasks |= await self._by_list(wanted)
+            tasks |= await self._listed_or_singly(wanted)
         if missed := wanted.keys() - tasks.keys():
             await self._check_misses(wanted[min(missed)])
         return {wanted[name]: task for name, task in tasks.items()}
 
-    async def _by_list(self, wanted: Mapping[str, Submission]) -> dict[str, TaskRecord]:
+    async def _listed_or_singly(self, wanted: Mapping[str, Submission]) -> dict[str, TaskRecord]:
         """Ask the endpoint's list, or about few ids one by one."""
         found: dict[str, TaskRecord] = {}
         rest = set(wanted)

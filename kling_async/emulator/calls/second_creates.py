@@ -6,7 +6,6 @@ and draws its film.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.emulator.calls.creates import admit
@@ -17,6 +16,7 @@ from kling_async.emulator.judging.media import decoded, is_url
 from kling_async.emulator.judging.pixels import image_size
 from kling_async.emulator.judging.refusals import Refusal
 from kling_async.emulator.state.items import TaskSource
+from kling_async.emulator.state.payloads import OF_CONTENTS, without_payloads
 from kling_async.emulator.state.prompt_words import asks_to_refuse
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _as_first(second: SecondEndpoint, body: dict[str, Any], read: list[Entry]) -
         "callback_url": options.get("callback_url"),
         "watermark_info": {"enabled": bool(watermark)},
         "video_list": [entry for entry in read if entry.get("type") in ("feature_video", "base_video")],
-        "contents": [_kept(entry) for entry in read],
+        **without_payloads({"contents": read}, OF_CONTENTS),
         "settings": settings,
         "seconds": _seconds(second, settings),
     }
@@ -139,15 +139,6 @@ def _sounds(second: SecondEndpoint, settings: dict[str, Any]) -> bool:
 def _seconds(second: SecondEndpoint, settings: dict[str, Any]) -> float:
     least, most = _SOLUTION_SECONDS if second.solution else _SECONDS
     return min(max(float(settings.get("duration") or 5), least), most)
-
-
-def _kept(entry: Entry) -> Entry:
-    """Return an entry with a fingerprint in place of a file."""
-    url = entry.get("url")
-    if not isinstance(url, str) or is_url(url):
-        return entry
-    digest = hashlib.sha256(url.encode()).hexdigest()
-    return {**entry, "url": f"<{len(url)} characters, sha256 {digest}>"}
 
 
 def _unreachable(entries: list[Entry]) -> str | None:

@@ -18,14 +18,13 @@ from kling_async.emulator.http.dispatch import RoutedRequest
 from kling_async.emulator.http.faults import NO_ANSWER, faulty_answer
 from kling_async.emulator.http.json_body import parse_object
 from kling_async.emulator.state.ledger import Row
-from kling_async.emulator.state.payloads import without_payloads
+from kling_async.emulator.state.payloads import OF_CONTENTS, without_payloads
 
 if TYPE_CHECKING:
     from kling_async.emulator.http.dispatch import Dispatcher
     from kling_async.emulator.http.faults import Fault, Faults
     from kling_async.emulator.http.gateway import GatewayFront
     from kling_async.emulator.http.routes import Route, Routes
-    from kling_async.emulator.judging.reference import Param
     from kling_async.emulator.state.clock import Clock
     from kling_async.emulator.state.ledger import Ledger
 
@@ -37,10 +36,6 @@ LARGEST_BODY: Final = 256 * 1024 * 1024
 """Bytes."""
 GONE_CHECK: Final = 0.5
 """Seconds between two checks whether the client of a hanging request has disconnected."""
-
-
-_OF_CONTENTS: Final[dict[str, Param]] = {"contents": {"items": {"url": {"media": {}}}}}
-"""Where the second generation's requests have files."""
 
 
 class Server:
@@ -197,7 +192,7 @@ def _noted_body(row: Row, route: Route, raw: bytes) -> dict[str, Any] | None:
     if body is None:
         return None
     params = route.endpoint.params if route.endpoint else {}
-    row.body = without_payloads(body, params if route.second is None else _OF_CONTENTS)
+    row.body = without_payloads(body, params if route.second is None else OF_CONTENTS)
     external = body.get("external_task_id") if route.second is None else external_id_of(body)
     row.external_task_id = external if isinstance(external, str) and external else None
     return body

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
     from kling_async.emulator.judging.reference import Param
 
-__all__ = ["without_payloads"]
+__all__ = ["OF_CONTENTS", "without_payloads"]
+
+OF_CONTENTS: Final[dict[str, Param]] = {"contents": {"items": {"url": {"media": {}}}}}
+"""Where requests of the second generation have files."""
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_=-]{200,}")
 """Texts that are files although no parameter of the reference says so, as in an unknown field."""
