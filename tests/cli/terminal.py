@@ -49,6 +49,10 @@ class Screen:
         """Return the lines that are on the screen, the empty ones at its end left out."""
         return self._tmux("capture-pane", "-p").rstrip("\n").split("\n")
 
+    def printed(self) -> list[str]:
+        """Return the lines as they were printed: whole, with the spaces at which they were wrapped."""
+        return [line.rstrip() for line in self._tmux("capture-pane", "-pJ").rstrip("\n").split("\n")]
+
     def wait_for(self, text: str, seconds: float = 30.0) -> list[str]:
         """Return the screen as soon as it shows a text."""
         until = time.monotonic() + seconds

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kling_async.testing import Emulator
+    from tests.cli.terminal import Screen
 
 pytestmark = [pytest.mark.real, needs_tmux]
 
@@ -32,13 +33,10 @@ def created(emulator: Emulator) -> list[str]:
     return [str(row.external_task_id) for row in rows]
 
 
-def printed_command(screen: list[str], columns: int) -> str:
-    """Return the command that goes on, which a narrow terminal shows in several lines."""
-    at = next(n for n, line in enumerate(screen) if line.startswith("To go on: "))
-    end = at
-    while len(screen[end]) == columns:
-        end += 1
-    return "".join(screen[at : end + 1]).removeprefix("To go on: ")
+def printed_command(screen: Screen) -> str:
+    """Return the command that goes on, as it was printed last: at once, and at the end."""
+    line = [line for line in screen.printed() if line.startswith("To go on: ")][-1]
+    return line.removeprefix("To go on: ")
 
 
 @pytest.mark.parametrize("columns", [60, 200])
@@ -64,7 +62,7 @@ def test_a_run_is_stopped_and_gone_on_with(
             ended = screen.wait_for("status 3")
             assert any("4 done, 1 failed, 4 files in out" in line for line in ended)
             assert not any(line.startswith("running ") for line in ended)
-            command = printed_command(ended, columns)
+            command = printed_command(screen)
             assert command.endswith("run jobs.jsonl --name '{key} $x'")
             screen.clear()
             screen.type(f"{command}; echo status $?")

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.real, needs_tmux]
 
 
+def test_a_line_that_the_terminal_wraps_is_read_as_it_was_printed(tmp_path: Path) -> None:
+    """Wherever the edge of the terminal falls: in a word, at the space before it, or behind its end."""
+    lines = [f"{'x' * size} and the rest" for size in range(14, 21)]
+    with terminal(tmp_path, 20) as screen:
+        screen.type("clear; " + "".join(f"echo '{line}';" for line in lines) + " echo done")
+        screen.wait_for("\ndone")
+        assert screen.printed()[: len(lines)] == lines
+
+
 @pytest.mark.parametrize("columns", [60, 200])
 def test_a_person_creates_waits_interrupts_and_lists(
     columns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -36,7 +45,7 @@ def test_a_person_creates_waits_interrupts_and_lists(
             screen.press("C-c")
             ended = screen.wait_for("status 3")
             assert "interrupted; the tasks run on. To go on:" in ended
-            assert f" download {task} --out films" in "".join(ended)
+            assert any(line.endswith(f" download {task} --out films") for line in screen.printed())
             emulator.finish(task.partition(":")[2])
             screen.clear()
             screen.type(f"kling wait {task}; echo status $?")
