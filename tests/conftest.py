@@ -14,7 +14,9 @@ from tests import profiles
 from tests.clock import new_event_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
+
+    from tests.postgres import Postgres
 
 profiles.register()
 
@@ -34,6 +36,21 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """Asyncio on a virtual clock; tests marked ``real`` get the real one."""
     factory = asyncio.new_event_loop if request.node.get_closest_marker("real") else new_event_loop
     return "asyncio", {"loop_factory": factory}
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A running PostgreSQL server; whoever stops it starts it again."""
+    from tests.postgres import served_postgres  # noqa: PLC0415 - few tests need it
+
+    with served_postgres(tmp_path_factory.mktemp("pg")) as server:
+        yield server
+
+
+@pytest.fixture
+def dsn(postgres: Postgres) -> str:
+    """The DSN of an empty database."""
+    return postgres.new_database()
 
 
 def pytest_configure() -> None:
