@@ -127,7 +127,10 @@ class LedgerFile:
         if last is None or last[0] != boot or self._clock_went_back(now):
             others = last is None and self._presence.has_company()
             self._begin_anew(boot, now, now + _GATHERING if others else 0.0)
-        db.execute("INSERT OR IGNORE INTO accounts (base_url, account) VALUES (?, ?)", (base_url, account))
+        db.execute(
+            "INSERT INTO accounts (base_url, account) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (base_url, account),
+        )
         query = "SELECT id FROM accounts WHERE base_url=? AND account=?"
         (self._account,) = db.execute(query, (base_url, account)).fetchone()
         new = "INSERT INTO owners (account, token, beat) VALUES (?, ?, ?)"
@@ -333,7 +336,7 @@ class LedgerFile:
         """Return the tasks to ask about: held, and known by an id that can be asked by."""
         query = (
             "SELECT l.endpoint, l.external_task_id, l.task_id, l.kind, p.name, l.weight, l.since,"
-            " l.wanted OR l.orphan IS NOT NULL FROM leases l JOIN pools p ON p.id = l.pool"
+            " l.wanted<>0 OR l.orphan IS NOT NULL FROM leases l JOIN pools p ON p.id = l.pool"
             " WHERE p.account=? AND l.stage=? AND (l.task_id<>'' OR l.orphan<?)"
         )
         rows = self._db.execute(query, (self._account, int(Stage.HELD), now - _DOUBT))
