@@ -80,6 +80,8 @@ class Book:
         self._life = life
         self._now = now
         self._leases = LeaseTable(db, late)
+        self.told = self._leases.told
+        """The processes that have news."""
         self._pools: dict[str, StoredPool] = {}
         self.confirmed: dict[int, bool] = {}
         """Answers to `Confirm`."""

@@ -196,6 +196,8 @@ class LeaseTable:
         self._db = db
         self._late = late
         self._read: dict[Owned, Lease] = {}
+        self.told: set[int] = set()
+        """The processes for which news were written."""
 
     def add(self, lease: Lease, pool: int) -> None:
         """Add a new lease."""
@@ -234,3 +236,5 @@ class LeaseTable:
             elif row != lease.written:
                 self._db.execute(_REPLACE, row)
                 lease.written = row
+                if lease.news is not NewsKind.NONE:
+                    self.told.add(lease.owner)
