@@ -67,6 +67,14 @@ class Membership:
         book.finish()
         return book
 
+    def restate_limits(self, now: float, limits: Mapping[str, int], label_limits: Mapping[str, int]) -> None:
+        """Write limits again after this process was dead to the others; what these have said since stays."""
+        alone = self._is_alone()
+        query = "SELECT name FROM pools WHERE account=? AND source='caller'"
+        said = {name for (name,) in self._db.execute(query, (self.account,))}
+        unsaid = {name: limit for name, limit in limits.items() if alone or name not in said}
+        self.settle_limits(now, unsaid, label_limits if alone else {})
+
     def _is_alone(self) -> bool:
         """Tell whether no other process uses the ledger for this account."""
         others = "SELECT 1 FROM owners WHERE account=? AND id<>? LIMIT 1"

@@ -259,6 +259,12 @@ class LedgerFile:
             db.execute("COMMIT")
         self.give_up()
 
+    def fileno(self) -> None:
+        """Return None: a file does not tell that others have changed it."""
+
+    def interrupt(self) -> None:
+        """Do nothing: a file is waited for, and for how long SQLite says."""
+
     def abandon(self) -> None:
         """Close the file as the end of this process would: the others find out that it is dead."""
         with contextlib.suppress(sqlite3.Error, AttributeError):  # it may not have been opened
