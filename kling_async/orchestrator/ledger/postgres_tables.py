@@ -88,8 +88,10 @@ def need_version(db: PostgresDatabase) -> None:
 
 def _version(db: PostgresDatabase) -> tuple[int, int] | None:
     """Return the version of the tables, and the oldest one whose programs may use them; None: no tables."""
-    (table,) = db.execute(f"SELECT to_regclass('{SCHEMA}.schema')::text").fetchone()
-    row = None if table is None else db.execute("SELECT version, oldest_reader FROM schema").fetchone()
+    # not to_regclass(): it may answer from a cache, and not see what another has made a moment ago
+    table = "SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname=? AND tablename='schema'"
+    known = db.execute(table, (SCHEMA,)).fetchone()
+    row = None if known is None else db.execute("SELECT version, oldest_reader FROM schema").fetchone()
     return None if row is None else (int(row[0]), int(row[1]))
 
 
