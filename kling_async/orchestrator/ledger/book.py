@@ -77,7 +77,6 @@ class Book:
         self._db = db
         self._account = account
         self._owner = owner
-        self._late = late
         self._life = life
         self._now = now
         self._leases = LeaseTable(db, late)
@@ -97,7 +96,8 @@ class Book:
     def take(self, steps: Iterable[Step]) -> None:
         """Take steps in order; one that the state of its ticket does not allow changes nothing."""
         steps = list(steps)
-        self._leases.fetch(self._owner, [step.number for step in steps if hasattr(step, "number")])
+        numbers = [getattr(step, "number", 0) for step in steps]  # 0: it is about no ticket of this process
+        self._leases.fetch(self._owner, [number for number in numbers if number])
         for step in steps:
             try:
                 self._take(step)
@@ -110,7 +110,7 @@ class Book:
         for name in self._names.due:
             self._pool(name)
         for stored in self._pools.values():
-            stored.settle(self._late)
+            stored.settle(self._leases.late)
         self._leases.write()
         for stored in self._pools.values():
             stored.write()
