@@ -32,13 +32,13 @@ from kling_async.wire.checks import has_files, wrong_with
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-    from kling_async.batch.journal import Journal
+    from kling_async.batch.digests import InputDigests
     from kling_async.batch.options import BatchOptions
     from kling_async.batch.source import Item, RequestSource
     from kling_async.wire.media import Media
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["FreshJobs", "JobFinder", "JournaledJobs", "Planner"]
+__all__ = ["FreshJobs", "JobFinder", "JournaledJobs", "KnownJobs", "Planner"]
 
 _NO_DIGESTS: Final[Mapping[Media, str]] = {}
 _INSERTED_MAX: Final = 1000
@@ -65,6 +65,34 @@ class JobFinder(Protocol):
 
     def restart(self) -> None:
         """Forget what was found: the input begins anew."""
+        ...
+
+
+class KnownJobs(Protocol):
+    """Knows the jobs of earlier runs (`batch.journal.Journal`, or the table of a fleet)."""
+
+    digests: InputDigests
+    """Digests of the input files."""
+
+    @property
+    def id(self) -> str:
+        """The journal's own name, part of every external_task_id made from it."""
+        ...
+
+    async def several(self, identities: Sequence[str], /) -> list[Entry | None]:
+        """Return the entries of jobs; None for each new job."""
+        ...
+
+    async def has_position(self, position: int, /) -> bool:
+        """Tell whether a job was at this position of an input."""
+        ...
+
+    async def unfinished(self) -> list[Entry]:
+        """Return the entries of jobs that are not finished."""
+        ...
+
+    async def extent(self) -> tuple[int, int]:
+        """Return how many jobs there are, and the last position of one."""
         ...
 
 
@@ -213,7 +241,7 @@ class JournaledJobs:
     """Finds requests in a journal by what they ask for."""
 
     def __init__(
-        self, journal: Journal, options: BatchOptions, account: str, now: Callable[[], float]
+        self, journal: KnownJobs, options: BatchOptions, account: str, now: Callable[[], float]
     ) -> None:
         self._journal = journal
         self._now = now
