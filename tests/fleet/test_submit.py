@@ -134,7 +134,7 @@ async def test_files_go_with_their_jobs(fleet: Fleet, dsn: str, tmp_path: Path) 
     """A path, the same content as bytes, and Base64 are one job: the worker has no such file."""
     content = b"\x89PNG\r\n\x1a\n" + bytes(300)
     (tmp_path / "a.png").write_bytes(content)
-    by_path = v1.ImageToVideo(image=media(tmp_path / "a.png"), model_name="kling-v2-6")
+    by_path = v1.ImageToVideo(image=media(tmp_path / "a.png"), prompt="go", model_name="kling-v2-6")
     by_bytes = msgspec.structs.replace(by_path, image=media(content))
     made = [await fleet.submit([request], batch="films") for request in (by_path, by_bytes)]
     assert [each.new for each in made] == [1, 0]
@@ -144,4 +144,4 @@ async def test_files_go_with_their_jobs(fleet: Fleet, dsn: str, tmp_path: Path) 
     name = identity(None, fingerprint("image_to_video", by_path, digests), 0)
     assert unpack(entry).identity == name
     with pytest.raises(RequestInvalid, match="cannot read"):
-        await fleet.submit([v1.ImageToVideo(image=media(tmp_path / "b.png"))], batch="films")
+        await fleet.submit([v1.ImageToVideo(image=media(tmp_path / "b.png"), prompt="go")], batch="films")
