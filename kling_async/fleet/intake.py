@@ -85,7 +85,7 @@ async def first_wrong(requests: Requests[Any], options: BatchOptions) -> Request
     """
     if not isinstance(requests, Iterable):
         return None
-    is_file = isinstance(requests, JobReader) and requests.name != "-"
+    is_file = isinstance(requests, JobReader) and requests.can_be_rehearsed
     if may_block(requests) and not is_file:
         return None
     source = RequestSource(requests)
@@ -114,7 +114,7 @@ async def chunks(
                 continue
             source.adapt(grow=True)
             for job in await finder.find(items):
-                chunk.add(await _row(job, priority))
+                chunk.add(await _row(job, options.priority))
                 if chunk.full:
                     yield chunk
                     chunk = Chunk()
@@ -172,9 +172,7 @@ async def _row(job: PlannedJob, priority: int) -> NewRow | RequestInvalid:
     return new_row(job.entry, with_contents(request, contents), priority)
 
 
-async def _wrong(
-    item: Item, label: str | Callable[[TaskRequest[Any]], str]
-) -> RequestInvalid | None:
+async def _wrong(item: Item, label: str | Callable[[TaskRequest[Any]], str]) -> RequestInvalid | None:
     """Return why a request cannot be submitted; None if it can be."""
     request = item.request
     error = wrong_with(request) or _unstorable(item, label)
