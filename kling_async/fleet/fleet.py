@@ -15,7 +15,7 @@ from kling_async.fleet.database import connect, connection_options, shown_dsn
 from kling_async.fleet.results import outcomes
 from kling_async.fleet.schema import need_tables, upgrade
 from kling_async.fleet.submit import submit
-from kling_async.fleet.writing import batch_named, find_batch
+from kling_async.fleet.writing import find_batch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -131,14 +131,14 @@ class Fleet:
             on_bad: Called with the error of each wrong request, which is left out. Default: it is raised.
 
         Raises:
-            RequestInvalid: A request, or the batch's name, is wrong. Of a sequence nothing was written then;
-                of other inputs the requests before may have been.
+            RequestInvalid: A request, with its place in the input, or an option is wrong. Nothing was written
+                then of a collection in memory or of a file of `read_jsonl` or `read_csv`; of an input that
+                can be read once, at most the chunks before.
         """
         self._opened()
         check_batch_name(batch)
         async with connect(self._dsn) as db:
-            row = await batch_named(db, batch)
-            return await submit(db, requests, row, priority=priority, label=label, on_bad=on_bad)
+            return await submit(db, requests, batch, priority=priority, label=label, on_bad=on_bad)
 
     async def results(
         self, batch: str, *, follow: bool = True, after: int = 0, folder: str | Path | None = None
