@@ -17,16 +17,15 @@ from kling_async.batch.entry import (
     next_attempt,
     results_expired,
     resume,
-    revive,
     settled,
 )
-from kling_async.batch.failures import error_of, surely_not_made
+from kling_async.batch.failures import again
 from kling_async.batch.identity import defaults_of, external_id, fingerprint, identity
 from kling_async.batch.job_outcomes import remembered_outcome
 from kling_async.batch.planned import PlannedJob
 from kling_async.batch.refetch import refetch_missing
 from kling_async.catalog import endpoint_of
-from kling_async.errors import Problem, RequestInvalid, ResultExpired, TaskNotFound
+from kling_async.errors import Problem, RequestInvalid
 from kling_async.wire.checks import has_files, wrong_with
 
 if TYPE_CHECKING:
@@ -335,13 +334,13 @@ class JournaledJobs:
         except Exception as error:  # noqa: BLE001 - the caller's function fails one job alone
             problem = Problem("retry_failed", f"raised {type(error).__name__}: {error}")
             return job._replace(error=RequestInvalid("batch", [problem]))
-        failure = error_of(job.entry)
-        if wanted is True and isinstance(failure, ResultExpired):
-            return job  # its task succeeded and was paid: only the caller can decide to make it again
-        never_found = isinstance(failure, TaskNotFound) and results_expired(job.entry, self._now())
-        if surely_not_made(failure) or isinstance(failure, ResultExpired) or never_found:
-            return job._replace(entry=self._next_attempt(job), action=ResumeAction.RETRY)
-        return job._replace(entry=revive(job.entry), action=ResumeAction.CREATE_DOUBTFUL)
+        facts = {"account": self._account, "defaults": defaults_of(job.item.request)}
+        now, expired_too = self._now(), wanted is not True
+        entry = again(job.entry, self._journal.id, now=now, expired_too=expired_too, **facts)
+        if entry is None:
+            return job
+        fresh = entry.attempt > job.entry.attempt
+        return job._replace(entry=entry, action=ResumeAction.RETRY if fresh else ResumeAction.CREATE_DOUBTFUL)
 
     def _next_attempt(self, job: PlannedJob) -> Entry:
         defaults = defaults_of(job.item.request)

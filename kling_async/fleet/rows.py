@@ -8,6 +8,7 @@ import msgspec
 
 from kling_async.batch.entry import Entry, JobState, pack, unpack
 from kling_async.catalog import request_from_dict
+from kling_async.records import TaskRecord
 from kling_async.wire.endpoints import JournaledRequest
 from kling_async.wire.media import Media
 from kling_async.wire.requests import TaskRequest
@@ -15,9 +16,21 @@ from kling_async.wire.requests import TaskRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NEW_COLUMNS", "NewRow", "StoredJob", "dump_request", "load_request", "new_row", "with_contents"]
+__all__ = [
+    "NEW_COLUMNS",
+    "NewRow",
+    "StoredJob",
+    "dump_addresses",
+    "dump_request",
+    "load_addresses",
+    "load_request",
+    "new_row",
+    "stored_job",
+    "with_contents",
+]
 
 _json: Final = msgspec.json.Encoder()
+_records: Final = msgspec.json.Decoder(TaskRecord)
 
 NEW_COLUMNS: Final = (
     *("identity", "position", "state", "attempt", "priority", "label", "key", "pool", "endpoint", "entry"),
@@ -111,6 +124,16 @@ def load_request(data: bytes | None, entry: Entry) -> TaskRequest[Any]:
     found = request_from_dict(msgspec.json.decode(data))
     assert isinstance(found, TaskRequest)  # noqa: S101 - only such are written
     return found
+
+
+def dump_addresses(record: TaskRecord) -> bytes:
+    """Encode the record of a task that succeeded, whole: with its addresses, which fetch the files."""
+    return _json.encode(record)
+
+
+def load_addresses(data: bytes) -> TaskRecord:
+    """Decode what `dump_addresses` wrote."""
+    return _records.decode(data)
 
 
 def with_contents(value: Any, contents: Mapping[Media, bytes]) -> Any:

@@ -10,7 +10,7 @@ from procrastinate.manager import JobManager
 
 from kling_async.batch.entry import JobState
 from kling_async.fleet.rows import NEW_COLUMNS
-from kling_async.fleet.tasks import deferred
+from kling_async.fleet.tasks import deferred, lock_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,17 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from kling_async.fleet.rows import NewRow
+    from kling_async.fleet.tasks import JobName
 
-__all__ = ["BatchRow", "batch_named", "write_chunk"]
+__all__ = [
+    "RESULTS_CHANNEL",
+    "BatchRow",
+    "batch_named",
+    "end_jobs",
+    "find_batch",
+    "hand_to_queue",
+    "write_chunk",
+]
 
 _COLUMNS: Final = ", ".join(NEW_COLUMNS)
 _INCOMING: Final = """
@@ -33,12 +42,22 @@ _INSERT: Final = f"""
         to_timestamp(planned_at)
     FROM incoming ORDER BY position
     ON CONFLICT DO NOTHING RETURNING identity, state, priority"""  # noqa: S608 - names of this package
+_REVIVE: Final = """
+    UPDATE jobs SET cancelled=false, done=NULL, ended_at=NULL FROM incoming
+    WHERE jobs.batch=%s AND jobs.identity=incoming.identity AND jobs.cancelled
+    RETURNING jobs.identity, jobs.state, jobs.priority"""
+_COUNT: Final = """
+    UPDATE batches SET done=done+%(ended)s, succeeded=succeeded+%(succeeded)s, failed=failed+%(failed)s,
+        cancelled=cancelled+%(cancelled)s
+    WHERE id=%(batch)s RETURNING done"""
 _END: Final = """
     WITH ended AS (
         SELECT identity, row_number() OVER (ORDER BY number) AS place FROM jobs
-        WHERE batch=%(batch)s AND identity = ANY(%(ended)s))
+        WHERE batch=%(batch)s AND identity = ANY(%(names)s))
     UPDATE jobs SET done=%(before)s + ended.place, ended_at=clock_timestamp()
     FROM ended WHERE jobs.batch=%(batch)s AND jobs.identity=ended.identity"""
+RESULTS_CHANNEL: Final = "kling_fleet_results"
+"""Notifies that jobs of a batch have ended; the payload is the batch's id."""
 
 
 class BatchRow(NamedTuple):
@@ -59,16 +78,23 @@ async def batch_named(db: AsyncConnection[Any], name: str, *, batch: str | None 
     """
     new = "INSERT INTO batches (id, name) VALUES (%s, %s) ON CONFLICT DO NOTHING"
     await db.execute(new, (batch or uuid.uuid4().hex, name))
+    row = await find_batch(db, name)
+    assert row is not None  # noqa: S101 - it was made above, and batches are not removed
+    return row
+
+
+async def find_batch(db: AsyncConnection[Any], name: str) -> BatchRow | None:
+    """Return the batch of a name; None: there is none."""
     query = "SELECT id, name, total FROM batches WHERE name=%s"
     row = await (await db.execute(query, (name,))).fetchone()
-    assert row is not None  # noqa: S101 - it was made above, and batches are not removed
-    return BatchRow(*row)
+    return None if row is None else BatchRow(*row)
 
 
 async def write_chunk(db: AsyncConnection[Any], batch: str, rows: Sequence[NewRow]) -> int:
     """Write those of some jobs that are not there, and hand them to the queue; return how many.
 
-    One transaction: a job is in the table and, unless it has ended, in the queue, or in neither.
+    Jobs that were cancelled wait again. One transaction: a job is in the table and, unless it has ended, in
+    the queue, or in neither.
     """
     if not rows:
         return 0
@@ -80,28 +106,45 @@ async def write_chunk(db: AsyncConnection[Any], batch: str, rows: Sequence[NewRo
                 for row in rows:
                     await copy.write_row(row)
         new = await (await db.execute(_INSERT.encode(), (batch,))).fetchall()
-        waiting = [row for row in new if row[1] not in _ENDED]
+        revived = await (await db.execute(_REVIVE, (batch,))).fetchall()
+        waiting = [row for row in [*new, *revived] if row[1] not in _ENDED]
         if waiting:
-            names = [(batch, row[0].hex()) for row in waiting]
-            jobs = deferred(names, [row[2] for row in waiting])
-            await JobManager(PsycopgConnector()).batch_defer_jobs_async(jobs, connection=db)
-        await db.execute("UPDATE batches SET total=total+%s WHERE id=%s", (len(new), batch))
-        if len(new) > len(waiting):
-            await _end(db, batch, [row for row in new if row[1] in _ENDED])
-    return len(new)
+            await hand_to_queue(db, [((batch, row[0].hex()), row[2]) for row in waiting])
+        counts = "UPDATE batches SET total=total+%s, cancelled=cancelled-%s WHERE id=%s"
+        await db.execute(counts, (len(new), len(revived), batch))
+        if any(row[1] in _ENDED for row in new):
+            ended = [row[0] for row in new if row[1] in _ENDED]
+            failed = sum(row[1] == JobState.FAILED for row in new)
+            await end_jobs(db, batch, ended, failed=failed, succeeded=len(ended) - failed)
+    return len(new) + len(revived)
 
 
 _ENDED: Final = (int(JobState.DONE), int(JobState.FAILED))
 
 
-async def _end(db: AsyncConnection[Any], batch: str, rows: Sequence[Any]) -> None:
-    """Give jobs that had ended elsewhere their places among the ends of the batch."""
-    failed = sum(row[1] == JobState.FAILED for row in rows)
-    counted = await db.execute(
-        "UPDATE batches SET done=done+%s, failed=failed+%s, succeeded=succeeded+%s WHERE id=%s"
-        " RETURNING done",
-        (len(rows), failed, len(rows) - failed, batch),
-    )
-    (done,) = await counted.fetchone() or (0,)
-    ended = [row[0] for row in rows]
-    await db.execute(_END, {"batch": batch, "ended": ended, "before": done - len(rows)})
+async def hand_to_queue(db: AsyncConnection[Any], jobs: Sequence[tuple[JobName, int]]) -> None:
+    """Hand jobs with their priorities to procrastinate, unless they wait there; within a transaction."""
+    locks = [lock_of(*name) for name, _ in jobs]
+    query = "SELECT queueing_lock FROM procrastinate_jobs WHERE status='todo' AND queueing_lock = ANY(%s)"
+    there = {lock for (lock,) in await (await db.execute(query, (locks,))).fetchall()}
+    queued = [deferred(name, priority) for name, priority in jobs if lock_of(*name) not in there]
+    if queued:
+        await JobManager(PsycopgConnector()).batch_defer_jobs_async(queued, connection=db)
+
+
+async def end_jobs(
+    db: AsyncConnection[Any],
+    batch: str,
+    names: Sequence[bytes],
+    *,
+    succeeded: int = 0,
+    failed: int = 0,
+    cancelled: int = 0,
+) -> None:
+    """Give jobs their places among the ends of the batch, and count them; within a transaction."""
+    facts = {"batch": batch, "names": list(names), "ended": len(names)}
+    counts = {"succeeded": succeeded, "failed": failed, "cancelled": cancelled}
+    found = await (await db.execute(_COUNT, {**facts, **counts})).fetchone()
+    assert found is not None  # noqa: S101 - jobs refer to their batch
+    await db.execute(_END, {**facts, "before": found[0] - len(names)})
+    await db.execute("SELECT pg_notify(%s, %s)", (RESULTS_CHANNEL, batch))
