@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
-
 import pytest
 
 from tests.fleet.support import film, rows
-from tests.fleet.working import at_work, site
-
-if TYPE_CHECKING:
-    from kling_async.batch.outcomes import Outcome
-    from kling_async.fleet import Fleet
+from tests.fleet.working import at_work, read, site
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
-
-
-async def read(fleet: Fleet, batch: str = "films", seconds: float = 60.0) -> list[Outcome[Any]]:
-    """Return all outcomes of a batch, once they are there."""
-    async with asyncio.timeout(seconds):
-        return [outcome async for outcome in fleet.results(batch)]
 
 
 async def test_jobs_run_and_their_results_have_addresses(dsn: str) -> None:

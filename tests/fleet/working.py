@@ -14,9 +14,16 @@ from kling_async.testing import Emulator, emulator
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from kling_async.batch.outcomes import Outcome
     from kling_async.fleet.worker import FleetWorker
 
-__all__ = ["at_work", "new_client", "site"]
+__all__ = ["at_work", "new_client", "read", "site"]
+
+
+async def read(fleet: Fleet, batch: str = "films", seconds: float = 60.0) -> list[Outcome[Any]]:
+    """Return all outcomes of a batch, once they are there."""
+    async with asyncio.timeout(seconds):
+        return [outcome async for outcome in fleet.results(batch)]
 
 
 def new_client(emu: Emulator, **options: Any) -> Client:
