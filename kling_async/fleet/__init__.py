@@ -1,0 +1,1 @@
+"""A fleet: many machines that share one account, by a queue on PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Tests of fleets: real worker processes, a real PostgreSQL, the emulator."""
