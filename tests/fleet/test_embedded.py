@@ -9,12 +9,12 @@ import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
-import anyio
 import psycopg
 import pytest
 
 from kling_async.errors import ConfigurationError
 from kling_async.fleet.embedded import EmbeddedPostgres, embedded_postgres
+from tests.support import until
 
 pytestmark = pytest.mark.real
 
@@ -60,9 +60,7 @@ async def test_the_server_ends_with_its_process(how: signal.Signals) -> None:
     assert process.returncode != 0
     assert b"Warning" not in said and (how is signal.SIGINT) == (b"KeyboardInterrupt" in said)
     folder = Path(dsn.partition("?host=")[2]).parent
-    with anyio.fail_after(20):
-        while await anyio.Path(folder).exists():
-            await anyio.sleep(0.05)
+    await until(lambda: not folder.exists(), 20)
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(dsn)
 
