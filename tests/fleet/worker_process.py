@@ -1,4 +1,4 @@
-"""A worker as a process of its own: ``python -m tests.fleet.worker_process ORDER``; see `tests.fleet.crew`."""
+"""A worker as a process of its own; `tests.fleet.crew` starts it with an order as JSON."""
 
 from __future__ import annotations
 
