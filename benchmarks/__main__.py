@@ -15,6 +15,7 @@ NAMES = (
     "downloads",
     "batch",
     "ledger",
+    "fleet",
 )
 
 if __name__ == "__main__":

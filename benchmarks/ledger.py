@@ -182,9 +182,11 @@ async def wake_up(slots: str | None, rounds: int) -> float:
 
 
 @contextlib.asynccontextmanager
-async def process_of(order: Mapping[str, Any]) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run this module as another process."""
-    pipe, command = asyncio.subprocess.PIPE, (sys.executable, "-m", "benchmarks.ledger", json.dumps(order))
+async def process_of(
+    order: Mapping[str, Any], module: str = "ledger"
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a module as another process."""
+    pipe, command = asyncio.subprocess.PIPE, (sys.executable, "-m", f"benchmarks.{module}", json.dumps(order))
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
     try:
         yield process
