@@ -38,7 +38,7 @@ _GUARD: Final = 'read -r _; "$0" -w -m fast -D "$1" stop; [ -z "$2" ] || rm -rf 
 
 @contextlib.contextmanager
 def embedded_postgres(folder: Path | None = None) -> Iterator[str]:
-    """Run a PostgreSQL, and yield the DSN of an empty database; the server stops at the end.
+    """Run a PostgreSQL, and yield the DSN of its database; the server stops at the end.
 
     Args:
         folder: Where its data stay, one server at a time; None: a temporary folder, removed at the end.
@@ -48,7 +48,7 @@ def embedded_postgres(folder: Path | None = None) -> Iterator[str]:
     """
     server = EmbeddedPostgres(folder)
     try:
-        yield server.new_database()
+        yield server.database("kling")
     finally:
         server.close()
 
@@ -110,13 +110,18 @@ class EmbeddedPostgres:
 
     def new_database(self) -> str:
         """Make an empty database; return its DSN."""
+        return self.database(f"kling_{next(self._numbers)}", empty=True)
+
+    def database(self, name: str, *, empty: bool = False) -> str:
+        """Return the DSN of a database, which is made if there is none, or anew if it is to be empty."""
         import psycopg  # noqa: PLC0415 - loaded by those alone who use it
         from psycopg import sql  # noqa: PLC0415 - as above
 
         with psycopg.connect(self._server.get_uri(), autocommit=True) as db:
-            taken = {name for (name,) in db.execute("SELECT datname FROM pg_database")}
-            name = next(name for n in self._numbers if (name := f"kling_{n}") not in taken)
-            db.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            if empty:
+                db.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+            if not db.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).rowcount:
+                db.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return self._server.get_uri(name)
 
     def _start_guard(self, to_remove: Path | None) -> subprocess.Popen[bytes] | None:

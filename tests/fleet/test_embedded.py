@@ -33,8 +33,8 @@ def test_a_folder_keeps_its_databases(tmp_path: Path) -> None:
     with embedded_postgres(folder) as first, psycopg.connect(first) as db:
         db.execute("CREATE TABLE t (a integer)")
     with embedded_postgres(folder) as second:
-        assert second != first
-        with psycopg.connect(first) as db:
+        assert second == first
+        with psycopg.connect(second) as db:
             assert db.execute("SELECT count(*) FROM t").fetchone() == (0,)
         with pytest.raises(ConfigurationError, match=f"in use by process {os.getpid()}"):
             EmbeddedPostgres(folder)

@@ -18,7 +18,6 @@ def shift_wall_clock(seconds: float) -> None:
 async def work(order: dict[str, Any]) -> None:
     """Work for a fleet, or run all requests alone; print what happens as lines of JSON."""
     from kling_async import Client, Polling, v1  # noqa: PLC0415 - after the clock was set
-    from kling_async.fleet import Fleet  # noqa: PLC0415 - as above
 
     client = Client(
         base_url=order["url"],
@@ -29,6 +28,8 @@ async def work(order: dict[str, Any]) -> None:
     )
     async with client:
         if "dsn" in order:
+            from kling_async.fleet import Fleet  # noqa: PLC0415 - as above
+
             async with Fleet(order["dsn"]) as fleet:
                 say({"ready": True})
                 await fleet.work(client, **order["options"])
