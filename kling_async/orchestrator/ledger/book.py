@@ -37,12 +37,12 @@ from kling_async.orchestrator.ledger.steps import (
 from kling_async.orchestrator.ledger.stored_pool import StoredPool
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable
 
     from kling_async.core.admission import Pool
     from kling_async.core.queue import Ticket
     from kling_async.errors import KlingError
+    from kling_async.orchestrator.ledger.connection import LedgerConnection
     from kling_async.orchestrator.ledger.steps import OwnStep, Step
     from kling_async.records import TaskRecord
 
@@ -65,7 +65,7 @@ class Book:
 
     def __init__(
         self,
-        db: sqlite3.Connection,
+        db: LedgerConnection,
         account: int,
         owner: int,
         *,
@@ -80,6 +80,8 @@ class Book:
         self._life = life
         self._now = now
         self._leases = LeaseTable(db, late)
+        self.told = self._leases.told
+        """The processes that have news."""
         self._pools: dict[str, StoredPool] = {}
         self.confirmed: dict[int, bool] = {}
         """Answers to `Confirm`."""

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
     from kling_async.orchestrator.ledger.steps import Step, Synced
 
-__all__ = ["Errands", "LedgerLost", "SharedFile"]
+__all__ = ["Errands", "LedgerLost", "LedgerUnreachable", "SharedFile"]
 
 
 class SharedFile(Protocol):
-    """The open file (`ledger.store.LedgerFile`); every method blocks."""
+    """The open ledger (`ledger.store.LedgerFile`, `ledger.postgres.PostgresLedger`); methods block."""
 
     def sync(self, steps: Sequence[Step], /, *, demand: bool) -> Synced:
         """Take steps, and whatever is due; return what this process has to hear.
@@ -35,6 +35,17 @@ class SharedFile(Protocol):
 
     def give_up(self) -> None:
         """Close the file and remove this process's own ones; write nothing."""
+
+    def fileno(self) -> int | None:
+        """Return the descriptor that becomes readable when there are news; None: there is none."""
+        ...
+
+    def interrupt(self) -> None:
+        """End an errand that takes too long, from another thread."""
+
+
+class LedgerUnreachable(Exception):
+    """Raised where the ledger's server cannot be reached, or does not work, at the moment."""
 
 
 class LedgerLost(Exception):
@@ -63,6 +74,16 @@ class Errands:
     def is_open(self) -> bool:
         """Whether the file is open."""
         return self._file is not None
+
+    def fileno(self) -> int | None:
+        """Return the descriptor that becomes readable when there are news; no errand may be under way."""
+        return None if self._file is None else self._file.fileno()
+
+    def interrupt(self) -> None:
+        """End an errand that takes too long."""
+        file = self._file
+        if file is not None:
+            file.interrupt()
 
     def submit(self, steps: list[Step] | None, *, demand: bool) -> concurrent.futures.Future[None]:
         """Begin an errand: take steps to the file, or only look at it if they are None."""

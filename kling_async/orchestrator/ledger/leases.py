@@ -9,8 +9,9 @@ from kling_async.core.waiting_line import ASIDE
 from kling_async.orchestrator.ledger.facts import NewsKind, Stage, TaskFacts
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
+
+    from kling_async.orchestrator.ledger.connection import LedgerConnection
 
 __all__ = ["LEASE_TABLES", "Lease", "LeaseTable"]
 
@@ -49,7 +50,11 @@ LEASE_TABLES: Final = (
 )
 
 _SELECT: Final = f"SELECT {', '.join(_COLUMNS)} FROM leases"  # noqa: S608 - names of this module
-_REPLACE: Final = f"INSERT OR REPLACE INTO leases VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_CHANGES: Final = ", ".join(f"{name}=excluded.{name}" for name in _COLUMNS[2:])
+_REPLACE: Final = (
+    f"INSERT INTO leases ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+    f" ON CONFLICT (owner, number) DO UPDATE SET {_CHANGES}"
+)
 
 
 class Owned(NamedTuple):
@@ -187,10 +192,12 @@ class LeaseTable:
         late: The processes that have not shown themselves for long.
     """
 
-    def __init__(self, db: sqlite3.Connection, late: frozenset[int]) -> None:
+    def __init__(self, db: LedgerConnection, late: frozenset[int]) -> None:
         self._db = db
         self._late = late
         self._read: dict[Owned, Lease] = {}
+        self.told: set[int] = set()
+        """The processes for which news were written."""
 
     def add(self, lease: Lease, pool: int) -> None:
         """Add a new lease."""
@@ -229,3 +236,5 @@ class LeaseTable:
             elif row != lease.written:
                 self._db.execute(_REPLACE, row)
                 lease.written = row
+                if lease.news is not NewsKind.NONE:
+                    self.told.add(lease.owner)

@@ -14,10 +14,10 @@ from kling_async.orchestrator.ledger.facts import Stage
 from kling_async.orchestrator.ledger.leases import Lease
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator
 
     from kling_async.core.queue import Ticket
+    from kling_async.orchestrator.ledger.connection import LedgerConnection
     from kling_async.orchestrator.ledger.leases import LeaseTable
 
 __all__ = ["LINE_TABLES", "StoredLine", "places"]
@@ -39,14 +39,23 @@ _PLACES: Final = """
     WITH placed AS (
         SELECT l.owner, l.number, l.priority, CASE WHEN l.turn > 0 THEN l.turn ELSE b.turn - 1
             + row_number() OVER (PARTITION BY l.priority, l.label ORDER BY l.number)
-            - sum(l.turn > 0) OVER (PARTITION BY l.priority, l.label) END AS place
+            - sum(CASE WHEN l.turn > 0 THEN 1 ELSE 0 END) OVER (PARTITION BY l.priority, l.label) END AS place
         FROM leases l JOIN labels b ON b.pool = l.pool AND b.priority = l.priority AND b.label = l.label
-        WHERE l.pool = :pool AND l.stage = :stage),
+        WHERE l.pool = ? AND l.stage = ?),
     ranked AS (
         SELECT owner, number, row_number() OVER (ORDER BY priority DESC, place, number) - 1 AS before
         FROM placed)
-    SELECT number, before FROM ranked WHERE owner = :owner"""
+    SELECT number, before FROM ranked WHERE owner = ?"""
 """How many go before each ticket of a process: labels take turns, and those sent before keep theirs."""
+
+_SET_TURN: Final = (
+    "INSERT INTO turns VALUES (?, ?, ?) ON CONFLICT (pool, priority) DO UPDATE SET turn=excluded.turn"
+)
+_SET_LABEL: Final = (
+    "INSERT INTO labels VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (pool, priority, label) DO UPDATE SET"
+    " turn=excluded.turn, waiting=excluded.waiting, head_turn=excluded.head_turn,"
+    " head_number=excluded.head_number, head_owner=excluded.head_owner"
+)
 
 _SWEEP: Final = 64
 """Labels that may be remembered although nobody queues with them before they are looked through."""
@@ -70,7 +79,7 @@ class StoredLine:
         count: How many wait.
     """
 
-    def __init__(self, db: sqlite3.Connection, leases: LeaseTable, pool: int, count: int) -> None:
+    def __init__(self, db: LedgerConnection, leases: LeaseTable, pool: int, count: int) -> None:
         self._db = db
         self._leases = leases
         self._pool = pool
@@ -165,7 +174,7 @@ class StoredLine:
 
     def shut(self, label: str) -> None:
         """Pass over the tickets of a label, in all priorities: it has all the slots that it may have."""
-        self._db.execute("INSERT OR IGNORE INTO shut VALUES (?, ?)", (self._pool, label))
+        self._db.execute("INSERT INTO shut VALUES (?, ?) ON CONFLICT DO NOTHING", (self._pool, label))
 
     def shut_labels(self) -> list[str]:
         """Return the labels that are passed over."""
@@ -187,11 +196,11 @@ class StoredLine:
     def head(self) -> Lease | None:
         """Return the ticket whose turn it is."""
         query = (
-            "SELECT head_owner, head_number FROM labels WHERE pool=:pool AND waiting>0"
-            " AND label NOT IN (SELECT label FROM shut WHERE pool=:pool)"
+            "SELECT head_owner, head_number FROM labels WHERE pool=? AND waiting>0"
+            " AND label NOT IN (SELECT label FROM shut WHERE pool=?)"
             " ORDER BY priority DESC, head_turn, head_number LIMIT 1"
         )
-        found = self._db.execute(query, {"pool": self._pool}).fetchone()
+        found = self._db.execute(query, (self._pool, self._pool)).fetchone()
         return None if found is None else self._leases.find(*found)
 
     def serve(self, ticket: Ticket) -> None:
@@ -202,9 +211,7 @@ class StoredLine:
         if not lease.turn:
             lease.turn, turn = turn, turn + 1
         served = max(self._turn(lease.priority), lease.turn)
-        self._db.execute(
-            "INSERT OR REPLACE INTO turns VALUES (?, ?, ?)", (self._pool, lease.priority, served)
-        )
+        self._db.execute(_SET_TURN, (self._pool, lease.priority, served))
         self._take_out(lease, Stage.SENT, _StoredLabel(turn, label.waiting))
 
     def put_to_sleep(self, lease: Lease) -> None:
@@ -268,7 +275,7 @@ class StoredLine:
             self._db.execute("DELETE FROM labels WHERE pool=? AND priority=? AND label=?", key)
             return
         row = (*key, label.turn, 0 if head is None else label.waiting, turn or label.turn, number, owner)
-        self._db.execute("INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        self._db.execute(_SET_LABEL, row)
         if head is None:
             self._sweep()
 
@@ -287,6 +294,6 @@ def _lease_of(ticket: Ticket) -> Lease:
     return ticket
 
 
-def places(db: sqlite3.Connection, pool: int, owner: int) -> dict[int, int]:
+def places(db: LedgerConnection, pool: int, owner: int) -> dict[int, int]:
     """Return how many tickets go before each one that a process queues for a pool, by its number."""
-    return dict(db.execute(_PLACES, {"pool": pool, "stage": int(Stage.QUEUED), "owner": owner}))
+    return dict(db.execute(_PLACES, (pool, int(Stage.QUEUED), owner)))

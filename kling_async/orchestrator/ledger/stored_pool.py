@@ -17,9 +17,9 @@ from kling_async.orchestrator.ledger.plain_errors import dump_error, load_error
 from kling_async.orchestrator.ledger.steps import NewsKind, PoolFacts
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable
 
+    from kling_async.orchestrator.ledger.connection import LedgerConnection
     from kling_async.orchestrator.ledger.leases import LeaseTable
 
 __all__ = ["LAPSE", "POOL_TABLES", "StoredPool", "pool_facts"]
@@ -38,6 +38,7 @@ POOL_TABLES: Final = (
         PRIMARY KEY (account, label)) WITHOUT ROWID""",
 )
 
+_ID: Final = "SELECT id FROM pools WHERE account=? AND name=?"
 _FACTS: Final = "bound, source, belief, held, waiting, pacing, breakers, parked, error, half_open_at"
 
 
@@ -69,12 +70,12 @@ class StoredPool:
     """
 
     def __init__(
-        self, db: sqlite3.Connection, leases: LeaseTable, account: int, name: str, life: float, now: float
+        self, db: LedgerConnection, leases: LeaseTable, account: int, name: str, life: float, now: float
     ) -> None:
         self._db = db
         self._leases = leases
         self._now = now
-        found = db.execute("SELECT id FROM pools WHERE account=? AND name=?", (account, name)).fetchone()
+        found = db.execute(_ID, (account, name)).fetchone()
         if found is None:
             self.id = self._make(account, name)
         else:
@@ -104,7 +105,8 @@ class StoredPool:
         values = (account, name, new.limit, new.source, new.belief, 0, 0, pacing, "[]", 0)
         columns = "(account, name, bound, source, belief, held, waiting, pacing, breakers, parked)"
         self._db.execute(f"INSERT INTO pools {columns} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608 - names of this module
-        return int(self._db.execute("SELECT last_insert_rowid()").fetchone()[0])
+        (made,) = self._db.execute(_ID, (account, name)).fetchone()
+        return int(made)
 
     def _load_breakers(self, text: str) -> list[BreakerState]:
         """Read breakers; a probe whose process does not use its slots is none."""
@@ -201,7 +203,7 @@ def _holds(text: str) -> list[Hold]:
     ]
 
 
-def pool_facts(db: sqlite3.Connection, account: int) -> dict[str, PoolFacts]:
+def pool_facts(db: LedgerConnection, account: int) -> dict[str, PoolFacts]:
     """Return all pools of an account, by name."""
     found: dict[str, PoolFacts] = {}
     query = f"SELECT name, next_time, {_FACTS} FROM pools WHERE account=?"  # noqa: S608 - names of this module

@@ -58,6 +58,12 @@ class File:
     def give_up(self) -> None:
         """Do nothing."""
 
+    def fileno(self) -> None:
+        """Tell of no news."""
+
+    def interrupt(self) -> None:
+        """Do nothing."""
+
 
 class Listener:
     """Somebody who wants something, and counts what the messenger brings."""
