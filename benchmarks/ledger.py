@@ -29,6 +29,8 @@ from kling_async.core.admission import Pool, Ticket
 from kling_async.fleet.embedded import EmbeddedPostgres
 from kling_async.orchestrator.ledger.facts import TaskFacts
 from kling_async.orchestrator.ledger.places import boot_id
+from kling_async.orchestrator.ledger.postgres import Joining, PostgresLedger
+from kling_async.orchestrator.ledger.server_time import SteeredClock
 from kling_async.orchestrator.ledger.steps import Confirm, Ended, Enter, TaskMade
 from kling_async.orchestrator.ledger.store import LedgerFile
 from kling_async.testing import emulator
@@ -95,9 +97,7 @@ def pace_in_a_file(folder: Path, rounds: int) -> float:
 
 def pace_in_postgres(dsn: str, rounds: int) -> float:
     """Return how many tickets a second go through a PostgreSQL."""
-    from kling_async.orchestrator.ledger.postgres import PostgresLedger
-
-    return pace_in(PostgresLedger(dsn, *OWN, clock=time.monotonic, **LIMITS), rounds)
+    return pace_in(PostgresLedger(dsn, Joining(*OWN, **LIMITS), SteeredClock()), rounds)
 
 
 def client_of(order: Mapping[str, Any], **more: Any) -> Client:
