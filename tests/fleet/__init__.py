@@ -1,1 +1,1 @@
-"""Tests of fleets: real worker processes, a real PostgreSQL, the emulator."""
+"""Tests of the fleet, on a PostgreSQL of their own."""
