@@ -120,12 +120,12 @@ async def measure(dsn: str, count: int, tasks: int, seconds: float) -> Run:
         durations.append(seconds * rng.lognormvariate(0, 0.2))
         return durations[-1]
 
+    await Fleet(dsn).init()
     async with emulator(slots={"video": SLOTS, "image": 9}) as emu, Fleet(dsn) as fleet:
         began = time.monotonic()
         emu.set_duration(duration)
-        await fleet.init()
         async with workers(emu, dsn, count, SLOTS):
-            await fleet.submit(requests(tasks), batch="all", base_url=emu.url)
+            await fleet.submit(requests(tasks), batch="all")
             async for outcome in fleet.results("all"):
                 assert outcome.ok
             ended = time.monotonic() - began
@@ -137,13 +137,13 @@ async def measure(dsn: str, count: int, tasks: int, seconds: float) -> Run:
 
 async def queue(dsn: str, jobs: int, fetches: int) -> Queue:
     """Queue so many jobs, and take some."""
+    await Fleet(dsn).init()
     async with emulator(slots={"video": SLOTS, "image": 9}) as emu, Fleet(dsn) as fleet:
         emu.set_duration(1e6)
-        await fleet.init()
         with psycopg.connect(dsn, autocommit=True) as db:
             empty = one(db, "SELECT pg_database_size(current_database())")
             began = time.perf_counter()
-            await fleet.submit(requests(jobs), batch="long", base_url=emu.url)
+            await fleet.submit(requests(jobs), batch="long")
             enqueued = jobs / (time.perf_counter() - began)
             size = (one(db, "SELECT pg_database_size(current_database())") - empty) / jobs
             db.execute("SET search_path TO kling_fleet")
@@ -164,10 +164,10 @@ async def cost(dsn: str, count: int, tasks: int) -> Cost:
     """Return what a task costs the database, of tasks that take a second."""
     keys = ("xact_commit", "tup_inserted", "tup_updated", "tup_deleted")
     query = f"SELECT {', '.join(keys)} FROM pg_stat_database WHERE datname = current_database()"
+    await Fleet(dsn).init()
     async with emulator(slots={"video": SLOTS, "image": 9}) as emu, Fleet(dsn) as fleet:
         emu.set_duration(1.0)
-        await fleet.init()
-        await fleet.submit(requests(tasks), batch="all", base_url=emu.url)
+        await fleet.submit(requests(tasks), batch="all")
         with psycopg.connect(dsn, autocommit=True) as db:
             before = db.execute(query).fetchone() or (0,) * 4
             wal = one(db, "SELECT pg_current_wal_insert_lsn() - '0/0'")

@@ -95,8 +95,8 @@ async def test_a_storm_of_kills_loses_and_doubles_nothing(dsn: str) -> None:
     time = asyncio.get_running_loop().time
     wanted = prompts(TASKS, SECONDS)
     slots = {"video": LIMIT, "image": 9}
+    await Fleet(dsn).init()
     async with emulator(slots=slots) as emu, emulator(slots=slots) as other, Fleet(dsn) as fleet:
-        await fleet.init()
         async with Crew(emu, dsn, LIMIT) as crew, Crew(other, dsn, LIMIT) as alone:
             single = await alone.start_alone(wanted)
             for _ in range(3):
@@ -104,7 +104,7 @@ async def test_a_storm_of_kills_loses_and_doubles_nothing(dsn: str) -> None:
             await crew.ready()
             requests = [v1.TextToVideo(prompt=prompt) for prompt in wanted]
             began = time()
-            await fleet.submit(requests, batch="storm", base_url=emu.url)
+            await fleet.submit(requests, batch="storm")
             watch = Watch(dsn)
             beside = [asyncio.create_task(watch.run()), asyncio.create_task(kill_and_replace(crew, watch))]
             try:
@@ -125,7 +125,7 @@ async def test_a_storm_of_kills_loses_and_doubles_nothing(dsn: str) -> None:
     check_account(emu, TASKS, LIMIT)
     assert watch.most <= LIMIT
     assert Counter(outcome.ok for outcome in outcomes) == {True: TASKS}
-    assert len({outcome.external_task_id for outcome in outcomes}) == TASKS
+    assert len({outcome.record.task_id for outcome in outcomes}) == TASKS
     assert len(adopted) >= LIMIT
     assert ratio <= 1.10
     assert adopted[-1] <= 2 * HEARTBEAT

@@ -39,15 +39,15 @@ async def emu() -> AsyncIterator[Emulator]:
 @pytest.fixture
 async def fleet(dsn: str) -> AsyncIterator[Fleet]:
     """A fleet in an empty database."""
+    await Fleet(dsn).init()
     async with Fleet(dsn) as found:
-        await found.init()
         yield found
 
 
 async def submit(fleet: Fleet, emu: Emulator, count: int, seconds: float) -> None:
     """Queue videos that take so long."""
     requests = [v1.TextToVideo(prompt=prompt) for prompt in prompts(count, seconds)]
-    await fleet.submit(requests, batch="all", base_url=emu.url)
+    await fleet.submit(requests, batch="all")
 
 
 async def check_results(fleet: Fleet, emu: Emulator, count: int) -> None:
@@ -55,7 +55,7 @@ async def check_results(fleet: Fleet, emu: Emulator, count: int) -> None:
     async with asyncio.timeout(90):
         outcomes = [outcome async for outcome in fleet.results("all")]
     assert Counter(outcome.ok for outcome in outcomes) == {True: count}
-    assert len({outcome.external_task_id for outcome in outcomes}) == count
+    assert len({outcome.position for outcome in outcomes}) == count
     check_account(emu, count, LIMIT)
 
 
