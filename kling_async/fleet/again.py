@@ -50,7 +50,7 @@ class Cancelled(Serializable, frozen=True, kw_only=True):
     """The jobs of a batch that were taken back."""
 
     cancelled: int
-    """Jobs of which nothing was sent; they end as cancelled, unless they are submitted under another key."""
+    """Jobs of which nothing was sent; they end as cancelled. Submitted again, they wait again."""
     sent: int
     """Jobs that go on: their tasks run, or may run."""
 

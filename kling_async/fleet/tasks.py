@@ -1,13 +1,10 @@
-"""What procrastinate knows of a fleet's jobs: one task, one queue, ids only."""
+"""Describe jobs to procrastinate: one task, one queue, ids only."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from procrastinate.jobs import Job
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["QUEUE", "TASK", "JobName", "deferred", "lock_of"]
 
@@ -24,17 +21,15 @@ def lock_of(batch: str, identity: str) -> str:
     return f"{batch}:{identity}"
 
 
-def deferred(names: Iterable[JobName], priorities: Iterable[int]) -> list[Job]:
-    """Return the jobs to hand to procrastinate."""
-    return [
-        Job(
-            id=None,
-            queue=QUEUE,
-            lock=None,
-            queueing_lock=lock_of(batch, identity),
-            task_name=TASK,
-            priority=priority,
-            task_kwargs={"batch": batch, "identity": identity},
-        )
-        for (batch, identity), priority in zip(names, priorities, strict=True)
-    ]
+def deferred(name: JobName, priority: int) -> Job:
+    """Return a job to hand to procrastinate."""
+    batch, identity = name
+    return Job(
+        id=None,
+        queue=QUEUE,
+        lock=None,
+        queueing_lock=lock_of(batch, identity),
+        task_name=TASK,
+        priority=priority,
+        task_kwargs={"batch": batch, "identity": identity},
+    )

@@ -10,7 +10,7 @@ from procrastinate.manager import JobManager
 
 from kling_async.batch.entry import JobState
 from kling_async.fleet.rows import NEW_COLUMNS
-from kling_async.fleet.tasks import deferred
+from kling_async.fleet.tasks import deferred, lock_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +42,10 @@ _INSERT: Final = f"""
         to_timestamp(planned_at)
     FROM incoming ORDER BY position
     ON CONFLICT DO NOTHING RETURNING identity, state, priority"""  # noqa: S608 - names of this package
+_REVIVE: Final = """
+    UPDATE jobs SET cancelled=false, done=NULL, ended_at=NULL FROM incoming
+    WHERE jobs.batch=%s AND jobs.identity=incoming.identity AND jobs.cancelled
+    RETURNING jobs.identity, jobs.state, jobs.priority"""
 _COUNT: Final = """
     UPDATE batches SET done=done+%(ended)s, succeeded=succeeded+%(succeeded)s, failed=failed+%(failed)s,
         cancelled=cancelled+%(cancelled)s
@@ -92,7 +96,8 @@ async def find_batch(db: AsyncConnection[Any], name: str) -> BatchRow | None:
 async def write_chunk(db: AsyncConnection[Any], batch: str, rows: Sequence[NewRow]) -> int:
     """Write those of some jobs that are not there, and hand them to the queue; return how many.
 
-    One transaction: a job is in the table and, unless it has ended, in the queue, or in neither.
+    Jobs that were cancelled wait again. One transaction: a job is in the table and, unless it has ended, in
+    the queue, or in neither.
     """
     if not rows:
         return 0
@@ -104,28 +109,33 @@ async def write_chunk(db: AsyncConnection[Any], batch: str, rows: Sequence[NewRo
                 for row in rows:
                     await copy.write_row(row)
         new = await (await db.execute(_INSERT.encode(), (batch,))).fetchall()
-        waiting = [row for row in new if row[1] not in _ENDED]
+        revived = await (await db.execute(_REVIVE, (batch,))).fetchall()
+        waiting = [row for row in [*new, *revived] if row[1] not in _ENDED]
         if waiting:
             await hand_to_queue(db, [((batch, row[0].hex()), row[2]) for row in waiting])
-        await db.execute("UPDATE batches SET total=total+%s WHERE id=%s", (len(new), batch))
-        if len(new) > len(waiting):
+        counts = "UPDATE batches SET total=total+%s, cancelled=cancelled-%s WHERE id=%s"
+        await db.execute(counts, (len(new), len(revived), batch))
+        if any(row[1] in _ENDED for row in new):
             ended = [row[0] for row in new if row[1] in _ENDED]
             failed = sum(row[1] == JobState.FAILED for row in new)
             await end_jobs(db, batch, ended, failed=failed, succeeded=len(ended) - failed)
     if len(waiting) >= _MANY:
         # a plan of before sorts the whole queue for each fetch: 10 a second at 100,000 jobs instead of 1,500
         await db.execute("ANALYZE procrastinate_jobs")
-    return len(new)
+    return len(new) + len(revived)
 
 
 _ENDED: Final = (int(JobState.DONE), int(JobState.FAILED))
 
 
 async def hand_to_queue(db: AsyncConnection[Any], jobs: Sequence[tuple[JobName, int]]) -> None:
-    """Hand jobs with their priorities to procrastinate, within the transaction of a connection."""
-    names, priorities = zip(*jobs, strict=True)
-    queued = deferred(names, priorities)
-    await JobManager(PsycopgConnector()).batch_defer_jobs_async(queued, connection=db)
+    """Hand jobs with their priorities to procrastinate, unless they wait there; within a transaction."""
+    locks = [lock_of(*name) for name, _ in jobs]
+    query = "SELECT queueing_lock FROM procrastinate_jobs WHERE status='todo' AND queueing_lock = ANY(%s)"
+    there = {lock for (lock,) in await (await db.execute(query, (locks,))).fetchall()}
+    queued = [deferred(name, priority) for name, priority in jobs if lock_of(*name) not in there]
+    if queued:
+        await JobManager(PsycopgConnector()).batch_defer_jobs_async(queued, connection=db)
 
 
 async def end_jobs(

@@ -146,7 +146,11 @@ async def test_what_was_not_sent_is_taken_back(fleet: Fleet, dsn: str) -> None:
     assert [outcome.position for outcome in outcomes] == [2, 3, 4]
     assert all(isinstance(outcome.error, TaskWithdrawn) for outcome in outcomes)
     assert (await fleet.cancel_queued("films")).cancelled == 0
-    assert (await fleet.submit([("shot-3", film("shot 3"))], batch="films")).new == 0
+    again = await fleet.submit([("shot-3", film("shot 3"))], batch="films")
+    assert (again.new, again.known) == (1, 0)
+    assert await rows(dsn, "SELECT total, succeeded, cancelled FROM batches") == [(5, 1, 2)]
+    assert await rows(dsn, "SELECT count(*) FROM jobs WHERE done IS NULL") == [(2,)]
+    assert len(await rows(dsn, "SELECT 1 FROM procrastinate_jobs")) == 3
 
 
 async def test_a_batch_that_is_not_there_is_named(fleet: Fleet) -> None:
