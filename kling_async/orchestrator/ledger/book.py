@@ -12,6 +12,7 @@ from kling_async.orchestrator.ledger.facts import HEAVY, LABEL, NewsKind, Stage,
 from kling_async.orchestrator.ledger.leases import Lease, LeaseTable
 from kling_async.orchestrator.ledger.mailbox import Letter
 from kling_async.orchestrator.ledger.plain_errors import dump_error
+from kling_async.orchestrator.ledger.pool_names import PoolNames
 from kling_async.orchestrator.ledger.steps import (
     AnswerLost,
     Close,
@@ -83,6 +84,7 @@ class Book:
         self.told = self._leases.told
         """The processes that have news."""
         self._pools: dict[str, StoredPool] = {}
+        self._names = PoolNames(db, account, now)
         self.confirmed: dict[int, bool] = {}
         """Answers to `Confirm`."""
         self.reads: list[tuple[int, float]] = []
@@ -94,6 +96,8 @@ class Book:
 
     def take(self, steps: Iterable[Step]) -> None:
         """Take steps in order; one that the state of its ticket does not allow changes nothing."""
+        steps = list(steps)
+        self._leases.fetch(self._owner, [step.number for step in steps if hasattr(step, "number")])
         for step in steps:
             try:
                 self._take(step)
@@ -103,8 +107,7 @@ class Book:
 
     def finish(self) -> None:
         """Do what is due in all pools that were touched, or whose time has come, and write everything."""
-        due = "SELECT name FROM pools WHERE account=? AND next_time<=?"
-        for (name,) in self._db.execute(due, (self._account, self._now)).fetchall():
+        for name in self._names.due:
             self._pool(name)
         for stored in self._pools.values():
             stored.settle(self._late)
@@ -117,18 +120,16 @@ class Book:
         if stored is None:
             stored = StoredPool(self._db, self._leases, self._account, name, self._life, self._now)
             self._pools[name] = stored
+            self._names.add(stored.id, name)
         return stored
 
     def _pool_of(self, lease: Lease) -> StoredPool:
         if not lease.pool:
-            query = "SELECT name FROM pools WHERE id=?"
-            (lease.pool,) = self._db.execute(query, (lease.pool_id,)).fetchone()
+            lease.pool = self._names.all[lease.pool_id]
         return self._pool(lease.pool)
 
     def _all(self, name: str | None) -> list[StoredPool]:
-        query = "SELECT name FROM pools WHERE account=?"
-        names = [name] if name else [found for (found,) in self._db.execute(query, (self._account,))]
-        return [self._pool(found) for found in names]
+        return [self._pool(found) for found in ([name] if name else list(self._names.all.values()))]
 
     # -- steps
 
@@ -372,7 +373,10 @@ class Book:
 
     def wake(self) -> None:
         """Put what this process queues, and what was parked while it did not react, back in line."""
-        for lease in list(self._leases.select("owner=? AND stage=?", self._owner, int(Stage.ASLEEP))):
+        names = self._names.ask()
+        asleep = self._leases.ask("owner=? AND stage=?", self._owner, int(Stage.ASLEEP))
+        self._names.take(names)
+        for lease in list(self._leases.read(asleep)):
             if lease.off is Stage.ASLEEP:
                 self._pool_of(lease).pool.rejoin(lease)
 

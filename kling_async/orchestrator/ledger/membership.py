@@ -12,12 +12,12 @@ from kling_async.orchestrator.ledger.facts import HEAVY, LABEL, LATE, NewsKind, 
 from kling_async.orchestrator.ledger.lines import places
 from kling_async.orchestrator.ledger.plain_errors import load_error
 from kling_async.orchestrator.ledger.steps import HeldTask, LimitLabels, Resize, Synced, TicketNews
-from kling_async.orchestrator.ledger.stored_pool import pool_facts
+from kling_async.orchestrator.ledger.stored_pool import ask_pool_facts, pool_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from kling_async.orchestrator.ledger.connection import LedgerConnection
+    from kling_async.orchestrator.ledger.connection import LedgerConnection, LedgerRows
 
 __all__ = ["Membership"]
 
@@ -51,8 +51,11 @@ class Membership:
         """Begin to take steps."""
         query = "SELECT id FROM owners WHERE account=? AND beat<? AND id<>?"
         late = self._db.execute(query, (self.account, now - LATE, self.owner)).fetchall()
-        names = frozenset(found for (found,) in late)
-        return Book(self._db, self.account, self.owner, late=names, life=self._life, now=now)
+        return self.book_of(now, frozenset(found for (found,) in late))
+
+    def book_of(self, now: float, late: frozenset[int]) -> Book:
+        """Begin to take steps, where it is known which processes are late."""
+        return Book(self._db, self.account, self.owner, late=late, life=self._life, now=now)
 
     # -- entering and leaving
 
@@ -100,35 +103,55 @@ class Membership:
 
     # -- hearing
 
-    def choose_asker(self, now: float, *, demand: bool) -> None:
-        """Let one process ask for all: the first that wants anything, until it wants nothing or is late."""
-        query = "SELECT a.asker, o.beat FROM accounts a LEFT JOIN owners o ON o.id = a.asker WHERE a.id=?"
-        asker, beat = self._db.execute(query, (self.account,)).fetchone()
-        if demand and (asker is None or beat is None or beat < now - LATE):
-            self._db.execute("UPDATE accounts SET asker=? WHERE id=?", (self.owner, self.account))
-        elif not demand and asker == self.owner:
-            self._db.execute("UPDATE accounts SET asker=NULL WHERE id=?", (self.account,))
-
-    def heard(self, now: float, confirmed: Mapping[int, bool], *, transaction: bool) -> Synced:
-        """Return what this process has to hear; only a transaction marks it as heard."""
-        db = self._db
-        query = "SELECT number, news, error FROM leases WHERE owner=? AND news>0 ORDER BY number"
-        rows = db.execute(query, (self.owner,)).fetchall()
-        if rows and transaction:
-            gone = "DELETE FROM leases WHERE owner=? AND news>0 AND stage=?"
-            db.execute(gone, (self.owner, int(Stage.GONE)))
-            db.execute("UPDATE leases SET news=0, error=NULL WHERE owner=? AND news>0", (self.owner,))
-        (asker,) = db.execute("SELECT asker FROM accounts WHERE id=?", (self.account,)).fetchone()
+    def look(self, now: float) -> Synced:
+        """Return what this process may know, outside of a transaction: what it has to hear stays written."""
+        rows, asked, pools = self._ask()
+        asker, _ = asked.fetchone()
         asking = asker == self.owner
-        return Synced(
-            now,
-            [_news(*row) for row in rows] if transaction else (),
-            confirmed,
-            pool_facts(db, self.account),
-            asking,
-            self._tasks(now) if asking else (),
-            stale=not transaction and (bool(rows) or asker is None),
+        stale = bool(rows.fetchall()) or asker is None
+        tasks = self._tasks(now) if asking else ()
+        return Synced(now, (), {}, pool_facts(pools), asking, tasks, stale=stale)
+
+    def heard(self, now: float, confirmed: Mapping[int, bool], *, demand: bool) -> Synced:
+        """Return what this process has to hear, mark it as heard, and choose who asks."""
+        asked = self._ask()
+        rows, (asker, beat), facts = asked[0].fetchall(), asked[1].fetchone(), pool_facts(asked[2])
+        if rows:
+            gone = "DELETE FROM leases WHERE owner=? AND news>0 AND stage=?"
+            self._db.execute(gone, (self.owner, int(Stage.GONE)))
+            self._db.execute("UPDATE leases SET news=0, error=NULL WHERE owner=? AND news>0", (self.owner,))
+        asking = self._choose_asker(asker, math.inf if beat is None else now - beat, demand=demand)
+        tasks = self._tasks(now) if asking else ()
+        return Synced(now, [_news(*row) for row in rows], confirmed, facts, asking, tasks)
+
+    def _ask(self) -> tuple[LedgerRows, LedgerRows, LedgerRows]:
+        """Begin to read news, who asks, and pools."""
+        news = "SELECT number, news, error FROM leases WHERE owner=? AND news>0 ORDER BY number"
+        asker = "SELECT a.asker, o.beat FROM accounts a LEFT JOIN owners o ON o.id = a.asker WHERE a.id=?"
+        return (
+            self._db.execute(news, (self.owner,)),
+            self._db.execute(asker, (self.account,)),
+            ask_pool_facts(self._db, self.account),
         )
+
+    def _choose_asker(self, asker: int | None, silent: float, *, demand: bool) -> bool:
+        """Let one process ask for all: the first that wants anything, until it wants nothing or is late.
+
+        Args:
+            asker: Who asks; None: nobody.
+            silent: Seconds since its last sign of life.
+            demand: Whether this process wants anything.
+
+        Returns:
+            Whether this process asks.
+        """
+        if demand and (asker is None or (asker != self.owner and silent > LATE)):
+            self._db.execute("UPDATE accounts SET asker=? WHERE id=?", (self.owner, self.account))
+            return True
+        if not demand and asker == self.owner:
+            self._db.execute("UPDATE accounts SET asker=NULL WHERE id=?", (self.account,))
+            return False
+        return asker == self.owner
 
     def _tasks(self, now: float) -> list[HeldTask]:
         """Return the tasks to ask about: held, and known by an id that can be asked by."""

@@ -13,19 +13,20 @@ import socket
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
+import psycopg
 
 from kling_async.orchestrator.ledger.errands import LedgerLost
-from kling_async.orchestrator.ledger.facts import BEAT, LEASE
+from kling_async.orchestrator.ledger.facts import BEAT, LATE, LEASE
 from kling_async.orchestrator.ledger.mailbox import Letter
 from kling_async.orchestrator.ledger.membership import Membership
 from kling_async.orchestrator.ledger.postgres_database import PostgresDatabase, faults
-from kling_async.orchestrator.ledger.postgres_tables import LOCKS, need_tables, need_version
+from kling_async.orchestrator.ledger.postgres_tables import LOCKS, VERSION, need_tables, need_version
 from kling_async.orchestrator.ledger.server_time import ServerTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from kling_async.orchestrator.ledger.book import Book
+    from kling_async.orchestrator.ledger.connection import LedgerRows
     from kling_async.orchestrator.ledger.server_time import SteeredClock
     from kling_async.orchestrator.ledger.steps import Step, Synced
 
@@ -33,6 +34,7 @@ __all__ = ["Joining", "PostgresLedger"]
 
 _CHANNEL: Final = "kling_slots_"
 """Each process listens to the channel of its own row; a notification says nothing but that there are news."""
+_LOCK: Final = "SELECT (SELECT oldest_reader FROM schema) FROM accounts WHERE id=? FOR UPDATE"
 _CONNECTED: Final = (
     "SELECT 1 FROM pg_locks l WHERE l.locktype='advisory' AND l.objsubid=2 AND l.granted"  # noqa: S608
     f" AND l.classid={LOCKS} AND l.objid=owners.id::oid"
@@ -54,9 +56,26 @@ class Joining(NamedTuple):
 class _Unsure(NamedTuple):
     """A transaction whose commit was not answered."""
 
-    serial: int
     steps: int
+    """How many it has taken."""
     synced: Synced
+    """All that it has to tell, and those before it of which the same is true."""
+
+
+class _Begun(NamedTuple):
+    """A transaction that has begun: the account is locked, and this process has shown a sign of life."""
+
+    now: float
+    """By the server's clock."""
+    dead: Sequence[int]
+    """Processes to bury."""
+    late: frozenset[int]
+    """Processes that have not shown themselves for long."""
+    before: _Unsure | None = None
+    """The last transaction, if its commit was not answered and came through all the same. This is known for
+    sure: until it ends it keeps the lock that is held now."""
+    revived: bool = False
+    """Whether others took this process for dead."""
 
 
 class PostgresLedger:
@@ -85,7 +104,8 @@ class PostgresLedger:
         self._clock = clock
         self._time = time
         self._serial = 0
-        self._unsure: _Unsure | None = None
+        self._unsure: dict[int, _Unsure] = {}
+        """Transactions by their serial, until one is known to have come through."""
         self._db: PostgresDatabase | None = None
         try:
             with faults(dsn, joined=False):
@@ -109,10 +129,21 @@ class PostgresLedger:
             new = f"INSERT INTO owners (account, name, beat, serial) VALUES (?, ?, {self._time.now}, 0)"  # noqa: S608
             owner, now = db.execute(f"{new} RETURNING id, beat", (account_row, _name())).fetchone()
             own = Membership(db, account_row, owner, joining.life)
-            told = self._bury_dead(db, own, now)
+            dead, _ = _dead_and_late(self._ask_silent(db, own))
+            told = own.bury(dead, now)
             book = own.settle_limits(now, joining.limits, joining.label_limits)
             self._notify(db, told | book.told, but=owner)
         return own
+
+    def _ask_silent(self, db: PostgresDatabase, own: Membership) -> LedgerRows:
+        """Begin to look for processes that have not shown themselves: who is late, and who is dead."""
+        now = self._time.now
+        query = (
+            # after a start of the server nobody was able to show a sign of life, and nobody is connected
+            f"SELECT id, beat<{now}-{LATE}, {self._time.started}<{now}-{LEASE} AND (beat<{now}-{LEASE}"  # noqa: S608
+            f" OR NOT EXISTS ({_CONNECTED})) FROM owners WHERE account=? AND id<>? AND beat<{now}-{BEAT}"
+        )
+        return db.execute(query, (own.account, own.owner))
 
     def _measure(self, db: PostgresDatabase) -> None:
         """Compare the clocks, once by themselves: nothing is waited for but the answer."""
@@ -142,39 +173,35 @@ class PostgresLedger:
             db = self._connected()
             before = self._clock()
             with db.transaction():
-                now, revived, previous = self._begin(db)
-                self._clock.compare(before, now, self._clock())
-                done = 0 if previous is None else previous.steps
-                synced, told = self._take(db, steps[done:], now, demand=demand)
-                synced = synced._replace(revived=revived)
-                synced = synced if previous is None else _both(previous.synced, synced)
+                begun = self._begin(db)
+                self._clock.compare(before, begun.now, self._clock())
+                synced, told = self._take(db, begun, steps, demand=demand)
                 self._notify(db, told, but=self._own.owner)
-                self._unsure = _Unsure(self._serial, len(steps), synced)
-            self._unsure = None
-            places = self._own.places(synced.now)
+                self._unsure[self._serial] = _Unsure(len(steps), synced)
+            self._unsure.clear()
+            places: dict[int, int] = {}
+            with contextlib.suppress(psycopg.Error):  # the next call finds the connection cut
+                places = self._own.places(begun.now)
         return self._clock.to_here(synced._replace(places=places, stale=db.take_notified()))
 
-    def _begin(self, db: PostgresDatabase) -> tuple[float, bool, _Unsure | None]:
-        """Lock the account and show a sign of life.
-
-        Returns:
-            The server's time, whether others took this process for dead, and the transaction whose commit was
-            not answered, if it came through. It cannot come through later: it had the lock that is held now.
-        """
-        own = self._own
+    def _begin(self, db: PostgresDatabase) -> _Begun:
+        """Lock the account, show a sign of life, and look at those of others."""
+        own, now = self._own, self._time.now
         self._serial += 1
-        locked = db.execute("SELECT id FROM accounts WHERE id=? FOR UPDATE", (own.account,))
+        locked = db.execute(_LOCK, (own.account,))
         last = db.execute("SELECT serial FROM owners WHERE id=?", (own.owner,))
-        beat = f"UPDATE owners SET beat={self._time.now}, serial=? WHERE id=? RETURNING beat"  # noqa: S608
+        beat = f"UPDATE owners SET beat={now}, serial=? WHERE id=? RETURNING beat"  # noqa: S608
         beaten = db.execute(beat, (self._serial, own.owner))
-        need_version(db)
-        if locked.fetchone() is None:
+        silent = self._ask_silent(db, own)
+        oldest = locked.fetchone()
+        if oldest is None:
             raise LedgerLost("the rows of the slot ledger were removed in use; they are made anew")
-        serial, shown = last.fetchone(), beaten.fetchone()
+        if oldest[0] > VERSION:
+            need_version(db)
+        serial, shown, (dead, late) = last.fetchone(), beaten.fetchone(), _dead_and_late(silent)
         if shown is None:
-            return self._revive(db), True, None
-        unsure, self._unsure = self._unsure, None
-        return shown[0], False, unsure if unsure is not None and (unsure.serial,) == serial else None
+            return _Begun(self._revive(db), dead, late, revived=True)
+        return _Begun(shown[0], dead, late, self._unsure.get(serial[0]))
 
     def _revive(self, db: PostgresDatabase) -> float:
         """Be one of the living again: this process was cut off for a lease."""
@@ -184,57 +211,36 @@ class PostgresLedger:
         (now,) = db.execute(f"{new} RETURNING beat", values).fetchone()
         db.execute("UPDATE leases SET orphan=NULL WHERE owner=?", (own.owner,))
         own.restate_limits(now, joining.limits, joining.label_limits)
-        self._unsure = None
         return float(now)
 
     def _take(
-        self, db: PostgresDatabase, steps: Iterable[Step], now: float, *, demand: bool
+        self, db: PostgresDatabase, begun: _Begun, steps: Sequence[Step], *, demand: bool
     ) -> tuple[Synced, set[int]]:
-        """Take steps; return what there is to hear, and the processes that have news."""
-        own = self._own
-        told = self._bury_dead(db, own, now)
-        book = own.book(now)
+        """Take steps, but for those that came through before; return what is heard, and who has news."""
+        own, before = self._own, begun.before
+        told = self._bury(db, begun.dead, begun.now)
+        book = own.book_of(begun.now, begun.late)
         book.wake()
-        book.take(map(self._clock.to_server, steps))
+        book.take(map(self._clock.to_server, steps[0 if before is None else before.steps :]))
         book.finish()
-        own.choose_asker(now, demand=demand)
-        heard = own.heard(now, book.confirmed, transaction=True)
-        synced = heard._replace(reads=book.reads, missing=book.missing, letters=self._receive(db))
-        self._send(db, book)
-        return synced, told | book.told
-
-    def _bury_dead(self, db: PostgresDatabase, own: Membership, now: float) -> set[int]:
-        """Find the processes that are dead; return those that have news of it.
-
-        After a start of the server nobody was able to show a sign of life, and nobody is connected.
-        """
-        query = (
-            f"SELECT id FROM owners WHERE account=? AND id<>? AND beat<? AND {self._time.started}<?"  # noqa: S608
-            f" AND (beat<? OR NOT EXISTS ({_CONNECTED}))"
+        came = db.execute("DELETE FROM letters WHERE owner=? RETURNING number, body", (own.owner,))
+        heard = own.heard(begun.now, book.confirmed, demand=demand)
+        synced = heard._replace(
+            reads=book.reads, missing=book.missing, letters=_letters(came), revived=begun.revived
         )
-        values = own.account, own.owner, now - BEAT, now - LEASE, now - LEASE
-        dead = [owner for (owner,) in db.execute(query, values).fetchall()]
-        told = own.bury(dead, now)
-        if dead:
-            db.execute("DELETE FROM letters WHERE owner NOT IN (SELECT id FROM owners)")
-        return told
-
-    # -- letters and news
-
-    def _receive(self, db: PostgresDatabase) -> list[Letter]:
-        """Return the letters that have come, and erase them."""
-        query = "DELETE FROM letters WHERE owner=? RETURNING number, body"
-        rows = sorted(db.execute(query, (self._own.owner,)).fetchall())
-        letters: list[Letter] = []
-        for _, body in rows:
-            with contextlib.suppress(msgspec.DecodeError):  # of another version: the news say enough
-                letters.append(msgspec.json.decode(body, type=Letter))
-        return letters
-
-    def _send(self, db: PostgresDatabase, book: Book) -> None:
         new = "INSERT INTO letters (owner, body) SELECT id, ? FROM owners WHERE id=?"
         for owner, letter in book.letters:
             db.execute(new, (msgspec.json.encode(letter), owner))
+        return synced if before is None else _both(before.synced, synced), told | book.told
+
+    def _bury(self, db: PostgresDatabase, owners: Sequence[int], now: float) -> set[int]:
+        """Make orphans of the tasks of processes, and erase their letters; return who has news of it."""
+        told = self._own.bury(owners, now)
+        if owners:
+            db.execute("DELETE FROM letters WHERE owner NOT IN (SELECT id FROM owners)")
+        return told
+
+    # -- news
 
     def _notify(self, db: PostgresDatabase, told: Iterable[int], *, but: int) -> None:
         """Wake processes that have news, once these are committed."""
@@ -278,11 +284,9 @@ class PostgresLedger:
         with contextlib.suppress(Exception), faults(self._dsn, joined=True):
             db = self._connected()
             with db.transaction():
-                now, _, previous = self._begin(db)
-                done = 0 if previous is None else previous.steps
-                _, told = self._take(db, steps[done:], now, demand=False)
-                told |= self._own.bury([self._own.owner], now)
-                db.execute("DELETE FROM letters WHERE owner=?", (self._own.owner,))
+                begun = self._begin(db)
+                _, told = self._take(db, begun, steps, demand=False)
+                told |= self._bury(db, [self._own.owner], begun.now)
                 self._notify(db, told, but=self._own.owner)
         self.give_up()
 
@@ -299,6 +303,22 @@ class PostgresLedger:
 def _name() -> str:
     """Name this process, for those who look who holds slots."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _dead_and_late(silent: LedgerRows) -> tuple[list[int], frozenset[int]]:
+    """Return which processes are dead, and which of the others late."""
+    found = silent.fetchall()
+    dead = [owner for owner, _, is_dead in found if is_dead]
+    return dead, frozenset(owner for owner, is_late, _ in found if is_late) - {*dead}
+
+
+def _letters(rows: LedgerRows) -> list[Letter]:
+    """Return the letters of rows, in the order in which they were written."""
+    letters: list[Letter] = []
+    for _, body in sorted(rows.fetchall()):
+        with contextlib.suppress(msgspec.DecodeError):  # of another version: the news say enough
+            letters.append(msgspec.json.decode(body, type=Letter))
+    return letters
 
 
 def _both(first: Synced, then: Synced) -> Synced:

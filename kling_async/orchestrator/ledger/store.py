@@ -200,8 +200,7 @@ class LedgerFile:
             book.wake()
             book.take(steps)
             book.finish()
-            self._own.choose_asker(now, demand=demand)
-            synced = self._own.heard(now, book.confirmed, transaction=True)._replace(
+            synced = self._own.heard(now, book.confirmed, demand=demand)._replace(
                 reads=book.reads,
                 missing=book.missing,
                 revived=not found,
@@ -244,7 +243,7 @@ class LedgerFile:
         self._version = version
         now = self._clock()
         letters, places = self._presence.mailbox.receive(), self.places(now)
-        return self._own.heard(now, {}, transaction=False)._replace(letters=letters, places=places)
+        return self._own.look(now)._replace(letters=letters, places=places)
 
     def leave(self, steps: Sequence[Step]) -> None:
         """Take the last steps, and leave: what still runs becomes an orphan."""

@@ -12,17 +12,17 @@ from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.core.queue import Kind
 from kling_async.orchestrator.ledger.facts import Stage
 from kling_async.orchestrator.ledger.leases import Lease
-from kling_async.orchestrator.ledger.lines import StoredLine
+from kling_async.orchestrator.ledger.lines import StoredLine, ask_line
 from kling_async.orchestrator.ledger.plain_errors import dump_error, load_error
 from kling_async.orchestrator.ledger.steps import NewsKind, PoolFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kling_async.orchestrator.ledger.connection import LedgerConnection
+    from kling_async.orchestrator.ledger.connection import LedgerConnection, LedgerRows
     from kling_async.orchestrator.ledger.leases import LeaseTable
 
-__all__ = ["LAPSE", "POOL_TABLES", "StoredPool", "pool_facts"]
+__all__ = ["LAPSE", "POOL_TABLES", "StoredPool", "ask_pool_facts", "pool_facts"]
 
 LAPSE: Final = 5.0
 """Seconds within which slots that were granted must be used: then they go to the next."""
@@ -38,8 +38,13 @@ POOL_TABLES: Final = (
         PRIMARY KEY (account, label)) WITHOUT ROWID""",
 )
 
-_ID: Final = "SELECT id FROM pools WHERE account=? AND name=?"
 _FACTS: Final = "bound, source, belief, held, waiting, pacing, breakers, parked, error, half_open_at"
+
+
+_POOL: Final = f"SELECT id, {_FACTS} FROM pools WHERE account=? AND name=?"  # noqa: S608 - names as above
+_HOLDING: Final = (
+    "pool=(SELECT id FROM pools WHERE account=? AND name=?) AND stage IN (?, ?) ORDER BY stage, owner, number"
+)
 
 
 class _Row(NamedTuple):
@@ -75,14 +80,17 @@ class StoredPool:
         self._db = db
         self._leases = leases
         self._now = now
-        found = db.execute(_ID, (account, name)).fetchone()
-        if found is None:
-            self.id = self._make(account, name)
-        else:
-            (self.id,) = found
-        row = _Row(*db.execute(f"SELECT {_FACTS} FROM pools WHERE id=?", (self.id,)).fetchone())  # noqa: S608 - names of this module
-        self.line = StoredLine(db, leases, self.id, row.waiting)
-        limits = dict(db.execute("SELECT label, most FROM label_limits WHERE account=?", (account,)))
+        found = db.execute(_POOL, (account, name))
+        labels = db.execute("SELECT label, most FROM label_limits WHERE account=?", (account,))
+        line = ask_line(db, account, name)
+        holding = leases.ask(_HOLDING, account, name, int(Stage.SENT), int(Stage.HELD))
+        facts, limits, seen = found.fetchone(), dict(labels), list(leases.read(holding))
+        self.line = StoredLine(db, leases, line)
+        if facts is None:
+            self._make(account, name)
+            facts = db.execute(_POOL, (account, name)).fetchone()
+        self.id, row = facts[0], _Row(*facts[1:])
+        self.line.begin(self.id, row.waiting)
         self.pool = pool = Pool(
             name, row.bound, source=row.source, life=life, label_limits=limits, waiting=self.line
         )
@@ -92,12 +100,11 @@ class StoredPool:
         if row.error is not None and row.half_open_at is not None:
             pool.closure.restore(load_error(row.error), row.half_open_at, now)
         pool.breakers.load(self._load_breakers(row.breakers), now)
-        for stage in (Stage.SENT, Stage.HELD):
-            for lease in leases.select("pool=? AND stage=?", self.id, int(stage)):
-                lease.pool = name
-                pool.slots.restore(lease)
+        for lease in seen:
+            lease.pool = name
+            pool.slots.restore(lease)
 
-    def _make(self, account: int, name: str) -> int:
+    def _make(self, account: int, name: str) -> None:
         new = Pool(name, DEFAULTS.get(name, 1))
         (quiet_until,) = self._db.execute("SELECT quiet_until FROM ledger").fetchone()
         new.pacing.rest(quiet_until)
@@ -105,8 +112,6 @@ class StoredPool:
         values = (account, name, new.limit, new.source, new.belief, 0, 0, pacing, "[]", 0)
         columns = "(account, name, bound, source, belief, held, waiting, pacing, breakers, parked)"
         self._db.execute(f"INSERT INTO pools {columns} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608 - names of this module
-        (made,) = self._db.execute(_ID, (account, name)).fetchone()
-        return int(made)
 
     def _load_breakers(self, text: str) -> list[BreakerState]:
         """Read breakers; a probe whose process does not use its slots is none."""
@@ -203,11 +208,16 @@ def _holds(text: str) -> list[Hold]:
     ]
 
 
-def pool_facts(db: LedgerConnection, account: int) -> dict[str, PoolFacts]:
-    """Return all pools of an account, by name."""
+def ask_pool_facts(db: LedgerConnection, account: int) -> LedgerRows:
+    """Begin to read all pools of an account; `pool_facts` returns them."""
+    query = f"SELECT name, next_time, {_FACTS} FROM pools WHERE account=? ORDER BY id"  # noqa: S608 - as above
+    return db.execute(query, (account,))
+
+
+def pool_facts(rows: LedgerRows) -> dict[str, PoolFacts]:
+    """Return pools by name."""
     found: dict[str, PoolFacts] = {}
-    query = f"SELECT name, next_time, {_FACTS} FROM pools WHERE account=?"  # noqa: S608 - names of this module
-    for name, next_time, *facts in db.execute(query, (account,)):
+    for name, next_time, *facts in rows:
         row = _Row(*facts)
         found[name] = PoolFacts(
             row.bound,
