@@ -32,6 +32,7 @@ LOGGERS: Final = {
     "kling_async",
     "kling_async.batch",
     "kling_async.downloads",
+    "kling_async.fleet",
     "kling_async.http",
     "kling_async.orchestrator",
     "kling_async.polling",

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async import errors
-from kling_async.batch.entry import Failure
+from kling_async.batch.entry import Failure, next_attempt, results_expired, revive
 from kling_async.errors import (
     CODES,
     AccountError,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from kling_async.batch.entry import Entry
     from kling_async.errors import KlingError
 
-__all__ = ["FailureAction", "action_for", "error_of", "surely_not_made"]
+__all__ = ["FailureAction", "action_for", "again", "error_of", "surely_not_made"]
 
 
 class FailureAction(enum.Enum):
@@ -145,6 +145,30 @@ _FACTS_IN_MESSAGE: Final = {
 def surely_not_made(error: Exception) -> bool:
     """Tell whether a failure proves that no task of its attempt will yield a result: another may be made."""
     return isinstance(error, TaskFailed) or (isinstance(error, APIError) and error.code in CODES)
+
+
+def again(
+    entry: Entry, journal_id: str, *, now: float, expired_too: bool = False, **facts: Any
+) -> Entry | None:
+    """Return the entry with which a failed job is tried again; None: its task succeeded and was paid.
+
+    Where the failure proves that no task of the attempt is left, it is the next attempt, under a new id; else
+    the same one, whose create is looked up before it is sent again.
+
+    Args:
+        entry: Of a job that has failed.
+        journal_id: The journal's name.
+        now: Seconds since 1970.
+        expired_too: Whether a task is made anew whose results the vendor has deleted.
+        facts: Of a new attempt: ``account`` and ``defaults``.
+    """
+    failure = error_of(entry)
+    if isinstance(failure, ResultExpired) and not expired_too:
+        return None  # only the caller can decide to pay for it again
+    never_found = isinstance(failure, TaskNotFound) and results_expired(entry, now)
+    if surely_not_made(failure) or isinstance(failure, ResultExpired) or never_found:
+        return next_attempt(entry, journal_id, **facts)
+    return revive(entry)
 
 
 def _account_action(error: AccountError) -> FailureAction:

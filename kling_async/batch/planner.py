@@ -17,28 +17,27 @@ from kling_async.batch.entry import (
     next_attempt,
     results_expired,
     resume,
-    revive,
     settled,
 )
-from kling_async.batch.failures import error_of, surely_not_made
+from kling_async.batch.failures import again
 from kling_async.batch.identity import defaults_of, external_id, fingerprint, identity
 from kling_async.batch.job_outcomes import remembered_outcome
 from kling_async.batch.planned import PlannedJob
 from kling_async.batch.refetch import refetch_missing
 from kling_async.catalog import endpoint_of
-from kling_async.errors import Problem, RequestInvalid, ResultExpired, TaskNotFound
+from kling_async.errors import Problem, RequestInvalid
 from kling_async.wire.checks import has_files, wrong_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-    from kling_async.batch.journal import Journal
+    from kling_async.batch.digests import InputDigests
     from kling_async.batch.options import BatchOptions
     from kling_async.batch.source import Item, RequestSource
     from kling_async.wire.media import Media
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["FreshJobs", "JobFinder", "JournaledJobs", "Planner"]
+__all__ = ["FreshJobs", "JobFinder", "JournaledJobs", "KnownJobs", "Planner"]
 
 _NO_DIGESTS: Final[Mapping[Media, str]] = {}
 _INSERTED_MAX: Final = 1000
@@ -65,6 +64,34 @@ class JobFinder(Protocol):
 
     def restart(self) -> None:
         """Forget what was found: the input begins anew."""
+        ...
+
+
+class KnownJobs(Protocol):
+    """Knows the jobs of earlier runs (`batch.journal.Journal`, or the table of a fleet)."""
+
+    digests: InputDigests
+    """Digests of the input files."""
+
+    @property
+    def id(self) -> str:
+        """The journal's own name, part of every external_task_id made from it."""
+        ...
+
+    async def several(self, identities: Sequence[str], /) -> list[Entry | None]:
+        """Return the entries of jobs; None for each new job."""
+        ...
+
+    async def has_position(self, position: int, /) -> bool:
+        """Tell whether a job was at this position of an input."""
+        ...
+
+    async def unfinished(self) -> list[Entry]:
+        """Return the entries of jobs that are not finished."""
+        ...
+
+    async def extent(self) -> tuple[int, int]:
+        """Return how many jobs there are, and the last position of one."""
         ...
 
 
@@ -213,7 +240,7 @@ class JournaledJobs:
     """Finds requests in a journal by what they ask for."""
 
     def __init__(
-        self, journal: Journal, options: BatchOptions, account: str, now: Callable[[], float]
+        self, journal: KnownJobs, options: BatchOptions, account: str, now: Callable[[], float]
     ) -> None:
         self._journal = journal
         self._now = now
@@ -307,13 +334,13 @@ class JournaledJobs:
         except Exception as error:  # noqa: BLE001 - the caller's function fails one job alone
             problem = Problem("retry_failed", f"raised {type(error).__name__}: {error}")
             return job._replace(error=RequestInvalid("batch", [problem]))
-        failure = error_of(job.entry)
-        if wanted is True and isinstance(failure, ResultExpired):
-            return job  # its task succeeded and was paid: only the caller can decide to make it again
-        never_found = isinstance(failure, TaskNotFound) and results_expired(job.entry, self._now())
-        if surely_not_made(failure) or isinstance(failure, ResultExpired) or never_found:
-            return job._replace(entry=self._next_attempt(job), action=ResumeAction.RETRY)
-        return job._replace(entry=revive(job.entry), action=ResumeAction.CREATE_DOUBTFUL)
+        facts = {"account": self._account, "defaults": defaults_of(job.item.request)}
+        now, expired_too = self._now(), wanted is not True
+        entry = again(job.entry, self._journal.id, now=now, expired_too=expired_too, **facts)
+        if entry is None:
+            return job
+        fresh = entry.attempt > job.entry.attempt
+        return job._replace(entry=entry, action=ResumeAction.RETRY if fresh else ResumeAction.CREATE_DOUBTFUL)
 
     def _next_attempt(self, job: PlannedJob) -> Entry:
         defaults = defaults_of(job.item.request)

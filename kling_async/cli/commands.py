@@ -79,6 +79,9 @@ COMMANDS: Final[dict[str, Command]] = {
         "serve a local emulator of the API", "arguments:add_emulator_arguments", "serve:run_emulator"
     ),
     "listen": Command("receive callbacks and print them", "listen:add_listen_arguments", "listen:run_listen"),
+    "fleet": Command(
+        "run jobs on many machines with one account", "fleet_arguments:add_fleet_arguments", "fleet:run_fleet"
+    ),
     "completion": Command(
         "print the completion of a shell", "completion:add_completion_arguments", "completion:run_completion"
     ),

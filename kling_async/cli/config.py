@@ -36,6 +36,7 @@ VARIABLES: Final = {
     "KLING_CALLBACK_URL": "callback_url",
     "KLING_WEBHOOK_SECRET": "webhook_secret",
     "KLING_WEBHOOK_TOKEN": "webhook_token",
+    "KLING_FLEET_DSN": "fleet_dsn",
 }
 """Variables of the environment and of env files, and the settings that they are."""
 
@@ -47,20 +48,20 @@ _NAMES: Final = (
     *("label_limits", "max_units", "max_queued", "max_task_life", "slots", "proxy", "trust_env", "headers"),
     *("dialect", "polling", "retry", "timeouts"),
 )
-"""Names of settings in a TOML file: all of `kling_async.Client` that a file can hold, and three more."""
+"""Names of settings in a TOML file: all of `kling_async.Client` that a file can hold, and a few more."""
 
 _GROUPS: Final = (("api_key", "access_key", "secret_key"), ("base_url", "region"))
 """Settings that count as one: the nearest source with any of them tells all."""
 
-_SECRETS: Final = {"api_key", "access_key", "secret_key", "webhook_secret", "webhook_token"}
+_SECRETS: Final = {"api_key", "access_key", "secret_key", "webhook_secret", "webhook_token", "fleet_dsn"}
 _REGIONS: Final = {"global": GLOBAL, "china": CHINA}
 _TABLES: Final[dict[str, type[Polling | Retry | Timeouts]]] = {
     "polling": Polling,
     "retry": Retry,
     "timeouts": Timeouts,
 }
-_RECEIVER: Final = ("webhook_secret", "webhook_token")
-"""Settings of ``kling listen``, none of the client's."""
+_OF_COMMANDS: Final = ("webhook_secret", "webhook_token", "fleet_dsn")
+"""Settings of ``kling listen`` and ``kling fleet``, none of the client's."""
 
 
 class Setting(NamedTuple):
@@ -97,7 +98,7 @@ class Configuration:
         Raises:
             ConfigurationError: A value is of no use; the message names its source.
         """
-        given = {name: setting.value for name, setting in self.settings.items() if name not in _RECEIVER}
+        given = {name: setting.value for name, setting in self.settings.items() if name not in _OF_COMMANDS}
         for name, kind in _TABLES.items():
             if name in given:
                 given[name] = _struct(kind, self.settings[name], name)

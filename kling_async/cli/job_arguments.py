@@ -16,7 +16,12 @@ from kling_async.cli.arguments import (
 if TYPE_CHECKING:
     from kling_async.cli.commands import LazyParser
 
-__all__ = ["add_check_arguments", "add_journal_arguments", "add_run_arguments"]
+__all__ = [
+    "add_check_arguments",
+    "add_journal_arguments",
+    "add_reading_arguments",
+    "add_run_arguments",
+]
 
 _JOBS: Final = "a file of JSON lines or CSV (kling help job-files); - for standard input"
 
@@ -41,7 +46,7 @@ def add_run_arguments(parser: LazyParser) -> None:
         "--dry-run", action="store_true", help="show jobs, units and time; make and pay nothing"
     )
     parser.add_argument("--skip-bad", action="store_true", help="go on without the lines that are wrong")
-    _add_reading(parser)
+    add_reading_arguments(parser)
     add_progress_argument(parser)
     add_json_argument(parser)
     add_account_arguments(parser)
@@ -88,7 +93,7 @@ def _add_limits(parser: LazyParser) -> None:
     )
 
 
-def _add_reading(parser: LazyParser) -> None:
+def add_reading_arguments(parser: LazyParser) -> None:
     """Add the options that tell how a jobs file is read."""
     parser.add_argument(
         "--allow-files",
@@ -108,7 +113,7 @@ def add_check_arguments(parser: LazyParser) -> None:
         "what the jobs cost. Nothing is sent, no key is needed."
     )
     parser.add_argument("jobs", metavar="FILE", help=_JOBS)
-    _add_reading(parser)
+    add_reading_arguments(parser)
     add_json_argument(parser)
 
 
@@ -148,7 +153,7 @@ def _add_journal(parser: LazyParser) -> None:
 
 def _add_jobs(parser: LazyParser, words: str) -> None:
     parser.add_argument("--jobs", metavar="FILE", help=words)
-    _add_reading(parser)
+    add_reading_arguments(parser)
 
 
 _ACTIONS: Final = {

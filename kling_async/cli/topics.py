@@ -58,6 +58,7 @@ line, where every user of the machine could read them.
   KLING_WEBHOOK_SECRET, KLING_WEBHOOK_TOKEN
                         for kling listen: the secret of the console, and the
                         last segment of the address
+  KLING_FLEET_DSN       for kling fleet: the database
   KLING_CONFIG, KLING_PROFILE
                         as --config and --profile
   KLING_DEBUG=1         as --debug
@@ -111,6 +112,31 @@ kling models what each model can do. Tasks are written ENDPOINT:ID; under an
 API key the ID alone is enough."""
 
 
+_FLEET: Final = """\
+A fleet runs jobs on many machines with one account. Jobs lie in a PostgreSQL
+database (14 or newer); a worker on each machine takes them, and all workers
+together keep to the account's slots.
+
+  pip install 'kling-async[fleet]'              on each machine
+  export KLING_FLEET_DSN=postgresql://me@db.example:5432/kling
+  kling fleet init                              once; and after upgrades
+  kling fleet submit jobs.jsonl --batch spring  as often as you like
+  kling fleet worker --out films                on each machine
+  kling fleet status --watch                    what runs where
+  kling fleet results spring --follow           outcomes as they come
+
+The same line of a file is one job, however often it is submitted. A worker may
+be killed at any time: what it had is taken over by the others, looked up before
+it is sent again, and paid once. SIGTERM or Ctrl-C drain a worker: it takes
+nothing new and waits for what runs. kling fleet retry tries failed jobs again,
+kling fleet cancel-queued takes back what was not sent.
+
+Addresses of results are erased from the database once they were read; workers
+with --out store the files. A batch begun by kling run moves into a fleet:
+
+  kling journal export FILE.journal.sqlite --jobs FILE | kling fleet submit -"""
+
+
 def _environment() -> str:
     from kling_async.cli.config import default_path  # noqa: PLC0415 - the other topics do without it
 
@@ -129,6 +155,7 @@ TOPICS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
     "environment": ("keys, settings, and where they are looked for", _environment),
     "exit-codes": ("what the exit status says", _exit_codes),
     "emulator": ("trying all without paying", lambda: _EMULATOR),
+    "fleet": ("many machines, one account", lambda: _FLEET),
 }
 """Topics: a line about each, and the function that returns its text."""
 

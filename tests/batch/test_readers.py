@@ -296,6 +296,7 @@ CELLS: Final = st.sampled_from(
 )
 
 
+@pytest.mark.filterwarnings("ignore::kling_async.errors.KlingWarning")  # of what may be refused
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=60).map(str.encode)))
 def test_no_bytes_are_more_than_wrong_lines(raw: bytes) -> None:
     """Whatever a file holds, it is read to its end, and each wrong line is told once, in order."""
@@ -308,6 +309,7 @@ def test_no_bytes_are_more_than_wrong_lines(raw: bytes) -> None:
             assert len(found) + len(wrong) <= text.count(b"\n") + 1
 
 
+@pytest.mark.filterwarnings("ignore::kling_async.errors.KlingWarning")  # of what may be refused
 @given(
     headers=st.lists(HEADERS, min_size=1, max_size=5),
     rows=st.lists(st.lists(CELLS, max_size=6), min_size=1, max_size=4),

@@ -1,0 +1,208 @@
+"""Run ``kling fleet``: write jobs into the database, read their outcomes, try again, take back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kling_async.cli.commands import load_function
+from kling_async.cli.config import read_configuration
+from kling_async.cli.exit_codes import ExitCode
+from kling_async.cli.formats import counted
+from kling_async.cli.jobs import JobsFile, bad_line_texts, check_whole, print_bad_lines
+from kling_async.cli.output import Output
+from kling_async.errors import ConfigurationError, LineInvalid, Problem, RequestInvalid
+from kling_async.wire.checks import check
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from kling_async.batch.outcomes import Outcome
+    from kling_async.fleet.fleet import Fleet
+
+__all__ = ["dsn_of", "open_fleet", "run_fleet"]
+
+_PASSWORD: Final = re.compile(r"://[^/@]*:[^/@]+@|\bpassword\s*=")
+
+
+async def run_fleet(options: argparse.Namespace) -> int:
+    """Run one of the actions; return the exit status."""
+    run: Callable[[argparse.Namespace, Output], Awaitable[int]] = load_function(_ACTIONS[options.action])
+    return await run(options, Output(json_lines=options.json))
+
+
+_ACTIONS: Final = {
+    "init": "fleet:fleet_init",
+    "submit": "fleet:fleet_submit",
+    "worker": "fleet_worker:fleet_worker",
+    "results": "fleet:fleet_results",
+    "retry": "fleet:fleet_retry",
+    "cancel-queued": "fleet:fleet_cancel_queued",
+}
+"""The functions of the actions, which are loaded when they are run."""
+
+
+def dsn_of(options: argparse.Namespace, output: Output) -> str:
+    """Return the database that a command works with.
+
+    Raises:
+        ConfigurationError: Nothing names one.
+    """
+    if options.dsn:
+        if _PASSWORD.search(options.dsn):
+            output.warn(
+                "others on this machine can see the password in --dsn; give it by PGPASSWORD or ~/.pgpass"
+            )
+        return str(options.dsn)
+    configuration = read_configuration(options)
+    if not (dsn := configuration.get("fleet_dsn")):
+        raise ConfigurationError(
+            "no database: give --dsn postgresql://user@host/name, or set KLING_FLEET_DSN"
+        )
+    return str(dsn)
+
+
+@contextlib.asynccontextmanager
+async def open_fleet(options: argparse.Namespace, output: Output) -> AsyncIterator[Fleet]:
+    """Open the fleet that a command works with.
+
+    Raises:
+        ConfigurationError: There is no database, the extra is not installed, or the tables are not right.
+    """
+    async with new_fleet(options, output) as fleet:
+        yield fleet
+
+
+def new_fleet(options: argparse.Namespace, output: Output) -> Fleet:
+    """Return the fleet that a command works with, not opened."""
+    from kling_async.fleet import Fleet  # noqa: PLC0415 - an extra
+
+    return Fleet(dsn_of(options, output))
+
+
+async def fleet_init(options: argparse.Namespace, output: Output) -> int:
+    """Make the tables."""
+    fleet = new_fleet(options, output)
+    before, after = await fleet.init()
+    if output.json_lines:
+        output.record({"before": before.tables, "after": after.tables, "procrastinate": after.procrastinate})
+    elif before == after:
+        output.line(f"{fleet!r}: the tables are up to date, version {after.tables}")
+    else:
+        how = f"brought from version {before.tables} to {after.tables}" if before.tables else "made"
+        output.line(f"{fleet!r}: tables {how}, version {after.tables}")
+    return ExitCode.DONE
+
+
+# -- submit
+
+
+async def fleet_submit(options: argparse.Namespace, output: Output) -> int:
+    """Write the jobs of a file; each line is checked before anything is written, a stream's as it comes."""
+    jobs = JobsFile(options)
+    bad = 0
+    async with open_fleet(options, output) as fleet:
+        if not jobs.is_stream:
+            checked = await asyncio.to_thread(check_whole, jobs, check, threading.Event())
+            if checked.bad:
+                print_bad_lines(output, jobs, checked)
+                if not options.skip_bad:
+                    wrong = counted(checked.bad, "wrong line")
+                    output.say(
+                        f"kling: {wrong} of {jobs.name}; nothing was submitted, --skip-bad leaves them out"
+                    )
+                    return ExitCode.USAGE
+            bad = checked.bad
+
+        def skip(error: LineInvalid) -> None:
+            nonlocal bad
+            if jobs.is_stream:  # those of a file were shown before
+                bad += 1
+                for text in bad_line_texts(error):
+                    output.say(text)
+
+        reader = jobs.reader(check, skip if options.skip_bad else None)
+        name = options.batch or _batch_name(jobs)
+        made = await fleet.submit(reader, batch=name, priority=options.priority, label=options.label)
+    if output.json_lines:
+        output.record({**made.to_dict(), "bad": bad})
+    else:
+        known = f", {made.known} known already" if made.known else ""
+        output.line(f"{made.name}: {counted(made.new, 'new job')}{known}")
+        output.say(f"to see them: kling fleet status; to have the results: kling fleet results {made.name}")
+    return ExitCode.FAILED if bad else ExitCode.DONE
+
+
+def _batch_name(jobs: JobsFile) -> str:
+    if jobs.name == "-":
+        raise RequestInvalid("kling fleet submit", [Problem("--batch", "is needed for standard input")])
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(jobs.name).stem)[:64] or "jobs"
+
+
+# -- results
+
+
+async def fleet_results(options: argparse.Namespace, output: Output) -> int:
+    """Print the outcomes of a batch."""
+    done = failed = 0
+    async with open_fleet(options, output) as fleet:
+        reading = fleet.results(options.batch, follow=options.follow, after=options.after, folder=options.out)
+        async with contextlib.aclosing(reading):
+            async for outcome in reading:
+                done += outcome.ok
+                failed += not outcome.ok
+                _print_outcome(output, outcome)
+    output.say(
+        f"{options.batch}: {done} done, {failed} failed" if done + failed else f"{options.batch}: none"
+    )
+    return ExitCode.FAILED if failed else ExitCode.DONE
+
+
+def _print_outcome(output: Output, outcome: Outcome[Any]) -> None:
+    addresses = [file.url for file in outcome.result.files()] if outcome.result is not None else []
+    if output.json_lines:
+        record = outcome.record
+        ids = {"task_id": None if record is None else record.task_id, "urls": addresses}
+        output.record({"endpoint": outcome.request.endpoint_name, **outcome.row(), **ids})
+        return
+    name = outcome.key if outcome.key is not None else f"job {outcome.position}"
+    if outcome.error is not None:
+        output.line(f"failed  {name}: {outcome.error}")
+    else:
+        output.line(
+            "  ".join([f"done    {name}", *(map(str, outcome.files) if outcome.files else addresses)])
+        )
+
+
+# -- again
+
+
+async def fleet_retry(options: argparse.Namespace, output: Output) -> int:
+    """Try the failed jobs of a batch again."""
+    async with open_fleet(options, output) as fleet:
+        made = await fleet.retry(options.batch)
+    if output.json_lines:
+        output.record(made.to_dict())
+    else:
+        kept = f"; {made.kept} left as they are: their tasks were paid, or their requests are not at hand"
+        output.line(
+            f"{options.batch}: {counted(made.retried, 'job')} queued again{kept if made.kept else ''}"
+        )
+    return ExitCode.DONE
+
+
+async def fleet_cancel_queued(options: argparse.Namespace, output: Output) -> int:
+    """Take back the jobs of a batch of which nothing was sent."""
+    async with open_fleet(options, output) as fleet:
+        made = await fleet.cancel_queued(options.batch)
+    if output.json_lines:
+        output.record(made.to_dict())
+    else:
+        sent = f"; {counted(made.sent, 'job')} sent before go on" if made.sent else ""
+        output.line(f"{options.batch}: {counted(made.cancelled, 'job')} taken back{sent}")
+    return ExitCode.DONE

@@ -1,0 +1,34 @@
+"""Run the jobs of a batch on many machines: on PostgreSQL and procrastinate, with one account's slots shared.
+
+`schema` makes the tables and brings them up to date. `submit` writes jobs, each once; `tasks` is what
+procrastinate knows of them. On each machine `worker` takes jobs and carries them by `batch.job`, with
+`journal` in place of the batch's file; `connector` waits through outages of the database, `rescue` puts
+jobs of dead workers back. `results` hands outcomes out; `again` tries failed jobs again and takes back what
+waits. `database` opens connections and keeps the password out of sight; `rows` turns entries into rows.
+
+From outside: `Fleet`. Jobs go in by `Fleet.submit`, run in `Fleet.work`, and come out of `Fleet.results`. The
+slots are shared by ``Client(slots=dsn)``, see `orchestrator.ledger`; that needs no `Fleet`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kling_async.fleet.fleet import Fleet
+    from kling_async.fleet.submit import Submitted
+
+__all__ = ["Fleet", "Submitted"]
+
+
+def __getattr__(name: str) -> object:
+    """Load the public names when first used: the extra ``fleet`` may not be installed."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from kling_async.fleet.database import need_extra  # noqa: PLC0415 - only whoever uses it needs the extra
+
+    need_extra()
+    from kling_async.fleet import fleet, submit  # noqa: PLC0415 - as above
+
+    found: object = getattr(fleet if name == "Fleet" else submit, name)
+    return found

@@ -1,0 +1,137 @@
+"""Try failed jobs again, and take back what no task was made for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from kling_async.batch.entry import JobState, pack
+from kling_async.batch.failures import again
+from kling_async.batch.identity import defaults_of
+from kling_async.fleet.rows import stored_job
+from kling_async.fleet.tasks import lock_of
+from kling_async.fleet.writing import end_jobs, hand_to_queue
+from kling_async.redaction import Serializable
+from kling_async.wire.endpoints import JournaledRequest
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+    from kling_async.batch.entry import Entry
+
+__all__ = ["Cancelled", "Retried", "cancel_queued", "retry_failed"]
+
+_PAGE: Final = 1000
+"""Jobs that one transaction changes."""
+_FAILED: Final = """
+    SELECT number, identity, entry, request, priority, coalesce(units, 0) FROM jobs
+    WHERE batch=%s AND number>%s AND state=%s AND done IS NOT NULL AND NOT cancelled
+    ORDER BY number LIMIT %s FOR UPDATE"""
+_AGAIN: Final = """
+    UPDATE jobs SET entry=%s, state=%s, attempt=%s, done=NULL, ended_at=NULL, reason=NULL, units=NULL,
+        worker=NULL, planned_at=to_timestamp(%s), fence=fence+1
+    WHERE batch=%s AND identity=%s"""
+_UNCOUNT: Final = "UPDATE batches SET failed=failed-%s, units=units-%s WHERE id=%s"
+_QUEUED: Final = """
+    SELECT identity FROM jobs
+    WHERE batch=%s AND done IS NULL AND state=%s AND planned_at IS NULL
+    ORDER BY number LIMIT %s FOR UPDATE"""
+
+
+class Retried(Serializable, frozen=True, kw_only=True):
+    """The failed jobs of a batch that are tried again."""
+
+    retried: int
+    """Jobs that wait in the queue again."""
+    kept: int
+    """Failed jobs that were left alone: their tasks were paid, and the vendor has deleted the results; or
+    their requests are not at hand."""
+
+
+class Cancelled(Serializable, frozen=True, kw_only=True):
+    """The jobs of a batch that were taken back."""
+
+    cancelled: int
+    """Jobs of which nothing was sent; they end as cancelled. Submitted again, they wait again."""
+    sent: int
+    """Jobs that go on: their tasks run, or may run."""
+
+
+class _Failed(NamedTuple):
+    number: int
+    identity: bytes
+    entry: bytes
+    request: bytes | None
+    priority: int
+    units: float
+    """Units that its attempts took; the next end counts them again."""
+
+    def again(self, batch: str, now: float) -> Entry | None:
+        """Return the entry with which it is tried again; None: it is left alone."""
+        job = stored_job(self.entry, self.request, 0)
+        sendable = not isinstance(job.request, JournaledRequest)
+        facts: dict[str, Any] = {"account": job.entry.account}
+        if sendable:
+            facts["defaults"] = defaults_of(job.request)
+        entry = again(job.entry, batch, now=now, **facts)
+        return entry if sendable or entry is None or entry.attempt == job.entry.attempt else None
+
+
+async def retry_failed(db: AsyncConnection[Any], batch: str) -> Retried:
+    """Put the failed jobs of a batch back into the queue.
+
+    A new task is made where the failure proves that there is none; else the old one is looked up first.
+
+    Args:
+        db: A connection of its own.
+        batch: The id of the batch.
+    """
+    after, retried, kept = 0, 0, 0
+    while True:
+        async with db.transaction():
+            values = (batch, after, int(JobState.FAILED), _PAGE)
+            found = [_Failed(*row) for row in await (await db.execute(_FAILED, values)).fetchall()]
+            if not found:
+                return Retried(retried=retried, kept=kept)
+            (now,) = await (await db.execute("SELECT extract(epoch FROM clock_timestamp())")).fetchone() or (
+                0,
+            )
+            jobs = [(job, job.again(batch, float(now))) for job in found]
+            wanted = [(job, entry) for job, entry in jobs if entry is not None]
+            for job, entry in wanted:
+                state = (pack(entry), int(entry.state), entry.attempt, entry.times.planned)
+                await db.execute(_AGAIN, (*state, batch, job.identity))
+            if wanted:
+                await hand_to_queue(db, [((batch, job.identity.hex()), job.priority) for job, _ in wanted])
+            units = sum(job.units for job, _ in wanted)
+            await db.execute(_UNCOUNT, (len(wanted), units, batch))
+        after = found[-1].number
+        retried += len(wanted)
+        kept += len(found) - len(wanted)
+
+
+async def cancel_queued(db: AsyncConnection[Any], batch: str) -> Cancelled:
+    """Take back the jobs of a batch of which nothing was sent; a worker that holds one is refused its create.
+
+    Args:
+        db: A connection of its own.
+        batch: The id of the batch.
+    """
+    cancelled = 0
+    while True:
+        async with db.transaction():
+            values = (batch, int(JobState.PLANNED), _PAGE)
+            names = [row[0] for row in await (await db.execute(_QUEUED, values)).fetchall()]
+            if not names:
+                break
+            change = (
+                "UPDATE jobs SET cancelled=true, fence=fence+1, worker=NULL"
+                " WHERE batch=%s AND identity = ANY(%s)"
+            )
+            await db.execute(change, (batch, names))
+            gone = "DELETE FROM procrastinate_jobs WHERE status='todo' AND queueing_lock = ANY(%s)"
+            await db.execute(gone, ([lock_of(batch, name.hex()) for name in names],))
+            await end_jobs(db, batch, names, cancelled=len(names))
+        cancelled += len(names)
+    query = "SELECT count(*) FROM jobs WHERE batch=%s AND done IS NULL"
+    (sent,) = await (await db.execute(query, (batch,))).fetchone() or (0,)
+    return Cancelled(cancelled=cancelled, sent=sent)

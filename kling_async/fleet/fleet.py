@@ -1,0 +1,247 @@
+"""`Fleet`: the jobs of many machines, as one program sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from kling_async.errors import Problem, RequestInvalid
+from kling_async.fleet.again import cancel_queued, retry_failed
+from kling_async.fleet.database import connect, connection_options, shown_dsn
+from kling_async.fleet.results import outcomes
+from kling_async.fleet.schema import need_tables, upgrade
+from kling_async.fleet.submit import submit
+from kling_async.fleet.worker import FleetWorker, WorkOptions
+from kling_async.fleet.writing import find_batch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+    from types import TracebackType
+
+    from psycopg import AsyncConnection
+
+    from kling_async.batch.outcomes import Outcome
+    from kling_async.batch.source import Requests
+    from kling_async.client import Client
+    from kling_async.fleet.again import Cancelled, Retried
+    from kling_async.fleet.schema import Versions
+    from kling_async.fleet.submit import Submitted
+    from kling_async.fleet.writing import BatchRow
+    from kling_async.wire.requests import TaskRequest
+
+__all__ = ["Fleet"]
+
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Fleet:
+    """The jobs of a fleet, in one PostgreSQL database. Enter it with ``async with``; many programs may.
+
+    Args:
+        dsn: The database: ``postgresql://user@host:5432/name``, or ``host=... dbname=...``. The password is
+            best given by ``PGPASSWORD`` or ``~/.pgpass``. PostgreSQL 14 or newer.
+
+    Raises:
+        ConfigurationError: The DSN cannot be read, or the extra ``fleet`` is not installed; on entering: the
+            server cannot be reached, or its tables are of another version.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        connection_options(dsn)
+        self._dsn = dsn
+        self._stack = AsyncExitStack()
+        self._db: AsyncConnection[Any] | None = None
+        self._lock = asyncio.Lock()
+        self._offset = 0.0
+        """Seconds from this machine's steady clock to the server's time since 1970."""
+
+    def __repr__(self) -> str:
+        return f"<Fleet {shown_dsn(self._dsn)}>"
+
+    async def init(self) -> tuple[Versions, Versions]:
+        """Make the tables, or bring them up to date; return the versions before and after.
+
+        Harmless to repeat, also by many at once and beside workers. The `Fleet` need not be entered.
+
+        Raises:
+            ConfigurationError: The server cannot be reached, or its tables need a newer program.
+        """
+        async with connect(self._dsn) as db:
+            return await upgrade(db)
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            db = await stack.enter_async_context(connect(self._dsn))
+            await need_tables(db)
+            self._offset = await _offset_of_clock(db)
+            self._db, self._stack = db, stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._db = None
+        await self._stack.aclose()
+
+    def _opened(self) -> AsyncConnection[Any]:
+        if self._db is None:
+            raise RuntimeError("a fleet is entered first: async with Fleet(dsn) as fleet")
+        return self._db
+
+    def now(self) -> float:
+        """Return the time by the server's clock, seconds since 1970: ``Client(now=fleet.now)``.
+
+        A machine's own clock may be wrong; signatures and what is written down then still agree.
+        """
+        self._opened()
+        return time.monotonic() + self._offset
+
+    async def _batch(self, name: str) -> BatchRow:
+        """Return a batch that is there."""
+        async with self._lock:  # a connection serves one query at a time
+            found = await find_batch(self._opened(), name)
+        if found is None:
+            text = f"no batch {name!r:.80} was submitted to this database; kling fleet status lists them"
+            raise RequestInvalid("fleet", [Problem("batch", text)])
+        return found
+
+    async def submit(
+        self,
+        requests: Requests[Any],
+        *,
+        batch: str,
+        priority: int = 0,
+        label: str | Callable[[TaskRequest[Any]], str] = "",
+        on_bad: Callable[[RequestInvalid], object] | None = None,
+    ) -> Submitted:
+        """Write jobs, each once, and hand the new ones to the queue, 10,000 at a time.
+
+        The same request under the same key is the same job, whoever submits it how often; two equal ones in
+        one input are two jobs. Files are read and stored with their jobs, since these run on any machine.
+        Cut short, it can be repeated. Nothing is sent to the vendor.
+
+        Args:
+            requests: Requests, or pairs of a key and a request; any iterable or async iterable, also one that
+                never ends.
+            batch: The name that the jobs are found by: 1 to 64 letters, digits, dots, dashes, underscores.
+            priority: Jobs of higher priority go first, -32768 to 32767.
+            label: Labels take turns within a priority; or a function of the request that returns one.
+            on_bad: Called with the error of each wrong request, which is left out. Default: it is raised.
+
+        Raises:
+            RequestInvalid: A request, with its place in the input, or an option is wrong. Nothing was written
+                then of a collection in memory or of a file of `read_jsonl` or `read_csv`; of an input that
+                can be read once, at most the chunks before.
+        """
+        self._opened()
+        check_batch_name(batch)
+        async with connect(self._dsn) as db:
+            return await submit(db, requests, batch, priority=priority, label=label, on_bad=on_bad)
+
+    async def results(
+        self, batch: str, *, follow: bool = True, after: int = 0, folder: str | Path | None = None
+    ) -> AsyncGenerator[Outcome[Any], None]:
+        """Yield the outcomes of a batch as its jobs end, on whatever machine; each job's once.
+
+        The addresses of a result are erased from the database once the next outcome is asked for; read
+        again, an outcome has its ids, and ``client.attach(type, task_id=...)`` renews the addresses. Several
+        programs may read one batch; each gets all outcomes. Outages of the database are waited through.
+
+        Args:
+            batch: The batch's name.
+            follow: Wait until all jobs have ended; False: end with those that have.
+            after: How many outcomes to pass over, of an earlier reading.
+            folder: Where the workers' folder of files is on this machine, for `Outcome.files`.
+
+        Raises:
+            RequestInvalid: There is no such batch.
+        """
+        row = await self._batch(batch)
+        where = None if folder is None else Path(folder)
+        reading = outcomes(self._dsn, row.id, follow=follow, after=after, folder=where)
+        async with aclosing(reading):
+            async for _, outcome in reading:
+                yield outcome
+
+    async def work(
+        self,
+        client: Client,
+        *,
+        concurrency: int | None = None,
+        out: str | Path | None = None,
+        retries: int = 0,
+        grace: float | None = None,
+        signals: bool = True,
+        on_start: Callable[[FleetWorker], object] | None = None,
+    ) -> None:
+        """Take jobs of all batches and carry them, until a signal drains the worker.
+
+        A task is created once, whatever becomes of the worker: jobs of one that was killed are adopted by
+        others within seconds. SIGTERM or SIGINT drains it: it takes nothing new, gives back what is not sent,
+        and waits for what runs; a second signal leaves at once. Cancelled, it leaves at once, too. Outages of
+        the database are waited through. While it works the client's wall clock is that of the server.
+
+        Args:
+            client: Makes the tasks: ``Client(slots=dsn)``, which shares the account's slots with the others.
+            concurrency: Most jobs at once. Default: twice the account's slots, at least 16.
+            out: The folder for files. Default: none are stored; whoever reads the results gets addresses.
+            retries: How many new tasks may be made for one that failed and may succeed.
+            grace: Seconds that running tasks get to end. Default: as long as they take.
+            signals: Whether SIGINT and SIGTERM drain it, if the program has no handlers for them.
+            on_start: Called with the `FleetWorker`, whose ``drain()`` and ``leave()`` do the same as signals.
+
+        Raises:
+            ConfigurationError: The server cannot be reached, or its tables are of another version.
+            RequestInvalid: Nothing can be stored in the folder, or an option is wrong.
+        """
+        folder = None if out is None else Path(out)
+        options = WorkOptions(folder, concurrency, retries, grace, signals)
+        worker = FleetWorker(self._dsn, client._engine, options)  # noqa: SLF001 - a door of the same package
+        if on_start is not None:
+            on_start(worker)
+        await worker.run()
+
+    async def retry(self, batch: str) -> Retried:
+        """Try the failed jobs of a batch again, as `Client.batch` does with ``retry_failed=True``.
+
+        A new task is made where the failure proves that there is none; else the old one is looked up first.
+
+        Raises:
+            RequestInvalid: There is no such batch.
+        """
+        row = await self._batch(batch)
+        async with connect(self._dsn) as db:
+            return await retry_failed(db, row.id)
+
+    async def cancel_queued(self, batch: str) -> Cancelled:
+        """Take back the jobs of a batch of which nothing was sent; what was sent goes on.
+
+        Raises:
+            RequestInvalid: There is no such batch.
+        """
+        row = await self._batch(batch)
+        async with connect(self._dsn) as db:
+            return await cancel_queued(db, row.id)
+
+
+async def _offset_of_clock(db: AsyncConnection[Any]) -> float:
+    """Return the seconds from this machine's steady clock to the server's time."""
+    before = time.monotonic()
+    found = await (await db.execute("SELECT extract(epoch FROM clock_timestamp())")).fetchone()
+    assert found is not None  # noqa: S101 - the query has no condition
+    return float(found[0]) - (before + time.monotonic()) / 2
+
+
+def check_batch_name(name: str) -> None:
+    """Check the name of a batch.
+
+    Raises:
+        RequestInvalid: It is none.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        text = f"must be 1 to 64 letters, digits, dots, dashes or underscores, not {name!r:.80}"
+        raise RequestInvalid("fleet", [Problem("batch", text)])

@@ -1,0 +1,35 @@
+"""Describe jobs to procrastinate: one task, one queue, ids only."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from procrastinate.jobs import Job
+
+__all__ = ["QUEUE", "TASK", "JobName", "deferred", "lock_of"]
+
+TASK: Final = "kling_async.job"
+"""The name of the task; its arguments are ``batch`` and ``identity``."""
+QUEUE: Final = "kling"
+
+JobName = tuple[str, str]
+"""The id of a batch, and the identity of a job in it."""
+
+
+def lock_of(batch: str, identity: str) -> str:
+    """Return the lock of a job: it waits in the queue at most once."""
+    return f"{batch}:{identity}"
+
+
+def deferred(name: JobName, priority: int) -> Job:
+    """Return a job to hand to procrastinate."""
+    batch, identity = name
+    return Job(
+        id=None,
+        queue=QUEUE,
+        lock=None,
+        queueing_lock=lock_of(batch, identity),
+        task_name=TASK,
+        priority=priority,
+        task_kwargs={"batch": batch, "identity": identity},
+    )
