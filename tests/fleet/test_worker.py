@@ -180,14 +180,14 @@ async def test_a_create_that_may_have_been_sent_is_looked_up(
             (outcome,) = await read(fleet)
         assert time.monotonic() - begun > 1.2  # not before the killed one could send no more
         assert outcome.status == "succeeded"
-        (task,) = emu.tasks
+        (task,) = emu.tasks.values()
         assert task.external_task_id == entry.external_task_id
 
 
 async def test_jobs_that_the_account_refuses_wait(dsn: str, caplog: pytest.LogCaptureFixture) -> None:
     """Units are used up: no job fails; they go on once there are units, those of other pools at once."""
     async with site(dsn, slots=3, seconds=0.3, image=2) as (fleet, emu):
-        emu.fault("create", status=429, code=1102, times=1, path="/v1/videos")
+        emu.fault("text_to_video", status=429, code=1102, times=1)
         await fleet.submit([film(f"shot {n}") for n in range(30)], batch="films")
         await fleet.submit([still(f"still {n}") for n in range(3)], batch="stills")
         async with new_client(emu) as client, at_work(fleet, emu, client=client) as worker:
@@ -207,7 +207,7 @@ async def test_jobs_that_the_queue_has_lost_run_all_the_same(
     """Somebody has deleted, or cancelled, what procrastinate knew of them."""
     async with site(dsn) as (fleet, emu):
         await fleet.submit([film(f"shot {n}") for n in range(4)], batch="films")
-        await rows(dsn, "DELETE FROM procrastinate_jobs WHERE id % 2 = 0 RETURNING 1")
+        await rows(dsn, "DELETE FROM procrastinate_jobs WHERE mod(id, 2) = 0 RETURNING 1")
         await rows(dsn, "UPDATE procrastinate_jobs SET status='cancelled' RETURNING 1")
         async with at_work(fleet, emu):
             outcomes = await read(fleet)
@@ -233,7 +233,7 @@ async def test_a_request_that_is_wrong_by_now_fails_alone(dsn: str) -> None:
     async with site(dsn) as (fleet, emu):
         await fleet.submit([film("a shot"), film("another")], batch="films")
         ((data,),) = await rows(dsn, "SELECT request FROM jobs WHERE position=0")
-        wrong = data.replace(b'"kling-v2-6"', b'"kling-v2-6","duration":"x"')
+        wrong = data.replace(b'"kling-v2-6"', b'"kling-v2-6","duration":7')
         await rows(dsn, "UPDATE jobs SET request=%s WHERE position=0 RETURNING 1", wrong)
         async with at_work(fleet, emu):
             outcomes = await read(fleet)
