@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from kling_async.core.queue import Kind
     from kling_async.orchestrator.engine import Engine
     from kling_async.orchestrator.submission import Submission
+    from kling_async.records import TaskRecord
     from kling_async.wire.requests import Result
 
 __all__ = ["Abandoned", "JobContext", "JobRun"]
@@ -119,6 +120,11 @@ class JobRun(SubmissionHooks):
     def kind(self) -> Kind:
         """The endpoint, model and pool of the request."""
         return self._planned.kind
+
+    @property
+    def record(self) -> TaskRecord | None:
+        """The task as last described, with the addresses of its files; None: nothing is known of it."""
+        return self._task.record if self._task is not None else None
 
     @property
     def may_be_dropped(self) -> bool:
@@ -190,7 +196,7 @@ class JobRun(SubmissionHooks):
     def _begin_next_attempt(self) -> None:
         """Settle the failed task; the next attempt keeps the reservation."""
         context = self._context
-        units = self._task.record.units if self._task is not None and self._task.record is not None else None
+        units = None if self.record is None else self.record.units
         self.entry = msgspec.structs.replace(self.entry, units=units, state=JobState.FAILED)
         context.control.budget.settle(self.reservation.pool, 0.0, cost_of(self.entry))
         self.entry = next_attempt(
@@ -327,8 +333,7 @@ class JobRun(SubmissionHooks):
 
     async def _note(self, state: JobState, **facts: Any) -> None:
         """Journal that the job has reached a state; return when that is committed."""
-        now, times = self._context.engine.scope.now(), self.entry.times
-        record = self._task.record if self._task is not None else None
+        now, times, record = self._context.engine.scope.now(), self.entry.times, self.record
         if state is JobState.CREATED:
             times = msgspec.structs.replace(times, created=now)
         elif record is not None:
@@ -377,7 +382,7 @@ class JobRun(SubmissionHooks):
             await self._note_failure(error, final=final)
         except JournalError as broken:  # ends the batch; the failure is still an outcome
             self.failure_action, error = FailureAction.ACCOUNT, broken
-        record = self._task.record if self._task is not None else None
+        record = self.record
         if self.entry.state is JobState.DONE:  # only its files are missing, which an earlier run had
             return self._outcome(error=error, record=record, result=result, resumed=True, files=())
         return self._outcome(error=error, record=record, result=result)

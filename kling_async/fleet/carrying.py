@@ -1,0 +1,209 @@
+"""Carry one job that this worker has taken, from its row to its end, by `batch.job`.
+
+Its row says what is left to do, as a journal's entry does: `batch.entry.resume`. A create that an earlier
+worker may have sent is looked for only once that worker cannot send it any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from kling_async.batch.budget import BatchControl, Reservation, price_of
+from kling_async.batch.entry import JobState, ResumeAction, advance, failure_of, next_attempt, resume, settled
+from kling_async.batch.failures import FailureAction
+from kling_async.batch.job import Abandoned, JobContext, JobRun
+from kling_async.batch.options import BatchOptions
+from kling_async.batch.planned import PlannedJob
+from kling_async.batch.source import Item
+from kling_async.errors import BadResponse, ClientClosed, JournalError, RequestInvalid
+from kling_async.fleet.journal import FleetJournal, StaleFence
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from pathlib import Path
+
+    from kling_async.batch.outcomes import Outcome
+    from kling_async.batch.pausing import PauseSwitch
+    from kling_async.fleet.journal import JournalWriter
+    from kling_async.fleet.taking import TakenJob
+    from kling_async.orchestrator.engine import Engine
+
+__all__ = ["Carrier", "Ending", "Left"]
+
+log = logging.getLogger("kling_async.fleet")
+
+
+class Left(NamedTuple):
+    """Why a job was left before its end."""
+
+    error: Exception | None = None
+    """The error; None: the worker ends, or nothing is known."""
+    action: FailureAction | None = None
+    """What follows from it for other jobs."""
+
+
+Ending = Left | None
+"""How a run ended; None: the job has ended, or is another worker's."""
+
+
+class Carrier:
+    """Runs jobs of a fleet.
+
+    Args:
+        engine: Of the worker's client.
+        writer: Writes the rows.
+        control: Whether tasks may be made.
+        pauses: Of the same worker.
+        out: The folder for files; None: none are stored.
+        retries: How many new tasks may be made for one that failed.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        writer: JournalWriter,
+        control: BatchControl,
+        pauses: PauseSwitch,
+        *,
+        out: Path | None,
+        retries: int,
+    ) -> None:
+        self._engine = engine
+        self._writer = writer
+        self._control = control
+        self._pauses = pauses
+        self._options = BatchOptions(journal="fleet", download_to=out, retries=retries, signals=False)
+        self._runs: dict[asyncio.Task[Outcome[Any]], JobRun] = {}
+        self._waiting: set[asyncio.Task[None]] = set()
+        """Looks for creates in doubt that must wait until these cannot be sent any more."""
+
+    def drop_unsent(self) -> None:
+        """Leave the jobs for which nothing was sent."""
+        for waiting in self._waiting:
+            waiting.cancel()
+        for task, run in self._runs.items():
+            if run.may_be_dropped:
+                task.cancel()
+
+    def leave(self) -> None:
+        """Leave all jobs; tasks run on at the vendor's."""
+        for waiting in self._waiting:
+            waiting.cancel()
+        for task in self._runs:
+            task.cancel()
+
+    def sent(self) -> list[str]:
+        """Return the ids of tasks that run, or may."""
+        runs = [run for run in self._runs.values() if run.life.running]
+        return [run.entry.task_id or run.entry.external_task_id for run in runs]
+
+    async def carry(self, taken: TakenJob) -> Ending:
+        """Do what is left to do for a job.
+
+        Args:
+            taken: The job.
+        """
+        journal = FleetJournal(self._writer, taken.batch, taken.stored.fence, lambda: run.record)
+        planned = self._planned(taken)
+        if isinstance(error := planned.refusal(), RequestInvalid):
+            return await self._refused(journal, planned, error)
+        if planned.action is ResumeAction.NOTHING:
+            return await _ended(journal.put(planned.entry))
+        if planned.action is ResumeAction.CREATE_DOUBTFUL and not await self._unsent_by_others(taken):
+            return Left()
+        context = JobContext(
+            self._engine,
+            msgspec.structs.replace(self._options, priority=taken.priority),
+            journal,
+            self._control,
+            None,
+            self._pauses,
+        )
+        price = price_of(planned.item.request)
+        reserved = (price.most or 0.0) if planned.is_new else planned.entry.reserved
+        run = JobRun(context, planned, Reservation(price, reserved, sent=not planned.is_new))
+        return await self._run(run, journal)
+
+    def _planned(self, taken: TakenJob) -> PlannedJob:
+        entry, request = taken.stored.entry, taken.stored.request
+        entry = settled(entry, self._engine.scope.now())
+        item = Item(entry.position, entry.key, request)
+        wanted = self._options.folder is not None
+        action = resume(entry, wanted_files=wanted, retries=self._options.retries)
+        if action is ResumeAction.RETRY:
+            facts = {"account": self._engine.account, "defaults": entry.defaults}
+            entry = next_attempt(entry, taken.batch, **facts)
+        elif action is ResumeAction.NOTHING and entry.state is JobState.SUCCEEDED:
+            # taken over from a worker that stores files, by one that hands out addresses
+            action = ResumeAction.FETCH
+        return PlannedJob(item, entry, action)
+
+    async def _refused(self, journal: FleetJournal, planned: PlannedJob, error: RequestInvalid) -> Ending:
+        """End a job whose request is wrong, as this version of the package judges it."""
+        times = msgspec.structs.replace(planned.entry.times, done=self._engine.scope.now())
+        failed = advance(planned.entry, JobState.FAILED, error=failure_of(error), times=times)
+        return await _ended(journal.put(failed))
+
+    async def _unsent_by_others(self, taken: TakenJob) -> bool:
+        """Wait until no other worker can send the job's create; False: this worker ends."""
+        if not self._control.may_create:
+            return False
+        waiting: asyncio.Task[None] = asyncio.create_task(asyncio.sleep(taken.doubt))
+        self._waiting.add(waiting)
+        try:
+            await asyncio.wait([waiting])
+        finally:
+            self._waiting.discard(waiting)
+            waiting.cancel()
+        return self._control.may_create
+
+    async def _run(self, run: JobRun, journal: FleetJournal) -> Ending:
+        budget = self._control.budget
+        budget.open(run.reservation)
+        task = asyncio.create_task(run.outcome(), name=f"kling_async fleet {run.entry.identity}")
+        self._runs[task] = run
+        try:
+            await asyncio.wait([task])
+        finally:  # cancelled itself, it leaves the job as a worker that ends does
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+            del self._runs[task]
+            budget.close(run.reservation, run.cost())
+            await journal.settled()
+        if task.cancelled():
+            return Left()
+        error = task.exception()
+        if isinstance(error, Abandoned):
+            return Left()
+        return await self._concluded(run, journal, task.result())
+
+    async def _concluded(self, run: JobRun, journal: FleetJournal, outcome: Outcome[Any]) -> Ending:
+        error, state = outcome.error, run.entry.state
+        if isinstance(error, StaleFence):
+            log.info("job %s/%s: another worker has it", journal.id, run.entry.identity)
+            return None
+        if isinstance(error, JournalError):
+            return Left(error, run.failure_action)
+        if state in (JobState.DONE, JobState.FAILED):
+            return None
+        if state is JobState.SUCCEEDED and isinstance(error, BadResponse):
+            # paid, and no later query shows more: its record is the outcome
+            return await _ended(journal.put(advance(run.entry, JobState.DONE)))
+        if isinstance(error, ClientClosed):
+            return Left()
+        return Left(error, run.failure_action)
+
+
+async def _ended(put: Awaitable[None]) -> Ending:
+    try:
+        await put
+    except StaleFence:
+        return None
+    except JournalError as error:
+        return Left(error, FailureAction.ACCOUNT)
+    return None

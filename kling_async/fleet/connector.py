@@ -1,0 +1,231 @@
+"""Procrastinate's way to the database, with patience: an outage ends no worker and loses no job.
+
+`FleetQueue` takes the place of procrastinate's job manager in its worker. It decides which queues are asked,
+knows which jobs this worker runs, and so finds a job whose fetch was answered into a broken connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import psycopg
+from procrastinate import PsycopgConnector
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Status
+from procrastinate.manager import JobManager
+from psycopg import AsyncConnection
+
+from kling_async.core.pool_sizes import POOLS
+from kling_async.fleet.database import connection_options
+from kling_async.fleet.link import OUTAGE
+from kling_async.fleet.taking import BEGUN, PutBack, fetch, fetch_lost, finish, give_back, queue_of
+from kling_async.fleet.tasks import QUEUE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from procrastinate.connector import Notify
+    from procrastinate.jobs import Job
+
+    from kling_async.fleet.link import DatabaseLink
+
+__all__ = ["FleetQueue", "PatientConnector", "Registered"]
+
+log = logging.getLogger("kling_async.fleet")
+
+_LOOK: Final = 1.0
+"""Seconds between two looks for jobs that come back while there is no room for new ones."""
+_FAULT_PAUSE: Final = 60.0
+"""Seconds until a job is taken again whose run ended by a fault of the program."""
+
+
+class PatientConnector(PsycopgConnector):
+    """The part of a connector that listens; it goes on after each outage.
+
+    Args:
+        dsn: The database.
+        link: Tells of outages.
+    """
+
+    def __init__(self, dsn: str, link: DatabaseLink) -> None:
+        super().__init__()
+        self._options = connection_options(dsn)
+        self._link = link
+
+    async def open_async(self, pool: Any = None) -> None:
+        """Do nothing: connections are made when they are needed."""
+
+    async def close_async(self) -> None:
+        """Do nothing: the one connection ends with its listening."""
+
+    @contextlib.asynccontextmanager
+    async def _get_standalone_connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+        async with await AsyncConnection.connect(**self._options, autocommit=True) as connection:
+            yield connection
+
+    async def listen_notify(self, on_notification: Notify, channels: Iterable[str]) -> None:
+        """Hand on notifications until cancelled. What came during an outage is found by looking."""
+        channels = list(channels)
+        while True:
+            try:
+                await super().listen_notify(on_notification, channels)
+            except ConnectorException as error:
+                if not isinstance(error.__cause__, OUTAGE):
+                    raise
+                self._link.outages.began(error.__cause__)
+            await asyncio.sleep(_LOOK)
+
+
+class Registered(Protocol):
+    """A worker's entry among those that are alive (`kling_async.fleet.pulse.Pulse`)."""
+
+    @property
+    def id(self) -> int:
+        """Its number among procrastinate's workers."""
+        ...
+
+    async def register(self) -> None:
+        """Enter it, or enter it again: others have taken it for dead during an outage."""
+        ...
+
+
+class FleetQueue(JobManager):
+    """The queue as one worker sees it.
+
+    Args:
+        connector: Listens.
+        link: Does the rest.
+        registered: The worker.
+    """
+
+    def __init__(self, connector: PatientConnector, link: DatabaseLink, registered: Registered) -> None:
+        super().__init__(connector)
+        self._link = link
+        self._registered = registered
+        self.capacity = 0
+        """Most jobs that this worker holds, besides those that came to it with a task."""
+        self._running: dict[int, PutBack | None] = {}
+        """Jobs by procrastinate's number; where they go once their run is over: None, they have ended."""
+        self._begun: set[int] = set()
+        """Those of them that came with a task: they take no room, as slots bound their number."""
+        self._closed: dict[str, float] = {}
+        """Pools whose jobs are left alone until then, by the monotonic clock; "": all."""
+        self._change = asyncio.Event()
+        self.stopped = False
+        """Whether nothing new is taken."""
+
+    @property
+    def running(self) -> int:
+        """How many jobs this worker has."""
+        return len(self._running)
+
+    def stop(self) -> None:
+        """Take nothing new."""
+        self.stopped = True
+        self._change.set()
+
+    def close_pool(self, pool: str, seconds: float) -> bool:
+        """Leave the new jobs of a pool alone for a while, or of all pools (""); False: they were before."""
+        until, now = self._closed.get(pool, 0.0), time.monotonic()
+        self._closed[pool] = max(until, now + seconds)
+        return until <= now
+
+    def put_back(self, job: int, how: PutBack) -> None:
+        """Note that a job has not ended, and how it goes back once its run is over."""
+        self._running[job] = how
+
+    # -- what procrastinate's worker asks for
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:  # noqa: ARG002 - the queues are chosen here
+        """Return the next job, once there is room; None: there is none, or nothing new is taken."""
+        while not self.stopped:
+            self._change.clear()
+            wanted, room = self._wanted()
+            if (job := await self._fetch(wanted)) is not None:
+                assert job.id is not None  # noqa: S101 - it has a row
+                self._running[job.id] = None
+                if job.queue == BEGUN:
+                    self._begun.add(job.id)
+                return job
+            if room:
+                return None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._change.wait(), _LOOK)
+        return None
+
+    def _wanted(self) -> tuple[list[str], bool]:
+        """Return the queues to take from now, and whether procrastinate may wait for news of these."""
+        now = time.monotonic()
+        closed = {pool for pool, until in self._closed.items() if until > now}
+        if self.running - len(self._begun) >= self.capacity:
+            return [BEGUN], False
+        if "" in closed:
+            return [BEGUN], True
+        return [BEGUN, QUEUE, *(queue_of(pool) for pool in sorted(POOLS) if pool not in closed)], True
+
+    async def _fetch(self, queues: list[str]) -> Job | None:
+        """Take a job, through outages; one whose fetch was answered into a broken connection comes first."""
+        doubtful = False
+        while not self.stopped:
+            try:
+                if doubtful:
+                    known = list(self._running)
+                    lost = await self._link.patient(
+                        partial(fetch_lost, worker=self._registered.id, known=known)
+                    )
+                    if lost is not None:
+                        log.warning("job %s was fetched when the database went away", _name(lost))
+                        return lost
+                return await self._link.once(partial(fetch, queues=queues, worker=self._registered.id))
+            except psycopg.errors.ForeignKeyViolation:  # others have taken this worker for dead
+                await self._registered.register()
+            except OUTAGE as error:
+                self._link.outages.began(error)
+                doubtful = True
+        return None
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: ARG002 - as procrastinate calls it
+        """Remove a job that has ended, or put it back."""
+        assert job.id is not None  # noqa: S101 - it has a row
+        back = self._running.get(job.id)
+        if back is None and status is not Status.SUCCEEDED:
+            back = PutBack(pause=0.0 if status is Status.ABORTED else _FAULT_PAUSE)
+        worker = self._registered.id
+        try:
+            if back is None:
+                await self._link.patient(partial(finish, job=job.id, worker=worker))
+            else:
+                await self._link.patient(partial(give_back, job=job.id, worker=worker, how=back))
+        except OUTAGE:  # the program ends: others find the job when this worker's heart stops
+            log.warning("job %s could not be put back: the database is away", _name(job))
+        finally:
+            self._running.pop(job.id, None)
+            self._begun.discard(job.id)
+            self._change.set()
+
+    async def register_worker(self) -> int:
+        """Return the worker's number: it was entered before."""
+        return self._registered.id
+
+    async def unregister_worker(self, worker_id: int) -> None:
+        """Do nothing: the worker's entry ends with its pulse."""
+
+    async def update_heartbeat(self, worker_id: int) -> None:
+        """Do nothing: its pulse beats, also while the worker drains."""
+
+    async def prune_stalled_workers(self, seconds_since_heartbeat: float) -> list[int]:  # noqa: ARG002 - as procrastinate calls it
+        """Do nothing: dead workers are removed after their jobs were put back."""
+        return []
+
+    async def list_jobs_to_abort_async(self, queue: str | None = None) -> Iterable[int]:  # noqa: ARG002 - as procrastinate calls it
+        """Return nothing: a job cannot be aborted, its task would run on."""
+        return []
+
+
+def _name(job: Job) -> str:
+    return f"{job.task_kwargs.get('batch')}/{job.task_kwargs.get('identity')}"

@@ -1,0 +1,152 @@
+"""One connection to the database that is made anew after each outage, by whoever needs it next.
+
+Nobody fails because the database is away: work waits, is tried every second, and one line of the log says so,
+and one that it is over. Work may thus be done twice, where only its answer was lost: it must be harmless to
+repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
+
+from kling_async.fleet.database import connection_options, shown_dsn
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["OUTAGE", "DatabaseLink", "OutageLog"]
+
+T = TypeVar("T")
+Work: TypeAlias = "Callable[[AsyncConnection[Any]], Awaitable[T]]"
+
+log = logging.getLogger("kling_async.fleet")
+
+OUTAGE: Final = (psycopg.OperationalError, psycopg.InterfaceError)
+"""Errors of a database that is away, or was restarted."""
+_ANSWER: Final = 10.0
+"""Seconds after which a connection that does not answer is given up."""
+_FIRST: Final = 0.1
+"""Seconds until the first repetition; doubles up to `_RETRY`."""
+_RETRY: Final = 1.0
+_CUT_OFF: Final = {
+    # a connection whose other end is gone without a word is noticed by the system within about ten seconds
+    "keepalives_idle": 4,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
+
+class OutageLog:
+    """Tell once that the database is away, and once that it is back, for all links of one program.
+
+    Args:
+        dsn: The database.
+        what: Who waits meanwhile, in words.
+    """
+
+    def __init__(self, dsn: str, what: str) -> None:
+        self._where = shown_dsn(dsn)
+        self._what = what
+        self._since: float | None = None
+        self.latest = -float("inf")
+        """When an outage was last noticed, by the monotonic clock."""
+        self.leaving = False
+        """Whether nobody waits for the end of an outage any more: the program ends."""
+
+    def began(self, error: Exception) -> None:
+        """Note a failure; the first one of an outage is a warning."""
+        self.latest = time.monotonic()
+        if self._since is None:
+            self._since = self.latest
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            log.warning("the fleet's database %s is away, %s: %s", self._where, self._what, reason)
+
+    def ended(self) -> None:
+        """Note an answer."""
+        if self._since is not None:
+            seconds, self._since = time.monotonic() - self._since, None
+            log.warning("the fleet's database %s is back after %.0f s", self._where, seconds)
+
+
+class DatabaseLink:
+    """One connection, used by one piece of work at a time.
+
+    Args:
+        dsn: The database.
+        outages: Told of outages.
+        ready: Done with each new connection first.
+    """
+
+    def __init__(self, dsn: str, outages: OutageLog, *, ready: Work[None] | None = None) -> None:
+        self._options = {**_CUT_OFF, **connection_options(dsn)}
+        self.outages = outages
+        self._ready = ready
+        self._turn = asyncio.Lock()
+        self._db: AsyncConnection[Any] | None = None
+
+    async def once(self, work: Work[T]) -> T:
+        """Do work; its transaction is committed when this returns.
+
+        Raises:
+            psycopg.OperationalError: The database is away; whether the work was done is not known.
+        """
+        async with self._turn:
+            try:
+                async with asyncio.timeout(_ANSWER):
+                    db = await self._connected()
+                    result = await work(db)
+            except TimeoutError:
+                await self._drop()
+                raise psycopg.OperationalError(f"no answer within {_ANSWER:g} s") from None
+            except BaseException:
+                if self._db is not None and self._db.info.transaction_status is not TransactionStatus.IDLE:
+                    await self._drop()
+                raise
+        self.outages.ended()
+        return result
+
+    async def patient(self, work: Work[T]) -> T:
+        """Do work, again and again until the database has answered.
+
+        Raises:
+            psycopg.OperationalError: The database is away, and the program is about to end.
+        """
+        pause = _FIRST
+        while True:
+            try:
+                return await self.once(work)
+            except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+                continue  # the server has undone one of two that waited for each other
+            except OUTAGE as error:
+                self.outages.began(error)
+                if self.outages.leaving:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(_RETRY, 2 * pause)
+
+    async def close(self) -> None:
+        """Close the connection; the next piece of work would make a new one."""
+        async with self._turn:
+            await self._drop()
+
+    async def _connected(self) -> AsyncConnection[Any]:
+        if self._db is None or self._db.closed:
+            self._db = await AsyncConnection.connect(**self._options, autocommit=True)
+            if self._ready is not None:
+                await self._ready(self._db)
+        return self._db
+
+    async def _drop(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            with contextlib.suppress(psycopg.Error):
+                await db.close()

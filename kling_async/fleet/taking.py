@@ -1,0 +1,172 @@
+"""Take jobs out of the queue and put them back: the statements, each of which is one transaction.
+
+A job of procrastinate is ``todo``, or ``doing`` by a worker, and gone once its row in ``jobs`` has ended. One
+that goes back after something was sent for it waits in a queue of its own, before all others: its task runs
+and holds slots, so that it is looked after even by workers that have no room for new jobs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import psycopg
+from procrastinate.jobs import Job
+from psycopg.rows import dict_row
+
+from kling_async.fleet.rows import stored_job
+from kling_async.fleet.tasks import QUEUE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from psycopg import AsyncConnection
+
+    from kling_async.fleet.rows import StoredJob
+    from kling_async.fleet.tasks import JobName
+
+__all__ = [
+    "BEGUN",
+    "LEASE",
+    "PutBack",
+    "TakenJob",
+    "begun_first",
+    "fetch",
+    "fetch_lost",
+    "finish",
+    "give_back",
+    "queue_of",
+    "take",
+]
+
+LEASE: Final = 5.0
+"""Seconds after the row of a create was written in which its first byte may still be sent."""
+BEGUN: Final = f"{QUEUE}/begun"
+"""The queue of jobs whose task runs, or may run."""
+_FIRST: Final = 1 << 30
+"""The priority of jobs in it."""
+_COLUMNS: Final = """id, status, task_name, priority, lock, queueing_lock, args, scheduled_at, queue_name,
+    attempts, worker_id"""
+_FETCH: Final = f"SELECT {_COLUMNS} FROM procrastinate_fetch_job_v2(%s::varchar[], %s)"  # noqa: S608 - ours
+_LOST: Final = f"""
+    SELECT {_COLUMNS} FROM procrastinate_jobs
+    WHERE worker_id=%s AND status='doing' AND NOT id = ANY(%s::bigint[]) ORDER BY id LIMIT 1"""  # noqa: S608
+_FINISH: Final = "DELETE FROM procrastinate_jobs WHERE id=%s AND worker_id=%s AND status='doing'"
+_TAKE: Final = """
+    UPDATE jobs SET fence=fence+1, worker=%s, taken_at=clock_timestamp()
+    WHERE batch=%s AND identity=decode(%s, 'hex') AND done IS NULL
+    RETURNING entry, request, fence, priority, greatest(
+        extract(epoch FROM planned_at - clock_timestamp()) + %s, %s)::double precision"""
+BACK: Final = """
+    numbered AS (
+        SELECT *, row_number() OVER (PARTITION BY queueing_lock ORDER BY id) AS place FROM found),
+    gone AS (
+        DELETE FROM procrastinate_jobs p USING numbered n
+        WHERE p.id=n.id AND (n.place>1 OR EXISTS (
+            SELECT FROM procrastinate_jobs o WHERE o.queueing_lock=n.queueing_lock AND o.status='todo'))
+        RETURNING p.id),
+    rows AS (
+        SELECT n.id, n.batch, n.identity, coalesce(j.priority, 0) AS priority,
+            j.done IS NULL AND (j.planned_at IS NOT NULL OR j.state IN (1, 2)) AS begun
+        FROM numbered n LEFT JOIN jobs j ON j.batch=n.batch AND j.identity=n.identity
+        WHERE n.id NOT IN (SELECT id FROM gone)),
+    freed AS (
+        UPDATE jobs j SET worker=NULL FROM rows
+        WHERE j.batch=rows.batch AND j.identity=rows.identity AND j.fence=coalesce(%(fence)s, j.fence)),
+    told AS (
+        SELECT pg_notify('procrastinate_any_queue_v1', '{"type": "job_inserted", "job_id": 0}')
+        WHERE EXISTS (SELECT FROM rows))
+    UPDATE procrastinate_jobs p SET status='todo', worker_id=NULL, attempts=p.attempts+1,
+        abort_requested=false,
+        scheduled_at = CASE WHEN %(pause)s > 0 THEN now() + make_interval(secs => %(pause)s) END,
+        queue_name = CASE WHEN rows.begun THEN %(begun)s ELSE %(queue)s END,
+        priority = CASE WHEN rows.begun THEN %(first)s ELSE rows.priority END
+    FROM rows LEFT JOIN told ON true WHERE p.id=rows.id
+    RETURNING rows.batch, encode(rows.identity, 'hex'), rows.begun"""
+"""Put the jobs of the table ``found`` back; where another one of the same name waits already, remove them."""
+FOUND: Final = "id, queueing_lock, args->>'batch' AS batch, decode(args->>'identity', 'hex') AS identity"
+"""The columns of ``found``."""
+_GIVE_BACK: Final = f"""
+    WITH found AS (
+        SELECT {FOUND} FROM procrastinate_jobs
+        WHERE id=%(job)s AND worker_id=%(worker)s AND status='doing' FOR UPDATE),
+    {BACK}"""  # noqa: S608 - parts of this module
+
+
+def queue_of(pool: str) -> str:
+    """Return the queue of jobs that wait until their pool takes creates again."""
+    return f"{QUEUE}/{pool}"
+
+
+class TakenJob(NamedTuple):
+    """A job that this worker has taken."""
+
+    batch: str
+    stored: StoredJob
+    priority: int
+    doubt: float
+    """Seconds for which a worker that had the job before may still send its create."""
+
+
+class PutBack(NamedTuple):
+    """How a job goes back."""
+
+    pause: float = 0.0
+    """Seconds for which nobody takes it."""
+    queue: str = QUEUE
+    """Where it waits if nothing was sent for it."""
+    fence: int | None = None
+    """Under which it was taken; None: it was not, or by a worker that is dead."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return the values for `BACK`."""
+        return {**self._asdict(), "begun": BEGUN, "first": _FIRST}
+
+
+def begun_first(jobs: Sequence[tuple[str, str, bool]]) -> list[JobName]:
+    """Return the names of jobs that went back, those with tasks first."""
+    ordered = sorted(jobs, key=lambda job: not job[2])
+    return [(batch, identity) for batch, identity, _ in ordered]
+
+
+async def fetch(db: AsyncConnection[Any], queues: Sequence[str], worker: int) -> Job | None:
+    """Take the next job of some queues out of the queue."""
+    return await _job(db, _FETCH, (list(queues), worker))
+
+
+async def fetch_lost(db: AsyncConnection[Any], worker: int, known: Collection[int]) -> Job | None:
+    """Return a job that was fetched by this worker, if an answer was lost that said so."""
+    return await _job(db, _LOST, (worker, list(known)))
+
+
+async def _job(db: AsyncConnection[Any], query: str, values: tuple[Any, ...]) -> Job | None:
+    async with db.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(query.encode(), values)
+        row = await cursor.fetchone()
+    return None if row is None or row["id"] is None else Job.from_row(row)
+
+
+async def take(db: AsyncConnection[Any], name: JobName, worker: str) -> TakenJob | None:
+    """Take a job under a new fence; None: it has ended, or is gone.
+
+    Raises:
+        RequestInvalid: A newer version of this package wrote its request.
+    """
+    batch, identity = name
+    row = await (await db.execute(_TAKE, (worker, batch, identity, LEASE, LEASE / 2))).fetchone()
+    if row is None:
+        return None
+    entry, request, fence, priority, doubt = row
+    return TakenJob(batch, stored_job(entry, request, fence), priority, doubt)
+
+
+async def finish(db: AsyncConnection[Any], job: int, worker: int) -> None:
+    """Remove a job whose row has ended; harmless to repeat, and where another worker has it by now."""
+    await db.execute(_FINISH, (job, worker))
+
+
+async def give_back(db: AsyncConnection[Any], job: int, worker: int, how: PutBack) -> None:
+    """Put a job back that this worker has; harmless to repeat, and where another worker has it by now."""
+    try:
+        await db.execute(_GIVE_BACK.encode(), {**how.facts(), "job": job, "worker": worker})
+    except psycopg.errors.UniqueViolation:  # one of that name was handed to the queue meanwhile
+        await finish(db, job, worker)

@@ -1,0 +1,308 @@
+"""A worker: takes jobs of a fleet and carries them, as many as keep the account's slots busy.
+
+The queue is procrastinate's, which runs a coroutine for each job; how far the job has come stands in its row.
+SIGTERM or SIGINT drains the worker: it takes nothing new, gives back at once what is not sent, and waits for
+what runs, for ``grace`` seconds. A second signal, or the end of these, leaves the rest to other workers,
+which adopt the tasks. A worker that is killed leaves its jobs to `kling_async.fleet.rescue`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import anyio
+import procrastinate
+from procrastinate.worker import Worker as QueueWorker
+
+from kling_async.batch.budget import BatchControl, Budget
+from kling_async.batch.exclusions import Exclusions
+from kling_async.batch.failures import FailureAction
+from kling_async.batch.lifecycle import BatchLife
+from kling_async.batch.options import ready_folder
+from kling_async.batch.pausing import PauseSwitch
+from kling_async.core.lifecycle import Lifecycle
+from kling_async.errors import KlingError, RequestInvalid
+from kling_async.fleet.carrying import Carrier, Left
+from kling_async.fleet.connector import FleetQueue, PatientConnector
+from kling_async.fleet.database import connect, shown_dsn
+from kling_async.fleet.journal import JournalWriter
+from kling_async.fleet.link import OUTAGE, DatabaseLink, OutageLog
+from kling_async.fleet.pulse import Pulse
+from kling_async.fleet.schema import need_tables
+from kling_async.fleet.taking import PutBack, queue_of, take
+from kling_async.fleet.tasks import QUEUE, TASK
+from kling_async.runtime.signals import SignalWatcher
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from procrastinate import JobContext
+
+    from kling_async.core.lifecycle import Moves
+    from kling_async.fleet.taking import TakenJob
+    from kling_async.orchestrator.engine import Engine
+
+__all__ = ["WORKER_MOVES", "FleetWorker", "WorkOptions", "WorkerState"]
+
+log = logging.getLogger("kling_async.fleet")
+
+_LEAST: Final = 16
+"""Fewest jobs that a worker holds by default, however few slots the account has."""
+_LOOK: Final = 1.0
+"""Seconds between two looks into the queue, where no notification comes."""
+_NEVER: Final = 86400.0
+"""Seconds between things that procrastinate's worker need not do."""
+_CLOSED: Final = 60.0
+"""Seconds for which jobs are left alone that the account refuses; the client then lets one try."""
+_PAUSE: Final = 15.0
+"""Seconds until a job is taken again that could not be ended; doubles each time up to `_PAUSE_MAX`."""
+_PAUSE_MAX: Final = 600.0
+_DOUBLINGS: Final = 6
+
+
+class WorkerState(enum.Enum):
+    """How far a worker has come."""
+
+    TAKING = "taking"
+    """Takes jobs."""
+    DRAINING = "draining"
+    """Takes nothing new; waits for the tasks that run."""
+    LEAVING = "leaving"
+    """Waits for nothing any more."""
+    ENDED = "ended"
+    """All its jobs have ended, or are back in the queue."""
+
+
+_W = WorkerState
+WORKER_MOVES: Final[Moves[WorkerState]] = {
+    _W.TAKING: frozenset({_W.DRAINING, _W.LEAVING}),
+    _W.DRAINING: frozenset({_W.LEAVING, _W.ENDED}),
+    _W.LEAVING: frozenset({_W.ENDED}),
+    _W.ENDED: frozenset(),
+}
+
+
+class WorkOptions(NamedTuple):
+    """The options of a worker."""
+
+    out: Path | None = None
+    """The folder for files; None: none are stored, whoever reads the results gets addresses."""
+    concurrency: int | None = None
+    """Most jobs at once; None: twice the account's slots, at least 16."""
+    retries: int = 0
+    """How many new tasks may be made for one that failed."""
+    grace: float | None = None
+    """Seconds that running tasks get to end when the worker drains; None: as long as they take."""
+    signals: bool = True
+    """Whether SIGINT and SIGTERM drain it, if the program has no handlers for them."""
+
+
+class FleetWorker:
+    """One worker, for one run.
+
+    Args:
+        dsn: The database.
+        engine: Of the client that makes the tasks.
+        options: How it works.
+    """
+
+    def __init__(self, dsn: str, engine: Engine, options: WorkOptions) -> None:
+        self._dsn = dsn
+        self._engine = engine
+        self._options = options
+        self._life = Lifecycle(WORKER_MOVES, WorkerState.TAKING)
+        self._outages = OutageLog(dsn, "work waits for it")
+        self._links = [DatabaseLink(dsn, self._outages), DatabaseLink(dsn, self._outages)]
+        self._pulse = Pulse(dsn, self._outages, lambda: (self._queue.running, self._queue.capacity))
+        self._queue = FleetQueue(PatientConnector(dsn, self._links[0]), self._links[0], self._pulse)
+        writer = JournalWriter(self._links[1])
+        self._control = BatchControl(BatchLife(), Budget(None), Exclusions(None))
+        own = self._control, PauseSwitch(engine.scope)
+        self._carrier = Carrier(engine, writer, *own, out=options.out, retries=options.retries)
+        self._signals = SignalWatcher(self._heard, enabled=options.signals)
+        self._stop: asyncio.Event | None = None
+
+    @property
+    def state(self) -> WorkerState:
+        """How far the worker has come."""
+        return self._life.state
+
+    @property
+    def name(self) -> str:
+        """The worker as people see it: host and process."""
+        return self._pulse.name
+
+    # -- its run
+
+    async def run(self) -> None:
+        """Work until drained.
+
+        Raises:
+            ConfigurationError: The server cannot be reached, or its tables are of another version.
+            RequestInvalid: Nothing can be stored in the folder.
+        """
+        self._engine.scope.enter()
+        await ready_folder(self._options.out)
+        async with connect(self._dsn) as db:
+            await need_tables(db)
+        await self._engine.packs.known(["video", "image"])
+        self._stop = asyncio.Event()
+        async with self._present():
+            await self._work(self._queue_worker())
+
+    @contextlib.asynccontextmanager
+    async def _present(self) -> AsyncIterator[None]:
+        """Be a worker of the fleet, by the server's clock."""
+        scope, own_clock = self._engine.scope, self._engine.scope.now
+        await self._pulse.start()
+        scope.now = self._pulse.clock.now
+        self._queue.capacity = self._capacity()
+        self._signals.start()
+        text = "worker %s takes jobs from %s, at most %d at once"
+        log.info(text, self.name, shown_dsn(self._dsn), self._queue.capacity)
+        try:
+            yield
+        finally:
+            self._signals.stop()
+            # the caller may be cancelled: what it leaves is given back all the same
+            with anyio.CancelScope(shield=True):
+                await self._pulse.close()
+                for link in self._links:
+                    await link.close()
+            scope.now = own_clock
+            log.info("worker %s has ended", self.name)
+
+    async def _work(self, worker: QueueWorker) -> None:
+        running = asyncio.create_task(worker.run(), name="kling_async fleet worker")
+        assert self._stop is not None  # noqa: S101 - see `run`
+        stopping = asyncio.create_task(self._stop.wait(), name="kling_async fleet stop")
+        try:
+            await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                worker.stop()
+                await self._drained(running)
+            await running
+        finally:
+            stopping.cancel()
+            if not running.done():  # cancelled, or closed by the program
+                with anyio.CancelScope(shield=True):
+                    self.leave("its program ends")
+                    worker.stop()
+                    await asyncio.wait([running])
+            if self._life.can(WorkerState.ENDED):
+                self._life.move(WorkerState.ENDED)
+
+    async def _drained(self, running: asyncio.Task[None]) -> None:
+        """Wait for the end of what runs; leave the rest when time is over."""
+        done, _ = await asyncio.wait([running], timeout=self._options.grace)
+        if not done:
+            self.leave(f"{self._options.grace:g} s are over")
+
+    def _queue_worker(self) -> QueueWorker:
+        app = procrastinate.App(connector=PatientConnector(self._dsn, self._links[0]))
+        app.job_manager = self._queue
+        app.task(name=TASK, queue=QUEUE, pass_context=True)(self._job)
+        return QueueWorker(
+            app,
+            name=self.name,
+            concurrency=1 << 30,  # the queue itself knows how many there may be
+            fetch_job_polling_interval=_LOOK,
+            abort_job_polling_interval=_NEVER,
+            update_heartbeat_interval=_NEVER,
+            install_signal_handlers=False,
+        )
+
+    def _capacity(self) -> int:
+        if self._options.concurrency is not None:
+            return self._options.concurrency
+        return max(_LEAST, 2 * sum(pool.limit for pool in self._engine.limiter.pools.values()))
+
+    # -- one job
+
+    async def _job(self, context: JobContext, batch: str, identity: str) -> None:
+        """Carry a job; note how it goes back if it has not ended."""
+        number, attempts = context.job.id, context.job.attempts
+        assert number is not None  # noqa: S101 - it has a row
+        self._queue.put_back(number, PutBack())  # should anything end this
+        taken: TakenJob | None = None
+        left: Left | None = Left()
+        try:
+            taken = await self._links[0].patient(partial(take, name=(batch, identity), worker=self.name))
+            left = None if taken is None else await self._carrier.carry(taken)
+        except OUTAGE:
+            log.warning("job %s/%s: the database is away while the worker ends", batch, identity)
+        except (RequestInvalid, asyncio.CancelledError) as error:
+            left = Left(error if isinstance(error, Exception) else None)
+        self._queue.capacity = self._capacity()
+        fence = None if taken is None else taken.stored.fence
+        self._queue.put_back(number, None if left is None else self._back(left, taken, attempts, fence))
+        if left is not None and left.error is not None:
+            self._tell(f"{batch}/{identity}", left, taken)
+
+    def _back(self, left: Left, taken: TakenJob | None, attempts: int, fence: int | None) -> PutBack:
+        """Return how a job goes back, so that it is not refused again at once."""
+        if left.error is None:
+            return PutBack(fence=fence)
+        if left.action is FailureAction.POOL and taken is not None:
+            return PutBack(queue=queue_of(taken.stored.entry.pool), fence=fence)
+        pause = min(_PAUSE_MAX, _PAUSE * 2 ** min(attempts, _DOUBLINGS))
+        return PutBack(_CLOSED if left.action is FailureAction.ACCOUNT else pause, fence=fence)
+
+    def _tell(self, name: str, left: Left, taken: TakenJob | None) -> None:
+        error = left.error
+        what = f"{type(error).__name__}: {error}" if isinstance(error, KlingError) else repr(error)
+        if left.action is FailureAction.ACCOUNT:
+            if self._queue.close_pool("", _CLOSED):
+                text = "worker %s takes nothing new for %.0f s, for jobs would fail alike: %s"
+                log.warning(text, self.name, _CLOSED, what)
+        elif left.action is FailureAction.POOL and taken is not None:
+            pool = taken.stored.entry.pool
+            if self._queue.close_pool(pool, _CLOSED):
+                text = "worker %s takes no jobs of pool %s for %.0f s: %s"
+                log.warning(text, self.name, pool, _CLOSED, what)
+        else:
+            log.warning("job %s goes back into the queue: %s", name, what)
+
+    # -- its end
+
+    def drain(self, why: str = "drain()") -> None:
+        """Take nothing new, give back what is not sent, wait for what runs."""
+        if self.state is not WorkerState.TAKING:
+            return
+        self._life.move(WorkerState.DRAINING)
+        self._end_taking()
+        text = "worker %s drains (%s): takes nothing new, waits for %d tasks: %s"
+        sent = self._carrier.sent()
+        log.warning(text, self.name, why, len(sent), ", ".join(sent[:20]) or "none")
+
+    def leave(self, why: str = "leave()") -> None:
+        """Wait for nothing any more: tasks run on, and other workers adopt them."""
+        if self.state in (WorkerState.LEAVING, WorkerState.ENDED):
+            return
+        self._life.move(WorkerState.LEAVING)
+        sent = self._carrier.sent()
+        self._outages.leaving = True
+        self._end_taking()
+        self._carrier.leave()
+        text = "worker %s leaves (%s); %d tasks run on, for other workers: %s"
+        log.warning(text, self.name, why, len(sent), ", ".join(sent[:20]) or "none")
+
+    def _end_taking(self) -> None:
+        self._control.life.stop("stop()")
+        self._queue.stop()
+        self._carrier.drop_unsent()
+        if self._stop is not None:
+            self._stop.set()
+
+    def _heard(self, signal: str) -> None:
+        if self.state is WorkerState.TAKING:
+            self.drain(signal)
+        else:
+            self._signals.stop()  # a third signal is left to the process's own handlers
+            self.leave(signal)
