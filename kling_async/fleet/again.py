@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kling_async.batch.entry import Entry
     from kling_async.fleet.link import DatabaseLink
 
-__all__ = ["Cancelled", "Retried", "cancel_queued", "retry_failed"]
+__all__ = ["Cancelled", "FailedJob", "Retried", "cancel_queued", "retry_failed"]
 
 _PAGE: Final = 1000
 """Jobs that one transaction changes."""
@@ -62,7 +62,9 @@ class Cancelled(Serializable, frozen=True, kw_only=True):
     """Jobs that go on: their tasks run, or may run."""
 
 
-class _Failed(NamedTuple):
+class FailedJob(NamedTuple):
+    """The row of a job that has failed."""
+
     number: int
     identity: bytes
     entry: bytes
@@ -113,7 +115,7 @@ async def retry_failed(link: DatabaseLink, batch: str) -> Retried:
 async def _retry_page(db: AsyncConnection[Any], batch: str, after: int) -> _Page:
     async with db.transaction():
         values = (batch, after, int(JobState.FAILED), _PAGE)
-        found = [_Failed(*row) for row in await (await db.execute(_FAILED, values)).fetchall()]
+        found = [FailedJob(*row) for row in await (await db.execute(_FAILED, values)).fetchall()]
         if not found:
             return _Page(0)
         now = await server_time(db)
@@ -128,7 +130,7 @@ async def _retry_page(db: AsyncConnection[Any], batch: str, after: int) -> _Page
     return _Page(found[-1].number, len(wanted), len(found) - len(wanted))
 
 
-def _changes(batch: str, job: _Failed, entry: Entry) -> tuple[Any, ...]:
+def _changes(batch: str, job: FailedJob, entry: Entry) -> tuple[Any, ...]:
     """Return the values for `_AGAIN`."""
     return pack(entry), int(entry.state), entry.attempt, entry.times.planned, batch, job.identity
 
