@@ -16,6 +16,7 @@ from kling_async.batch.readers import read_jsonl
 from kling_async.errors import RequestInvalid
 from kling_async.fleet import Fleet, intake, writing
 from kling_async.fleet.database import connect
+from kling_async.orchestrator.bodies import check_media_here
 from kling_async.wire.media import media
 from tests.fleet.support import film, rows
 from tests.support import png
@@ -255,13 +256,13 @@ async def test_a_file_that_changes_while_it_is_submitted_is_refused(
     """What is stored is what the job's name stands for: the content that was hashed."""
     path = tmp_path / "a.png"
     path.write_bytes(png())
-    judged = intake.check_media_here
+    judged = check_media_here
 
     def change(request: Any, *, local: bool) -> None:
         judged(request, local=local)
         path.write_bytes(png(640, 640))
 
-    monkeypatch.setattr(intake, "check_media_here", change)
+    monkeypatch.setattr("kling_async.fleet.intake.check_media_here", change)
     request = v1.ImageToVideo(image=media(path), prompt="go", model_name="kling-v2-6")
     with pytest.raises(RequestInvalid, match=r"requests\[0\]\.image: .*has changed since it was read"):
         await fleet.submit(iter([request]), batch="films")
