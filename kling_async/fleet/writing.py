@@ -58,6 +58,9 @@ _END: Final = """
         WHERE batch=%(batch)s AND identity = ANY(%(names)s))
     UPDATE jobs SET done=%(before)s + ended.place, ended_at=clock_timestamp()
     FROM ended WHERE jobs.batch=%(batch)s AND jobs.identity=ended.identity"""
+_MANY: Final = 1000
+"""New jobs in the queue after which the planner's statistics are out of date; by itself the server notices
+a minute later."""
 RESULTS_CHANNEL: Final = "kling_fleet_results"
 """Notifies that jobs of a batch have ended; the payload is the batch's id."""
 
@@ -119,6 +122,9 @@ async def write_chunk(db: AsyncConnection[Any], batch: str, rows: Sequence[NewRo
             ended = [row[0] for row in new if row[1] in _ENDED]
             failed = sum(row[1] == JobState.FAILED for row in new)
             await end_jobs(db, batch, ended, failed=failed, succeeded=len(ended) - failed)
+    if len(waiting) >= _MANY:
+        # a plan of before sorts the whole queue for each fetch: 10 a second at 100,000 jobs instead of 1,500
+        await db.execute("ANALYZE procrastinate_jobs")
     return len(new) + len(revived)
 
 
