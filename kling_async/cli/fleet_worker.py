@@ -10,7 +10,7 @@ import signal
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.cli.exit_codes import ExitCode
-from kling_async.cli.fleet_database import dsn_of
+from kling_async.cli.fleet_dsn import dsn_of
 from kling_async.cli.session import open_client
 
 if TYPE_CHECKING:
