@@ -112,11 +112,23 @@ def found_stamp(place: Place) -> "dict[str, str] | None":
 
 
 def is_ready(place: Place, extra: str) -> bool:
-    """Tell whether ``.venv`` can be used unchanged; one with an extra also serves a start that needs none."""
-    wanted, found = wanted_stamp(place, extra), found_stamp(place)
+    """Tell whether ``.venv`` can be used unchanged; one with more extras than asked for serves as well."""
+    wanted, found = wanted_stamp(place, ""), found_stamp(place)
     if not found or not Path(place.python).exists():
         return False
-    return found == wanted or (not extra and found == {**wanted, "extra": found.get("extra")})
+    return extras(extra) <= extras(found.get("extra")) and {**found, "extra": ""} == wanted
+
+
+def extras(names: object) -> "set[str]":
+    """Split extras as pip takes them."""
+    return set(filter(None, str(names or "").split(",")))
+
+
+def with_earlier(place: Place, extra: str) -> str:
+    """Add to an extra those that ``.venv`` has already, if they were installed from the same pyproject."""
+    wanted, found = wanted_stamp(place, ""), found_stamp(place) or {}
+    earlier = extras(found.get("extra")) if {**found, "extra": ""} == wanted else set()
+    return ",".join(sorted(earlier | extras(extra)))
 
 
 # --- look, plan, carry out ---------------------------------------------------------------------
@@ -295,7 +307,8 @@ def ensure(place: Place, extra: str, optional: str = "", run: "Runner | None" = 
         facts = look(place, run)
         todo = plan(facts, place, extra, optional)
         say(headline(facts))
-        carry_out(todo, place, wanted_stamp(place, asked), run)
+        stamp = wanted_stamp(place, with_earlier(place, asked) if facts.usable else asked)
+        carry_out(todo, place, stamp, run)
     return True
 
 

@@ -174,6 +174,20 @@ def test_the_venv_of_the_tests_serves_the_examples_but_not_the_reverse(tmp_path:
     assert not machine.ensure("")
 
 
+def test_extras_add_up(tmp_path: Path) -> None:
+    """An extra that is missing is installed beside the others, which stay; a new pyproject begins anew."""
+    machine = Machine(tmp_path)
+
+    assert machine.ensure("test", "judges") and machine.verbs == ["venv", ".[test,judges]"]
+    assert machine.ensure("fleet-demo") and machine.verbs == [".[fleet-demo]"]
+    assert not machine.ensure("test", "judges")
+    assert not machine.ensure("fleet-demo")
+    (tmp_path / "pyproject.toml").write_text("[project]\ndependencies = []\n", encoding="utf-8")
+    assert machine.ensure("fleet-demo")
+    assert machine.ensure("test")
+    assert not machine.ensure("fleet-demo")
+
+
 def test_a_changed_pyproject_installs_again_into_the_same_venv(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,7 +22,7 @@ __all__ = [
     "add_emulator_arguments",
     "add_json_argument",
     "add_progress_argument",
-    "add_settings_arguments",
+    "add_settings_file_arguments",
     "add_storing_arguments",
     "by_pool",
     "port_number",
@@ -43,7 +43,7 @@ KNOWN: Final = ("clip", "audio", "faces", "editing", "voice", "element")
 def add_account_arguments(parser: ArgumentParser) -> None:
     """Add the options that tell which account is used: `kling_async.cli.session` reads them."""
     account = parser.add_argument_group("account")
-    add_settings_arguments(account)
+    add_settings_file_arguments(account)
     account.add_argument(
         "--emulator", action="store_true", help="use an emulator of its own instead; nothing is paid"
     )
@@ -56,7 +56,7 @@ def add_account_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def add_settings_arguments(parser: Arguments) -> None:
+def add_settings_file_arguments(parser: Arguments) -> None:
     """Add the options that `kling_async.cli.config.read_configuration` reads."""
     parser.add_argument(
         "--env-file", metavar="FILE", help="a file of KLING_NAME=VALUE lines with keys and settings"
@@ -133,7 +133,7 @@ def add_demo_arguments(demo: ArgumentParser) -> None:
         "--live", action="store_true", help="use your account (kling help environment); costs units"
     )
     demo.add_argument("--yes", action="store_true", help="with --live: do not ask for confirmation")
-    add_settings_arguments(demo)
+    add_settings_file_arguments(demo)
 
 
 def add_emulator_arguments(serve: ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from kling_async.cli.arguments import (
     add_account_arguments,
     add_json_argument,
-    add_settings_arguments,
+    add_settings_file_arguments,
     positive,
     seconds_above_0,
 )
@@ -50,7 +50,7 @@ def _add_init(parser: LazyParser) -> None:
 
 def _add_database(parser: LazyParser) -> None:
     add_dsn_argument(parser)
-    add_settings_arguments(parser)
+    add_settings_file_arguments(parser)
 
 
 def _add_submit(parser: LazyParser) -> None:

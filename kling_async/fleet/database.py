@@ -13,12 +13,19 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-__all__ = ["SCHEMA", "connect", "connection_options", "need_extra", "shown_dsn"]
+__all__ = ["SCHEMA", "connect", "connection_options", "need_extra", "server_time", "shown_dsn"]
 
 SCHEMA: Final = "kling_fleet"
 """The schema of PostgreSQL that holds the tables, procrastinate's own among them."""
 _CONNECTING: Final = 10
 """Seconds that a new connection may take."""
+_CUT_OFF: Final = {
+    "keepalives_idle": 4,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""A server that is gone without a word is noticed within ten seconds, not hours."""
 
 
 def need_extra() -> None:
@@ -64,9 +71,8 @@ def connection_options(dsn: str) -> dict[str, Any]:
         )
     given = str(facts.get("options") or "")
     facts["options"] = f"{given} -c search_path={SCHEMA}".strip()
-    facts.setdefault("connect_timeout", _CONNECTING)
-    facts.setdefault("application_name", "kling_async fleet")
-    return facts
+    defaults = {"connect_timeout": _CONNECTING, "application_name": "kling_async fleet", **_CUT_OFF}
+    return {**defaults, **facts}
 
 
 @contextlib.contextmanager
@@ -97,3 +103,12 @@ async def connect(dsn: str) -> AsyncIterator[AsyncConnection[Any]]:
         db = await AsyncConnection.connect(**options, autocommit=True)
     async with db:
         yield db
+
+
+async def server_time(db: AsyncConnection[Any]) -> float:
+    """Return the time by the server's clock, seconds since 1970."""
+    row = await (
+        await db.execute("SELECT extract(epoch FROM clock_timestamp())::double precision")
+    ).fetchone()
+    assert row is not None  # noqa: S101 - the query has no condition
+    return float(row[0])

@@ -14,14 +14,18 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
 
-async def test_workers_run(tmp_path: Path) -> None:
-    """Two workers end all their tasks within the account's slots."""
-    found = await ledger.measure(tmp_path, 2, 12, 0.2)
+@pytest.mark.parametrize("kind", ["file", "postgres"])
+async def test_workers_and_wake_up(tmp_path: Path, dsn: str, kind: str) -> None:
+    """Two workers end all their tasks within the account's slots; a release in one wakes another."""
+    slots = dsn if kind == "postgres" else f"sqlite://{tmp_path}/slots.db"
+    found = await ledger.measure(slots, 2, 12, 0.2)
     assert (found.refused, found.peak <= ledger.SLOTS) == (0, True)
     assert found.requests >= 1
+    assert 0 < await ledger.wake_up(slots, 2) < 10
 
 
-async def test_pace_and_wake_up(tmp_path: Path) -> None:
-    """Both paces and the wake-up are measured."""
+async def test_paces(tmp_path: Path, dsn: str) -> None:
+    """The paces of all ledgers are measured, and the wake-up in memory."""
     assert ledger.pace_in_memory(100) > ledger.pace_in_a_file(tmp_path, 20) > 0
-    assert 0 < await ledger.wake_up(tmp_path, 2) < 10
+    assert ledger.pace_in_postgres(dsn, 5) > 0
+    assert 0 <= await ledger.wake_up(None, 2) < 10

@@ -61,7 +61,7 @@ async def workers(dsn: str, emu: Emulator, number: int, **order: Any) -> AsyncIt
     try:
         for _ in range(number):
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.fleet.worker_process", json.dumps(told)),
+                *(sys.executable, "-m", "tests.fleet.plain_worker", json.dumps(told)),
                 cwd=ROOT,
                 stderr=asyncio.subprocess.PIPE,
             )

@@ -12,6 +12,7 @@ from kling_async.orchestrator.ledger.facts import HEAVY, LABEL, NewsKind, Stage,
 from kling_async.orchestrator.ledger.leases import Lease, LeaseTable
 from kling_async.orchestrator.ledger.mailbox import Letter
 from kling_async.orchestrator.ledger.plain_errors import dump_error
+from kling_async.orchestrator.ledger.pool_names import PoolNames
 from kling_async.orchestrator.ledger.steps import (
     AnswerLost,
     Close,
@@ -37,12 +38,12 @@ from kling_async.orchestrator.ledger.steps import (
 from kling_async.orchestrator.ledger.stored_pool import StoredPool
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable
 
     from kling_async.core.admission import Pool
     from kling_async.core.queue import Ticket
     from kling_async.errors import KlingError
+    from kling_async.orchestrator.ledger.connection import LedgerConnection
     from kling_async.orchestrator.ledger.steps import OwnStep, Step
     from kling_async.records import TaskRecord
 
@@ -65,7 +66,7 @@ class Book:
 
     def __init__(
         self,
-        db: sqlite3.Connection,
+        db: LedgerConnection,
         account: int,
         owner: int,
         *,
@@ -76,11 +77,13 @@ class Book:
         self._db = db
         self._account = account
         self._owner = owner
-        self._late = late
         self._life = life
         self._now = now
         self._leases = LeaseTable(db, late)
+        self.told = self._leases.told
+        """The processes that have news."""
         self._pools: dict[str, StoredPool] = {}
+        self._names = PoolNames(db, account, now)
         self.confirmed: dict[int, bool] = {}
         """Answers to `Confirm`."""
         self.reads: list[tuple[int, float]] = []
@@ -92,6 +95,9 @@ class Book:
 
     def take(self, steps: Iterable[Step]) -> None:
         """Take steps in order; one that the state of its ticket does not allow changes nothing."""
+        steps = list(steps)
+        numbers = [getattr(step, "number", 0) for step in steps]  # 0: it is about no ticket of this process
+        self._leases.fetch(self._owner, [number for number in numbers if number])
         for step in steps:
             try:
                 self._take(step)
@@ -101,11 +107,10 @@ class Book:
 
     def finish(self) -> None:
         """Do what is due in all pools that were touched, or whose time has come, and write everything."""
-        due = "SELECT name FROM pools WHERE account=? AND next_time<=?"
-        for (name,) in self._db.execute(due, (self._account, self._now)).fetchall():
+        for name in self._names.due:
             self._pool(name)
         for stored in self._pools.values():
-            stored.settle(self._late)
+            stored.settle(self._leases.late)
         self._leases.write()
         for stored in self._pools.values():
             stored.write()
@@ -115,18 +120,16 @@ class Book:
         if stored is None:
             stored = StoredPool(self._db, self._leases, self._account, name, self._life, self._now)
             self._pools[name] = stored
+            self._names.add(stored.id, name)
         return stored
 
     def _pool_of(self, lease: Lease) -> StoredPool:
         if not lease.pool:
-            query = "SELECT name FROM pools WHERE id=?"
-            (lease.pool,) = self._db.execute(query, (lease.pool_id,)).fetchone()
+            lease.pool = self._names.all[lease.pool_id]
         return self._pool(lease.pool)
 
     def _all(self, name: str | None) -> list[StoredPool]:
-        query = "SELECT name FROM pools WHERE account=?"
-        names = [name] if name else [found for (found,) in self._db.execute(query, (self._account,))]
-        return [self._pool(found) for found in names]
+        return [self._pool(found) for found in ([name] if name else list(self._names.all.values()))]
 
     # -- steps
 
@@ -224,6 +227,11 @@ class Book:
             kind=step.kind,
         )
         self._leases.add(lease, stored.id)
+        if stored.adopt(lease, self._same_task(step.about)):
+            stored.pool.resume(lease, self._now)  # what it was may have been sent: it is sent in these slots
+            lease.granted_at = self._now
+            lease.tell(NewsKind.GRANTED)
+            return
         error = _why_never(stored.pool, lease)
         if error is None and (closed := stored.pool.enter(lease, self._now)) is not None:
             error = dump_error(closed)
@@ -278,11 +286,13 @@ class Book:
         if self._leases.find(self._owner, step.number) is not None:
             return
         stored = self._pool(step.pool)
-        has = sum(lease.weight for lease in self._same_task(step.about) if lease.holds)
+        others = self._same_task(step.about)
+        has = sum(other.weight for other in others if other.holds and other.orphan is None)
         weight = max(0, step.weight - has)
         lease = Lease(self._owner, step.number, weight, about=step.about, label=step.label)
         self._leases.add(lease, stored.id)
-        stored.pool.occupy(lease, self._now, step.age)
+        if not stored.adopt(lease, others):
+            stored.pool.occupy(lease, self._now, step.age)
 
     # -- ends
 
@@ -370,7 +380,10 @@ class Book:
 
     def wake(self) -> None:
         """Put what this process queues, and what was parked while it did not react, back in line."""
-        for lease in list(self._leases.select("owner=? AND stage=?", self._owner, int(Stage.ASLEEP))):
+        names = self._names.ask()
+        asleep = self._leases.ask("owner=? AND stage=?", self._owner, int(Stage.ASLEEP))
+        self._names.take(names)
+        for lease in list(self._leases.read(asleep)):
             if lease.off is Stage.ASLEEP:
                 self._pool_of(lease).pool.rejoin(lease)
 

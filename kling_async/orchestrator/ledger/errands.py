@@ -6,17 +6,19 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
+from kling_async.orchestrator.ledger.connection import LedgerLost
+
 if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Sequence
 
     from kling_async.orchestrator.ledger.steps import Step, Synced
 
-__all__ = ["Errands", "LedgerLost", "SharedFile"]
+__all__ = ["Errands", "SharedFile"]
 
 
 class SharedFile(Protocol):
-    """The open file (`ledger.store.LedgerFile`); every method blocks."""
+    """The open ledger (`ledger.store.LedgerFile`, `ledger.postgres.PostgresLedger`); methods block."""
 
     def sync(self, steps: Sequence[Step], /, *, demand: bool) -> Synced:
         """Take steps, and whatever is due; return what this process has to hear.
@@ -36,9 +38,12 @@ class SharedFile(Protocol):
     def give_up(self) -> None:
         """Close the file and remove this process's own ones; write nothing."""
 
+    def fileno(self) -> int | None:
+        """Return the descriptor that becomes readable when there are news; None: there is none."""
+        ...
 
-class LedgerLost(Exception):
-    """Raised where the file was removed or replaced: open a new one, then give this one up."""
+    def interrupt(self) -> None:
+        """End an errand that takes too long, from another thread."""
 
 
 class Errands:
@@ -63,6 +68,16 @@ class Errands:
     def is_open(self) -> bool:
         """Whether the file is open."""
         return self._file is not None
+
+    def fileno(self) -> int | None:
+        """Return the descriptor that becomes readable when there are news; no errand may be under way."""
+        return None if self._file is None else self._file.fileno()
+
+    def interrupt(self) -> None:
+        """End an errand that takes too long."""
+        file = self._file
+        if file is not None:
+            file.interrupt()
 
     def submit(self, steps: list[Step] | None, *, demand: bool) -> concurrent.futures.Future[None]:
         """Begin an errand: take steps to the file, or only look at it if they are None."""

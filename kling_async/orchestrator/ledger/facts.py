@@ -5,16 +5,38 @@ from __future__ import annotations
 import enum
 from typing import Any, Final, NamedTuple
 
-__all__ = ["BEAT", "HEAVY", "LABEL", "LATE", "NewsKind", "Stage", "TaskFacts", "facts_of"]
+__all__ = [
+    "BEAT",
+    "HEAVY",
+    "LABEL",
+    "LATE",
+    "LEASE",
+    "LedgerPace",
+    "NewsKind",
+    "Stage",
+    "TaskFacts",
+    "facts_of",
+]
 
 BEAT: Final = 1.0
 """Seconds between two signs of life of a process that wants something."""
 LATE: Final = 3.0
 """Seconds without one after which a process is passed over, and asks for the others no more."""
+LEASE: Final = 5.0
+"""Seconds without one after which a process is dead, where no lock tells."""
 HEAVY: Final = "heavy"
 """Stands for the error of a ticket that its pool can never hold."""
 LABEL: Final = "label"
 """Stands, before that limit, for the error of a ticket that its label's limit can never hold."""
+
+
+class LedgerPace(NamedTuple):
+    """How often a process goes to the ledger: by default, as to a file."""
+
+    look: float = 0.05
+    """Seconds between two looks at what others have changed: far less than any task takes."""
+    lease: float | None = None
+    """Seconds without a sign of life after which this process is dead to the others; None: a lock tells."""
 
 
 class TaskFacts(NamedTuple):

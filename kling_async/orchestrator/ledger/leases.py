@@ -9,8 +9,9 @@ from kling_async.core.waiting_line import ASIDE
 from kling_async.orchestrator.ledger.facts import NewsKind, Stage, TaskFacts
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from kling_async.orchestrator.ledger.connection import LedgerConnection, LedgerRows
 
 __all__ = ["LEASE_TABLES", "Lease", "LeaseTable"]
 
@@ -49,7 +50,11 @@ LEASE_TABLES: Final = (
 )
 
 _SELECT: Final = f"SELECT {', '.join(_COLUMNS)} FROM leases"  # noqa: S608 - names of this module
-_REPLACE: Final = f"INSERT OR REPLACE INTO leases VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_CHANGES: Final = ", ".join(f"{name}=excluded.{name}" for name in _COLUMNS[2:])
+_REPLACE: Final = (
+    f"INSERT INTO leases ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+    f" ON CONFLICT (owner, number) DO UPDATE SET {_CHANGES}"
+)
 
 
 class Owned(NamedTuple):
@@ -187,30 +192,49 @@ class LeaseTable:
         late: The processes that have not shown themselves for long.
     """
 
-    def __init__(self, db: sqlite3.Connection, late: frozenset[int]) -> None:
+    def __init__(self, db: LedgerConnection, late: frozenset[int]) -> None:
         self._db = db
-        self._late = late
+        self.late = late
         self._read: dict[Owned, Lease] = {}
+        self._absent: set[Owned] = set()
+        """Names that no row has."""
+        self.told: set[int] = set()
+        """The processes for which news were written."""
 
     def add(self, lease: Lease, pool: int) -> None:
         """Add a new lease."""
         lease.pool_id = pool
         self._read[lease.name] = lease
+        self._absent.discard(lease.name)
 
     def find(self, owner: int, number: int) -> Lease | None:
         """Return the lease of that name."""
-        known = self._read.get(Owned(owner, number))
-        if known is not None:
-            return known
-        found = list(self.select("owner=? AND number=?", owner, number))
-        return found[0] if found else None
+        self.fetch(owner, [number])
+        return self._read.get(Owned(owner, number))
+
+    def fetch(self, owner: int, numbers: Iterable[int]) -> None:
+        """Read the leases of these names, as far as there are any, in one go."""
+        names = {Owned(owner, number) for number in numbers} - self._read.keys() - self._absent
+        asked = [self.ask("owner=? AND number=?", *name) for name in names]
+        for rows in asked:
+            for _ in self.read(rows):
+                pass
+        self._absent |= names - self._read.keys()
 
     def select(self, condition: str, *values: Any) -> Iterator[Lease]:
         """Yield the leases whose rows, as last written, meet a condition."""
-        for row in self._db.execute(f"{_SELECT} WHERE {condition}", values).fetchall():
+        return self.read(self.ask(condition, *values))
+
+    def ask(self, condition: str, *values: Any) -> LedgerRows:
+        """Begin to look for rows that meet a condition; `read` yields their leases."""
+        return self._db.execute(f"{_SELECT} WHERE {condition}", values)
+
+    def read(self, rows: LedgerRows) -> Iterator[Lease]:
+        """Yield the leases of rows."""
+        for row in rows.fetchall():
             name = Owned(row[0], row[1])
             if name not in self._read:
-                self._read[name] = _lease(row, self._late)
+                self._read[name] = _lease(row, self.late)
             yield self._read[name]
 
     def mark(self, lease: Lease, stage: Stage) -> None:
@@ -229,3 +253,5 @@ class LeaseTable:
             elif row != lease.written:
                 self._db.execute(_REPLACE, row)
                 lease.written = row
+                if lease.news is not NewsKind.NONE:
+                    self.told.add(lease.owner)

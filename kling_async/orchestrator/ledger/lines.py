@@ -14,13 +14,13 @@ from kling_async.orchestrator.ledger.facts import Stage
 from kling_async.orchestrator.ledger.leases import Lease
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator
 
     from kling_async.core.queue import Ticket
+    from kling_async.orchestrator.ledger.connection import LedgerConnection, LedgerRows
     from kling_async.orchestrator.ledger.leases import LeaseTable
 
-__all__ = ["LINE_TABLES", "StoredLine", "places"]
+__all__ = ["LINE_TABLES", "StoredLine", "ask_line", "places"]
 
 LINE_TABLES: Final = (
     """CREATE TABLE labels (
@@ -39,17 +39,34 @@ _PLACES: Final = """
     WITH placed AS (
         SELECT l.owner, l.number, l.priority, CASE WHEN l.turn > 0 THEN l.turn ELSE b.turn - 1
             + row_number() OVER (PARTITION BY l.priority, l.label ORDER BY l.number)
-            - sum(l.turn > 0) OVER (PARTITION BY l.priority, l.label) END AS place
+            - sum(CASE WHEN l.turn > 0 THEN 1 ELSE 0 END) OVER (PARTITION BY l.priority, l.label) END AS place
         FROM leases l JOIN labels b ON b.pool = l.pool AND b.priority = l.priority AND b.label = l.label
-        WHERE l.pool = :pool AND l.stage = :stage),
+        WHERE l.pool = ? AND l.stage = ?),
     ranked AS (
         SELECT owner, number, row_number() OVER (ORDER BY priority DESC, place, number) - 1 AS before
         FROM placed)
-    SELECT number, before FROM ranked WHERE owner = :owner"""
+    SELECT number, before FROM ranked WHERE owner = ?"""
 """How many go before each ticket of a process: labels take turns, and those sent before keep theirs."""
 
+_SET_TURN: Final = (
+    "INSERT INTO turns VALUES (?, ?, ?) ON CONFLICT (pool, priority) DO UPDATE SET turn=excluded.turn"
+)
+_SET_LABEL: Final = (
+    "INSERT INTO labels VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (pool, priority, label) DO UPDATE SET"
+    " turn=excluded.turn, waiting=excluded.waiting, head_turn=excluded.head_turn,"
+    " head_number=excluded.head_number, head_owner=excluded.head_owner"
+)
+
 _SWEEP: Final = 64
-"""Labels that may be remembered although nobody queues with them before they are looked through."""
+"""Turns between two looks through the labels that are remembered although nobody queues with them: there are
+not many more than so many."""
+
+
+_OFF: Final = (
+    "SELECT stage, count(*) FROM leases WHERE pool=(SELECT id FROM pools WHERE account=? AND name=?)"
+    " AND stage IN (?, ?) GROUP BY stage"
+)
+_SHUT: Final = "SELECT label FROM shut WHERE pool=(SELECT id FROM pools WHERE account=? AND name=?)"
 
 
 class _StoredLabel(NamedTuple):
@@ -60,22 +77,40 @@ class _StoredLabel(NamedTuple):
     waiting: int
 
 
+def ask_line(db: LedgerConnection, account: int, name: str) -> tuple[LedgerRows, LedgerRows]:
+    """Begin to read the line of a pool: a `StoredLine` takes this."""
+    off = db.execute(_OFF, (account, name, int(Stage.ASIDE), int(Stage.PARKED)))
+    return off, db.execute(_SHUT, (account, name))
+
+
 class StoredLine:
-    """The tickets that wait for one pool.
+    """The tickets that wait for one pool, once it has begun; within one transaction.
 
     Args:
         db: Within a transaction.
         leases: The rows that stand for tickets.
-        pool: The row of the pool.
-        count: How many wait.
+        asked: By `ask_line`.
     """
 
-    def __init__(self, db: sqlite3.Connection, leases: LeaseTable, pool: int, count: int) -> None:
+    def __init__(
+        self, db: LedgerConnection, leases: LeaseTable, asked: tuple[LedgerRows, LedgerRows]
+    ) -> None:
         self._db = db
         self._leases = leases
-        self._pool = pool
-        self.count = count
+        self._pool = 0
+        self.count = 0
         """How many wait."""
+        self._off = {Stage(stage) for stage, _ in asked[0].fetchall()}
+        """ASIDE and PARKED, where any ticket may be so."""
+        self._shut = {label for (label,) in asked[1].fetchall()}
+        self._turns: dict[int, int] = {}
+        """The last turns that were served, by priority, as far as read."""
+        self._labels: dict[tuple[int, str], _StoredLabel | None] = {}
+        """Labels by priority and name, as far as read."""
+
+    def begin(self, pool: int, count: int) -> None:
+        """Take the row of the pool, and how many wait."""
+        self._pool, self.count = pool, count
 
     def __iter__(self) -> Iterator[Ticket]:
         """All that wait, in no particular order."""
@@ -103,16 +138,21 @@ class StoredLine:
         lease.granted_at = None
         lease.back_at, lease.aside = now + lease.aside, min(ASIDE_MAX, lease.aside * 2)
         self.count += 1
+        self._off.add(Stage.ASIDE)
         self._leases.write(lease)
 
     def bring_back(self, now: float) -> None:
         """Put those whose pause is over back in their places."""
+        if Stage.ASIDE not in self._off:
+            return
         due = "pool=? AND stage=? AND back_at<=? ORDER BY back_at, number"
         for lease in list(self._leases.select(due, self._pool, int(Stage.ASIDE), now)):
             self.put(lease)
 
     def next_return(self) -> float:
         """Return when the next pause is over; inf: nobody stepped aside."""
+        if Stage.ASIDE not in self._off:
+            return math.inf
         query = "SELECT min(back_at) FROM leases WHERE pool=? AND stage=?"
         (when,) = self._db.execute(query, (self._pool, int(Stage.ASIDE))).fetchone()
         return math.inf if when is None else float(when)
@@ -122,12 +162,16 @@ class StoredLine:
     @property
     def parked(self) -> int:
         """How many are parked."""
+        if Stage.PARKED not in self._off:
+            return 0
         query = "SELECT count(*) FROM leases WHERE pool=? AND stage=?"
         return int(self._db.execute(query, (self._pool, int(Stage.PARKED))).fetchone()[0])
 
     @property
     def parked_kinds(self) -> list[Kind]:
         """The kinds of which tickets are parked."""
+        if Stage.PARKED not in self._off:
+            return []
         query = "SELECT DISTINCT catalog_name, model, kind_pool FROM leases WHERE pool=? AND stage=?"
         found = self._db.execute(query, (self._pool, int(Stage.PARKED))).fetchall()
         return [Kind(*row) for row in found]
@@ -138,6 +182,7 @@ class StoredLine:
         if lease.kind is None or label is None:
             raise AdmissionError(f"{head} has no kind to be parked with")
         lease.life.move(Phase.PARKED)
+        self._off.add(Stage.PARKED)
         self._take_out(lease, Stage.PARKED, label)
         self.count += 1  # it waits still
 
@@ -165,18 +210,19 @@ class StoredLine:
 
     def shut(self, label: str) -> None:
         """Pass over the tickets of a label, in all priorities: it has all the slots that it may have."""
-        self._db.execute("INSERT OR IGNORE INTO shut VALUES (?, ?)", (self._pool, label))
+        self._shut.add(label)
+        self._db.execute("INSERT INTO shut VALUES (?, ?) ON CONFLICT DO NOTHING", (self._pool, label))
 
     def shut_labels(self) -> list[str]:
         """Return the labels that are passed over."""
-        query = "SELECT label FROM shut WHERE pool=?"
-        return [label for (label,) in self._db.execute(query, (self._pool,))]
+        return list(self._shut)
 
     def open(self, label: str) -> None:
         """Let a label take its turns again; harmless for one that does."""
-        gone = "DELETE FROM shut WHERE pool=? AND label=?"
-        if not self._db.execute(gone, (self._pool, label)).rowcount:
+        if label not in self._shut:
             return
+        self._shut.discard(label)
+        self._db.execute("DELETE FROM shut WHERE pool=? AND label=?", (self._pool, label))
         query = "SELECT priority, turn, waiting FROM labels WHERE pool=? AND label=? AND waiting>0"
         for priority, turn, waiting in self._db.execute(query, (self._pool, label)).fetchall():
             # the turns that it missed are gone: it may not take them one after the other now
@@ -186,12 +232,14 @@ class StoredLine:
 
     def head(self) -> Lease | None:
         """Return the ticket whose turn it is."""
+        if not self.count:
+            return None
         query = (
-            "SELECT head_owner, head_number FROM labels WHERE pool=:pool AND waiting>0"
-            " AND label NOT IN (SELECT label FROM shut WHERE pool=:pool)"
+            "SELECT head_owner, head_number FROM labels WHERE pool=? AND waiting>0"
+            " AND label NOT IN (SELECT label FROM shut WHERE pool=?)"
             " ORDER BY priority DESC, head_turn, head_number LIMIT 1"
         )
-        found = self._db.execute(query, {"pool": self._pool}).fetchone()
+        found = self._db.execute(query, (self._pool, self._pool)).fetchone()
         return None if found is None else self._leases.find(*found)
 
     def serve(self, ticket: Ticket) -> None:
@@ -202,9 +250,8 @@ class StoredLine:
         if not lease.turn:
             lease.turn, turn = turn, turn + 1
         served = max(self._turn(lease.priority), lease.turn)
-        self._db.execute(
-            "INSERT OR REPLACE INTO turns VALUES (?, ?, ?)", (self._pool, lease.priority, served)
-        )
+        self._turns[lease.priority] = served
+        self._db.execute(_SET_TURN, (self._pool, lease.priority, served))
         self._take_out(lease, Stage.SENT, _StoredLabel(turn, label.waiting))
 
     def put_to_sleep(self, lease: Lease) -> None:
@@ -246,14 +293,19 @@ class StoredLine:
 
     def _turn(self, priority: int) -> int:
         """Return the last turn that was served in a priority."""
-        query = "SELECT turn FROM turns WHERE pool=? AND priority=?"
-        found = self._db.execute(query, (self._pool, priority)).fetchone()
-        return 0 if found is None else int(found[0])
+        if priority not in self._turns:
+            query = "SELECT turn FROM turns WHERE pool=? AND priority=?"
+            found = self._db.execute(query, (self._pool, priority)).fetchone()
+            self._turns[priority] = 0 if found is None else int(found[0])
+        return self._turns[priority]
 
     def _label(self, ticket: Ticket) -> _StoredLabel | None:
-        query = "SELECT turn, waiting FROM labels WHERE pool=? AND priority=? AND label=?"
-        found = self._db.execute(query, (self._pool, ticket.priority, ticket.label)).fetchone()
-        return None if found is None else _StoredLabel(*found)
+        key = ticket.priority, ticket.label
+        if key not in self._labels:
+            query = "SELECT turn, waiting FROM labels WHERE pool=? AND priority=? AND label=?"
+            found = self._db.execute(query, (self._pool, *key)).fetchone()
+            self._labels[key] = None if found is None else _StoredLabel(*found)
+        return self._labels[key]
 
     def _show(self, priority: int, name: str, label: _StoredLabel) -> None:
         """Write a label, with the ticket whose turn it is among its own."""
@@ -266,10 +318,13 @@ class StoredLine:
         turn, number, owner = (None, None, None) if head is None else head
         if head is None and label.turn <= self._turn(priority):  # its turn says nothing any more
             self._db.execute("DELETE FROM labels WHERE pool=? AND priority=? AND label=?", key)
+            self._labels[priority, name] = None
             return
-        row = (*key, label.turn, 0 if head is None else label.waiting, turn or label.turn, number, owner)
-        self._db.execute("INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-        if head is None:
+        label = label._replace(waiting=0 if head is None else label.waiting)
+        self._labels[priority, name] = label
+        row = (*key, *label, turn or label.turn, number, owner)
+        self._db.execute(_SET_LABEL, row)
+        if head is None and not label.turn % _SWEEP:
             self._sweep()
 
     def _sweep(self) -> None:
@@ -280,6 +335,7 @@ class StoredLine:
             passed = "turn <= (SELECT t.turn FROM turns t WHERE t.pool=labels.pool"
             passed += " AND t.priority=labels.priority)"
             self._db.execute(f"DELETE {idle} AND {passed}", (self._pool,))
+            self._labels.clear()
 
 
 def _lease_of(ticket: Ticket) -> Lease:
@@ -287,6 +343,6 @@ def _lease_of(ticket: Ticket) -> Lease:
     return ticket
 
 
-def places(db: sqlite3.Connection, pool: int, owner: int) -> dict[int, int]:
+def places(db: LedgerConnection, pool: int, owner: int) -> dict[int, int]:
     """Return how many tickets go before each one that a process queues for a pool, by its number."""
-    return dict(db.execute(_PLACES, {"pool": pool, "stage": int(Stage.QUEUED), "owner": owner}))
+    return dict(db.execute(_PLACES, (pool, int(Stage.QUEUED), owner)))

@@ -2,7 +2,7 @@
 
 One errand at a time; steps that come meanwhile go together with the next. While this process wants anything
 it looks every 50 ms whether others have changed the file, which costs no transaction, and shows a sign of
-life every second.
+life every second. A database server tells by itself that there are news, and in time: see `LedgerPace`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from kling_async.errors import ConfigurationError
 from kling_async.events import facts
-from kling_async.orchestrator.ledger.errands import Errands, LedgerLost
-from kling_async.orchestrator.ledger.facts import BEAT
+from kling_async.orchestrator.ledger.connection import LedgerLost, LedgerUnreachable
+from kling_async.orchestrator.ledger.errands import Errands
+from kling_async.orchestrator.ledger.facts import BEAT, LedgerPace
+from kling_async.orchestrator.ledger.listening import Watch
 from kling_async.runtime.loop import Timer
 
 if TYPE_CHECKING:
@@ -34,8 +36,8 @@ __all__ = ["Messenger", "Recipient"]
 
 log = logging.getLogger("kling_async.orchestrator")
 
-_LOOK: Final = 0.05
-"""Seconds between two looks at what others have changed: far less than any task takes."""
+_SOON: Final = 0.025
+"""Least seconds until something that falls due in the ledger is done."""
 _LOOK_SELDOM: Final = 1.0
 """Seconds between two looks while nobody here waits, so that `Account.limits` tells the truth."""
 _CURRENT: Final = 1.5
@@ -73,10 +75,18 @@ class Messenger:
         scope: The client's loop and clock.
         open_file: Opens the ledger; called in the thread when first needed, so after any ``fork``.
         recipient: Takes what the ledger says.
+        pace: How often to go there.
     """
 
-    def __init__(self, scope: LoopScope, open_file: Callable[[], SharedFile], recipient: Recipient) -> None:
+    def __init__(
+        self,
+        scope: LoopScope,
+        open_file: Callable[[], SharedFile],
+        recipient: Recipient,
+        pace: LedgerPace = LedgerPace(),  # noqa: B008 - a tuple
+    ) -> None:
         self._scope = scope
+        self._watch = Watch(scope, pace, weakref.WeakMethod(self.start))
         self._errands = Errands(open_file)
         self._recipient = recipient
         self._steps: list[Step] = []
@@ -90,12 +100,19 @@ class Messenger:
         """When the last errand came back that reached the file; inf: none has, so far."""
         self._next_sync = -math.inf
         self._timer = Timer(scope, lambda _: self._go())
-        self._finalizer: weakref.finalize[[asyncio.AbstractEventLoop, Errands], Messenger] | None = None
+        self._finalizer: weakref.finalize[..., Messenger] | None = None
 
     @property
     def current(self) -> bool:
         """Whether what is known is as new as it gets: the file was looked at lately, or never yet."""
         return self._scope.time() - self._looked <= _CURRENT
+
+    def send_by(self) -> float | None:
+        """Return until when, by the client's clock, a create may send its first byte; None: at any time.
+
+        Others must not take its slots for an orphan's, and ask about its task, before that is on its way.
+        """
+        return self._watch.send_by()
 
     def post(self, step: Step) -> None:
         """Take a step soon."""
@@ -118,17 +135,18 @@ class Messenger:
         with contextlib.suppress(RuntimeError):
             asyncio.get_running_loop()
             now, steps = self._scope.time(), None
+            self._watch.end()
             if now >= self._next_sync or self._steps or not self._errands.is_open:
                 steps, self._steps, self._next_sync = self._steps, [], now + BEAT
             self._await(self._errands.submit(steps, demand=self._recipient.demand()))
 
     def _await(self, work: concurrent.futures.Future[None]) -> None:
         """Take what an errand brings in the loop that runs now."""
+        loop = asyncio.get_running_loop()
         self._work, self._errand = work, asyncio.wrap_future(work)
+        self._watch.time(loop, self._errands.interrupt)
         if self._finalizer is None:
-            self._finalizer = weakref.finalize(
-                self, _leave_dropped, asyncio.get_running_loop(), self._errands
-            )
+            self._finalizer = weakref.finalize(self, _leave_dropped, loop, self._errands, self._watch)
             self._finalizer.atexit = False
         self._errand.add_done_callback(self._back, context=contextvars.Context())
 
@@ -138,6 +156,8 @@ class Messenger:
         if self._errand is not errand or self._left:  # of a loop that was replaced; `leave` has the steps
             return
         self._work = self._errand = None
+        loop = asyncio.get_running_loop()
+        self._watch.listen(loop, self._errands.fileno(), reached=error is None)
         self._steps = self._errands.take_back() + self._steps
         if isinstance(error, LedgerLost):
             log.warning("%s", error, extra=facts())
@@ -164,7 +184,7 @@ class Messenger:
             if synced.stale:
                 self._next_sync = -math.inf
             elif due < math.inf:
-                soon = self._scope.time() + max(_LOOK / 2, due - synced.now)
+                soon = self._scope.time() + max(_SOON, due - synced.now)
                 self._next_sync = min(self._next_sync, soon)
             self._recipient.hear(synced)
 
@@ -174,7 +194,9 @@ class Messenger:
         if self._steps or self._next_sync == -math.inf:
             self._go()
         elif self._recipient.demand():
-            self._timer.set(min(now + _LOOK, max(now, self._next_sync)))
+            self._timer.set(min(now + self._watch.pace.look, max(now, self._next_sync)))
+        elif self._recipient.curious() and self._watch.pace.lease is not None:
+            self._timer.set(max(now, self._next_sync), idle=True)  # who holds slots must be seen alive
         elif self._recipient.curious():
             self._next_sync = math.inf  # no sign of life is needed
             self._timer.set(now + _LOOK_SELDOM, idle=True)
@@ -185,7 +207,7 @@ class Messenger:
         if not self._failed:
             text = "the slot ledger cannot be written, nothing is created meanwhile: %s"
             log.warning(text, error, extra=facts())
-            if not isinstance(error, sqlite3.Error | OSError):
+            if not isinstance(error, sqlite3.Error | OSError | LedgerUnreachable):
                 log.error("a step of the slot ledger failed", exc_info=error, extra=facts())
         self._failed = True
 
@@ -209,18 +231,24 @@ class Messenger:
         self._timer.clear()
         self._detach()
         self._left = True
-        await self._errands.depart(self._steps)
+        self._watch.time(asyncio.get_running_loop(), self._errands.interrupt)
+        try:
+            await self._errands.depart(self._steps)
+        finally:
+            self._watch.end()
 
     def _detach(self) -> None:
+        self._watch.end()
         if self._finalizer is not None:
             self._finalizer.detach()
         self._finalizer = None
 
 
-def _leave_dropped(loop: asyncio.AbstractEventLoop, errands: Errands) -> None:
+def _leave_dropped(loop: asyncio.AbstractEventLoop, errands: Errands, watch: Watch) -> None:
     """Leave the ledger for a client of which nothing is left; called in any thread, by the collector."""
 
     def leave() -> None:
+        watch.end()
         task = loop.create_task(errands.depart([]), name="kling_async leave the slot ledger")
         _leaving.add(task)
         task.add_done_callback(_leaving.discard)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import unquote
 
-from kling_async.orchestrator.ledger.places import boot_id, ledger_path, refuse_network
+from kling_async.errors import ConfigurationError
+from kling_async.orchestrator.ledger.facts import BEAT, LEASE, LedgerPace
+from kling_async.orchestrator.ledger.places import boot_id, is_server, ledger_path, refuse_network
+from kling_async.orchestrator.ledger.server_time import SteeredClock
 from kling_async.orchestrator.ledger.shared import SharedLimiter
 from kling_async.orchestrator.ledger.store import LedgerFile
 from kling_async.orchestrator.limiter import Limiter
@@ -50,22 +55,51 @@ def new_limiter(
         scope: The client's loop and clock.
         hooks: Takes events.
         rng: Source of jitter.
-        options: Of the client; they name the file, if there is one.
+        options: Of the client; they name the file, or the server, if there is one.
         api: Says where creates are sent to.
         account: Names the key.
 
     Raises:
-        ConfigurationError: The option names no file of this machine, or a limit cannot be.
+        ConfigurationError: The option names neither a file of this machine nor a server, the extra for
+            servers is not installed, or a limit cannot be.
     """
     if options.slots is None:
         return Limiter(scope, hooks, rng, options, host=api.host)
-    path = ledger_path(options.slots)
-    refuse_network(path.parent)
     sizes = {name: size for name, size in checked_limits(options.limits or {}).items() if size is not None}
     labels, life, clock = checked_label_limits(options), options.max_task_life, time.monotonic
+    if is_server(options.slots):
+        return _on_server(scope, hooks, rng, options, api, account)
+    path = ledger_path(options.slots)
+    refuse_network(path.parent)
     own = path, api.base_url, account
 
     def open_file() -> LedgerFile:  # refers to no part of the client: it outlives one that is dropped
         return LedgerFile(*own, limits=sizes, label_limits=labels, life=life, clock=clock, boot=boot_id())
 
     return SharedLimiter(scope, hooks, rng, clock=clock, open_file=open_file, options=options, host=api.host)
+
+
+def _on_server(
+    scope: LoopScope, hooks: Hooks, rng: random.Random, options: SlotOptions, api: Api, account: str
+) -> SharedLimiter:
+    """Return what keeps slots in a PostgreSQL that many machines share."""
+    if importlib.util.find_spec("psycopg") is None:
+        raise ConfigurationError(
+            'slots="postgresql://..." needs psycopg: install it with pip install "kling_async[fleet]"'
+        )
+    from kling_async.orchestrator.ledger import postgres, postgres_database  # noqa: PLC0415 - an extra
+
+    address, _, name = str(options.slots).partition("#")
+    dsn, clock = postgres_database.checked_dsn(address), SteeredClock()
+    sizes = {pool: size for pool, size in checked_limits(options.limits or {}).items() if size is not None}
+    joining = postgres.Joining(
+        api.base_url, unquote(name) or account, sizes, checked_label_limits(options), options.max_task_life
+    )
+
+    def open_ledger() -> postgres.PostgresLedger:  # refers to no part of the client, as above
+        return postgres.PostgresLedger(dsn, joining, clock)
+
+    pace = LedgerPace(look=BEAT, lease=LEASE)
+    return SharedLimiter(
+        scope, hooks, rng, clock=clock, open_file=open_ledger, options=options, host=api.host, pace=pace
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path, PurePath
 from typing import Final
@@ -10,13 +11,20 @@ from urllib.parse import unquote, urlsplit
 
 from kling_async.errors import ConfigurationError
 
-__all__ = ["boot_id", "file_system", "ledger_path", "refuse_network"]
+__all__ = ["boot_id", "file_system", "is_server", "ledger_path", "refuse_network"]
 
+_USERINFO: Final = re.compile(r"//[^/]*@")
+"""Name and password in an address."""
 _NETWORK: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs", "ocfs2", "gfs2", "ncpfs"}
     | {"fuse.sshfs", "fuse.glusterfs", "fuse.cephfs", "fuse.s3fs", "fuse.rclone", "glusterfs", "beegfs"}
 )
 """File systems whose locks and shared memory do not hold between machines, or not at all."""
+
+
+def is_server(slots: str) -> bool:
+    """Tell whether a client's option names a database server."""
+    return slots.partition(":")[0].lower() in ("postgresql", "postgres")
 
 
 def ledger_path(slots: str) -> Path:
@@ -30,7 +38,8 @@ def ledger_path(slots: str) -> Path:
     path = unquote(parts.path)
     if wrong or not path.strip("/"):
         raise ConfigurationError(
-            f'slots must be "sqlite:///folder/file.db" or "sqlite:file.db", not {slots!r}'
+            'slots must be "sqlite:///folder/file.db", "sqlite:file.db" or "postgresql://user@host/database",'
+            f" not {_USERINFO.sub('//', slots)!r}"
         )
     if path.startswith("//"):
         path = f"/{path.lstrip('/')}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kling_async.core.queue import Phase, Ticket
 from kling_async.errors import ClientClosed, ConfigurationError
 from kling_async.orchestrator.ledger.claims import Claim, entry
-from kling_async.orchestrator.ledger.facts import facts_of
+from kling_async.orchestrator.ledger.facts import LedgerPace, facts_of
 from kling_async.orchestrator.ledger.messenger import Messenger
 from kling_async.orchestrator.ledger.passive import PassiveSchedule
 from kling_async.orchestrator.ledger.reads import AskingSchedule, LedgerRounds, ReadTurnStock
@@ -71,6 +71,7 @@ class SharedLimiter(SharedPools):
         rng: Source of jitter.
         clock: The system-wide monotonic clock.
         open_file: Opens the ledger.
+        pace: How often to go there.
         options: Sizes of pools, and how long a slot counts.
         host: The host that creates are sent to.
     """
@@ -85,8 +86,9 @@ class SharedLimiter(SharedPools):
         open_file: Callable[[], SharedFile],
         options: SlotOptions,
         host: str,
+        pace: LedgerPace = LedgerPace(),  # noqa: B008 - a tuple
     ) -> None:
-        self._messenger = Messenger(scope, open_file, self)
+        self._messenger = Messenger(scope, open_file, self, pace)
         super().__init__(scope, hooks, options, host, self._messenger.post)
         self._hooks = hooks
         self._rng = rng
@@ -165,6 +167,10 @@ class SharedLimiter(SharedPools):
         claim.confirming = future
         self._post(Confirm(ticket.sequence))
         return await future
+
+    def send_by(self, ticket: Ticket) -> float | None:  # noqa: ARG002 - all of a process have one
+        """Return until when a create may send its first byte, by the client's clock; None: at any time."""
+        return self._messenger.send_by()
 
     def judged(self, ticket: Ticket, verdict: CreateVerdict | Resolved) -> None:
         """Note what an attempt of a create came to, before its slots are settled: a hold may begin or end."""

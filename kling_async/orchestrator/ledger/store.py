@@ -11,27 +11,21 @@ from __future__ import annotations
 import contextlib
 import math
 import sqlite3
-import time
 from typing import TYPE_CHECKING, Final
 
-from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.errors import ConfigurationError
-from kling_async.orchestrator.ledger.book import Book
+from kling_async.orchestrator.ledger.connection import LedgerLost
 from kling_async.orchestrator.ledger.database import begin, identity_of, open_database, passes
-from kling_async.orchestrator.ledger.errands import LedgerLost
-from kling_async.orchestrator.ledger.facts import HEAVY, LABEL, LATE, NewsKind, Stage, TaskFacts
-from kling_async.orchestrator.ledger.lines import places
+from kling_async.orchestrator.ledger.facts import Stage
+from kling_async.orchestrator.ledger.membership import Membership
 from kling_async.orchestrator.ledger.places import refuse_network
-from kling_async.orchestrator.ledger.plain_errors import load_error
 from kling_async.orchestrator.ledger.presence import Presence
-from kling_async.orchestrator.ledger.steps import HeldTask, LimitLabels, Resize, Synced, TicketNews
-from kling_async.orchestrator.ledger.stored_pool import pool_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from kling_async.orchestrator.ledger.steps import Step
+    from kling_async.orchestrator.ledger.steps import Step, Synced
 
 __all__ = ["LedgerFile"]
 
@@ -42,13 +36,6 @@ _AHEAD: Final = 60.0
 _GATHERING: Final = 1.5
 """Seconds for which a new file grants nothing where others live that used another file before: within a
 second they find out, and write down what they hold."""
-_PLACES_APART: Final = 0.2
-"""Least seconds between two looks at the places of the tickets of this process."""
-_PLACES_SHARE: Final = 20
-"""The time between two such looks, in times of how long one takes."""
-_DOUBT: Final = 10.0
-"""Seconds until an orphan whose create was on its way is asked about: a task shows up a moment after it was
-made."""
 
 
 class LedgerFile:
@@ -85,7 +72,6 @@ class LedgerFile:
         # one path for all, whatever links lead here: files that lie beside are found by it
         self.path = path = path.resolve()
         refuse_network(path.parent)
-        self._life = life
         self._clock = clock
         self._version = -1
         self._looked_at_locks = self._next_places = -math.inf
@@ -93,7 +79,7 @@ class LedgerFile:
         self._db: sqlite3.Connection
         try:
             self._db = open_database(path)
-            self._owner = self._join(base_url, account, limits, label_limits, boot)
+            self._own = self._join(base_url, account, limits, label_limits, boot, life)
             self._files = identity_of(self.path)
         except BaseException as error:
             self.give_up()
@@ -118,7 +104,8 @@ class LedgerFile:
         limits: Mapping[str, int],
         label_limits: Mapping[str, int],
         boot: str,
-    ) -> int:
+        life: float,
+    ) -> Membership:
         """Become one of the processes that use the ledger."""
         self._presence.renew()
         db, now = self._db, self._clock()
@@ -127,33 +114,19 @@ class LedgerFile:
         if last is None or last[0] != boot or self._clock_went_back(now):
             others = last is None and self._presence.has_company()
             self._begin_anew(boot, now, now + _GATHERING if others else 0.0)
-        db.execute("INSERT OR IGNORE INTO accounts (base_url, account) VALUES (?, ?)", (base_url, account))
+        db.execute(
+            "INSERT INTO accounts (base_url, account) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (base_url, account),
+        )
         query = "SELECT id FROM accounts WHERE base_url=? AND account=?"
-        (self._account,) = db.execute(query, (base_url, account)).fetchone()
+        (row,) = db.execute(query, (base_url, account)).fetchone()
         new = "INSERT INTO owners (account, token, beat) VALUES (?, ?, ?)"
-        owner = db.execute(new, (self._account, self._presence.token, now)).lastrowid or 0
-        self._owner = owner
+        owner = db.execute(new, (row, self._presence.token, now)).lastrowid or 0
+        self._own = own = Membership(db, row, owner, life)
         self._bury_dead(now)
-        book = self._book(now)
-        alone = self._is_alone()
-        if label_limits or alone:
-            book.take([LimitLabels(label_limits)])
-        book.take(self._outdated_limits(limits) if alone else ())
-        book.take(Resize(name, limit, "caller") for name, limit in limits.items())
-        book.finish()
+        own.settle_limits(now, limits, label_limits)
         db.execute("COMMIT")
-        return owner
-
-    def _is_alone(self) -> bool:
-        """Tell whether no other process uses the ledger for this account."""
-        others = "SELECT 1 FROM owners WHERE account=? AND id<>? LIMIT 1"
-        return self._db.execute(others, (self._account, self._owner)).fetchone() is None
-
-    def _outdated_limits(self, limits: Mapping[str, int]) -> list[Resize]:
-        """Return the sizes to go back to, since no living process says what earlier ones said."""
-        query = "SELECT name FROM pools WHERE account=? AND source='caller'"
-        names = [name for (name,) in self._db.execute(query, (self._account,)) if name not in limits]
-        return [Resize(name, DEFAULTS.get(name, 1), "default", forced=True) for name in names]
+        return own
 
     def _clock_went_back(self, now: float) -> bool:
         """Tell whether times are written down that have not come yet: not all systems name their runs."""
@@ -218,18 +191,20 @@ class LedgerFile:
         begin(db, self.path)
         try:
             now = max(now, self._clock())  # it may have waited for the lock
-            found = db.execute("UPDATE owners SET beat=? WHERE id=?", (now, self._owner)).rowcount
+            found = db.execute("UPDATE owners SET beat=? WHERE id=?", (now, self._own.owner)).rowcount
             if not found:
                 self._revive(now)
             if now >= self._looked_at_locks + _LOOK_AT_LOCKS:
                 self._bury_dead(now)
-            book = self._book(now)
+            book = self._own.book(now)
             book.wake()
             book.take(steps)
             book.finish()
-            self._choose_asker(now, demand=demand)
-            synced = self._heard(now, book.confirmed, transaction=True)._replace(
-                reads=book.reads, missing=book.missing, revived=not found
+            synced = self._own.heard(now, book.confirmed, demand=demand)._replace(
+                reads=book.reads,
+                missing=book.missing,
+                revived=not found,
+                letters=self._presence.mailbox.receive(),
             )
             for owner, letter in book.letters:  # before: whoever hears of an end finds its result in the box
                 self._presence.send(self._token_of(owner), letter)
@@ -241,19 +216,8 @@ class LedgerFile:
         return synced._replace(places=self.places(now))
 
     def places(self, now: float) -> dict[int, int]:
-        """Return how many go before each ticket of this process; nothing if that was asked a moment ago.
-
-        Its cost grows with the queue, so it is asked outside of transactions, and for a part of the time.
-        """
-        found: dict[int, int] = {}
-        if now < self._next_places:
-            return found
-        began = time.perf_counter()
-        query = "SELECT DISTINCT pool FROM leases WHERE owner=? AND stage=?"
-        for (pool,) in self._db.execute(query, (self._owner, int(Stage.QUEUED))).fetchall():
-            found.update(places(self._db, pool, self._owner))
-        self._next_places = now + max(_PLACES_APART, (time.perf_counter() - began) * _PLACES_SHARE)
-        return found
+        """Return how many go before each ticket of this process; nothing if that was asked a moment ago."""
+        return self._own.places(now)
 
     def _token_of(self, owner: int) -> str:
         found = self._db.execute("SELECT token FROM owners WHERE id=?", (owner,)).fetchone()
@@ -263,8 +227,8 @@ class LedgerFile:
         """Be one of the living again: somebody removed the lock file, so that others took it for free."""
         self._presence.renew()
         new = "INSERT INTO owners (id, account, token, beat) VALUES (?, ?, ?, ?)"
-        self._db.execute(new, (self._owner, self._account, self._presence.token, now))
-        self._db.execute("UPDATE leases SET orphan=NULL WHERE owner=?", (self._owner,))
+        self._db.execute(new, (self._own.owner, self._own.account, self._presence.token, now))
+        self._db.execute("UPDATE leases SET orphan=NULL WHERE owner=?", (self._own.owner,))
 
     def look(self) -> Synced | None:
         """Return what other processes have changed, without a transaction of our own; None: nothing.
@@ -277,7 +241,9 @@ class LedgerFile:
         if version == self._version:
             return None
         self._version = version
-        return self._heard(self._clock(), {}, transaction=False)
+        now = self._clock()
+        letters, places = self._presence.mailbox.receive(), self.places(now)
+        return self._own.look(now)._replace(letters=letters, places=places)
 
     def leave(self, steps: Sequence[Step]) -> None:
         """Take the last steps, and leave: what still runs becomes an orphan."""
@@ -285,12 +251,18 @@ class LedgerFile:
         with contextlib.suppress(sqlite3.Error):
             begin(db, self.path)
             now = self._clock()
-            book = self._book(now)
+            book = self._own.book(now)
             book.take(steps)
             book.finish()
-            self._bury([self._owner], now)
+            self._own.bury([self._own.owner], now)
             db.execute("COMMIT")
         self.give_up()
+
+    def fileno(self) -> None:
+        """Return None: a file does not tell that others have changed it."""
+
+    def interrupt(self) -> None:
+        """Do nothing: a file is waited for, and for how long SQLite says."""
 
     def abandon(self) -> None:
         """Close the file as the end of this process would: the others find out that it is dead."""
@@ -300,81 +272,13 @@ class LedgerFile:
 
     # -- within a transaction
 
-    def _book(self, now: float) -> Book:
-        query = "SELECT id FROM owners WHERE account=? AND beat<? AND id<>?"
-        late = self._db.execute(query, (self._account, now - LATE, self._owner)).fetchall()
-        names = frozenset(found for (found,) in late)
-        return Book(self._db, self._account, self._owner, late=names, life=self._life, now=now)
-
-    def _heard(self, now: float, confirmed: Mapping[int, bool], *, transaction: bool) -> Synced:
-        """Return what this process has to hear; only a transaction marks it as heard."""
-        db = self._db
-        query = "SELECT number, news, error FROM leases WHERE owner=? AND news>0 ORDER BY number"
-        rows = db.execute(query, (self._owner,)).fetchall()
-        if rows and transaction:
-            gone = "DELETE FROM leases WHERE owner=? AND news>0 AND stage=?"
-            db.execute(gone, (self._owner, int(Stage.GONE)))
-            db.execute("UPDATE leases SET news=0, error=NULL WHERE owner=? AND news>0", (self._owner,))
-        (asker,) = db.execute("SELECT asker FROM accounts WHERE id=?", (self._account,)).fetchone()
-        asking = asker == self._owner
-        return Synced(
-            now,
-            [_news(*row) for row in rows] if transaction else (),
-            confirmed,
-            pool_facts(db, self._account),
-            asking,
-            self._tasks(now) if asking else (),
-            stale=not transaction and (bool(rows) or asker is None),
-            letters=self._presence.mailbox.receive(),
-            places={} if transaction else self.places(now),
-        )
-
-    def _tasks(self, now: float) -> list[HeldTask]:
-        """Return the tasks to ask about: held, and known by an id that can be asked by."""
-        query = (
-            "SELECT l.endpoint, l.external_task_id, l.task_id, l.kind, p.name, l.weight, l.since,"
-            " l.wanted OR l.orphan IS NOT NULL FROM leases l JOIN pools p ON p.id = l.pool"
-            " WHERE p.account=? AND l.stage=? AND (l.task_id<>'' OR l.orphan<?)"
-        )
-        rows = self._db.execute(query, (self._account, int(Stage.HELD), now - _DOUBT))
-        return [
-            HeldTask(TaskFacts(*row[:4]), pool=row[4], weight=row[5], since=row[6], wanted=bool(row[7]))
-            for row in rows
-        ]
-
-    def _choose_asker(self, now: float, *, demand: bool) -> None:
-        """Let one process ask for all: the first that wants anything, until it wants nothing or is late."""
-        query = "SELECT a.asker, o.beat FROM accounts a LEFT JOIN owners o ON o.id = a.asker WHERE a.id=?"
-        asker, beat = self._db.execute(query, (self._account,)).fetchone()
-        if demand and (asker is None or beat is None or beat < now - LATE):
-            self._db.execute("UPDATE accounts SET asker=? WHERE id=?", (self._owner, self._account))
-        elif not demand and asker == self._owner:
-            self._db.execute("UPDATE accounts SET asker=NULL WHERE id=?", (self._account,))
-
     def _bury_dead(self, now: float) -> None:
         """Find the processes that are dead: their locks are free."""
         self._looked_at_locks = now
         query = "SELECT id, token FROM owners WHERE account=? AND id<>?"
         dead: list[int] = []
-        for owner, token in self._db.execute(query, (self._account, self._owner)).fetchall():
+        for owner, token in self._db.execute(query, (self._own.account, self._own.owner)).fetchall():
             if not self._presence.lives(token):
                 dead.append(owner)
                 self._presence.remove(token)
-        self._bury(dead, now)
-
-    def _bury(self, owners: Iterable[int], now: float) -> None:
-        for owner in owners:
-            book = self._book(now)
-            book.bury(owner)
-            book.finish()
-            self._db.execute("DELETE FROM owners WHERE id=?", (owner,))
-            self._db.execute("UPDATE accounts SET asker=NULL WHERE asker=?", (owner,))
-
-
-def _news(number: int, kind: int, error: str | None) -> TicketNews:
-    """Return the news of a row; a ticket that can never fit has no error of its own."""
-    if error is None or error == HEAVY:
-        return TicketNews(number, NewsKind(kind))
-    if error.startswith(LABEL):
-        return TicketNews(number, NewsKind(kind), most=int(error.removeprefix(LABEL)))
-    return TicketNews(number, NewsKind(kind), load_error(error))
+        self._own.bury(dead, now)

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from kling_async.core.admission import Pool
 from kling_async.core.breaker import BreakerState, Hold, RefusalSignature
 from kling_async.core.pool_sizes import DEFAULTS
-from kling_async.core.queue import Kind
+from kling_async.core.queue import Kind, Phase
 from kling_async.orchestrator.ledger.facts import Stage
 from kling_async.orchestrator.ledger.leases import Lease
-from kling_async.orchestrator.ledger.lines import StoredLine
+from kling_async.orchestrator.ledger.lines import StoredLine, ask_line
 from kling_async.orchestrator.ledger.plain_errors import dump_error, load_error
 from kling_async.orchestrator.ledger.steps import NewsKind, PoolFacts
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable
 
+    from kling_async.orchestrator.ledger.connection import LedgerConnection, LedgerRows
     from kling_async.orchestrator.ledger.leases import LeaseTable
 
-__all__ = ["LAPSE", "POOL_TABLES", "StoredPool", "pool_facts"]
+__all__ = ["LAPSE", "POOL_TABLES", "StoredPool", "ask_pool_facts", "pool_facts"]
 
 LAPSE: Final = 5.0
 """Seconds within which slots that were granted must be used: then they go to the next."""
@@ -39,6 +39,12 @@ POOL_TABLES: Final = (
 )
 
 _FACTS: Final = "bound, source, belief, held, waiting, pacing, breakers, parked, error, half_open_at"
+
+
+_POOL: Final = f"SELECT id, {_FACTS} FROM pools WHERE account=? AND name=?"  # noqa: S608 - names as above
+_HOLDING: Final = (
+    "pool=(SELECT id FROM pools WHERE account=? AND name=?) AND stage IN (?, ?) ORDER BY stage, owner, number"
+)
 
 
 class _Row(NamedTuple):
@@ -69,19 +75,22 @@ class StoredPool:
     """
 
     def __init__(
-        self, db: sqlite3.Connection, leases: LeaseTable, account: int, name: str, life: float, now: float
+        self, db: LedgerConnection, leases: LeaseTable, account: int, name: str, life: float, now: float
     ) -> None:
         self._db = db
         self._leases = leases
         self._now = now
-        found = db.execute("SELECT id FROM pools WHERE account=? AND name=?", (account, name)).fetchone()
-        if found is None:
-            self.id = self._make(account, name)
-        else:
-            (self.id,) = found
-        row = _Row(*db.execute(f"SELECT {_FACTS} FROM pools WHERE id=?", (self.id,)).fetchone())  # noqa: S608 - names of this module
-        self.line = StoredLine(db, leases, self.id, row.waiting)
-        limits = dict(db.execute("SELECT label, most FROM label_limits WHERE account=?", (account,)))
+        found = db.execute(_POOL, (account, name))
+        labels = db.execute("SELECT label, most FROM label_limits WHERE account=?", (account,))
+        line = ask_line(db, account, name)
+        holding = leases.ask(_HOLDING, account, name, int(Stage.SENT), int(Stage.HELD))
+        facts, limits, seen = found.fetchone(), dict(labels), list(leases.read(holding))
+        self.line = StoredLine(db, leases, line)
+        if facts is None:
+            self._make(account, name)
+            facts = db.execute(_POOL, (account, name)).fetchone()
+        self.id, row = facts[0], _Row(*facts[1:])
+        self.line.begin(self.id, row.waiting)
         self.pool = pool = Pool(
             name, row.bound, source=row.source, life=life, label_limits=limits, waiting=self.line
         )
@@ -91,12 +100,11 @@ class StoredPool:
         if row.error is not None and row.half_open_at is not None:
             pool.closure.restore(load_error(row.error), row.half_open_at, now)
         pool.breakers.load(self._load_breakers(row.breakers), now)
-        for stage in (Stage.SENT, Stage.HELD):
-            for lease in leases.select("pool=? AND stage=?", self.id, int(stage)):
-                lease.pool = name
-                pool.slots.restore(lease)
+        for lease in seen:
+            lease.pool = name
+            pool.slots.restore(lease)
 
-    def _make(self, account: int, name: str) -> int:
+    def _make(self, account: int, name: str) -> None:
         new = Pool(name, DEFAULTS.get(name, 1))
         (quiet_until,) = self._db.execute("SELECT quiet_until FROM ledger").fetchone()
         new.pacing.rest(quiet_until)
@@ -104,7 +112,6 @@ class StoredPool:
         values = (account, name, new.limit, new.source, new.belief, 0, 0, pacing, "[]", 0)
         columns = "(account, name, bound, source, belief, held, waiting, pacing, breakers, parked)"
         self._db.execute(f"INSERT INTO pools {columns} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608 - names of this module
-        return int(self._db.execute("SELECT last_insert_rowid()").fetchone()[0])
 
     def _load_breakers(self, text: str) -> list[BreakerState]:
         """Read breakers; a probe whose process does not use its slots is none."""
@@ -160,6 +167,30 @@ class StoredPool:
     def _lapsed(self, lease: Lease) -> bool:
         return lease.granted_at is not None and lease.granted_at + LAPSE <= self._now
 
+    def adopt(self, lease: Lease, others: Iterable[Lease]) -> bool:
+        """Give a new lease the slots of orphans of its task, at once; return whether there are any.
+
+        Their processes are dead, and that of the new lease looks after the task, or finds out whether there
+        is one. A closed pool leaves them as they are.
+
+        Args:
+            lease: The new one.
+            others: All leases of the same task.
+        """
+        orphans = [
+            other
+            for other in others
+            if other.orphan is not None and other.phase is Phase.HELD and other.pool_id == self.id
+        ]
+        if not orphans or self.pool.closed is not None:
+            return False
+        for orphan in orphans:
+            orphan.pool = self.pool.name
+        self.pool.take_over(lease, orphans[0])
+        for orphan in orphans[1:]:
+            self.pool.release(orphan, self._now)
+        return True
+
     def tell(self, tickets: Iterable[Any], news: NewsKind, error: str | None = None) -> None:
         """Leave a message for those who own tickets."""
         for lease in tickets:
@@ -201,11 +232,16 @@ def _holds(text: str) -> list[Hold]:
     ]
 
 
-def pool_facts(db: sqlite3.Connection, account: int) -> dict[str, PoolFacts]:
-    """Return all pools of an account, by name."""
+def ask_pool_facts(db: LedgerConnection, account: int) -> LedgerRows:
+    """Begin to read all pools of an account; `pool_facts` returns them."""
+    query = f"SELECT name, next_time, {_FACTS} FROM pools WHERE account=? ORDER BY id"  # noqa: S608 - as above
+    return db.execute(query, (account,))
+
+
+def pool_facts(rows: LedgerRows) -> dict[str, PoolFacts]:
+    """Return pools by name."""
     found: dict[str, PoolFacts] = {}
-    query = f"SELECT name, next_time, {_FACTS} FROM pools WHERE account=?"  # noqa: S608 - names of this module
-    for name, next_time, *facts in db.execute(query, (account,)):
+    for name, next_time, *facts in rows:
         row = _Row(*facts)
         found[name] = PoolFacts(
             row.bound,

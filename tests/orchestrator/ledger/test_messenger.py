@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kling_async.orchestrator.ledger.errands import LedgerLost
+from kling_async.orchestrator.ledger.connection import LedgerLost
 from kling_async.orchestrator.ledger.messenger import Messenger
 from kling_async.orchestrator.ledger.steps import Leave, Synced
 from kling_async.runtime.loop import LoopScope
@@ -56,6 +56,12 @@ class File:
         self.left.set()
 
     def give_up(self) -> None:
+        """Do nothing."""
+
+    def fileno(self) -> None:
+        """Tell of no news."""
+
+    def interrupt(self) -> None:
         """Do nothing."""
 
 

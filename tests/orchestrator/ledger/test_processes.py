@@ -39,12 +39,16 @@ if TYPE_CHECKING:
     from tests.orchestrator.ledger.processes import Process
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
+@pytest.fixture(params=["file", "server"])
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
     """A machine with a ledger of two video slots, and nobody using it."""
-    machine = Machine(tmp_path / "slots.db", limit=2)
+    on_server = request.param == "server"
+    machine = Machine(request.getfixturevalue("dsn") if on_server else tmp_path / "slots.db", limit=2)
     yield machine
     machine.close()
+
+
+IN_A_FILE = pytest.mark.parametrize("machine", ["file"], indirect=True)
 
 
 def run(process: Process, number: int, task_id: str = "") -> TaskFacts:
@@ -292,6 +296,7 @@ def test_a_task_found_running_counts_though_another_process_queues_under_its_id(
 # -- grants
 
 
+@IN_A_FILE
 def test_a_grant_that_is_not_used_lapses(machine: Machine) -> None:
     """After five seconds the slots go to the next; who comes too late queues in its old place."""
     a, b = machine.start(), machine.start()
@@ -314,6 +319,7 @@ def test_a_grant_that_is_not_used_lapses(machine: Machine) -> None:
     assert last > first
 
 
+@IN_A_FILE
 def test_a_process_that_does_not_react_is_passed_over(machine: Machine) -> None:
     """A stopped process keeps the slots in use, gets no new ones, and has its places again afterwards."""
     a, b = machine.start(), machine.start()
@@ -382,6 +388,7 @@ def test_a_create_on_its_way_outlives_its_process(machine: Machine) -> None:
     assert b.pools["video"].held == 0
 
 
+@IN_A_FILE
 def test_stopping_is_not_death(machine: Machine) -> None:
     """However long a process says nothing, while its lock is held its tasks are its own."""
     a, b = machine.start(), machine.start()
@@ -394,6 +401,7 @@ def test_stopping_is_not_death(machine: Machine) -> None:
     assert [(news.number, news.kind) for news in a.news[-1:]] == [(number, NewsKind.ENDED)]
 
 
+@IN_A_FILE
 def test_a_process_whose_lock_file_was_removed_comes_back(machine: Machine) -> None:
     """Taken for dead by mistake, it has its tasks back, and hears that it must queue anew."""
     a, b = machine.start(), machine.start()
@@ -414,6 +422,7 @@ def test_a_process_whose_lock_file_was_removed_comes_back(machine: Machine) -> N
     assert a.pools["video"].held == 0
 
 
+@IN_A_FILE
 def test_an_answer_to_a_process_that_was_taken_for_dead_counts(machine: Machine) -> None:
     """The task of a create that was on its way is known; a refused one queues anew, and holds nothing."""
     a, b = machine.start(), machine.start()
@@ -453,6 +462,7 @@ def test_slots_expire_after_a_task_s_life(tmp_path: Path) -> None:
     machine.close()
 
 
+@IN_A_FILE
 @pytest.mark.parametrize("boots", [("first", "second"), ("", "")])
 @pytest.mark.parametrize("killed", [True, False])
 def test_after_a_reboot_everybody_is_dead_and_tasks_may_run_on(
@@ -518,6 +528,7 @@ def test_who_asks_is_replaced_when_late_or_dead(machine: Machine) -> None:
     assert a.sync(demand=True).asking
 
 
+@IN_A_FILE
 def test_a_look_tells_whether_there_is_more_to_hear(machine: Machine) -> None:
     """Without a transaction a process sees that others have changed something, once."""
     a, b = machine.start(), machine.start()
@@ -550,6 +561,7 @@ def test_the_rate_of_reads_is_that_of_all_processes(machine: Machine) -> None:
 # -- the file
 
 
+@IN_A_FILE
 def test_the_file_is_private_and_no_lock_files_are_left(machine: Machine) -> None:
     """Nobody else reads whose tasks run; processes that are gone leave no files behind."""
     a, b = machine.start(), machine.start()
@@ -562,6 +574,7 @@ def test_the_file_is_private_and_no_lock_files_are_left(machine: Machine) -> Non
     assert [path.name for path in machine.path.parent.iterdir() if path.suffix == ".lock"] == []
 
 
+@IN_A_FILE
 def test_all_paths_of_a_file_are_one(machine: Machine, tmp_path: Path) -> None:
     """Who comes by a link finds the locks of the others, and takes nobody for dead."""
     a = machine.start()
@@ -577,6 +590,7 @@ def test_all_paths_of_a_file_are_one(machine: Machine, tmp_path: Path) -> None:
     by_link.close()
 
 
+@IN_A_FILE
 @pytest.mark.parametrize("fault", ["locked", "locked for reading", "full"])
 def test_a_fault_that_passes_is_no_wrong_setting(
     machine: Machine, fault: str, monkeypatch: pytest.MonkeyPatch
@@ -598,6 +612,7 @@ def test_a_fault_that_passes_is_no_wrong_setting(
     assert machine.start().enter()
 
 
+@IN_A_FILE
 @pytest.mark.skipif(not Path("/proc/locks").exists(), reason="this system does not tell who holds locks")
 def test_whoever_has_the_file_locked_for_long_is_named(
     machine: Machine, monkeypatch: pytest.MonkeyPatch

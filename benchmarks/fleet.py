@@ -1,0 +1,219 @@
+"""Measure a fleet: workers on one account, the queue at 100,000 jobs, and what a task costs the database.
+
+Workers: 1, 2, 4 and 8 processes on one account of eight slots; the makespan over the ideal, which fills a slot
+in the moment that it is free and knows of an end at once. Queue: enqueueing, fetching, a worker's memory, the
+size of the database. Cost: transactions, WAL and statements for each task. The PostgreSQL is an embedded one,
+or any other: ``KLING_FLEET_DSN``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import json
+import random
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psycopg
+
+from benchmarks.batch import rss
+from benchmarks.ledger import client_of, database, process_of
+from kling_async import v1
+from kling_async.fleet import Fleet
+from kling_async.testing import emulator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from kling_async.testing import Emulator
+
+SLOTS = 8
+TASKS = 240
+SECONDS = 5.0
+"""Median of the tasks' durations; their sigma is 0.2."""
+QUEUED = 100_000
+FETCHES = 1000
+
+
+class Run(NamedTuple):
+    """What came of some workers."""
+
+    makespan: float
+    """Seconds from the first create to the last result, over the ideal."""
+    requests: float
+    """For each task, creates included."""
+    refused: int
+    peak: int
+
+
+class Queue(NamedTuple):
+    """What a long queue costs."""
+
+    enqueued: float
+    """Jobs a second that are submitted."""
+    fetched: float
+    """Jobs a second that one connection takes."""
+    size: float
+    """Bytes of the database for each job."""
+    memory: float
+    """MB of a worker beside that queue."""
+
+
+class Cost(NamedTuple):
+    """What a task costs the database, all workers together."""
+
+    commits: float
+    wal: float
+    """Bytes."""
+    inserted: float
+    """Rows."""
+    updated: float
+    deleted: float
+    seconds: float
+    """For all."""
+
+
+def requests(count: int) -> Iterator[v1.TextToVideo]:
+    """Make requests that differ."""
+    return (v1.TextToVideo(prompt=f"a paper boat, study {number}") for number in range(count))
+
+
+def ideal(durations: list[float], slots: int) -> float:
+    """Return the makespan of tasks in this order where every slot is filled as soon as it is free."""
+    free = [0.0] * slots
+    for seconds in durations:
+        heapq.heapreplace(free, free[0] + seconds)
+    return max(free)
+
+
+async def work(order: dict[str, Any]) -> None:
+    """Be a worker, until the order's process ends."""
+    async with client_of(order, limits=order["limits"]) as client, Fleet(order["slots"]) as fleet:
+        print("ready", flush=True)
+        ended = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
+        working = asyncio.create_task(fleet.work(client))
+        await asyncio.wait((ended, working), return_when=asyncio.FIRST_COMPLETED)
+        print(json.dumps({"rss": rss()}), flush=True)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def workers(emu: Emulator, dsn: str, count: int, limit: int) -> AsyncIterator[list[Any]]:
+    """Run so many workers; yield their processes once all are ready."""
+    order = {"url": emu.url, "key": emu.api_key, "slots": dsn, "limits": {"video": limit}}
+    async with contextlib.AsyncExitStack() as stack:
+        found = [await stack.enter_async_context(process_of(order, "fleet")) for _ in range(count)]
+        for process in found:
+            await process.stdout.readline()
+        yield found
+
+
+async def measure(dsn: str, count: int, tasks: int, seconds: float) -> Run:
+    """Run all tasks by so many workers."""
+    rng, durations = random.Random(7), list[float]()
+
+    def duration(_: Any) -> float:
+        durations.append(seconds * rng.lognormvariate(0, 0.2))
+        return durations[-1]
+
+    await Fleet(dsn).init()
+    async with emulator(slots={"video": SLOTS, "image": 9}) as emu, Fleet(dsn) as fleet:
+        began = time.monotonic()
+        emu.set_duration(duration)
+        async with workers(emu, dsn, count, SLOTS):
+            await fleet.submit(requests(tasks), batch="all")
+            async for outcome in fleet.results("all"):
+                assert outcome.ok
+            ended = time.monotonic() - began
+        first = min(task.created for task in emu.tasks.values())
+        over = (ended - first) / ideal(durations, SLOTS)
+        refused = sum(row.code == 1303 for row in emu.ledger.creates)
+        return Run(over, len(emu.ledger.rows) / tasks, refused, emu.ledger.peak("video"))
+
+
+async def queue(dsn: str, jobs: int, fetches: int) -> Queue:
+    """Queue so many jobs, and take some."""
+    await Fleet(dsn).init()
+    async with emulator(slots={"video": SLOTS, "image": 9}) as emu, Fleet(dsn) as fleet:
+        emu.set_duration(1e6)
+        with psycopg.connect(dsn, autocommit=True) as db:
+            empty = one(db, "SELECT pg_database_size(current_database())")
+            began = time.perf_counter()
+            await fleet.submit(requests(jobs), batch="long")
+            enqueued = jobs / (time.perf_counter() - began)
+            size = (one(db, "SELECT pg_database_size(current_database())") - empty) / jobs
+            db.execute("SET search_path TO kling_fleet")
+            worker = one(db, "SELECT procrastinate_register_worker_v1()")
+            began = time.perf_counter()
+            for _ in range(fetches):
+                db.execute("SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", (worker,))
+            fetched = fetches / (time.perf_counter() - began)
+        async with workers(emu, dsn, 1, SLOTS) as (process,):
+            while emu.ledger.used("video") < SLOTS:
+                await asyncio.sleep(0.2)
+            process.stdin.write(b"end\n")
+            memory = json.loads(await process.stdout.readline())["rss"]
+        return Queue(enqueued, fetched, size, memory)
+
+
+async def cost(dsn: str, count: int, tasks: int) -> Cost:
+    """Return what a task costs the database, of tasks that take a second."""
+    keys = ("xact_commit", "tup_inserted", "tup_updated", "tup_deleted")
+    query = f"SELECT {', '.join(keys)} FROM pg_stat_database WHERE datname = current_database()"
+    await Fleet(dsn).init()
+    async with emulator(slots={"video": SLOTS, "image": 9}) as emu, Fleet(dsn) as fleet:
+        emu.set_duration(1.0)
+        await fleet.submit(requests(tasks), batch="all")
+        with psycopg.connect(dsn, autocommit=True) as db:
+            before = db.execute(query).fetchone() or (0,) * 4
+            wal = one(db, "SELECT pg_current_wal_insert_lsn() - '0/0'")
+            async with workers(emu, dsn, count, SLOTS):
+                began = time.perf_counter()
+                async for outcome in fleet.results("all"):
+                    assert outcome.ok
+                seconds = time.perf_counter() - began
+            # sessions report what they have done when they end, or a moment after
+            await asyncio.sleep(1.5)
+            after = db.execute(query).fetchone() or (0,) * 4
+            written = one(db, "SELECT pg_current_wal_insert_lsn() - '0/0'") - wal
+    commits, *rows = ((late - early) / tasks for early, late in zip(before, after, strict=True))
+    return Cost(commits, float(written) / tasks, *rows, seconds=seconds)
+
+
+def one(db: psycopg.Connection[Any], query: str) -> Any:
+    """Return the one value of a query."""
+    found = db.execute(query).fetchone()  # type: ignore[arg-type]
+    assert found is not None
+    return found[0]
+
+
+def main() -> None:
+    """Print all figures."""
+    with database() as new_dsn:
+        print(f"{'workers':8} {'makespan/ideal':>15} {'requests/task':>14} {'1303':>5}")
+        for count in (1, 2, 4, 8):
+            run = asyncio.run(measure(new_dsn(), count, TASKS, SECONDS))
+            print(f"{count:<8} {run.makespan:15.3f} {run.requests:14.2f} {run.refused:5}")
+        for jobs in (1000, QUEUED):
+            found = asyncio.run(queue(new_dsn(), jobs, min(FETCHES, jobs // 2)))
+            print(
+                f"{jobs:,} queued: {found.enqueued:,.0f} enqueued a second, {found.fetched:,.0f} fetched a second,"
+                f" {found.size:,.0f} bytes each, a worker of {found.memory:.0f} MB"
+            )
+        for count in (1, 8):
+            spent = asyncio.run(cost(new_dsn(), count, TASKS))
+            print(
+                f"{count} workers, each task: {spent.commits:.1f} commits, {spent.wal:,.0f} bytes of WAL, rows:"
+                f" {spent.inserted:.1f} inserted, {spent.updated:.1f} updated, {spent.deleted:.1f} deleted"
+            )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1 and sys.argv[1].startswith("{"):
+        asyncio.run(work(json.loads(sys.argv[1])))
+    else:
+        main()

@@ -1,0 +1,151 @@
+"""Run a fleet: three workers share one account, one is killed in the middle, and nothing is lost or made twice.
+
+``python3 -m examples fleet`` needs neither key nor database: an emulator plays the vendor, and a PostgreSQL
+comes from a wheel. ``--dsn`` names a database of yours, ``--live`` takes the account of the key in the
+environment. All is in the database, so a run that was interrupted goes on when it is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from kling_async import ConfigurationError, estimate, v1
+from kling_async.fleet import Fleet
+from kling_async.fleet.embedded import embedded_postgres
+from kling_async.testing import emulator
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+
+SCENES = ("A paper boat in a gutter", "A fox in fresh snow", "Bread rising in an oven", "A tram in the fog")
+MOODS = ("at dawn", "in the rain", "in black and white", "from above", "close up", "at night")
+PROMPTS = [f"{scene} {mood}" for mood in MOODS for scene in SCENES]
+SLOTS, SPEED = 6, 10
+"""Of the emulator: its slots for videos, and how many times as fast as the vendor it is."""
+
+
+class Workers:
+    """``kling fleet worker`` in processes of their own, which share the account's slots by the database."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._command = ("-m", "kling_async", "fleet", "worker", "--out", str(folder), "--grace", "2")
+        self._environment = {**os.environ, **environment}
+        self.alive: list[Process] = []
+
+    async def start(self) -> Process:
+        """Start one; Ctrl-C is for this program alone, which then ends its workers."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, *self._command),
+            env=self._environment,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.alive.append(process)
+        return process
+
+    async def end(self) -> None:
+        """End all: by SIGTERM they leave what runs to others; whoever does not end in time is killed."""
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            for process in self.alive:
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(sign)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(6):
+                    await asyncio.gather(*(process.wait() for process in self.alive))
+
+
+async def kill_one(workers: Workers, dsn: str) -> int:
+    """Kill a worker in the middle of its work, and start another; return how many tasks it had running."""
+    victim = workers.alive.pop(0)
+    victim.kill()
+    await victim.wait()
+    # the rows of its jobs still name it: host:pid
+    running = "SELECT count(*) FROM kling_fleet.jobs WHERE worker LIKE %s AND state IN (1, 2)"
+    async with await psycopg.AsyncConnection.connect(dsn) as db:
+        (left,) = await (await db.execute(running, (f"%:{victim.pid}",))).fetchone() or (0,)
+    other = await workers.start()
+    print(f"         worker {victim.pid} is killed (SIGKILL) while {left} of its tasks run; {other.pid} takes its place")
+    return int(left)
+
+
+async def run(options: argparse.Namespace) -> int:
+    """Run the batch; return the exit status."""
+    requests = [v1.TextToVideo(prompt=prompt, duration=5) for prompt in PROMPTS[: options.count]]
+    if options.live:
+        units = sum(estimate(request).most or 0 for request in requests)
+        print(f"This makes up to {len(requests)} videos for up to {units:g} units of your account.")
+    async with contextlib.AsyncExitStack() as stack:
+        emu, environment = None, dict[str, str]()
+        if not options.live:
+            emu = await stack.enter_async_context(emulator(slots={"video": SLOTS, "image": 9}, speed=SPEED))
+            environment = emu.env()
+            print(f"An emulator plays the vendor, {SPEED} times as fast: {SLOTS} slots for videos. Nothing is paid.")
+        # what has been paid for must outlive this program
+        kept = options.out / "postgres" if options.live else None
+        dsn = options.dsn or stack.enter_context(embedded_postgres(kept))
+        await Fleet(dsn).init()
+        fleet = await stack.enter_async_context(Fleet(dsn))
+        batch = "example" if options.live else f"example-{time.time_ns()}"
+        await fleet.submit(requests, batch=batch)
+        workers = Workers(options.out, {**environment, "KLING_FLEET_DSN": dsn})
+        stack.push_async_callback(workers.end)
+        pids = [(await workers.start()).pid for _ in range(3)]
+        print(f"{len(requests)} jobs are queued; three workers: {', '.join(map(str, pids))}\n", flush=True)
+        began, outcomes, adopted = time.monotonic(), [], 0
+        async for outcome in fleet.results(batch, folder=options.out):
+            outcomes.append(outcome)
+            what = ", ".join(map(str, outcome.files)) or outcome.error
+            print(f"{time.monotonic() - began:5.0f} s  {PROMPTS[outcome.position]}: {what}", flush=True)
+            if len(outcomes) == max(1, len(requests) // 4):
+                adopted = await kill_one(workers, dsn)
+        failed = sum(not outcome.ok for outcome in outcomes)
+        print(f"\n{len(outcomes) - failed} of {len(requests)} videos are in {options.out}/, {failed} failed.")
+        if emu is not None:
+            names = Counter(task.external_task_id for task in emu.tasks.values())
+            print(
+                f"The vendor's own record: {len(names)} tasks created, {sum(names.values()) - len(names)} of them twice,"
+                f" most at once {emu.ledger.peak('video')}; {len(requests) - len(outcomes)} lost, {adopted} adopted."
+            )
+    print(HOW_TO)
+    return 1 if failed else 0
+
+
+HOW_TO = """
+The same with your own account (costs units) and database, on as many machines as you like:
+  export KLING_API_KEY=...  KLING_FLEET_DSN=postgresql://user@host/database     # password: ~/.pgpass
+  kling fleet submit jobs.jsonl       # once, from anywhere
+  kling fleet worker --out videos     # on each machine
+  kling fleet status
+or try this program with it: python3 -m examples fleet --live --count 2"""
+
+
+def main() -> int:
+    """Read the command line, and run."""
+    parser = argparse.ArgumentParser(prog="python3 -m examples fleet", description=__doc__.partition("\n")[0])
+    parser.add_argument("--dsn", default=os.environ.get("KLING_FLEET_DSN"), help="a PostgreSQL 14 or newer")
+    parser.add_argument("--live", action="store_true", help="use the account of KLING_API_KEY; costs units")
+    parser.add_argument("--count", type=int, default=len(PROMPTS), help="prompts (default: all %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the files (default: out)")
+    try:
+        return asyncio.run(run(parser.parse_args()))
+    except ConfigurationError as error:
+        return f"{error}"
+    except KeyboardInterrupt:
+        print("\nStopped; no worker is left.")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

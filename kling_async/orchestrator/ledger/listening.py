@@ -1,0 +1,101 @@
+"""Watch over the way to a database server: news between two errands, and the time that an errand takes.
+
+No thread waits for the server: its connection is one of those that the loop listens to while no errand is
+under way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import weakref
+from typing import TYPE_CHECKING, Final
+
+from kling_async.orchestrator.ledger.facts import LedgerPace  # noqa: TC001 - sphinx reads the annotation
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from kling_async.runtime.loop import LoopScope
+
+__all__ = ["Watch"]
+
+_PATIENCE: Final = 3.0
+"""Seconds after which an errand to a server has failed: its connection may be cut without a sign."""
+
+
+class Watch:
+    """Watches over one process's way to the ledger, as far as it leads to a server.
+
+    Args:
+        scope: The client's loop and clock.
+        pace: Tells whether there is a lease, that is, a server.
+        wake: Goes to the ledger at once; held weakly, so that a client can be dropped.
+    """
+
+    def __init__(self, scope: LoopScope, pace: LedgerPace, wake: weakref.ref[Callable[[], None]]) -> None:
+        self.pace = pace
+        self._scope = weakref.ref(scope)
+        """Held weakly: a client's finalizer holds this watch, and must not hold the client."""
+        self._wake = wake
+        self._began = (0.0, 0.0)
+        """(client's time, seconds asleep) when the errand under way began."""
+        self._beat = (-float("inf"), 0.0)
+        """The same of the last errand that reached the ledger."""
+        self._deadline: asyncio.TimerHandle | None = None
+        self._listening: tuple[asyncio.AbstractEventLoop, int] | None = None
+
+    def time(self, loop: asyncio.AbstractEventLoop, interrupt: Callable[[], None]) -> None:
+        """Begin to take the time of an errand."""
+        self.end()
+        scope = self._scope()
+        if scope is not None:
+            self._began = scope.time(), _asleep()
+        if self.pace.lease is not None:
+            self._deadline = loop.call_later(_PATIENCE, interrupt)
+
+    def listen(self, loop: asyncio.AbstractEventLoop, descriptor: int | None, *, reached: bool) -> None:
+        """Listen for news: an errand is back.
+
+        Args:
+            loop: The running loop.
+            descriptor: Of the connection; None: there is none.
+            reached: Whether the errand reached the ledger.
+        """
+        self.end()
+        if reached:
+            self._beat = self._began
+        if descriptor is not None:
+            with contextlib.suppress(NotImplementedError):  # on Windows: news come with the next beat
+                loop.add_reader(descriptor, self._on_news)
+                self._listening = loop, descriptor
+
+    def _on_news(self) -> None:
+        self.end()
+        wake = self._wake()
+        if wake is not None:
+            wake()
+
+    def end(self) -> None:
+        """Neither listen nor take the time."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        listening, self._listening, self._deadline = self._listening, None, None
+        if listening is not None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed
+                listening[0].remove_reader(listening[1])
+
+    def send_by(self) -> float | None:
+        """Return until when a create may send its first byte, half a lease after the last sign of life."""
+        if self.pace.lease is None:
+            return None
+        when, asleep = self._beat
+        return when + self.pace.lease / 2 - (_asleep() - asleep)
+
+
+def _asleep() -> float:
+    """Return the seconds for which the machine was suspended, which the loop's clock leaves out."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)

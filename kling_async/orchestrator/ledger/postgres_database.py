@@ -1,0 +1,262 @@
+"""A connection to the PostgreSQL that holds a shared ledger: queries, transactions, news, and faults."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import select
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import unquote, urlsplit
+
+import psycopg
+from psycopg import conninfo
+
+from kling_async.errors import ConfigurationError
+from kling_async.orchestrator.ledger.connection import LedgerLost, LedgerUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from psycopg import Cursor, Pipeline
+
+__all__ = ["SCHEMA", "PostgresDatabase", "checked_dsn", "faults"]
+
+SCHEMA: Final = "kling_slots"
+"""Holds the tables."""
+_CONNECT: Final[dict[str, int | str]] = {
+    "connect_timeout": 3,  # seconds; the messenger tries again
+    "tcp_user_timeout": 5000,  # milliseconds until a peer that does not acknowledge is given up
+    "keepalives_idle": 5,
+    "application_name": "kling_async slot ledger",
+}
+"""Parameters of connections, where the DSN does not set them."""
+_SETTINGS: Final = (
+    # a process that is stopped within its transaction must not hold up the others
+    *(("idle_in_transaction_session_timeout", "3s"), ("lock_timeout", "3s"), ("statement_timeout", "5s")),
+    # a few rows through an index, of tables that were empty when the planner last looked
+    *(("enable_seqscan", "off"), ("jit", "off")),
+    ("search_path", SCHEMA),
+)
+_READS: Final = 10
+"""How often what a server has said meanwhile is read before it is asked something."""
+_WRONG: Final = (
+    *("password authentication failed", "no password supplied", "authentication failed", "does not exist"),
+    *("permission denied", "no pg_hba.conf entry", "is not permitted to log in", "pg_hba.conf rejects"),
+    *(
+        "invalid integer value",
+        "invalid port number",
+        "certificate verify failed",
+        "server does not support SSL",
+        "not currently accepting connections",
+    ),
+)
+"""Words of refusals that another try does not change."""
+
+
+class _Rows:
+    """The rows of a query; they are waited for when they are read.
+
+    Args:
+        cursor: Of the query.
+        pipeline: In which it was sent; None: its answer is here.
+    """
+
+    def __init__(self, cursor: Cursor[Any], pipeline: Pipeline | None) -> None:
+        self._cursor = cursor
+        self._pipeline = pipeline
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows a change has touched."""
+        if self._pipeline is not None:
+            self._pipeline.sync()
+        return self._cursor.rowcount
+
+    def fetchone(self) -> Any:
+        """Return the next row; None: there is none."""
+        return self._cursor.fetchone()
+
+    def fetchall(self) -> list[Any]:
+        """Return all rows."""
+        return self._cursor.fetchall()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the rows."""
+        return iter(self._cursor.fetchall())
+
+
+class PostgresDatabase:
+    """An open connection (`ledger.connection.LedgerConnection`).
+
+    Args:
+        dsn: Where to connect to.
+
+    Raises:
+        psycopg.Error: That is not possible; see `faults`.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        given = conninfo.conninfo_to_dict(dsn)
+        self._guard = threading.Lock()
+        self._pipeline: Pipeline | None = None
+        self._notified = False
+        ours = {name: value for name, value in _CONNECT.items() if name not in given}
+        whole = conninfo.make_conninfo(dsn, **ours)
+        self._connection: psycopg.Connection[Any] = psycopg.connect(whole, autocommit=True)
+        self._connection.add_notify_handler(self._on_notify)
+        try:
+            values = [value for setting in _SETTINGS for value in setting]
+            self.execute(f"SELECT {', '.join(['set_config(?, ?, false)'] * len(_SETTINGS))}", values)
+        except BaseException:
+            self.close()
+            raise
+
+    def _on_notify(self, _: object) -> None:
+        self._notified = True
+
+    def take_notified(self) -> bool:
+        """Tell whether the server has said meanwhile that there are news."""
+        found, self._notified = self._notified, False
+        return found
+
+    def fileno(self) -> int | None:
+        """Return the descriptor that becomes readable when the server has something to say."""
+        return None if self._connection.closed else self._connection.fileno()
+
+    # -- queries
+
+    def execute(self, query: str, values: Sequence[Any] = (), /) -> _Rows:
+        """Run a query; within a transaction its answer is waited for when it is read."""
+        return _Rows(self._connection.execute(_translated(query), [*map(_plain, values)]), self._pipeline)
+
+    def executemany(self, query: str, rows: Iterable[Sequence[Any]], /) -> _Rows:
+        """Run a change once for each row of values."""
+        cursor = self._connection.cursor()
+        cursor.executemany(_translated(query), [[*map(_plain, row)] for row in rows])
+        return _Rows(cursor, self._pipeline)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Begin a transaction; commit it at the end, or roll it back after an error.
+
+        Changes are sent without waiting for an answer: what fails shows with the next query that is read.
+        """
+        try:
+            with self.pipelined():
+                self.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+                yield
+                self.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(psycopg.Error):
+                self._connection.rollback()
+            raise
+
+    @contextlib.contextmanager
+    def pipelined(self) -> Iterator[None]:
+        """Send queries without waiting for the answers of those before."""
+        with self._connection.pipeline() as pipeline:
+            self._pipeline = pipeline
+            try:
+                yield
+            finally:
+                self._pipeline = None
+
+    # -- ends
+
+    def is_cut(self) -> bool:
+        """Tell whether the connection is of no use any more: the server may have ended it long ago."""
+        with contextlib.suppress(psycopg.Error):
+            for _ in range(_READS):  # a farewell of the server comes before the end
+                if self._connection.closed or not select.select([self._connection], [], [], 0)[0]:
+                    return self._connection.closed
+                self._connection.pgconn.consume_input()
+            return False
+        self.close()
+        return True
+
+    def interrupt(self) -> None:
+        """End a query that takes too long, from another thread: the connection is cut."""
+        with self._guard, contextlib.suppress(OSError, psycopg.Error):
+            if not self._connection.closed:
+                with socket.socket(fileno=os.dup(self._connection.fileno())) as cut:
+                    cut.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection: its locks are free at once."""
+        with self._guard:
+            self._connection.close()
+
+
+@functools.lru_cache(maxsize=256)
+def _translated(query: str) -> bytes:
+    return query.replace("?", "%s").encode()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as the database takes it: it knows neither NUL nor half of a surrogate pair in text."""
+    if isinstance(value, str) and not value.isascii():
+        value = value.encode("utf-8", "replace").decode()
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
+
+
+def checked_dsn(dsn: str) -> str:
+    """Return a DSN if it can be read.
+
+    Raises:
+        ConfigurationError: It cannot; the message does not show it.
+    """
+    try:
+        conninfo.conninfo_to_dict(dsn)
+    except psycopg.Error:
+        wrong = True
+    else:
+        wrong = False
+    if wrong:  # outside: the error shows the DSN
+        raise ConfigurationError('slots: the address is not as in "postgresql://user:password@host/database"')
+    return dsn
+
+
+@contextlib.contextmanager
+def faults(dsn: str, *, joined: bool) -> Iterator[None]:
+    """Say what a fault of the database means for the ledger, without the DSN's password.
+
+    Args:
+        dsn: Where the ledger is.
+        joined: Whether it could be used before: then an outage, however odd, is waited for.
+
+    Raises:
+        LedgerUnreachable: It may be different in a moment.
+        LedgerLost: The tables were removed.
+        ConfigurationError: The database cannot be used.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        failure = _meaning(error, _without_password(str(error), dsn), joined=joined)
+    else:
+        return
+    raise failure
+
+
+def _meaning(error: psycopg.Error, text: str, *, joined: bool) -> Exception:
+    lost = psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName
+    if joined and isinstance(error, lost):
+        return LedgerLost("the tables of the slot ledger were removed in use; they are made anew")
+    passing = isinstance(error, psycopg.OperationalError | psycopg.InternalError | psycopg.InterfaceError)
+    if passing and (joined or not any(words in text for words in _WRONG)):
+        return LedgerUnreachable(text)
+    if joined:
+        return error
+    return ConfigurationError(f"slots: the ledger in PostgreSQL cannot be used: {text}")
+
+
+def _without_password(text: str, dsn: str) -> str:
+    """Return an error's text in one line; it should not show the password, and must not."""
+    raw = urlsplit(dsn).password or ""
+    given = cast("str", conninfo.conninfo_to_dict(dsn).get("password") or "")
+    for secret in {raw, unquote(raw), given} - {""}:
+        text = text.replace(secret, "...")
+    return " ".join(text.split())
