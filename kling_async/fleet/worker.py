@@ -138,6 +138,8 @@ class FleetWorker:
         self._carrier = carrier(writer, self._control, PauseSwitch(engine.scope))
         self._signals = SignalWatcher(self._heard, enabled=options.signals)
         self._stop = asyncio.Event()
+        self.left = 0
+        """Tasks that ran when it left: they run on, for other workers."""
 
     @property
     def state(self) -> WorkerState:
@@ -296,6 +298,7 @@ class FleetWorker:
             return
         self._life.move(WorkerState.LEAVING)
         sent = self._carrier.sent()
+        self.left = len(sent)
         self._outages.leaving = True
         self._end_taking()
         self._carrier.leave()
