@@ -113,6 +113,8 @@ async def test_procrastinate_s_own_steps_are_taken_once(dsn: str, monkeypatch: p
     [
         "postgresql://me:s3cret@127.0.0.1:1/jobs",
         "host=127.0.0.1 port=1 user=me password=s3cret dbname=jobs",
+        "host=127.0.0.1 port=1 user=me password=x#s3cret dbname=jobs",
+        "postgresql://me@127.0.0.1:1/jobs?password=s3cret&sslpassword=s3cret#team",
         "postgresql://me:s3cret@[nowhere/jobs",
         "s3cret",
         "",
@@ -136,3 +138,4 @@ def test_options_of_the_dsn_stay() -> None:
     assert options["options"] == "-c jit=off -c search_path=kling_fleet"
     assert options["application_name"] == "mine"
     assert options["dbname"] == "db"
+    assert connection_options("host=h password=a#b dbname=db")["password"] == "a#b"
