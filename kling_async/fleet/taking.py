@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 
 from kling_async.fleet.rows import stored_job
 from kling_async.fleet.tasks import QUEUE
+from kling_async.orchestrator.ledger.facts import LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BEGUN",
-    "LEASE",
     "PutBack",
     "TakenJob",
     "begun_first",
@@ -38,8 +38,6 @@ __all__ = [
     "take",
 ]
 
-LEASE: Final = 5.0
-"""Seconds after the row of a create was written in which its first byte may still be sent."""
 BEGUN: Final = f"{QUEUE}/begun"
 """The queue of jobs whose task runs, or may run."""
 _FIRST: Final = 1 << 30
