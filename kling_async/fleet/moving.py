@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kling_async.batch.entry import Entry
     from kling_async.fleet.link import DatabaseLink
     from kling_async.fleet.rows import NewRow
+    from kling_async.wire.media import Media
 
 __all__ = [
     "EXPORTED",
@@ -114,10 +115,14 @@ def _request(data: object, number: int, source: str, files: str | Path | None) -
     else:
         assert isinstance(request, TaskRequest)  # noqa: S101 - only such are journaled
         files_of = [found for found in media_fields(request) if found[1].path is not None]
-        contents = {media: file_content(media, limits, None) for _, media, limits in files_of}
-        problems = [
-            Problem(name, text) for name, media, _ in files_of if isinstance(text := contents[media], str)
-        ]
+        contents: dict[Media, bytes] = {}
+        problems = []
+        for name, media, limits in files_of:
+            content = file_content(media, limits, None)
+            if isinstance(content, str):
+                problems.append(Problem(name, content))
+            else:
+                contents[media] = content
         if not problems:
             found: TaskRequest[Any] = with_contents(request, contents)
             return found
