@@ -21,7 +21,7 @@ from kling_async.orchestrator.ledger.facts import BEAT, LATE, LEASE
 from kling_async.orchestrator.ledger.mailbox import Letter
 from kling_async.orchestrator.ledger.membership import Membership
 from kling_async.orchestrator.ledger.postgres_database import PostgresDatabase, faults
-from kling_async.orchestrator.ledger.postgres_tables import LOCKS, VERSION, need_tables, need_version
+from kling_async.orchestrator.ledger.postgres_tables import LOCKS, VERSION, make_tables, need_version
 from kling_async.orchestrator.ledger.server_time import ServerTime
 from kling_async.orchestrator.ledger.steps import Enter, Occupy
 
@@ -114,7 +114,7 @@ class PostgresLedger:
         try:
             with faults(dsn, joined=False):
                 self._db = db = PostgresDatabase(dsn)
-                need_tables(db)
+                make_tables(db)
                 self._own = self._join(db)
                 self._attend(db)
         except BaseException:
