@@ -16,7 +16,9 @@ from kling_async.options import SlotOptions
 from kling_async.orchestrator.ledger.connection import LedgerLost, LedgerUnreachable
 from kling_async.orchestrator.ledger.facts import NewsKind, TaskFacts
 from kling_async.orchestrator.ledger.mailbox import Letter
+from kling_async.orchestrator.ledger.postgres import Joining, PostgresLedger
 from kling_async.orchestrator.ledger.postgres_database import PostgresDatabase, checked_dsn
+from kling_async.orchestrator.ledger.postgres_tables import LOCKS
 from kling_async.orchestrator.ledger.server_time import SteeredClock
 from kling_async.orchestrator.ledger.steps import (
     Close,
@@ -295,6 +297,21 @@ def test_an_errand_that_takes_too_long_can_be_cut_short(machines: Machine, dsn: 
             a.sync()
         cut.join()
     assert not a.sync().revived
+
+
+def test_opening_can_be_cut_short(dsn: str) -> None:
+    """Another makes the tables and does not come to an end: that passes, too."""
+    ledger = PostgresLedger(dsn, Joining("https://api.example", "me", {}, {}, 60.0), SteeredClock())
+    with psycopg.connect(dsn) as other:
+        other.execute(f"SELECT pg_advisory_xact_lock({LOCKS}, 0)".encode())
+        cut = threading.Timer(0.2, ledger.interrupt)
+        cut.start()
+        with pytest.raises(LedgerUnreachable):
+            ledger.sync((), demand=True)
+        cut.join()
+    assert ledger.sync((), demand=True).asking
+    ledger.leave(())
+    assert rows(dsn, "SELECT * FROM kling_slots.owners") == []
 
 
 def test_the_server_may_be_stopped_and_started(machines: Machine, postgres: Postgres) -> None:
