@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from kling_async import ConfigurationError, estimate, v1
+from kling_async import Client, ConfigurationError, v1
 from kling_async.fleet import Fleet
 from kling_async.fleet.embedded import embedded_postgres
+from kling_async.prices import estimate
 from kling_async.testing import emulator
 
 if TYPE_CHECKING:
@@ -35,22 +36,24 @@ SLOTS, SPEED = 6, 10
 """Of the emulator: its slots for videos, and how many times as fast as the vendor it is."""
 
 
+async def work(dsn: str, folder: Path) -> None:
+    """Be a worker until SIGTERM, as ``kling fleet worker`` is; the slots are shared by the database."""
+    async with Fleet(dsn) as fleet, Client(slots=dsn) as client:
+        await fleet.work(client, out=folder, grace=2)
+
+
 class Workers:
-    """``kling fleet worker`` in processes of their own, which share the account's slots by the database."""
+    """Workers as processes of their own."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self._command = ("-m", "kling_async", "fleet", "worker", "--out", str(folder), "--grace", "2")
+        self._command = ("-m", "examples.fleet", "--worker", "--out", str(folder))
         self._environment = {**os.environ, **environment}
         self.alive: list[Process] = []
 
     async def start(self) -> Process:
         """Start one; Ctrl-C is for this program alone, which then ends its workers."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, *self._command),
-            env=self._environment,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
+            *(sys.executable, *self._command), env=self._environment, start_new_session=True
         )
         self.alive.append(process)
         return process
@@ -131,20 +134,21 @@ The same with your own account (costs units) and database, on as many machines a
 or try this program with it: python3 -m examples fleet --live --count 2"""
 
 
-def main() -> int:
+def main() -> int | str:
     """Read the command line, and run."""
     parser = argparse.ArgumentParser(prog="python3 -m examples fleet", description=__doc__.partition("\n")[0])
     parser.add_argument("--dsn", default=os.environ.get("KLING_FLEET_DSN"), help="a PostgreSQL 14 or newer")
     parser.add_argument("--live", action="store_true", help="use the account of KLING_API_KEY; costs units")
-    parser.add_argument("--count", type=int, default=len(PROMPTS), help="prompts (default: all %(default)s)")
+    parser.add_argument("--count", type=int, default=len(PROMPTS), help="prompts (default: all, %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the files (default: out)")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
     try:
-        return asyncio.run(run(parser.parse_args()))
+        return asyncio.run(work(options.dsn, options.out) if options.worker else run(options)) or 0
     except ConfigurationError as error:
         return f"{error}"
     except KeyboardInterrupt:
-        print("\nStopped; no worker is left.")
-        return 130
+        return "\nStopped. No worker is left."
 
 
 if __name__ == "__main__":

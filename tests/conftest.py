@@ -39,11 +39,11 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A running PostgreSQL server; whoever stops it starts it again."""
     from tests.postgres import served_postgres  # noqa: PLC0415 - few tests need it
 
-    with served_postgres(tmp_path_factory.mktemp("pg")) as server:
+    with served_postgres() as server:
         yield server
 
 

@@ -11,7 +11,6 @@ from kling_async.fleet.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["Postgres", "served_postgres"]
 
@@ -20,9 +19,13 @@ Postgres = EmbeddedPostgres
 
 
 @contextlib.contextmanager
-def served_postgres(folder: Path) -> Iterator[Postgres]:
-    """Run a server that keeps nothing safe from a power cut, for speed."""
-    server = Postgres(folder)
+def served_postgres() -> Iterator[Postgres]:
+    """Run a server that keeps nothing safe from a power cut, for speed.
+
+    Its folder is none of pytest's: as root, the server runs as another user, from whom every pytest that
+    starts hides the folders of all.
+    """
+    server = Postgres()
     try:
         with psycopg.connect(server.new_database(), autocommit=True) as db:
             db.execute("ALTER SYSTEM SET fsync = off")

@@ -7,6 +7,8 @@ import contextlib
 from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support import settle
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -44,6 +46,7 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
         await self._server.wait_closed()
+        await settle()  # for the transports to be gone
 
     @property
     def dsn(self) -> str:
@@ -80,6 +83,8 @@ class Proxy:
         try:
             await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
         finally:
+            for end in both:
+                end.transport.abort()
             self._writers -= both
             self._pumps.discard(task)
 

@@ -32,7 +32,8 @@ async def work(order: dict[str, Any]) -> None:
 
             async with Fleet(order["dsn"]) as fleet:
                 say({"ready": True})
-                await fleet.work(client, **order["options"])
+                from kling_async.fleet.worker import FleetWorker
+                await FleetWorker(order["dsn"], client._engine, **order["options"]).run()
         else:
             requests = [v1.TextToVideo(prompt=prompt) for prompt in order["prompts"]]
             say({"ready": True})
