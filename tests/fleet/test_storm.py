@@ -41,27 +41,30 @@ class Watch:
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self.since: dict[str, float] = {}
+        self._since: dict[str, tuple[float, float]] = {}
+        """By name, when a lease was first seen as an orphan, and how long after the last kill."""
         self.orphans: list[Orphan] = []
         self.killed_at = 0.0
         self.most = 0
 
     async def run(self) -> None:
         """Look until cancelled."""
-        now = asyncio.get_running_loop().time
         columns = "external_task_id, orphan IS NOT NULL, weight"
         query = f"SELECT {columns} FROM kling_slots.leases WHERE stage IN (3, 4)"
         async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as db:
             while True:
                 rows = await (await db.execute(query)).fetchall()
-                self.most = max(self.most, sum(row[2] for row in rows))
-                orphans = {name for name, orphan, _ in rows if orphan}
-                for name in orphans - set(self.since):
-                    self.since[name] = now()
-                for name in set(self.since) - orphans:
-                    found = self.since.pop(name)
-                    self.orphans.append(Orphan(name, found - self.killed_at, now() - found))
+                self._note(asyncio.get_running_loop().time(), rows)
                 await asyncio.sleep(0.1)
+
+    def _note(self, now: float, rows: list[tuple[str, bool, int]]) -> None:
+        self.most = max(self.most, sum(weight for _, _, weight in rows))
+        orphans = {name for name, orphan, _ in rows if orphan}
+        for name in orphans - set(self._since):
+            self._since[name] = now, now - self.killed_at
+        for name in set(self._since) - orphans:
+            since, found = self._since.pop(name)
+            self.orphans.append(Orphan(name, found, now - since))
 
 
 async def kill_and_replace(crew: Crew, watch: Watch) -> None:
