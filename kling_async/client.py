@@ -23,6 +23,7 @@ from kling_async.orchestrator.draining import drain
 from kling_async.orchestrator.engine import Drivers, Engine
 from kling_async.orchestrator.handles import attach, known_tasks, order
 from kling_async.orchestrator.history import History, history_query
+from kling_async.orchestrator.ledger.opening import new_limiter
 from kling_async.orchestrator.leftovers import ClientHold, noted, sent_words
 from kling_async.orchestrator.submission import Submission
 from kling_async.prices import Estimate, estimate
@@ -154,6 +155,7 @@ class Client:
             address,
             settings,
             SlotOptions(limits, queueing, max_queued, max_task_life, label_limits, max_units, slots),
+            new_limiter=new_limiter,
             sessions=lambda scope: Sessions(
                 scope,
                 session=session,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kling_async.account import PoolState, PoolStates
 from kling_async.display.html import Markup, MimeBundle, bundle, rows, text_rows, titled
 from kling_async.events import ModelCounts
+from kling_async.orchestrator.pool_states import PoolState, PoolStates
 from kling_async.redaction import Serializable
 
 if TYPE_CHECKING:

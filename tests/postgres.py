@@ -22,8 +22,7 @@ Postgres = EmbeddedPostgres
 def served_postgres() -> Iterator[Postgres]:
     """Run a server that keeps nothing safe from a power cut, for speed.
 
-    Its folder is none of pytest's: as root, the server runs as another user, from whom every pytest that
-    starts hides the folders of all.
+    Its folder is not pytest's: each start of another pytest closes that to the server's user.
     """
     server = Postgres()
     try:

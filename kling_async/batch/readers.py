@@ -71,6 +71,11 @@ class JobReader:
         self.name = str(source) if isinstance(source, str | Path) else "-"
         """The file's name in errors; ``-`` for a stream."""
 
+    @property
+    def can_be_rehearsed(self) -> bool:
+        """Whether it can be read twice with nobody noticing: no stream, and nobody is told of bad lines."""
+        return self.name != "-" and self._on_bad is None
+
     def __iter__(self) -> Iterator[tuple[str | None, TaskRequest[Any]]]:
         for line in self.lines():
             yield line.key, line.request

@@ -334,6 +334,14 @@ class Pool:
         ticket.pool = self.name
         self.slots.hold(ticket, now - age)
 
+    def take_over(self, ticket: Ticket, holder: Ticket) -> None:
+        """Hand the slots of a task, or of a create in doubt, to a new ticket of the same task."""
+        _need(ticket.phase is Phase.NEW, f"{ticket} was used already")
+        _need(holder.phase is Phase.HELD and holder.pool == self.name, f"{holder} holds no slots here")
+        self.slots.release(holder)
+        ticket.pool = self.name
+        self.slots.hold(ticket, holder.since)
+
     def release(self, ticket: Ticket, now: float) -> bool:
         """Free the slots of a task that was seen ended; False if it held none any more."""
         _need(ticket.pool == self.name, f"{ticket} is another pool's")

@@ -23,13 +23,14 @@ __all__ = ["Cancelled", "Retried", "cancel_queued", "retry_failed"]
 _PAGE: Final = 1000
 """Jobs that one transaction changes."""
 _FAILED: Final = """
-    SELECT number, identity, entry, request, priority FROM jobs
+    SELECT number, identity, entry, request, priority, coalesce(units, 0) FROM jobs
     WHERE batch=%s AND number>%s AND state=%s AND done IS NOT NULL AND NOT cancelled
     ORDER BY number LIMIT %s FOR UPDATE"""
 _AGAIN: Final = """
-    UPDATE jobs SET entry=%s, state=%s, attempt=%s, done=NULL, ended_at=NULL, reason=NULL, worker=NULL,
-        planned_at=to_timestamp(%s), fence=fence+1
+    UPDATE jobs SET entry=%s, state=%s, attempt=%s, done=NULL, ended_at=NULL, reason=NULL, units=NULL,
+        worker=NULL, planned_at=to_timestamp(%s), fence=fence+1
     WHERE batch=%s AND identity=%s"""
+_UNCOUNT: Final = "UPDATE batches SET failed=failed-%s, units=units-%s WHERE id=%s"
 _QUEUED: Final = """
     SELECT identity FROM jobs
     WHERE batch=%s AND done IS NULL AND state=%s AND planned_at IS NULL
@@ -61,6 +62,8 @@ class _Failed(NamedTuple):
     entry: bytes
     request: bytes | None
     priority: int
+    units: float
+    """Units that its attempts took; the next end counts them again."""
 
     def again(self, batch: str, now: float) -> Entry | None:
         """Return the entry with which it is tried again; None: it is left alone."""
@@ -99,7 +102,8 @@ async def retry_failed(db: AsyncConnection[Any], batch: str) -> Retried:
                 await db.execute(_AGAIN, (*state, batch, job.identity))
             if wanted:
                 await hand_to_queue(db, [((batch, job.identity.hex()), job.priority) for job, _ in wanted])
-            await db.execute("UPDATE batches SET failed=failed-%s WHERE id=%s", (len(wanted), batch))
+            units = sum(job.units for job, _ in wanted)
+            await db.execute(_UNCOUNT, (len(wanted), units, batch))
         after = found[-1].number
         retried += len(wanted)
         kept += len(found) - len(wanted)

@@ -189,7 +189,7 @@ class FleetQueue(JobManager):
                 doubtful = True
         return None
 
-    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: ARG002, FBT001 - as procrastinate calls it
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: ARG002 - as procrastinate calls it
         """Remove a job that has ended, or put it back."""
         assert job.id is not None  # noqa: S101 - it has a row
         back = self._running.get(job.id)

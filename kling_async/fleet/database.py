@@ -19,6 +19,13 @@ SCHEMA: Final = "kling_fleet"
 """The schema of PostgreSQL that holds the tables, procrastinate's own among them."""
 _CONNECTING: Final = 10
 """Seconds that a new connection may take."""
+_CUT_OFF: Final = {
+    "keepalives_idle": 4,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""A server that is gone without a word is noticed within ten seconds, not hours."""
 
 
 def need_extra() -> None:
@@ -64,9 +71,8 @@ def connection_options(dsn: str) -> dict[str, Any]:
         )
     given = str(facts.get("options") or "")
     facts["options"] = f"{given} -c search_path={SCHEMA}".strip()
-    facts.setdefault("connect_timeout", _CONNECTING)
-    facts.setdefault("application_name", "kling_async fleet")
-    return facts
+    defaults = {"connect_timeout": _CONNECTING, "application_name": "kling_async fleet", **_CUT_OFF}
+    return {**defaults, **facts}
 
 
 @contextlib.contextmanager

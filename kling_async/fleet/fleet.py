@@ -15,7 +15,8 @@ from kling_async.fleet.database import connect, connection_options, shown_dsn
 from kling_async.fleet.results import outcomes
 from kling_async.fleet.schema import need_tables, upgrade
 from kling_async.fleet.submit import submit
-from kling_async.fleet.writing import batch_named, find_batch
+from kling_async.fleet.worker import FleetWorker, WorkOptions
+from kling_async.fleet.writing import find_batch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from kling_async.batch.outcomes import Outcome
     from kling_async.batch.source import Requests
+    from kling_async.client import Client
     from kling_async.fleet.again import Cancelled, Retried
     from kling_async.fleet.schema import Versions
     from kling_async.fleet.submit import Submitted
@@ -131,14 +133,14 @@ class Fleet:
             on_bad: Called with the error of each wrong request, which is left out. Default: it is raised.
 
         Raises:
-            RequestInvalid: A request, or the batch's name, is wrong. Of a sequence nothing was written then;
-                of other inputs the requests before may have been.
+            RequestInvalid: A request, with its place in the input, or an option is wrong. Nothing was written
+                then of a collection in memory or of a file of `read_jsonl` or `read_csv`; of an input that
+                can be read once, at most the chunks before.
         """
         self._opened()
         check_batch_name(batch)
         async with connect(self._dsn) as db:
-            row = await batch_named(db, batch)
-            return await submit(db, requests, row, priority=priority, label=label, on_bad=on_bad)
+            return await submit(db, requests, batch, priority=priority, label=label, on_bad=on_bad)
 
     async def results(
         self, batch: str, *, follow: bool = True, after: int = 0, folder: str | Path | None = None
@@ -164,6 +166,44 @@ class Fleet:
         async with aclosing(reading):
             async for _, outcome in reading:
                 yield outcome
+
+    async def work(
+        self,
+        client: Client,
+        *,
+        concurrency: int | None = None,
+        out: str | Path | None = None,
+        retries: int = 0,
+        grace: float | None = None,
+        signals: bool = True,
+        on_start: Callable[[FleetWorker], object] | None = None,
+    ) -> None:
+        """Take jobs of all batches and carry them, until a signal drains the worker.
+
+        A task is created once, whatever becomes of the worker: jobs of one that was killed are adopted by
+        others within seconds. SIGTERM or SIGINT drains it: it takes nothing new, gives back what is not sent,
+        and waits for what runs; a second signal leaves at once. Cancelled, it leaves at once, too. Outages of
+        the database are waited through. While it works the client's wall clock is that of the server.
+
+        Args:
+            client: Makes the tasks: ``Client(slots=dsn)``, which shares the account's slots with the others.
+            concurrency: Most jobs at once. Default: twice the account's slots, at least 16.
+            out: The folder for files. Default: none are stored; whoever reads the results gets addresses.
+            retries: How many new tasks may be made for one that failed and may succeed.
+            grace: Seconds that running tasks get to end. Default: as long as they take.
+            signals: Whether SIGINT and SIGTERM drain it, if the program has no handlers for them.
+            on_start: Called with the `FleetWorker`, whose ``drain()`` and ``leave()`` do the same as signals.
+
+        Raises:
+            ConfigurationError: The server cannot be reached, or its tables are of another version.
+            RequestInvalid: Nothing can be stored in the folder, or an option is wrong.
+        """
+        folder = None if out is None else Path(out)
+        options = WorkOptions(folder, concurrency, retries, grace, signals)
+        worker = FleetWorker(self._dsn, client._engine, options)  # noqa: SLF001 - a door of the same package
+        if on_start is not None:
+            on_start(worker)
+        await worker.run()
 
     async def retry(self, batch: str) -> Retried:
         """Try the failed jobs of a batch again, as `Client.batch` does with ``retry_failed=True``.

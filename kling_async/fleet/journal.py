@@ -34,7 +34,8 @@ _LOCK: Final = """
     ORDER BY j.number FOR UPDATE OF j"""
 _WRITE: Final = """
     UPDATE jobs SET state=n.state, attempt=n.attempt, entry=n.entry, reason=n.reason, units=n.units,
-        planned_at = CASE WHEN n.sending IS NULL THEN jobs.planned_at WHEN n.sending THEN clock_timestamp() END
+        planned_at = CASE
+            WHEN n.sending IS NULL THEN jobs.planned_at WHEN n.sending THEN clock_timestamp() END
     FROM unnest(%s::text[], %s::bytea[], %s::smallint[], %s::integer[], %s::bytea[], %s::text[],
         %s::double precision[], %s::boolean[])
         AS n (batch, identity, state, attempt, entry, reason, units, sending)

@@ -1,8 +1,8 @@
 """Put the jobs of dead workers back into the queue, and those that the queue has lost.
 
 Every worker does so every second, one of them at a time. A worker is dead when its heart has not beaten for
-`STALLED` seconds, or for `GONE` seconds and its connection has ended, as that of a killed process does at once.
-One that is taken for dead and lives loses its jobs, by their fences, but does no harm.
+`STALLED` seconds, or for `GONE` seconds and its connection has ended, as that of a killed process does at
+once. One that is taken for dead and lives loses its jobs, by their fences, but does no harm.
 """
 
 from __future__ import annotations

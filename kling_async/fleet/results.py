@@ -24,7 +24,7 @@ from kling_async.batch.job_outcomes import outcome_of, remembered_outcome
 from kling_async.batch.planned import PlannedJob
 from kling_async.batch.source import Item
 from kling_async.catalog import endpoint_of
-from kling_async.errors import BadResponse, ConfigurationError, KlingError, TaskWithdrawn
+from kling_async.errors import BadResponse, ConfigurationError, KlingError, RequestInvalid, TaskWithdrawn
 from kling_async.fleet.database import connect
 from kling_async.fleet.rows import load_addresses, stored_job
 from kling_async.fleet.writing import RESULTS_CHANNEL
@@ -73,7 +73,10 @@ class EndedJob(NamedTuple):
 
     def outcome(self, folder: Path | None) -> Outcome[Any]:
         """Return the job's outcome; ``folder`` holds the files that workers stored."""
-        job = stored_job(self.entry, self.request, 0)
+        try:
+            job = stored_job(self.entry, self.request, 0)
+        except RequestInvalid:  # a newer version wrote it; one outcome must not hold back all others
+            job = stored_job(self.entry, None, 0)
         item = Item(self.position, self.key, job.request)
         if self.cancelled:
             error: KlingError = TaskWithdrawn(job.entry.external_task_id)

@@ -8,6 +8,7 @@ import msgspec
 
 from kling_async.batch.entry import Entry, JobState, pack, unpack
 from kling_async.catalog import request_from_dict
+from kling_async.errors import Problem
 from kling_async.records import TaskRecord
 from kling_async.wire.endpoints import JournaledRequest
 from kling_async.wire.media import Media
@@ -27,6 +28,7 @@ __all__ = [
     "new_row",
     "stored_job",
     "with_contents",
+    "wrong_texts",
 ]
 
 _json: Final = msgspec.json.Encoder()
@@ -134,6 +136,19 @@ def dump_addresses(record: TaskRecord) -> bytes:
 def load_addresses(data: bytes) -> TaskRecord:
     """Decode what `dump_addresses` wrote."""
     return _records.decode(data)
+
+
+_LABEL_MAX: Final = 500
+"""Most bytes of a label: an index of the table holds labels, and PostgreSQL limits its rows to 2,704."""
+
+
+def wrong_texts(key: str | None, label: str) -> list[Problem]:
+    """Return why a key or label cannot stand in the table; nothing if both can."""
+    nul = "holds a NUL character, which PostgreSQL cannot store"
+    found = [Problem(name, nul) for name, text in (("key", key), ("label", label)) if "\0" in (text or "")]
+    if (size := len(label.encode())) > _LABEL_MAX:
+        found.append(Problem("label", f"has {size} bytes; a fleet takes {_LABEL_MAX} at most"))
+    return found
 
 
 def with_contents(value: Any, contents: Mapping[Media, bytes]) -> Any:

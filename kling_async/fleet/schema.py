@@ -104,6 +104,11 @@ async def need_tables(db: AsyncConnection[Any], migrations: Sequence[Migration] 
             " kling fleet init, which brings them up to date"
         )
     _need_reader(found, migrations)
+    if found.procrastinate < (needed := _procrastinate_steps()[-1].stem):
+        raise ConfigurationError(
+            f"procrastinate's tables are at {found.procrastinate}, this program needs {needed}; run:"
+            " kling fleet init, which brings them up to date"
+        )
     return found
 
 
@@ -170,4 +175,6 @@ async def _upgrade_procrastinate(db: AsyncConnection[Any], before: Versions) -> 
         for step in steps:
             if step.stem > before.procrastinate:
                 await db.execute(step.read_bytes())
-    await db.execute("UPDATE schema SET procrastinate=%s", (steps[-1].stem,))
+    # a program with an older procrastinate must not set it back: the next one would take steps twice
+    latest = max(steps[-1].stem, before.procrastinate)
+    await db.execute("UPDATE schema SET procrastinate=%s", (latest,))

@@ -44,7 +44,8 @@ BEGUN: Final = f"{QUEUE}/begun"
 """The queue of jobs whose task runs, or may run."""
 _FIRST: Final = 1 << 30
 """The priority of jobs in it."""
-_COLUMNS: Final = "id, status, task_name, priority, lock, queueing_lock, args, scheduled_at, queue_name, attempts, worker_id"
+_COLUMNS: Final = """id, status, task_name, priority, lock, queueing_lock, args, scheduled_at, queue_name,
+    attempts, worker_id"""
 _FETCH: Final = f"SELECT {_COLUMNS} FROM procrastinate_fetch_job_v2(%s::varchar[], %s)"  # noqa: S608 - ours
 _LOST: Final = f"""
     SELECT {_COLUMNS} FROM procrastinate_jobs

@@ -13,7 +13,7 @@ import contextlib
 import enum
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 import procrastinate
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from kling_async.fleet.taking import TakenJob
     from kling_async.orchestrator.engine import Engine
 
-__all__ = ["WORKER_MOVES", "FleetWorker", "WorkerState"]
+__all__ = ["WORKER_MOVES", "FleetWorker", "WorkOptions", "WorkerState"]
 
 log = logging.getLogger("kling_async.fleet")
 
@@ -88,35 +88,34 @@ WORKER_MOVES: Final[Moves[WorkerState]] = {
 }
 
 
+class WorkOptions(NamedTuple):
+    """The options of a worker."""
+
+    out: Path | None = None
+    """The folder for files; None: none are stored, whoever reads the results gets addresses."""
+    concurrency: int | None = None
+    """Most jobs at once; None: twice the account's slots, at least 16."""
+    retries: int = 0
+    """How many new tasks may be made for one that failed."""
+    grace: float | None = None
+    """Seconds that running tasks get to end when the worker drains; None: as long as they take."""
+    signals: bool = True
+    """Whether SIGINT and SIGTERM drain it, if the program has no handlers for them."""
+
+
 class FleetWorker:
     """One worker, for one run.
 
     Args:
         dsn: The database.
         engine: Of the client that makes the tasks.
-        out: The folder for files; None: none are stored, whoever reads the results gets addresses.
-        concurrency: Most jobs at once; None: twice the account's slots, at least 16.
-        retries: How many new tasks may be made for one that failed.
-        grace: Seconds that running tasks get to end when the worker drains; None: as long as they take.
-        signals: Whether SIGINT and SIGTERM drain it, if the program has no handlers for them.
+        options: How it works.
     """
 
-    def __init__(
-        self,
-        dsn: str,
-        engine: Engine,
-        *,
-        out: Path | None = None,
-        concurrency: int | None = None,
-        retries: int = 0,
-        grace: float | None = None,
-        signals: bool = True,
-    ) -> None:
+    def __init__(self, dsn: str, engine: Engine, options: WorkOptions) -> None:
         self._dsn = dsn
         self._engine = engine
-        self._out = out
-        self._concurrency = concurrency
-        self._grace = grace
+        self._options = options
         self._life = Lifecycle(WORKER_MOVES, WorkerState.TAKING)
         self._outages = OutageLog(dsn, "work waits for it")
         self._links = [DatabaseLink(dsn, self._outages), DatabaseLink(dsn, self._outages)]
@@ -124,9 +123,9 @@ class FleetWorker:
         self._queue = FleetQueue(PatientConnector(dsn, self._links[0]), self._links[0], self._pulse)
         writer = JournalWriter(self._links[1])
         self._control = BatchControl(BatchLife(), Budget(None), Exclusions(None))
-        pauses = PauseSwitch(engine.scope)
-        self._carrier = Carrier(engine, writer, self._control, pauses, out=out, retries=retries)
-        self._signals = SignalWatcher(self._heard, enabled=signals)
+        own = self._control, PauseSwitch(engine.scope)
+        self._carrier = Carrier(engine, writer, *own, out=options.out, retries=options.retries)
+        self._signals = SignalWatcher(self._heard, enabled=options.signals)
         self._stop: asyncio.Event | None = None
 
     @property
@@ -149,7 +148,7 @@ class FleetWorker:
             RequestInvalid: Nothing can be stored in the folder.
         """
         self._engine.scope.enter()
-        await ready_folder(self._out)
+        await ready_folder(self._options.out)
         async with connect(self._dsn) as db:
             await need_tables(db)
         await self._engine.packs.known(["video", "image"])
@@ -201,9 +200,9 @@ class FleetWorker:
 
     async def _drained(self, running: asyncio.Task[None]) -> None:
         """Wait for the end of what runs; leave the rest when time is over."""
-        done, _ = await asyncio.wait([running], timeout=self._grace)
+        done, _ = await asyncio.wait([running], timeout=self._options.grace)
         if not done:
-            self.leave(f"{self._grace:g} s are over")
+            self.leave(f"{self._options.grace:g} s are over")
 
     def _queue_worker(self) -> QueueWorker:
         app = procrastinate.App(connector=PatientConnector(self._dsn, self._links[0]))
@@ -220,8 +219,8 @@ class FleetWorker:
         )
 
     def _capacity(self) -> int:
-        if self._concurrency is not None:
-            return self._concurrency
+        if self._options.concurrency is not None:
+            return self._options.concurrency
         return max(_LEAST, 2 * sum(pool.limit for pool in self._engine.limiter.pools.values()))
 
     # -- one job

@@ -102,6 +102,8 @@ async def write_chunk(db: AsyncConnection[Any], batch: str, rows: Sequence[NewRo
     if not rows:
         return 0
     async with db.transaction():
+        # two submits of the same jobs in different orders would wait for each other's rows for ever
+        await db.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (batch,))
         await db.execute(_INCOMING)
         async with db.cursor() as cursor:
             copying = f"COPY incoming ({_COLUMNS}) FROM STDIN"

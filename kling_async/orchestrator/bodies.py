@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kling_async.wire.media_formats import Limits
     from kling_async.wire.requests import Request
 
-__all__ = ["check_media", "check_media_here", "encode"]
+__all__ = ["check_media", "check_media_here", "encode", "file_content"]
 
 
 async def check_media(request: Request, scope: LoopScope, *, local: bool = False) -> None:
@@ -136,7 +136,7 @@ def _fields(request: Request, digests: Mapping[Media, str]) -> dict[str, Any]:
         if media.url is not None:
             return media.url
         field, limits = next((path, most) for path, other, most in media_fields(request) if other is media)
-        content = _content(media, limits, digests.get(media))
+        content = file_content(media, limits, digests.get(media))
         if isinstance(content, bytes):
             return base64.b64encode(content).decode()
         raise RequestInvalid(type(request).__name__, [Problem(field, content)])
@@ -145,8 +145,8 @@ def _fields(request: Request, digests: Mapping[Media, str]) -> dict[str, Any]:
     return {**body, **request.extra} if isinstance(body, dict) else to_wire(request, wire_text)
 
 
-def _content(media: Media, limits: Limits, digest: str | None) -> bytes | str:
-    """Return the bytes of a file, or in words why they cannot be sent."""
+def file_content(media: Media, limits: Limits, digest: str | None) -> bytes | str:
+    """Return the bytes of a file, or in words why they cannot be sent; its digest must be as given."""
     if media.path is None:
         return media.data or b""
     try:

@@ -23,7 +23,6 @@ from kling_async.orchestrator.create_spec import check_order, spec_of
 from kling_async.orchestrator.departures import Departures, Pending
 from kling_async.orchestrator.estimates import expected_end
 from kling_async.orchestrator.ledger.asking import new_asking
-from kling_async.orchestrator.ledger.opening import new_limiter
 from kling_async.orchestrator.leftovers import name_leftovers
 from kling_async.orchestrator.lookup import Lookup
 from kling_async.orchestrator.matching import Matcher
@@ -76,6 +75,7 @@ class Drivers:
         slots: SlotOptions,
         *,
         sessions: Callable[[LoopScope], Sessions],
+        new_limiter: Callable[[LoopScope, Hooks, random.Random, SlotOptions, Transport, str], SlotKeeper],
         headers: Mapping[str, str] | None,
         dialects: Dialects,
         now: Callable[[], float],

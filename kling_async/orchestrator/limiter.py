@@ -173,6 +173,10 @@ class Limiter:
         """Tell whether slots that were granted still are: in one process they do not lapse."""
         return ticket.phase is Phase.SENT
 
+    def send_by(self, ticket: Ticket) -> float | None:  # noqa: ARG002 - as `SlotKeeper` says
+        """Return None: nobody else knows these slots."""
+        return None
+
     def judged(self, ticket: Ticket, verdict: CreateVerdict | Resolved) -> None:
         """Note what an attempt of a create came to, before its slots are settled: a hold may begin or end."""
         driven = self._driven[ticket.pool]

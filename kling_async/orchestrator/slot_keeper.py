@@ -142,6 +142,13 @@ class SlotKeeper(Protocol):
         """Tell, before the first byte, whether slots that were granted still are; False: `requeue`."""
         ...
 
+    def send_by(self, ticket: Ticket, /) -> float | None:
+        """Return until when a create in these slots may send its first byte; None: at any time.
+
+        By the client's clock. Later the others may take this process for dead, and ask about its creates.
+        """
+        ...
+
     def judged(self, ticket: Ticket, verdict: CreateVerdict | Resolved, /) -> None:
         """Note what an attempt of a create came to, before its slots are settled."""
 

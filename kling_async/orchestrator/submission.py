@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SUBMISSION_MOVES",
+    "SentTooLate",
     "SlotsLapsed",
     "Submission",
     "SubmissionHooks",
@@ -148,6 +149,10 @@ class Unresolved(Serializable, frozen=True, kw_only=True):
 
 class SlotsLapsed(KlingError):
     """The slots of a submission went to another process before they were used: it queues again."""
+
+
+class SentTooLate(KlingError):
+    """The ledger was not reached for half a lease: others may soon look for what would be sent now."""
 
 
 class QueueWait:

@@ -28,7 +28,7 @@ from kling_async.errors import (
 from kling_async.http.failures import CancelledUnsent
 from kling_async.orchestrator.bodies import encode
 from kling_async.orchestrator.model_pools import model_of
-from kling_async.orchestrator.submission import SlotsLapsed, SubmissionState
+from kling_async.orchestrator.submission import SentTooLate, SlotsLapsed, SubmissionState
 from kling_async.orchestrator.tracked import TrackedTask
 
 if TYPE_CHECKING:
@@ -181,21 +181,50 @@ class Submitter:
         submission.move(SubmissionState.SENDING)
         attempts.sending(self._scope.time())
         try:
-            verdict = await self._transport.create(
-                create.endpoint.create_path(create.request),
-                attempts.body,
-                endpoint=create.endpoint.name,
-                external_task_id=create.external_task_id,
-                timeouts=submission.settings.timeouts,
-                about=(submission,),
-                before_first_byte=partial(_first_byte, submission),
-            )
-        except TaskWithdrawn:  # while the send was written down, or the connection was made
-            attempts.refused()
-            hooks.on_refused()
+            verdict = await self._exchange(submission, attempts.body)
+        except (TaskWithdrawn, SlotsLapsed):  # while the send was written down, or the connection was made
+            if not attempts.doubtful:
+                attempts.refused()
+                hooks.on_refused()
             raise
         self._limiter.judged(submission.ticket, verdict)  # before any look-up: others are sent meanwhile
         return await self._recovery.confirm(submission, verdict)
+
+    async def _exchange(self, submission: Submission, body: bytes) -> CreateVerdict:
+        """Send a create and judge the answer; nothing is sent while the ledger has not been reached lately.
+
+        Raises:
+            SlotsLapsed: Its slots have gone to others meanwhile.
+        """
+        create = submission.create
+        while True:
+            try:
+                return await self._transport.create(
+                    create.endpoint.create_path(create.request),
+                    body,
+                    endpoint=create.endpoint.name,
+                    external_task_id=create.external_task_id,
+                    timeouts=submission.settings.timeouts,
+                    about=(submission,),
+                    before_first_byte=partial(self._first_byte, submission),
+                )
+            except SentTooLate as error:  # once the ledger is reached, it says whose slots these are
+                if submission.ticket.phase is not Phase.SENT:
+                    raise SlotsLapsed(error.message) from None
+                await self._confirm(submission)
+
+    def _first_byte(self, submission: Submission) -> None:
+        """Look at caller and clock for the last time, and note that bytes go out: no way back from here.
+
+        Raises:
+            TaskWithdrawn: The caller has left.
+            SentTooLate: The ledger was not reached for too long.
+        """
+        _look_at_caller(submission)
+        by = self._limiter.send_by(submission.ticket)
+        if by is not None and self._scope.time() > by:
+            raise SentTooLate("the slot ledger was not reached in time")
+        submission.attempts.written = True
 
     # -- its end
 
@@ -362,12 +391,6 @@ def _look_at_caller(submission: Submission) -> None:
     """
     if submission.abandoned and not submission.attempts.doubtful:
         raise TaskWithdrawn(submission.external_task_id)
-
-
-def _first_byte(submission: Submission) -> None:
-    """Look at the caller for the last time, and note that bytes go out: now it cannot be withdrawn."""
-    _look_at_caller(submission)
-    submission.attempts.written = True
 
 
 def _back_to_queue(submission: Submission, error: KlingError) -> bool:

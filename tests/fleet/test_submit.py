@@ -14,11 +14,12 @@ from kling_async.batch.digests import InputDigests
 from kling_async.batch.entry import JobState, unpack
 from kling_async.batch.identity import external_id, fingerprint, identity
 from kling_async.errors import RequestInvalid
-from kling_async.fleet import Fleet, submit
+from kling_async.fleet import Fleet, intake
 from kling_async.fleet.rows import load_request
 from kling_async.wire.endpoints import RawTask
 from kling_async.wire.media import media
 from tests.fleet.support import film, rows
+from tests.support import png
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -94,7 +95,7 @@ async def test_chunks_are_whole_and_an_input_cut_short_is_gone_on_with(
     fleet: Fleet, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The chunk that was under way when the input failed is not there; the next submit writes the rest."""
-    monkeypatch.setattr(submit, "CHUNK", 100)
+    monkeypatch.setattr(intake, "CHUNK", 100)
 
     def endless() -> Iterator[Any]:
         for number in range(250):
@@ -116,7 +117,7 @@ async def test_a_wrong_request_is_named_and_nothing_is_written(fleet: Fleet, dsn
         "no request",
         RawTask(path="/v1/x", body={}),
     ]
-    with pytest.raises(RequestInvalid, match=r"duration"):
+    with pytest.raises(RequestInvalid, match=r"requests\[1\] \('x'\)\.duration"):
         await fleet.submit(wrong, batch="films")
     with pytest.raises(RequestInvalid, match=r"batch: must be 1 to 64"):
         await fleet.submit([film("good")], batch="my films")
@@ -125,14 +126,14 @@ async def test_a_wrong_request_is_named_and_nothing_is_written(fleet: Fleet, dsn
     made = await fleet.submit(wrong, batch="films", on_bad=told.append)
     assert (made.new, made.bad) == (1, 3)
     texts = [str(error) for error in told]
-    assert "requests[1] (x).duration" in texts[0]
+    assert "requests[1] ('x').duration" in texts[0]
     assert "requests[2]" in texts[1]
     assert "RawTask" in texts[2]
 
 
 async def test_files_go_with_their_jobs(fleet: Fleet, dsn: str, tmp_path: Path) -> None:
     """A path, the same content as bytes, and Base64 are one job: the worker has no such file."""
-    content = b"\x89PNG\r\n\x1a\n" + bytes(300)
+    content = png()
     (tmp_path / "a.png").write_bytes(content)
     by_path = v1.ImageToVideo(image=media(tmp_path / "a.png"), prompt="go", model_name="kling-v2-6")
     by_bytes = msgspec.structs.replace(by_path, image=media(content))

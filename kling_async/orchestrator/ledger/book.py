@@ -77,7 +77,6 @@ class Book:
         self._db = db
         self._account = account
         self._owner = owner
-        self._late = late
         self._life = life
         self._now = now
         self._leases = LeaseTable(db, late)
@@ -97,7 +96,8 @@ class Book:
     def take(self, steps: Iterable[Step]) -> None:
         """Take steps in order; one that the state of its ticket does not allow changes nothing."""
         steps = list(steps)
-        self._leases.fetch(self._owner, [step.number for step in steps if hasattr(step, "number")])
+        numbers = [getattr(step, "number", 0) for step in steps]  # 0: it is about no ticket of this process
+        self._leases.fetch(self._owner, [number for number in numbers if number])
         for step in steps:
             try:
                 self._take(step)
@@ -110,7 +110,7 @@ class Book:
         for name in self._names.due:
             self._pool(name)
         for stored in self._pools.values():
-            stored.settle(self._late)
+            stored.settle(self._leases.late)
         self._leases.write()
         for stored in self._pools.values():
             stored.write()
@@ -227,6 +227,11 @@ class Book:
             kind=step.kind,
         )
         self._leases.add(lease, stored.id)
+        if stored.adopt(lease, self._same_task(step.about)):
+            stored.pool.resume(lease, self._now)  # what it was may have been sent: it is sent in these slots
+            lease.granted_at = self._now
+            lease.tell(NewsKind.GRANTED)
+            return
         error = _why_never(stored.pool, lease)
         if error is None and (closed := stored.pool.enter(lease, self._now)) is not None:
             error = dump_error(closed)
@@ -281,11 +286,13 @@ class Book:
         if self._leases.find(self._owner, step.number) is not None:
             return
         stored = self._pool(step.pool)
-        has = sum(lease.weight for lease in self._same_task(step.about) if lease.holds)
+        others = self._same_task(step.about)
+        has = sum(other.weight for other in others if other.holds and other.orphan is None)
         weight = max(0, step.weight - has)
         lease = Lease(self._owner, step.number, weight, about=step.about, label=step.label)
         self._leases.add(lease, stored.id)
-        stored.pool.occupy(lease, self._now, step.age)
+        if not stored.adopt(lease, others):
+            stored.pool.occupy(lease, self._now, step.age)
 
     # -- ends
 

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["LedgerConnection", "LedgerRows"]
+__all__ = ["LedgerConnection", "LedgerLost", "LedgerRows", "LedgerUnreachable"]
+
+
+class LedgerUnreachable(Exception):
+    """Raised where the ledger's server cannot be reached, or does not work, at the moment."""
+
+
+class LedgerLost(Exception):
+    """Raised where the file was removed or replaced: open a new one, then give this one up."""
 
 
 class LedgerRows(Protocol):

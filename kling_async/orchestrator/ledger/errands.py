@@ -6,13 +6,15 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
+from kling_async.orchestrator.ledger.connection import LedgerLost
+
 if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Sequence
 
     from kling_async.orchestrator.ledger.steps import Step, Synced
 
-__all__ = ["Errands", "LedgerLost", "LedgerUnreachable", "SharedFile"]
+__all__ = ["Errands", "SharedFile"]
 
 
 class SharedFile(Protocol):
@@ -42,14 +44,6 @@ class SharedFile(Protocol):
 
     def interrupt(self) -> None:
         """End an errand that takes too long, from another thread."""
-
-
-class LedgerUnreachable(Exception):
-    """Raised where the ledger's server cannot be reached, or does not work, at the moment."""
-
-
-class LedgerLost(Exception):
-    """Raised where the file was removed or replaced: open a new one, then give this one up."""
 
 
 class Errands:

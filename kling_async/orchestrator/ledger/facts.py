@@ -5,7 +5,18 @@ from __future__ import annotations
 import enum
 from typing import Any, Final, NamedTuple
 
-__all__ = ["BEAT", "HEAVY", "LABEL", "LATE", "LEASE", "NewsKind", "Pace", "Stage", "TaskFacts", "facts_of"]
+__all__ = [
+    "BEAT",
+    "HEAVY",
+    "LABEL",
+    "LATE",
+    "LEASE",
+    "LedgerPace",
+    "NewsKind",
+    "Stage",
+    "TaskFacts",
+    "facts_of",
+]
 
 BEAT: Final = 1.0
 """Seconds between two signs of life of a process that wants something."""
@@ -19,7 +30,7 @@ LABEL: Final = "label"
 """Stands, before that limit, for the error of a ticket that its label's limit can never hold."""
 
 
-class Pace(NamedTuple):
+class LedgerPace(NamedTuple):
     """How often a process goes to the ledger: by default, as to a file."""
 
     look: float = 0.05

@@ -194,7 +194,7 @@ class LeaseTable:
 
     def __init__(self, db: LedgerConnection, late: frozenset[int]) -> None:
         self._db = db
-        self._late = late
+        self.late = late
         self._read: dict[Owned, Lease] = {}
         self._absent: set[Owned] = set()
         """Names that no row has."""
@@ -234,7 +234,7 @@ class LeaseTable:
         for row in rows.fetchall():
             name = Owned(row[0], row[1])
             if name not in self._read:
-                self._read[name] = _lease(row, self._late)
+                self._read[name] = _lease(row, self.late)
             yield self._read[name]
 
     def mark(self, lease: Lease, stage: Stage) -> None:

@@ -10,14 +10,13 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
-from kling_async.orchestrator.ledger.facts import Pace  # noqa: TC001 - sphinx reads the annotation
+from kling_async.orchestrator.ledger.facts import LedgerPace  # noqa: TC001 - sphinx reads the annotation
 
 if TYPE_CHECKING:
     import asyncio
     import weakref
     from collections.abc import Callable
 
-    from kling_async.orchestrator.ledger.errands import Errands
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["Watch"]
@@ -35,7 +34,7 @@ class Watch:
         wake: Goes to the ledger at once; held weakly, so that a client can be dropped.
     """
 
-    def __init__(self, scope: LoopScope, pace: Pace, wake: weakref.WeakMethod[Callable[[], None]]) -> None:
+    def __init__(self, scope: LoopScope, pace: LedgerPace, wake: weakref.ref[Callable[[], None]]) -> None:
         self.pace = pace
         self._scope = scope
         self._wake = wake
@@ -53,18 +52,17 @@ class Watch:
         if self.pace.lease is not None:
             self._deadline = loop.call_later(_PATIENCE, interrupt)
 
-    def listen(self, loop: asyncio.AbstractEventLoop, errands: Errands, *, reached: bool) -> None:
+    def listen(self, loop: asyncio.AbstractEventLoop, descriptor: int | None, *, reached: bool) -> None:
         """Listen for news: an errand is back.
 
         Args:
             loop: The running loop.
-            errands: Know the connection.
-            reached: Whether it reached the ledger.
+            descriptor: Of the connection; None: there is none.
+            reached: Whether the errand reached the ledger.
         """
         self.end()
         if reached:
             self._beat = self._began
-        descriptor = errands.fileno()
         if descriptor is not None:
             with contextlib.suppress(NotImplementedError):  # on Windows: news come with the next beat
                 loop.add_reader(descriptor, self._on_news)

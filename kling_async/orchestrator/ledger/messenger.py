@@ -2,7 +2,7 @@
 
 One errand at a time; steps that come meanwhile go together with the next. While this process wants anything
 it looks every 50 ms whether others have changed the file, which costs no transaction, and shows a sign of
-life every second. A database server tells by itself that there are news, and in time: see `Pace`.
+life every second. A database server tells by itself that there are news, and in time: see `LedgerPace`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from kling_async.errors import ConfigurationError
 from kling_async.events import facts
-from kling_async.orchestrator.ledger.errands import Errands, LedgerLost, LedgerUnreachable
-from kling_async.orchestrator.ledger.facts import BEAT, Pace
+from kling_async.orchestrator.ledger.connection import LedgerLost, LedgerUnreachable
+from kling_async.orchestrator.ledger.errands import Errands
+from kling_async.orchestrator.ledger.facts import BEAT, LedgerPace
 from kling_async.orchestrator.ledger.listening import Watch
 from kling_async.runtime.loop import Timer
 
@@ -82,7 +83,7 @@ class Messenger:
         scope: LoopScope,
         open_file: Callable[[], SharedFile],
         recipient: Recipient,
-        pace: Pace = Pace(),  # noqa: B008 - a tuple
+        pace: LedgerPace = LedgerPace(),  # noqa: B008 - a tuple
     ) -> None:
         self._scope = scope
         self._watch = Watch(scope, pace, weakref.WeakMethod(self.start))
@@ -155,7 +156,8 @@ class Messenger:
         if self._errand is not errand or self._left:  # of a loop that was replaced; `leave` has the steps
             return
         self._work = self._errand = None
-        self._watch.listen(asyncio.get_running_loop(), self._errands, reached=error is None)
+        loop = asyncio.get_running_loop()
+        self._watch.listen(loop, self._errands.fileno(), reached=error is None)
         self._steps = self._errands.take_back() + self._steps
         if isinstance(error, LedgerLost):
             log.warning("%s", error, extra=facts())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
 from kling_async.errors import ConfigurationError
-from kling_async.orchestrator.ledger.facts import BEAT, LEASE, Pace
+from kling_async.orchestrator.ledger.facts import BEAT, LEASE, LedgerPace
 from kling_async.orchestrator.ledger.places import boot_id, is_server, ledger_path, refuse_network
 from kling_async.orchestrator.ledger.server_time import SteeredClock
 from kling_async.orchestrator.ledger.shared import SharedLimiter
@@ -99,7 +99,7 @@ def _on_server(
     def open_ledger() -> postgres.PostgresLedger:  # refers to no part of the client, as above
         return postgres.PostgresLedger(dsn, joining, clock)
 
-    pace = Pace(look=BEAT, lease=LEASE)
+    pace = LedgerPace(look=BEAT, lease=LEASE)
     return SharedLimiter(
         scope, hooks, rng, clock=clock, open_file=open_ledger, options=options, host=api.host, pace=pace
     )

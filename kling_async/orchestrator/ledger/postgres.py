@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 import psycopg
 
-from kling_async.orchestrator.ledger.errands import LedgerLost
+from kling_async.orchestrator.ledger.connection import LedgerLost
 from kling_async.orchestrator.ledger.facts import BEAT, LATE, LEASE
 from kling_async.orchestrator.ledger.mailbox import Letter
 from kling_async.orchestrator.ledger.membership import Membership
@@ -44,7 +44,7 @@ _CONNECTED: Final = (
 
 
 class Joining(NamedTuple):
-    """What a process says when it becomes one of those that share an account."""
+    """Said by a process when it becomes one of those that share an account."""
 
     base_url: str
     account: str

@@ -14,16 +14,17 @@ import psycopg
 from psycopg import conninfo
 
 from kling_async.errors import ConfigurationError
-from kling_async.orchestrator.ledger.errands import LedgerLost, LedgerUnreachable
-from kling_async.orchestrator.ledger.postgres_tables import SCHEMA
+from kling_async.orchestrator.ledger.connection import LedgerLost, LedgerUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from psycopg import Cursor, Pipeline
 
-__all__ = ["PostgresDatabase", "checked_dsn", "faults"]
+__all__ = ["SCHEMA", "PostgresDatabase", "checked_dsn", "faults"]
 
+SCHEMA: Final = "kling_slots"
+"""Holds the tables."""
 _CONNECT: Final[dict[str, int | str]] = {
     "connect_timeout": 3,  # seconds; the messenger tries again
     "tcp_user_timeout": 5000,  # milliseconds until a peer that does not acknowledge is given up

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 from kling_async.errors import ConfigurationError
 from kling_async.orchestrator.ledger.leases import LEASE_TABLES
 from kling_async.orchestrator.ledger.lines import LINE_TABLES
+from kling_async.orchestrator.ledger.postgres_database import SCHEMA
 from kling_async.orchestrator.ledger.stored_pool import POOL_TABLES
 
 if TYPE_CHECKING:
     from kling_async.orchestrator.ledger.postgres_database import PostgresDatabase
 
-__all__ = ["LOCKS", "SCHEMA", "VERSION", "need_tables", "need_version"]
+__all__ = ["LOCKS", "VERSION", "need_tables", "need_version"]
 
-SCHEMA: Final = "kling_slots"
 LOCKS: Final = 0x6B6C534C
 """Names the advisory locks of ledgers ("klSL"): 0 while tables are made, else a process by its row."""
 VERSION: Final = 1

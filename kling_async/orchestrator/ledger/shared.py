@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kling_async.core.queue import Phase, Ticket
 from kling_async.errors import ClientClosed, ConfigurationError
 from kling_async.orchestrator.ledger.claims import Claim, entry
-from kling_async.orchestrator.ledger.facts import Pace, facts_of
+from kling_async.orchestrator.ledger.facts import LedgerPace, facts_of
 from kling_async.orchestrator.ledger.messenger import Messenger
 from kling_async.orchestrator.ledger.passive import PassiveSchedule
 from kling_async.orchestrator.ledger.reads import AskingSchedule, LedgerRounds, ReadTurnStock
@@ -86,7 +86,7 @@ class SharedLimiter(SharedPools):
         open_file: Callable[[], SharedFile],
         options: SlotOptions,
         host: str,
-        pace: Pace = Pace(),  # noqa: B008 - a tuple
+        pace: LedgerPace = LedgerPace(),  # noqa: B008 - a tuple
     ) -> None:
         self._messenger = Messenger(scope, open_file, self, pace)
         super().__init__(scope, hooks, options, host, self._messenger.post)

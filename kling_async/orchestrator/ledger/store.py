@@ -14,8 +14,8 @@ import sqlite3
 from typing import TYPE_CHECKING, Final
 
 from kling_async.errors import ConfigurationError
+from kling_async.orchestrator.ledger.connection import LedgerLost
 from kling_async.orchestrator.ledger.database import begin, identity_of, open_database, passes
-from kling_async.orchestrator.ledger.errands import LedgerLost
 from kling_async.orchestrator.ledger.facts import Stage
 from kling_async.orchestrator.ledger.membership import Membership
 from kling_async.orchestrator.ledger.places import refuse_network

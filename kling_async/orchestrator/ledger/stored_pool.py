@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from kling_async.core.admission import Pool
 from kling_async.core.breaker import BreakerState, Hold, RefusalSignature
 from kling_async.core.pool_sizes import DEFAULTS
-from kling_async.core.queue import Kind
+from kling_async.core.queue import Kind, Phase
 from kling_async.orchestrator.ledger.facts import Stage
 from kling_async.orchestrator.ledger.leases import Lease
 from kling_async.orchestrator.ledger.lines import StoredLine, ask_line
@@ -166,6 +166,30 @@ class StoredPool:
 
     def _lapsed(self, lease: Lease) -> bool:
         return lease.granted_at is not None and lease.granted_at + LAPSE <= self._now
+
+    def adopt(self, lease: Lease, others: Iterable[Lease]) -> bool:
+        """Give a new lease the slots of orphans of its task, at once; return whether there are any.
+
+        Their processes are dead, and that of the new lease looks after the task, or finds out whether there
+        is one. A closed pool leaves them as they are.
+
+        Args:
+            lease: The new one.
+            others: All leases of the same task.
+        """
+        orphans = [
+            other
+            for other in others
+            if other.orphan is not None and other.phase is Phase.HELD and other.pool_id == self.id
+        ]
+        if not orphans or self.pool.closed is not None:
+            return False
+        for orphan in orphans:
+            orphan.pool = self.pool.name
+        self.pool.take_over(lease, orphans[0])
+        for orphan in orphans[1:]:
+            self.pool.release(orphan, self._now)
+        return True
 
     def tell(self, tickets: Iterable[Any], news: NewsKind, error: str | None = None) -> None:
         """Leave a message for those who own tickets."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -100,7 +99,7 @@ class Machine:
         query += f" WHERE locktype='advisory' AND classid={LOCKS} AND datname=current_database()"
         with psycopg.connect(str(self.place), autocommit=True) as db:
             while db.execute(query.encode()).fetchone() != (len(alive),):
-                time.sleep(0.002)
+                db.execute("SELECT pg_sleep(0.002)")
 
     def close(self) -> None:
         """End all processes."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kling_async.orchestrator.ledger.errands import LedgerLost
+from kling_async.orchestrator.ledger.connection import LedgerLost
 from kling_async.orchestrator.ledger.messenger import Messenger
 from kling_async.orchestrator.ledger.steps import Leave, Synced
 from kling_async.runtime.loop import LoopScope
