@@ -32,8 +32,7 @@ async def work(order: dict[str, Any]) -> None:
 
             async with Fleet(order["dsn"]) as fleet:
                 say({"ready": True})
-                from kling_async.fleet.worker import FleetWorker
-                await FleetWorker(order["dsn"], client._engine, **order["options"]).run()
+                await fleet.work(client, **order["options"])
         else:
             requests = [v1.TextToVideo(prompt=prompt) for prompt in order["prompts"]]
             say({"ready": True})
