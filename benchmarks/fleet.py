@@ -1,9 +1,9 @@
 """Measure a fleet: workers on one account, the queue at 100,000 jobs, and what a task costs the database.
 
-Workers: 1, 2, 4 and 8 processes on one account of eight slots; the makespan over the ideal, which fills a slot
-in the moment that it is free and knows of an end at once. Queue: enqueueing, fetching, a worker's memory, the
-size of the database. Cost: transactions, WAL and statements for each task. The PostgreSQL is an embedded one,
-or any other: ``KLING_FLEET_DSN``.
+Workers: 1, 2, 4 and 8 processes on one account of eight slots; the makespan over the ideal, which fills a
+slot in the moment that it is free and knows of an end at once. Queue: enqueueing, fetching, a worker's
+memory, the size of the database. Cost: transactions, rows and WAL for each task. The PostgreSQL is an
+embedded one, or any other: ``KLING_FLEET_DSN``.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ async def queue(dsn: str, jobs: int, fetches: int) -> Queue:
                 db.execute("SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", (worker,))
             fetched = fetches / (time.perf_counter() - began)
         async with workers(emu, dsn, 1, SLOTS) as (process,):
-            while emu.ledger.used("video") < SLOTS:
+            while emu.ledger.used("video") < SLOTS:  # noqa: ASYNC110 - the emulator tells of no create
                 await asyncio.sleep(0.2)
             process.stdin.write(b"end\n")
             memory = json.loads(await process.stdout.readline())["rss"]
@@ -198,18 +198,18 @@ def main() -> None:
         for count in (1, 2, 4, 8):
             run = asyncio.run(measure(new_dsn(), count, TASKS, SECONDS))
             print(f"{count:<8} {run.makespan:15.3f} {run.requests:14.2f} {run.refused:5}")
+        print(f"{'queued':8} {'enqueued/s':>11} {'fetched/s':>10} {'bytes a job':>12} {'MB a worker':>12}")
         for jobs in (1000, QUEUED):
             found = asyncio.run(queue(new_dsn(), jobs, min(FETCHES, jobs // 2)))
-            print(
-                f"{jobs:,} queued: {found.enqueued:,.0f} enqueued a second, {found.fetched:,.0f} fetched a second,"
-                f" {found.size:,.0f} bytes each, a worker of {found.memory:.0f} MB"
-            )
+            sizes = f"{found.size:12,.0f} {found.memory:12.0f}"
+            print(f"{jobs:<8} {found.enqueued:11,.0f} {found.fetched:10,.0f} {sizes}")
+        print(
+            f"{'workers':8} {'commits/task':>13} {'WAL bytes':>10} {'inserted':>9} {'updated':>8} {'deleted':>8}"
+        )
         for count in (1, 8):
             spent = asyncio.run(cost(new_dsn(), count, TASKS))
-            print(
-                f"{count} workers, each task: {spent.commits:.1f} commits, {spent.wal:,.0f} bytes of WAL, rows:"
-                f" {spent.inserted:.1f} inserted, {spent.updated:.1f} updated, {spent.deleted:.1f} deleted"
-            )
+            rows = f"{spent.inserted:9.1f} {spent.updated:8.1f} {spent.deleted:8.1f}"
+            print(f"{count:<8} {spent.commits:13.1f} {spent.wal:10,.0f} {rows}")
 
 
 if __name__ == "__main__":

@@ -249,9 +249,7 @@ def main() -> None:
             ("file", pace_in_a_file(folder, 1000)),
             ("PostgreSQL", pace_in_postgres(new_dsn(), 300)),
         ):
-            print(
-                f"a {kind} takes {memory / pace:,.0f} times as long for a ticket as memory: {pace:,.0f} a second"
-            )
+            print(f"{kind}: {pace:,.0f} tickets a second; {memory / pace:,.0f} times as long as in memory")
         for kind, slots in (
             ("memory", None),
             ("file", f"sqlite://{folder}/wake.db"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
@@ -99,7 +100,10 @@ async def test_a_storm_of_kills_loses_and_doubles_nothing(dsn: str) -> None:
     wanted = prompts(TASKS, SECONDS)
     slots = {"video": LIMIT, "image": 9}
     await Fleet(dsn).init()
-    async with emulator(slots=slots) as emu, emulator(slots=slots) as other, Fleet(dsn) as fleet:
+    async with contextlib.AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        emu, other = await enter(emulator(slots=slots)), await enter(emulator(slots=slots))
+        fleet = await enter(Fleet(dsn))
         async with Crew(emu, dsn, LIMIT) as crew, Crew(other, dsn, LIMIT) as alone:
             single = await alone.start_alone(wanted)
             for _ in range(3):
