@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-__all__ = ["SCHEMA", "connect", "connection_options", "need_extra", "shown_dsn"]
+__all__ = ["SCHEMA", "connect", "connection_options", "need_extra", "server_time", "shown_dsn"]
 
 SCHEMA: Final = "kling_fleet"
 """The schema of PostgreSQL that holds the tables, procrastinate's own among them."""
@@ -103,3 +103,12 @@ async def connect(dsn: str) -> AsyncIterator[AsyncConnection[Any]]:
         db = await AsyncConnection.connect(**options, autocommit=True)
     async with db:
         yield db
+
+
+async def server_time(db: AsyncConnection[Any]) -> float:
+    """Return the time by the server's clock, seconds since 1970."""
+    row = await (
+        await db.execute("SELECT extract(epoch FROM clock_timestamp())::double precision")
+    ).fetchone()
+    assert row is not None  # noqa: S101 - the query has no condition
+    return float(row[0])

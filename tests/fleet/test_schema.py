@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kling_async.errors import ConfigurationError
+from kling_async.fleet import schema
 from kling_async.fleet.database import connect, connection_options, shown_dsn
 from kling_async.fleet.schema import MIGRATIONS, Migration, Versions, need_tables, read_versions, upgrade
 
@@ -72,6 +73,32 @@ async def test_a_step_that_fails_changes_nothing(dsn: str) -> None:
             await upgrade(db, (*MIGRATIONS, wrong))
         assert await read_versions(db) == Versions()
         await upgrade(db)  # and the lock is free again
+
+
+async def test_procrastinate_s_own_steps_are_taken_once(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newer procrastinate asks for its steps and takes them; an older one undoes nothing."""
+    steps = schema._procrastinate_steps()
+    step = steps[-1].parent / "99.00.00_01_pre_new.sql"
+
+    class Step:
+        stem = step.stem
+
+        def read_bytes(self) -> bytes:
+            return b"CREATE TABLE procrastinate_new (number int)"
+
+    await made(dsn)
+    async with connect(dsn) as db:
+        with monkeypatch.context() as newer:
+            newer.setattr(schema, "_procrastinate_steps", lambda: [*steps, Step()])
+            with pytest.raises(ConfigurationError, match=r"procrastinate's tables .* run: kling fleet init"):
+                await need_tables(db)
+            before, after = await upgrade(db)
+            assert (before.procrastinate, after.procrastinate) == (steps[-1].stem, step.stem)
+        assert await upgrade(db) == (after, after)
+        assert await need_tables(db) == after
+        with monkeypatch.context() as newer:  # taken twice, the step would fail
+            newer.setattr(schema, "_procrastinate_steps", lambda: [*steps, Step()])
+            assert await upgrade(db) == (after, after)
 
 
 @pytest.mark.parametrize(
