@@ -203,13 +203,12 @@ def main() -> None:
             found = asyncio.run(queue(new_dsn(), jobs, min(FETCHES, jobs // 2)))
             sizes = f"{found.size:12,.0f} {found.memory:12.0f}"
             print(f"{jobs:<8} {found.enqueued:11,.0f} {found.fetched:10,.0f} {sizes}")
-        print(
-            f"{'workers':8} {'commits/task':>13} {'WAL bytes':>10} {'inserted':>9} {'updated':>8} {'deleted':>8}"
-        )
+        print("for each task:")
+        print(f"{'workers':8} {'commits':>8} {'WAL bytes':>10} {'inserted':>9} {'updated':>8} {'deleted':>8}")
         for count in (1, 8):
             spent = asyncio.run(cost(new_dsn(), count, TASKS))
             rows = f"{spent.inserted:9.1f} {spent.updated:8.1f} {spent.deleted:8.1f}"
-            print(f"{count:<8} {spent.commits:13.1f} {spent.wal:10,.0f} {rows}")
+            print(f"{count:<8} {spent.commits:8.1f} {spent.wal:10,.0f} {rows}")
 
 
 if __name__ == "__main__":
