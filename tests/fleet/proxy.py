@@ -82,6 +82,8 @@ class Proxy:
         self._writers |= both
         try:
             await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        except asyncio.CancelledError:
+            pass  # asyncio's server would log it as an error
         finally:
             for end in both:
                 end.transport.abort()

@@ -46,7 +46,7 @@ async def fleet(dsn: str) -> AsyncIterator[Fleet]:
 
 async def submit(fleet: Fleet, texts: list[str]) -> None:
     """Queue videos of these prompts."""
-    await fleet.submit([v1.TextToVideo(prompt=text) for text in texts], batch="all")
+    await fleet.submit([(text, v1.TextToVideo(prompt=text)) for text in texts], batch="all")
 
 
 async def check_results(fleet: Fleet, emu: Emulator, count: int) -> None:
@@ -54,7 +54,7 @@ async def check_results(fleet: Fleet, emu: Emulator, count: int) -> None:
     async with asyncio.timeout(90):
         outcomes = [outcome async for outcome in fleet.results("all")]
     assert Counter(outcome.ok for outcome in outcomes) == {True: count}
-    assert len({outcome.position for outcome in outcomes}) == count
+    assert len({outcome.key for outcome in outcomes}) == count
     check_account(emu, count, LIMIT)
 
 
@@ -92,7 +92,7 @@ async def test_a_worker_is_cut_off(emu: Emulator, fleet: Fleet, dsn: str, cut: s
         await crew.ready()
         await submit(fleet, prompts(LIMIT, 8.0))
         await until(lambda: len(emu.tasks) == LIMIT, 30)
-        await fleet.submit([v1.TextToVideo(prompt=text) for text in prompts(LIMIT, 1.0)], batch="all")
+        await submit(fleet, prompts(LIMIT, 1.0))
         getattr(proxy, cut)()
         await crew.start()
         await asyncio.sleep(seconds)
