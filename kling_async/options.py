@@ -226,7 +226,11 @@ class SlotOptions(NamedTuple):
     max_units: float | Mapping[str, float] | None = None
     """Most units that tasks may cost, for each pool or by pool."""
     slots: str | None = None
-    """Names the file in which processes share them; None: the memory of this one."""
+    """Names the file or the database in which processes share them; None: the memory of this one."""
+
+    def __repr__(self) -> str:
+        """Return no more than this: the address of a database holds its password."""
+        return f"<SlotOptions limits={self.limits!r}>"
 
 
 class SubmitOptions(TypedDict, total=False):

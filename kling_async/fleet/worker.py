@@ -126,7 +126,7 @@ class FleetWorker:
         own = self._control, PauseSwitch(engine.scope)
         self._carrier = Carrier(engine, writer, *own, out=options.out, retries=options.retries)
         self._signals = SignalWatcher(self._heard, enabled=options.signals)
-        self._stop: asyncio.Event | None = None
+        self._stop = asyncio.Event()
 
     @property
     def state(self) -> WorkerState:
@@ -152,7 +152,6 @@ class FleetWorker:
         async with connect(self._dsn) as db:
             await need_tables(db)
         await self._engine.packs.known(["video", "image"])
-        self._stop = asyncio.Event()
         async with self._present():
             await self._work(self._queue_worker())
 
@@ -180,7 +179,6 @@ class FleetWorker:
 
     async def _work(self, worker: QueueWorker) -> None:
         running = asyncio.create_task(worker.run(), name="kling_async fleet worker")
-        assert self._stop is not None  # noqa: S101 - see `run`
         stopping = asyncio.create_task(self._stop.wait(), name="kling_async fleet stop")
         try:
             await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -297,8 +295,7 @@ class FleetWorker:
         self._control.life.stop("stop()")
         self._queue.stop()
         self._carrier.drop_unsent()
-        if self._stop is not None:
-            self._stop.set()
+        self._stop.set()
 
     def _heard(self, signal: str) -> None:
         if self.state is WorkerState.TAKING:

@@ -7,6 +7,7 @@ is the business of `recovery`, what waits for slots that of `queueing`.
 
 from __future__ import annotations
 
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +35,7 @@ from kling_async.orchestrator.tracked import TrackedTask
 if TYPE_CHECKING:
     import asyncio
     import random
+    from collections.abc import Callable
 
     from kling_async.core.queue import Ticket
     from kling_async.core.verdict import CreateVerdict, Resolved
@@ -206,25 +208,17 @@ class Submitter:
                     external_task_id=create.external_task_id,
                     timeouts=submission.settings.timeouts,
                     about=(submission,),
-                    before_first_byte=partial(self._first_byte, submission),
+                    before_first_byte=partial(_first_byte, submission, weakref.WeakMethod(self._is_late)),
                 )
             except SentTooLate as error:  # once the ledger is reached, it says whose slots these are
                 if submission.ticket.phase is not Phase.SENT:
                     raise SlotsLapsed(error.message) from None
                 await self._confirm(submission)
 
-    def _first_byte(self, submission: Submission) -> None:
-        """Look at caller and clock for the last time, and note that bytes go out: no way back from here.
-
-        Raises:
-            TaskWithdrawn: The caller has left.
-            SentTooLate: The ledger was not reached for too long.
-        """
-        _look_at_caller(submission)
+    def _is_late(self, submission: Submission) -> bool:
+        """Tell whether the ledger was not reached for so long that nothing may be sent now."""
         by = self._limiter.send_by(submission.ticket)
-        if by is not None and self._scope.time() > by:
-            raise SentTooLate("the slot ledger was not reached in time")
-        submission.attempts.written = True
+        return by is not None and self._scope.time() > by
 
     # -- its end
 
@@ -391,6 +385,24 @@ def _look_at_caller(submission: Submission) -> None:
     """
     if submission.abandoned and not submission.attempts.doubtful:
         raise TaskWithdrawn(submission.external_task_id)
+
+
+def _first_byte(submission: Submission, is_late: weakref.WeakMethod[Callable[[Submission], bool]]) -> None:
+    """Look at caller and clock for the last time, and note that bytes go out: no way back from here.
+
+    Args:
+        submission: The create.
+        is_late: Held weakly: a connection keeps its last body, and must not keep a client that was dropped.
+
+    Raises:
+        TaskWithdrawn: The caller has left.
+        SentTooLate: The ledger was not reached for too long.
+    """
+    _look_at_caller(submission)
+    late = is_late()
+    if late is not None and late(submission):
+        raise SentTooLate("the slot ledger was not reached in time")
+    submission.attempts.written = True
 
 
 def _back_to_queue(submission: Submission, error: KlingError) -> bool:

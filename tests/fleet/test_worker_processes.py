@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fleet.support import film, rows
+from tests.fleet.support import film, rows, wait_until
 from tests.fleet.working import read, site
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ async def test_a_killed_worker_costs_nothing(dsn: str, tmp_path: Path) -> None:
         shared = f"sqlite://{tmp_path / 'slots.db'}"
         async with workers(dsn, emu, 2, slots=shared) as (first, second):
             reading = asyncio.create_task(read(fleet))
-            while len(emu.tasks) < 15:
-                await asyncio.sleep(0.05)
+            await wait_until(lambda: len(emu.tasks) >= 15)
             victim = first if "takes jobs" in first.log else second
             victim.process.kill()
             outcomes = await reading

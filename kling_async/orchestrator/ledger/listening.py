@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import time
+import weakref
 from typing import TYPE_CHECKING, Final
 
 from kling_async.orchestrator.ledger.facts import LedgerPace  # noqa: TC001 - sphinx reads the annotation
 
 if TYPE_CHECKING:
     import asyncio
-    import weakref
     from collections.abc import Callable
 
     from kling_async.runtime.loop import LoopScope
@@ -36,7 +36,8 @@ class Watch:
 
     def __init__(self, scope: LoopScope, pace: LedgerPace, wake: weakref.ref[Callable[[], None]]) -> None:
         self.pace = pace
-        self._scope = scope
+        self._scope = weakref.ref(scope)
+        """Held weakly: a client's finalizer holds this watch, and must not hold the client."""
         self._wake = wake
         self._began = (0.0, 0.0)
         """(client's time, seconds asleep) when the errand under way began."""
@@ -48,7 +49,9 @@ class Watch:
     def time(self, loop: asyncio.AbstractEventLoop, interrupt: Callable[[], None]) -> None:
         """Begin to take the time of an errand."""
         self.end()
-        self._began = self._scope.time(), _asleep()
+        scope = self._scope()
+        if scope is not None:
+            self._began = scope.time(), _asleep()
         if self.pace.lease is not None:
             self._deadline = loop.call_later(_PATIENCE, interrupt)
 

@@ -8,6 +8,7 @@ lease old, or a beat old and its connection is gone. What was its own is then he
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import socket
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -22,6 +23,7 @@ from kling_async.orchestrator.ledger.membership import Membership
 from kling_async.orchestrator.ledger.postgres_database import PostgresDatabase, faults
 from kling_async.orchestrator.ledger.postgres_tables import LOCKS, VERSION, need_tables, need_version
 from kling_async.orchestrator.ledger.server_time import ServerTime
+from kling_async.orchestrator.ledger.steps import Enter, Occupy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,6 +36,7 @@ __all__ = ["Joining", "PostgresLedger"]
 
 _CHANNEL: Final = "kling_slots_"
 """Each process listens to the channel of its own row; a notification says nothing but that there are news."""
+_LABEL_MAX: Final = 500
 _LOCK: Final = "SELECT (SELECT oldest_reader FROM schema) FROM accounts WHERE id=? FOR UPDATE"
 _CONNECTED: Final = (
     "SELECT 1 FROM pg_locks l WHERE l.locktype='advisory' AND l.objsubid=2 AND l.granted"  # noqa: S608
@@ -100,7 +103,8 @@ class PostgresLedger:
         time: ServerTime = ServerTime(),  # noqa: B008
     ) -> None:
         self._dsn = dsn
-        self._joining = joining
+        labels = {_short(label): most for label, most in joining.label_limits.items()}
+        self._joining = joining._replace(label_limits=labels)
         self._clock = clock
         self._time = time
         self._serial = 0
@@ -170,19 +174,23 @@ class PostgresLedger:
             LedgerLost: The tables were removed.
         """
         with faults(self._dsn, joined=True):
-            db = self._connected()
-            before = self._clock()
-            with db.transaction():
-                begun = self._begin(db)
-                self._clock.compare(before, begun.now, self._clock())
-                synced, told = self._take(db, begun, steps, demand=demand)
-                self._notify(db, told, but=self._own.owner)
-                self._unsure[self._serial] = _Unsure(len(steps), synced)
-            self._unsure.clear()
-            places: dict[int, int] = {}
-            with contextlib.suppress(psycopg.Error):  # the next call finds the connection cut
-                places = self._own.places(begun.now)
-        return self._clock.to_here(synced._replace(places=places, stale=db.take_notified()))
+            synced = self._transact(steps, demand=demand)
+        return self._clock.to_here(synced)
+
+    def _transact(self, steps: Sequence[Step], *, demand: bool) -> Synced:
+        """Take steps in one transaction; return what is heard, by the server's time."""
+        db, before = self._connected(), self._clock()
+        with db.transaction():
+            begun = self._begin(db)
+            self._clock.compare(before, begun.now, self._clock())
+            synced, told = self._take(db, begun, steps, demand=demand)
+            self._notify(db, told, but=self._own.owner)
+            self._unsure[self._serial] = _Unsure(len(steps), synced)
+        self._unsure.clear()
+        places: dict[int, int] = {}
+        with contextlib.suppress(psycopg.Error):  # the next call finds the connection cut
+            places = self._own.places(begun.now)
+        return synced._replace(places=places, stale=db.take_notified())
 
     def _begin(self, db: PostgresDatabase) -> _Begun:
         """Lock the account, show a sign of life, and look at those of others."""
@@ -221,7 +229,7 @@ class PostgresLedger:
         told = self._bury(db, begun.dead, begun.now)
         book = own.book_of(begun.now, begun.late)
         book.wake()
-        book.take(map(self._clock.to_server, steps[0 if before is None else before.steps :]))
+        book.take(self._written(step) for step in steps[0 if before is None else before.steps :])
         book.finish()
         came = db.execute("DELETE FROM letters WHERE owner=? RETURNING number, body", (own.owner,))
         heard = own.heard(begun.now, book.confirmed, demand=demand)
@@ -232,6 +240,11 @@ class PostgresLedger:
         for owner, letter in book.letters:
             db.execute(new, (msgspec.json.encode(letter), owner))
         return synced if before is None else _both(before.synced, synced), told | book.told
+
+    def _written(self, step: Step) -> Step:
+        """Return a step as it is written down: by the server's time, its label no longer than fits."""
+        step = self._clock.to_server(step)
+        return step._replace(label=_short(step.label)) if isinstance(step, Enter | Occupy) else step
 
     def _bury(self, db: PostgresDatabase, owners: Sequence[int], now: float) -> set[int]:
         """Make orphans of the tasks of processes, and erase their letters; return who has news of it."""
@@ -263,7 +276,7 @@ class PostgresLedger:
 
     def _connected(self) -> PostgresDatabase:
         """Return the connection, made anew if it was cut."""
-        if self._db is None or self._db.closed:
+        if self._db is None or self._db.is_cut():
             self._db = db = PostgresDatabase(self._dsn)
             try:
                 need_version(db)
@@ -303,6 +316,13 @@ class PostgresLedger:
 def _name() -> str:
     """Name this process, for those who look who holds slots."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _short(label: str) -> str:
+    """Return a label if it fits into an index, else its beginning and its hash."""
+    if len(label) <= _LABEL_MAX:
+        return label
+    return f"{label[:100]}... {hashlib.sha256(label.encode('utf-8', 'replace')).hexdigest()}"
 
 
 def _dead_and_late(silent: LedgerRows) -> tuple[list[int], frozenset[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import select
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -39,10 +40,18 @@ _SETTINGS: Final = (
     *(("enable_seqscan", "off"), ("jit", "off")),
     ("search_path", SCHEMA),
 )
+_READS: Final = 10
+"""How often what a server has said meanwhile is read before it is asked something."""
 _WRONG: Final = (
     *("password authentication failed", "no password supplied", "authentication failed", "does not exist"),
     *("permission denied", "no pg_hba.conf entry", "is not permitted to log in", "pg_hba.conf rejects"),
-    *("certificate verify failed", "server does not support SSL", "not currently accepting connections"),
+    *(
+        "invalid integer value",
+        "invalid port number",
+        "certificate verify failed",
+        "server does not support SSL",
+        "not currently accepting connections",
+    ),
 )
 """Words of refusals that another try does not change."""
 
@@ -157,10 +166,16 @@ class PostgresDatabase:
 
     # -- ends
 
-    @property
-    def closed(self) -> bool:
-        """Whether the connection is of no use any more."""
-        return self._connection.closed
+    def is_cut(self) -> bool:
+        """Tell whether the connection is of no use any more: the server may have ended it long ago."""
+        with contextlib.suppress(psycopg.Error):
+            for _ in range(_READS):  # a farewell of the server comes before the end
+                if self._connection.closed or not select.select([self._connection], [], [], 0)[0]:
+                    return self._connection.closed
+                self._connection.pgconn.consume_input()
+            return False
+        self.close()
+        return True
 
     def interrupt(self) -> None:
         """End a query that takes too long, from another thread: the connection is cut."""

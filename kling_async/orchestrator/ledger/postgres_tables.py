@@ -27,6 +27,8 @@ _DIALECT: Final = (
     ("INTEGER", "BIGINT"),
     (" REAL", " DOUBLE PRECISION"),
     (" WITHOUT ROWID", ""),
+    ("leases (task_id)", "leases USING hash (task_id)"),  # an id of any length fits
+    ("leases (external_task_id)", "leases USING hash (external_task_id)"),
 )
 """The words in which the tables of the file differ from the same ones here."""
 

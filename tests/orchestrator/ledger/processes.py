@@ -26,15 +26,18 @@ VIDEO = "/v1/videos/text2video"
 class _TimeOf:
     """The server's clock, as a machine of the tests says."""
 
-    started = "-1000.0::float8"
-
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
     @property
     def now(self) -> str:
         """The SQL that reads it."""
-        return f"{self._machine.now!r}::float8"
+        return f"({self._machine.now!r}::float8)"
+
+    @property
+    def started(self) -> str:
+        """The SQL that reads when the server began."""
+        return f"({self._machine.server_began!r}::float8)"
 
 
 class Machine:
@@ -61,6 +64,7 @@ class Machine:
         self.label_limits = dict(label_limits or {})
         self.place = place
         self.now = 1000.0
+        self.server_began = 0.0
         self.boot = "first"
         self._limits = {} if limit is None else {"video": limit}
         self._life = life
@@ -98,7 +102,7 @@ class Machine:
         query = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid=l.database"
         query += f" WHERE locktype='advisory' AND classid={LOCKS} AND datname=current_database()"
         with psycopg.connect(str(self.place), autocommit=True) as db:
-            while db.execute(query.encode()).fetchone() != (len(alive),):
+            while (db.execute(query.encode()).fetchone() or (0,))[0] > len(alive):
                 db.execute("SELECT pg_sleep(0.002)")
 
     def close(self) -> None:
@@ -112,7 +116,7 @@ class Process:
 
     def __init__(self, machine: Machine, file: LedgerFile | PostgresLedger) -> None:
         self._machine = machine
-        self._ahead = machine.apart * len(machine.processes)
+        self.ahead = machine.apart * len(machine.processes)
         """Seconds by which its clock is ahead."""
         self.file = file
         self.alive = True
@@ -136,7 +140,7 @@ class Process:
 
     def number(self) -> int:
         """Return the number of the next ticket: the time, in nanoseconds."""
-        self._number = max(self._number + 1, int((self._machine.now + self._ahead) * 1e9))
+        self._number = max(self._number + 1, int((self._machine.now + self.ahead) * 1e9))
         return self._number
 
     def enter(
