@@ -140,8 +140,8 @@ class FleetQueue(JobManager):
         self._closed[pool] = max(until, now + seconds)
         return until <= now
 
-    def put_back(self, job: int, how: PutBack) -> None:
-        """Note that a job has not ended, and how it goes back once its run is over."""
+    def put_back(self, job: int, how: PutBack | None) -> None:
+        """Note how a job goes back once its run is over; None: it has ended."""
         self._running[job] = how
 
     # -- what procrastinate's worker asks for

@@ -13,7 +13,7 @@ import contextlib
 import enum
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import anyio
 import procrastinate
@@ -64,6 +64,16 @@ _PAUSE: Final = 15.0
 """Seconds until a job is taken again that could not be ended; doubles each time up to `_PAUSE_MAX`."""
 _PAUSE_MAX: Final = 600.0
 _DOUBLINGS: Final = 6
+
+
+class QueueRunner(Protocol):
+    """The part of procrastinate's worker that is used here, with types."""
+
+    async def run(self) -> None:
+        """Run jobs until stopped, and those under way to their ends."""
+
+    def stop(self) -> None:
+        """Take no more jobs."""
 
 
 class WorkerState(enum.Enum):
@@ -177,7 +187,7 @@ class FleetWorker:
             scope.now = own_clock
             log.info("worker %s has ended", self.name)
 
-    async def _work(self, worker: QueueWorker) -> None:
+    async def _work(self, worker: QueueRunner) -> None:
         running = asyncio.create_task(worker.run(), name="kling_async fleet worker")
         stopping = asyncio.create_task(self._stop.wait(), name="kling_async fleet stop")
         try:
@@ -202,7 +212,7 @@ class FleetWorker:
         if not done:
             self.leave(f"{self._options.grace:g} s are over")
 
-    def _queue_worker(self) -> QueueWorker:
+    def _queue_worker(self) -> QueueRunner:
         app = procrastinate.App(connector=PatientConnector(self._dsn, self._links[0]))
         app.job_manager = self._queue
         app.task(name=TASK, queue=QUEUE, pass_context=True)(self._job)
@@ -289,7 +299,8 @@ class FleetWorker:
         self._end_taking()
         self._carrier.leave()
         text = "worker %s leaves (%s); %d tasks run on, for other workers: %s"
-        log.warning(text, self.name, why, len(sent), ", ".join(sent[:20]) or "none")
+        level = logging.WARNING if sent else logging.INFO
+        log.log(level, text, self.name, why, len(sent), ", ".join(sent[:20]) or "none")
 
     def _end_taking(self) -> None:
         self._control.life.stop("stop()")

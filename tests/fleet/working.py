@@ -52,7 +52,8 @@ async def at_work(
     async with client if isinstance(client, Client) else new_client(emu, **(client or {})) as made:
         work = fleet.work(made, signals=False, on_start=started.set_result, **options)
         running = asyncio.create_task(work)
-        await asyncio.wait([running, started], return_when=asyncio.FIRST_COMPLETED)
+        both: list[asyncio.Future[Any]] = [running, started]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         try:
             yield started.result()
             assert not running.done() or running.exception() is None
