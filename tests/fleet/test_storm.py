@@ -50,7 +50,7 @@ class Watch:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        # a create that was on its way at the kill is looked for after a lease: its task may not show up before
+        # a create that was on its way at a kill is looked for after a lease: it may not show up before
         columns = "external_task_id, orphan IS NOT NULL AND task_id <> '', weight"
         query = f"SELECT {columns} FROM kling_slots.leases WHERE stage IN (3, 4)"
         async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as db:
