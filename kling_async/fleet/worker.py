@@ -137,6 +137,8 @@ class FleetWorker:
         self._carrier = Carrier(engine, writer, *own, out=options.out, retries=options.retries)
         self._signals = SignalWatcher(self._heard, enabled=options.signals)
         self._stop = asyncio.Event()
+        self.left = 0
+        """Tasks that ran when it left: they run on, for other workers."""
 
     @property
     def state(self) -> WorkerState:
@@ -295,6 +297,7 @@ class FleetWorker:
             return
         self._life.move(WorkerState.LEAVING)
         sent = self._carrier.sent()
+        self.left = len(sent)
         self._outages.leaving = True
         self._end_taking()
         self._carrier.leave()
