@@ -18,6 +18,8 @@ __all__ = ["head_line", "status_lines"]
 
 _LATE: Final = 3.0
 """Seconds without a sign of life from which on a process is called late."""
+_DEAD: Final = 5.0
+"""Seconds without one from which on others take over what it had."""
 _NARROW: Final = 90
 """Columns of a terminal below which less important columns are left out."""
 _SHOWN: Final = 8
@@ -62,7 +64,9 @@ def status_lines(status: FleetStatus, width: int | None) -> list[str]:
 
 def _summary(status: FleetStatus, width: int | None) -> list[str]:
     at = dt.datetime.fromtimestamp(status.at).astimezone()
-    workers = sum(member.concurrency is not None for member in status.members)
+    workers = [member for member in status.members if member.concurrency is not None]
+    living = sum(member.beat <= _DEAD for member in workers)
+    crew = counted(living, "worker") + (f", {len(workers) - living} dead" if living < len(workers) else "")
     counts = {"running": status.running, "storing": status.storing, "queued": status.queued}
     counts |= {"done": status.succeeded, "failed": status.failed, "cancelled": status.cancelled}
     jobs = [f"{name} {n:,}" for name, n in counts.items() if n or name in ("running", "queued", "done")]
@@ -70,7 +74,7 @@ def _summary(status: FleetStatus, width: int | None) -> list[str]:
     rate += [f"{status.last_minute:,} in the last minute"] if status.per_minute else []
     rate += [f"about {clock(status.seconds_left)} left"] if status.seconds_left is not None else []
     rate += [f"{status.units:,.10g} units"] if status.units else []
-    head = [f"{at:%H:%M:%S}", counted(workers, "worker"), f"{status.ended:,} of {status.total:,} jobs ended"]
+    head = [f"{at:%H:%M:%S}", crew, f"{status.ended:,} of {status.total:,} jobs ended"]
     return [*_packed(head, width), *_packed(jobs, width), *_packed(rate, width)]
 
 
@@ -115,7 +119,9 @@ def _members(status: FleetStatus, width: int | None, *, narrow: bool) -> list[st
 
 def _member(member: FleetMember, *, narrow: bool) -> list[str]:
     slots = ", ".join(f"{pool} {n}" for pool, n in sorted(member.slots.items())) or "0"
-    beat = f"{member.beat:.1f} s" + (" LATE" if member.beat > _LATE else "")
+    beat = f"{member.beat:.1f} s" + (
+        " DEAD" if member.beat > _DEAD else " LATE" if member.beat > _LATE else ""
+    )
     jobs = "-" if member.jobs is None else f"{member.jobs:,}"
     if narrow:
         return [member.name, slots, jobs, beat]

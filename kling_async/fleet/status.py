@@ -32,6 +32,8 @@ __all__ = ["FleetBatch", "FleetMember", "FleetQueueShare", "FleetStatus", "Statu
 _SHARE: Final = 20
 """The time between two counts, in times of how long one takes."""
 _MINUTE: Final = 60.0
+_LEAST: Final = 15.0
+"""Fewest seconds that a rate is made of."""
 _WINDOW: Final = 300.0
 """Seconds for which ends of jobs count for the rate."""
 _BATCHES_MAX: Final = 50
@@ -194,7 +196,7 @@ class _Counts(NamedTuple):
     @property
     def per_minute(self) -> float:
         """The rate of ends."""
-        span = min(_WINDOW, max(_MINUTE, self.oldest or 0.0))
+        span = min(_WINDOW, max(_LEAST, self.oldest or 0.0))
         return self.window / span * _MINUTE
 
 
