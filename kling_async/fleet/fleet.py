@@ -15,6 +15,7 @@ from kling_async.fleet.database import connect, connection_options, server_time,
 from kling_async.fleet.link import DatabaseLink, OutageLog
 from kling_async.fleet.results import outcomes
 from kling_async.fleet.schema import need_tables, upgrade
+from kling_async.fleet.status import StatusReader
 from kling_async.fleet.submit import submit
 from kling_async.fleet.worker import FleetWorker, WorkOptions
 from kling_async.fleet.writing import find_batch
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from kling_async.client import Client
     from kling_async.fleet.again import Cancelled, Retried
     from kling_async.fleet.schema import Versions
+    from kling_async.fleet.status import FleetStatus
     from kling_async.fleet.submit import Submitted
     from kling_async.fleet.writing import BatchRow
     from kling_async.wire.requests import TaskRequest
@@ -215,6 +217,14 @@ class Fleet:
         if on_start is not None:
             on_start(worker)
         await worker.run()
+
+    async def status(self) -> FleetStatus:
+        """Return a snapshot: jobs, slots, workers, batches, rate; up to a second with a million jobs.
+
+        Whoever looks each second uses a `kling_async.fleet.status.StatusReader`, or the dashboard.
+        """
+        async with self._lock:  # as above
+            return await StatusReader().read(self._opened())
 
     async def retry(self, batch: str) -> Retried:
         """Try the failed jobs of a batch again, as `Client.batch` does with ``retry_failed=True``.
