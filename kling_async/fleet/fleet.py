@@ -223,8 +223,7 @@ class Fleet:
 
         Whoever looks each second uses a `kling_async.fleet.status.StatusReader`, or the dashboard.
         """
-        async with self._lock:  # as above
-            return await StatusReader().read(self._opened())
+        return await self._opened().patient(StatusReader().read)
 
     async def retry(self, batch: str) -> Retried:
         """Try the failed jobs of a batch again, as `Client.batch` does with ``retry_failed=True``.

@@ -44,7 +44,7 @@ def children(pid: int) -> list[int]:
 
 def contents(folder: Path) -> list[bytes]:
     """Return what is in the files of a folder."""
-    return [path.read_bytes() for path in folder.iterdir()]
+    return [path.read_bytes() for path in folder.glob("*.mp4")]
 
 
 async def test_a_worker_is_killed_and_nothing_is_lost(tmp_path: Path) -> None:
