@@ -42,7 +42,8 @@ class Workers:
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._log = (folder / "workers.log").open("ab")
-        self._command = (sys.executable, *"-m kling_async fleet worker --grace 2 --out".split(), str(folder))
+        arguments = ("fleet", "worker", "--out", str(folder), "--grace", "2")
+        self._command = (sys.executable, "-m", "kling_async", *arguments)
         self._options: Any = {"env": {**os.environ, **environment}, "stdout": self._log, "stderr": self._log}
         self.alive: dict[int, Process] = {}
 
