@@ -113,6 +113,7 @@ async def workers(emu: Emulator, dsn: str, count: int, limit: int) -> AsyncItera
     async with contextlib.AsyncExitStack() as stack:
         found = [await stack.enter_async_context(process_of(order, "fleet")) for _ in range(count)]
         for process in found:
+            assert process.stdout is not None
             await process.stdout.readline()
         yield found
 
@@ -180,8 +181,10 @@ async def cost(dsn: str, count: int, tasks: int) -> Cost:
                 all_in_all = await spent(db, run_all(fleet, tasks))
                 seconds = time.perf_counter() - began
     a_second = [figure / IDLE for figure in idle]
-    figures = [(found - rest * seconds) / tasks for found, rest in zip(all_in_all, a_second, strict=True)]
-    return Cost(*figures, connections, a_second[0] / count, a_second[1] / count)
+    commits, wal, rows = (
+        (found - rest * seconds) / tasks for found, rest in zip(all_in_all, a_second, strict=True)
+    )
+    return Cost(commits, wal, rows, connections, a_second[0] / count, a_second[1] / count)
 
 
 async def run_all(fleet: Fleet, tasks: int) -> None:
@@ -207,7 +210,7 @@ async def spent(db: psycopg.Connection[Any], doing: Awaitable[object]) -> list[f
 
 def one(db: psycopg.Connection[Any], query: str) -> Any:
     """Return the one value of a query."""
-    found = db.execute(query).fetchone()  # type: ignore[arg-type]
+    found = db.execute(query).fetchone()
     assert found is not None
     return found[0]
 
@@ -227,8 +230,8 @@ def main() -> None:
         columns = ("commits/task", "WAL/task", "rows/task", "connections", "idle commits/s", "idle WAL/s")
         print(" ".join(["workers ", *map("{:>14}".format, columns)]))
         for count in (1, 8):
-            found = asyncio.run(cost(new_dsn(), count, TASKS))
-            print(f"{count:<8}", " ".join(f"{figure:14,.1f}" for figure in found))
+            spending = asyncio.run(cost(new_dsn(), count, TASKS))
+            print(f"{count:<8}", " ".join(f"{figure:14,.1f}" for figure in spending))
 
 
 if __name__ == "__main__":

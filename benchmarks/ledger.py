@@ -211,7 +211,7 @@ async def measure(slots: str | None, workers: int, tasks: int, seconds: float) -
     rng = random.Random(7)
     async with emulator(slots={"video": SLOTS, "image": 9}) as emu:
         emu.set_duration(lambda _: seconds * rng.lognormvariate(0, 0.2))
-        about = {"url": emu.url, "key": emu.api_key, "slots": slots, "kind": "work"}
+        about: dict[str, Any] = {"url": emu.url, "key": emu.api_key, "slots": slots, "kind": "work"}
         about |= {"begin": time.time() + 1.0 + 0.4 * workers, "tasks": tasks // workers}
         async with contextlib.AsyncExitStack() as stack:
             processes = [

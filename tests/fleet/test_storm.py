@@ -133,7 +133,7 @@ async def test_a_storm_of_kills_loses_and_doubles_nothing(dsn: str) -> None:
     check_account(emu, TASKS, LIMIT)
     assert watch.most <= LIMIT
     assert Counter(outcome.ok for outcome in outcomes) == {True: TASKS}
-    assert len({outcome.record.task_id for outcome in outcomes}) == TASKS
+    assert len({outcome.record.task_id for outcome in outcomes if outcome.record}) == TASKS
     assert len(adopted) >= LIMIT
     assert ratio <= 1.10
     # all of them, on a machine with time to spare; here others' tests run beside
