@@ -7,14 +7,15 @@ import time
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.fleet.again import cancel_queued, retry_failed
+from kling_async.fleet.carrying import Carrier
 from kling_async.fleet.database import connect, connection_options, server_time, shown_dsn
 from kling_async.fleet.link import DatabaseLink, OutageLog
 from kling_async.fleet.results import outcomes
-from kling_async.fleet.schema import need_tables, upgrade
+from kling_async.fleet.schema import need_fleet_tables, upgrade
 from kling_async.fleet.status import StatusReader
 from kling_async.fleet.submit import submit
 from kling_async.fleet.worker import FleetWorker, WorkOptions
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
 
     from kling_async.batch.outcomes import Outcome
     from kling_async.batch.source import Requests
-    from kling_async.client import Client
     from kling_async.fleet.again import Cancelled, Retried
     from kling_async.fleet.schema import Versions
     from kling_async.fleet.status import FleetStatus
     from kling_async.fleet.submit import Submitted
     from kling_async.fleet.writing import BatchRow
+    from kling_async.orchestrator.engine import Engine
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Fleet"]
@@ -41,6 +42,12 @@ __all__ = ["Fleet"]
 _LONG: Final = 300.0
 """Seconds that a chunk of jobs may take to be written, over a slow line, too."""
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class HasEngine(Protocol):
+    """A `Client`, as far as a worker needs one."""
+
+    _engine: Engine
 
 
 class Fleet:
@@ -79,7 +86,7 @@ class Fleet:
 
     async def __aenter__(self) -> Self:
         async with connect(self._dsn) as db:
-            await need_tables(db)
+            await need_fleet_tables(db)
             self._offset = await _offset_of_clock(db)
         self._link = DatabaseLink(self._dsn, self._outages)
         return self
@@ -182,7 +189,7 @@ class Fleet:
 
     async def work(
         self,
-        client: Client,
+        client: HasEngine,
         *,
         concurrency: int | None = None,
         out: str | Path | None = None,
@@ -213,7 +220,9 @@ class Fleet:
         """
         folder = None if out is None else Path(out)
         options = WorkOptions(folder, concurrency, retries, grace, signals)
-        worker = FleetWorker(self._dsn, client._engine, options)  # noqa: SLF001 - a door of the same package
+        engine = client._engine  # noqa: SLF001 - a door of the same package
+        carrier = partial(Carrier, engine, out=folder, retries=retries)
+        worker = FleetWorker(self._dsn, engine, options, carrier)
         if on_start is not None:
             on_start(worker)
         await worker.run()

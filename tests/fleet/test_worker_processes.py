@@ -78,7 +78,7 @@ async def test_a_killed_worker_costs_nothing(dsn: str, tmp_path: Path) -> None:
     """Of two workers one is killed midway: all jobs are created once and have results, soon."""
     async with site(dsn, slots=6, seconds=1.0) as (fleet, emu):
         await fleet.submit([film(f"shot {n}") for n in range(60)], batch="films")
-        shared = f"sqlite://{tmp_path / 'slots.db'}"
+        shared = dsn
         async with workers(dsn, emu, 2, slots=shared) as (first, second):
             reading = asyncio.create_task(read(fleet))
             await wait_until(lambda: len(emu.tasks) >= 15)
