@@ -38,9 +38,11 @@ _ACTIONS: Final = {
     "init": "fleet:fleet_init",
     "submit": "fleet:fleet_submit",
     "worker": "fleet_worker:fleet_worker",
+    "status": "fleet_status:fleet_status",
     "results": "fleet:fleet_results",
     "retry": "fleet:fleet_retry",
     "cancel-queued": "fleet:fleet_cancel_queued",
+    "dashboard": "fleet_dashboard:fleet_dashboard",
 }
 """The functions of the actions, which are loaded when they are run."""
 

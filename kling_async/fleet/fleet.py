@@ -18,6 +18,7 @@ from kling_async.fleet.link import DatabaseLink, OutageLog
 from kling_async.fleet.moving import mark_moved, need_mark, need_requests, submit_moved
 from kling_async.fleet.results import outcomes
 from kling_async.fleet.schema import need_fleet_tables, upgrade
+from kling_async.fleet.status import StatusReader
 from kling_async.fleet.submit import submit
 from kling_async.fleet.worker import FleetWorker, WorkOptions
 from kling_async.fleet.writing import find_batch
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from kling_async.fleet.again import Cancelled, Retried
     from kling_async.fleet.moving import Exported
     from kling_async.fleet.schema import Versions
+    from kling_async.fleet.status import FleetStatus
     from kling_async.fleet.submit import Submitted
     from kling_async.fleet.writing import BatchRow
     from kling_async.orchestrator.engine import Engine
@@ -258,6 +260,13 @@ class Fleet:
         if on_start is not None:
             on_start(worker)
         await worker.run()
+
+    async def status(self) -> FleetStatus:
+        """Return a snapshot: jobs, slots, workers, batches, rate; up to a second with a million jobs.
+
+        Whoever looks each second uses a `kling_async.fleet.status.StatusReader`, or the dashboard.
+        """
+        return await self._opened().patient(StatusReader().read)
 
     async def retry(self, batch: str) -> Retried:
         """Try the failed jobs of a batch again, as `Client.batch` does with ``retry_failed=True``.
