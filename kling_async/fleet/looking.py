@@ -70,6 +70,8 @@ async def _ready(db: AsyncConnection[Any]) -> None:
 
 def _reason(error: Exception) -> str:
     """Return the line of an error's text that says most: connection errors list all they have tried."""
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        return error.diag.message_primary
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not line.endswith("?")]  # "Is the server running ...?"
     return lines[-1] if lines else type(error).__name__
