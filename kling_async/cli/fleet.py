@@ -10,24 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.cli.commands import load_function
-from kling_async.cli.config import read_configuration
 from kling_async.cli.exit_codes import ExitCode
+from kling_async.cli.fleet_database import new_fleet, open_fleet
 from kling_async.cli.formats import counted
 from kling_async.cli.jobs import JobsFile, bad_line_texts, check_whole, print_bad_lines
 from kling_async.cli.output import Output
-from kling_async.errors import ConfigurationError, LineInvalid, Problem, RequestInvalid
+from kling_async.errors import LineInvalid, Problem, RequestInvalid
 from kling_async.wire.checks import check
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from kling_async.batch.outcomes import Outcome
-    from kling_async.fleet.fleet import Fleet
 
-__all__ = ["dsn_of", "open_fleet", "run_fleet"]
-
-_PASSWORD: Final = re.compile(r"://[^/@]*:[^/@]+@|\bpassword\s*=")
+__all__ = ["run_fleet"]
 
 
 async def run_fleet(options: argparse.Namespace) -> int:
@@ -47,44 +44,6 @@ _ACTIONS: Final = {
     "dashboard": "fleet_dashboard:fleet_dashboard",
 }
 """The functions of the actions, which are loaded when they are run."""
-
-
-def dsn_of(options: argparse.Namespace, output: Output) -> str:
-    """Return the database that a command works with.
-
-    Raises:
-        ConfigurationError: Nothing names one.
-    """
-    if options.dsn:
-        if _PASSWORD.search(options.dsn):
-            output.warn(
-                "others on this machine can see the password in --dsn; give it by PGPASSWORD or ~/.pgpass"
-            )
-        return str(options.dsn)
-    configuration = read_configuration(options)
-    if not (dsn := configuration.get("fleet_dsn")):
-        raise ConfigurationError(
-            "no database: give --dsn postgresql://user@host/name, or set KLING_FLEET_DSN"
-        )
-    return str(dsn)
-
-
-@contextlib.asynccontextmanager
-async def open_fleet(options: argparse.Namespace, output: Output) -> AsyncIterator[Fleet]:
-    """Open the fleet that a command works with.
-
-    Raises:
-        ConfigurationError: There is no database, the extra is not installed, or the tables are not right.
-    """
-    async with new_fleet(options, output) as fleet:
-        yield fleet
-
-
-def new_fleet(options: argparse.Namespace, output: Output) -> Fleet:
-    """Return the fleet that a command works with, not opened."""
-    from kling_async.fleet import Fleet  # noqa: PLC0415 - an extra
-
-    return Fleet(dsn_of(options, output))
 
 
 async def fleet_init(options: argparse.Namespace, output: Output) -> int:

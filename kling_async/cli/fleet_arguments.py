@@ -91,7 +91,6 @@ def _add_worker(parser: LazyParser) -> None:
     parser.add_argument(
         "--out", metavar="DIR", help="store the files here (default: only addresses are kept)"
     )
-    parser.add_argument("--name", metavar="TEMPLATE", help="names of files, as in kling run")
     parser.add_argument(
         "--retries", type=_count, default=0, metavar="N", help="new tasks for one that failed (default: 0)"
     )

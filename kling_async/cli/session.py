@@ -31,7 +31,11 @@ async def with_client(options: argparse.Namespace, run: ClientCommand) -> int:
 
 @contextlib.asynccontextmanager
 async def open_client(
-    options: argparse.Namespace, output: Output, *, on_event: Callable[[Event], object] | None = None
+    options: argparse.Namespace,
+    output: Output,
+    *,
+    on_event: Callable[[Event], object] | None = None,
+    slots: str | None = None,
 ) -> AsyncIterator[Client]:
     """Open the client of a command.
 
@@ -39,6 +43,7 @@ async def open_client(
         options: Those of `kling_async.cli.arguments.add_account_arguments`.
         output: Where warnings about the settings are printed.
         on_event: Called with every event of the client.
+        slots: Where the account's slots are kept, unless the settings say so.
 
     Raises:
         ConfigurationError: The settings cannot work.
@@ -48,18 +53,20 @@ async def open_client(
 
         async with (
             Emulator(speed=options.speed) as emulator,
-            _of(emulator, options.speed, on_event) as client,
+            _of(emulator, options.speed, on_event, slots) as client,
         ):
             yield client
         return
     configuration = read_configuration(options)
     for note in configuration.notes:
         output.warn(note)
-    async with Client(**configuration.client_options(), on_event=on_event) as client:
+    async with Client(**{"slots": slots, **configuration.client_options()}, on_event=on_event) as client:
         yield client
 
 
-def _of(emulator: Emulator, speed: float, on_event: Callable[[Event], object] | None) -> Client:
+def _of(
+    emulator: Emulator, speed: float, on_event: Callable[[Event], object] | None, slots: str | None
+) -> Client:
     """Return a client of an emulator, with a pace of status queries that fits its speed."""
     pace = Polling(
         min_interval=0.05,
@@ -67,4 +74,5 @@ def _of(emulator: Emulator, speed: float, on_event: Callable[[Event], object] | 
         request_cost=0.2 / speed,
         requests_per_second=100,
     )
-    return Client(api_key=emulator.api_key, base_url=emulator.url, polling=pace, on_event=on_event)
+    own = emulator.api_key, emulator.url
+    return Client(api_key=own[0], base_url=own[1], polling=pace, on_event=on_event, slots=slots)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kling_async.batch.entry import JobState, pack
 from kling_async.batch.failures import again
 from kling_async.batch.identity import defaults_of
+from kling_async.fleet.database import server_time
 from kling_async.fleet.rows import stored_job
 from kling_async.fleet.tasks import lock_of
 from kling_async.fleet.writing import end_jobs, hand_to_queue
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from kling_async.batch.entry import Entry
+    from kling_async.fleet.link import DatabaseLink
 
-__all__ = ["Cancelled", "Retried", "cancel_queued", "retry_failed"]
+__all__ = ["Cancelled", "FailedJob", "Retried", "cancel_queued", "retry_failed"]
 
 _PAGE: Final = 1000
 """Jobs that one transaction changes."""
@@ -35,6 +38,9 @@ _QUEUED: Final = """
     SELECT identity FROM jobs
     WHERE batch=%s AND done IS NULL AND state=%s AND planned_at IS NULL
     ORDER BY number LIMIT %s FOR UPDATE"""
+_CANCEL: Final = """
+    UPDATE jobs SET cancelled=true, fence=fence+1, worker=NULL WHERE batch=%s AND identity = ANY(%s)"""
+_UNQUEUE: Final = "DELETE FROM procrastinate_jobs WHERE status='todo' AND queueing_lock = ANY(%s)"
 
 
 class Retried(Serializable, frozen=True, kw_only=True):
@@ -56,7 +62,9 @@ class Cancelled(Serializable, frozen=True, kw_only=True):
     """Jobs that go on: their tasks run, or may run."""
 
 
-class _Failed(NamedTuple):
+class FailedJob(NamedTuple):
+    """The row of a job that has failed."""
+
     number: int
     identity: bytes
     entry: bytes
@@ -76,62 +84,84 @@ class _Failed(NamedTuple):
         return entry if sendable or entry is None or entry.attempt == job.entry.attempt else None
 
 
-async def retry_failed(db: AsyncConnection[Any], batch: str) -> Retried:
-    """Put the failed jobs of a batch back into the queue.
+class _Page(NamedTuple):
+    """One transaction of `retry_failed`."""
+
+    last: int
+    """Number of the last job seen; 0: there was none."""
+    retried: int = 0
+    kept: int = 0
+
+
+async def retry_failed(link: DatabaseLink, batch: str) -> Retried:
+    """Put the failed jobs of a batch back into the queue; wait through outages of the database.
 
     A new task is made where the failure proves that there is none; else the old one is looked up first.
 
     Args:
-        db: A connection of its own.
+        link: A connection of its own.
         batch: The id of the batch.
     """
-    after, retried, kept = 0, 0, 0
+    last, retried, kept = 0, 0, 0
     while True:
-        async with db.transaction():
-            values = (batch, after, int(JobState.FAILED), _PAGE)
-            found = [_Failed(*row) for row in await (await db.execute(_FAILED, values)).fetchall()]
-            if not found:
-                return Retried(retried=retried, kept=kept)
-            (now,) = await (await db.execute("SELECT extract(epoch FROM clock_timestamp())")).fetchone() or (
-                0,
-            )
-            jobs = [(job, job.again(batch, float(now))) for job in found]
-            wanted = [(job, entry) for job, entry in jobs if entry is not None]
-            for job, entry in wanted:
-                state = (pack(entry), int(entry.state), entry.attempt, entry.times.planned)
-                await db.execute(_AGAIN, (*state, batch, job.identity))
-            if wanted:
-                await hand_to_queue(db, [((batch, job.identity.hex()), job.priority) for job, _ in wanted])
-            units = sum(job.units for job, _ in wanted)
-            await db.execute(_UNCOUNT, (len(wanted), units, batch))
-        after = found[-1].number
-        retried += len(wanted)
-        kept += len(found) - len(wanted)
+        page = await link.patient(partial(_retry_page, batch=batch, after=last))
+        if not page.last:
+            return Retried(retried=retried, kept=kept)
+        last = page.last
+        retried += page.retried
+        kept += page.kept
 
 
-async def cancel_queued(db: AsyncConnection[Any], batch: str) -> Cancelled:
+async def _retry_page(db: AsyncConnection[Any], batch: str, after: int) -> _Page:
+    async with db.transaction():
+        values = (batch, after, int(JobState.FAILED), _PAGE)
+        found = [FailedJob(*row) for row in await (await db.execute(_FAILED, values)).fetchall()]
+        if not found:
+            return _Page(0)
+        now = await server_time(db)
+        jobs = [(job, job.again(batch, now)) for job in found]
+        wanted = [(job, entry) for job, entry in jobs if entry is not None]
+        async with db.cursor() as cursor:
+            await cursor.executemany(_AGAIN, [_changes(batch, *each) for each in wanted])
+        if wanted:
+            await hand_to_queue(db, [((batch, job.identity.hex()), job.priority) for job, _ in wanted])
+        units = sum(job.units for job, _ in wanted)
+        await db.execute(_UNCOUNT, (len(wanted), units, batch))
+    return _Page(found[-1].number, len(wanted), len(found) - len(wanted))
+
+
+def _changes(batch: str, job: FailedJob, entry: Entry) -> tuple[Any, ...]:
+    """Return the values for `_AGAIN`."""
+    return pack(entry), int(entry.state), entry.attempt, entry.times.planned, batch, job.identity
+
+
+async def cancel_queued(link: DatabaseLink, batch: str) -> Cancelled:
     """Take back the jobs of a batch of which nothing was sent; a worker that holds one is refused its create.
 
+    Outages of the database are waited through.
+
     Args:
-        db: A connection of its own.
+        link: A connection of its own.
         batch: The id of the batch.
     """
     cancelled = 0
-    while True:
-        async with db.transaction():
-            values = (batch, int(JobState.PLANNED), _PAGE)
-            names = [row[0] for row in await (await db.execute(_QUEUED, values)).fetchall()]
-            if not names:
-                break
-            change = (
-                "UPDATE jobs SET cancelled=true, fence=fence+1, worker=NULL"
-                " WHERE batch=%s AND identity = ANY(%s)"
-            )
-            await db.execute(change, (batch, names))
-            gone = "DELETE FROM procrastinate_jobs WHERE status='todo' AND queueing_lock = ANY(%s)"
-            await db.execute(gone, ([lock_of(batch, name.hex()) for name in names],))
+    while page := await link.patient(partial(_cancel_page, batch=batch)):
+        cancelled += page
+    return Cancelled(cancelled=cancelled, sent=await link.patient(partial(_open_jobs, batch=batch)))
+
+
+async def _cancel_page(db: AsyncConnection[Any], batch: str) -> int:
+    async with db.transaction():
+        values = (batch, int(JobState.PLANNED), _PAGE)
+        names = [row[0] for row in await (await db.execute(_QUEUED, values)).fetchall()]
+        if names:
+            await db.execute(_CANCEL, (batch, names))
+            await db.execute(_UNQUEUE, ([lock_of(batch, name.hex()) for name in names],))
             await end_jobs(db, batch, names, cancelled=len(names))
-        cancelled += len(names)
+    return len(names)
+
+
+async def _open_jobs(db: AsyncConnection[Any], batch: str) -> int:
     query = "SELECT count(*) FROM jobs WHERE batch=%s AND done IS NULL"
-    (sent,) = await (await db.execute(query, (batch,))).fetchone() or (0,)
-    return Cancelled(cancelled=cancelled, sent=sent)
+    (count,) = await (await db.execute(query, (batch,))).fetchone() or (0,)
+    return int(count)

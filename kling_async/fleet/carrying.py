@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,6 +20,7 @@ from kling_async.batch.options import BatchOptions
 from kling_async.batch.planned import PlannedJob
 from kling_async.batch.source import Item
 from kling_async.errors import BadResponse, ClientClosed, JournalError, RequestInvalid
+from kling_async.fleet.endings import Left
 from kling_async.fleet.journal import FleetJournal, StaleFence
 
 if TYPE_CHECKING:
@@ -28,26 +29,14 @@ if TYPE_CHECKING:
 
     from kling_async.batch.outcomes import Outcome
     from kling_async.batch.pausing import PauseSwitch
+    from kling_async.fleet.endings import Ending
     from kling_async.fleet.journal import JournalWriter
     from kling_async.fleet.taking import TakenJob
     from kling_async.orchestrator.engine import Engine
 
-__all__ = ["Carrier", "Ending", "Left"]
+__all__ = ["Carrier"]
 
 log = logging.getLogger("kling_async.fleet")
-
-
-class Left(NamedTuple):
-    """Why a job was left before its end."""
-
-    error: Exception | None = None
-    """The error; None: the worker ends, or nothing is known."""
-    action: FailureAction | None = None
-    """What follows from it for other jobs."""
-
-
-Ending = Left | None
-"""How a run ended; None: the job has ended, or is another worker's."""
 
 
 class Carrier:

@@ -89,6 +89,11 @@ class Registered(Protocol):
         """Its number among procrastinate's workers."""
         ...
 
+    @property
+    def alive(self) -> bool:
+        """Whether its heart was heard lately."""
+        ...
+
     async def register(self) -> None:
         """Enter it, or enter it again: others have taken it for dead during an outage."""
         ...
@@ -135,8 +140,8 @@ class FleetQueue(JobManager):
         self._closed[pool] = max(until, now + seconds)
         return until <= now
 
-    def put_back(self, job: int, how: PutBack) -> None:
-        """Note that a job has not ended, and how it goes back once its run is over."""
+    def put_back(self, job: int, how: PutBack | None) -> None:
+        """Note how a job goes back once its run is over; None: it has ended."""
         self._running[job] = how
 
     # -- what procrastinate's worker asks for
@@ -146,7 +151,9 @@ class FleetQueue(JobManager):
         while not self.stopped:
             self._change.clear()
             wanted, room = self._wanted()
-            if (job := await self._fetch(wanted)) is not None:
+            if not self._registered.alive:  # what it took now others would put back at once
+                wanted, room = [], False
+            if wanted and (job := await self._fetch(wanted)) is not None:
                 assert job.id is not None  # noqa: S101 - it has a row
                 self._running[job.id] = None
                 if job.queue == BEGUN:

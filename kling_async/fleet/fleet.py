@@ -2,42 +2,52 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.fleet.again import cancel_queued, retry_failed
-from kling_async.fleet.database import connect, connection_options, shown_dsn
+from kling_async.fleet.carrying import Carrier
+from kling_async.fleet.database import connect, connection_options, server_time, shown_dsn
+from kling_async.fleet.link import DatabaseLink, OutageLog
 from kling_async.fleet.results import outcomes
-from kling_async.fleet.schema import need_tables, upgrade
-from kling_async.fleet.status import StatusReader
+from kling_async.fleet.schema import need_fleet_tables, upgrade
+from kling_async.fleet.status import FleetReader
 from kling_async.fleet.submit import submit
 from kling_async.fleet.worker import FleetWorker, WorkOptions
 from kling_async.fleet.writing import find_batch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from types import TracebackType
 
     from psycopg import AsyncConnection
 
     from kling_async.batch.outcomes import Outcome
     from kling_async.batch.source import Requests
-    from kling_async.client import Client
     from kling_async.fleet.again import Cancelled, Retried
     from kling_async.fleet.schema import Versions
     from kling_async.fleet.status import FleetStatus
     from kling_async.fleet.submit import Submitted
     from kling_async.fleet.writing import BatchRow
+    from kling_async.orchestrator.engine import Engine
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Fleet"]
 
+_LONG: Final = 300.0
+"""Seconds that a chunk of jobs may take to be written, over a slow line, too."""
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class HasEngine(Protocol):
+    """A `Client`, as far as a worker needs one."""
+
+    _engine: Engine
 
 
 class Fleet:
@@ -55,9 +65,8 @@ class Fleet:
     def __init__(self, dsn: str) -> None:
         connection_options(dsn)
         self._dsn = dsn
-        self._stack = AsyncExitStack()
-        self._db: AsyncConnection[Any] | None = None
-        self._lock = asyncio.Lock()
+        self._outages = OutageLog(dsn, "commands wait for it")
+        self._link: DatabaseLink | None = None
         self._offset = 0.0
         """Seconds from this machine's steady clock to the server's time since 1970."""
 
@@ -76,23 +85,32 @@ class Fleet:
             return await upgrade(db)
 
     async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            db = await stack.enter_async_context(connect(self._dsn))
-            await need_tables(db)
+        async with connect(self._dsn) as db:
+            await need_fleet_tables(db)
             self._offset = await _offset_of_clock(db)
-            self._db, self._stack = db, stack.pop_all()
+        self._link = DatabaseLink(self._dsn, self._outages)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._db = None
-        await self._stack.aclose()
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
 
-    def _opened(self) -> AsyncConnection[Any]:
-        if self._db is None:
+    def _opened(self) -> DatabaseLink:
+        if self._link is None:
             raise RuntimeError("a fleet is entered first: async with Fleet(dsn) as fleet")
-        return self._db
+        return self._link
+
+    @asynccontextmanager
+    async def _long_link(self) -> AsyncIterator[DatabaseLink]:
+        """Open a connection of its own for statements that may take long."""
+        link = DatabaseLink(self._dsn, self._outages, answer=_LONG)
+        try:
+            yield link
+        finally:
+            await link.close()
 
     def now(self) -> float:
         """Return the time by the server's clock, seconds since 1970: ``Client(now=fleet.now)``.
@@ -104,8 +122,7 @@ class Fleet:
 
     async def _batch(self, name: str) -> BatchRow:
         """Return a batch that is there."""
-        async with self._lock:  # a connection serves one query at a time
-            found = await find_batch(self._opened(), name)
+        found = await self._opened().patient(partial(find_batch, name=name))
         if found is None:
             text = f"no batch {name!r:.80} was submitted to this database; kling fleet status lists them"
             raise RequestInvalid("fleet", [Problem("batch", text)])
@@ -124,7 +141,8 @@ class Fleet:
 
         The same request under the same key is the same job, whoever submits it how often; two equal ones in
         one input are two jobs. Files are read and stored with their jobs, since these run on any machine.
-        Cut short, it can be repeated. Nothing is sent to the vendor.
+        Cut short, it can be repeated; outages of the database are waited through. Nothing is sent to the
+        vendor.
 
         Args:
             requests: Requests, or pairs of a key and a request; any iterable or async iterable, also one that
@@ -141,8 +159,8 @@ class Fleet:
         """
         self._opened()
         check_batch_name(batch)
-        async with connect(self._dsn) as db:
-            return await submit(db, requests, batch, priority=priority, label=label, on_bad=on_bad)
+        async with self._long_link() as link:
+            return await submit(link, requests, batch, priority=priority, label=label, on_bad=on_bad)
 
     async def results(
         self, batch: str, *, follow: bool = True, after: int = 0, folder: str | Path | None = None
@@ -171,7 +189,7 @@ class Fleet:
 
     async def work(
         self,
-        client: Client,
+        client: HasEngine,
         *,
         concurrency: int | None = None,
         out: str | Path | None = None,
@@ -202,7 +220,9 @@ class Fleet:
         """
         folder = None if out is None else Path(out)
         options = WorkOptions(folder, concurrency, retries, grace, signals)
-        worker = FleetWorker(self._dsn, client._engine, options)  # noqa: SLF001 - a door of the same package
+        engine = client._engine  # noqa: SLF001 - a door of the same package
+        carrier = partial(Carrier, engine, out=folder, retries=retries)
+        worker = FleetWorker(self._dsn, engine, options, carrier)
         if on_start is not None:
             on_start(worker)
         await worker.run()
@@ -210,10 +230,10 @@ class Fleet:
     async def status(self) -> FleetStatus:
         """Return a snapshot: jobs, slots, workers, batches, rate; 0.2 s with a million jobs.
 
-        Whoever looks each second uses a `kling_async.fleet.status.StatusReader`, or the dashboard.
+        Whoever looks each second uses a `kling_async.fleet.status.FleetReader`, or the dashboard.
         """
         async with self._lock:  # as above
-            return await StatusReader().read(self._opened())
+            return await FleetReader().read(self._opened())
 
     async def retry(self, batch: str) -> Retried:
         """Try the failed jobs of a batch again, as `Client.batch` does with ``retry_failed=True``.
@@ -224,8 +244,8 @@ class Fleet:
             RequestInvalid: There is no such batch.
         """
         row = await self._batch(batch)
-        async with connect(self._dsn) as db:
-            return await retry_failed(db, row.id)
+        async with self._long_link() as link:
+            return await retry_failed(link, row.id)
 
     async def cancel_queued(self, batch: str) -> Cancelled:
         """Take back the jobs of a batch of which nothing was sent; what was sent goes on.
@@ -234,16 +254,14 @@ class Fleet:
             RequestInvalid: There is no such batch.
         """
         row = await self._batch(batch)
-        async with connect(self._dsn) as db:
-            return await cancel_queued(db, row.id)
+        async with self._long_link() as link:
+            return await cancel_queued(link, row.id)
 
 
 async def _offset_of_clock(db: AsyncConnection[Any]) -> float:
     """Return the seconds from this machine's steady clock to the server's time."""
     before = time.monotonic()
-    found = await (await db.execute("SELECT extract(epoch FROM clock_timestamp())")).fetchone()
-    assert found is not None  # noqa: S101 - the query has no condition
-    return float(found[0]) - (before + time.monotonic()) / 2
+    return await server_time(db) - (before + time.monotonic()) / 2
 
 
 def check_batch_name(name: str) -> None:

@@ -32,17 +32,9 @@ log = logging.getLogger("kling_async.fleet")
 OUTAGE: Final = (psycopg.OperationalError, psycopg.InterfaceError)
 """Errors of a database that is away, or was restarted."""
 _ANSWER: Final = 10.0
-"""Seconds after which a connection that does not answer is given up."""
 _FIRST: Final = 0.1
 """Seconds until the first repetition; doubles up to `_RETRY`."""
 _RETRY: Final = 1.0
-_CUT_OFF: Final = {
-    # a connection whose other end is gone without a word is noticed by the system within about ten seconds
-    "keepalives_idle": 4,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-}
 
 
 class OutageLog:
@@ -84,10 +76,14 @@ class DatabaseLink:
         dsn: The database.
         outages: Told of outages.
         ready: Done with each new connection first.
+        answer: Seconds after which a connection that does not answer is given up.
     """
 
-    def __init__(self, dsn: str, outages: OutageLog, *, ready: Work[None] | None = None) -> None:
-        self._options = {**_CUT_OFF, **connection_options(dsn)}
+    def __init__(
+        self, dsn: str, outages: OutageLog, *, ready: Work[None] | None = None, answer: float = _ANSWER
+    ) -> None:
+        self._options = connection_options(dsn)
+        self._answer = answer
         self.outages = outages
         self._ready = ready
         self._turn = asyncio.Lock()
@@ -101,12 +97,12 @@ class DatabaseLink:
         """
         async with self._turn:
             try:
-                async with asyncio.timeout(_ANSWER):
+                async with asyncio.timeout(self._answer):
                     db = await self._connected()
                     result = await work(db)
             except TimeoutError:
                 await self._drop()
-                raise psycopg.OperationalError(f"no answer within {_ANSWER:g} s") from None
+                raise psycopg.OperationalError(f"no answer within {self._answer:g} s") from None
             except BaseException:
                 if self._db is not None and self._db.info.transaction_status is not TransactionStatus.IDLE:
                     await self._drop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import platform
 import time
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 
 from kling_async.fleet.link import OUTAGE, DatabaseLink
-from kling_async.fleet.rescue import PRESENCE, STALLED, Rescue
+from kling_async.fleet.rescue import GONE, PRESENCE, STALLED, Rescue
 from kling_async.fleet.schema import MIGRATIONS
 
 if TYPE_CHECKING:
@@ -84,6 +85,12 @@ class Pulse:
         self._token = uuid.uuid4().hex
         self._rescue = Rescue(0)
         self._beating: asyncio.Task[None] | None = None
+        self._latest = -math.inf
+
+    @property
+    def alive(self) -> bool:
+        """Whether its heart was heard lately: others do not take the worker for dead."""
+        return time.monotonic() - self._latest < GONE
 
     async def start(self) -> None:
         """Enter the worker, and let its heart beat."""
@@ -130,6 +137,7 @@ class Pulse:
         row = await answer.fetchone()
         assert row is not None  # noqa: S101 - a query of one value
         self.clock.seen(row[0], before, time.monotonic())
+        self._latest = before
 
     async def _show_presence(self, db: AsyncConnection[Any]) -> None:
         """Hold a lock that ends with the connection, and thus with the process."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from kling_async.fleet.taking import BACK, FOUND, LEASE, PutBack, begun_first
+from kling_async.fleet.taking import BACK, FOUND, PutBack, begun_first
 from kling_async.fleet.tasks import QUEUE, TASK
+from kling_async.orchestrator.ledger.facts import LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ Three kinds of queries make a snapshot:
 - jobs that ended in the last five minutes, by the index ``jobs_ended`` (ended_at), and failures by reason, by
   the index ``jobs_failed`` (batch, reason).
 
-The counts of the second and third kind are kept by a `StatusReader` and taken anew when twenty times as long
+The counts of the second and third kind are kept by a `FleetReader` and taken anew when twenty times as long
 has passed as they took: whoever looks each second costs the server no more than a twentieth of one core.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-__all__ = ["FleetBatch", "FleetMember", "FleetQueueShare", "FleetStatus", "StatusReader"]
+__all__ = ["FleetBatch", "FleetMember", "FleetQueueShare", "FleetStatus", "FleetReader"]
 
 _SHARE: Final = 20
 """The time between two counts, in times of how long one takes."""
@@ -176,7 +176,7 @@ class FleetStatus(Serializable, frozen=True, kw_only=True):
 
 
 class _Counts(NamedTuple):
-    """What is counted in the table of jobs."""
+    """The counts of jobs that are kept for a while."""
 
     at: float
     open: Mapping[tuple[str, int], int]
@@ -201,7 +201,7 @@ class _Counts(NamedTuple):
         return self.window / span * _MINUTE
 
 
-class StatusReader:
+class FleetReader:
     """Takes snapshots, one after the other, of the same fleet.
 
     Args:

@@ -8,6 +8,7 @@ the identity, the fingerprint and the external id that `batch.identity` gives it
 from __future__ import annotations
 
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.batch.options import BatchOptions
@@ -19,9 +20,8 @@ from kling_async.redaction import Serializable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from psycopg import AsyncConnection
-
     from kling_async.batch.source import Requests
+    from kling_async.fleet.link import DatabaseLink
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Submitted", "submit"]
@@ -37,7 +37,7 @@ class Submitted(Serializable, frozen=True, kw_only=True):
     name: str
     """The batch's name, as given."""
     new: int
-    """Jobs that were not there before; they wait in the queue."""
+    """Jobs that were not there before, or had been cancelled; they wait in the queue."""
     known: int
     """Jobs that an earlier submit, or this one before, had written."""
     bad: int = 0
@@ -45,7 +45,7 @@ class Submitted(Serializable, frozen=True, kw_only=True):
 
 
 async def submit(
-    db: AsyncConnection[Any],
+    link: DatabaseLink,
     requests: Requests[Any],
     name: str,
     *,
@@ -53,10 +53,10 @@ async def submit(
     label: str | Callable[[TaskRequest[Any]], str] = "",
     on_bad: Callable[[RequestInvalid], object] | None = None,
 ) -> Submitted:
-    """Write the jobs of an input that are not there yet.
+    """Write the jobs of an input that are not there yet; wait through outages of the database.
 
     Args:
-        db: A connection of its own.
+        link: A connection of its own.
         requests: Requests, or pairs of a key and a request; any iterable or async iterable.
         name: The name of the batch that they belong to; it is made if there is none.
         priority: Jobs of higher priority go first.
@@ -70,7 +70,7 @@ async def submit(
     options = _options(priority, label)
     if on_bad is None and (wrong := await first_wrong(requests, options)) is not None:
         raise wrong
-    batch = await batch_named(db, name)
+    batch = await link.patient(partial(batch_named, name=name))
     new = known = bad = 0
     async with aclosing(chunks(requests, batch, options)) as reading:
         async for chunk in reading:
@@ -78,7 +78,7 @@ async def submit(
                 if on_bad is None:
                     raise error
                 on_bad(error)
-            written = await write_chunk(db, batch.id, chunk.rows)
+            written = await link.patient(partial(write_chunk, batch=batch.id, rows=chunk.rows))
             new += written
             known += len(chunk.rows) - written
             bad += len(chunk.bad)

@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 
 from kling_async.fleet.rows import stored_job
 from kling_async.fleet.tasks import QUEUE
+from kling_async.orchestrator.ledger.facts import LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BEGUN",
-    "LEASE",
     "PutBack",
     "TakenJob",
     "begun_first",
@@ -38,8 +38,6 @@ __all__ = [
     "take",
 ]
 
-LEASE: Final = 5.0
-"""Seconds after the row of a create was written in which its first byte may still be sent."""
 BEGUN: Final = f"{QUEUE}/begun"
 """The queue of jobs whose task runs, or may run."""
 _FIRST: Final = 1 << 30
@@ -47,6 +45,13 @@ _FIRST: Final = 1 << 30
 _COLUMNS: Final = """id, status, task_name, priority, lock, queueing_lock, args, scheduled_at, queue_name,
     attempts, worker_id"""
 _FETCH: Final = f"SELECT {_COLUMNS} FROM procrastinate_fetch_job_v2(%s::varchar[], %s)"  # noqa: S608 - ours
+_FETCH_BEGUN: Final = f"""
+    UPDATE procrastinate_jobs SET status='doing', worker_id=%s WHERE id = (
+        SELECT id FROM procrastinate_jobs
+        WHERE status='todo' AND priority>=%s AND (scheduled_at IS NULL OR scheduled_at<=now())
+        ORDER BY priority DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+    RETURNING {_COLUMNS}"""  # noqa: S608 - ours
+"""Found by its priority, without a walk along all that waits."""
 _LOST: Final = f"""
     SELECT {_COLUMNS} FROM procrastinate_jobs
     WHERE worker_id=%s AND status='doing' AND NOT id = ANY(%s::bigint[]) ORDER BY id LIMIT 1"""  # noqa: S608
@@ -130,6 +135,8 @@ def begun_first(jobs: Sequence[tuple[str, str, bool]]) -> list[JobName]:
 
 async def fetch(db: AsyncConnection[Any], queues: Sequence[str], worker: int) -> Job | None:
     """Take the next job of some queues out of the queue."""
+    if list(queues) == [BEGUN]:
+        return await _job(db, _FETCH_BEGUN, (worker, _FIRST))
     return await _job(db, _FETCH, (list(queues), worker))
 
 

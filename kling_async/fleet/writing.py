@@ -6,7 +6,9 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from procrastinate import PsycopgConnector
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.manager import JobManager
+from psycopg.errors import SerializationFailure
 
 from kling_async.batch.entry import JobState
 from kling_async.fleet.rows import NEW_COLUMNS
@@ -102,8 +104,7 @@ async def write_chunk(db: AsyncConnection[Any], batch: str, rows: Sequence[NewRo
     if not rows:
         return 0
     async with db.transaction():
-        # two submits of the same jobs in different orders would wait for each other's rows for ever
-        await db.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (batch,))
+        await _enter_turn(db, batch)
         await db.execute(_INCOMING)
         async with db.cursor() as cursor:
             copying = f"COPY incoming ({_COLUMNS}) FROM STDIN"
@@ -130,14 +131,29 @@ async def write_chunk(db: AsyncConnection[Any], batch: str, rows: Sequence[NewRo
 _ENDED: Final = (int(JobState.DONE), int(JobState.FAILED))
 
 
+async def _enter_turn(db: AsyncConnection[Any], batch: str) -> None:
+    """Wait until no other submit writes into the batch, up to the end of the transaction.
+
+    Two that write the same jobs in different orders would wait for each other's rows.
+    """
+    await db.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (batch,))
+
+
 async def hand_to_queue(db: AsyncConnection[Any], jobs: Sequence[tuple[JobName, int]]) -> None:
     """Hand jobs with their priorities to procrastinate, unless they wait there; within a transaction."""
     locks = [lock_of(*name) for name, _ in jobs]
     query = "SELECT queueing_lock FROM procrastinate_jobs WHERE status='todo' AND queueing_lock = ANY(%s)"
     there = {lock for (lock,) in await (await db.execute(query, (locks,))).fetchall()}
     queued = [deferred(name, priority) for name, priority in jobs if lock_of(*name) not in there]
-    if queued:
+    if not queued:
+        return
+    try:
         await JobManager(PsycopgConnector()).batch_defer_jobs_async(queued, connection=db)
+    except AlreadyEnqueued as error:  # a rescue has put one back since: as if the server had said so
+        raise SerializationFailure("a job was queued by another program meanwhile") from error
+    except ConnectorException as error:
+        # procrastinate hides from `DatabaseLink` that the database is away
+        raise (error.__cause__ or error) from None
 
 
 async def end_jobs(

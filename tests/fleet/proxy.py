@@ -79,8 +79,11 @@ class Proxy:
         both = {writer, far_writer}
         self._writers |= both
         try:
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            with contextlib.suppress(asyncio.CancelledError):  # the loop would report it
+                await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
         finally:
+            for end in both:
+                end.transport.abort()
             self._writers -= both
             self._pumps.discard(task)
 

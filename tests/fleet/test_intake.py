@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-import psycopg
 import pytest
 
 from kling_async import v1
 from kling_async.batch.readers import read_jsonl
 from kling_async.errors import RequestInvalid
-from kling_async.fleet import Fleet, intake
+from kling_async.fleet import Fleet, intake, writing
 from kling_async.fleet.database import connect
+from kling_async.orchestrator.bodies import check_media_here
 from kling_async.wire.media import media
 from tests.fleet.support import film, rows
 from tests.support import png
@@ -73,27 +74,67 @@ async def test_two_submits_in_opposite_orders_do_not_block_each_other(
     assert await rows(dsn, COUNTS) == [(400, 400)]
 
 
-async def test_a_submit_that_dies_between_chunks_leaves_whole_ones(
+async def test_a_submit_that_dies_leaves_whole_chunks(
     fleet: Fleet, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its connection is cut in the middle: jobs and queue agree, and a second submit writes just the rest."""
+    """It dies between the rows of a chunk and their queue: neither is there, and the next one writes both."""
     monkeypatch.setattr(intake, "CHUNK", 100)
-    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-    kill += " AND datname = current_database()"
+    handed = 0
+    hand = writing.hand_to_queue
 
-    async def films() -> AsyncIterator[Any]:
-        for number in range(300):
-            if number == 250:
-                await rows(dsn, kill)
-            yield film(f"shot {number}")
+    async def die(*arguments: Any) -> None:
+        nonlocal handed
+        handed += 1
+        if handed == 3:
+            raise RuntimeError("killed")
+        await hand(*arguments)
 
-    with pytest.raises(psycopg.OperationalError):
-        await fleet.submit(films(), batch="films")
+    films = [film(f"shot {number}") for number in range(450)]
+    monkeypatch.setattr(writing, "hand_to_queue", die)
+    with pytest.raises(RuntimeError, match="killed"):
+        await fleet.submit(films, batch="films")
     assert await rows(dsn, COUNTS) == [(200, 200)]
     async with Fleet(dsn) as second:
-        made = await second.submit((film(f"shot {number}") for number in range(300)), batch="films")
-    assert (made.new, made.known) == (100, 200)
-    assert await rows(dsn, COUNTS) == [(300, 300)]
+        made = await second.submit(films, batch="films")
+    assert (made.new, made.known) == (250, 200)
+    assert await rows(dsn, COUNTS) == [(450, 450)]
+    assert await rows(dsn, "SELECT total FROM batches") == [(450,)]
+
+
+async def test_a_submit_waits_through_an_outage(
+    fleet: Fleet, dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its connections are cut before and in the middle of chunks: all jobs are there, each once."""
+    caplog.set_level(logging.WARNING, "kling_async.fleet")
+    monkeypatch.setattr(intake, "CHUNK", 100)
+    kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    kill += " AND datname = current_database() AND application_name = 'kling_async fleet'"
+    cuts: dict[Any, Iterator[bool]] = {
+        "hand_to_queue": iter([False, True, True, False, True]),
+        "_enter_turn": iter([False, True]),
+    }
+
+    def cutting(name: str) -> Callable[..., Any]:
+        inner = getattr(writing, name)
+
+        async def cut(*arguments: Any) -> None:
+            if next(cuts[name], False):
+                await rows(dsn, kill)
+            await inner(*arguments)
+
+        return cut
+
+    for name in cuts:
+        monkeypatch.setattr(writing, name, cutting(name))
+    made = await fleet.submit([film(f"shot {number}") for number in range(350)], batch="films")
+    assert (made.new, made.known) == (350, 0)
+    assert await rows(dsn, COUNTS) == [(350, 350)]
+    texts = [record.getMessage() for record in caplog.records]
+    assert any("away, commands wait for it" in text for text in texts)
+    assert "is back after" in texts[-1]
+    assert [next(cut, None) for cut in cuts.values()] == [None, None]
+    await rows(dsn, kill)
+    assert (await fleet.cancel_queued("films")).cancelled == 350
 
 
 async def test_what_an_endless_input_has_brought_is_written_when_it_pauses(
@@ -152,41 +193,40 @@ def raising(request: object) -> str:
     return "day"
 
 
-@pytest.mark.parametrize(
-    ("wrong", "options", "words"),
-    [
-        (film("bad", duration=7), {}, r"requests\[1\]\.duration"),
-        (("x\0", film("bad")), {}, r"requests\[1\] \('x\\x00'\)\.key: holds a NUL"),
-        (("", film("bad")), {}, r"requests\[1\] key: must be a text that is not empty"),
-        ((film("bad"), "x"), {}, r"requests\[1\]: .*the key comes first"),
-        (v1.ImageToVideo(image=media(b"no picture"), prompt="go"), {}, r"requests\[1\]\.image: is not a"),
-        (
-            v1.ImageToVideo(image=media(Path("no such/file.png")), prompt="go"),
-            {},
-            r"requests\[1\]\.image: cannot read",
-        ),
-        (film("bad"), {"label": raising}, r"requests\[1\]\.label: raised KeyError"),
-        (film("x"), {"label": "n\0"}, r"requests\[0\]\.label: holds a NUL"),
-        (film("x"), {"label": "ü" * 251}, r"requests\[0\]\.label: has 502 bytes"),
-        (film("x"), {"priority": 1 << 15}, r"priority: must be a whole number from -32768 to 32767"),
-        (film("x"), {"priority": True}, r"priority: must be a whole number"),
-        (film("x"), {"priority": "3"}, r"priority: must be a whole number"),
-    ],
+WRONG: Final[tuple[tuple[Any, dict[str, Any], str], ...]] = (
+    (film("bad", duration=7), {}, r"requests\[1\]\.duration"),
+    (("x\0", film("bad")), {}, r"requests\[1\] \('x\\x00'\)\.key: holds a NUL"),
+    (("", film("bad")), {}, r"requests\[1\] key: must be a text that is not empty"),
+    ((film("bad"), "x"), {}, r"requests\[1\]: .*the key comes first"),
+    (v1.ImageToVideo(image=media(b"no picture"), prompt="go"), {}, r"requests\[1\]\.image: is not a"),
+    (
+        v1.ImageToVideo(image=media(Path("no such/file.png")), prompt="go"),
+        {},
+        r"requests\[1\]\.image: cannot read",
+    ),
+    (film("bad"), {"label": raising}, r"requests\[1\]\.label: raised KeyError"),
+    (film("x"), {"label": "n\0"}, r"requests\[0\]\.label: holds a NUL"),
+    (film("x"), {"label": "ü" * 251}, r"requests\[0\]\.label: has 502 bytes"),
+    (film("x"), {"priority": 1 << 15}, r"priority: must be a whole number from -32768 to 32767"),
+    (film("x"), {"priority": True}, r"priority: must be a whole number"),
+    (film("x"), {"priority": "3"}, r"priority: must be a whole number"),
 )
-@pytest.mark.parametrize("kind", [list, tuple, lambda values: dict.fromkeys(values).keys()])
+"""What cannot be submitted, after a good request, with these options; and the words of its error."""
+KINDS: Final[tuple[Callable[[list[Any]], Any], ...]] = (
+    list,
+    tuple,
+    lambda them: dict(enumerate(them)).values(),
+)
+
+
 async def test_nothing_is_written_of_a_collection_with_one_wrong_request(
-    fleet: Fleet,
-    dsn: str,
-    wrong: Any,
-    options: dict[str, Any],
-    words: str,
-    kind: Callable[[list[Any]], Any],
-    monkeypatch: pytest.MonkeyPatch,
+    fleet: Fleet, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error names the place, though good requests fill chunks before it; not even the batch is made."""
     monkeypatch.setattr(intake, "CHUNK", 1)
-    with pytest.raises(RequestInvalid, match=words):
-        await fleet.submit(kind([GOOD, wrong]), batch="films", **options)
+    for (wrong, options, words), kind in itertools.product(WRONG, KINDS):
+        with pytest.raises(RequestInvalid, match=words):
+            await fleet.submit(kind([GOOD, wrong]), batch="films", **options)
     assert await rows(dsn, COUNTS) == [(0, 0)]
     assert await rows(dsn, "SELECT count(*) FROM batches") == [(0,)]
 
@@ -216,13 +256,13 @@ async def test_a_file_that_changes_while_it_is_submitted_is_refused(
     """What is stored is what the job's name stands for: the content that was hashed."""
     path = tmp_path / "a.png"
     path.write_bytes(png())
-    judged = intake.check_media_here
+    judged = check_media_here
 
     def change(request: Any, *, local: bool) -> None:
         judged(request, local=local)
         path.write_bytes(png(640, 640))
 
-    monkeypatch.setattr(intake, "check_media_here", change)
+    monkeypatch.setattr("kling_async.fleet.intake.check_media_here", change)
     request = v1.ImageToVideo(image=media(path), prompt="go", model_name="kling-v2-6")
     with pytest.raises(RequestInvalid, match=r"requests\[0\]\.image: .*has changed since it was read"):
         await fleet.submit(iter([request]), batch="films")
@@ -230,22 +270,24 @@ async def test_a_file_that_changes_while_it_is_submitted_is_refused(
 
 
 async def test_memory_stays_bounded(dsn: str, tmp_path: Path) -> None:
-    """A program that submits 40,000 jobs of 4 kB, in sum 160 MB, grows by less than 60 MB."""
+    """A program that submits 20,000 jobs of 4 kB, in sum 80 MB, grows by less than 20 MB."""
     program = tmp_path / "submit.py"
     program.write_text(PROGRAM)
     running = await asyncio.create_subprocess_exec(sys.executable, str(program), dsn, stdout=-1)
     said, _ = await running.communicate()
     assert running.returncode == 0
     new, grown = map(int, said.split())
-    assert new == 40_000
-    assert grown < 60 << 10
-    assert await rows(dsn, COUNTS) == [(40_000, 40_000)]
+    assert new == 20_000
+    assert grown < 20 << 10
+    assert await rows(dsn, COUNTS) == [(20_000, 20_000)]
 
 
 PROGRAM = """
 import asyncio, resource, sys
 from kling_async import v1
-from kling_async.fleet import Fleet
+from kling_async.fleet import Fleet, intake
+
+intake.CHUNK = 2_000
 
 def films(most):
     for number in range(most):
@@ -254,9 +296,9 @@ def films(most):
 async def main(dsn):
     await Fleet(dsn).init()
     async with Fleet(dsn) as fleet:
-        await fleet.submit(films(10_000), batch="films")
+        await fleet.submit(films(4_000), batch="films")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        made = await fleet.submit(films(40_000), batch="films")
+        made = await fleet.submit(films(20_000), batch="films")
         print(made.new + made.known, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 asyncio.run(main(sys.argv[1]))

@@ -11,6 +11,7 @@ import pytest
 from kling_async.batch.entry import Failure, JobState, unpack
 from kling_async.errors import RequestInvalid, TaskFailed, TaskWithdrawn
 from kling_async.fleet import Fleet, results
+from kling_async.wire.endpoints import JournaledRequest
 from tests.fleet.ends import ADDRESS, end
 from tests.fleet.support import film, rows, wait_until
 
@@ -151,6 +152,27 @@ async def test_what_was_not_sent_is_taken_back(fleet: Fleet, dsn: str) -> None:
     assert await rows(dsn, "SELECT total, succeeded, cancelled FROM batches") == [(5, 1, 2)]
     assert await rows(dsn, "SELECT count(*) FROM jobs WHERE done IS NULL") == [(2,)]
     assert len(await rows(dsn, "SELECT 1 FROM procrastinate_jobs")) == 3
+
+
+async def test_units_of_jobs_that_are_tried_again_count_once(fleet: Fleet, dsn: str) -> None:
+    """The next end counts those of all attempts, so the batch gives back what the first end counted."""
+    await end(dsn, 0, 1, failure=REFUSED)
+    await rows(dsn, "UPDATE jobs SET units=2.5 WHERE done IS NOT NULL RETURNING 1")
+    await rows(dsn, "UPDATE batches SET units=9 RETURNING 1")
+    assert (await fleet.retry("films")).retried == 2
+    assert await rows(dsn, "SELECT units, failed, done FROM batches") == [(4.0, 0, 2)]
+    assert await rows(dsn, "SELECT count(*) FROM jobs WHERE units IS NOT NULL") == [(0,)]
+
+
+async def test_a_request_that_a_newer_version_wrote_holds_nothing_back(fleet: Fleet, dsn: str) -> None:
+    """Its outcome comes with what is known of it, and so do all others."""
+    strange = "UPDATE jobs SET request=%s WHERE position=1 RETURNING 1"
+    await rows(dsn, strange, b'{"endpoint": "text_to_video", "of_the_future": 1}')
+    await end(dsn, 0, 1, 2)
+    found = await told(fleet, follow=False)
+    assert addresses(found) == [ADDRESS] * 3
+    assert isinstance(found[1].request, JournaledRequest)
+    assert found[1].key == "shot-1"
 
 
 async def test_a_batch_that_is_not_there_is_named(fleet: Fleet) -> None:

@@ -13,7 +13,7 @@ from kling_async.batch.entry import JobState
 from kling_async.errors import ConfigurationError, OutOfUnits
 from kling_async.fleet import Fleet
 from kling_async.fleet.database import connect
-from kling_async.fleet.status import StatusReader
+from kling_async.fleet.status import FleetReader
 from kling_async.orchestrator.ledger.facts import Stage
 from kling_async.orchestrator.ledger.plain_errors import dump_error
 from kling_async.orchestrator.ledger.postgres_database import PostgresDatabase
@@ -208,7 +208,7 @@ async def test_counts_are_kept_for_twenty_times_as_long_as_they_took(dsn: str) -
     """A count that is slow burdens the server for a twentieth of the time; what is cheap is always new."""
     await Fleet(dsn).init()
     times = iter([0.0, 2.0, 41.9, 42.0, 44.0])
-    reader = StatusReader(clock=lambda: next(times))
+    reader = FleetReader(clock=lambda: next(times))
     async with connect(dsn) as db:
         await db.execute("INSERT INTO batches (id, name, total) VALUES ('a', 'a', 10)")
         await jobs(db, "a", 0, 10)
@@ -226,7 +226,7 @@ async def test_a_count_that_is_older_than_the_ends_never_makes_negative_numbers(
     """All running jobs end between two counts: none runs, none is queued."""
     await Fleet(dsn).init()
     times = iter([0.0, 100.0, 101.0])
-    reader = StatusReader(clock=lambda: next(times))
+    reader = FleetReader(clock=lambda: next(times))
     async with connect(dsn) as db:
         await db.execute("INSERT INTO batches (id, name, total) VALUES ('a', 'a', 10)")
         await jobs(db, "a", 0, 10, state=JobState.CREATED)
@@ -263,4 +263,4 @@ async def test_a_snapshot_needs_the_tables(dsn: str) -> None:
     """Without them the error is PostgreSQL's, for whoever reads without a `Fleet`."""
     async with connect(dsn) as db:
         with pytest.raises(psycopg.errors.UndefinedTable):
-            await StatusReader().read(db)
+            await FleetReader().read(db)

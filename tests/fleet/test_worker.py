@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
 import pytest
 
-from tests.fleet.support import film, rows
-from tests.fleet.working import at_work, read, site
+from kling_async.batch.entry import Times, unpack
+from kling_async.batch.identity import external_id
+from kling_async.fleet import connector, taking
+from kling_async.fleet.database import connect
+from kling_async.fleet.journal import FencedPut, write_puts
+from kling_async.fleet.taking import fetch, take
+from kling_async.fleet.worker import WorkerState
+from kling_async.orchestrator import recovery
+from tests.fleet.support import film, rows, wait_until
+from tests.fleet.working import at_work, new_client, read, site
+from tests.support import still
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.postgres import Postgres
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
 
@@ -17,9 +37,254 @@ async def test_jobs_run_and_their_results_have_addresses(dsn: str) -> None:
         async with at_work(fleet, emu):
             outcomes = await read(fleet)
         assert [outcome.status for outcome in outcomes] == ["succeeded"] * 10
-        assert all(outcome.result.videos[0].url for outcome in outcomes)
+        assert all(outcome.result and outcome.result.videos[0].url for outcome in outcomes)
         assert len(emu.tasks) == 10
         counts = "SELECT total, done, succeeded, failed FROM batches WHERE id=%s"
         assert await rows(dsn, counts, made.batch) == [(10, 10, 10, 0)]
         assert await rows(dsn, "SELECT count(*) FROM procrastinate_jobs") == [(0,)]
         assert await rows(dsn, "SELECT count(*) FROM workers") == [(0,)]
+
+
+async def test_a_database_that_restarts_is_waited_for(
+    dsn: str, postgres: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    """PostgreSQL stops in the middle and comes back: nothing fails, nothing is created twice."""
+    async with site(dsn, slots=3) as (fleet, emu):
+        await fleet.submit([film(f"shot {n}") for n in range(24)], batch="films")
+        async with at_work(fleet, emu):
+            reading = asyncio.create_task(read(fleet))
+            await wait_until(lambda: len(emu.tasks) >= 6)
+            postgres.stop()
+            made = len(emu.tasks)
+            await asyncio.sleep(2.0)
+            assert len(emu.tasks) <= made + 3  # those whose rows were written before
+            postgres.start()
+            outcomes = await reading
+        assert [outcome.status for outcome in outcomes] == ["succeeded"] * 24
+        assert len(emu.tasks) == 24
+    told = [
+        r.getMessage() for r in caplog.records if r.name == "kling_async.fleet" and r.levelname == "WARNING"
+    ]
+    assert sum("is away, work waits for it" in text for text in told) == 1
+    assert sum("is back after" in text for text in told) == 1
+    assert not any("gone" in text for text in told)
+
+
+async def test_a_fetch_whose_answer_was_lost_is_found(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The database took the job out of the queue, and the connection broke before it could say so."""
+    lost: list[int] = []
+
+    async def losing(db: Any, queues: Any, worker: int) -> Any:
+        job = await fetch(db, queues, worker)
+        if job is not None and len(lost) < 3:
+            assert job.id is not None
+            lost.append(job.id)
+            await db.close()
+            raise psycopg.OperationalError("the connection is lost")
+        return job
+
+    monkeypatch.setattr(connector, "fetch", losing)
+    async with site(dsn) as (fleet, emu):
+        await fleet.submit([film(f"shot {n}") for n in range(8)], batch="films")
+        async with at_work(fleet, emu):
+            outcomes = await read(fleet)
+        assert [outcome.status for outcome in outcomes] == ["succeeded"] * 8
+        assert len(emu.tasks) == 8
+        assert len(set(lost)) == 3
+    assert caplog.text.count("was fetched when the database went away") == 3
+
+
+async def test_a_worker_taken_for_dead_loses_its_jobs_quietly(
+    dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its heart stops while its runs go on: another worker gets the tasks, and what it writes is refused."""
+    async with site(dsn, slots=4, seconds=8.0) as (fleet, emu):
+        await fleet.submit([film(f"shot {n}") for n in range(4)], batch="films")
+        async with at_work(fleet, emu) as first:
+            await wait_until(lambda: len(emu.tasks) == 4)
+            await asyncio.sleep(0.3)
+            assert first._pulse._beating is not None
+            first._pulse._beating.cancel()
+            async with at_work(fleet, emu):
+                outcomes = await read(fleet)
+                assert [outcome.status for outcome in outcomes] == ["succeeded"] * 4
+                await wait_until(lambda: first._queue.running == 0)
+            assert len(emu.tasks) == 4
+        assert await rows(dsn, "SELECT done, succeeded FROM batches") == [(4, 4)]
+        assert await rows(dsn, "SELECT DISTINCT fence FROM jobs") == [(2,)]
+    assert "put back 4 jobs of workers that are gone" in caplog.text
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_drain_gives_back_what_is_not_sent_and_waits_for_the_rest(
+    dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Queued jobs are free for others at once; running ones end in the worker, which then ends."""
+    async with site(dsn, slots=2, seconds=2.0) as (fleet, emu):
+        await fleet.submit([film(f"shot {n}") for n in range(6)], batch="films")
+        async with at_work(fleet, emu) as worker:
+            await wait_until(lambda: len(emu.tasks) == 2 and worker._queue.running == 6)
+            await asyncio.sleep(0.3)
+            worker.drain()
+            await wait_until(lambda: worker._queue.running == 2, 1.0)
+            waiting = "SELECT count(*) FROM procrastinate_jobs WHERE status='todo' AND queue_name='kling'"
+            assert await rows(dsn, waiting) == [(4,)]
+            assert await rows(dsn, "SELECT count(*) FROM jobs WHERE worker IS NOT NULL") == [(2,)]
+            await wait_until(lambda: worker.state is WorkerState.ENDED)
+            assert await rows(dsn, "SELECT succeeded FROM batches") == [(2,)]
+            assert len(emu.tasks) == 2
+        async with at_work(fleet, emu):
+            assert len(await read(fleet)) == 6
+        assert len(emu.tasks) == 6
+    assert "drains (drain()): takes nothing new, waits for 2 tasks" in caplog.text
+
+
+async def test_what_runs_longer_than_the_grace_is_adopted_at_once(dsn: str) -> None:
+    """A worker that leaves writes its tasks down as running; the next one waits for them, and makes none."""
+    async with site(dsn, slots=3, seconds=6.0) as (fleet, emu):
+        await fleet.submit([film(f"shot {n}") for n in range(3)], batch="films")
+        async with at_work(fleet, emu, grace=0.5) as worker:
+            await wait_until(lambda: len(emu.tasks) == 3)
+            await asyncio.sleep(0.3)
+            worker.drain()
+            await wait_until(lambda: worker.state is WorkerState.ENDED, 3.0)
+            query = "SELECT queue_name, status FROM procrastinate_jobs"
+            assert await rows(dsn, query) == [("kling/begun", "todo")] * 3
+        async with at_work(fleet, emu):
+            outcomes = await read(fleet)
+        assert [outcome.status for outcome in outcomes] == ["succeeded"] * 3
+        assert len(emu.tasks) == 3
+
+
+@pytest.mark.parametrize("made", [True, False])
+async def test_a_create_that_may_have_been_sent_is_looked_up(
+    dsn: str, made: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker was killed after it wrote that it sends: the task is adopted, or made under the same id."""
+    monkeypatch.setattr(taking, "LEASE", 1.5)
+    monkeypatch.setattr(recovery, "PAUSE", 0.1)
+    async with site(dsn, slots=3, seconds=0.5) as (fleet, emu):
+        batch = (await fleet.submit([film("a shot")], batch="films")).batch
+        ((data, identity),) = await rows(dsn, "SELECT entry, identity FROM jobs")
+        entry = unpack(data)
+        async with connect(dsn) as db:
+            job = await take(db, (batch, identity.hex()), "killed:1")
+            assert job is not None
+            times = Times(planned=time.time())
+            planned = msgspec.structs.replace(entry, times=times)
+            assert await write_puts(db, [FencedPut(batch, job.stored.fence, planned)]) == [True]
+        if made:
+            async with new_client(emu) as client:
+                await client.submit(film("a shot"), external_task_id=entry.external_task_id)
+        begun = time.monotonic()
+        async with at_work(fleet, emu):
+            (outcome,) = await read(fleet)
+        assert time.monotonic() - begun > 1.2  # not before the killed one could send no more
+        assert outcome.status == "succeeded"
+        (task,) = emu.tasks.values()
+        assert task.external_task_id == entry.external_task_id
+
+
+async def test_jobs_that_the_account_refuses_wait(dsn: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Units are used up: no job fails; they go on once there are units, those of other pools at once."""
+    async with site(dsn, slots=3, seconds=0.3, image=2) as (fleet, emu):
+        emu.fault("text_to_video", status=429, code=1102, times=1)
+        await fleet.submit([film(f"shot {n}") for n in range(30)], batch="films")
+        await fleet.submit([still(f"still {n}") for n in range(3)], batch="stills")
+        async with new_client(emu) as client, at_work(fleet, emu, client=client) as worker:
+            outcomes = await read(fleet, "stills")
+            assert [outcome.status for outcome in outcomes] == ["succeeded"] * 3
+            assert await rows(dsn, "SELECT failed FROM batches WHERE name='films'") == [(0,)]
+            client.account.reopen("video")
+            worker._queue._closed.clear()
+            assert {outcome.status for outcome in await read(fleet)} == {"succeeded"}
+        assert len(emu.tasks) == 33
+    assert caplog.text.count("takes no jobs of pool video for 60 s") == 1
+
+
+async def test_jobs_that_the_queue_has_lost_run_all_the_same(
+    dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody has deleted, or cancelled, what procrastinate knew of them."""
+    async with site(dsn) as (fleet, emu):
+        await fleet.submit([film(f"shot {n}") for n in range(4)], batch="films")
+        await rows(dsn, "DELETE FROM procrastinate_jobs WHERE mod(id, 2) = 0 RETURNING 1")
+        await rows(dsn, "UPDATE procrastinate_jobs SET status='cancelled' RETURNING 1")
+        async with at_work(fleet, emu):
+            outcomes = await read(fleet)
+        assert [outcome.status for outcome in outcomes] == ["succeeded"] * 4
+    assert "handed 4 jobs to the queue anew" in caplog.text
+
+
+async def test_the_clock_of_a_machine_does_not_matter(dsn: str) -> None:
+    """An hour ahead, it signs its tokens by the server's time, and writes that down."""
+    async with site(dsn) as (fleet, emu):
+        await fleet.submit([film("a shot")], batch="films")
+        keys = {"api_key": None, "access_key": emu.access_key, "secret_key": emu.secret_key}
+        wrong = {**keys, "now": lambda: time.time() + 3600}
+        async with at_work(fleet, emu, client=wrong):
+            (outcome,) = await read(fleet)
+        assert outcome.status == "succeeded"
+        assert abs(outcome.started - time.time()) < 60
+        assert abs(outcome.ended - time.time()) < 60
+
+
+async def test_a_request_that_is_wrong_by_now_fails_alone(dsn: str) -> None:
+    """A row whose request this version refuses ends as failed, and nothing is sent."""
+    async with site(dsn) as (fleet, emu):
+        await fleet.submit([film("a shot"), film("another")], batch="films")
+        ((data,),) = await rows(dsn, "SELECT request FROM jobs WHERE position=0")
+        wrong = data.replace(b'"kling-v2-6"', b'"kling-v2-6","duration":7')
+        await rows(dsn, "UPDATE jobs SET request=%s WHERE position=0 RETURNING 1", wrong)
+        async with at_work(fleet, emu):
+            outcomes = await read(fleet)
+        assert sorted(outcome.status for outcome in outcomes) == ["failed", "succeeded"]
+        assert len(emu.tasks) == 1
+
+
+async def test_files_are_stored_where_they_are_wanted(dsn: str, tmp_path: Path) -> None:
+    """With a folder files are stored, and no addresses kept; a failure is counted by its class."""
+    async with site(dsn) as (fleet, emu):
+        await fleet.submit([film("a shot"), film("emulator:fail")], batch="films")
+        async with at_work(fleet, emu, out=tmp_path / "out"):
+            found = await read(fleet)
+        assert sorted(outcome.status for outcome in found) == ["failed", "succeeded"]
+        assert len(list((tmp_path / "out").iterdir())) == 1
+        assert await rows(dsn, "SELECT count(*) FROM addresses") == [(0,)]
+        assert await rows(dsn, "SELECT reason FROM jobs WHERE reason IS NOT NULL") == [("TaskFailed",)]
+
+
+async def test_a_failed_task_is_made_again_where_that_is_wanted(dsn: str) -> None:
+    """The second attempt has an id of its own; both are one job."""
+    async with site(dsn, seconds=60.0) as (fleet, emu):
+        batch = (await fleet.submit([film("a shot")], batch="films")).batch
+        async with at_work(fleet, emu, retries=1):
+            await wait_until(lambda: len(emu.tasks) == 1)
+            emu.finish(next(iter(emu.tasks)), "failed", "the machine broke")
+            await wait_until(lambda: len(emu.tasks) == 2)
+            emu.finish(list(emu.tasks)[1])
+            (outcome,) = await read(fleet)
+        assert (outcome.status, outcome.attempts) == ("succeeded", 2)
+        ids = [task.external_task_id for task in emu.tasks.values()]
+        ((identity,),) = await rows(dsn, "SELECT identity FROM jobs")
+        assert ids == [external_id(batch, identity.hex(), attempt) for attempt in (0, 1)]
+
+
+async def test_connections_that_break_again_and_again_cost_nothing(dsn: str) -> None:
+    """Whatever a worker is about when one of its connections ends, no job is lost, none is made twice."""
+    async with site(dsn, slots=6) as (fleet, emu):
+        await fleet.submit([film(f"shot {n}") for n in range(40)], batch="films")
+        kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname=current_database()"
+        kill += " AND pid<>pg_backend_pid() AND application_name LIKE 'kling%%' ORDER BY random() LIMIT 3"
+        async with at_work(fleet, emu):
+            reading = asyncio.create_task(read(fleet))
+            while not reading.done():
+                await rows(dsn, kill)
+                await asyncio.wait([reading], timeout=0.25)
+            outcomes = reading.result()
+        assert [outcome.status for outcome in outcomes] == ["succeeded"] * 40
+        assert len({outcome.position for outcome in outcomes}) == 40
+        assert len(emu.tasks) == 40
+        assert await rows(dsn, "SELECT total, done, succeeded FROM batches") == [(40, 40, 40)]

@@ -134,13 +134,13 @@ async def test_a_file_is_read_only_for_its_create_and_off_the_loop(
 ) -> None:
     """The body holds what the file contains when the create is sent, not when the request is made."""
     readers: list[threading.Thread] = []
-    read = bodies._content
+    read = bodies.file_content
 
     def note(*arguments: Any) -> bytes | str:
         readers.append(threading.current_thread())
         return read(*arguments)
 
-    monkeypatch.setattr(bodies, "_content", note)
+    monkeypatch.setattr(bodies, "file_content", note)
     path = file_with(tmp_path, png())
     request = still(image=path)
     await check_media(request, scope)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import weakref
     from collections.abc import Callable
 
-    from kling_async.runtime.loop import LoopScope
 
 __all__ = ["Watch"]
 
@@ -28,15 +27,15 @@ _PATIENCE: Final = 3.0
 class Watch:
     """Watches over one process's way to the ledger, as far as it leads to a server.
 
+    Loop and collector may hold it for longer than a client that was dropped: it holds nothing of that.
+
     Args:
-        scope: The client's loop and clock.
         pace: Tells whether there is a lease, that is, a server.
-        wake: Goes to the ledger at once; held weakly, so that a client can be dropped.
+        wake: Goes to the ledger at once.
     """
 
-    def __init__(self, scope: LoopScope, pace: LedgerPace, wake: weakref.ref[Callable[[], None]]) -> None:
+    def __init__(self, pace: LedgerPace, wake: weakref.ref[Callable[[], None]]) -> None:
         self.pace = pace
-        self._scope = scope
         self._wake = wake
         self._began = (0.0, 0.0)
         """(client's time, seconds asleep) when the errand under way began."""
@@ -45,10 +44,16 @@ class Watch:
         self._deadline: asyncio.TimerHandle | None = None
         self._listening: tuple[asyncio.AbstractEventLoop, int] | None = None
 
-    def time(self, loop: asyncio.AbstractEventLoop, interrupt: Callable[[], None]) -> None:
-        """Begin to take the time of an errand."""
+    def begin(self, loop: asyncio.AbstractEventLoop, now: float, interrupt: Callable[[], None]) -> None:
+        """Begin to take the time of an errand.
+
+        Args:
+            loop: The running loop.
+            now: The client's time.
+            interrupt: Ends an errand that takes too long.
+        """
         self.end()
-        self._began = self._scope.time(), _asleep()
+        self._began = now, _asleep()
         if self.pace.lease is not None:
             self._deadline = loop.call_later(_PATIENCE, interrupt)
 

@@ -86,7 +86,7 @@ class Messenger:
         pace: LedgerPace = LedgerPace(),  # noqa: B008 - a tuple
     ) -> None:
         self._scope = scope
-        self._watch = Watch(scope, pace, weakref.WeakMethod(self.start))
+        self._watch = Watch(pace, weakref.WeakMethod(self.start))
         self._errands = Errands(open_file)
         self._recipient = recipient
         self._steps: list[Step] = []
@@ -144,7 +144,7 @@ class Messenger:
         """Take what an errand brings in the loop that runs now."""
         loop = asyncio.get_running_loop()
         self._work, self._errand = work, asyncio.wrap_future(work)
-        self._watch.time(loop, self._errands.interrupt)
+        self._watch.begin(loop, self._scope.time(), self._errands.interrupt)
         if self._finalizer is None:
             self._finalizer = weakref.finalize(self, _leave_dropped, loop, self._errands, self._watch)
             self._finalizer.atexit = False
@@ -231,7 +231,7 @@ class Messenger:
         self._timer.clear()
         self._detach()
         self._left = True
-        self._watch.time(asyncio.get_running_loop(), self._errands.interrupt)
+        self._watch.begin(asyncio.get_running_loop(), self._scope.time(), self._errands.interrupt)
         try:
             await self._errands.depart(self._steps)
         finally:

@@ -29,9 +29,9 @@ SLOTS = 5
 class Workers:
     """Worker processes on the account of an emulator, with what they say."""
 
-    def __init__(self, emu: Emulator, folder: Path) -> None:
+    def __init__(self, emu: Emulator, place: Path | str) -> None:
         self._emu = emu
-        self._slots = f"sqlite://{folder / 'slots.db'}"
+        self._slots = place if isinstance(place, str) else f"sqlite://{place / 'slots.db'}"
         self.processes: list[asyncio.subprocess.Process] = []
         self._said: list[asyncio.Task[bytes]] = []
 
