@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-__all__ = ["FleetBatch", "FleetMember", "FleetQueueShare", "FleetStatus", "FleetReader"]
+__all__ = ["FleetBatch", "FleetMember", "FleetQueueShare", "FleetReader", "FleetStatus"]
 
 _SHARE: Final = 20
 """The time between two counts, in times of how long one takes."""
