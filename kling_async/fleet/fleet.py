@@ -18,7 +18,7 @@ from kling_async.fleet.link import DatabaseLink, OutageLog
 from kling_async.fleet.moving import mark_moved, need_mark, need_requests, submit_moved
 from kling_async.fleet.results import outcomes
 from kling_async.fleet.schema import need_fleet_tables, upgrade
-from kling_async.fleet.status import StatusReader
+from kling_async.fleet.status import FleetReader
 from kling_async.fleet.submit import submit
 from kling_async.fleet.worker import FleetWorker, WorkOptions
 from kling_async.fleet.writing import find_batch
@@ -262,11 +262,11 @@ class Fleet:
         await worker.run()
 
     async def status(self) -> FleetStatus:
-        """Return a snapshot: jobs, slots, workers, batches, rate; up to a second with a million jobs.
+        """Return a snapshot: jobs, slots, workers, batches, rate; 0.2 s with a million jobs.
 
-        Whoever looks each second uses a `kling_async.fleet.status.StatusReader`, or the dashboard.
+        Whoever looks each second uses a `kling_async.fleet.status.FleetReader`, or the dashboard.
         """
-        return await self._opened().patient(StatusReader().read)
+        return await self._opened().patient(FleetReader().read)
 
     async def retry(self, batch: str) -> Retried:
         """Try the failed jobs of a batch again, as `Client.batch` does with ``retry_failed=True``.
