@@ -16,7 +16,8 @@ import msgspec
 from kling_async.batch.budget import BatchControl, Reservation, price_of
 from kling_async.batch.entry import JobState, ResumeAction, advance, failure_of, next_attempt, resume, settled
 from kling_async.batch.failures import FailureAction
-from kling_async.batch.job import Abandoned, JobContext, JobRun
+from kling_async.batch.job import JobContext, JobRun
+from kling_async.batch.lifecycle import Abandoned
 from kling_async.batch.options import BatchOptions
 from kling_async.batch.planned import PlannedJob
 from kling_async.batch.source import Item
