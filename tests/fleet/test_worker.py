@@ -87,7 +87,7 @@ async def test_a_fetch_whose_answer_was_lost_is_found(
             raise psycopg.OperationalError("the connection is lost")
         return job
 
-    monkeypatch.setattr(connector, "fetch", losing)
+    monkeypatch.setattr(connector, "fetch_job", losing)
     async with site(dsn) as (fleet, emu):
         await fleet.submit([film(f"shot {n}") for n in range(8)], batch="films")
         async with at_work(fleet, emu):
