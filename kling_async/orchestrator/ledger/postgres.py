@@ -23,7 +23,7 @@ from kling_async.orchestrator.ledger.membership import Membership
 from kling_async.orchestrator.ledger.postgres_database import PostgresDatabase, faults
 from kling_async.orchestrator.ledger.postgres_tables import LOCKS, VERSION, make_tables, need_version
 from kling_async.orchestrator.ledger.server_time import ServerTime
-from kling_async.orchestrator.ledger.steps import Enter, Occupy
+from kling_async.orchestrator.ledger.steps import Enter, Known, Occupy, TaskMade, Want
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +37,9 @@ __all__ = ["Joining", "PostgresLedger"]
 _CHANNEL: Final = "kling_slots_"
 """Each process listens to the channel of its own row; a notification says nothing but that there are news."""
 _LABEL_MAX: Final = 500
+_FOR_THE_ASKER: Final = (TaskMade, Known, Want, Occupy)
+"""Steps that change what there is to ask about."""
+_SEND: Final = "INSERT INTO letters (owner, body) SELECT id, ? FROM owners WHERE id=?"
 _LOCK: Final = "SELECT (SELECT oldest_reader FROM schema) FROM accounts WHERE id=? FOR UPDATE"
 _CONNECTED: Final = (
     "SELECT 1 FROM pg_locks l WHERE l.locktype='advisory' AND l.objsubid=2 AND l.granted"  # noqa: S608
@@ -229,16 +232,18 @@ class PostgresLedger:
         told = self._bury(db, begun.dead, begun.now)
         book = own.book_of(begun.now, begun.late)
         book.wake()
-        book.take(self._written(step) for step in steps[0 if before is None else before.steps :])
+        new = steps[0 if before is None else before.steps :]
+        book.take(self._written(step) for step in new)
         book.finish()
         came = db.execute("DELETE FROM letters WHERE owner=? RETURNING number, body", (own.owner,))
         heard = own.heard(begun.now, book.confirmed, demand=demand)
         synced = heard._replace(
             reads=book.reads, missing=book.missing, letters=_letters(came), revived=begun.revived
         )
-        new = "INSERT INTO letters (owner, body) SELECT id, ? FROM owners WHERE id=?"
         for owner, letter in book.letters:
-            db.execute(new, (msgspec.json.encode(letter), owner))
+            db.execute(_SEND, (msgspec.json.encode(letter), owner))
+        if own.asker is not None and any(isinstance(step, _FOR_THE_ASKER) for step in new):
+            told = told | {own.asker}
         return synced if before is None else _both(before.synced, synced), told | book.told
 
     def _written(self, step: Step) -> Step:
