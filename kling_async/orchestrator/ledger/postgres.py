@@ -142,11 +142,15 @@ class PostgresLedger:
         return own
 
     def _ask_silent(self, db: PostgresDatabase, own: Membership) -> LedgerRows:
-        """Begin to look for processes that have not shown themselves: who is late, and who is dead."""
+        """Begin to look for processes that have not shown themselves: who is late, and who is dead.
+
+        One that has nothing to lose lives while it is connected: what it said of limits counts.
+        """
         now = self._time.now
+        cut_off = f"beat<{now}-{LEASE} AND EXISTS (SELECT 1 FROM leases l WHERE l.owner=owners.id)"  # noqa: S608
         query = (
             # after a start of the server nobody was able to show a sign of life, and nobody is connected
-            f"SELECT id, beat<{now}-{LATE}, {self._time.started}<{now}-{LEASE} AND (beat<{now}-{LEASE}"  # noqa: S608
+            f"SELECT id, beat<{now}-{LATE}, {self._time.started}<{now}-{LEASE} AND ({cut_off}"  # noqa: S608
             f" OR NOT EXISTS ({_CONNECTED})) FROM owners WHERE account=? AND id<>? AND beat<{now}-{BEAT}"
         )
         return db.execute(query, (own.account, own.owner))
