@@ -39,12 +39,18 @@ def need_extra() -> None:
             raise ConfigurationError(f"a fleet needs the package {package}: pip install 'kling-async[fleet]'")
 
 
+def _without_account(dsn: str) -> str:
+    """Cut off the name of the account, which concerns the slots: ``postgresql://...#NAME``."""
+    # in the other form, name=value, a # is a part of a value, such as a password
+    return dsn.partition("#")[0] if "://" in dsn else dsn
+
+
 def shown_dsn(dsn: str) -> str:
     """Return a DSN as people may see it: without the password, and without a part that cannot be read."""
     from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: PLC0415 - with the extra only
 
     try:
-        facts = conninfo_to_dict(dsn.partition("#")[0])
+        facts = conninfo_to_dict(_without_account(dsn))
     except Exception:  # noqa: BLE001 - its message may repeat the DSN
         return "a DSN that cannot be read"
     secret = ("password", "sslpassword", "passfile")
@@ -61,7 +67,7 @@ def connection_options(dsn: str) -> dict[str, Any]:
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - with the extra only
 
     try:
-        facts: dict[str, Any] = dict(conninfo_to_dict(dsn.partition("#")[0]))
+        facts: dict[str, Any] = dict(conninfo_to_dict(_without_account(dsn)))
     except Exception:  # noqa: BLE001 - its message may repeat the DSN
         facts = {}
     if not facts:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.fleet.again import cancel_queued, retry_failed
+from kling_async.fleet.carrying import Carrier
 from kling_async.fleet.database import connect, connection_options, server_time, shown_dsn
 from kling_async.fleet.link import DatabaseLink, OutageLog
+from kling_async.fleet.moving import mark_moved, need_mark, need_requests, submit_moved
 from kling_async.fleet.results import outcomes
-from kling_async.fleet.schema import need_tables, upgrade
+from kling_async.fleet.schema import need_fleet_tables, upgrade
+from kling_async.fleet.status import FleetReader
 from kling_async.fleet.submit import submit
 from kling_async.fleet.worker import FleetWorker, WorkOptions
 from kling_async.fleet.writing import find_batch
@@ -27,11 +31,13 @@ if TYPE_CHECKING:
 
     from kling_async.batch.outcomes import Outcome
     from kling_async.batch.source import Requests
-    from kling_async.client import Client
     from kling_async.fleet.again import Cancelled, Retried
+    from kling_async.fleet.moving import Exported
     from kling_async.fleet.schema import Versions
+    from kling_async.fleet.status import FleetStatus
     from kling_async.fleet.submit import Submitted
     from kling_async.fleet.writing import BatchRow
+    from kling_async.orchestrator.engine import Engine
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Fleet"]
@@ -39,6 +45,12 @@ __all__ = ["Fleet"]
 _LONG: Final = 300.0
 """Seconds that a chunk of jobs may take to be written, over a slow line, too."""
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class HasEngine(Protocol):
+    """A `Client`, as far as a worker needs one."""
+
+    _engine: Engine
 
 
 class Fleet:
@@ -77,7 +89,7 @@ class Fleet:
 
     async def __aenter__(self) -> Self:
         async with connect(self._dsn) as db:
-            await need_tables(db)
+            await need_fleet_tables(db)
             self._offset = await _offset_of_clock(db)
         self._link = DatabaseLink(self._dsn, self._outages)
         return self
@@ -153,6 +165,37 @@ class Fleet:
         async with self._long_link() as link:
             return await submit(link, requests, batch, priority=priority, label=label, on_bad=on_bad)
 
+    async def submit_exported(
+        self, exported: Exported, *, batch: str | None = None, priority: int = 0, moved: bool = False
+    ) -> Submitted:
+        """Move the jobs of a journal into the fleet: what ran is adopted here, what is done is not repeated.
+
+        The journal is marked as moved before anything is written; from then on no batch goes on with it. The
+        jobs keep their external ids. Cut short, it can be repeated.
+
+        Args:
+            exported: Of `kling_async.fleet.moving.read_exported`.
+            batch: The batch's name. Default: that of the journal's file.
+            priority: Jobs of higher priority go first.
+            moved: The journal lies on another machine, and was marked there by ``kling journal move``.
+
+        Raises:
+            JournalError: The journal is not here and ``moved`` is not given, or a batch runs with it.
+            RequestInvalid: A job that was never sent has no request, or the batch's name is taken.
+        """
+        self._opened()
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(exported.path).stem)[:64] if batch is None else batch
+        check_batch_name(name)
+        need_requests(exported, exported.entries)
+        if moved:
+            entries = exported.entries
+        elif exported.is_here:
+            entries = await asyncio.to_thread(mark_moved, exported, shown_dsn(self._dsn), name)
+        else:
+            raise need_mark(exported)
+        async with self._long_link() as link:
+            return await submit_moved(link, exported, entries, name, priority)
+
     async def results(
         self, batch: str, *, follow: bool = True, after: int = 0, folder: str | Path | None = None
     ) -> AsyncGenerator[Outcome[Any], None]:
@@ -180,7 +223,7 @@ class Fleet:
 
     async def work(
         self,
-        client: Client,
+        client: HasEngine,
         *,
         concurrency: int | None = None,
         out: str | Path | None = None,
@@ -211,10 +254,19 @@ class Fleet:
         """
         folder = None if out is None else Path(out)
         options = WorkOptions(folder, concurrency, retries, grace, signals)
-        worker = FleetWorker(self._dsn, client._engine, options)  # noqa: SLF001 - a door of the same package
+        engine = client._engine  # noqa: SLF001 - a door of the same package
+        carrier = partial(Carrier, engine, out=folder, retries=retries)
+        worker = FleetWorker(self._dsn, engine, options, carrier)
         if on_start is not None:
             on_start(worker)
         await worker.run()
+
+    async def status(self) -> FleetStatus:
+        """Return a snapshot: jobs, slots, workers, batches, rate; 0.2 s with a million jobs.
+
+        Whoever looks each second uses a `kling_async.fleet.status.FleetReader`, or the dashboard.
+        """
+        return await self._opened().patient(FleetReader().read)
 
     async def retry(self, batch: str) -> Retried:
         """Try the failed jobs of a batch again, as `Client.batch` does with ``retry_failed=True``.

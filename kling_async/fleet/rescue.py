@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from kling_async.fleet.taking import BACK, FOUND, LEASE, PutBack, begun_first
+from kling_async.fleet.taking import BACK, FOUND, PutBack, begun_first
 from kling_async.fleet.tasks import QUEUE, TASK
+from kling_async.orchestrator.ledger.facts import LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,7 @@ log = logging.getLogger("kling_async.fleet")
 
 STALLED: Final = 3.0
 """Seconds without a heartbeat after which a worker is dead."""
-GONE: Final = 1.5
+GONE: Final = 1.0
 """The same where its connection has ended, too."""
 PRESENCE: Final = 0x6B6C6677
 """Names the advisory locks that workers hold while they are connected ("klfw"), beside their numbers."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-__all__ = ["MIGRATIONS", "Migration", "Versions", "need_tables", "read_versions", "upgrade"]
+__all__ = ["MIGRATIONS", "Migration", "Versions", "need_fleet_tables", "read_versions", "upgrade"]
 
 _LOCK: Final = 0x6B6C666C
 """Names the advisory lock under which tables are made ("klfl")."""
@@ -89,7 +89,9 @@ async def read_versions(db: AsyncConnection[Any]) -> Versions:
     return Versions() if row is None else Versions(*row)
 
 
-async def need_tables(db: AsyncConnection[Any], migrations: Sequence[Migration] = MIGRATIONS) -> Versions:
+async def need_fleet_tables(
+    db: AsyncConnection[Any], migrations: Sequence[Migration] = MIGRATIONS
+) -> Versions:
     """Check that this program may work with the tables.
 
     Raises:

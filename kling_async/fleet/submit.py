@@ -37,7 +37,7 @@ class Submitted(Serializable, frozen=True, kw_only=True):
     name: str
     """The batch's name, as given."""
     new: int
-    """Jobs that were not there before; they wait in the queue."""
+    """Jobs that were not there before, or had been cancelled; they wait in the queue."""
     known: int
     """Jobs that an earlier submit, or this one before, had written."""
     bad: int = 0

@@ -13,7 +13,7 @@ import contextlib
 import enum
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import anyio
 import procrastinate
@@ -27,13 +27,13 @@ from kling_async.batch.options import ready_folder
 from kling_async.batch.pausing import PauseSwitch
 from kling_async.core.lifecycle import Lifecycle
 from kling_async.errors import KlingError, RequestInvalid
-from kling_async.fleet.carrying import Carrier, Left
 from kling_async.fleet.connector import FleetQueue, PatientConnector
 from kling_async.fleet.database import connect, shown_dsn
+from kling_async.fleet.endings import Left
 from kling_async.fleet.journal import JournalWriter
 from kling_async.fleet.link import OUTAGE, DatabaseLink, OutageLog
 from kling_async.fleet.pulse import Pulse
-from kling_async.fleet.schema import need_tables
+from kling_async.fleet.schema import need_fleet_tables
 from kling_async.fleet.taking import PutBack, queue_of, take
 from kling_async.fleet.tasks import QUEUE, TASK
 from kling_async.runtime.signals import SignalWatcher
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from procrastinate import JobContext
 
     from kling_async.core.lifecycle import Moves
+    from kling_async.fleet.endings import NewCarrier
     from kling_async.fleet.taking import TakenJob
     from kling_async.orchestrator.engine import Engine
 
@@ -64,6 +65,16 @@ _PAUSE: Final = 15.0
 """Seconds until a job is taken again that could not be ended; doubles each time up to `_PAUSE_MAX`."""
 _PAUSE_MAX: Final = 600.0
 _DOUBLINGS: Final = 6
+
+
+class QueueRunner(Protocol):
+    """The part of procrastinate's worker that is used here, with types."""
+
+    async def run(self) -> None:
+        """Run jobs until stopped, and those under way to their ends."""
+
+    def stop(self) -> None:
+        """Take no more jobs."""
 
 
 class WorkerState(enum.Enum):
@@ -110,9 +121,10 @@ class FleetWorker:
         dsn: The database.
         engine: Of the client that makes the tasks.
         options: How it works.
+        carrier: Makes what carries its jobs.
     """
 
-    def __init__(self, dsn: str, engine: Engine, options: WorkOptions) -> None:
+    def __init__(self, dsn: str, engine: Engine, options: WorkOptions, carrier: NewCarrier) -> None:
         self._dsn = dsn
         self._engine = engine
         self._options = options
@@ -123,8 +135,7 @@ class FleetWorker:
         self._queue = FleetQueue(PatientConnector(dsn, self._links[0]), self._links[0], self._pulse)
         writer = JournalWriter(self._links[1])
         self._control = BatchControl(BatchLife(), Budget(None), Exclusions(None))
-        own = self._control, PauseSwitch(engine.scope)
-        self._carrier = Carrier(engine, writer, *own, out=options.out, retries=options.retries)
+        self._carrier = carrier(writer, self._control, PauseSwitch(engine.scope))
         self._signals = SignalWatcher(self._heard, enabled=options.signals)
         self._stop = asyncio.Event()
         self.left = 0
@@ -152,7 +163,7 @@ class FleetWorker:
         self._engine.scope.enter()
         await ready_folder(self._options.out)
         async with connect(self._dsn) as db:
-            await need_tables(db)
+            await need_fleet_tables(db)
         await self._engine.packs.known(["video", "image"])
         async with self._present():
             await self._work(self._queue_worker())
@@ -179,7 +190,7 @@ class FleetWorker:
             scope.now = own_clock
             log.info("worker %s has ended", self.name)
 
-    async def _work(self, worker: QueueWorker) -> None:
+    async def _work(self, worker: QueueRunner) -> None:
         running = asyncio.create_task(worker.run(), name="kling_async fleet worker")
         stopping = asyncio.create_task(self._stop.wait(), name="kling_async fleet stop")
         try:
@@ -204,7 +215,7 @@ class FleetWorker:
         if not done:
             self.leave(f"{self._options.grace:g} s are over")
 
-    def _queue_worker(self) -> QueueWorker:
+    def _queue_worker(self) -> QueueRunner:
         app = procrastinate.App(connector=PatientConnector(self._dsn, self._links[0]))
         app.job_manager = self._queue
         app.task(name=TASK, queue=QUEUE, pass_context=True)(self._job)
@@ -292,7 +303,8 @@ class FleetWorker:
         self._end_taking()
         self._carrier.leave()
         text = "worker %s leaves (%s); %d tasks run on, for other workers: %s"
-        log.warning(text, self.name, why, len(sent), ", ".join(sent[:20]) or "none")
+        level = logging.WARNING if sent else logging.INFO
+        log.log(level, text, self.name, why, len(sent), ", ".join(sent[:20]) or "none")
 
     def _end_taking(self) -> None:
         self._control.life.stop("stop()")

@@ -10,7 +10,14 @@ import pytest
 from kling_async.errors import ConfigurationError
 from kling_async.fleet import schema
 from kling_async.fleet.database import connect, connection_options, shown_dsn
-from kling_async.fleet.schema import MIGRATIONS, Migration, Versions, need_tables, read_versions, upgrade
+from kling_async.fleet.schema import (
+    MIGRATIONS,
+    Migration,
+    Versions,
+    need_fleet_tables,
+    read_versions,
+    upgrade,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +39,7 @@ async def test_tables_are_made_once_by_many_at_once(dsn: str) -> None:
     versions = await asyncio.gather(*(made(dsn) for _ in range(4)))
     assert sorted(before.tables for before, _ in versions) == [0, *[len(MIGRATIONS)] * 3]
     async with connect(dsn) as db:
-        found = await need_tables(db)
+        found = await need_fleet_tables(db)
         query = "SELECT count(*) FROM pg_tables WHERE schemaname='public'"
         assert await (await db.execute(query)).fetchone() == (0,)
         await db.execute("SELECT 1 FROM jobs, procrastinate_jobs, workers, addresses LIMIT 1")
@@ -47,12 +54,12 @@ async def test_an_older_program_goes_on_beside_tables_that_only_grew(dsn: str) -
         await db.execute("INSERT INTO batches (id, name) VALUES ('b', 'films')")
         newer = (*MIGRATIONS, ADDS)
         with pytest.raises(ConfigurationError, match="kling fleet init, which brings them up to date"):
-            await need_tables(db, newer)
+            await need_fleet_tables(db, newer)
         await upgrade(db, newer)
-        assert (await need_tables(db)).tables == len(newer)
+        assert (await need_fleet_tables(db)).tables == len(newer)
         assert await upgrade(db) == ((await read_versions(db)),) * 2  # the older one changes nothing
         await upgrade(db, (*newer, BREAKS))
-        for refused in (need_tables(db), upgrade(db)):
+        for refused in (need_fleet_tables(db), upgrade(db)):
             with pytest.raises(ConfigurationError, match="upgrade kling-async here"):
                 await refused
         assert await (await db.execute("SELECT name FROM batches")).fetchone() == ("films",)
@@ -62,7 +69,7 @@ async def test_a_database_without_tables_is_told_what_to_do(dsn: str) -> None:
     """Nothing is made silently in a database that may be another program's."""
     async with connect(dsn) as db:
         with pytest.raises(ConfigurationError, match="kling fleet init"):
-            await need_tables(db)
+            await need_fleet_tables(db)
 
 
 async def test_a_step_that_fails_changes_nothing(dsn: str) -> None:
@@ -91,11 +98,11 @@ async def test_procrastinate_s_own_steps_are_taken_once(dsn: str, monkeypatch: p
         with monkeypatch.context() as newer:
             newer.setattr(schema, "_procrastinate_steps", lambda: [*steps, Step()])
             with pytest.raises(ConfigurationError, match=r"procrastinate's tables .* run: kling fleet init"):
-                await need_tables(db)
+                await need_fleet_tables(db)
             before, after = await upgrade(db)
             assert (before.procrastinate, after.procrastinate) == (steps[-1].stem, step.stem)
         assert await upgrade(db) == (after, after)
-        assert await need_tables(db) == after
+        assert await need_fleet_tables(db) == after
         with monkeypatch.context() as newer:  # taken twice, the step would fail
             newer.setattr(schema, "_procrastinate_steps", lambda: [*steps, Step()])
             assert await upgrade(db) == (after, after)
@@ -106,6 +113,8 @@ async def test_procrastinate_s_own_steps_are_taken_once(dsn: str, monkeypatch: p
     [
         "postgresql://me:s3cret@127.0.0.1:1/jobs",
         "host=127.0.0.1 port=1 user=me password=s3cret dbname=jobs",
+        "host=127.0.0.1 port=1 user=me password=x#s3cret dbname=jobs",
+        "postgresql://me@127.0.0.1:1/jobs?password=s3cret&sslpassword=s3cret#team",
         "postgresql://me:s3cret@[nowhere/jobs",
         "s3cret",
         "",
@@ -129,3 +138,4 @@ def test_options_of_the_dsn_stay() -> None:
     assert options["options"] == "-c jit=off -c search_path=kling_fleet"
     assert options["application_name"] == "mine"
     assert options["dbname"] == "db"
+    assert connection_options("host=h password=a#b dbname=db")["password"] == "a#b"

@@ -78,7 +78,7 @@ async def test_a_killed_worker_costs_nothing(dsn: str, tmp_path: Path) -> None:
     """Of two workers one is killed midway: all jobs are created once and have results, soon."""
     async with site(dsn, slots=6, seconds=1.0) as (fleet, emu):
         await fleet.submit([film(f"shot {n}") for n in range(60)], batch="films")
-        shared = f"sqlite://{tmp_path / 'slots.db'}"
+        shared = dsn
         async with workers(dsn, emu, 2, slots=shared) as (first, second):
             reading = asyncio.create_task(read(fleet))
             await wait_until(lambda: len(emu.tasks) >= 15)
@@ -94,3 +94,23 @@ async def test_a_killed_worker_costs_nothing(dsn: str, tmp_path: Path) -> None:
         assert emu.ledger.peak("video") <= 6
         assert "of workers that are gone" in survivor.log
         assert await rows(dsn, "SELECT count(*) FROM procrastinate_jobs") == [(0,)]
+
+
+async def test_signals_drain_a_worker_and_then_end_it(dsn: str) -> None:
+    """The first SIGTERM gives back what is not sent; the second one leaves what runs to others."""
+    async with site(dsn, slots=2, seconds=30.0) as (fleet, emu):
+        await fleet.submit([film(f"shot {n}") for n in range(6)], batch="films")
+        async with workers(dsn, emu, 1) as (worker,):
+            await wait_until(lambda: len(emu.tasks) == 2)
+            await worker.said("takes jobs")
+            worker.process.send_signal(signal.SIGTERM)
+            await worker.said("drains (SIGTERM): takes nothing new, waits for 2 tasks")
+            assert worker.process.returncode is None
+            worker.process.send_signal(signal.SIGTERM)
+            assert await worker.ended(10.0) == 0
+        assert "leaves (SIGTERM); 2 tasks run on, for other workers" in worker.log
+        queued = (
+            "SELECT queue_name, count(*) FROM procrastinate_jobs WHERE status='todo' GROUP BY 1 ORDER BY 1"
+        )
+        assert await rows(dsn, queued) == [("kling", 4), ("kling/begun", 2)]
+        assert len(emu.tasks) == 2

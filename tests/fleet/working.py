@@ -29,7 +29,8 @@ async def read(fleet: Fleet, batch: str = "films", seconds: float = 60.0) -> lis
 def new_client(emu: Emulator, **options: Any) -> Client:
     """Make a client that asks often."""
     options = {"polling": Polling(min_interval=0.1, max_interval=0.3), **options}
-    return Client(**{"base_url": emu.url, "api_key": emu.api_key, "rng": random.Random(7), **options})
+    given: dict[str, Any] = {"base_url": emu.url, "api_key": emu.api_key, "rng": random.Random(7), **options}
+    return Client(**given)
 
 
 @contextlib.asynccontextmanager
@@ -52,7 +53,8 @@ async def at_work(
     async with client if isinstance(client, Client) else new_client(emu, **(client or {})) as made:
         work = fleet.work(made, signals=False, on_start=started.set_result, **options)
         running = asyncio.create_task(work)
-        await asyncio.wait([running, started], return_when=asyncio.FIRST_COMPLETED)
+        both: list[asyncio.Future[Any]] = [running, started]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         try:
             yield started.result()
             assert not running.done() or running.exception() is None
