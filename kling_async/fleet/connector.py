@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from procrastinate.connector import Notify
-    from procrastinate.jobs import Job
+    from procrastinate.jobs import Job, Notification
+    from procrastinate.manager import NotificationCallback
 
     from kling_async.fleet.link import DatabaseLink
 
@@ -196,12 +197,23 @@ class FleetQueue(JobManager):
                 doubtful = True
         return None
 
+    async def listen_for_jobs(
+        self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
+    ) -> None:
+        """Hand on notifications; one may be of a job that comes back with a task, for which there is room."""
+
+        async def noticed(*, channel: str, notification: Notification) -> None:
+            self._change.set()
+            await on_notification(channel=channel, notification=notification)
+
+        await super().listen_for_jobs(on_notification=noticed, queues=queues)
+
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: ARG002 - as procrastinate calls it
         """Remove a job that has ended, or put it back."""
         assert job.id is not None  # noqa: S101 - it has a row
         back = self._running.get(job.id)
-        if back is None and status is not Status.SUCCEEDED:
-            back = PutBack(pause=0.0 if status is Status.ABORTED else _FAULT_PAUSE)
+        if status is Status.FAILED:  # by a fault of the program, which procrastinate has logged
+            back = PutBack(pause=_FAULT_PAUSE)
         worker = self._registered.id
         try:
             if back is None:
