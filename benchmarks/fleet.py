@@ -1,9 +1,9 @@
 """Measure a fleet: workers on one account, the queue at 100,000 jobs, and what a task costs the database.
 
-Workers: 1, 2, 4 and 8 processes on one account of eight slots; the makespan over the ideal, which fills a slot
-in the moment that it is free and knows of an end at once. Queue: enqueueing, fetching, a worker's memory, the
-size of the database. Cost: transactions, WAL and statements for each task. The PostgreSQL is an embedded one,
-or any other: ``KLING_FLEET_DSN``.
+Workers: 1, 2, 4 and 8 processes on one account of eight slots; the makespan over the ideal, which fills a
+slot in the moment that it is free and knows of an end at once. Queue: enqueueing, fetching, a worker's
+memory, the size of the database. Cost: transactions, rows and WAL for each task. The PostgreSQL is an
+embedded one, or any other: ``KLING_FLEET_DSN``.
 """
 
 from __future__ import annotations
@@ -26,16 +26,20 @@ from kling_async.fleet import Fleet
 from kling_async.testing import emulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Iterator
 
     from kling_async.testing import Emulator
 
 SLOTS = 8
-TASKS = 240
-SECONDS = 5.0
+TASKS = 64
+SECONDS = 8.0
 """Median of the tasks' durations; their sigma is 0.2."""
 QUEUED = 100_000
 FETCHES = 1000
+IDLE = 10.0
+"""Seconds for which workers are watched that have nothing to do."""
+REPORTED = 1.5
+"""Seconds after which a session has reported to the statistics what it has done."""
 
 
 class Run(NamedTuple):
@@ -63,17 +67,18 @@ class Queue(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a task costs the database, all workers together."""
+    """What the database has to do: for each task, for each worker."""
 
     commits: float
     wal: float
     """Bytes."""
-    inserted: float
-    """Rows."""
-    updated: float
-    deleted: float
-    seconds: float
-    """For all."""
+    rows: float
+    """Inserted, updated, deleted."""
+    connections: float
+    """Of each worker."""
+    idle_commits: float
+    """Of each worker in a second, while it has nothing to do."""
+    idle_wal: float
 
 
 def requests(count: int) -> Iterator[v1.TextToVideo]:
@@ -108,6 +113,7 @@ async def workers(emu: Emulator, dsn: str, count: int, limit: int) -> AsyncItera
     async with contextlib.AsyncExitStack() as stack:
         found = [await stack.enter_async_context(process_of(order, "fleet")) for _ in range(count)]
         for process in found:
+            assert process.stdout is not None
             await process.stdout.readline()
         yield found
 
@@ -153,7 +159,7 @@ async def queue(dsn: str, jobs: int, fetches: int) -> Queue:
                 db.execute("SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", (worker,))
             fetched = fetches / (time.perf_counter() - began)
         async with workers(emu, dsn, 1, SLOTS) as (process,):
-            while emu.ledger.used("video") < SLOTS:
+            while emu.ledger.used("video") < SLOTS:  # noqa: ASYNC110 - the emulator tells of no create
                 await asyncio.sleep(0.2)
             process.stdin.write(b"end\n")
             memory = json.loads(await process.stdout.readline())["rss"]
@@ -161,32 +167,50 @@ async def queue(dsn: str, jobs: int, fetches: int) -> Queue:
 
 
 async def cost(dsn: str, count: int, tasks: int) -> Cost:
-    """Return what a task costs the database, of tasks that take a second."""
-    keys = ("xact_commit", "tup_inserted", "tup_updated", "tup_deleted")
-    query = f"SELECT {', '.join(keys)} FROM pg_stat_database WHERE datname = current_database()"
+    """Return what a task costs the database, beyond what workers cost that have nothing to do."""
     await Fleet(dsn).init()
     async with emulator(slots={"video": SLOTS, "image": 9}) as emu, Fleet(dsn) as fleet:
         emu.set_duration(1.0)
-        await fleet.submit(requests(tasks), batch="all")
         with psycopg.connect(dsn, autocommit=True) as db:
-            before = db.execute(query).fetchone() or (0,) * 4
-            wal = one(db, "SELECT pg_current_wal_insert_lsn() - '0/0'")
             async with workers(emu, dsn, count, SLOTS):
+                await asyncio.sleep(3.0)
+                idle = await spent(db, asyncio.sleep(IDLE))
+                query = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+                connections = (one(db, query) - 2) / count  # this one, and that of `fleet`
                 began = time.perf_counter()
-                async for outcome in fleet.results("all"):
-                    assert outcome.ok
+                all_in_all = await spent(db, run_all(fleet, tasks))
                 seconds = time.perf_counter() - began
-            # sessions report what they have done when they end, or a moment after
-            await asyncio.sleep(1.5)
-            after = db.execute(query).fetchone() or (0,) * 4
-            written = one(db, "SELECT pg_current_wal_insert_lsn() - '0/0'") - wal
-    commits, *rows = ((late - early) / tasks for early, late in zip(before, after, strict=True))
-    return Cost(commits, float(written) / tasks, *rows, seconds=seconds)
+    a_second = [figure / IDLE for figure in idle]
+    commits, wal, rows = (
+        (found - rest * seconds) / tasks for found, rest in zip(all_in_all, a_second, strict=True)
+    )
+    return Cost(commits, wal, rows, connections, a_second[0] / count, a_second[1] / count)
+
+
+async def run_all(fleet: Fleet, tasks: int) -> None:
+    """Submit so many jobs, and wait for all."""
+    await fleet.submit(requests(tasks), batch="all")
+    async for outcome in fleet.results("all"):
+        assert outcome.ok
+
+
+async def spent(db: psycopg.Connection[Any], doing: Awaitable[object]) -> list[float]:
+    """Return commits, bytes of WAL, and changed rows while something was done."""
+    query = (
+        "SELECT xact_commit, pg_current_wal_insert_lsn() - '0/0', tup_inserted + tup_updated + tup_deleted"
+        " FROM pg_stat_database WHERE datname = current_database()"
+    )
+    await asyncio.sleep(REPORTED)
+    before = db.execute(query).fetchone() or ()
+    await doing
+    await asyncio.sleep(REPORTED)
+    after = db.execute(query).fetchone() or ()
+    return [float(late - early) for early, late in zip(before, after, strict=True)]
 
 
 def one(db: psycopg.Connection[Any], query: str) -> Any:
     """Return the one value of a query."""
-    found = db.execute(query).fetchone()  # type: ignore[arg-type]
+    found = db.execute(query).fetchone()
     assert found is not None
     return found[0]
 
@@ -198,18 +222,16 @@ def main() -> None:
         for count in (1, 2, 4, 8):
             run = asyncio.run(measure(new_dsn(), count, TASKS, SECONDS))
             print(f"{count:<8} {run.makespan:15.3f} {run.requests:14.2f} {run.refused:5}")
+        print(f"{'queued':8} {'enqueued/s':>11} {'fetched/s':>10} {'bytes a job':>12} {'MB a worker':>12}")
         for jobs in (1000, QUEUED):
             found = asyncio.run(queue(new_dsn(), jobs, min(FETCHES, jobs // 2)))
-            print(
-                f"{jobs:,} queued: {found.enqueued:,.0f} enqueued a second, {found.fetched:,.0f} fetched a second,"
-                f" {found.size:,.0f} bytes each, a worker of {found.memory:.0f} MB"
-            )
+            sizes = f"{found.size:12,.0f} {found.memory:12.0f}"
+            print(f"{jobs:<8} {found.enqueued:11,.0f} {found.fetched:10,.0f} {sizes}")
+        columns = ("commits/task", "WAL/task", "rows/task", "connections", "idle commits/s", "idle WAL/s")
+        print(" ".join(["workers ", *map("{:>14}".format, columns)]))
         for count in (1, 8):
-            spent = asyncio.run(cost(new_dsn(), count, TASKS))
-            print(
-                f"{count} workers, each task: {spent.commits:.1f} commits, {spent.wal:,.0f} bytes of WAL, rows:"
-                f" {spent.inserted:.1f} inserted, {spent.updated:.1f} updated, {spent.deleted:.1f} deleted"
-            )
+            spending = asyncio.run(cost(new_dsn(), count, TASKS))
+            print(f"{count:<8}", " ".join(f"{figure:14,.1f}" for figure in spending))
 
 
 if __name__ == "__main__":

@@ -211,7 +211,7 @@ async def measure(slots: str | None, workers: int, tasks: int, seconds: float) -
     rng = random.Random(7)
     async with emulator(slots={"video": SLOTS, "image": 9}) as emu:
         emu.set_duration(lambda _: seconds * rng.lognormvariate(0, 0.2))
-        about = {"url": emu.url, "key": emu.api_key, "slots": slots, "kind": "work"}
+        about: dict[str, Any] = {"url": emu.url, "key": emu.api_key, "slots": slots, "kind": "work"}
         about |= {"begin": time.time() + 1.0 + 0.4 * workers, "tasks": tasks // workers}
         async with contextlib.AsyncExitStack() as stack:
             processes = [
@@ -249,9 +249,7 @@ def main() -> None:
             ("file", pace_in_a_file(folder, 1000)),
             ("PostgreSQL", pace_in_postgres(new_dsn(), 300)),
         ):
-            print(
-                f"a {kind} takes {memory / pace:,.0f} times as long for a ticket as memory: {pace:,.0f} a second"
-            )
+            print(f"{kind}: {pace:,.0f} tickets a second; {memory / pace:,.0f} times as long as in memory")
         for kind, slots in (
             ("memory", None),
             ("file", f"sqlite://{folder}/wake.db"),

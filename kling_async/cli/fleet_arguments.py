@@ -9,6 +9,7 @@ from kling_async.cli.arguments import (
     add_account_arguments,
     add_json_argument,
     add_settings_file_arguments,
+    port_number,
     positive,
     seconds_above_0,
 )
@@ -76,6 +77,11 @@ def _add_submit(parser: LazyParser) -> None:
         "--label", default="", metavar="NAME", help="labels take turns within a priority (default: none)"
     )
     parser.add_argument("--skip-bad", action="store_true", help="go on without the lines that are wrong")
+    parser.add_argument(
+        "--moved",
+        action="store_true",
+        help="of an export: its journal, on another machine, was marked by kling journal move",
+    )
     add_reading_arguments(parser)
     _add_init(parser)
 
@@ -103,6 +109,18 @@ def _add_worker(parser: LazyParser) -> None:
     add_dsn_argument(parser)
     add_json_argument(parser)
     add_account_arguments(parser)
+
+
+def _add_status(parser: LazyParser) -> None:
+    parser.add_argument("--watch", action="store_true", help="show it until Ctrl-C, as it changes")
+    _add_init(parser)
+
+
+def _add_dashboard(parser: LazyParser) -> None:
+    parser.add_argument(
+        "--port", type=port_number, default=0, metavar="N", help="0 takes a free one (default: 0)"
+    )
+    _add_init(parser)
 
 
 def _add_results(parser: LazyParser) -> None:
@@ -139,8 +157,10 @@ FLEET_ACTIONS: Final[dict[str, tuple[str, Callable[[LazyParser], object]]]] = {
     "init": ("make the tables, or bring them up to date; harmless to repeat", _add_init),
     "submit": ("write jobs, each once; workers make them", _add_submit),
     "worker": ("take jobs and run them until SIGTERM or Ctrl-C, which drain it", _add_worker),
+    "status": ("show jobs, slots, workers, batches, rate and time left", _add_status),
     "results": ("print the outcomes of a batch, as its jobs end", _add_results),
     "retry": ("try the failed jobs of a batch again", _add_batch_action),
     "cancel-queued": ("take back the jobs of a batch of which nothing was sent", _add_batch_action),
+    "dashboard": ("serve a page on this machine that shows the fleet as it works", _add_dashboard),
 }
 """The sub-commands, in the order of the help."""

@@ -139,7 +139,7 @@ def test_every_example_has_a_test() -> None:
     """Each program in examples/ is named here, so that none is without a test."""
     programs = {path.stem for path in (ROOT / "examples").glob("*.py") if not path.stem.startswith("__")}
     assert programs == {
-        *("one_video", "images_from_file", "fan_out", "main_job"),
+        *("one_video", "images_from_file", "fan_out", "main_job", "fleet"),
         *("lip_sync", "multi_elements", "extend_twice", "own_element", "many_prompts"),
         *("prometheus", "to_s3", "backend_fastapi"),
     }

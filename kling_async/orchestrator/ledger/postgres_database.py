@@ -107,12 +107,11 @@ class PostgresDatabase:
         whole = conninfo.make_conninfo(dsn, **ours)
         self._connection: psycopg.Connection[Any] = psycopg.connect(whole, autocommit=True)
         self._connection.add_notify_handler(self._on_notify)
-        try:
-            values = [value for setting in _SETTINGS for value in setting]
-            self.execute(f"SELECT {', '.join(['set_config(?, ?, false)'] * len(_SETTINGS))}", values)
-        except BaseException:
-            self.close()
-            raise
+
+    def begin(self) -> None:
+        """Make the settings of the session."""
+        values = [value for setting in _SETTINGS for value in setting]
+        self.execute(f"SELECT {', '.join(['set_config(?, ?, false)'] * len(_SETTINGS))}", values)
 
     def _on_notify(self, _: object) -> None:
         self._notified = True

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from kling_async.errors import ConfigurationError
+from kling_async.errors import ConfigurationError, OutOfUnits
 from kling_async.options import SlotOptions
-from kling_async.orchestrator.ledger import postgres_database
 from kling_async.orchestrator.ledger.connection import LedgerLost, LedgerUnreachable
 from kling_async.orchestrator.ledger.facts import NewsKind, TaskFacts
 from kling_async.orchestrator.ledger.mailbox import Letter
-from kling_async.orchestrator.ledger.postgres import PostgresLedger
+from kling_async.orchestrator.ledger.postgres import Joining, PostgresLedger
 from kling_async.orchestrator.ledger.postgres_database import PostgresDatabase, checked_dsn
+from kling_async.orchestrator.ledger.postgres_tables import LOCKS
 from kling_async.orchestrator.ledger.server_time import SteeredClock
 from kling_async.orchestrator.ledger.steps import (
     Close,
@@ -39,6 +39,7 @@ from tests.orchestrator.ledger.test_results import RECORD
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kling_async.orchestrator.ledger.steps import Step
     from tests.orchestrator.ledger.processes import Process
     from tests.postgres import Postgres
 
@@ -97,18 +98,12 @@ def test_each_process_hears_times_by_its_own_clock(machines: Machine) -> None:
         assert synced.reads[0][1] == pytest.approx(here, abs=1e-3)
     number = b.enter()
     run(b, number)
-    b.sync(Close(_closed(), "video"))
+    b.sync(Close(OutOfUnits("none left", code=1102, request_id="r", http_status=429), "video"))
     for process in (a, b):
         facts = process.sync(demand=True).pools["video"]
         assert 0 < facts.half_open_at - number_at(process, machines) <= 60
     assert a.asking
     assert a.tasks[0].since == pytest.approx(number_at(a, machines))
-
-
-def _closed() -> Any:
-    from kling_async.errors import OutOfUnits  # noqa: PLC0415
-
-    return OutOfUnits("none left", code=1102, request_id="r", http_status=429)
 
 
 def test_a_clock_keeps_step_with_the_server() -> None:
@@ -249,7 +244,7 @@ def test_a_commit_without_an_answer_is_neither_lost_nor_taken_twice(
         db.interrupt()
         return real(db, query, values)
 
-    steps = [Confirm(first), Read(3, 10.0), queued]
+    steps: list[Step] = [Confirm(first), Read(3, 10.0), queued]
     with monkeypatch.context() as patched:
         patched.setattr(PostgresDatabase, "execute", execute)
         for count in range(1 + again):
@@ -302,6 +297,21 @@ def test_an_errand_that_takes_too_long_can_be_cut_short(machines: Machine, dsn: 
             a.sync()
         cut.join()
     assert not a.sync().revived
+
+
+def test_opening_can_be_cut_short(dsn: str) -> None:
+    """Another makes the tables and does not come to an end: that passes, too."""
+    ledger = PostgresLedger(dsn, Joining("https://api.example", "me", {}, {}, 60.0), SteeredClock())
+    with psycopg.connect(dsn) as other:
+        other.execute(f"SELECT pg_advisory_xact_lock({LOCKS}, 0)".encode())
+        cut = threading.Timer(0.2, ledger.interrupt)
+        cut.start()
+        with pytest.raises(LedgerUnreachable):
+            ledger.sync((), demand=True)
+        cut.join()
+    assert ledger.sync((), demand=True).asking
+    ledger.leave(())
+    assert rows(dsn, "SELECT * FROM kling_slots.owners") == []
 
 
 def test_the_server_may_be_stopped_and_started(machines: Machine, postgres: Postgres) -> None:
@@ -450,7 +460,7 @@ def test_passwords_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     def connect(*_: Any, **__: Any) -> Any:
         raise psycopg.OperationalError("cannot connect with s3 cret, s3%20cret")
 
-    monkeypatch.setattr(postgres_database.psycopg, "connect", connect)
+    monkeypatch.setattr(psycopg, "connect", connect)
     with pytest.raises(LedgerUnreachable) as raised:
         Machine(secret).start()
     assert str(raised.value) == "cannot connect with ..., ..."
@@ -463,4 +473,3 @@ def test_nobody_is_there_at_the_moment() -> None:
         port = free.getsockname()[1]
     with pytest.raises(LedgerUnreachable, match="refused"):
         Machine(f"postgresql://me:s3cret@127.0.0.1:{port}/fleet").start()
-    assert PostgresLedger.__name__
