@@ -16,7 +16,7 @@ from kling_async.core import rechecks
 from kling_async.fleet import connector
 from kling_async.fleet.database import connect
 from kling_async.fleet.journal import FencedPut, write_puts
-from kling_async.fleet.taking import fetch, take
+from kling_async.fleet.taking import fetch_next, take
 from kling_async.fleet.worker import WorkerState
 from kling_async.orchestrator import recovery
 from kling_async.orchestrator.ledger.facts import LEASE
@@ -79,7 +79,7 @@ async def test_a_fetch_whose_answer_was_lost_is_found(
     lost: list[int] = []
 
     async def losing(db: Any, queues: Any, worker: int) -> Any:
-        job = await fetch(db, queues, worker)
+        job = await fetch_next(db, queues, worker)
         if job is not None and len(lost) < 3:
             assert job.id is not None
             lost.append(job.id)
@@ -87,7 +87,7 @@ async def test_a_fetch_whose_answer_was_lost_is_found(
             raise psycopg.OperationalError("the connection is lost")
         return job
 
-    monkeypatch.setattr(connector, "fetch", losing)
+    monkeypatch.setattr(connector, "fetch_next", losing)
     async with site(dsn) as (fleet, emu):
         await fleet.submit([film(f"shot {n}") for n in range(8)], batch="films")
         async with at_work(fleet, emu):
