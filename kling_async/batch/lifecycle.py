@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["BATCH_MOVES", "RUN_MOVES", "Abandoned", "BatchLife", "BatchState", "RunLife", "RunState"]
 
 
-class Abandoned(Exception):
-    """The batch was stopped before a task of a job existed: the job has no outcome."""
-
-
 class BatchState(enum.Enum):
     """How far a batch has come."""
 
