@@ -23,7 +23,7 @@ from kling_async.batch.entry import (
 )
 from kling_async.batch.failures import FailureAction, action_for
 from kling_async.batch.job_outcomes import outcome_of
-from kling_async.batch.lifecycle import RunLife
+from kling_async.batch.lifecycle import Abandoned, RunLife
 from kling_async.batch.report import Charge
 from kling_async.downloads.result_files import KnownFile, fetch_all
 from kling_async.errors import (
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from kling_async.records import TaskRecord
     from kling_async.wire.requests import Result
 
-__all__ = ["Abandoned", "JobContext", "JobRun"]
+__all__ = ["JobContext", "JobRun"]
 
 _PAUSE: Final = 15.0
 """Seconds until a create that could not be sent is tried again; doubles each time. By then the client's own
@@ -77,10 +77,6 @@ class JobContext(NamedTuple):
     download_slots: asyncio.Semaphore | None
     """Bounds how many files come at once; None: the client's own bound."""
     pauses: PauseSwitch
-
-
-class Abandoned(Exception):
-    """The batch was stopped before a task of this job existed: the job has no outcome."""
 
 
 class JobRun(SubmissionHooks):
@@ -253,8 +249,7 @@ class JobRun(SubmissionHooks):
 
     async def _create(self) -> Task[Any]:
         """Create the task, or find the one that an earlier run created."""
-        engine = self._context.engine
-        earlier = None
+        engine, earlier = self._context.engine, None
         if self.life.sent:
             earlier = EarlierAttempt(self.entry.times.planned or 0.0, elsewhere=self._other_account)
         self._submission = submission = await engine.new_submission(
@@ -382,10 +377,10 @@ class JobRun(SubmissionHooks):
             await self._note_failure(error, final=final)
         except JournalError as broken:  # ends the batch; the failure is still an outcome
             self.failure_action, error = FailureAction.ACCOUNT, broken
-        record = self.record
+        facts: dict[str, Any] = {"error": error, "record": self.record, "result": result}
         if self.entry.state is JobState.DONE:  # only its files are missing, which an earlier run had
-            return self._outcome(error=error, record=record, result=result, resumed=True, files=())
-        return self._outcome(error=error, record=record, result=result)
+            facts |= {"resumed": True, "files": ()}
+        return self._outcome(**facts)
 
     async def _note_failure(self, error: Exception, *, final: bool) -> None:
         """Journal a failure that the next run needs to know."""

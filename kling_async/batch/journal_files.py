@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from kling_async.errors import JournalError
 
@@ -13,10 +14,14 @@ __all__ = [
     "APPLICATION",
     "DAMAGED",
     "HEADER",
+    "MOVED_TABLE",
     "SCHEMA",
+    "SCHEMA_MOVED",
+    "Moved",
     "file_id",
     "flush_folder",
     "journal_error",
+    "read_moved",
     "size_and_time",
     "wrong_header",
 ]
@@ -25,6 +30,8 @@ APPLICATION: Final = 0x6B6C4A31
 """Marks the file's header: a journal of this package ("klJ1")."""
 SCHEMA: Final = 1
 """Stands in the file's header: the version of the tables."""
+SCHEMA_MOVED: Final = 2
+"""The version of a journal whose jobs have moved to a fleet: programs that know no fleet refuse it."""
 _MAGIC: Final = b"SQLite format 3\x00"
 HEADER: Final = 100
 """Bytes of the header of any SQLite file."""
@@ -32,6 +39,26 @@ HEADER: Final = 100
 DAMAGED: Final = (
     "it is damaged; restore a backup and remove the -wal and -shm files beside it,"
     " or begin a new journal under another name"
+)
+
+
+class Moved(NamedTuple):
+    """Where the jobs of a journal have moved to."""
+
+    when: float
+    """Seconds since 1970."""
+    place: str
+    """The fleet's database, without its password."""
+    batch: str
+    """The name of the batch there."""
+
+    def __str__(self) -> str:
+        day = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.when))
+        return f"its jobs moved to the fleet's batch {self.batch!r} on {day} ({self.place})"
+
+
+MOVED_TABLE: Final = (
+    'CREATE TABLE IF NOT EXISTS moved ("when" REAL NOT NULL, place TEXT NOT NULL, batch TEXT NOT NULL)'
 )
 
 _ADVICE: Final = {
@@ -59,6 +86,14 @@ def journal_error(path: Path, error: sqlite3.Error | OSError | str) -> JournalEr
     else:
         text = error
     return JournalError(f"journal {str(path)!r}: {text}", path=str(path))
+
+
+def read_moved(db: sqlite3.Connection) -> Moved | None:
+    """Return where the jobs of a journal have moved to; None: they have not."""
+    if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_MOVED:
+        return None
+    found = db.execute("SELECT * FROM moved").fetchone()
+    return None if found is None else Moved(*found)
 
 
 def size_and_time(path: str) -> list[int] | None:
@@ -99,6 +134,6 @@ def wrong_header(header: bytes) -> str | None:
     if int.from_bytes(header[68:72], "big") != APPLICATION:
         return "it is a database of another program; nothing was changed: choose another name"
     schema = int.from_bytes(header[60:64], "big")
-    if schema > SCHEMA:
+    if schema > SCHEMA_MOVED:
         return f"it was written by a newer version of this package (schema {schema}); upgrade to read it"
     return None

@@ -26,10 +26,14 @@ from kling_async.batch.journal_files import (
     APPLICATION,
     DAMAGED,
     HEADER,
+    MOVED_TABLE,
     SCHEMA,
+    SCHEMA_MOVED,
+    Moved,
     file_id,
     flush_folder,
     journal_error,
+    read_moved,
     size_and_time,
     wrong_header,
 )
@@ -74,13 +78,14 @@ class Store:
     Args:
         path: The database file; made with its folder if there is none.
         make: Whether a file that is not there may be made.
+        moved_too: Whether to open one whose jobs have moved to a fleet.
 
     Raises:
-        JournalError: The file is not a journal of this kind, is damaged, cannot be written, or another
-            process holds it. Nothing was changed.
+        JournalError: The file is not a journal of this kind, is damaged, cannot be written, another process
+            holds it, or its jobs have moved to a fleet. Nothing was changed.
     """
 
-    def __init__(self, path: Path, *, make: bool = True) -> None:
+    def __init__(self, path: Path, *, make: bool = True, moved_too: bool = False) -> None:
         self.path = path = path.resolve()  # links to one file must find the same lock and log
         if make:
             self._make_folder()
@@ -100,6 +105,8 @@ class Store:
             self._reader = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             self._files = self._identities()
             self.id = self._read_id(self._db)
+            if not moved_too and (moved := read_moved(self._db)) is not None:
+                raise self.error(f"{moved}; go on with: kling fleet results {moved.batch} --follow")
         except (sqlite3.Error, OSError) as error:
             failure = self.error(error)
         except JournalError as error:
@@ -217,6 +224,30 @@ class Store:
         return name
 
     # -- use
+
+    def mark_moved(self, place: Moved | None) -> None:
+        """Note that the jobs have moved to a fleet, so that no batch goes on with them; None: they have not.
+
+        Raises:
+            JournalError: Nothing was changed.
+        """
+        db = self._open()
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute(MOVED_TABLE)
+            db.execute("DELETE FROM moved")
+            if place is not None:
+                db.execute("INSERT INTO moved VALUES (?, ?, ?)", place)
+            db.execute(f"PRAGMA user_version={SCHEMA if place is None else SCHEMA_MOVED}")
+            db.execute("COMMIT")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the header tells older programs
+        except sqlite3.Error as error:
+            failure = error
+            with contextlib.suppress(sqlite3.Error):
+                db.rollback()
+        else:
+            return
+        raise self.error(failure)
 
     def write(self, entries: Sequence[Entry], digests: Sequence[Digest]) -> list[int]:
         """Commit all entries together, flushed to the disk; return the places of those that may not follow.

@@ -14,13 +14,21 @@ import msgspec
 
 from kling_async.batch.checksums import checked_digest, checked_name, without_checksum
 from kling_async.batch.entry import unpack
-from kling_async.batch.journal_files import DAMAGED, HEADER, journal_error, size_and_time, wrong_header
+from kling_async.batch.journal_files import (
+    DAMAGED,
+    HEADER,
+    journal_error,
+    read_moved,
+    size_and_time,
+    wrong_header,
+)
 from kling_async.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from kling_async.batch.entry import Entry
+    from kling_async.batch.journal_files import Moved
 
 __all__ = ["JournalView"]
 
@@ -55,6 +63,8 @@ class JournalView:
         """State of the files of a journal that no batch writes; None: one may."""
         self.id = ""
         """The journal's own name, part of every external_task_id made from it."""
+        self.moved: Moved | None = None
+        """Where its jobs have moved to; None: they have not."""
 
     def __enter__(self) -> Self:
         self._examine()
@@ -68,6 +78,7 @@ class JournalView:
             self._db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
             self._db.execute("BEGIN")  # the first read takes the snapshot, which lasts until the end
             name = checked_name(str(self._rows("SELECT id FROM journal")[0][0]))
+            self.moved = read_moved(self._db)
         except (sqlite3.Error, JournalError) as error:
             failure = error if isinstance(error, JournalError) else journal_error(self.path, error)
         else:

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from kling_async.batch.outcomes import StopReason
     from kling_async.core.lifecycle import Moves
 
-__all__ = ["BATCH_MOVES", "RUN_MOVES", "BatchLife", "BatchState", "RunLife", "RunState"]
+__all__ = ["BATCH_MOVES", "RUN_MOVES", "Abandoned", "BatchLife", "BatchState", "RunLife", "RunState"]
+
+
+class Abandoned(Exception):
+    """The batch was stopped before a task of a job existed: the job has no outcome."""
 
 
 class BatchState(enum.Enum):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kling_async.cli.commands import load_function
 from kling_async.cli.exit_codes import ExitCode
 from kling_async.cli.fleet_database import new_fleet, open_fleet
+from kling_async.cli.fleet_export import is_export, print_submitted, submit_export
 from kling_async.cli.formats import counted
 from kling_async.cli.jobs import JobsFile, bad_line_texts, check_whole, print_bad_lines
 from kling_async.cli.output import Output
@@ -66,6 +67,8 @@ async def fleet_init(options: argparse.Namespace, output: Output) -> int:
 async def fleet_submit(options: argparse.Namespace, output: Output) -> int:
     """Write the jobs of a file; each line is checked before anything is written, a stream's as it comes."""
     jobs = JobsFile(options)
+    if is_export(jobs):
+        return await submit_export(options, output, jobs)
     bad = 0
     async with open_fleet(options, output) as fleet:
         if not jobs.is_stream:
@@ -90,12 +93,7 @@ async def fleet_submit(options: argparse.Namespace, output: Output) -> int:
         reader = jobs.reader(check, skip if options.skip_bad else None)
         name = options.batch or _batch_name(jobs)
         made = await fleet.submit(reader, batch=name, priority=options.priority, label=options.label)
-    if output.json_lines:
-        output.record({**made.to_dict(), "bad": bad})
-    else:
-        known = f", {made.known} known already" if made.known else ""
-        output.line(f"{made.name}: {counted(made.new, 'new job')}{known}")
-        output.say(f"to see them: kling fleet status; to have the results: kling fleet results {made.name}")
+    print_submitted(output, made, bad)
     return ExitCode.FAILED if bad else ExitCode.DONE
 
 

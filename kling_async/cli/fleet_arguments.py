@@ -77,6 +77,11 @@ def _add_submit(parser: LazyParser) -> None:
         "--label", default="", metavar="NAME", help="labels take turns within a priority (default: none)"
     )
     parser.add_argument("--skip-bad", action="store_true", help="go on without the lines that are wrong")
+    parser.add_argument(
+        "--moved",
+        action="store_true",
+        help="of an export: its journal, on another machine, was marked by kling journal move",
+    )
     add_reading_arguments(parser)
     _add_init(parser)
 

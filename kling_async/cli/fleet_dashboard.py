@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kling_async.cli.exit_codes import ExitCode
-from kling_async.cli.fleet import dsn_of
-from kling_async.fleet import Fleet
+from kling_async.cli.fleet_dsn import dsn_of
+from kling_async.fleet.database import need_extra
 
 if TYPE_CHECKING:
     import argparse
@@ -19,10 +19,11 @@ __all__ = ["fleet_dashboard"]
 async def fleet_dashboard(options: argparse.Namespace, output: Output) -> int:
     """Serve until interrupted."""
     dsn = dsn_of(options, output)
-    async with Fleet(dsn):  # says what is wrong with the database before anything is served
-        pass
+    need_extra()
     from kling_async.fleet.dashboard import Dashboard  # noqa: PLC0415 - with the extra only
+    from kling_async.fleet.looking import look_once  # noqa: PLC0415
 
+    await look_once(dsn)  # says what is wrong with the database before anything is served
     try:
         async with Dashboard(dsn, port=options.port) as dashboard:
             if output.json_lines:

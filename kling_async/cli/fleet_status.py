@@ -8,10 +8,10 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.cli.exit_codes import ExitCode
-from kling_async.cli.fleet import dsn_of, open_fleet
+from kling_async.cli.fleet_dsn import dsn_of
 from kling_async.cli.fleet_words import head_line, status_lines
 from kling_async.cli.output import has_rich
-from kling_async.fleet import Fleet
+from kling_async.fleet.database import need_extra
 
 if TYPE_CHECKING:
     import argparse
@@ -28,10 +28,13 @@ _LINE_SECONDS: Final = 10.0
 
 async def fleet_status(options: argparse.Namespace, output: Output) -> int:
     """Print a snapshot, or with ``--watch`` one after the other until interrupted."""
+    dsn = dsn_of(options, output)
+    need_extra()
+    from kling_async.fleet.looking import look_once  # noqa: PLC0415 - with the extra only
+
+    status = await look_once(dsn)
     if options.watch:
-        return await _watch(options, output)
-    async with open_fleet(options, output) as fleet:
-        status = await fleet.status()
+        return await _watch(dsn, output)
     if output.json_lines:
         output.record(status.to_dict())
         return ExitCode.DONE
@@ -48,10 +51,7 @@ def _width(output: Output) -> int | None:
     return os.get_terminal_size(output.stdout.fileno()).columns or None
 
 
-async def _watch(options: argparse.Namespace, output: Output) -> int:
-    dsn = dsn_of(options, output)
-    async with Fleet(dsn):  # says what is wrong with the database; later on it may go away
-        pass
+async def _watch(dsn: str, output: Output) -> int:
     from kling_async.fleet.looking import looks  # noqa: PLC0415 - with the extra only
 
     async with contextlib.aclosing(looks(dsn)) as looking:

@@ -147,6 +147,18 @@ def _add_verify(parser: LazyParser) -> None:
     add_json_argument(parser)
 
 
+def _add_move(parser: LazyParser) -> None:
+    _add_journal(parser)
+    parser.add_argument(
+        "--to", default="another machine", metavar="TEXT", help="where to, for people to read"
+    )
+    parser.add_argument("--batch", metavar="NAME", help="the batch there (default: the journal's name)")
+    parser.add_argument(
+        "--back", action="store_true", help="take the mark back: the fleet will never get the jobs"
+    )
+    parser.add_argument("--yes", action="store_true", help="with --back: do not ask for confirmation")
+
+
 def _add_journal(parser: LazyParser) -> None:
     parser.add_argument("journal", metavar="JOURNAL", help="the journal's file")
 
@@ -160,6 +172,7 @@ _ACTIONS: Final = {
     "show": ("show counts, units, failures and unfinished jobs", _add_show),
     "export": ("print every job as a line, with ids, state and files", _add_export),
     "verify": ("check the journal and the stored files", _add_verify),
+    "move": ("mark a journal as moved to a fleet, so that no run goes on with its jobs", _add_move),
     "compact": ("remove what is not needed any more from the journal", _add_journal),
 }
 

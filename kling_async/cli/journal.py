@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from kling_async.batch.journal_files import Moved
 from kling_async.batch.journal_match import job_names
 from kling_async.batch.journal_store import Store
 from kling_async.batch.journal_view import JournalView
@@ -52,7 +54,7 @@ async def _export(options: argparse.Namespace) -> int:
             requests = {name: request async for name, request in _jobs_of(options, view)}
         write = output.record if options.written == "jsonl" else CsvRows(output.stdout).write
         for entry in view.entries():
-            write(job_row(view.id, entry, requests.get(entry.identity), folder))
+            write(job_row(view, entry, requests.get(entry.identity), folder))
     return ExitCode.DONE
 
 
@@ -125,6 +127,30 @@ def _compact(options: argparse.Namespace) -> int:
     return ExitCode.DONE
 
 
+def _move(options: argparse.Namespace) -> int:
+    """Mark a journal as moved to a fleet, or take the mark back."""
+    path, output = Path(options.journal), Output()
+    with JournalView(path) as view:  # what is no journal is refused in the words of a reader
+        moved = view.moved
+    if options.back and not options.yes:
+        output.say(
+            f"kling: {moved or f'{path}: its jobs have not moved'}. To go on with them here makes them twice,"
+            " unless the fleet never gets them: kling fleet cancel-queued takes them back. Then add --yes"
+        )
+        return ExitCode.USAGE
+    store = Store(path, make=False, moved_too=True)
+    try:
+        store.mark_moved(None if options.back else Moved(time.time(), options.to, options.batch or path.stem))
+    finally:
+        store.close()
+    if options.back:
+        output.say(f"{path}: its jobs are its own again")
+    else:
+        output.say(f"{path}: its jobs have moved; kling run refuses them from now on")
+        output.say(f"To go on: kling journal export {path} --jobs FILE | kling fleet submit - --moved")
+    return ExitCode.DONE
+
+
 def _size(path: Path) -> int:
     """Return the bytes of a journal, its log included."""
     log = path.with_name(f"{path.name}-wal")
@@ -136,4 +162,5 @@ _ACTIONS: Final[dict[str, Callable[[argparse.Namespace], int | Coroutine[Any, An
     "export": _export,
     "verify": _verify,
     "compact": _compact,
+    "move": _move,
 }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
+import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from kling_async.batch.entry import JobState, spent_on
+from kling_async.batch.entry import JobState, pack, spent_on
 from kling_async.cli.formats import counted
 from kling_async.cli.output import Column
 from kling_async.errors import RequestInvalid
@@ -46,18 +48,20 @@ def state_of_job(entry: Entry) -> str:
 
 
 def job_row(
-    journal: str, entry: Entry, request: TaskRequest[Any] | None, folder: str | Path | None
+    view: JournalView, entry: Entry, request: TaskRequest[Any] | None, folder: str | Path | None
 ) -> dict[str, Any]:
     """Return all that a journal knows of a job in JSON types: enough to go on with it elsewhere.
 
     Args:
-        journal: The journal's own name.
+        view: The journal.
         entry: The job's.
         request: What it asks for, if the input is at hand.
         folder: Files of the request are written by their paths below it.
     """
     times, error = entry.times, entry.error
     return {
+        "journal": view.id,  # first: by this `kling fleet submit` knows what it is given
+        "identity": entry.identity,
         **_facts(entry),
         "attempt": entry.attempt,
         "label": entry.label,
@@ -71,8 +75,9 @@ def job_row(
         "ended": times.ended,
         "done": times.done,
         "account": entry.account,
-        "identity": entry.identity,
-        "journal": journal,
+        "path": str(view.path),
+        "host": socket.gethostname(),
+        "entry": base64.b64encode(pack(entry)).decode(),
         "request": None if request is None else _written(request, folder),
     }
 
@@ -121,6 +126,7 @@ class JournalSummary:
 
     def __init__(self, view: JournalView) -> None:
         self.path = str(view.path)
+        self.moved = view.moved
         self.states: Counter[str] = Counter()
         self.units: dict[tuple[str, str], float] = {}
         """Units spent, by label and pool."""
@@ -167,6 +173,7 @@ class JournalSummary:
             "unfinished": self.unfinished,
             "unclaimed": self.unclaimed,
             "new": None if self.unclaimed is None else self.new,
+            "moved": None if self.moved is None else self.moved._asdict(),
         }
 
 
@@ -191,6 +198,8 @@ def print_summary(output: Output, summary: JournalSummary) -> None:
     if output.json_lines:
         output.record(summary.to_dict())
         return
+    if summary.moved is not None:
+        output.line(str(summary.moved))
     states = ", ".join(f"{count} {state}" for state, count in summary.states.most_common())
     output.line(f"{counted(sum(summary.states.values()), 'job')}{': ' if states else ''}{states}")
     for (label, pool), units in sorted(summary.units.items()):

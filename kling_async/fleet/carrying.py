@@ -1,7 +1,8 @@
 """Carry one job that this worker has taken, from its row to its end, by `batch.job`.
 
 Its row says what is left to do, as a journal's entry does: `batch.entry.resume`. A create that an earlier
-worker may have sent is looked for only once that worker cannot send it any more.
+worker may have sent is looked for at once, which adopts its slots. That worker may still be about to send it,
+for `LEASE` seconds; the create counts as not made only after looks over a longer time (`core.rechecks`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import msgspec
 from kling_async.batch.budget import BatchControl, Reservation, price_of
 from kling_async.batch.entry import JobState, ResumeAction, advance, failure_of, next_attempt, resume, settled
 from kling_async.batch.failures import FailureAction
-from kling_async.batch.job import Abandoned, JobContext, JobRun
+from kling_async.batch.job import JobContext, JobRun
+from kling_async.batch.lifecycle import Abandoned
 from kling_async.batch.options import BatchOptions
 from kling_async.batch.planned import PlannedJob
 from kling_async.batch.source import Item
@@ -67,21 +69,15 @@ class Carrier:
         self._pauses = pauses
         self._options = BatchOptions(journal="fleet", download_to=out, retries=retries, signals=False)
         self._runs: dict[asyncio.Task[Outcome[Any]], JobRun] = {}
-        self._waiting: set[asyncio.Task[None]] = set()
-        """Looks for creates in doubt that must wait until these cannot be sent any more."""
 
     def drop_unsent(self) -> None:
         """Leave the jobs for which nothing was sent."""
-        for waiting in self._waiting:
-            waiting.cancel()
         for task, run in self._runs.items():
             if run.may_be_dropped:
                 task.cancel()
 
     def leave(self) -> None:
         """Leave all jobs; tasks run on at the vendor's."""
-        for waiting in self._waiting:
-            waiting.cancel()
         for task in self._runs:
             task.cancel()
 
@@ -102,8 +98,6 @@ class Carrier:
             return await self._refused(journal, planned, error)
         if planned.action is ResumeAction.NOTHING:
             return await _ended(journal.put(planned.entry))
-        if planned.action is ResumeAction.CREATE_DOUBTFUL and not await self._unsent_by_others(taken):
-            return Left()
         context = JobContext(
             self._engine,
             msgspec.structs.replace(self._options, priority=taken.priority),
@@ -136,19 +130,6 @@ class Carrier:
         times = msgspec.structs.replace(planned.entry.times, done=self._engine.scope.now())
         failed = advance(planned.entry, JobState.FAILED, error=failure_of(error), times=times)
         return await _ended(journal.put(failed))
-
-    async def _unsent_by_others(self, taken: TakenJob) -> bool:
-        """Wait until no other worker can send the job's create; False: this worker ends."""
-        if not self._control.may_create:
-            return False
-        waiting: asyncio.Task[None] = asyncio.create_task(asyncio.sleep(taken.doubt))
-        self._waiting.add(waiting)
-        try:
-            await asyncio.wait([waiting])
-        finally:
-            self._waiting.discard(waiting)
-            waiting.cancel()
-        return self._control.may_create
 
     async def _run(self, run: JobRun, journal: FleetJournal) -> Ending:
         budget = self._control.budget

@@ -23,7 +23,7 @@ from psycopg import AsyncConnection
 from kling_async.core.pool_sizes import POOLS
 from kling_async.fleet.database import connection_options
 from kling_async.fleet.link import OUTAGE
-from kling_async.fleet.taking import BEGUN, PutBack, fetch, fetch_lost, finish, give_back, queue_of
+from kling_async.fleet.taking import BEGUN, PutBack, fetch_job, fetch_lost, finish_job, give_back, queue_of
 from kling_async.fleet.tasks import QUEUE
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class FleetQueue(JobManager):
                     if lost is not None:
                         log.warning("job %s was fetched when the database went away", _name(lost))
                         return lost
-                return await self._link.once(partial(fetch, queues=queues, worker=self._registered.id))
+                return await self._link.once(partial(fetch_job, queues=queues, worker=self._registered.id))
             except psycopg.errors.ForeignKeyViolation:  # others have taken this worker for dead
                 await self._registered.register()
             except OUTAGE as error:
@@ -205,7 +205,7 @@ class FleetQueue(JobManager):
         worker = self._registered.id
         try:
             if back is None:
-                await self._link.patient(partial(finish, job=job.id, worker=worker))
+                await self._link.patient(partial(finish_job, job=job.id, worker=worker))
             else:
                 await self._link.patient(partial(give_back, job=job.id, worker=worker, how=back))
         except OUTAGE:  # the program ends: others find the job when this worker's heart stops

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from contextlib import aclosing, asynccontextmanager
@@ -14,9 +15,10 @@ from kling_async.fleet.again import cancel_queued, retry_failed
 from kling_async.fleet.carrying import Carrier
 from kling_async.fleet.database import connect, connection_options, server_time, shown_dsn
 from kling_async.fleet.link import DatabaseLink, OutageLog
+from kling_async.fleet.moving import mark_moved, need_mark, need_requests, submit_moved
 from kling_async.fleet.results import outcomes
 from kling_async.fleet.schema import need_fleet_tables, upgrade
-from kling_async.fleet.status import StatusReader
+from kling_async.fleet.status import FleetReader
 from kling_async.fleet.submit import submit
 from kling_async.fleet.worker import FleetWorker, WorkOptions
 from kling_async.fleet.writing import find_batch
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from kling_async.batch.outcomes import Outcome
     from kling_async.batch.source import Requests
     from kling_async.fleet.again import Cancelled, Retried
+    from kling_async.fleet.moving import Exported
     from kling_async.fleet.schema import Versions
     from kling_async.fleet.status import FleetStatus
     from kling_async.fleet.submit import Submitted
@@ -162,6 +165,37 @@ class Fleet:
         async with self._long_link() as link:
             return await submit(link, requests, batch, priority=priority, label=label, on_bad=on_bad)
 
+    async def submit_exported(
+        self, exported: Exported, *, batch: str | None = None, priority: int = 0, moved: bool = False
+    ) -> Submitted:
+        """Move the jobs of a journal into the fleet: what ran is adopted here, what is done is not repeated.
+
+        The journal is marked as moved before anything is written; from then on no batch goes on with it. The
+        jobs keep their external ids. Cut short, it can be repeated.
+
+        Args:
+            exported: Of `kling_async.fleet.moving.read_exported`.
+            batch: The batch's name. Default: that of the journal's file.
+            priority: Jobs of higher priority go first.
+            moved: The journal lies on another machine, and was marked there by ``kling journal move``.
+
+        Raises:
+            JournalError: The journal is not here and ``moved`` is not given, or a batch runs with it.
+            RequestInvalid: A job that was never sent has no request, or the batch's name is taken.
+        """
+        self._opened()
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(exported.path).stem)[:64] if batch is None else batch
+        check_batch_name(name)
+        need_requests(exported, exported.entries)
+        if moved:
+            entries = exported.entries
+        elif exported.is_here:
+            entries = await asyncio.to_thread(mark_moved, exported, shown_dsn(self._dsn), name)
+        else:
+            raise need_mark(exported)
+        async with self._long_link() as link:
+            return await submit_moved(link, exported, entries, name, priority)
+
     async def results(
         self, batch: str, *, follow: bool = True, after: int = 0, folder: str | Path | None = None
     ) -> AsyncGenerator[Outcome[Any], None]:
@@ -228,11 +262,11 @@ class Fleet:
         await worker.run()
 
     async def status(self) -> FleetStatus:
-        """Return a snapshot: jobs, slots, workers, batches, rate; up to a second with a million jobs.
+        """Return a snapshot: jobs, slots, workers, batches, rate; 0.2 s with a million jobs.
 
-        Whoever looks each second uses a `kling_async.fleet.status.StatusReader`, or the dashboard.
+        Whoever looks each second uses a `kling_async.fleet.status.FleetReader`, or the dashboard.
         """
-        return await self._opened().patient(StatusReader().read)
+        return await self._opened().patient(FleetReader().read)
 
     async def retry(self, batch: str) -> Retried:
         """Try the failed jobs of a batch again, as `Client.batch` does with ``retry_failed=True``.

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import psycopg
 
 from kling_async.errors import ConfigurationError
+from kling_async.fleet.database import connect
 from kling_async.fleet.link import DatabaseLink, OutageLog
-from kling_async.fleet.schema import need_tables
-from kling_async.fleet.status import StatusReader
+from kling_async.fleet.schema import need_fleet_tables
+from kling_async.fleet.status import FleetReader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from kling_async.fleet.status import FleetStatus
 
-__all__ = ["EVERY", "Look", "looks"]
+__all__ = ["EVERY", "Look", "look_once", "looks"]
 
 EVERY: Final = 1.0
 """Seconds between two snapshots."""
@@ -37,6 +38,17 @@ class Look(NamedTuple):
     """For how long it could not be read."""
 
 
+async def look_once(dsn: str) -> FleetStatus:
+    """Return a snapshot.
+
+    Raises:
+        ConfigurationError: The server cannot be reached, or its tables are of another version.
+    """
+    async with connect(dsn) as db:
+        await need_fleet_tables(db)
+        return await FleetReader().read(db)
+
+
 async def looks(dsn: str, every: float = EVERY) -> AsyncGenerator[Look, None]:
     """Yield a look each second, with one connection that is made anew after each outage. It does not end.
 
@@ -46,7 +58,7 @@ async def looks(dsn: str, every: float = EVERY) -> AsyncGenerator[Look, None]:
     """
     loop = asyncio.get_running_loop()
     link = DatabaseLink(dsn, OutageLog(dsn, "what is shown is old"), ready=_ready)
-    reader, latest, seen = StatusReader(), None, loop.time()
+    reader, latest, seen = FleetReader(), None, loop.time()
     try:
         while True:
             due = loop.time() + every
@@ -65,11 +77,13 @@ async def looks(dsn: str, every: float = EVERY) -> AsyncGenerator[Look, None]:
 
 
 async def _ready(db: AsyncConnection[Any]) -> None:
-    await need_tables(db)
+    await need_fleet_tables(db)
 
 
 def _reason(error: Exception) -> str:
     """Return the line of an error's text that says most: connection errors list all they have tried."""
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        return error.diag.message_primary
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not line.endswith("?")]  # "Is the server running ...?"
     return lines[-1] if lines else type(error).__name__

@@ -94,7 +94,7 @@ class SlotHolder(NamedTuple):
 
 
 class SlotUse(NamedTuple):
-    """What the ledger says; empty where there is none."""
+    """The ledger as it stands; empty where there is none."""
 
     pools: Sequence[FleetPool] = ()
     holders: Sequence[SlotHolder] = ()

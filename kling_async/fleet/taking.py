@@ -15,7 +15,6 @@ from psycopg.rows import dict_row
 
 from kling_async.fleet.rows import stored_job
 from kling_async.fleet.tasks import QUEUE
-from kling_async.orchestrator.ledger.facts import LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -30,9 +29,9 @@ __all__ = [
     "PutBack",
     "TakenJob",
     "begun_first",
-    "fetch",
+    "fetch_job",
     "fetch_lost",
-    "finish",
+    "finish_job",
     "give_back",
     "queue_of",
     "take",
@@ -59,8 +58,7 @@ _FINISH: Final = "DELETE FROM procrastinate_jobs WHERE id=%s AND worker_id=%s AN
 _TAKE: Final = """
     UPDATE jobs SET fence=fence+1, worker=%s, taken_at=clock_timestamp()
     WHERE batch=%s AND identity=decode(%s, 'hex') AND done IS NULL
-    RETURNING entry, request, fence, priority, greatest(
-        extract(epoch FROM planned_at - clock_timestamp()) + %s, %s)::double precision"""
+    RETURNING entry, request, fence, priority"""
 BACK: Final = """
     numbered AS (
         SELECT *, row_number() OVER (PARTITION BY queueing_lock ORDER BY id) AS place FROM found),
@@ -108,8 +106,6 @@ class TakenJob(NamedTuple):
     batch: str
     stored: StoredJob
     priority: int
-    doubt: float
-    """Seconds for which a worker that had the job before may still send its create."""
 
 
 class PutBack(NamedTuple):
@@ -133,7 +129,7 @@ def begun_first(jobs: Sequence[tuple[str, str, bool]]) -> list[JobName]:
     return [(batch, identity) for batch, identity, _ in ordered]
 
 
-async def fetch(db: AsyncConnection[Any], queues: Sequence[str], worker: int) -> Job | None:
+async def fetch_job(db: AsyncConnection[Any], queues: Sequence[str], worker: int) -> Job | None:
     """Take the next job of some queues out of the queue."""
     if list(queues) == [BEGUN]:
         return await _job(db, _FETCH_BEGUN, (worker, _FIRST))
@@ -159,14 +155,14 @@ async def take(db: AsyncConnection[Any], name: JobName, worker: str) -> TakenJob
         RequestInvalid: A newer version of this package wrote its request.
     """
     batch, identity = name
-    row = await (await db.execute(_TAKE, (worker, batch, identity, LEASE, LEASE / 2))).fetchone()
+    row = await (await db.execute(_TAKE, (worker, batch, identity))).fetchone()
     if row is None:
         return None
-    entry, request, fence, priority, doubt = row
-    return TakenJob(batch, stored_job(entry, request, fence), priority, doubt)
+    entry, request, fence, priority = row
+    return TakenJob(batch, stored_job(entry, request, fence), priority)
 
 
-async def finish(db: AsyncConnection[Any], job: int, worker: int) -> None:
+async def finish_job(db: AsyncConnection[Any], job: int, worker: int) -> None:
     """Remove a job whose row has ended; harmless to repeat, and where another worker has it by now."""
     await db.execute(_FINISH, (job, worker))
 
@@ -176,4 +172,4 @@ async def give_back(db: AsyncConnection[Any], job: int, worker: int, how: PutBac
     try:
         await db.execute(_GIVE_BACK.encode(), {**how.facts(), "job": job, "worker": worker})
     except psycopg.errors.UniqueViolation:  # one of that name was handed to the queue meanwhile
-        await finish(db, job, worker)
+        await finish_job(db, job, worker)

@@ -17,7 +17,7 @@ import pytest
 
 from kling_async.batch.digests import Digest
 from kling_async.batch.entry import JobState, advance, unpack
-from kling_async.batch.journal_files import APPLICATION, SCHEMA
+from kling_async.batch.journal_files import APPLICATION, SCHEMA, SCHEMA_MOVED
 from kling_async.batch.journal_store import Store
 from kling_async.errors import JournalError
 from tests.victim import job
@@ -168,7 +168,7 @@ def foreign_in_use(path: Path) -> None:
 def newer(path: Path) -> None:
     made(path)
     with sqlite3.connect(path) as db:
-        db.execute(f"PRAGMA user_version={SCHEMA + 1}")
+        db.execute(f"PRAGMA user_version={SCHEMA_MOVED + 1}")
     db.close()
 
 

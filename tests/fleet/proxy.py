@@ -40,6 +40,7 @@ class Proxy:
     ) -> None:
         assert self._server is not None
         self._server.close()
+        self.drop()
         for task in self._pumps:
             task.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)

@@ -29,7 +29,8 @@ async def read(fleet: Fleet, batch: str = "films", seconds: float = 60.0) -> lis
 def new_client(emu: Emulator, **options: Any) -> Client:
     """Make a client that asks often."""
     options = {"polling": Polling(min_interval=0.1, max_interval=0.3), **options}
-    return Client(**{"base_url": emu.url, "api_key": emu.api_key, "rng": random.Random(7), **options})
+    given: dict[str, Any] = {"base_url": emu.url, "api_key": emu.api_key, "rng": random.Random(7), **options}
+    return Client(**given)
 
 
 @contextlib.asynccontextmanager

@@ -21,9 +21,9 @@ from kling_async.orchestrator.ledger.facts import BEAT, LATE, LEASE
 from kling_async.orchestrator.ledger.mailbox import Letter
 from kling_async.orchestrator.ledger.membership import Membership
 from kling_async.orchestrator.ledger.postgres_database import PostgresDatabase, faults
-from kling_async.orchestrator.ledger.postgres_tables import LOCKS, VERSION, need_tables, need_version
+from kling_async.orchestrator.ledger.postgres_tables import LOCKS, VERSION, make_tables, need_version
 from kling_async.orchestrator.ledger.server_time import ServerTime
-from kling_async.orchestrator.ledger.steps import Enter, Occupy
+from kling_async.orchestrator.ledger.steps import Enter, Known, Occupy, TaskMade, Want
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +37,9 @@ __all__ = ["Joining", "PostgresLedger"]
 _CHANNEL: Final = "kling_slots_"
 """Each process listens to the channel of its own row; a notification says nothing but that there are news."""
 _LABEL_MAX: Final = 500
+_FOR_THE_ASKER: Final = (TaskMade, Known, Want, Occupy)
+"""Steps that change what there is to ask about."""
+_SEND: Final = "INSERT INTO letters (owner, body) SELECT id, ? FROM owners WHERE id=?"
 _LOCK: Final = "SELECT (SELECT oldest_reader FROM schema) FROM accounts WHERE id=? FOR UPDATE"
 _CONNECTED: Final = (
     "SELECT 1 FROM pg_locks l WHERE l.locktype='advisory' AND l.objsubid=2 AND l.granted"  # noqa: S608
@@ -82,17 +85,13 @@ class _Begun(NamedTuple):
 
 
 class PostgresLedger:
-    """The open ledger, as one process uses it for one account.
+    """The ledger, as one process uses it for one account; `join` opens it, or the first `sync`.
 
     Args:
         dsn: Where the database is.
         joining: What this process says.
         clock: Of this process; kept in step with the server's.
         time: Reads the server's.
-
-    Raises:
-        ConfigurationError: The database cannot be used; the message says why.
-        LedgerUnreachable: It cannot be reached at the moment.
     """
 
     def __init__(
@@ -111,18 +110,21 @@ class PostgresLedger:
         self._unsure: dict[int, _Unsure] = {}
         """Transactions by their serial, until one is known to have come through."""
         self._db: PostgresDatabase | None = None
-        try:
-            with faults(dsn, joined=False):
-                self._db = db = PostgresDatabase(dsn)
-                need_tables(db)
-                self._own = self._join(db)
-                self._attend(db)
-        except BaseException:
-            self.give_up()
-            raise
+        self._joined = False
+        self._own: Membership
 
-    def _join(self, db: PostgresDatabase) -> Membership:
-        """Become one of the processes that use the ledger."""
+    def join(self) -> None:
+        """Become one of the processes that use the ledger, unless this is one.
+
+        Raises:
+            ConfigurationError: The database cannot be used; the message says why.
+            LedgerUnreachable: It cannot be reached at the moment.
+        """
+        with faults(self._dsn, joined=self._joined):
+            self._connected()
+
+    def _enter(self, db: PostgresDatabase) -> Membership:
+        """Write down that this process uses the ledger, and what it knows of limits."""
         joining = self._joining
         self._measure(db)
         with db.transaction():
@@ -140,11 +142,15 @@ class PostgresLedger:
         return own
 
     def _ask_silent(self, db: PostgresDatabase, own: Membership) -> LedgerRows:
-        """Begin to look for processes that have not shown themselves: who is late, and who is dead."""
+        """Begin to look for processes that have not shown themselves: who is late, and who is dead.
+
+        One that has nothing to lose lives while it is connected: what it said of limits counts.
+        """
         now = self._time.now
+        cut_off = f"beat<{now}-{LEASE} AND EXISTS (SELECT 1 FROM leases l WHERE l.owner=owners.id)"  # noqa: S608
         query = (
             # after a start of the server nobody was able to show a sign of life, and nobody is connected
-            f"SELECT id, beat<{now}-{LATE}, {self._time.started}<{now}-{LEASE} AND (beat<{now}-{LEASE}"  # noqa: S608
+            f"SELECT id, beat<{now}-{LATE}, {self._time.started}<{now}-{LEASE} AND ({cut_off}"  # noqa: S608
             f" OR NOT EXISTS ({_CONNECTED})) FROM owners WHERE account=? AND id<>? AND beat<{now}-{BEAT}"
         )
         return db.execute(query, (own.account, own.owner))
@@ -172,8 +178,9 @@ class PostgresLedger:
         Raises:
             LedgerUnreachable: It is not known whether anything has changed: the next call finds out.
             LedgerLost: The tables were removed.
+            ConfigurationError: The database cannot be used.
         """
-        with faults(self._dsn, joined=True):
+        with faults(self._dsn, joined=self._joined):
             synced = self._transact(steps, demand=demand)
         return self._clock.to_here(synced)
 
@@ -229,16 +236,18 @@ class PostgresLedger:
         told = self._bury(db, begun.dead, begun.now)
         book = own.book_of(begun.now, begun.late)
         book.wake()
-        book.take(self._written(step) for step in steps[0 if before is None else before.steps :])
+        new = steps[0 if before is None else before.steps :]
+        book.take(self._written(step) for step in new)
         book.finish()
         came = db.execute("DELETE FROM letters WHERE owner=? RETURNING number, body", (own.owner,))
         heard = own.heard(begun.now, book.confirmed, demand=demand)
         synced = heard._replace(
             reads=book.reads, missing=book.missing, letters=_letters(came), revived=begun.revived
         )
-        new = "INSERT INTO letters (owner, body) SELECT id, ? FROM owners WHERE id=?"
         for owner, letter in book.letters:
-            db.execute(new, (msgspec.json.encode(letter), owner))
+            db.execute(_SEND, (msgspec.json.encode(letter), owner))
+        if own.asker is not None and any(isinstance(step, _FOR_THE_ASKER) for step in new):
+            told = told | {own.asker}
         return synced if before is None else _both(before.synced, synced), told | book.told
 
     def _written(self, step: Step) -> Step:
@@ -275,13 +284,20 @@ class PostgresLedger:
     # -- connections
 
     def _connected(self) -> PostgresDatabase:
-        """Return the connection, made anew if it was cut."""
-        if self._db is None or self._db.is_cut():
+        """Return the connection, made anew if it was cut; the first time, join."""
+        if self._db is None or self._db.is_cut() or not self._joined:
+            self.give_up()
             self._db = db = PostgresDatabase(self._dsn)
             try:
-                need_version(db)
-                self._own = Membership(db, self._own.account, self._own.owner, self._joining.life)
+                db.begin()
+                if self._joined:
+                    need_version(db)
+                    self._own = Membership(db, self._own.account, self._own.owner, self._joining.life)
+                else:
+                    make_tables(db)
+                    self._own = self._enter(db)
                 self._attend(db)
+                self._joined = True
             except BaseException:
                 db.close()
                 raise
@@ -294,14 +310,17 @@ class PostgresLedger:
 
     def leave(self, steps: Sequence[Step]) -> None:
         """Take the last steps, and leave: what still runs becomes an orphan."""
-        with contextlib.suppress(Exception), faults(self._dsn, joined=True):
-            db = self._connected()
-            with db.transaction():
-                begun = self._begin(db)
-                _, told = self._take(db, begun, steps, demand=False)
-                told |= self._bury(db, [self._own.owner], begun.now)
-                self._notify(db, told, but=self._own.owner)
+        if self._joined:
+            with contextlib.suppress(Exception), faults(self._dsn, joined=True):
+                self._depart(self._connected(), steps)
         self.give_up()
+
+    def _depart(self, db: PostgresDatabase, steps: Sequence[Step]) -> None:
+        with db.transaction():
+            begun = self._begin(db)
+            _, told = self._take(db, begun, steps, demand=False)
+            told |= self._bury(db, [self._own.owner], begun.now)
+            self._notify(db, told, but=self._own.owner)
 
     def give_up(self) -> None:
         """Close the connection; write nothing."""

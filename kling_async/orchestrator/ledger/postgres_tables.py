@@ -13,7 +13,7 @@ from kling_async.orchestrator.ledger.stored_pool import POOL_TABLES
 if TYPE_CHECKING:
     from kling_async.orchestrator.ledger.postgres_database import PostgresDatabase
 
-__all__ = ["LOCKS", "VERSION", "need_tables", "need_version"]
+__all__ = ["LOCKS", "VERSION", "make_tables", "need_version"]
 
 LOCKS: Final = 0x6B6C534C
 """Names the advisory locks of ledgers ("klSL"): 0 while tables are made, else a process by its row."""
@@ -56,7 +56,7 @@ _MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = ()
 """What makes tables of version 1 those of version 2, and so on."""
 
 
-def need_tables(db: PostgresDatabase) -> None:
+def make_tables(db: PostgresDatabase) -> None:
     """Make the tables if there are none, or bring them up to date.
 
     Raises:

@@ -83,7 +83,9 @@ class Machine:
             more: dict[str, Any] = {"clock": lambda: self.now, "boot": self.boot, "life": life}
             return LedgerFile(self.place, url, account, limits=limits, label_limits=labels, **more)
         joining = Joining(url, account, limits, labels, life)
-        return PostgresLedger(self.place, joining, self.clock(), cast("ServerTime", _TimeOf(self)))
+        ledger = PostgresLedger(self.place, joining, self.clock(), cast("ServerTime", _TimeOf(self)))
+        ledger.join()
+        return ledger
 
     def clock(self) -> SteeredClock:
         """Return the clock of one more process, which need not show what the server's does."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kling_async.core.admission import Phase, Pool, Ticket
@@ -59,6 +61,7 @@ STEPS = st.lists(
     min_size=20,
     max_size=60,
 )
+ACCOUNTS = itertools.count()
 LABEL_LIMITS = st.dictionaries(st.sampled_from("ab"), st.integers(1, 5), max_size=2)
 
 
@@ -66,10 +69,11 @@ class Compared:
     """Processes with a ledger, and one pool in memory that is told the same."""
 
     def __init__(
-        self, folder: Path, processes: int, life: float, label_limits: dict[str, int] | None = None
+        self, place: Path | str, processes: int, life: float, label_limits: dict[str, int] | None = None
     ) -> None:
-        self.machine = Machine(folder / "l.db", life=life, label_limits=label_limits)
-        self.processes = [self.machine.start() for _ in range(processes)]
+        self.machine = Machine(place, life=life, label_limits=label_limits)
+        account = f"account {next(ACCOUNTS)}"
+        self.processes = [self.machine.start(account) for _ in range(processes)]
         self.pool = Pool("video", 5, life=life, label_limits=label_limits)
         self.tickets: dict[int, tuple[Ticket, Process]] = {}
         self.clock = self.machine.now
@@ -229,7 +233,7 @@ def places_of(process: Process) -> dict[int, int]:
 def test_creates_that_are_held_are_held_for_all() -> None:
     """Ten equal refusals in one process park what others queue of that kind; one goes as a probe later."""
     with tempfile.TemporaryDirectory() as folder:
-        compared = Compared(Path(folder), 2, 7200.0)
+        compared = Compared(Path(folder) / "l.db", 2, 7200.0)
         compared.say(compared.processes[0], Resize("video", 5, "default"))
         compared.take(("resize", 20, "packs"))
         for number in range(12):
@@ -254,13 +258,29 @@ def test_a_pool_in_the_ledger_decides_as_one_in_memory(
 ) -> None:
     """The same tickets get slots at the same steps, and the pool shows the same, after every step."""
     with tempfile.TemporaryDirectory() as folder:
-        compared = Compared(Path(folder), processes, life, label_limits)
+        compared = Compared(Path(folder) / "l.db", processes, life, label_limits)
         try:
             compared.say(compared.processes[0], Resize("video", 5, "default"))
             for step in steps:
                 compared.take(step)
         finally:
             compared.machine.close()
+
+
+@pytest.mark.real
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(STEPS, st.integers(2, 3), st.sampled_from((7200.0, 40.0)), LABEL_LIMITS)
+def test_a_pool_on_a_server_decides_as_one_in_memory(
+    dsn: str, steps: list[tuple[Any, ...]], processes: int, life: float, label_limits: dict[str, int]
+) -> None:
+    """The same of a pool in PostgreSQL, in an account of its own each time."""
+    compared = Compared(dsn, processes, life, label_limits)
+    try:
+        compared.say(compared.processes[0], Resize("video", 5, "default"))
+        for step in steps:
+            compared.take(step)
+    finally:
+        compared.machine.close()
 
 
 def test_the_step_confirm_is_not_forgotten() -> None:

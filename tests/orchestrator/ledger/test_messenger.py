@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 import threading
 import time
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kling_async.orchestrator.ledger import listening
 from kling_async.orchestrator.ledger.connection import LedgerLost
+from kling_async.orchestrator.ledger.facts import BEAT, LEASE, LedgerPace
 from kling_async.orchestrator.ledger.messenger import Messenger
 from kling_async.orchestrator.ledger.steps import Leave, Synced
 from kling_async.runtime.loop import LoopScope
@@ -150,6 +153,31 @@ async def test_leaving_can_be_cut_short_and_goes_on_in_the_thread(fails: bool) -
     for thread in [thread for thread in threading.enumerate() if "slot ledger" in thread.name]:
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_time_that_a_machine_slept_counts_for_the_first_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop's clock stands still meanwhile; others have counted on."""
+    asleep = [0.0]
+    monkeypatch.setattr(listening, "_asleep", lambda: asleep[0])
+
+    async def main() -> None:
+        file = File()
+        file.unlocked.set()
+        scope, listener = LoopScope(time.time), Listener()
+        scope.enter()
+        messenger = Messenger(scope, file.open, listener, LedgerPace(look=BEAT, lease=LEASE))
+        assert messenger.send_by() == -math.inf
+        began = scope.time()
+        messenger.start()
+        await until(lambda: listener.heard, 10, step=0.01)
+        by = messenger.send_by()
+        assert by is not None
+        assert began + LEASE / 2 <= by <= scope.time() + LEASE / 2
+        asleep[0] += 60.0
+        assert messenger.send_by() == pytest.approx(by - 60.0)
+        await messenger.leave()
+
+    asyncio.run(main())
 
 
 @pytest.mark.anyio

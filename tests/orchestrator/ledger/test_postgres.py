@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from kling_async.errors import ConfigurationError
+from kling_async import Client
+from kling_async.errors import ConfigurationError, OutOfUnits
 from kling_async.options import SlotOptions
-from kling_async.orchestrator.ledger import postgres_database
 from kling_async.orchestrator.ledger.connection import LedgerLost, LedgerUnreachable
 from kling_async.orchestrator.ledger.facts import NewsKind, TaskFacts
 from kling_async.orchestrator.ledger.mailbox import Letter
-from kling_async.orchestrator.ledger.postgres import PostgresLedger
-from kling_async.orchestrator.ledger.postgres_database import PostgresDatabase, checked_dsn
+from kling_async.orchestrator.ledger.postgres import Joining, PostgresLedger
+from kling_async.orchestrator.ledger.postgres_database import PostgresDatabase
+from kling_async.orchestrator.ledger.postgres_tables import LOCKS
 from kling_async.orchestrator.ledger.server_time import SteeredClock
 from kling_async.orchestrator.ledger.steps import (
     Close,
@@ -39,6 +40,7 @@ from tests.orchestrator.ledger.test_results import RECORD
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kling_async.orchestrator.ledger.steps import Step
     from tests.orchestrator.ledger.processes import Process
     from tests.postgres import Postgres
 
@@ -97,18 +99,12 @@ def test_each_process_hears_times_by_its_own_clock(machines: Machine) -> None:
         assert synced.reads[0][1] == pytest.approx(here, abs=1e-3)
     number = b.enter()
     run(b, number)
-    b.sync(Close(_closed(), "video"))
+    b.sync(Close(OutOfUnits("none left", code=1102, request_id="r", http_status=429), "video"))
     for process in (a, b):
         facts = process.sync(demand=True).pools["video"]
         assert 0 < facts.half_open_at - number_at(process, machines) <= 60
     assert a.asking
     assert a.tasks[0].since == pytest.approx(number_at(a, machines))
-
-
-def _closed() -> Any:
-    from kling_async.errors import OutOfUnits  # noqa: PLC0415
-
-    return OutOfUnits("none left", code=1102, request_id="r", http_status=429)
 
 
 def test_a_clock_keeps_step_with_the_server() -> None:
@@ -205,6 +201,35 @@ def test_a_process_that_comes_back_says_its_limits_again(dsn: str) -> None:
     machines.close()
 
 
+def test_a_process_with_nothing_to_lose_need_not_show_itself(dsn: str) -> None:
+    """While it is connected, what it said of limits counts; without claims it writes no signs of life."""
+    machines = Machine(dsn)
+    a = machines.start(limits={"video": 9})
+    machines.now += 3600.0
+    b = machines.start(limits={})
+    assert b.sync().pools["video"].limit == 9
+    assert not a.sync().revived
+    a.kill()
+    machines.now += 6.0
+    assert machines.start(limits={}).sync().pools["video"].limit == 9  # b lives
+    machines.close()
+
+
+def test_a_process_that_stops_within_a_transaction_holds_up_nobody_for_long(machines: Machine) -> None:
+    """The server ends its session; it notices, and goes on with a new one."""
+    a, b = machines.start(), machines.start()
+    (stopped,) = [a.file._db] if isinstance(a.file, PostgresLedger) else []
+    assert stopped is not None
+    transaction = stopped.transaction()
+    transaction.__enter__()
+    stopped.execute("SELECT * FROM accounts FOR UPDATE").fetchall()
+    b.enter()
+    with pytest.raises(psycopg.Error):
+        transaction.__exit__(None, None, None)
+    assert len(b.granted) == 1
+    assert not a.sync().revived
+
+
 def test_nobody_is_dead_within_a_lease_after_the_server_began(machines: Machine) -> None:
     """While it was down nobody was able to show a sign of life, and all were cut off."""
     a, b = machines.start(), machines.start()
@@ -249,7 +274,7 @@ def test_a_commit_without_an_answer_is_neither_lost_nor_taken_twice(
         db.interrupt()
         return real(db, query, values)
 
-    steps = [Confirm(first), Read(3, 10.0), queued]
+    steps: list[Step] = [Confirm(first), Read(3, 10.0), queued]
     with monkeypatch.context() as patched:
         patched.setattr(PostgresDatabase, "execute", execute)
         for count in range(1 + again):
@@ -302,6 +327,21 @@ def test_an_errand_that_takes_too_long_can_be_cut_short(machines: Machine, dsn: 
             a.sync()
         cut.join()
     assert not a.sync().revived
+
+
+def test_opening_can_be_cut_short(dsn: str) -> None:
+    """Another makes the tables and does not come to an end: that passes, too."""
+    ledger = PostgresLedger(dsn, Joining("https://api.example", "me", {}, {}, 60.0), SteeredClock())
+    with psycopg.connect(dsn) as other:
+        other.execute(f"SELECT pg_advisory_xact_lock({LOCKS}, 0)".encode())
+        cut = threading.Timer(0.2, ledger.interrupt)
+        cut.start()
+        with pytest.raises(LedgerUnreachable):
+            ledger.sync((), demand=True)
+        cut.join()
+    assert ledger.sync((), demand=True).asking
+    ledger.leave(())
+    assert rows(dsn, "SELECT * FROM kling_slots.owners") == []
 
 
 def test_the_server_may_be_stopped_and_started(machines: Machine, postgres: Postgres) -> None:
@@ -420,24 +460,26 @@ def test_labels_and_ids_may_be_any_text(dsn: str) -> None:
         "postgresql://me:s3cret@127.0.0.1:1/fleet?nonsense=1",
         "postgresql://me:s3cret@[::1/fleet",
         "postgresql://me:s3cret%@/fleet",
+        "postgresql://me:s3cret/x@host/fleet",
+        "postgresql://me:s3cret#x@host/fleet",
     ],
 )
 def test_an_address_that_cannot_be_read_is_not_shown(address: str) -> None:
     """Its password may be anywhere in it."""
-    with pytest.raises(ConfigurationError) as raised:
-        checked_dsn(address)
+    with pytest.raises(ConfigurationError, match="not as in") as raised:
+        Client(api_key="k", slots=address)
     assert "s3cret" not in str(raised.value)
     assert raised.value.__context__ is None
 
 
-@pytest.mark.parametrize("what", ["database", "role", "port"])
+@pytest.mark.parametrize("what", ["database", "role"])
 def test_a_wrong_address_is_a_wrong_setting(dsn: str, what: str) -> None:
     """The server's words tell what is wrong, without the password."""
     wrong = dsn.replace("postgres:@", "postgres:s3cret@")
     name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
-    changes = {"database": (f"/{name}", "/nobody"), "role": ("//postgres", "//me"), "port": ("@", "@h:port")}
+    changes = {"database": (f"/{name}", "/nobody"), "role": ("//postgres", "//me")}
     wrong = wrong.replace(*changes[what])
-    with pytest.raises(ConfigurationError, match=r"does not exist|invalid") as raised:
+    with pytest.raises(ConfigurationError, match="does not exist") as raised:
         Machine(wrong).start()
     assert "s3cret" not in repr(raised.value)
 
@@ -450,7 +492,7 @@ def test_passwords_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     def connect(*_: Any, **__: Any) -> Any:
         raise psycopg.OperationalError("cannot connect with s3 cret, s3%20cret")
 
-    monkeypatch.setattr(postgres_database.psycopg, "connect", connect)
+    monkeypatch.setattr(psycopg, "connect", connect)
     with pytest.raises(LedgerUnreachable) as raised:
         Machine(secret).start()
     assert str(raised.value) == "cannot connect with ..., ..."
@@ -463,4 +505,3 @@ def test_nobody_is_there_at_the_moment() -> None:
         port = free.getsockname()[1]
     with pytest.raises(LedgerUnreachable, match="refused"):
         Machine(f"postgresql://me:s3cret@127.0.0.1:{port}/fleet").start()
-    assert PostgresLedger.__name__

@@ -1,0 +1,74 @@
+"""Submit what ``kling journal export`` printed: the jobs of a journal move into a fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from kling_async.cli.exit_codes import ExitCode
+from kling_async.cli.fleet_database import open_fleet
+from kling_async.cli.formats import counted
+
+if TYPE_CHECKING:
+    import argparse
+
+    from kling_async.cli.jobs import JobsFile
+    from kling_async.cli.output import Output
+    from kling_async.fleet.submit import Submitted
+
+__all__ = ["is_export", "print_submitted", "submit_export"]
+
+
+def is_export(jobs: JobsFile) -> bool:
+    """Tell whether the input of a submit is an export of a journal, by its first bytes."""
+    from kling_async.fleet.moving import EXPORTED  # noqa: PLC0415 - an extra
+
+    if jobs.name == "-":
+        return _peek(sys.stdin.buffer, len(EXPORTED)) == EXPORTED
+    if jobs.is_stream:
+        return False
+    with Path(jobs.name).open("rb") as file:
+        return file.read(len(EXPORTED)) == EXPORTED
+
+
+def _peek(stream: BinaryIO, size: int) -> bytes:
+    """Return the first bytes of a stream, which are read again later."""
+    peek = getattr(stream, "peek", None)
+    if peek is not None:
+        return bytes(peek(size)[:size])
+    found = stream.read(size)
+    stream.seek(-len(found), 1)
+    return found
+
+
+async def submit_export(options: argparse.Namespace, output: Output, jobs: JobsFile) -> int:
+    """Mark the journal as moved, then write its jobs; return the exit status."""
+    from kling_async.fleet.moving import read_exported  # noqa: PLC0415 - an extra
+
+    def read() -> bytes:
+        return sys.stdin.buffer.read() if jobs.name == "-" else Path(jobs.name).read_bytes()
+
+    async with open_fleet(options, output) as fleet:
+        # whole, so that whoever prints it has closed the journal before that is marked
+        data = await asyncio.to_thread(read)
+        lines = data.splitlines()
+        exported = await asyncio.to_thread(read_exported, lines, source=jobs.name, files=jobs.folder)
+        made = await fleet.submit_exported(
+            exported, batch=options.batch, priority=options.priority, moved=options.moved
+        )
+    print_submitted(output, made, 0)
+    if not output.json_lines and not options.moved:
+        output.say(f"{exported.path} is marked as moved: kling run refuses its jobs from now on")
+    return ExitCode.DONE
+
+
+def print_submitted(output: Output, made: Submitted, bad: int) -> None:
+    """Print what a submit has written."""
+    if output.json_lines:
+        output.record({**made.to_dict(), "bad": bad})
+        return
+    known = f", {made.known} known already" if made.known else ""
+    output.line(f"{made.name}: {counted(made.new, 'new job')}{known}")
+    output.say(f"to see them: kling fleet status; to have the results: kling fleet results {made.name}")
