@@ -38,6 +38,7 @@ QUEUED = 100_000
 FETCHES = 1000
 IDLE = 10.0
 """Seconds for which workers are watched that have nothing to do."""
+CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
 REPORTED = 1.5
 """Seconds after which a session has reported to the statistics what it has done."""
 
@@ -172,11 +173,11 @@ async def cost(dsn: str, count: int, tasks: int) -> Cost:
     async with emulator(slots={"video": SLOTS, "image": 9}) as emu, Fleet(dsn) as fleet:
         emu.set_duration(1.0)
         with psycopg.connect(dsn, autocommit=True) as db:
+            before = one(db, CONNECTED)
             async with workers(emu, dsn, count, SLOTS):
                 await asyncio.sleep(3.0)
                 idle = await spent(db, asyncio.sleep(IDLE))
-                query = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
-                connections = (one(db, query) - 2) / count  # this one, and that of `fleet`
+                connections = (one(db, CONNECTED) - before) / count
                 began = time.perf_counter()
                 all_in_all = await spent(db, run_all(fleet, tasks))
                 seconds = time.perf_counter() - began

@@ -37,6 +37,7 @@ LOGGERS: Final = {
     "kling_async.orchestrator",
     "kling_async.polling",
     "kling_async.webhooks",
+    "procrastinate",  # its lines about each job are kept from the command's output
 }
 """Users filter by these; they stay when modules are moved."""
 

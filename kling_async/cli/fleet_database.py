@@ -30,6 +30,9 @@ async def open_fleet(options: argparse.Namespace, output: Output) -> AsyncIterat
 
 def new_fleet(options: argparse.Namespace, output: Output) -> Fleet:
     """Return the fleet that a command works with, not opened."""
-    from kling_async.fleet import Fleet  # noqa: PLC0415 - an extra
+    from kling_async.fleet.database import need_extra  # noqa: PLC0415 - an extra
+
+    need_extra()
+    from kling_async.fleet.fleet import Fleet  # noqa: PLC0415 - as above
 
     return Fleet(dsn_of(options, output))

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import signal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from kling_async.cli.exit_codes import ExitCode
 from kling_async.cli.fleet_dsn import dsn_of
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["fleet_worker"]
 
-_LOGS: Final = {"kling_async.fleet": logging.INFO, "kling_async.orchestrator": logging.WARNING}
-"""What a worker says of itself: the least level of each logger."""
-
 
 async def fleet_worker(options: argparse.Namespace, output: Output) -> int:
     """Work until a signal; return the exit status: 3 if tasks run on, for other workers."""
-    from kling_async.fleet import Fleet  # noqa: PLC0415 - an extra
+    from kling_async.fleet.database import need_extra  # noqa: PLC0415 - an extra
+
+    need_extra()
+    from kling_async.fleet.fleet import Fleet  # noqa: PLC0415 - as above
 
     dsn = dsn_of(options, output)
     left = False
@@ -88,23 +88,22 @@ class _Signals:
 def _log_shown(output: Output, *, debug: bool) -> Iterator[None]:
     """Show what the worker says of itself; with ``--debug`` the whole log is shown anyway."""
     handler = _Handler(output)
-    before: list[tuple[logging.Logger, int]] = []
-    for name, level in _LOGS.items() if not debug else ():
-        log = logging.getLogger(name)
-        before.append((log, log.level))
+    own, slots = logging.getLogger("kling_async.fleet"), logging.getLogger("kling_async.orchestrator")
+    before = [] if debug else [(own, own.level), (slots, slots.level)]
+    for log, _ in before:
         log.addHandler(handler)
-        log.setLevel(level)
-    # its own lines about each job are no news for people
+        log.setLevel(logging.INFO if log is own else logging.WARNING)
+    # the lines of the queue about each job are no news for people
     queue = logging.getLogger("procrastinate")
     level = queue.level
     queue.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
+        queue.setLevel(level)
         for log, old in before:
             log.removeHandler(handler)
             log.setLevel(old)
-        queue.setLevel(level)
 
 
 class _Handler(logging.Handler):

@@ -281,9 +281,8 @@ async def _count(db: AsyncConnection[Any], now: float) -> _Counts:
     times = {"minute": _MINUTE, "window": _WINDOW, "failed": int(JobState.FAILED)}
     ended = await _one(db, _ENDED, times)
     failures = dict(await _all(db, _REASONS, (_REASONS_MAX,)))
-    last_minute, window, failed_lately, oldest = ended
-    more = shares - len(queue)
-    return _Counts(now, open_, queue, more, last_minute, window, failed_lately, oldest, failures)
+    lately: tuple[int, int, int, float | None] = ended
+    return _Counts(now, open_, queue, shares - len(queue), *lately, failures)
 
 
 async def _all(db: AsyncConnection[Any], query: str, values: Any = None) -> Sequence[Any]:

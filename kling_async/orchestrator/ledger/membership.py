@@ -46,6 +46,8 @@ class Membership:
         self.owner = owner
         self._life = life
         self._next_places = -math.inf
+        self.asker: int | None = None
+        """The process that asks about the tasks of all, as last heard."""
 
     def book(self, now: float) -> Book:
         """Begin to take steps."""
@@ -147,10 +149,11 @@ class Membership:
         """
         if demand and (asker is None or (asker != self.owner and silent > LATE)):
             self._db.execute("UPDATE accounts SET asker=? WHERE id=?", (self.owner, self.account))
-            return True
-        if not demand and asker == self.owner:
+            asker = self.owner
+        elif not demand and asker == self.owner:
             self._db.execute("UPDATE accounts SET asker=NULL WHERE id=?", (self.account,))
-            return False
+            asker = None
+        self.asker = asker
         return asker == self.owner
 
     def _tasks(self, now: float) -> list[HeldTask]:

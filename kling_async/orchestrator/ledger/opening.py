@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
@@ -83,14 +82,15 @@ def _on_server(
     scope: LoopScope, hooks: Hooks, rng: random.Random, options: SlotOptions, api: Api, account: str
 ) -> SharedLimiter:
     """Return what keeps slots in a PostgreSQL that many machines share."""
-    if importlib.util.find_spec("psycopg") is None:
+    try:
+        from kling_async.orchestrator.ledger import postgres, postgres_database  # noqa: PLC0415 - an extra
+    except ImportError:
         raise ConfigurationError(
             'slots="postgresql://..." needs psycopg: install it with pip install "kling_async[fleet]"'
-        )
-    from kling_async.orchestrator.ledger import postgres, postgres_database  # noqa: PLC0415 - an extra
-
+        ) from None
     address, _, name = str(options.slots).partition("#")
-    dsn, clock = postgres_database.checked_dsn(address), SteeredClock()
+    # a password may have had the sign, and must not become a name
+    dsn, clock = postgres_database.checked_dsn("" if "@" in name else address), SteeredClock()
     sizes = {pool: size for pool, size in checked_limits(options.limits or {}).items() if size is not None}
     joining = postgres.Joining(
         api.base_url, unquote(name) or account, sizes, checked_label_limits(options), options.max_task_life

@@ -23,7 +23,7 @@ from kling_async.orchestrator.ledger.membership import Membership
 from kling_async.orchestrator.ledger.postgres_database import PostgresDatabase, faults
 from kling_async.orchestrator.ledger.postgres_tables import LOCKS, VERSION, make_tables, need_version
 from kling_async.orchestrator.ledger.server_time import ServerTime
-from kling_async.orchestrator.ledger.steps import Enter, Occupy
+from kling_async.orchestrator.ledger.steps import Enter, Known, Occupy, TaskMade, Want
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +37,9 @@ __all__ = ["Joining", "PostgresLedger"]
 _CHANNEL: Final = "kling_slots_"
 """Each process listens to the channel of its own row; a notification says nothing but that there are news."""
 _LABEL_MAX: Final = 500
+_FOR_THE_ASKER: Final = (TaskMade, Known, Want, Occupy)
+"""Steps that change what there is to ask about."""
+_SEND: Final = "INSERT INTO letters (owner, body) SELECT id, ? FROM owners WHERE id=?"
 _LOCK: Final = "SELECT (SELECT oldest_reader FROM schema) FROM accounts WHERE id=? FOR UPDATE"
 _CONNECTED: Final = (
     "SELECT 1 FROM pg_locks l WHERE l.locktype='advisory' AND l.objsubid=2 AND l.granted"  # noqa: S608
@@ -139,11 +142,15 @@ class PostgresLedger:
         return own
 
     def _ask_silent(self, db: PostgresDatabase, own: Membership) -> LedgerRows:
-        """Begin to look for processes that have not shown themselves: who is late, and who is dead."""
+        """Begin to look for processes that have not shown themselves: who is late, and who is dead.
+
+        One that has nothing to lose lives while it is connected: what it said of limits counts.
+        """
         now = self._time.now
+        cut_off = f"beat<{now}-{LEASE} AND EXISTS (SELECT 1 FROM leases l WHERE l.owner=owners.id)"  # noqa: S608
         query = (
             # after a start of the server nobody was able to show a sign of life, and nobody is connected
-            f"SELECT id, beat<{now}-{LATE}, {self._time.started}<{now}-{LEASE} AND (beat<{now}-{LEASE}"  # noqa: S608
+            f"SELECT id, beat<{now}-{LATE}, {self._time.started}<{now}-{LEASE} AND ({cut_off}"  # noqa: S608
             f" OR NOT EXISTS ({_CONNECTED})) FROM owners WHERE account=? AND id<>? AND beat<{now}-{BEAT}"
         )
         return db.execute(query, (own.account, own.owner))
@@ -229,16 +236,18 @@ class PostgresLedger:
         told = self._bury(db, begun.dead, begun.now)
         book = own.book_of(begun.now, begun.late)
         book.wake()
-        book.take(self._written(step) for step in steps[0 if before is None else before.steps :])
+        new = steps[0 if before is None else before.steps :]
+        book.take(self._written(step) for step in new)
         book.finish()
         came = db.execute("DELETE FROM letters WHERE owner=? RETURNING number, body", (own.owner,))
         heard = own.heard(begun.now, book.confirmed, demand=demand)
         synced = heard._replace(
             reads=book.reads, missing=book.missing, letters=_letters(came), revived=begun.revived
         )
-        new = "INSERT INTO letters (owner, body) SELECT id, ? FROM owners WHERE id=?"
         for owner, letter in book.letters:
-            db.execute(new, (msgspec.json.encode(letter), owner))
+            db.execute(_SEND, (msgspec.json.encode(letter), owner))
+        if own.asker is not None and any(isinstance(step, _FOR_THE_ASKER) for step in new):
+            told = told | {own.asker}
         return synced if before is None else _both(before.synced, synced), told | book.told
 
     def _written(self, step: Step) -> Step:

@@ -35,7 +35,7 @@ _CONNECT: Final[dict[str, int | str]] = {
 """Parameters of connections, where the DSN does not set them."""
 _SETTINGS: Final = (
     # a process that is stopped within its transaction must not hold up the others
-    *(("idle_in_transaction_session_timeout", "3s"), ("lock_timeout", "3s"), ("statement_timeout", "5s")),
+    *(("idle_in_transaction_session_timeout", "2s"), ("lock_timeout", "3s"), ("statement_timeout", "5s")),
     # a few rows through an index, of tables that were empty when the planner last looked
     *(("enable_seqscan", "off"), ("jit", "off")),
     ("search_path", SCHEMA),
@@ -46,8 +46,6 @@ _WRONG: Final = (
     *("password authentication failed", "no password supplied", "authentication failed", "does not exist"),
     *("permission denied", "no pg_hba.conf entry", "is not permitted to log in", "pg_hba.conf rejects"),
     *(
-        "invalid integer value",
-        "invalid port number",
         "certificate verify failed",
         "server does not support SSL",
         "not currently accepting connections",
@@ -56,36 +54,67 @@ _WRONG: Final = (
 """Words of refusals that another try does not change."""
 
 
+class _Trip:
+    """Queries that were sent and not yet waited for.
+
+    Args:
+        pipeline: In which they are sent.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._sent = self._answered = 0
+
+    def add(self) -> int:
+        """Count a query that was sent; return its number."""
+        self._sent += 1
+        return self._sent
+
+    def wait(self, number: int) -> None:
+        """Wait for the answer to a query, and to all others that were sent.
+
+        Each time with a synchronisation: without it a session whose client has stopped does not count as idle
+        in its transaction, and the server never ends it.
+        """
+        if number > self._answered:
+            self._answered = self._sent
+            self._pipeline.sync()
+
+
 class _Rows:
     """The rows of a query; they are waited for when they are read.
 
     Args:
         cursor: Of the query.
-        pipeline: In which it was sent; None: its answer is here.
+        trip: With which it was sent; None: its answer is here.
     """
 
-    def __init__(self, cursor: Cursor[Any], pipeline: Pipeline | None) -> None:
+    def __init__(self, cursor: Cursor[Any], trip: _Trip | None) -> None:
         self._cursor = cursor
-        self._pipeline = pipeline
+        self._trip = trip
+        self._number = 0 if trip is None else trip.add()
+
+    def _answered(self) -> Cursor[Any]:
+        if self._trip is not None:
+            self._trip.wait(self._number)
+        return self._cursor
 
     @property
     def rowcount(self) -> int:
         """How many rows a change has touched."""
-        if self._pipeline is not None:
-            self._pipeline.sync()
-        return self._cursor.rowcount
+        return self._answered().rowcount
 
     def fetchone(self) -> Any:
         """Return the next row; None: there is none."""
-        return self._cursor.fetchone()
+        return self._answered().fetchone()
 
     def fetchall(self) -> list[Any]:
         """Return all rows."""
-        return self._cursor.fetchall()
+        return self._answered().fetchall()
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the rows."""
-        return iter(self._cursor.fetchall())
+        return iter(self.fetchall())
 
 
 class PostgresDatabase:
@@ -101,7 +130,7 @@ class PostgresDatabase:
     def __init__(self, dsn: str) -> None:
         given = conninfo.conninfo_to_dict(dsn)
         self._guard = threading.Lock()
-        self._pipeline: Pipeline | None = None
+        self._trip: _Trip | None = None
         self._notified = False
         ours = {name: value for name, value in _CONNECT.items() if name not in given}
         whole = conninfo.make_conninfo(dsn, **ours)
@@ -129,13 +158,13 @@ class PostgresDatabase:
 
     def execute(self, query: str, values: Sequence[Any] = (), /) -> _Rows:
         """Run a query; within a transaction its answer is waited for when it is read."""
-        return _Rows(self._connection.execute(_translated(query), [*map(_plain, values)]), self._pipeline)
+        return _Rows(self._connection.execute(_translated(query), [*map(_plain, values)]), self._trip)
 
     def executemany(self, query: str, rows: Iterable[Sequence[Any]], /) -> _Rows:
         """Run a change once for each row of values."""
         cursor = self._connection.cursor()
         cursor.executemany(_translated(query), [[*map(_plain, row)] for row in rows])
-        return _Rows(cursor, self._pipeline)
+        return _Rows(cursor, self._trip)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -144,24 +173,18 @@ class PostgresDatabase:
         Changes are sent without waiting for an answer: what fails shows with the next query that is read.
         """
         try:
-            with self.pipelined():
-                self.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
-                yield
-                self.execute("COMMIT")
+            with self._connection.pipeline() as pipeline:
+                self._trip = _Trip(pipeline)
+                try:
+                    self.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+                    yield
+                    self.execute("COMMIT")
+                finally:
+                    self._trip = None
         except BaseException:
             with contextlib.suppress(psycopg.Error):
                 self._connection.rollback()
             raise
-
-    @contextlib.contextmanager
-    def pipelined(self) -> Iterator[None]:
-        """Send queries without waiting for the answers of those before."""
-        with self._connection.pipeline() as pipeline:
-            self._pipeline = pipeline
-            try:
-                yield
-            finally:
-                self._pipeline = None
 
     # -- ends
 
@@ -202,19 +225,21 @@ def _plain(value: Any) -> Any:
 
 
 def checked_dsn(dsn: str) -> str:
-    """Return a DSN if it can be read.
+    """Return a DSN if it can be read, and its password has not become something else.
 
     Raises:
         ConfigurationError: It cannot; the message does not show it.
     """
     try:
-        conninfo.conninfo_to_dict(dsn)
+        given = conninfo.conninfo_to_dict(dsn)
     except psycopg.Error:
-        wrong = True
-    else:
-        wrong = False
-    if wrong:  # outside: the error shows the DSN
-        raise ConfigurationError('slots: the address is not as in "postgresql://user:password@host/database"')
+        given = {"port": "unreadable"}
+    ports = str(given.get("port") or "")
+    if not dsn or (ports and not ports.replace(",", "").isdigit()):  # outside: the error shows the DSN
+        raise ConfigurationError(
+            'slots: the address is not as in "postgresql://user:password@host/database", where a password has'
+            " %23, %2F and %40 for the signs #, / and @"
+        )
     return dsn
 
 

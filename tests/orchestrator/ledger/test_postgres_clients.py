@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from kling_async import Client, ConfigurationError, Polling, TaskFailed
+from kling_async.orchestrator import ledger
 from kling_async.testing import emulator
 from tests.fleet.proxy import Proxy
 from tests.orchestrator.ledger.test_clients import FAST
@@ -193,7 +195,10 @@ async def test_a_wrong_database_fails_what_queues(dsn: str) -> None:
 
 async def test_without_the_extra_a_client_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The library of the database is imported for such an address only."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    for name in ("postgres", "postgres_database"):
+        monkeypatch.delitem(sys.modules, f"kling_async.orchestrator.ledger.{name}")
+        monkeypatch.delattr(ledger, name)
     with pytest.raises(ConfigurationError, match=r"kling_async\[fleet\]"):
         Client(api_key="k", slots="postgresql://localhost/slots")
 
