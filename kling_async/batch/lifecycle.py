@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kling_async.batch.outcomes import StopReason
     from kling_async.core.lifecycle import Moves
 
-__all__ = ["BATCH_MOVES", "RUN_MOVES", "Abandoned", "BatchLife", "BatchState", "RunLife", "RunState"]
+__all__ = ["BATCH_MOVES", "RUN_MOVES", "BatchLife", "BatchState", "RunLife", "RunState"]
 
 
 class BatchState(enum.Enum):
