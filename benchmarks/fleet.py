@@ -211,7 +211,7 @@ async def spent(db: psycopg.Connection[Any], doing: Awaitable[object]) -> list[f
 
 def one(db: psycopg.Connection[Any], query: str) -> Any:
     """Return the one value of a query."""
-    found = db.execute(query).fetchone()
+    found = db.execute(query.encode()).fetchone()
     assert found is not None
     return found[0]
 

@@ -17,7 +17,7 @@ import msgspec
 
 from kling_async.batch.budget import BatchControl, Reservation, price_of
 from kling_async.batch.entry import JobState, ResumeAction, advance, failure_of, next_attempt, resume, settled
-from kling_async.batch.failures import FailureAction
+from kling_async.batch.failures import FailureAction, action_for
 from kling_async.batch.job import Abandoned, JobContext, JobRun
 from kling_async.batch.options import BatchOptions
 from kling_async.batch.planned import PlannedJob
@@ -43,6 +43,7 @@ __all__ = ["Carrier"]
 log = logging.getLogger("kling_async.fleet")
 
 
+_CLOSING: Final = (FailureAction.POOL, FailureAction.ACCOUNT)
 _EXCLUDED: Final = 60.0
 """Seconds for which jobs of a kind wait of which many in a row were refused alike."""
 
@@ -88,21 +89,29 @@ class Carrier:
             self._held[task] = error
             task.cancel()
 
+    def _refusal(self, kind: Kind) -> Exception | None:
+        """Return the refusal that many jobs of a kind met in a row; those that close pools do not count."""
+        exclusions = self._control.exclusions
+        error = exclusions.refusal(kind)
+        if error is not None and action_for(error) in _CLOSING:
+            exclusions.readmit(kind)
+            return None
+        return error
+
     def _excluded(self, kind: Kind) -> Exception | None:
         """Return why a job of a kind is to wait outside: many like it were refused, or are held."""
-        exclusions = self._control.exclusions
-        if (error := exclusions.refusal(kind)) is not None:
+        if (error := self._refusal(kind)) is not None:
             if time.monotonic() < self._readmitted.get(kind, math.inf):
                 return error
             del self._readmitted[kind]
-            exclusions.readmit(kind)
+            self._control.exclusions.readmit(kind)
         if not any(run.kind == kind and run.may_be_dropped for run in self._runs.values()):
             return None  # one waits here, to be tried
         return next((hold.error for hold in self._engine.limiter.holds if hold.kind == kind), None)
 
     def _note_refusals(self, kind: Kind) -> None:
         """Leave the jobs of a kind of which many in a row were refused alike, and say so."""
-        error = self._control.exclusions.refusal(kind)
+        error = self._refusal(kind)
         if error is not None and kind not in self._readmitted:
             self._readmitted[kind] = time.monotonic() + _EXCLUDED
             text = "jobs of %s wait for %.0f s, for those before were refused alike in a row: %s"
@@ -197,7 +206,7 @@ class Carrier:
             return Left(held, None if held is None else FailureAction.LATER)
         error = task.exception()
         if isinstance(error, Abandoned):
-            refusal = self._control.exclusions.refusal(run.kind)
+            refusal = self._refusal(run.kind)
             return Left(refusal, None if refusal is None else FailureAction.LATER)
         return await self._concluded(run, journal, task.result())
 
