@@ -49,15 +49,23 @@ class OutageLog:
         self._where = shown_dsn(dsn)
         self._what = what
         self._since: float | None = None
+        self._ended = -float("inf")
+        """When the last outage ended, by the monotonic clock."""
         self.latest = -float("inf")
         """When an outage was last noticed, by the monotonic clock."""
         self.leaving = False
         """Whether nobody waits for the end of an outage any more: the program ends."""
 
-    def began(self, error: Exception) -> None:
-        """Note a failure; the first one of an outage is a warning."""
+    def began(self, error: Exception, *, made: float | None = None) -> None:
+        """Note a failure; the first one of an outage is a warning.
+
+        Args:
+            error: The failure.
+            made: When the connection was made that failed: one from before the end of the last outage was
+                cut by that, and is no news.
+        """
         self.latest = time.monotonic()
-        if self._since is None:
+        if self._since is None and (made is None or made > self._ended):
             self._since = self.latest
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             log.warning("the fleet's database %s is away, %s: %s", self._where, self._what, reason)
@@ -65,7 +73,8 @@ class OutageLog:
     def ended(self) -> None:
         """Note an answer."""
         if self._since is not None:
-            seconds, self._since = time.monotonic() - self._since, None
+            self._ended = time.monotonic()
+            seconds, self._since = self._ended - self._since, None
             log.warning("the fleet's database %s is back after %.0f s", self._where, seconds)
 
 
@@ -88,6 +97,8 @@ class DatabaseLink:
         self._ready = ready
         self._turn = asyncio.Lock()
         self._db: AsyncConnection[Any] | None = None
+        self.made: float | None = None
+        """When its latest connection was made, by the monotonic clock; None: one is being made."""
 
     async def once(self, work: Work[T]) -> T:
         """Do work; its transaction is committed when this returns.
@@ -123,7 +134,7 @@ class DatabaseLink:
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue  # the server has undone one of two that waited for each other
             except OUTAGE as error:
-                self.outages.began(error)
+                self.outages.began(error, made=self.made)
                 if self.outages.leaving:
                     raise
             await asyncio.sleep(pause)
@@ -136,7 +147,9 @@ class DatabaseLink:
 
     async def _connected(self) -> AsyncConnection[Any]:
         if self._db is None or self._db.closed:
+            self.made = None
             self._db = await AsyncConnection.connect(**self._options, autocommit=True)
+            self.made = time.monotonic()
             if self._ready is not None:
                 await self._ready(self._db)
         return self._db

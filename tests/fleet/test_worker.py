@@ -16,8 +16,9 @@ from kling_async.core import rechecks
 from kling_async.fleet import connector
 from kling_async.fleet.database import connect
 from kling_async.fleet.journal import FencedPut, write_puts
+from kling_async.fleet.link import OutageLog
 from kling_async.fleet.taking import fetch_next, take
-from kling_async.fleet.worker import WorkerState
+from kling_async.fleet.worker import WorkerState, room
 from kling_async.orchestrator import recovery
 from kling_async.orchestrator.ledger.facts import LEASE
 from tests.fleet.support import film, rows, wait_until
@@ -70,6 +71,21 @@ async def test_a_database_that_restarts_is_waited_for(
     assert sum("is away, work waits for it" in text for text in told) == 1
     assert sum("is back after" in text for text in told) == 1
     assert not any("gone" in text for text in told)
+
+
+def test_a_connection_cut_by_an_outage_that_is_over_is_no_new_one(caplog: pytest.LogCaptureFixture) -> None:
+    """Found out late, it is not told again; a newer connection that fails is."""
+    outages = OutageLog("host=h dbname=d", "work waits for it")
+    old = time.monotonic()
+    for made in (None, old):
+        outages.began(psycopg.OperationalError("cut"), made=made)
+        outages.ended()
+    outages.began(psycopg.OperationalError("cut"), made=time.monotonic() + 1.0)
+    assert [record.getMessage().split()[5:7] for record in caplog.records] == [
+        ["is", "away,"],
+        ["is", "back"],
+        ["is", "away,"],
+    ]
 
 
 async def test_a_fetch_whose_answer_was_lost_is_found(
@@ -131,7 +147,8 @@ async def test_a_drain_gives_back_what_is_not_sent_and_waits_for_the_rest(
             await asyncio.sleep(0.3)
             worker.drain()
             await wait_until(lambda: worker._queue.running == 2, 1.0)
-            waiting = "SELECT count(*) FROM procrastinate_jobs WHERE status='todo' AND queue_name='kling'"
+            waiting = "SELECT count(*) FROM procrastinate_jobs WHERE status='todo'"
+            waiting += " AND queue_name='kling/video'"
             assert await rows(dsn, waiting) == [(4,)]
             assert await rows(dsn, "SELECT count(*) FROM jobs WHERE worker IS NOT NULL") == [(2,)]
             await wait_until(lambda: worker.state is WorkerState.ENDED)
@@ -316,6 +333,33 @@ async def test_refusals_of_one_kind_do_not_hold_up_another(
     assert told == (0 if code == 1201 else len(creates))
 
 
+async def test_jobs_of_one_pool_leave_room_for_those_of_others(dsn: str) -> None:
+    """However many pictures wait before them, films are begun as long as they have slots."""
+    async with site(dsn, slots=3, image=3, seconds=600.0) as (fleet, emu):
+        await fleet.submit([still(f"still {n}") for n in range(60)], batch="stills", priority=5)
+        await fleet.submit([film(f"shot {n}") for n in range(3)], batch="films")
+        async with at_work(fleet, emu, concurrency=8, grace=0.1):
+            await wait_until(lambda: emu.ledger.used("video") == 2 and emu.ledger.used("image") == 3, 15.0)
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "slots", "expected"),
+    [
+        (None, {"video": 5, "image": 9}, (28, {"video": 16, "image": 18})),
+        (None, {"video": 50}, (100, {"video": 98})),
+        (24, {"video": 30, "image": 9}, (24, {"video": 22, "image": 18})),
+        (2, {"video": 5}, (2, {"video": 1})),
+        (1, {"video": 5, "image": 9}, (1, {"video": 1, "image": 1})),
+        (None, {}, (16, {})),
+    ],
+)
+def test_a_worker_has_room_for_twice_its_slots(
+    concurrency: int | None, slots: dict[str, int], expected: tuple[int, dict[str, int]]
+) -> None:
+    """Of each pool, and in all, but one pool's jobs never have all places."""
+    assert room(concurrency, slots) == expected
+
+
 async def test_a_cancelled_worker_leaves_its_jobs(dsn: str) -> None:
     """The program that runs the worker ends it: all goes back at once, what runs before the rest."""
     async with site(dsn, slots=2, seconds=30.0) as (fleet, emu):
@@ -328,7 +372,7 @@ async def test_a_cancelled_worker_leaves_its_jobs(dsn: str) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await working
         queued = "SELECT queue_name, count(*) FROM procrastinate_jobs WHERE status='todo' GROUP BY 1"
-        assert sorted(await rows(dsn, queued)) == [("kling", 3), ("kling/begun", 2)]
+        assert sorted(await rows(dsn, queued)) == [("kling/begun", 2), ("kling/video", 3)]
         assert await rows(dsn, "SELECT count(*) FROM procrastinate_workers") == [(0,)]
 
 
