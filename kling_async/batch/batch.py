@@ -21,11 +21,11 @@ from kling_async.batch.entry import JobState, settled
 from kling_async.batch.exclusions import Exclusions
 from kling_async.batch.failures import FailureAction
 from kling_async.batch.feeder import Feeder
-from kling_async.batch.job import JobContext, JobRun
+from kling_async.batch.job import Abandoned, JobContext, JobRun
 from kling_async.batch.job_outcomes import refused_outcome, remembered_outcome
 from kling_async.batch.journal import Journal, NullJournal
 from kling_async.batch.journal_planner import planner_of
-from kling_async.batch.lifecycle import Abandoned, BatchLife, RunLife
+from kling_async.batch.lifecycle import BatchLife, RunLife
 from kling_async.batch.observing import Observing
 from kling_async.batch.options import ready_folder
 from kling_async.batch.outcomes import OutcomeQueue

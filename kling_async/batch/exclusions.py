@@ -112,6 +112,14 @@ class Exclusions:
         self._refused[kind] = error
         return True
 
+    def refusal(self, kind: Kind) -> Exception | None:
+        """Return the refusal for which no tasks of a kind are made; None if none excludes it."""
+        return self._refused.get(kind)
+
+    def readmit(self, kind: Kind) -> None:
+        """Make tasks of a kind again: the next equal refusal excludes it anew, an acceptance forgets all."""
+        self._refused.pop(kind, None)
+
     def accepted(self, kind: Kind) -> None:
         """Note that a create was accepted: the refusals before it concerned single requests."""
         self._rows.pop(kind, None)

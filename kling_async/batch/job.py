@@ -23,7 +23,7 @@ from kling_async.batch.entry import (
 )
 from kling_async.batch.failures import FailureAction, action_for
 from kling_async.batch.job_outcomes import outcome_of
-from kling_async.batch.lifecycle import Abandoned, RunLife
+from kling_async.batch.lifecycle import RunLife
 from kling_async.batch.report import Charge
 from kling_async.downloads.result_files import KnownFile, fetch_all
 from kling_async.errors import (
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from kling_async.records import TaskRecord
     from kling_async.wire.requests import Result
 
-__all__ = ["JobContext", "JobRun"]
+__all__ = ["Abandoned", "JobContext", "JobRun"]
 
 _PAUSE: Final = 15.0
 """Seconds until a create that could not be sent is tried again; doubles each time. By then the client's own
@@ -77,6 +77,10 @@ class JobContext(NamedTuple):
     download_slots: asyncio.Semaphore | None
     """Bounds how many files come at once; None: the client's own bound."""
     pauses: PauseSwitch
+
+
+class Abandoned(Exception):
+    """The batch was stopped before a task of this job existed: the job has no outcome."""
 
 
 class JobRun(SubmissionHooks):
@@ -132,16 +136,15 @@ class JobRun(SubmissionHooks):
     def cost(self) -> float | None:
         """Return the units to count as spent; None: nothing is known yet, or an earlier run counted them."""
         # a journaled end settles a job though its task may run: the vendor answers no query about it
-        may_cost_yet = self.life.may_cost_yet and not self.entry.ended
-        return None if self._counted_earlier or may_cost_yet else cost_of(self.entry)
+        may_cost = self._counted_earlier or (self.life.may_cost_yet and not self.entry.ended)
+        return None if may_cost else cost_of(self.entry)
 
     def charge(self, outcome: Outcome[Any]) -> Charge | None:
         """Return what to add to this run's bill; None if an earlier run added it, or there is no task."""
         if self._counted_earlier or self.entry.task_id is None:
             return None
         units = (outcome.units or self.entry.earlier_units) - self._planned.entry.earlier_units
-        price = self.reservation.price
-        return Charge(self.item.request, self.entry.label, price, units, self.attempts)
+        return Charge(self.item.request, self.entry.label, self.reservation.price, units, self.attempts)
 
     @property
     def _counted_earlier(self) -> bool:
@@ -185,14 +188,12 @@ class JobRun(SubmissionHooks):
 
     @property
     def _may_retry(self) -> bool:
-        context = self._context
-        allowed = self.entry.attempt < context.options.retries and context.control.may_create
+        allowed = self.entry.attempt < self._context.options.retries and self._context.control.may_create
         return self.failure_action is FailureAction.RETRY and allowed
 
     def _begin_next_attempt(self) -> None:
         """Settle the failed task; the next attempt keeps the reservation."""
-        context = self._context
-        units = None if self.record is None else self.record.units
+        context, units = self._context, None if self.record is None else self.record.units
         self.entry = msgspec.structs.replace(self.entry, units=units, state=JobState.FAILED)
         context.control.budget.settle(self.reservation.pool, 0.0, cost_of(self.entry))
         self.entry = next_attempt(
@@ -249,7 +250,8 @@ class JobRun(SubmissionHooks):
 
     async def _create(self) -> Task[Any]:
         """Create the task, or find the one that an earlier run created."""
-        engine, earlier = self._context.engine, None
+        engine = self._context.engine
+        earlier = None
         if self.life.sent:
             earlier = EarlierAttempt(self.entry.times.planned or 0.0, elsewhere=self._other_account)
         self._submission = submission = await engine.new_submission(
@@ -377,10 +379,9 @@ class JobRun(SubmissionHooks):
             await self._note_failure(error, final=final)
         except JournalError as broken:  # ends the batch; the failure is still an outcome
             self.failure_action, error = FailureAction.ACCOUNT, broken
-        facts: dict[str, Any] = {"error": error, "record": self.record, "result": result}
         if self.entry.state is JobState.DONE:  # only its files are missing, which an earlier run had
-            facts |= {"resumed": True, "files": ()}
-        return self._outcome(**facts)
+            return self._outcome(error=error, record=self.record, result=result, resumed=True, files=())
+        return self._outcome(error=error, record=self.record, result=result)
 
     async def _note_failure(self, error: Exception, *, final: bool) -> None:
         """Journal a failure that the next run needs to know."""
@@ -415,6 +416,5 @@ class JobRun(SubmissionHooks):
         return TaskNotFound(f"{error.message}; {text}", id=error.id, request_id=error.request_id)
 
     def _outcome(self, **facts: Any) -> Outcome[Any]:
-        context = self._context
-        ended = self.entry.times.done or context.engine.scope.now()
-        return outcome_of(self.item, self.entry, context.options.folder, ended=ended, **facts)
+        ended = self.entry.times.done or self._context.engine.scope.now()
+        return outcome_of(self.item, self.entry, self._context.options.folder, ended=ended, **facts)

@@ -12,11 +12,7 @@ if TYPE_CHECKING:
     from kling_async.batch.outcomes import StopReason
     from kling_async.core.lifecycle import Moves
 
-__all__ = ["BATCH_MOVES", "RUN_MOVES", "Abandoned", "BatchLife", "BatchState", "RunLife", "RunState"]
-
-
-class Abandoned(Exception):
-    """The batch was stopped before a task of a job existed: the job has no outcome."""
+__all__ = ["BATCH_MOVES", "RUN_MOVES", "BatchLife", "BatchState", "RunLife", "RunState"]
 
 
 class BatchState(enum.Enum):

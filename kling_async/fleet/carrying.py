@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+import math
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from kling_async.batch.budget import BatchControl, Reservation, price_of
 from kling_async.batch.entry import JobState, ResumeAction, advance, failure_of, next_attempt, resume, settled
-from kling_async.batch.failures import FailureAction
-from kling_async.batch.job import JobContext, JobRun
-from kling_async.batch.lifecycle import Abandoned
+from kling_async.batch.failures import FailureAction, action_for
+from kling_async.batch.job import Abandoned, JobContext, JobRun
 from kling_async.batch.options import BatchOptions
 from kling_async.batch.planned import PlannedJob
 from kling_async.batch.source import Item
-from kling_async.errors import BadResponse, ClientClosed, JournalError, RequestInvalid
+from kling_async.errors import BadResponse, ClientClosed, JournalError, Problem, RequestInvalid
 from kling_async.fleet.endings import Left
 from kling_async.fleet.journal import FleetJournal, StaleFence
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from kling_async.batch.outcomes import Outcome
     from kling_async.batch.pausing import PauseSwitch
+    from kling_async.core.queue import Kind
     from kling_async.fleet.endings import Ending
     from kling_async.fleet.journal import JournalWriter
     from kling_async.fleet.taking import TakenJob
@@ -39,6 +41,11 @@ if TYPE_CHECKING:
 __all__ = ["Carrier"]
 
 log = logging.getLogger("kling_async.fleet")
+
+
+_CLOSING: Final = (FailureAction.POOL, FailureAction.ACCOUNT)
+_EXCLUDED: Final = 60.0
+"""Seconds for which jobs of a kind wait of which many in a row were refused alike."""
 
 
 class Carrier:
@@ -69,6 +76,47 @@ class Carrier:
         self._pauses = pauses
         self._options = BatchOptions(journal="fleet", download_to=out, retries=retries, signals=False)
         self._runs: dict[asyncio.Task[Outcome[Any]], JobRun] = {}
+        self._held: dict[asyncio.Task[Outcome[Any]], Exception] = {}
+        """Runs that are left because creates like theirs are held."""
+
+        self._readmitted: dict[Kind, float] = {}
+        """When jobs of a kind are tried again of which many in a row were refused alike."""
+
+    def on_hold(self, kind: Kind, error: Exception, *, keep: int = 1) -> None:
+        """Leave the jobs whose creates the client holds, but one, so that others find room."""
+        held = [task for task, run in self._runs.items() if run.kind == kind and run.may_be_dropped]
+        for task in held[keep:]:
+            self._held[task] = error
+            task.cancel()
+
+    def _refusal(self, kind: Kind) -> Exception | None:
+        """Return the refusal that many jobs of a kind met in a row; those that close pools do not count."""
+        exclusions = self._control.exclusions
+        error = exclusions.refusal(kind)
+        if error is not None and action_for(error) in _CLOSING:
+            exclusions.readmit(kind)
+            return None
+        return error
+
+    def _excluded(self, kind: Kind) -> Exception | None:
+        """Return why a job of a kind is to wait outside: many like it were refused, or are held."""
+        if (error := self._refusal(kind)) is not None:
+            if time.monotonic() < self._readmitted.get(kind, math.inf):
+                return error
+            del self._readmitted[kind]
+            self._control.exclusions.readmit(kind)
+        if not any(run.kind == kind and run.may_be_dropped for run in self._runs.values()):
+            return None  # one waits here, to be tried
+        return next((hold.error for hold in self._engine.limiter.holds if hold.kind == kind), None)
+
+    def _note_refusals(self, kind: Kind) -> None:
+        """Leave the jobs of a kind of which many in a row were refused alike, and say so."""
+        error = self._refusal(kind)
+        if error is not None and kind not in self._readmitted:
+            self._readmitted[kind] = time.monotonic() + _EXCLUDED
+            text = "jobs of %s wait for %.0f s, for those before were refused alike in a row: %s"
+            log.warning(text, kind, _EXCLUDED, error)
+            self.on_hold(kind, error, keep=0)
 
     def drop_unsent(self) -> None:
         """Leave the jobs for which nothing was sent."""
@@ -98,6 +146,8 @@ class Carrier:
             return await self._refused(journal, planned, error)
         if planned.action is ResumeAction.NOTHING:
             return await _ended(journal.put(planned.entry))
+        if planned.is_new and (held := self._excluded(planned.kind)) is not None:
+            return Left(held, FailureAction.LATER)
         context = JobContext(
             self._engine,
             msgspec.structs.replace(self._options, priority=taken.priority),
@@ -109,7 +159,13 @@ class Carrier:
         price = price_of(planned.item.request)
         reserved = (price.most or 0.0) if planned.is_new else planned.entry.reserved
         run = JobRun(context, planned, Reservation(price, reserved, sent=not planned.is_new))
-        return await self._run(run, journal)
+        ending = await self._run(run, journal)
+        if ending == Left() and not planned.sendable and self._control.may_create:
+            # looked for and not found: nobody can make it
+            text = "its request is not at hand, only in the jobs file that it came from"
+            missing = RequestInvalid("fleet", [Problem("request", text)])
+            return await self._refused(journal, planned._replace(entry=run.entry), missing)
+        return ending
 
     def _planned(self, taken: TakenJob) -> PlannedJob:
         entry, request = taken.stored.entry, taken.stored.request
@@ -143,17 +199,20 @@ class Carrier:
                 task.cancel()
                 await asyncio.wait([task])
             del self._runs[task]
+            held = self._held.pop(task, None)
             budget.close(run.reservation, run.cost())
             await journal.settled()
         if task.cancelled():
-            return Left()
+            return Left(held, None if held is None else FailureAction.LATER)
         error = task.exception()
         if isinstance(error, Abandoned):
-            return Left()
+            refusal = self._refusal(run.kind)
+            return Left(refusal, None if refusal is None else FailureAction.LATER)
         return await self._concluded(run, journal, task.result())
 
     async def _concluded(self, run: JobRun, journal: FleetJournal, outcome: Outcome[Any]) -> Ending:
         error, state = outcome.error, run.entry.state
+        self._note_refusals(run.kind)
         if isinstance(error, StaleFence):
             log.info("job %s/%s: another worker has it", journal.id, run.entry.identity)
             return None

@@ -23,14 +23,15 @@ from psycopg import AsyncConnection
 from kling_async.core.pool_sizes import POOLS
 from kling_async.fleet.database import connection_options
 from kling_async.fleet.link import OUTAGE
-from kling_async.fleet.taking import BEGUN, PutBack, fetch_job, fetch_lost, finish_job, give_back, queue_of
+from kling_async.fleet.taking import BEGUN, PutBack, fetch_lost, fetch_next, give_back, queue_of, remove_ended
 from kling_async.fleet.tasks import QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from procrastinate.connector import Notify
-    from procrastinate.jobs import Job
+    from procrastinate.jobs import Job, Notification
+    from procrastinate.manager import NotificationCallback
 
     from kling_async.fleet.link import DatabaseLink
 
@@ -188,7 +189,7 @@ class FleetQueue(JobManager):
                     if lost is not None:
                         log.warning("job %s was fetched when the database went away", _name(lost))
                         return lost
-                return await self._link.once(partial(fetch_job, queues=queues, worker=self._registered.id))
+                return await self._link.once(partial(fetch_next, queues=queues, worker=self._registered.id))
             except psycopg.errors.ForeignKeyViolation:  # others have taken this worker for dead
                 await self._registered.register()
             except OUTAGE as error:
@@ -196,16 +197,27 @@ class FleetQueue(JobManager):
                 doubtful = True
         return None
 
+    async def listen_for_jobs(
+        self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
+    ) -> None:
+        """Hand on notifications; one may be of a job that comes back with a task, for which there is room."""
+
+        async def noticed(*, channel: str, notification: Notification) -> None:
+            self._change.set()
+            await on_notification(channel=channel, notification=notification)
+
+        await super().listen_for_jobs(on_notification=noticed, queues=queues)
+
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: ARG002 - as procrastinate calls it
         """Remove a job that has ended, or put it back."""
         assert job.id is not None  # noqa: S101 - it has a row
         back = self._running.get(job.id)
-        if back is None and status is not Status.SUCCEEDED:
-            back = PutBack(pause=0.0 if status is Status.ABORTED else _FAULT_PAUSE)
+        if status is Status.FAILED:  # by a fault of the program, which procrastinate has logged
+            back = PutBack(pause=_FAULT_PAUSE)
         worker = self._registered.id
         try:
             if back is None:
-                await self._link.patient(partial(finish_job, job=job.id, worker=worker))
+                await self._link.patient(partial(remove_ended, job=job.id, worker=worker))
             else:
                 await self._link.patient(partial(give_back, job=job.id, worker=worker, how=back))
         except OUTAGE:  # the program ends: others find the job when this worker's heart stops

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from kling_async.batch.budget import BatchControl
     from kling_async.batch.failures import FailureAction
     from kling_async.batch.pausing import PauseSwitch
+    from kling_async.core.queue import Kind
+    from kling_async.errors import KlingError
     from kling_async.fleet.journal import JournalWriter
     from kling_async.fleet.taking import TakenJob
 
@@ -38,6 +40,10 @@ class CarriesJobs(Protocol):
 
     def sent(self) -> list[str]:
         """Return the ids of tasks that run, or may."""
+        ...
+
+    def on_hold(self, kind: Kind, error: KlingError) -> None:
+        """Leave the jobs whose creates the client holds, but one."""
         ...
 
     def drop_unsent(self) -> None:

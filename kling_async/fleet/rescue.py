@@ -27,7 +27,7 @@ log = logging.getLogger("kling_async.fleet")
 
 STALLED: Final = 3.0
 """Seconds without a heartbeat after which a worker is dead."""
-GONE: Final = 1.0
+GONE: Final = 1.2
 """The same where its connection has ended, too."""
 PRESENCE: Final = 0x6B6C6677
 """Names the advisory locks that workers hold while they are connected ("klfw"), beside their numbers."""

@@ -281,8 +281,9 @@ async def _count(db: AsyncConnection[Any], now: float) -> _Counts:
     times = {"minute": _MINUTE, "window": _WINDOW, "failed": int(JobState.FAILED)}
     ended = await _one(db, _ENDED, times)
     failures = dict(await _all(db, _REASONS, (_REASONS_MAX,)))
-    lately: tuple[int, int, int, float | None] = ended
-    return _Counts(now, open_, queue, shares - len(queue), *lately, failures)
+    last_minute, window, failed_lately, oldest = ended
+    more = shares - len(queue)
+    return _Counts(now, open_, queue, more, last_minute, window, failed_lately, oldest, failures)
 
 
 async def _all(db: AsyncConnection[Any], query: str, values: Any = None) -> Sequence[Any]:

@@ -29,11 +29,11 @@ __all__ = [
     "PutBack",
     "TakenJob",
     "begun_first",
-    "fetch_job",
     "fetch_lost",
-    "finish_job",
+    "fetch_next",
     "give_back",
     "queue_of",
+    "remove_ended",
     "take",
 ]
 
@@ -129,7 +129,7 @@ def begun_first(jobs: Sequence[tuple[str, str, bool]]) -> list[JobName]:
     return [(batch, identity) for batch, identity, _ in ordered]
 
 
-async def fetch_job(db: AsyncConnection[Any], queues: Sequence[str], worker: int) -> Job | None:
+async def fetch_next(db: AsyncConnection[Any], queues: Sequence[str], worker: int) -> Job | None:
     """Take the next job of some queues out of the queue."""
     if list(queues) == [BEGUN]:
         return await _job(db, _FETCH_BEGUN, (worker, _FIRST))
@@ -162,7 +162,7 @@ async def take(db: AsyncConnection[Any], name: JobName, worker: str) -> TakenJob
     return TakenJob(batch, stored_job(entry, request, fence), priority)
 
 
-async def finish_job(db: AsyncConnection[Any], job: int, worker: int) -> None:
+async def remove_ended(db: AsyncConnection[Any], job: int, worker: int) -> None:
     """Remove a job whose row has ended; harmless to repeat, and where another worker has it by now."""
     await db.execute(_FINISH, (job, worker))
 
@@ -172,4 +172,4 @@ async def give_back(db: AsyncConnection[Any], job: int, worker: int, how: PutBac
     try:
         await db.execute(_GIVE_BACK.encode(), {**how.facts(), "job": job, "worker": worker})
     except psycopg.errors.UniqueViolation:  # one of that name was handed to the queue meanwhile
-        await finish_job(db, job, worker)
+        await remove_ended(db, job, worker)

@@ -61,6 +61,8 @@ _NEVER: Final = 86400.0
 """Seconds between things that procrastinate's worker need not do."""
 _CLOSED: Final = 60.0
 """Seconds for which jobs are left alone that the account refuses; the client then lets one try."""
+_REFUSALS: Final = 10
+"""Equal refusals of different jobs in a row after which others like them are left alone for a while."""
 _PAUSE: Final = 15.0
 """Seconds until a job is taken again that could not be ended; doubles each time up to `_PAUSE_MAX`."""
 _PAUSE_MAX: Final = 600.0
@@ -134,7 +136,7 @@ class FleetWorker:
         self._pulse = Pulse(dsn, self._outages, lambda: (self._queue.running, self._queue.capacity))
         self._queue = FleetQueue(PatientConnector(dsn, self._links[0]), self._links[0], self._pulse)
         writer = JournalWriter(self._links[1])
-        self._control = BatchControl(BatchLife(), Budget(None), Exclusions(None))
+        self._control = BatchControl(BatchLife(), Budget(None), Exclusions(_REFUSALS))
         self._carrier = carrier(writer, self._control, PauseSwitch(engine.scope))
         self._signals = SignalWatcher(self._heard, enabled=options.signals)
         self._stop = asyncio.Event()
@@ -176,12 +178,14 @@ class FleetWorker:
         scope.now = self._pulse.clock.now
         self._queue.capacity = self._capacity()
         self._signals.start()
+        self._engine.limiter.holds.subscribe(self._carrier)
         text = "worker %s takes jobs from %s, at most %d at once"
         log.info(text, self.name, shown_dsn(self._dsn), self._queue.capacity)
         try:
             yield
         finally:
             self._signals.stop()
+            self._engine.limiter.holds.unsubscribe(self._carrier)
             # the caller may be cancelled: what it leaves is given back all the same
             with anyio.CancelScope(shield=True):
                 await self._pulse.close()
@@ -277,8 +281,9 @@ class FleetWorker:
             if self._queue.close_pool(pool, _CLOSED):
                 text = "worker %s takes no jobs of pool %s for %.0f s: %s"
                 log.warning(text, self.name, pool, _CLOSED, what)
-        else:
-            log.warning("job %s goes back into the queue: %s", name, what)
+        else:  # of creates that are held the client itself has told
+            level = logging.INFO if left.action is FailureAction.LATER else logging.WARNING
+            log.log(level, "job %s goes back into the queue: %s", name, what)
 
     # -- its end
 

@@ -17,7 +17,7 @@ from kling_async.fleet.status import FleetReader
 from kling_async.orchestrator.ledger.facts import Stage
 from kling_async.orchestrator.ledger.plain_errors import dump_error
 from kling_async.orchestrator.ledger.postgres_database import PostgresDatabase
-from kling_async.orchestrator.ledger.postgres_tables import need_tables
+from kling_async.orchestrator.ledger.postgres_tables import make_tables
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -36,11 +36,18 @@ _JOB = """
     FROM generate_series(1, %(count)s) n"""
 
 
-async def jobs(db: AsyncConnection[Any], batch: str, first: int, count: int, **facts: Any) -> None:
+async def jobs(
+    db: AsyncConnection[Any],
+    batch: str,
+    first: int,
+    count: int,
+    *,
+    state: JobState = JobState.PLANNED,
+    **facts: Any,
+) -> None:
     """Write jobs that are alike."""
-    usual = {"state": JobState.PLANNED, "priority": 0, "label": "", "fence": 1, "ago": None}
-    values = {**usual, "cancelled": False, "reason": None, **facts}
-    values["state"] = int(values["state"])
+    usual = {"priority": 0, "label": "", "fence": 1, "ago": None, "cancelled": False, "reason": None}
+    values = {"state": int(state), **usual, **facts}
     await db.execute(_JOB, {"batch": batch, "first": first, "count": count, **values})
 
 
@@ -130,7 +137,8 @@ _CALM = "[0, false, -Infinity, -Infinity, 1.0]"
 def write_ledger(dsn: str, *, accounts: int = 1) -> None:
     """Write pools, processes and leases as the ledger does."""
     with contextlib.closing(PostgresDatabase(dsn)) as db:
-        need_tables(db)
+        db.begin()
+        make_tables(db)
         fill_ledger(db, accounts)
 
 
@@ -247,7 +255,7 @@ async def test_counting_reads_only_the_jobs_that_matter(dsn: str) -> None:
         await jobs(db, "a", 0, 3000, state=JobState.DONE, ago=4000)
         await jobs(db, "a", 5000, 30)
         await db.execute("VACUUM ANALYZE jobs")
-        plans = {
+        plans: dict[str, tuple[str, Any]] = {
             "jobs_open": (status._OPEN, {"planned": 0, "most": 9}),
             "jobs_ended": (status._ENDED, {"minute": 60, "window": 300, "failed": 4}),
             "jobs_failed": (status._REASONS, (9,)),

@@ -10,13 +10,13 @@ import msgspec
 import psycopg
 import pytest
 
-from kling_async.batch.entry import Times, unpack
+from kling_async.batch.entry import JobState, Times, advance, pack, unpack
 from kling_async.batch.identity import external_id
 from kling_async.core import rechecks
 from kling_async.fleet import connector
 from kling_async.fleet.database import connect
 from kling_async.fleet.journal import FencedPut, write_puts
-from kling_async.fleet.taking import fetch_job, take
+from kling_async.fleet.taking import fetch_next, take
 from kling_async.fleet.worker import WorkerState
 from kling_async.orchestrator import recovery
 from kling_async.orchestrator.ledger.facts import LEASE
@@ -79,7 +79,7 @@ async def test_a_fetch_whose_answer_was_lost_is_found(
     lost: list[int] = []
 
     async def losing(db: Any, queues: Any, worker: int) -> Any:
-        job = await fetch_job(db, queues, worker)
+        job = await fetch_next(db, queues, worker)
         if job is not None and len(lost) < 3:
             assert job.id is not None
             lost.append(job.id)
@@ -87,7 +87,7 @@ async def test_a_fetch_whose_answer_was_lost_is_found(
             raise psycopg.OperationalError("the connection is lost")
         return job
 
-    monkeypatch.setattr(connector, "fetch", losing)
+    monkeypatch.setattr(connector, "fetch_next", losing)
     async with site(dsn) as (fleet, emu):
         await fleet.submit([film(f"shot {n}") for n in range(8)], batch="films")
         async with at_work(fleet, emu):
@@ -292,3 +292,59 @@ async def test_connections_that_break_again_and_again_cost_nothing(dsn: str) -> 
         assert len({outcome.position for outcome in outcomes}) == 40
         assert len(emu.tasks) == 40
         assert await rows(dsn, "SELECT total, done, succeeded FROM batches") == [(40, 40, 40)]
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, 1201), (403, 1103)])
+async def test_refusals_of_one_kind_do_not_hold_up_another(
+    dsn: str, status: int, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While all creates of one model are refused, jobs of others find room; most jobs are not burnt."""
+    async with site(dsn, slots=3, image=3) as (fleet, emu):
+        emu.fault("text_to_video", status=status, code=code, times=None)
+        await fleet.submit([film(f"shot {n}") for n in range(60)], batch="films")
+        await fleet.submit([still(f"still {n}") for n in range(5)], batch="stills")
+        async with at_work(fleet, emu, concurrency=4) as worker:
+            outcomes = await read(fleet, "stills", 20.0)
+            assert [outcome.status for outcome in outcomes] == ["succeeded"] * 5
+            assert worker._queue.running < 4
+        creates = [row for row in emu.ledger.creates if row.code == code]
+        assert 10 <= len(creates) <= 14
+        ((failed,),) = await rows(dsn, "SELECT failed FROM batches WHERE name='films'")
+        assert failed == (len(creates) if code == 1201 else 0)
+    assert caplog.text.count("for those before were refused alike in a row") == 1
+    told = caplog.text.count("goes back into the queue")  # each that was sent, not those that wait
+    assert told == (0 if code == 1201 else len(creates))
+
+
+async def test_a_cancelled_worker_leaves_its_jobs(dsn: str) -> None:
+    """The program that runs the worker ends it: all goes back at once, what runs before the rest."""
+    async with site(dsn, slots=2, seconds=30.0) as (fleet, emu):
+        await fleet.submit([film(f"shot {n}") for n in range(5)], batch="films")
+        async with new_client(emu) as client:
+            working = asyncio.create_task(fleet.work(client, signals=False))
+            await wait_until(lambda: len(emu.tasks) == 2)
+            await asyncio.sleep(0.3)
+            working.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await working
+        queued = "SELECT queue_name, count(*) FROM procrastinate_jobs WHERE status='todo' GROUP BY 1"
+        assert sorted(await rows(dsn, queued)) == [("kling", 3), ("kling/begun", 2)]
+        assert await rows(dsn, "SELECT count(*) FROM procrastinate_workers") == [(0,)]
+
+
+async def test_a_job_without_a_request_that_was_never_made_fails(dsn: str) -> None:
+    """Its request is only in the jobs file that it came from; a task that was made is waited for."""
+    async with site(dsn, slots=3, seconds=0.5) as (fleet, emu):
+        await fleet.submit([film("a shot"), film("another")], batch="films")
+        async with new_client(emu) as client:
+            ((data,),) = await rows(dsn, "SELECT entry FROM jobs WHERE position=0")
+            entry = unpack(data)
+            task = await client.submit(film("a shot"), external_task_id=entry.external_task_id)
+        created = pack(advance(entry, JobState.CREATED, task_id=task.id))
+        query = "UPDATE jobs SET request=NULL, state=1, entry=%s WHERE position=0 RETURNING 1"
+        await rows(dsn, query, created)
+        await rows(dsn, "UPDATE jobs SET request=NULL WHERE position=1 RETURNING 1")
+        async with at_work(fleet, emu):
+            outcomes = await read(fleet)
+        assert sorted(outcome.status for outcome in outcomes) == ["failed", "succeeded"]
+        assert len(emu.tasks) == 1
