@@ -159,7 +159,9 @@ or this program with it: python3 -m examples fleet --live --count 2"""
 
 def main() -> int | str:
     """Read the command line, and run."""
-    parser = argparse.ArgumentParser(prog="python3 -m examples fleet", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python3 -m examples fleet", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--dsn", default=os.environ.get("KLING_FLEET_DSN"), help="a PostgreSQL 14 or newer")
     parser.add_argument("--live", action="store_true", help="use the account of KLING_API_KEY; costs units")
     parser.add_argument("--count", type=int, default=len(PROMPTS), help="prompts (default: all, %(default)s)")

@@ -6,7 +6,7 @@ A command that needs a client gets one from `session`, which reads the settings 
 `output` (results on stdout, messages on stderr), runs by `running`, and returns an `exit_codes.ExitCode`.
 Most commands have a module of their name; `by_id` has wait, get and download, `topics` has help. `fields`
 makes options out of a request's fields, `jobs` reads jobs files; `display` draws a batch and `watching` tasks
-while they run; `formats` has the words for times and numbers.
+while they run, `fleet_words` a fleet; `formats` has the words for times and numbers.
 
 From outside: `main`, the entry point of the console script. Arguments go in, an exit status comes out.
 """

@@ -60,7 +60,9 @@ async def open_client(
     configuration = read_configuration(options)
     for note in configuration.notes:
         output.warn(note)
-    async with Client(**{"slots": slots, **configuration.client_options()}, on_event=on_event) as client:
+    given = configuration.client_options()
+    given.setdefault("slots", slots)
+    async with Client(**given, on_event=on_event) as client:
         yield client
 
 

@@ -123,6 +123,7 @@ together keep to the account's slots.
   kling fleet submit jobs.jsonl --batch spring  as often as you like
   kling fleet worker --out films                on each machine
   kling fleet status --watch                    what runs where
+  kling fleet dashboard                         the same as a page, with charts
   kling fleet results spring --follow           outcomes as they come
 
 The same line of a file is one job, however often it is submitted. A worker may

@@ -335,9 +335,13 @@ class Pool:
         self.slots.hold(ticket, now - age)
 
     def take_over(self, ticket: Ticket, holder: Ticket) -> None:
-        """Hand the slots of a task, or of a create in doubt, to a new ticket of the same task."""
-        _need(ticket.phase is Phase.NEW, f"{ticket} was used already")
+        """Hand the slots of a task, or of a create in doubt, to a ticket of the same task, new or held."""
+        held = ticket.phase is Phase.HELD and ticket.pool == self.name
+        _need(held or ticket.phase is Phase.NEW, f"{ticket} was used already")
         _need(holder.phase is Phase.HELD and holder.pool == self.name, f"{holder} holds no slots here")
+        if held:
+            self.slots.pass_on(holder, ticket)
+            return
         self.slots.release(holder)
         ticket.pool = self.name
         self.slots.hold(ticket, holder.since)

@@ -153,6 +153,13 @@ class SlotLedger:
             self._expiries = [item for item in self._expiries if item[2] in self._holding]
             heapq.heapify(self._expiries)
 
+    def pass_on(self, holder: Ticket, ticket: Ticket) -> None:
+        """Give the slots of a task to another ticket of it, which holds some itself, or none."""
+        self.release(holder)
+        self._give_back(ticket)
+        ticket.weight += holder.weight
+        self._take(ticket)
+
     def expired(self, now: float) -> list[Ticket]:
         """Return the tickets whose slots were held longer than ``life``, each once."""
         due: list[Ticket] = []

@@ -137,6 +137,7 @@ _CALM = "[0, false, -Infinity, -Infinity, 1.0]"
 def write_ledger(dsn: str, *, accounts: int = 1) -> None:
     """Write pools, processes and leases as the ledger does."""
     with contextlib.closing(PostgresDatabase(dsn)) as db:
+        db.begin()
         make_tables(db)
         fill_ledger(db, accounts)
 

@@ -180,7 +180,7 @@ def test_fences_hold_and_ends_count_once(dsn: str) -> None:
                     max_examples=20,
                     stateful_step_count=25,
                     deadline=None,
-                    suppress_health_check=list(HealthCheck),
+                    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
                 ),
             )
         finally:

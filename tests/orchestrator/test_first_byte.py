@@ -112,7 +112,8 @@ def test_no_first_byte_comes_late_and_each_create_is_made_once(
 
                 return await create(*args, check=None if check is None else checked, **options)
 
-            client._engine.transport._send = send  # type: ignore[method-assign]
+            transport: Any = client._engine.transport
+            transport._send = send
             tasks = await asyncio.gather(*(client.submit(clip(f"film {n}")) for n in range(3)))
             await asyncio.gather(*(task.wait() for task in tasks))
             assert max(late) <= 0

@@ -399,6 +399,17 @@ class Book:
             elif lease.phase is Phase.HELD and not lease.weight:
                 stored.pool.release(lease, self._now)
             lease.stalled, lease.orphan = False, self._now
+            if lease.phase is Phase.HELD:
+                self._pass_on(lease, stored)
+
+    def _pass_on(self, orphan: Lease, stored: StoredPool) -> None:
+        """Give an orphan's slots to a living process that came to look after its task before."""
+        for heir in self._same_task(orphan.about):
+            living = heir.orphan is None and heir.owner != orphan.owner
+            if living and heir.phase is Phase.HELD and heir.pool_id == stored.id:
+                orphan.pool = heir.pool = stored.pool.name
+                stored.pool.take_over(heir, orphan)
+                return
 
 
 def _why_never(pool: Pool, ticket: Ticket) -> str | None:

@@ -52,7 +52,7 @@ _TABLES: Final = (
     *LINE_TABLES,
 )
 
-_MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = ()
+_MIGRATIONS: Final[list[tuple[str, ...]]] = []
 """What makes tables of version 1 those of version 2, and so on."""
 
 

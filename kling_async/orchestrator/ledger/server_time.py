@@ -8,7 +8,7 @@ once and never changes. The clock is steered afterwards, so that it runs as the 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,8 +59,8 @@ class SteeredClock:
     def to_server(self, step: Step) -> Step:
         """Return a step with its ticket numbered by the server's time; 0 stands for no ticket."""
         number: int = getattr(step, "number", 0)
-        # not all steps have a number, and those that have one are named tuples
-        return step._replace(number=number + (self._offset or 0)) if number else step  # type: ignore[call-arg]
+        numbered: Any = step  # not all steps have a number, and those that have one are named tuples
+        return numbered._replace(number=number + (self._offset or 0)) if number else step
 
     def number_here(self, number: int) -> int:
         """Return a ticket's number as it is by this clock."""

@@ -68,6 +68,14 @@ def held(process: Process) -> int:
     return process.sync(demand=True).pools["video"].held
 
 
+def leases(process: Process) -> list[tuple[str, float | None, int]]:
+    """Return id, death of the process, and weight of all that holds slots."""
+    db = process.file._db
+    assert db is not None
+    query = "SELECT external_task_id, orphan, weight FROM leases WHERE stage IN (3, 4)"
+    return db.execute(query).fetchall()
+
+
 def test_a_create_in_doubt_is_gone_on_with_in_its_own_slots(machine: Machine) -> None:
     """Though the account is full and others queue: no second weight, no new turn, and no lapse to nobody."""
     a = machine.start()
@@ -106,6 +114,22 @@ def test_a_task_that_runs_is_adopted_by_whoever_attaches_to_it(machine: Machine)
     assert held(c) == 2
     c.sync(Ended(50))
     assert held(c) == 0
+
+
+def test_whoever_attached_before_the_death_adopts_too(machine: Machine) -> None:
+    """A handle that came while the process lived, and held nothing, takes the slots over when that dies."""
+    a, b = machine.start(), machine.start()
+    enter(a, 10, "film", weight=2)
+    assert a.confirm(10)
+    about = TaskFacts(VIDEO, "film", "t-1")
+    a.sync(TaskMade(10, about))
+    b.sync(Occupy("video", 40, 2, 1.0, about))
+    assert held(b) == 2
+    a.kill()
+    outlive(machine, b)
+    assert [(row[1] is None, row[2]) for row in leases(b)] == [(True, 2)]
+    b.sync(Ended(40))
+    assert held(b) == 0
 
 
 def test_whoever_asks_about_the_orphan_does_not_free_the_adopter_s_slots(machine: Machine) -> None:
@@ -222,11 +246,6 @@ def test_slots_are_what_their_leases_hold_whatever_happens(
         for step in steps:
             world.take(step)
             total = held(world.processes[0])
-            db = world.processes[0].file._db
-            assert db is not None
-            rows = db.execute(
-                "SELECT external_task_id, orphan, weight FROM leases WHERE stage IN (3, 4)"
-            ).fetchall()
-            assert total == sum(row[2] for row in rows)
+            assert total == sum(row[2] for row in leases(world.processes[0]))
     finally:
         machine.close()

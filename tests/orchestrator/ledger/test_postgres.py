@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from kling_async import Client
 from kling_async.errors import ConfigurationError, OutOfUnits
@@ -476,7 +477,7 @@ def test_an_address_that_cannot_be_read_is_not_shown(address: str) -> None:
 def test_a_wrong_address_is_a_wrong_setting(dsn: str, what: str) -> None:
     """The server's words tell what is wrong, without the password."""
     wrong = dsn.replace("postgres:@", "postgres:s3cret@")
-    name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+    name = conninfo_to_dict(dsn)["dbname"]
     changes = {"database": (f"/{name}", "/nobody"), "role": ("//postgres", "//me")}
     wrong = wrong.replace(*changes[what])
     with pytest.raises(ConfigurationError, match="does not exist") as raised:
