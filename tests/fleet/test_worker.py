@@ -284,6 +284,7 @@ async def test_connections_that_break_again_and_again_cost_nothing(dsn: str) -> 
         kill += " AND pid<>pg_backend_pid() AND application_name LIKE 'kling%%' ORDER BY random() LIMIT 3"
         async with at_work(fleet, emu):
             reading = asyncio.create_task(read(fleet))
+            await wait_until(lambda: len(emu.tasks) > 0)
             while not reading.done():
                 await rows(dsn, kill)
                 await asyncio.wait([reading], timeout=0.25)
