@@ -79,7 +79,7 @@ class PatientConnector(PsycopgConnector):
             except ConnectorException as error:
                 if not isinstance(error.__cause__, OUTAGE):
                     raise
-                self._link.outages.began(error.__cause__)
+                self._link.outages.noticed()
             await asyncio.sleep(_LOOK)
 
 
@@ -205,8 +205,8 @@ class FleetQueue(JobManager):
                 return await self._link.once(partial(fetch_next, queues=queues, worker=self._registered.id))
             except psycopg.errors.ForeignKeyViolation:  # others have taken this worker for dead
                 await self._registered.register()
-            except OUTAGE as error:
-                self._link.outages.began(error, made=self._link.made)
+            except OUTAGE:
+                self._link.outages.noticed()
                 doubtful = True
         return None
 

@@ -49,23 +49,19 @@ class OutageLog:
         self._where = shown_dsn(dsn)
         self._what = what
         self._since: float | None = None
-        self._ended = -float("inf")
-        """When the last outage ended, by the monotonic clock."""
         self.latest = -float("inf")
         """When an outage was last noticed, by the monotonic clock."""
         self.leaving = False
         """Whether nobody waits for the end of an outage any more: the program ends."""
 
-    def began(self, error: Exception, *, made: float | None = None) -> None:
-        """Note a failure; the first one of an outage is a warning.
-
-        Args:
-            error: The failure.
-            made: When the connection was made that failed: one from before the end of the last outage was
-                cut by that, and is no news.
-        """
+    def noticed(self) -> None:
+        """Note that a connection has ended, perhaps of an outage that is over: the next one will tell."""
         self.latest = time.monotonic()
-        if self._since is None and (made is None or made > self._ended):
+
+    def began(self, error: Exception) -> None:
+        """Note a failure of a new connection; the first one of an outage is a warning."""
+        self.noticed()
+        if self._since is None:
             self._since = self.latest
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             log.warning("the fleet's database %s is away, %s: %s", self._where, self._what, reason)
@@ -73,8 +69,7 @@ class OutageLog:
     def ended(self) -> None:
         """Note an answer."""
         if self._since is not None:
-            self._ended = time.monotonic()
-            seconds, self._since = self._ended - self._since, None
+            seconds, self._since = time.monotonic() - self._since, None
             log.warning("the fleet's database %s is back after %.0f s", self._where, seconds)
 
 
@@ -97,8 +92,6 @@ class DatabaseLink:
         self._ready = ready
         self._turn = asyncio.Lock()
         self._db: AsyncConnection[Any] | None = None
-        self.made: float | None = None
-        """When its latest connection was made, by the monotonic clock; None: one is being made."""
 
     async def once(self, work: Work[T]) -> T:
         """Do work; its transaction is committed when this returns.
@@ -127,14 +120,18 @@ class DatabaseLink:
         Raises:
             psycopg.OperationalError: The database is away, and the program is about to end.
         """
-        pause = _FIRST
+        pause, failed = _FIRST, False
         while True:
             try:
                 return await self.once(work)
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue  # the server has undone one of two that waited for each other
             except OUTAGE as error:
-                self.outages.began(error, made=self.made)
+                if not failed:  # a connection of before: a new one tells more
+                    failed = True
+                    self.outages.noticed()
+                    continue
+                self.outages.began(error)
                 if self.outages.leaving:
                     raise
             await asyncio.sleep(pause)
@@ -147,9 +144,7 @@ class DatabaseLink:
 
     async def _connected(self) -> AsyncConnection[Any]:
         if self._db is None or self._db.closed:
-            self.made = None
             self._db = await AsyncConnection.connect(**self._options, autocommit=True)
-            self.made = time.monotonic()
             if self._ready is not None:
                 await self._ready(self._db)
         return self._db

@@ -180,8 +180,8 @@ class FleetWorker:
         """
         self._engine.scope.enter()
         await ready_folder(self._options.out)
-        async with connect(self._dsn) as db:
-            await need_fleet_tables(db)
+        async with connect(self._dsn):  # unlike later, a server that cannot be reached is an error now
+            await self._links[0].patient(need_fleet_tables)
         await self._engine.packs.known(["video", "image"])
         async with self._present():
             await self._work(self._queue_worker())
