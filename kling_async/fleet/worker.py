@@ -25,8 +25,9 @@ from kling_async.batch.failures import FailureAction
 from kling_async.batch.lifecycle import BatchLife
 from kling_async.batch.options import ready_folder
 from kling_async.batch.pausing import PauseSwitch
+from kling_async.core.budget import is_amount
 from kling_async.core.lifecycle import Lifecycle
-from kling_async.errors import KlingError, RequestInvalid
+from kling_async.errors import KlingError, Problem, RequestInvalid
 from kling_async.fleet.connector import FleetQueue, PatientConnector
 from kling_async.fleet.database import connect, shown_dsn
 from kling_async.fleet.endings import Left
@@ -117,6 +118,21 @@ class WorkOptions(NamedTuple):
     signals: bool = True
     """Whether SIGINT and SIGTERM drain it, if the program has no handlers for them."""
 
+    def check(self) -> None:
+        """Check the numbers; those that a batch has too are checked with its options.
+
+        Raises:
+            RequestInvalid: Names every option that cannot be used.
+        """
+        problems = []
+        most, grace = self.concurrency, self.grace
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+            problems.append(Problem("concurrency", f"must be a whole number from 1, not {most!r:.40}"))
+        if grace is not None and not is_amount(grace):
+            problems.append(Problem("grace", f"must be a number of seconds from 0, not {grace!r:.40}"))
+        if problems:
+            raise RequestInvalid("fleet", problems)
+
 
 def room(concurrency: int | None, slots: Mapping[str, int]) -> tuple[int, dict[str, int]]:
     """Return how many jobs a worker holds, in all and of each pool: twice its slots, but never all places.
@@ -143,6 +159,7 @@ class FleetWorker:
     """
 
     def __init__(self, dsn: str, engine: Engine, options: WorkOptions, carrier: NewCarrier) -> None:
+        options.check()
         self._dsn = dsn
         self._engine = engine
         self._options = options

@@ -10,10 +10,12 @@ import msgspec
 import psycopg
 import pytest
 
+from kling_async import Client
 from kling_async.batch.entry import JobState, Times, advance, pack, unpack
 from kling_async.batch.identity import external_id
 from kling_async.core import rechecks
-from kling_async.fleet import connector
+from kling_async.errors import RequestInvalid
+from kling_async.fleet import Fleet, connector
 from kling_async.fleet.database import connect
 from kling_async.fleet.journal import FencedPut, write_puts
 from kling_async.fleet.taking import fetch_next, take
@@ -377,3 +379,23 @@ async def test_a_job_without_a_request_that_was_never_made_fails(dsn: str) -> No
             outcomes = await read(fleet)
         assert sorted(outcome.status for outcome in outcomes) == ["failed", "succeeded"]
         assert len(emu.tasks) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("concurrency", 0),
+        ("concurrency", True),
+        ("concurrency", 2.5),
+        ("grace", -1),
+        ("grace", float("nan")),
+        ("grace", "5"),
+        ("retries", -1),
+    ],
+)
+async def test_wrong_options_are_named(dsn: str, option: str, value: Any) -> None:
+    """Nothing is taken then."""
+    fleet = Fleet(dsn)
+    async with Client(api_key="key") as client:
+        with pytest.raises(RequestInvalid, match=option):
+            await fleet.work(client, **{option: value})
