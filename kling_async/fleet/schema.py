@@ -53,7 +53,8 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
                 ended_at timestamptz, done bigint, cancelled boolean NOT NULL DEFAULT false, reason text,
                 units double precision, PRIMARY KEY (batch, identity))""",
             "CREATE UNIQUE INDEX jobs_done ON jobs (batch, done) WHERE done IS NOT NULL",
-            "CREATE INDEX jobs_unfinished ON jobs (number) WHERE done IS NULL",
+            """CREATE INDEX jobs_unfinished ON jobs (number) INCLUDE (batch, identity, priority, pool)
+                WHERE done IS NULL""",
             "CREATE INDEX jobs_open ON jobs (batch, priority, label, state) WHERE done IS NULL",
             "CREATE INDEX jobs_ended ON jobs (ended_at) WHERE ended_at IS NOT NULL",
             "CREATE INDEX jobs_failed ON jobs (batch, reason) WHERE reason IS NOT NULL",
