@@ -249,7 +249,8 @@ class Fleet:
             on_start: Called with the `FleetWorker`, whose ``drain()`` and ``leave()`` do the same as signals.
 
         Raises:
-            ConfigurationError: The server cannot be reached, or its tables are of another version.
+            ConfigurationError: The server cannot be reached, its tables are of another version, or the
+                fleet's tasks are made at another address of the API.
             RequestInvalid: Nothing can be stored in the folder, or an option is wrong.
         """
         folder = None if out is None else Path(out)

@@ -38,12 +38,13 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     Migration(
         (
             """CREATE TABLE batches (
-                id text PRIMARY KEY, name text NOT NULL UNIQUE, account text NOT NULL DEFAULT '',
-                base_url text NOT NULL DEFAULT '', created timestamptz NOT NULL DEFAULT now(),
+                id text PRIMARY KEY, name text NOT NULL UNIQUE, created timestamptz NOT NULL DEFAULT now(),
                 total bigint NOT NULL DEFAULT 0, done bigint NOT NULL DEFAULT 0,
                 succeeded bigint NOT NULL DEFAULT 0, failed bigint NOT NULL DEFAULT 0,
-                cancelled bigint NOT NULL DEFAULT 0, units double precision NOT NULL DEFAULT 0,
-                options jsonb NOT NULL DEFAULT '{}')""",
+                cancelled bigint NOT NULL DEFAULT 0, units double precision NOT NULL DEFAULT 0)""",
+            """CREATE TABLE keys (
+                address text NOT NULL, account text NOT NULL, since timestamptz NOT NULL DEFAULT now(),
+                PRIMARY KEY (address, account))""",
             """CREATE TABLE jobs (
                 number bigint GENERATED ALWAYS AS IDENTITY, batch text NOT NULL REFERENCES batches,
                 identity bytea NOT NULL, position bigint NOT NULL, state smallint NOT NULL,

@@ -32,6 +32,7 @@ from kling_async.fleet.connector import FleetQueue, PatientConnector
 from kling_async.fleet.database import connect, shown_dsn
 from kling_async.fleet.endings import Left
 from kling_async.fleet.journal import JournalWriter
+from kling_async.fleet.keys import admit_key
 from kling_async.fleet.link import OUTAGE, DatabaseLink, OutageLog
 from kling_async.fleet.pulse import Pulse
 from kling_async.fleet.schema import need_fleet_tables
@@ -199,6 +200,8 @@ class FleetWorker:
         await ready_folder(self._options.out)
         async with connect(self._dsn):  # unlike later, a server that cannot be reached is an error now
             await self._links[0].patient(need_fleet_tables)
+            own = self._engine.transport.base_url, self._engine.account
+            await self._links[0].patient(partial(admit_key, base_url=own[0], account=own[1]))
         await self._engine.packs.known(["video", "image"])
         async with self._present():
             await self._work(self._queue_worker())
