@@ -42,7 +42,7 @@ CHECKS: dict[str, Module] = {
 CHECK_TIMEOUT = 900.0  # pyright fetches itself when it runs for the first time
 
 PART: Module = ["pytest", "--hypothesis-profile", "part"]
-SUITE: Module = ["pytest", "-q", "-p", "tests.measure", "--numprocesses", "2", "--dist", "worksteal"]
+SUITE: Module = ["pytest", "-q", "-p", "tests.measure", "--numprocesses", "3", "--dist", "worksteal"]
 
 
 class Outcome(NamedTuple):

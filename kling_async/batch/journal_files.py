@@ -13,6 +13,7 @@ from kling_async.errors import JournalError
 __all__ = [
     "APPLICATION",
     "DAMAGED",
+    "ELSEWHERE",
     "HEADER",
     "MOVED_TABLE",
     "SCHEMA",
@@ -57,6 +58,8 @@ class Moved(NamedTuple):
         return f"its jobs moved to the fleet's batch {self.batch!r} on {day} ({self.place})"
 
 
+ELSEWHERE: Final = "another machine"
+"""The place of a mark that was made before it was known where the jobs go to."""
 MOVED_TABLE: Final = (
     'CREATE TABLE IF NOT EXISTS moved ("when" REAL NOT NULL, place TEXT NOT NULL, batch TEXT NOT NULL)'
 )

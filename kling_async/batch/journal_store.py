@@ -105,8 +105,10 @@ class Store:
             self._reader = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             self._files = self._identities()
             self.id = self._read_id(self._db)
-            if not moved_too and (moved := read_moved(self._db)) is not None:
-                raise self.error(f"{moved}; go on with: kling fleet results {moved.batch} --follow")
+            self.moved = read_moved(self._db)
+            if not moved_too and self.moved is not None:
+                go_on = f"kling fleet results {self.moved.batch} --follow"
+                raise self.error(f"{self.moved}; go on with: {go_on}")
         except (sqlite3.Error, OSError) as error:
             failure = self.error(error)
         except JournalError as error:
@@ -119,6 +121,8 @@ class Store:
     _db: sqlite3.Connection | None = None
     _reader: sqlite3.Connection | None = None
     """A second connection: its reads do not wait for a commit under way."""
+    moved: Moved | None = None
+    """Where the jobs have moved to; None: they have not."""
 
     def error(self, error: sqlite3.Error | OSError | str) -> JournalError:
         """Return the journal's error for one of SQLite or the system, with advice."""
@@ -246,6 +250,7 @@ class Store:
             with contextlib.suppress(sqlite3.Error):
                 db.rollback()
         else:
+            self.moved = place
             return
         raise self.error(failure)
 

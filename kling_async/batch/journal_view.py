@@ -168,6 +168,10 @@ class JournalView:
         rows = self._rows(query, bytes.fromhex(identity))
         return self._row(*rows[0]).entry if rows else None
 
+    def has_position(self, position: int) -> bool:
+        """Tell whether a job was at this position of an input."""
+        return bool(self._rows("SELECT 1 FROM jobs WHERE position=? LIMIT 1", position))
+
     def damage(self) -> list[str]:
         """Return what SQLite finds wrong with the file; empty if nothing."""
         found = [str(row[0]) for row in self._rows(f"PRAGMA integrity_check({_FOUND_MAX})")]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from kling_async.wire.media import Media
     from kling_async.wire.requests import TaskRequest
 
-__all__ = ["FreshJobs", "JobFinder", "JournaledJobs", "KnownJobs", "Planner"]
+__all__ = ["FreshJobs", "JobFinder", "JournaledJobs", "KnownJobs", "Planner", "new_entry"]
 
 _NO_DIGESTS: Final[Mapping[Media, str]] = {}
 _INSERTED_MAX: Final = 1000
@@ -227,7 +227,7 @@ class FreshJobs:
         if item.error is not None:
             return _refused(item, item.error)
         try:
-            entry = _new_entry(item, uuid.uuid4().hex, uuid.uuid4().hex, self._options, self._account)
+            entry = new_entry(item, uuid.uuid4().hex, uuid.uuid4().hex, self._options, self._account)
         except (RequestInvalid, TypeError) as error:
             return _refused(item, _invalid(item.request, error))
         return PlannedJob(item, entry, ResumeAction.CREATE)
@@ -307,7 +307,7 @@ class JournaledJobs:
     async def _new_job(self, one: _Fingerprint, name: str) -> PlannedJob:
         item, journal = one.item, self._journal
         try:
-            entry = _new_entry(item, name, external_id(journal.id, name, 0), self._options, self._account)
+            entry = new_entry(item, name, external_id(journal.id, name, 0), self._options, self._account)
         except RequestInvalid as error:
             return _refused(item, error)
         if self._positions_name_files and await journal.has_position(item.position):
@@ -372,7 +372,8 @@ def _fingerprint(item: Item, digests: Mapping[Media, str] | None = None) -> _Fin
         return _Fingerprint(item, "", error=_invalid(request, error))
 
 
-def _new_entry(item: Item, name: str, external: str, options: BatchOptions, account: str) -> Entry:
+def new_entry(item: Item, name: str, external: str, options: BatchOptions, account: str) -> Entry:
+    """Return the entry of a job of which nothing was sent."""
     endpoint = endpoint_of(item.request)
     return Entry(
         identity=name,

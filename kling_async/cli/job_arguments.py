@@ -133,7 +133,14 @@ def _add_show(parser: LazyParser) -> None:
 
 def _add_export(parser: LazyParser) -> None:
     _add_journal(parser)
-    _add_jobs(parser, "add the requests, which only the jobs file holds")
+    _add_jobs(
+        parser, "add the requests, which only the jobs file holds, and the jobs that no run has begun yet"
+    )
+    parser.add_argument(
+        "--with-files",
+        action="store_true",
+        help="write the files of requests as Base64, so that these can be sent from any machine",
+    )
     parser.add_argument(
         "--as", dest="written", choices=("jsonl", "csv"), default="jsonl", help="default: jsonl"
     )
@@ -149,9 +156,7 @@ def _add_verify(parser: LazyParser) -> None:
 
 def _add_move(parser: LazyParser) -> None:
     _add_journal(parser)
-    parser.add_argument(
-        "--to", default="another machine", metavar="TEXT", help="where to, for people to read"
-    )
+    parser.add_argument("--to", metavar="TEXT", help="where to, for people (default: another machine)")
     parser.add_argument("--batch", metavar="NAME", help="the batch there (default: the journal's name)")
     parser.add_argument(
         "--back", action="store_true", help="take the mark back: the fleet will never get the jobs"
@@ -170,7 +175,7 @@ def _add_jobs(parser: LazyParser, words: str) -> None:
 
 _ACTIONS: Final = {
     "show": ("show counts, units, failures and unfinished jobs", _add_show),
-    "export": ("print every job as a line, with ids, state and files", _add_export),
+    "export": ("print every job as a line, with ids, state and files (kling help export)", _add_export),
     "verify": ("check the journal and the stored files", _add_verify),
     "move": ("mark a journal as moved to a fleet, so that no run goes on with its jobs", _add_move),
     "compact": ("remove what is not needed any more from the journal", _add_journal),

@@ -7,23 +7,23 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from kling_async.batch.journal_files import Moved
-from kling_async.batch.journal_match import job_names
+from kling_async.batch.journal_files import ELSEWHERE, Moved
+from kling_async.batch.journal_match import named_jobs
 from kling_async.batch.journal_store import Store
 from kling_async.batch.journal_view import JournalView
 from kling_async.cli.exit_codes import ExitCode
 from kling_async.cli.jobs import JobsFile
-from kling_async.cli.journal_rows import CsvRows, JournalSummary, job_row, print_summary
+from kling_async.cli.journal_export import export_journal
+from kling_async.cli.journal_rows import JournalSummary, print_summary
 from kling_async.cli.output import Output
 from kling_async.downloads.placing import KnownFile, is_known
 from kling_async.wire.checks import check
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
 
     from kling_async.batch.entry import JournaledFile
-    from kling_async.wire.requests import TaskRequest
 
 __all__ = ["run_journal"]
 
@@ -38,33 +38,12 @@ async def _show(options: argparse.Namespace) -> int:
     with JournalView(options.journal) as view:
         summary = JournalSummary(view)
         if options.jobs is not None:
-            known = {name async for name, _ in _jobs_of(options, view)}
+            # wrong lines name no job
+            reader = JobsFile(options).reader(check, on_bad=lambda _: None)
+            known = {job.name async for job in named_jobs(view, reader)}
             summary.compare(view, known)
     print_summary(output, summary)
     return ExitCode.DONE
-
-
-async def _export(options: argparse.Namespace) -> int:
-    output = Output(json_lines=True)
-    with JournalView(options.journal) as view:
-        requests: dict[str, TaskRequest[Any]] = {}
-        folder = None
-        if options.jobs is not None:
-            folder = JobsFile(options).folder
-            requests = {name: request async for name, request in _jobs_of(options, view)}
-        write = output.record if options.written == "jsonl" else CsvRows(output.stdout).write
-        for entry in view.entries():
-            write(job_row(view, entry, requests.get(entry.identity), folder))
-    return ExitCode.DONE
-
-
-async def _jobs_of(
-    options: argparse.Namespace, view: JournalView
-) -> AsyncIterator[tuple[str, TaskRequest[Any]]]:
-    """Yield the names and requests of a jobs file; wrong lines name no job."""
-    reader = JobsFile(options).reader(check, on_bad=lambda _: None)
-    async for pair in job_names(view, reader):
-        yield pair
 
 
 async def _verify(options: argparse.Namespace) -> int:
@@ -132,6 +111,7 @@ def _move(options: argparse.Namespace) -> int:
     path, output = Path(options.journal), Output()
     with JournalView(path) as view:  # what is no journal is refused in the words of a reader
         moved = view.moved
+    place = Moved(time.time(), options.to or ELSEWHERE, options.batch or path.stem)
     if options.back and not options.yes:
         output.say(
             f"kling: {moved or f'{path}: its jobs have not moved'}. To go on with them here makes them twice,"
@@ -140,7 +120,11 @@ def _move(options: argparse.Namespace) -> int:
         return ExitCode.USAGE
     store = Store(path, make=False, moved_too=True)
     try:
-        store.mark_moved(None if options.back else Moved(time.time(), options.to, options.batch or path.stem))
+        moved = store.moved
+        if not options.back and moved is not None and moved[1:] != place[1:]:
+            raise store.error(f"{moved}; nothing was changed: --back takes that mark away")
+        if options.back or moved is None:
+            store.mark_moved(None if options.back else place)
     finally:
         store.close()
     if options.back:
@@ -159,7 +143,7 @@ def _size(path: Path) -> int:
 
 _ACTIONS: Final[dict[str, Callable[[argparse.Namespace], int | Coroutine[Any, Any, int]]]] = {
     "show": _show,
-    "export": _export,
+    "export": export_journal,
     "verify": _verify,
     "compact": _compact,
     "move": _move,

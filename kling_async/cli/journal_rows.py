@@ -10,18 +10,16 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from kling_async.batch.entry import JobState, pack, spent_on
+from kling_async.batch.exported import EXPORT_VERSION
 from kling_async.cli.formats import counted
 from kling_async.cli.output import Column
-from kling_async.errors import RequestInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
-    from pathlib import Path
 
     from kling_async.batch.entry import Entry, Failure
     from kling_async.batch.journal_view import JournalView
     from kling_async.cli.output import Output
-    from kling_async.wire.requests import TaskRequest
 
 __all__ = ["CsvRows", "JournalSummary", "job_row", "print_summary", "state_of_job"]
 
@@ -47,16 +45,13 @@ def state_of_job(entry: Entry) -> str:
 # -- one row for each job
 
 
-def job_row(
-    view: JournalView, entry: Entry, request: TaskRequest[Any] | None, folder: str | Path | None
-) -> dict[str, Any]:
+def job_row(view: JournalView, entry: Entry, request: dict[str, Any] | None) -> dict[str, Any]:
     """Return all that a journal knows of a job in JSON types: enough to go on with it elsewhere.
 
     Args:
         view: The journal.
         entry: The job's.
-        request: What it asks for, if the input is at hand.
-        folder: Files of the request are written by their paths below it.
+        request: What it asks for, in JSON types, if the input is at hand.
     """
     times, error = entry.times, entry.error
     return {
@@ -77,16 +72,11 @@ def job_row(
         "account": entry.account,
         "path": str(view.path),
         "host": socket.gethostname(),
+        "moved": None if view.moved is None else view.moved._asdict(),
+        "version": EXPORT_VERSION,
         "entry": base64.b64encode(pack(entry)).decode(),
-        "request": None if request is None else _written(request, folder),
+        "request": request,
     }
-
-
-def _written(request: TaskRequest[Any], folder: str | Path | None) -> dict[str, Any] | None:
-    try:
-        return request.to_dict(files=folder)
-    except RequestInvalid:  # a file that has no form in JSON
-        return None
 
 
 class CsvRows:

@@ -133,9 +133,45 @@ nothing new and waits for what runs. kling fleet retry tries failed jobs again,
 kling fleet cancel-queued takes back what was not sent.
 
 Addresses of results are erased from the database once they were read; workers
-with --out store the files. A batch begun by kling run moves into a fleet:
+with --out store the files. A batch begun by kling run moves into a fleet, with
+what ran, what ended, and what was not begun yet:
 
-  kling journal export FILE.journal.sqlite --jobs FILE | kling fleet submit -"""
+  kling journal export FILE.journal.sqlite --jobs FILE --with-files |
+    kling fleet submit -
+
+The journal is marked as moved before anything is written; kling run refuses it
+from then on. Where it lies on another machine than the one that submits, it is
+marked there first, by kling journal move, then exported; --moved says so."""
+
+_EXPORT: Final = """\
+kling journal export prints a line of JSON for each job, with these fields:
+
+  journal, path, host   the journal's own name, its file, and whose file it is
+  identity              the job's name in the journal, and in a fleet
+  key, position         the job's key, and its place in the jobs file, from 0
+  endpoint, pool, label
+  state                 not sent, in doubt, running, files to fetch, done,
+                        failed, or missing: the vendor does not know the task
+  attempt               how many tasks were made for it before, and failed
+  task_id               the vendor's name of the task
+  external_task_id      the name that the task was sent with
+  units, reserved       units spent, and held for a task that runs
+  files                 stored files: name, size in bytes, SHA-256
+  error                 why it failed: kind, message, and more as it is known
+  planned, created, ended, done
+                        when it was sent, accepted, ended and stored: seconds
+                        since 1970
+  account               names the account, never its key
+  request               what is made, only with --jobs; files as paths below
+                        the jobs file's folder, as Base64 with --with-files
+  moved                 null, or when and where to the jobs have moved
+  entry                 all that the journal knows of the job, packed; only for
+                        kling fleet submit
+  version               of the fields that kling fleet submit reads
+  last                  true in the last line alone
+
+With --jobs the jobs of the file come first, in its order, also those that no
+run has begun; then those of the journal that the file does not name."""
 
 
 def _environment() -> str:
@@ -156,6 +192,7 @@ TOPICS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
     "environment": ("keys, settings, and where they are looked for", _environment),
     "exit-codes": ("what the exit status says", _exit_codes),
     "emulator": ("trying all without paying", lambda: _EMULATOR),
+    "export": ("what kling journal export prints", lambda: _EXPORT),
     "fleet": ("many machines, one account", lambda: _FLEET),
 }
 """Topics: a line about each, and the function that returns its text."""

@@ -26,7 +26,7 @@ __all__ = ["Cancelled", "FailedJob", "Retried", "cancel_queued", "retry_failed"]
 _PAGE: Final = 1000
 """Jobs that one transaction changes."""
 _FAILED: Final = """
-    SELECT number, identity, entry, request, priority, coalesce(units, 0) FROM jobs
+    SELECT number, identity, entry, request, priority, coalesce(units, 0), pool FROM jobs
     WHERE batch=%s AND number>%s AND state=%s AND done IS NOT NULL AND NOT cancelled
     ORDER BY number LIMIT %s FOR UPDATE"""
 _AGAIN: Final = """
@@ -72,6 +72,7 @@ class FailedJob(NamedTuple):
     priority: int
     units: float
     """Units that its attempts took; the next end counts them again."""
+    pool: str = "video"
 
     def again(self, batch: str, now: float) -> Entry | None:
         """Return the entry with which it is tried again; None: it is left alone."""
@@ -124,7 +125,8 @@ async def _retry_page(db: AsyncConnection[Any], batch: str, after: int) -> _Page
         async with db.cursor() as cursor:
             await cursor.executemany(_AGAIN, [_changes(batch, *each) for each in wanted])
         if wanted:
-            await hand_to_queue(db, [((batch, job.identity.hex()), job.priority) for job, _ in wanted])
+            queued = [((batch, job.identity.hex()), job.priority, job.pool) for job, _ in wanted]
+            await hand_to_queue(db, queued)
         units = sum(job.units for job, _ in wanted)
         await db.execute(_UNCOUNT, (len(wanted), units, batch))
     return _Page(found[-1].number, len(wanted), len(found) - len(wanted))

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -23,11 +24,11 @@ from psycopg import AsyncConnection
 from kling_async.core.pool_sizes import POOLS
 from kling_async.fleet.database import connection_options
 from kling_async.fleet.link import OUTAGE
-from kling_async.fleet.taking import BEGUN, PutBack, fetch_lost, fetch_next, give_back, queue_of, remove_ended
-from kling_async.fleet.tasks import QUEUE
+from kling_async.fleet.taking import BEGUN, PutBack, fetch_lost, fetch_next, give_back, remove_ended
+from kling_async.fleet.tasks import queue_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from procrastinate.connector import Notify
     from procrastinate.jobs import Job, Notification
@@ -78,7 +79,7 @@ class PatientConnector(PsycopgConnector):
             except ConnectorException as error:
                 if not isinstance(error.__cause__, OUTAGE):
                     raise
-                self._link.outages.began(error.__cause__)
+                self._link.outages.noticed()
             await asyncio.sleep(_LOOK)
 
 
@@ -117,6 +118,10 @@ class FleetQueue(JobManager):
         """Most jobs that this worker holds, besides those that came to it with a task."""
         self._running: dict[int, PutBack | None] = {}
         """Jobs by procrastinate's number; where they go once their run is over: None, they have ended."""
+        self.shares: Mapping[str, int] = {}
+        """Most new jobs of each pool that this worker holds, so that those of others find room."""
+        self._pools: dict[int, str] = {}
+        """The queue that each new job came from."""
         self._begun: set[int] = set()
         """Those of them that came with a task: they take no room, as slots bound their number."""
         self._closed: dict[str, float] = {}
@@ -159,6 +164,8 @@ class FleetQueue(JobManager):
                 self._running[job.id] = None
                 if job.queue == BEGUN:
                     self._begun.add(job.id)
+                else:
+                    self._pools[job.id] = job.queue
                 return job
             if room:
                 return None
@@ -174,7 +181,13 @@ class FleetQueue(JobManager):
             return [BEGUN], False
         if "" in closed:
             return [BEGUN], True
-        return [BEGUN, QUEUE, *(queue_of(pool) for pool in sorted(POOLS) if pool not in closed)], True
+        held = Counter(self._pools.values())
+        wanted = [BEGUN]
+        for pool in sorted(POOLS):
+            queue = queue_of(pool)
+            if pool not in closed and held[queue] < self.shares.get(pool, self.capacity):
+                wanted.append(queue)
+        return wanted, True
 
     async def _fetch(self, queues: list[str]) -> Job | None:
         """Take a job, through outages; one whose fetch was answered into a broken connection comes first."""
@@ -192,8 +205,8 @@ class FleetQueue(JobManager):
                 return await self._link.once(partial(fetch_next, queues=queues, worker=self._registered.id))
             except psycopg.errors.ForeignKeyViolation:  # others have taken this worker for dead
                 await self._registered.register()
-            except OUTAGE as error:
-                self._link.outages.began(error)
+            except OUTAGE:
+                self._link.outages.noticed()
                 doubtful = True
         return None
 
@@ -225,6 +238,7 @@ class FleetQueue(JobManager):
         finally:
             self._running.pop(job.id, None)
             self._begun.discard(job.id)
+            self._pools.pop(job.id, None)
             self._change.set()
 
     async def register_worker(self) -> int:

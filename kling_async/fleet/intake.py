@@ -15,14 +15,14 @@ from kling_async.batch.readers import JobReader
 from kling_async.batch.source import RequestSource
 from kling_async.batch.source_thread import may_block
 from kling_async.errors import Problem, RequestInvalid
-from kling_async.fleet.rows import new_row, with_contents, wrong_texts
-from kling_async.orchestrator.bodies import check_media_here, file_content
+from kling_async.fleet.rows import new_row, wrong_texts
+from kling_async.orchestrator.bodies import check_media_here, embed_files
 from kling_async.runtime.loop import in_thread
-from kling_async.wire.checks import has_files, media_fields, wrong_with
+from kling_async.wire.checks import has_files, wrong_with
 from kling_async.wire.endpoints import RawTask
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable
 
     from kling_async.batch.entry import Entry
     from kling_async.batch.options import BatchOptions
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from kling_async.batch.source import Item, Requests
     from kling_async.fleet.rows import NewRow
     from kling_async.fleet.writing import BatchRow
-    from kling_async.wire.media import Media
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["CHUNK", "Chunk", "chunks", "first_wrong"]
@@ -165,11 +164,11 @@ async def _row(job: PlannedJob, priority: int) -> NewRow | RequestInvalid:
     request = job.item.request
     if not has_files(request):
         return new_row(job.entry, request, priority)
-    loop = asyncio.get_running_loop()
-    contents = await in_thread(loop, _contents, request, job.digests)
-    if isinstance(contents, Problem):
-        return _placed(job.item, RequestInvalid(type(request).__name__, [contents]))
-    return new_row(job.entry, with_contents(request, contents), priority)
+    try:  # its job may run on another machine
+        whole = await in_thread(asyncio.get_running_loop(), embed_files, request, job.digests)
+    except RequestInvalid as wrong:
+        return _placed(job.item, wrong)
+    return new_row(job.entry, whole, priority)
 
 
 async def _wrong(item: Item, label: str | Callable[[TaskRequest[Any]], str]) -> RequestInvalid | None:
@@ -201,18 +200,6 @@ def _wrong_media(request: TaskRequest[Any]) -> RequestInvalid | None:
     except RequestInvalid as error:
         return error
     return None
-
-
-def _contents(request: TaskRequest[Any], digests: Mapping[Media, str]) -> dict[Media, bytes] | Problem:
-    """Read the files of a request: its job may run on another machine."""
-    found: dict[Media, bytes] = {}
-    for field, media, limits in media_fields(request):
-        if media.path is not None and media not in found:
-            content = file_content(media, limits, digests.get(media))
-            if isinstance(content, str):
-                return Problem(field, content)
-            found[media] = content
-    return found
 
 
 def _placed(item: Item, error: RequestInvalid) -> RequestInvalid:

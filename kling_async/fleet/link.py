@@ -54,9 +54,13 @@ class OutageLog:
         self.leaving = False
         """Whether nobody waits for the end of an outage any more: the program ends."""
 
-    def began(self, error: Exception) -> None:
-        """Note a failure; the first one of an outage is a warning."""
+    def noticed(self) -> None:
+        """Note that a connection has ended, perhaps of an outage that is over: the next one will tell."""
         self.latest = time.monotonic()
+
+    def began(self, error: Exception) -> None:
+        """Note a failure of a new connection; the first one of an outage is a warning."""
+        self.noticed()
         if self._since is None:
             self._since = self.latest
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -116,13 +120,17 @@ class DatabaseLink:
         Raises:
             psycopg.OperationalError: The database is away, and the program is about to end.
         """
-        pause = _FIRST
+        pause, failed = _FIRST, False
         while True:
             try:
                 return await self.once(work)
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue  # the server has undone one of two that waited for each other
             except OUTAGE as error:
+                if not failed:  # a connection of before: a new one tells more
+                    failed = True
+                    self.outages.noticed()
+                    continue
                 self.outages.began(error)
                 if self.outages.leaving:
                     raise

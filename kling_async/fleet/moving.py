@@ -1,211 +1,231 @@
 """Move the jobs of a journal into a fleet: rows of ``kling journal export``, and a mark in the journal.
 
-The journal is marked first, under its lock: from then on no batch goes on with its jobs. The entries are
-those of the marked journal, not those of the rows, which a batch may have outrun: the rows bring the
-requests. All of it can be repeated: a job that is in the fleet stays as it is there.
+Under the journal's lock all that can be refused is refused, then the journal is marked: from then on no batch
+goes on with its jobs. The entries are those of the marked journal, not those of the rows, which a batch may
+have outrun: the rows bring the requests, and jobs that the journal does not know yet. All of it can be
+repeated: a job that is in the fleet stays as it is there.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import socket
+import asyncio
+import re
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from kling_async.batch.entry import JobState, unpack
-from kling_async.batch.journal_files import Moved
+from kling_async.batch.exported import read_exported
+from kling_async.batch.journal_files import ELSEWHERE, Moved
 from kling_async.batch.journal_store import Store
 from kling_async.batch.journal_view import JournalView
-from kling_async.catalog import request_from_dict
-from kling_async.errors import JournalError, LineInvalid, Problem, RequestInvalid
-from kling_async.fleet.intake import CHUNK
-from kling_async.fleet.rows import new_row, with_contents
+from kling_async.errors import JournalError, Problem, RequestInvalid
+from kling_async.fleet.intake import Chunk
+from kling_async.fleet.rows import new_row, wrong_texts
 from kling_async.fleet.submit import Submitted
 from kling_async.fleet.writing import batch_named, write_chunk
-from kling_async.orchestrator.bodies import file_content
-from kling_async.wire.checks import media_fields
-from kling_async.wire.requests import TaskRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Iterator
+
+    from psycopg import AsyncConnection
 
     from kling_async.batch.entry import Entry
+    from kling_async.batch.exported import Exported
     from kling_async.fleet.link import DatabaseLink
     from kling_async.fleet.rows import NewRow
-    from kling_async.wire.media import Media
+    from kling_async.wire.requests import TaskRequest
 
 __all__ = [
-    "EXPORTED",
-    "Exported",
+    "batch_name",
     "mark_moved",
-    "need_mark",
-    "need_requests",
-    "read_exported",
+    "need_here",
+    "need_moved",
+    "need_name",
+    "read_movable",
     "submit_moved",
 ]
 
-EXPORTED: Final = b'{"journal": "'
-"""The first bytes of what ``kling journal export`` prints."""
+_PAGE: Final = 1000
+"""Entries read at once."""
 
 
-class Exported(NamedTuple):
-    """The jobs of one journal, as it was exported."""
-
-    journal: str
-    """The journal's own name, which becomes the id of the batch."""
-    path: str
-    """Of its file, on the machine that exported it."""
-    host: str
-    entries: dict[str, Entry]
-    """Each job as it was then, by identity."""
-    requests: dict[str, TaskRequest[Any]]
-    """Requests by identity, where a jobs file was at hand."""
-
-    @property
-    def is_here(self) -> bool:
-        """Whether the journal lies on this machine, by its name and path."""
-        return self.host == socket.gethostname() and Path(self.path).is_file()
-
-
-def read_exported(lines: Iterable[bytes], *, source: str, files: str | Path | None) -> Exported:
-    """Read the rows of an export.
-
-    Args:
-        lines: JSON, a row each.
-        source: The name of the input, for errors.
-        files: The folder of files that requests may name; None: they name none.
+def read_movable(lines: Iterable[bytes], *, source: str = "-", files: str | Path | None = None) -> Exported:
+    """Check the rows of an export as `read_exported` does, and that a fleet can hold the jobs.
 
     Raises:
-        LineInvalid: A line is no such row, of another journal, or its request cannot be read.
+        LineInvalid: One cannot be moved.
     """
-    found: Exported | None = None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            entry = unpack(base64.b64decode(row["entry"], validate=True))
-            facts = str(row["journal"]), str(row["path"]), str(row["host"])
-        except (ValueError, KeyError, TypeError, binascii.Error, msgspec.DecodeError):
-            text = "is no row of kling journal export, or of an older version's"
-            raise LineInvalid(source, number, [Problem("line", text)]) from None
-        found = found or Exported(*facts, entries={}, requests={})
-        if facts != found[:3]:
-            text = f"is of another journal than the first line, {found.path}; move one after the other"
-            raise LineInvalid(source, number, [Problem("journal", text)])
-        found.entries[entry.identity] = entry
-        if row.get("request") is not None:
-            found.requests[entry.identity] = _request(row["request"], number, source, files)
-    if found is None:
-        raise LineInvalid(source, 1, [Problem("line", "nothing was exported")])
-    return found
+    return read_exported(lines, source=source, files=files, check=_wrong_texts)
 
 
-def _request(data: object, number: int, source: str, files: str | Path | None) -> TaskRequest[Any]:
-    try:
-        request = request_from_dict(data, files=files)
-    except RequestInvalid as error:
-        problems = list(error.problems)
-    else:
-        assert isinstance(request, TaskRequest)  # noqa: S101 - only such are journaled
-        files_of = [found for found in media_fields(request) if found[1].path is not None]
-        contents: dict[Media, bytes] = {}
-        problems = []
-        for name, media, limits in files_of:
-            content = file_content(media, limits, None)
-            if isinstance(content, str):
-                problems.append(Problem(name, content))
-            else:
-                contents[media] = content
-        if not problems:
-            found: TaskRequest[Any] = with_contents(request, contents)
-            return found
-    raise LineInvalid(source, number, problems)
+def _wrong_texts(entry: Entry) -> list[Problem]:
+    return wrong_texts(entry.key, entry.label)
 
 
-def mark_moved(exported: Exported, place: str, batch: str) -> dict[str, Entry]:
-    """Mark the journal on this machine as moved; return its entries, as they are now. Blocks.
+def batch_name(exported: Exported) -> str:
+    """Return the name of the batch where none is given: that of the mark, else of the journal's file."""
+    name = Path(exported.path).stem if exported.moved is None else exported.moved.batch
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:64]
+
+
+# -- the mark
+
+
+def mark_moved(exported: Exported, place: str, batch: str) -> None:
+    """Mark the journal, which lies on this machine, as moved; harmless to repeat. Blocks.
 
     Raises:
-        JournalError: A batch runs with it, or it is another journal than was exported.
+        JournalError: A batch runs with it, it is another journal than was exported, its jobs have moved to
+            another place, or one of them cannot move. Nothing was changed.
     """
     store = Store(Path(exported.path), make=False, moved_too=True)
     try:
         if store.id != exported.journal:
             raise store.error("it is another journal than the one that was exported; export it again")
-        store.mark_moved(Moved(time.time(), place, batch))
+        before = store.moved
+        marked = before is not None and (before.place, before.batch) == (place, batch)
+        if before is not None and not marked and before.place != ELSEWHERE:
+            back = (
+                f"kling fleet cancel-queued {before.batch} there, then kling journal move --back {store.path}"
+            )
+            raise store.error(
+                f"{before}; to move them to {batch!r} ({place}) instead, take them back: {back}"
+            )
+        for entry in _entries(store):
+            _need_movable(entry, exported, store)
+        if not marked:
+            store.mark_moved(Moved(time.time(), place, batch))
     finally:
         store.close()
-    with JournalView(exported.path) as view:
-        return {entry.identity: entry for entry in view.entries()}
+
+
+def _entries(store: Store) -> Iterator[Entry]:
+    """Yield the entries of a journal whose lock is held."""
+    last = 0
+    while rows := store.page(last, _PAGE):
+        last = rows[-1][0]
+        for _, data in rows:
+            try:
+                entry = unpack(data)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                failure = store.error(f"an entry is damaged ({error}); restore a backup")
+            else:
+                yield entry
+                continue
+            raise failure
+
+
+def _need_movable(entry: Entry, exported: Exported, store: Store) -> None:
+    """Check that a job of the journal can move: batches may have gone on since it was exported.
+
+    Raises:
+        JournalError: It cannot.
+    """
+    job = f"job {entry.position}" if entry.key is None else f"job {entry.key!r:.60}"
+    if problems := _wrong_texts(entry):
+        raise store.error(f"{job}: its {problems[0].field} {problems[0].text}")
+    if entry.state is JobState.PLANNED and not exported.has_request(entry.identity):
+        text = f"{job} may have to be sent, and its request was not exported"
+        raise store.error(f"{text}; export the journal again, with --jobs FILE")
+
+
+def need_moved(exported: Exported) -> None:
+    """Check that the rows are those of a journal that was marked before: no batch can have outrun them.
+
+    Raises:
+        JournalError: They are not.
+    """
+    if exported.moved is None:
+        text = (
+            f"journal {exported.path!r}: it was not marked as moved when it was exported: a batch may have"
+            f" gone on. On {exported.host!r}, run kling journal move {exported.path}; export it again"
+        )
+        raise JournalError(text, path=exported.path)
+
+
+def need_here(exported: Exported) -> None:
+    """Check that the journal lies on this machine, where it can be marked.
+
+    Raises:
+        JournalError: It does not.
+    """
+    if not exported.is_here:
+        text = (
+            f"journal {exported.path!r}: it is not on this machine, so that it cannot be marked as moved from"
+            f" here. On {exported.host!r}, run kling journal move {exported.path} and export it again; then"
+            " add --moved to this command"
+        )
+        raise JournalError(text, path=exported.path)
+
+
+# -- the rows
 
 
 async def submit_moved(
-    link: DatabaseLink, exported: Exported, entries: dict[str, Entry], name: str, priority: int
+    link: DatabaseLink, exported: Exported, name: str, priority: int, *, marked: Path | None
 ) -> Submitted:
     """Write the jobs of a journal that is marked as moved.
 
     Args:
         link: A connection of its own.
-        exported: Brings the requests.
-        entries: Of all jobs, by identity.
+        exported: The rows.
         name: The batch's.
         priority: Jobs of higher priority go first.
-
-    Raises:
-        RequestInvalid: A job that was never sent has no request, or the name is another batch's.
+        marked: The journal, if it is on this machine; None: the rows hold what it holds.
     """
-    need_requests(exported, entries)
     batch = await link.patient(partial(batch_named, name=name, batch=exported.journal))
-    if batch.id != exported.journal:
-        text = f"{name!r} is another batch; give --batch NAME"
-        raise RequestInvalid("fleet", [Problem("batch", text)])
     new = known = 0
-    for rows in _chunks(exported, entries, priority):
-        written = await link.patient(partial(write_chunk, batch=batch.id, rows=rows))
-        new, known = new + written, known + len(rows) - written
+    with ExitStack() as stack:
+        view = None if marked is None else stack.enter_context(JournalView(marked))
+        chunks = _chunks(exported, view, priority)
+        stack.callback(chunks.close)
+        while (rows := await asyncio.to_thread(next, chunks, None)) is not None:
+            written = await link.patient(partial(write_chunk, batch=batch.id, rows=rows))
+            new, known = new + written, known + len(rows) - written
     return Submitted(batch=batch.id, name=batch.name, new=new, known=known)
 
 
-def need_requests(exported: Exported, entries: Mapping[str, Entry]) -> None:
-    """Check that each job whose create may have to be sent has its request.
+async def need_name(db: AsyncConnection[Any], name: str, journal: str) -> None:
+    """Check that a batch of this name is the journal's, or can be.
 
     Raises:
-        RequestInvalid: One has none.
+        RequestInvalid: The name is another batch's, or the journal's jobs are a batch of another name.
     """
-    unknown = [
-        entry
-        for entry in entries.values()
-        if entry.state is JobState.PLANNED and entry.identity not in exported.requests
-    ]
-    if unknown:
-        first = unknown[0].key or f"number {unknown[0].position}"
-        text = f"{len(unknown)} jobs may have to be sent and have no request, the first is {first}"
-        raise RequestInvalid("fleet", [Problem("request", f"{text}; export them with --jobs FILE")])
+    query = "SELECT id, name FROM batches WHERE id=%s OR name=%s"
+    for found, known_as in await (await db.execute(query, (journal, name))).fetchall():
+        if found != journal:
+            text = f"{name!r} is another batch; give --batch NAME"
+        elif known_as != name:
+            text = f"the journal's jobs are batch {known_as!r} already; give --batch {known_as}"
+        else:
+            continue
+        raise RequestInvalid("fleet", [Problem("batch", text)])
 
 
-def _chunks(exported: Exported, entries: dict[str, Entry], priority: int) -> Iterator[list[NewRow]]:
-    rows: list[NewRow] = []
-    for identity, entry in entries.items():
-        rows.append(new_row(entry, exported.requests.get(identity), priority))
-        if len(rows) >= CHUNK:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
+def _chunks(
+    exported: Exported, view: JournalView | None, priority: int
+) -> Generator[list[NewRow], None, None]:
+    chunk = Chunk()
+    for entry, request in _jobs(exported, view):
+        chunk.add(new_row(entry, request, priority))
+        if chunk.full:
+            yield chunk.rows
+            chunk = Chunk()
+    if chunk:
+        yield chunk.rows
 
 
-def need_mark(exported: Exported) -> JournalError:
-    """Return the error of a journal that lies elsewhere and was not said to be marked."""
-    text = (
-        f"journal {exported.path!r}: it is not on this machine ({exported.host!r} exported it), so that it"
-        f" cannot be marked as moved from here. There, run kling journal move {exported.path}, export it"
-        " again, and add --moved to this command"
-    )
-    return JournalError(text, path=exported.path)
+def _jobs(exported: Exported, view: JournalView | None) -> Iterator[tuple[Entry, TaskRequest[Any] | None]]:
+    """Yield the jobs of the rows as the marked journal has them now, then its others."""
+    for job in exported.jobs():
+        entry = None if view is None else view.entry(job.entry.identity)
+        yield entry or job.entry, job.request
+    if view is not None:
+        for entry in view.entries():
+            if exported.has_request(entry.identity) is None:
+                yield entry, None

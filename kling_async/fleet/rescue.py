@@ -59,7 +59,7 @@ _FORGET: Final = """
     DELETE FROM procrastinate_workers WHERE last_heartbeat < now() - make_interval(secs => %(seconds)s)"""
 _UNQUEUED: Final = """
     WITH page AS (
-        SELECT number, batch, identity, priority, batch || ':' || encode(identity, 'hex') AS name
+        SELECT number, batch, identity, priority, pool, batch || ':' || encode(identity, 'hex') AS name
         FROM jobs WHERE number>%(after)s AND done IS NULL ORDER BY number LIMIT %(page)s),
     lost AS (
         SELECT * FROM page
@@ -69,7 +69,7 @@ _UNQUEUED: Final = """
             SELECT queueing_lock FROM procrastinate_jobs WHERE status='doing' AND queueing_lock IS NOT NULL)),
     queued AS (
         INSERT INTO procrastinate_jobs (queue_name, task_name, priority, queueing_lock, args)
-        SELECT %(queue)s, %(task)s, priority, name,
+        SELECT %(queue)s || '/' || pool, %(task)s, priority, name,
             jsonb_build_object('batch', batch, 'identity', encode(identity, 'hex'))
         FROM lost ON CONFLICT DO NOTHING RETURNING queueing_lock)
     SELECT (SELECT max(number) FROM page), (SELECT array_agg(queueing_lock) FROM queued)"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -11,11 +11,7 @@ from kling_async.catalog import request_from_dict
 from kling_async.errors import Problem
 from kling_async.records import TaskRecord
 from kling_async.wire.endpoints import JournaledRequest
-from kling_async.wire.media import Media
 from kling_async.wire.requests import TaskRequest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = [
     "NEW_COLUMNS",
@@ -27,7 +23,6 @@ __all__ = [
     "load_request",
     "new_row",
     "stored_job",
-    "with_contents",
     "wrong_texts",
 ]
 
@@ -149,20 +144,3 @@ def wrong_texts(key: str | None, label: str) -> list[Problem]:
     if (size := len(label.encode())) > _LABEL_MAX:
         found.append(Problem("label", f"has {size} bytes; a fleet takes {_LABEL_MAX} at most"))
     return found
-
-
-def with_contents(value: Any, contents: Mapping[Media, bytes]) -> Any:
-    """Return a request in which bytes stand in place of the paths of files.
-
-    Args:
-        value: The request, or a part of it.
-        contents: The content of each file.
-    """
-    if isinstance(value, Media):
-        return Media(data=contents[value]) if value in contents else value
-    if isinstance(value, msgspec.Struct):
-        fields = {name: getattr(value, name) for name in value.__struct_fields__}
-        return msgspec.structs.replace(value, **{n: with_contents(v, contents) for n, v in fields.items()})
-    if isinstance(value, tuple):
-        return tuple(with_contents(item, contents) for item in value)
-    return value

@@ -38,12 +38,13 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     Migration(
         (
             """CREATE TABLE batches (
-                id text PRIMARY KEY, name text NOT NULL UNIQUE, account text NOT NULL DEFAULT '',
-                base_url text NOT NULL DEFAULT '', created timestamptz NOT NULL DEFAULT now(),
+                id text PRIMARY KEY, name text NOT NULL UNIQUE, created timestamptz NOT NULL DEFAULT now(),
                 total bigint NOT NULL DEFAULT 0, done bigint NOT NULL DEFAULT 0,
                 succeeded bigint NOT NULL DEFAULT 0, failed bigint NOT NULL DEFAULT 0,
-                cancelled bigint NOT NULL DEFAULT 0, units double precision NOT NULL DEFAULT 0,
-                options jsonb NOT NULL DEFAULT '{}')""",
+                cancelled bigint NOT NULL DEFAULT 0, units double precision NOT NULL DEFAULT 0)""",
+            """CREATE TABLE keys (
+                address text NOT NULL, account text NOT NULL, since timestamptz NOT NULL DEFAULT now(),
+                PRIMARY KEY (address, account))""",
             """CREATE TABLE jobs (
                 number bigint GENERATED ALWAYS AS IDENTITY, batch text NOT NULL REFERENCES batches,
                 identity bytea NOT NULL, position bigint NOT NULL, state smallint NOT NULL,
@@ -53,6 +54,8 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
                 ended_at timestamptz, done bigint, cancelled boolean NOT NULL DEFAULT false, reason text,
                 units double precision, PRIMARY KEY (batch, identity))""",
             "CREATE UNIQUE INDEX jobs_done ON jobs (batch, done) WHERE done IS NOT NULL",
+            """CREATE INDEX jobs_unfinished ON jobs (number) INCLUDE (batch, identity, priority, pool)
+                WHERE done IS NULL""",
             "CREATE INDEX jobs_open ON jobs (batch, priority, label, state) WHERE done IS NULL",
             "CREATE INDEX jobs_ended ON jobs (ended_at) WHERE ended_at IS NOT NULL",
             "CREATE INDEX jobs_failed ON jobs (batch, reason) WHERE reason IS NOT NULL",

@@ -32,7 +32,6 @@ __all__ = [
     "fetch_lost",
     "fetch_next",
     "give_back",
-    "queue_of",
     "remove_ended",
     "take",
 ]
@@ -68,7 +67,7 @@ BACK: Final = """
             SELECT FROM procrastinate_jobs o WHERE o.queueing_lock=n.queueing_lock AND o.status='todo'))
         RETURNING p.id),
     rows AS (
-        SELECT n.id, n.batch, n.identity, coalesce(j.priority, 0) AS priority,
+        SELECT n.id, n.batch, n.identity, coalesce(j.priority, 0) AS priority, coalesce(j.pool, '') AS pool,
             j.done IS NULL AND (j.planned_at IS NOT NULL OR j.state IN (1, 2)) AS begun
         FROM numbered n LEFT JOIN jobs j ON j.batch=n.batch AND j.identity=n.identity
         WHERE n.id NOT IN (SELECT id FROM gone)),
@@ -81,7 +80,7 @@ BACK: Final = """
     UPDATE procrastinate_jobs p SET status='todo', worker_id=NULL, attempts=p.attempts+1,
         abort_requested=false,
         scheduled_at = CASE WHEN %(pause)s > 0 THEN now() + make_interval(secs => %(pause)s) END,
-        queue_name = CASE WHEN rows.begun THEN %(begun)s ELSE %(queue)s END,
+        queue_name = CASE WHEN rows.begun THEN %(begun)s ELSE %(queue)s || '/' || rows.pool END,
         priority = CASE WHEN rows.begun THEN %(first)s ELSE rows.priority END
     FROM rows LEFT JOIN told ON true WHERE p.id=rows.id
     RETURNING rows.batch, encode(rows.identity, 'hex'), rows.begun"""
@@ -93,11 +92,6 @@ _GIVE_BACK: Final = f"""
         SELECT {FOUND} FROM procrastinate_jobs
         WHERE id=%(job)s AND worker_id=%(worker)s AND status='doing' FOR UPDATE),
     {BACK}"""  # noqa: S608 - parts of this module
-
-
-def queue_of(pool: str) -> str:
-    """Return the queue of jobs that wait until their pool takes creates again."""
-    return f"{QUEUE}/{pool}"
 
 
 class TakenJob(NamedTuple):
@@ -113,14 +107,12 @@ class PutBack(NamedTuple):
 
     pause: float = 0.0
     """Seconds for which nobody takes it."""
-    queue: str = QUEUE
-    """Where it waits if nothing was sent for it."""
     fence: int | None = None
     """Under which it was taken; None: it was not, or by a worker that is dead."""
 
     def facts(self) -> dict[str, Any]:
         """Return the values for `BACK`."""
-        return {**self._asdict(), "begun": BEGUN, "first": _FIRST}
+        return {**self._asdict(), "begun": BEGUN, "first": _FIRST, "queue": QUEUE}
 
 
 def begun_first(jobs: Sequence[tuple[str, str, bool]]) -> list[JobName]:

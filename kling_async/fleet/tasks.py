@@ -6,11 +6,12 @@ from typing import Final
 
 from procrastinate.jobs import Job
 
-__all__ = ["QUEUE", "TASK", "JobName", "deferred", "lock_of"]
+__all__ = ["QUEUE", "TASK", "JobName", "deferred", "lock_of", "queue_of"]
 
 TASK: Final = "kling_async.job"
 """The name of the task; its arguments are ``batch`` and ``identity``."""
 QUEUE: Final = "kling"
+"""Begins the names of its queues: each pool has one, so that no pool's jobs keep those of another waiting."""
 
 JobName = tuple[str, str]
 """The id of a batch, and the identity of a job in it."""
@@ -21,12 +22,17 @@ def lock_of(batch: str, identity: str) -> str:
     return f"{batch}:{identity}"
 
 
-def deferred(name: JobName, priority: int) -> Job:
+def queue_of(pool: str) -> str:
+    """Return the queue of new jobs of a pool."""
+    return f"{QUEUE}/{pool}"
+
+
+def deferred(name: JobName, priority: int, pool: str) -> Job:
     """Return a job to hand to procrastinate."""
     batch, identity = name
     return Job(
         id=None,
-        queue=QUEUE,
+        queue=queue_of(pool),
         lock=None,
         queueing_lock=lock_of(batch, identity),
         task_name=TASK,

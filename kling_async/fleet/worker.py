@@ -25,21 +25,23 @@ from kling_async.batch.failures import FailureAction
 from kling_async.batch.lifecycle import BatchLife
 from kling_async.batch.options import ready_folder
 from kling_async.batch.pausing import PauseSwitch
+from kling_async.core.budget import is_amount
 from kling_async.core.lifecycle import Lifecycle
-from kling_async.errors import KlingError, RequestInvalid
+from kling_async.errors import KlingError, Problem, RequestInvalid
 from kling_async.fleet.connector import FleetQueue, PatientConnector
 from kling_async.fleet.database import connect, shown_dsn
 from kling_async.fleet.endings import Left
 from kling_async.fleet.journal import JournalWriter
+from kling_async.fleet.keys import admit_key
 from kling_async.fleet.link import OUTAGE, DatabaseLink, OutageLog
 from kling_async.fleet.pulse import Pulse
 from kling_async.fleet.schema import need_fleet_tables
-from kling_async.fleet.taking import PutBack, queue_of, take
+from kling_async.fleet.taking import PutBack, take
 from kling_async.fleet.tasks import QUEUE, TASK
 from kling_async.runtime.signals import SignalWatcher
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from procrastinate import JobContext
@@ -49,12 +51,14 @@ if TYPE_CHECKING:
     from kling_async.fleet.taking import TakenJob
     from kling_async.orchestrator.engine import Engine
 
-__all__ = ["WORKER_MOVES", "FleetWorker", "WorkOptions", "WorkerState"]
+__all__ = ["WORKER_MOVES", "FleetWorker", "WorkOptions", "WorkerState", "room"]
 
 log = logging.getLogger("kling_async.fleet")
 
 _LEAST: Final = 16
 """Fewest jobs that a worker holds by default, however few slots the account has."""
+_SPARE: Final = 2
+"""Places that jobs of one pool leave to those of others."""
 _LOOK: Final = 1.0
 """Seconds between two looks into the queue, where no notification comes."""
 _NEVER: Final = 86400.0
@@ -115,6 +119,35 @@ class WorkOptions(NamedTuple):
     signals: bool = True
     """Whether SIGINT and SIGTERM drain it, if the program has no handlers for them."""
 
+    def check(self) -> None:
+        """Check the numbers; those that a batch has too are checked with its options.
+
+        Raises:
+            RequestInvalid: Names every option that cannot be used.
+        """
+        problems = []
+        most, grace = self.concurrency, self.grace
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+            problems.append(Problem("concurrency", f"must be a whole number from 1, not {most!r:.40}"))
+        if grace is not None and not is_amount(grace):
+            problems.append(Problem("grace", f"must be a number of seconds from 0, not {grace!r:.40}"))
+        if problems:
+            raise RequestInvalid("fleet", problems)
+
+
+def room(concurrency: int | None, slots: Mapping[str, int]) -> tuple[int, dict[str, int]]:
+    """Return how many jobs a worker holds, in all and of each pool: twice its slots, but never all places.
+
+    Jobs wait for slots in the worker that took them: one pool's must not fill it while another's slots idle.
+
+    Args:
+        concurrency: The number in all that the caller wants; None: what keeps the slots busy.
+        slots: The account's slots by pool.
+    """
+    wanted = max(_LEAST, 2 * sum(slots.values())) if concurrency is None else concurrency
+    most = max(1, wanted - _SPARE)
+    return wanted, {pool: min(most, max(_LEAST, 2 * size)) for pool, size in slots.items()}
+
 
 class FleetWorker:
     """One worker, for one run.
@@ -127,6 +160,7 @@ class FleetWorker:
     """
 
     def __init__(self, dsn: str, engine: Engine, options: WorkOptions, carrier: NewCarrier) -> None:
+        options.check()
         self._dsn = dsn
         self._engine = engine
         self._options = options
@@ -164,8 +198,10 @@ class FleetWorker:
         """
         self._engine.scope.enter()
         await ready_folder(self._options.out)
-        async with connect(self._dsn) as db:
-            await need_fleet_tables(db)
+        async with connect(self._dsn):  # unlike later, a server that cannot be reached is an error now
+            await self._links[0].patient(need_fleet_tables)
+            own = self._engine.transport.base_url, self._engine.account
+            await self._links[0].patient(partial(admit_key, base_url=own[0], account=own[1]))
         await self._engine.packs.known(["video", "image"])
         async with self._present():
             await self._work(self._queue_worker())
@@ -176,7 +212,7 @@ class FleetWorker:
         scope, own_clock = self._engine.scope, self._engine.scope.now
         await self._pulse.start()
         scope.now = self._pulse.clock.now
-        self._queue.capacity = self._capacity()
+        self._make_room()
         self._signals.start()
         self._engine.limiter.holds.subscribe(self._carrier)
         text = "worker %s takes jobs from %s, at most %d at once"
@@ -233,10 +269,10 @@ class FleetWorker:
             install_signal_handlers=False,
         )
 
-    def _capacity(self) -> int:
-        if self._options.concurrency is not None:
-            return self._options.concurrency
-        return max(_LEAST, 2 * sum(pool.limit for pool in self._engine.limiter.pools.values()))
+    def _make_room(self) -> None:
+        """Tell the queue how many jobs there is room for, by what is known of the account's slots."""
+        slots = {name: pool.limit for name, pool in self._engine.limiter.pools.items()}
+        self._queue.capacity, self._queue.shares = room(self._options.concurrency, slots)
 
     # -- one job
 
@@ -254,7 +290,7 @@ class FleetWorker:
             log.warning("job %s/%s: the database is away while the worker ends", batch, identity)
         except (RequestInvalid, asyncio.CancelledError) as error:
             left = Left(error if isinstance(error, Exception) else None)
-        self._queue.capacity = self._capacity()
+        self._make_room()
         fence = None if taken is None else taken.stored.fence
         self._queue.put_back(number, None if left is None else self._back(left, taken, attempts, fence))
         if left is not None and left.error is not None:
@@ -265,7 +301,7 @@ class FleetWorker:
         if left.error is None:
             return PutBack(fence=fence)
         if left.action is FailureAction.POOL and taken is not None:
-            return PutBack(queue=queue_of(taken.stored.entry.pool), fence=fence)
+            return PutBack(fence=fence)
         pause = min(_PAUSE_MAX, _PAUSE * 2 ** min(attempts, _DOUBLINGS))
         return PutBack(_CLOSED if left.action is FailureAction.ACCOUNT else pause, fence=fence)
 

@@ -43,11 +43,11 @@ _INSERT: Final = f"""
     SELECT %s, identity, position, state, attempt, priority, label, key, pool, endpoint, entry, request,
         to_timestamp(planned_at)
     FROM incoming ORDER BY position
-    ON CONFLICT DO NOTHING RETURNING identity, state, priority"""  # noqa: S608 - names of this package
+    ON CONFLICT DO NOTHING RETURNING identity, state, priority, pool"""  # noqa: S608 - names of this package
 _REVIVE: Final = """
     UPDATE jobs SET cancelled=false, done=NULL, ended_at=NULL FROM incoming
     WHERE jobs.batch=%s AND jobs.identity=incoming.identity AND jobs.cancelled
-    RETURNING jobs.identity, jobs.state, jobs.priority"""
+    RETURNING jobs.identity, jobs.state, jobs.priority, jobs.pool"""
 _COUNT: Final = """
     UPDATE batches SET done=done+%(ended)s, succeeded=succeeded+%(succeeded)s, failed=failed+%(failed)s,
         cancelled=cancelled+%(cancelled)s
@@ -115,7 +115,7 @@ async def write_chunk(db: AsyncConnection[Any], batch: str, rows: Sequence[NewRo
         revived = await (await db.execute(_REVIVE, (batch,))).fetchall()
         waiting = [row for row in [*new, *revived] if row[1] not in _ENDED]
         if waiting:
-            await hand_to_queue(db, [((batch, row[0].hex()), row[2]) for row in waiting])
+            await hand_to_queue(db, [((batch, row[0].hex()), row[2], row[3]) for row in waiting])
         counts = "UPDATE batches SET total=total+%s, cancelled=cancelled-%s WHERE id=%s"
         await db.execute(counts, (len(new), len(revived), batch))
         if any(row[1] in _ENDED for row in new):
@@ -139,12 +139,12 @@ async def _enter_turn(db: AsyncConnection[Any], batch: str) -> None:
     await db.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (batch,))
 
 
-async def hand_to_queue(db: AsyncConnection[Any], jobs: Sequence[tuple[JobName, int]]) -> None:
-    """Hand jobs with their priorities to procrastinate, unless they wait there; within a transaction."""
-    locks = [lock_of(*name) for name, _ in jobs]
+async def hand_to_queue(db: AsyncConnection[Any], jobs: Sequence[tuple[JobName, int, str]]) -> None:
+    """Hand jobs with priority and pool to procrastinate, unless they wait there; within a transaction."""
+    locks = [lock_of(*name) for name, _, _ in jobs]
     query = "SELECT queueing_lock FROM procrastinate_jobs WHERE status='todo' AND queueing_lock = ANY(%s)"
     there = {lock for (lock,) in await (await db.execute(query, (locks,))).fetchall()}
-    queued = [deferred(name, priority) for name, priority in jobs if lock_of(*name) not in there]
+    queued = [deferred(*job) for job in jobs if lock_of(*job[0]) not in there]
     if not queued:
         return
     try:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import io
 import os
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from kling_async.errors import Problem, RequestInvalid
 from kling_async.redaction import redact
 from kling_async.runtime.input_files import open_regular, why_unreadable
 from kling_async.wire.checks import Doubt, has_files, media_fields, to_wire, warn_once
+from kling_async.wire.media import Media
 from kling_async.wire.media_formats import Verdict, judge, judge_reach, judge_size
 from kling_async.wire.placement import merged
 
@@ -21,11 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kling_async.runtime.loop import LoopScope
-    from kling_async.wire.media import Media
     from kling_async.wire.media_formats import Limits
     from kling_async.wire.requests import Request
 
-__all__ = ["check_media", "check_media_here", "encode", "file_content"]
+__all__ = ["check_media", "check_media_here", "embed_files", "encode", "file_content"]
 
 
 async def check_media(request: Request, scope: LoopScope, *, local: bool = False) -> None:
@@ -52,6 +52,7 @@ def check_media_here(request: Request, *, local: bool = False) -> None:
     _report(request, found + _judge_all(files))
 
 
+AnyRequest = TypeVar("AnyRequest", bound="Request")
 _Item: TypeAlias = "tuple[str, Media, Limits]"
 
 
@@ -159,3 +160,36 @@ def file_content(media: Media, limits: Limits, digest: str | None) -> bytes | st
     if digest is not None and hashlib.sha256(data).hexdigest() != digest:
         return f"{media.path!r} has changed since it was read; as it is now it is another request"
     return data
+
+
+def embed_files(request: AnyRequest, digests: Mapping[Media, str] | None = None) -> AnyRequest:
+    """Return a request in which the contents of files stand in place of their paths; reads them.
+
+    Args:
+        request: It may then run on another machine.
+        digests: SHA-256 of its files, as far as they must have the content that they had.
+
+    Raises:
+        RequestInvalid: A file cannot be read, or its field does not take it.
+    """
+    contents: dict[Media, bytes] = {}
+    for field, media, limits in media_fields(request):
+        if media.path is not None and media not in contents:
+            content = file_content(media, limits, (digests or {}).get(media))
+            if isinstance(content, str):
+                raise RequestInvalid(type(request).__name__, [Problem(field, content)])
+            contents[media] = content
+    found: AnyRequest = _with_contents(request, contents) if contents else request
+    return found
+
+
+def _with_contents(value: Any, contents: Mapping[Media, bytes]) -> Any:
+    """Return a request, or a part of it, with bytes in place of the paths of files."""
+    if isinstance(value, Media):
+        return Media(data=contents[value]) if value in contents else value
+    if isinstance(value, msgspec.Struct):
+        fields = {name: getattr(value, name) for name in value.__struct_fields__}
+        return msgspec.structs.replace(value, **{n: _with_contents(v, contents) for n, v in fields.items()})
+    if isinstance(value, tuple):
+        return tuple(_with_contents(item, contents) for item in value)
+    return value

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kling_async import JournalError, v1
+from kling_async.batch.entry import JobState, unpack
 from kling_async.batch.journal import Journal
-from kling_async.batch.journal_match import job_names
+from kling_async.batch.journal_match import named_jobs
+from kling_async.batch.journal_store import Store
 from kling_async.batch.journal_view import JournalView
+from kling_async.cli.journal_rows import job_row
 from tests.cli.support import kling
 from tests.support import clip, pair, png
 from tests.victim import job
@@ -100,7 +105,7 @@ async def test_the_names_are_those_of_the_batch(tmp_path: Path) -> None:
     ]
     await run(requests)
     with JournalView("j.sqlite") as view:
-        names = [name async for name, _ in job_names(view, requests)]
+        names = [job.name async for job in named_jobs(view, requests)]
         stored = {entry.position: entry.identity for entry in view.entries()}
         assert names == [stored[at] for at in range(len(requests))]
         assert all(view.entry(name) is not None for name in names)
@@ -162,6 +167,109 @@ async def test_the_export_has_every_job_with_its_request(capsys: Capture) -> Non
         assert [json.loads(line)["request"] for line in alone] == [None] * 3
 
     await asyncio.to_thread(look)
+
+
+@pytest.mark.anyio
+async def test_the_export_has_jobs_that_no_run_has_begun(capsys: Capture) -> None:
+    """A jobs file brings them, under the names and ids that a run gives them; the last row says so.
+
+    Jobs come in the order of the file, then those that it does not name; what is left out is told.
+    """
+    gone, rest = ("gone", film("gone")), [(f"k{n}", film(f"{n}")) for n in range(3)]
+    await run([gone, rest[1]])
+    write_jobs(*rest, ("k3", film("3")))
+
+    def exported() -> list[dict[str, Any]]:
+        with Path("jobs.jsonl").open("a") as file:
+            file.write('{"endpoint": "text_to_vide"}\n')
+            file.write('{"endpoint": "image_to_video", "key": "i", "prompt": "x", "image": "no.png"}\n')
+        ran = kling(capsys, "journal", "export", "j.sqlite", "--jobs", "jobs.jsonl")
+        assert "1 wrong line of jobs.jsonl left out; kling check jobs.jsonl shows all" in ran.err
+        assert "1 job left out: their files cannot be read" in ran.err
+        return [json.loads(line) for line in ran.out.splitlines()]
+
+    rows = await asyncio.to_thread(exported)
+    assert [(row["key"], row["state"]) for row in rows] == [
+        ("k0", "not sent"),
+        ("k1", "done"),
+        ("k2", "not sent"),
+        ("k3", "not sent"),
+        ("gone", "done"),
+    ]
+    assert [row["last"] for row in rows] == [False] * 4 + [True]
+    assert [row["request"] is None for row in rows] == [False] * 4 + [True]
+    entries = {row["key"]: unpack(base64.b64decode(row["entry"])) for row in rows}
+    # the earlier run had another job at place 0
+    assert [entries[key].position_taken for key in ("k0", "k2", "k3")] == [True, False, False]
+    await run([*rest, ("k3", film("3"))])
+    with JournalView("j.sqlite") as view:
+        for key in ("k0", "k2", "k3"):
+            stored = view.entry(entries[key].identity)
+            assert stored is not None and stored.state is JobState.DONE
+            assert stored.external_task_id == entries[key].external_task_id
+            assert stored.position == entries[key].position
+
+
+def test_help_tells_each_field_of_the_export(capsys: Capture) -> None:
+    """The topic names all fields of a row, and no others."""
+    view = JournalView("j.sqlite")
+    told = kling(capsys, "help", "export").out
+    names = re.findall(r"^  ((?:[a-z_]+(?:, |$|(?=  )))+)", told, re.MULTILINE)
+    fields = {name for line in names for name in line.split(", ")}
+    assert fields == {*job_row(view, job(1), None), "last"}
+
+
+@pytest.mark.anyio
+async def test_the_export_has_files_where_it_is_to(capsys: Capture) -> None:
+    """By their paths, as the jobs file has them; with --with-files as Base64."""
+    await asyncio.to_thread(Path("start.png").write_bytes, png(320, 320))
+    start = v1.ImageToVideo(prompt="x", image=Path("start.png"), model_name="kling-v2-6")
+    await run([(None, start)])
+    write_jobs((None, start))
+
+    def image(*words: str) -> tuple[Any, str]:
+        ran = kling(capsys, "journal", "export", "j.sqlite", "--jobs", "jobs.jsonl", *words)
+        (row,) = map(json.loads, ran.out.splitlines())
+        return row["state"] == "done" and row["request"] and row["request"]["image"], ran.err
+
+    def look() -> None:
+        assert image() == ("start.png", "")
+        assert image("--with-files") == (base64.b64encode(png(320, 320)).decode(), "")
+
+    await asyncio.to_thread(look)
+
+
+@pytest.mark.anyio
+async def test_a_journal_is_marked_as_moved_and_back(capsys: Capture) -> None:
+    """Marked once, by whom it lies with; another mark does not take the place of the first one."""
+    await run([("a", film("a"))])
+
+    def look() -> None:
+        assert (
+            kling(capsys, "journal", "move", "j.sqlite", "--to", "the studio", "--batch", "spring").status
+            == 0
+        )
+        assert (
+            kling(capsys, "journal", "move", "j.sqlite", "--to", "the studio", "--batch", "spring").status
+            == 0
+        )
+        for words in ((), ("--to", "the studio"), ("--to", "home", "--batch", "spring")):
+            ran = kling(capsys, "journal", "move", "j.sqlite", *words)
+            assert ran.status == 1 and "'spring'" in ran.err and "nothing was changed" in ran.err
+        assert show(capsys)["moved"]["place"] == "the studio"
+        (row,) = map(json.loads, kling(capsys, "journal", "export", "j.sqlite").out.splitlines())
+        assert row["moved"] == show(capsys)["moved"]
+        ran = kling(capsys, "journal", "compact", "j.sqlite")
+        assert ran.status == 1 and "moved to the fleet's batch 'spring'" in ran.err
+        assert kling(capsys, "journal", "move", "j.sqlite", "--back").status == 2
+        assert show(capsys)["moved"] is not None
+        assert kling(capsys, "journal", "move", "j.sqlite", "--back", "--yes").status == 0
+        assert show(capsys)["moved"] is None
+
+    await asyncio.to_thread(look)
+    with pytest.raises(JournalError, match="another process holds it"):
+        async with Journal("j.sqlite"):
+            await asyncio.to_thread(Store, Path("j.sqlite"), moved_too=True)
 
 
 @pytest.mark.anyio
@@ -230,7 +338,7 @@ def test_what_is_no_journal_is_said_and_left_alone(
     if content is not None:
         Path("j.sqlite").write_bytes(content)
     before = {path: path.read_bytes() for path in Path().iterdir()}
-    for action in ("show", "export", "verify", "compact"):
+    for action in ("show", "export", "verify", "compact", "move"):
         ran = kling(capsys, "journal", action, "j.sqlite")
         assert ran.status == 1 and words in ran.err and ran.out == ""
     assert {path: path.read_bytes() for path in Path().iterdir()} == before

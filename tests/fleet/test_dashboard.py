@@ -18,6 +18,7 @@ from tests.chromium import CHROMIUM, opened_page
 from tests.fleet.ends import end
 from tests.fleet.proxy import Proxy
 from tests.fleet.support import film, rows
+from tests.fleet.test_status import write_ledger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -199,6 +200,15 @@ async def test_a_port_in_use_is_an_error(dsn: str) -> None:
 
 # -- in a browser
 
+_MANY_OWNERS = """INSERT INTO kling_slots.owners
+    SELECT 100 + n, 1, 'a-host-of-a-very-long-name.example:' || n, extract(epoch FROM now()), 0
+    FROM generate_series(1, 30) n"""
+_MANY_LEASES = """
+    INSERT INTO kling_slots.leases (owner, number, pool, stage, weight, priority, label, turn, epoch, probe,
+        since, aside, wanted, news, endpoint, external_task_id, task_id, kind)
+    SELECT 100 + n, n, 1, 4, 1, 0, '', 0, 0, 0, 0, 0, 0, 0, '/v1/videos/text2video', '', '', ''
+    FROM generate_series(1, 30) n"""
+
 _PROBLEMS = """[...document.querySelectorAll('body *')].filter(node => {
     const box = node.getBoundingClientRect();
     return box.width && (box.right > innerWidth + 1 || box.left < -1) && !node.closest('.scroll');
@@ -213,6 +223,10 @@ async def test_the_page_shows_the_fleet(dsn: str, tmp_path: Path) -> None:
         await fleet.submit(
             [film(f"shot {n}") for n in range(40)], batch="spring-films-of-a-long-name", label=EVIL
         )
+        write_ledger(dsn)
+        async with connect(dsn) as db:
+            await db.execute(_MANY_OWNERS)
+            await db.execute(_MANY_LEASES)
         async with Dashboard(proxy.dsn, every=0.2) as dashboard, opened_page(dashboard.url, tmp_path) as page:
             assert await tile(page, "Queued", "40")
             await end(dsn, 0, 1, 2, batch="spring-films-of-a-long-name")
@@ -233,6 +247,9 @@ async def test_the_page_shows_the_fleet(dsn: str, tmp_path: Path) -> None:
                 )
                 assert await page.run("document.documentElement.scrollWidth") <= width
                 assert await page.run(_PROBLEMS) == []
+            paths = "[...document.querySelectorAll('#slots path:not(.limit)')]"
+            kinds = await page.run(f"{paths}.map(node => node.className.baseVal)")
+            assert len(kinds) == len(set(kinds)) == 9  # seven by themselves, the others, orphans
             await page.run("document.getElementById('by-pools').click()")
             assert await page.run("document.querySelector('#slots svg').getAttribute('aria-label')") == (
                 "slots over time by pool"

@@ -10,14 +10,16 @@ import msgspec
 import psycopg
 import pytest
 
+from kling_async import Client
 from kling_async.batch.entry import JobState, Times, advance, pack, unpack
 from kling_async.batch.identity import external_id
 from kling_async.core import rechecks
-from kling_async.fleet import connector
+from kling_async.errors import RequestInvalid
+from kling_async.fleet import Fleet, connector
 from kling_async.fleet.database import connect
 from kling_async.fleet.journal import FencedPut, write_puts
 from kling_async.fleet.taking import fetch_next, take
-from kling_async.fleet.worker import WorkerState
+from kling_async.fleet.worker import WorkerState, room
 from kling_async.orchestrator import recovery
 from kling_async.orchestrator.ledger.facts import LEASE
 from tests.fleet.support import film, rows, wait_until
@@ -131,7 +133,8 @@ async def test_a_drain_gives_back_what_is_not_sent_and_waits_for_the_rest(
             await asyncio.sleep(0.3)
             worker.drain()
             await wait_until(lambda: worker._queue.running == 2, 1.0)
-            waiting = "SELECT count(*) FROM procrastinate_jobs WHERE status='todo' AND queue_name='kling'"
+            waiting = "SELECT count(*) FROM procrastinate_jobs WHERE status='todo'"
+            waiting += " AND queue_name='kling/video'"
             assert await rows(dsn, waiting) == [(4,)]
             assert await rows(dsn, "SELECT count(*) FROM jobs WHERE worker IS NOT NULL") == [(2,)]
             await wait_until(lambda: worker.state is WorkerState.ENDED)
@@ -284,6 +287,7 @@ async def test_connections_that_break_again_and_again_cost_nothing(dsn: str) -> 
         kill += " AND pid<>pg_backend_pid() AND application_name LIKE 'kling%%' ORDER BY random() LIMIT 3"
         async with at_work(fleet, emu):
             reading = asyncio.create_task(read(fleet))
+            await wait_until(lambda: len(emu.tasks) > 0)
             while not reading.done():
                 await rows(dsn, kill)
                 await asyncio.wait([reading], timeout=0.25)
@@ -316,6 +320,33 @@ async def test_refusals_of_one_kind_do_not_hold_up_another(
     assert told == (0 if code == 1201 else len(creates))
 
 
+async def test_jobs_of_one_pool_leave_room_for_those_of_others(dsn: str) -> None:
+    """However many pictures wait before them, films are begun as long as they have slots."""
+    async with site(dsn, slots=3, image=3, seconds=600.0) as (fleet, emu):
+        await fleet.submit([still(f"still {n}") for n in range(60)], batch="stills", priority=5)
+        await fleet.submit([film(f"shot {n}") for n in range(3)], batch="films")
+        async with at_work(fleet, emu, concurrency=8, grace=0.1):
+            await wait_until(lambda: emu.ledger.used("video") == 2 and emu.ledger.used("image") == 3, 15.0)
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "slots", "expected"),
+    [
+        (None, {"video": 5, "image": 9}, (28, {"video": 16, "image": 18})),
+        (None, {"video": 50}, (100, {"video": 98})),
+        (24, {"video": 30, "image": 9}, (24, {"video": 22, "image": 18})),
+        (2, {"video": 5}, (2, {"video": 1})),
+        (1, {"video": 5, "image": 9}, (1, {"video": 1, "image": 1})),
+        (None, {}, (16, {})),
+    ],
+)
+def test_a_worker_has_room_for_twice_its_slots(
+    concurrency: int | None, slots: dict[str, int], expected: tuple[int, dict[str, int]]
+) -> None:
+    """Of each pool, and in all, but one pool's jobs never have all places."""
+    assert room(concurrency, slots) == expected
+
+
 async def test_a_cancelled_worker_leaves_its_jobs(dsn: str) -> None:
     """The program that runs the worker ends it: all goes back at once, what runs before the rest."""
     async with site(dsn, slots=2, seconds=30.0) as (fleet, emu):
@@ -328,7 +359,7 @@ async def test_a_cancelled_worker_leaves_its_jobs(dsn: str) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await working
         queued = "SELECT queue_name, count(*) FROM procrastinate_jobs WHERE status='todo' GROUP BY 1"
-        assert sorted(await rows(dsn, queued)) == [("kling", 3), ("kling/begun", 2)]
+        assert sorted(await rows(dsn, queued)) == [("kling/begun", 2), ("kling/video", 3)]
         assert await rows(dsn, "SELECT count(*) FROM procrastinate_workers") == [(0,)]
 
 
@@ -348,3 +379,23 @@ async def test_a_job_without_a_request_that_was_never_made_fails(dsn: str) -> No
             outcomes = await read(fleet)
         assert sorted(outcome.status for outcome in outcomes) == ["failed", "succeeded"]
         assert len(emu.tasks) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("concurrency", 0),
+        ("concurrency", True),
+        ("concurrency", 2.5),
+        ("grace", -1),
+        ("grace", float("nan")),
+        ("grace", "5"),
+        ("retries", -1),
+    ],
+)
+async def test_wrong_options_are_named(dsn: str, option: str, value: Any) -> None:
+    """Nothing is taken then."""
+    fleet = Fleet(dsn)
+    async with Client(api_key="key") as client:
+        with pytest.raises(RequestInvalid, match=option):
+            await fleet.work(client, **{option: value})

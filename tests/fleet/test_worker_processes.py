@@ -112,5 +112,5 @@ async def test_signals_drain_a_worker_and_then_end_it(dsn: str) -> None:
         queued = (
             "SELECT queue_name, count(*) FROM procrastinate_jobs WHERE status='todo' GROUP BY 1 ORDER BY 1"
         )
-        assert await rows(dsn, queued) == [("kling", 4), ("kling/begun", 2)]
+        assert await rows(dsn, queued) == [("kling/begun", 2), ("kling/video", 4)]
         assert len(emu.tasks) == 2

@@ -43,7 +43,7 @@ class SharedFile(Protocol):
         ...
 
     def interrupt(self) -> None:
-        """End an errand that takes too long, from another thread."""
+        """End an errand whose answer is overdue, from another thread."""
 
 
 class Errands:
@@ -74,7 +74,7 @@ class Errands:
         return None if self._file is None else self._file.fileno()
 
     def interrupt(self) -> None:
-        """End an errand that takes too long."""
+        """End an errand whose answer is overdue."""
         file = self._file
         if file is not None:
             file.interrupt()

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Watch"]
 
-_PATIENCE: Final = 3.0
-"""Seconds after which an errand to a server has failed: its connection may be cut without a sign."""
+_LOOK: Final = 1.0
+"""Seconds between two looks whether the server still answers: a connection may be cut without a sign."""
 
 
 class Watch:
@@ -41,7 +41,7 @@ class Watch:
         """(client's time, seconds asleep) when the errand under way began."""
         self._beat = (-float("inf"), 0.0)
         """The same of the last errand that reached the ledger."""
-        self._deadline: asyncio.TimerHandle | None = None
+        self._look: asyncio.TimerHandle | None = None
         self._listening: tuple[asyncio.AbstractEventLoop, int] | None = None
 
     def begin(self, loop: asyncio.AbstractEventLoop, now: float, interrupt: Callable[[], None]) -> None:
@@ -50,12 +50,19 @@ class Watch:
         Args:
             loop: The running loop.
             now: The client's time.
-            interrupt: Ends an errand that takes too long.
+            interrupt: Ends an errand if the server does not answer.
         """
         self.end()
         self._began = now, _asleep()
         if self.pace.lease is not None:
-            self._deadline = loop.call_later(_PATIENCE, interrupt)
+            self._look_later(loop, interrupt)
+
+    def _look_later(self, loop: asyncio.AbstractEventLoop, interrupt: Callable[[], None]) -> None:
+        def look() -> None:
+            interrupt()
+            self._look_later(loop, interrupt)
+
+        self._look = loop.call_later(_LOOK, look)
 
     def listen(self, loop: asyncio.AbstractEventLoop, descriptor: int | None, *, reached: bool) -> None:
         """Listen for news: an errand is back.
@@ -81,9 +88,9 @@ class Watch:
 
     def end(self) -> None:
         """Neither listen nor take the time."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-        listening, self._listening, self._deadline = self._listening, None, None
+        if self._look is not None:
+            self._look.cancel()
+        listening, self._listening, self._look = self._listening, None, None
         if listening is not None:
             with contextlib.suppress(RuntimeError):  # the loop was closed
                 listening[0].remove_reader(listening[1])

@@ -36,6 +36,8 @@ __all__ = ["Joining", "PostgresLedger"]
 
 _CHANNEL: Final = "kling_slots_"
 """Each process listens to the channel of its own row; a notification says nothing but that there are news."""
+_AT_ONCE: Final = 100
+"""Steps that one transaction takes: some tenths of a second, for which the others wait."""
 _LABEL_MAX: Final = 500
 _FOR_THE_ASKER: Final = (TaskMade, Known, Want, Occupy)
 """Steps that change what there is to ask about."""
@@ -59,13 +61,12 @@ class Joining(NamedTuple):
     life: float
 
 
-class _Unsure(NamedTuple):
-    """A transaction whose commit was not answered."""
+class _Taken(NamedTuple):
+    """Steps that transactions have taken, and what these have to tell, while nobody has heard it."""
 
-    steps: int
-    """How many it has taken."""
-    synced: Synced
-    """All that it has to tell, and those before it of which the same is true."""
+    steps: int = 0
+    """How many, from the first on."""
+    synced: Synced | None = None
 
 
 class _Begun(NamedTuple):
@@ -77,7 +78,7 @@ class _Begun(NamedTuple):
     """Processes to bury."""
     late: frozenset[int]
     """Processes that have not shown themselves for long."""
-    before: _Unsure | None = None
+    before: _Taken | None = None
     """The last transaction, if its commit was not answered and came through all the same. This is known for
     sure: until it ends it keeps the lock that is held now."""
     revived: bool = False
@@ -107,8 +108,9 @@ class PostgresLedger:
         self._clock = clock
         self._time = time
         self._serial = 0
-        self._unsure: dict[int, _Unsure] = {}
-        """Transactions by their serial, until one is known to have come through."""
+        self._taken = _Taken()
+        self._unsure: dict[int, _Taken] = {}
+        """What is taken if a transaction came through whose commit was not answered, by serials."""
         self._db: PostgresDatabase | None = None
         self._joined = False
         self._own: Membership
@@ -169,7 +171,9 @@ class PostgresLedger:
     # -- use
 
     def sync(self, steps: Sequence[Step], *, demand: bool) -> Synced:
-        """Take steps, and whatever is due, in one transaction; return what this process has to hear.
+        """Take steps, and whatever is due; return what this process has to hear.
+
+        Many steps are taken in several transactions: others have the account between, and show themselves.
 
         Args:
             steps: What has happened here, in order; those that failed to come through before stand first.
@@ -182,22 +186,29 @@ class PostgresLedger:
         """
         with faults(self._dsn, joined=self._joined):
             synced = self._transact(steps, demand=demand)
-        return self._clock.to_here(synced)
+            while self._taken.steps < len(steps):
+                synced = self._transact(steps, demand=demand)
+            self._taken = _Taken()
+            db, places = self._connected(), dict[int, int]()
+            with contextlib.suppress(psycopg.Error):  # the next call finds the connection cut
+                places = self._own.places(synced.now)
+        return self._clock.to_here(synced._replace(places=places, stale=db.take_notified()))
 
     def _transact(self, steps: Sequence[Step], *, demand: bool) -> Synced:
-        """Take steps in one transaction; return what is heard, by the server's time."""
+        """Take some steps in a transaction; return what is to be heard so far, by the server's time."""
         db, before = self._connected(), self._clock()
         with db.transaction():
             begun = self._begin(db)
             self._clock.compare(before, begun.now, self._clock())
-            synced, told = self._take(db, begun, steps, demand=demand)
+            done, earlier = begun.before or self._taken
+            new = steps[done : done + _AT_ONCE]
+            synced, told = self._take(db, begun, new, demand=demand)
+            synced = synced if earlier is None else _both(earlier, synced)
             self._notify(db, told, but=self._own.owner)
-            self._unsure[self._serial] = _Unsure(len(steps), synced)
+            self._unsure[self._serial] = taken = _Taken(done + len(new), synced)
         self._unsure.clear()
-        places: dict[int, int] = {}
-        with contextlib.suppress(psycopg.Error):  # the next call finds the connection cut
-            places = self._own.places(begun.now)
-        return synced._replace(places=places, stale=db.take_notified())
+        self._taken = taken
+        return synced
 
     def _begin(self, db: PostgresDatabase) -> _Begun:
         """Lock the account, show a sign of life, and look at those of others."""
@@ -231,13 +242,12 @@ class PostgresLedger:
     def _take(
         self, db: PostgresDatabase, begun: _Begun, steps: Sequence[Step], *, demand: bool
     ) -> tuple[Synced, set[int]]:
-        """Take steps, but for those that came through before; return what is heard, and who has news."""
-        own, before = self._own, begun.before
+        """Take steps; return what is to be heard, and the processes that have news."""
+        own = self._own
         told = self._bury(db, begun.dead, begun.now)
         book = own.book_of(begun.now, begun.late)
         book.wake()
-        new = steps[0 if before is None else before.steps :]
-        book.take(self._written(step) for step in new)
+        book.take(self._written(step) for step in steps)
         book.finish()
         came = db.execute("DELETE FROM letters WHERE owner=? RETURNING number, body", (own.owner,))
         heard = own.heard(begun.now, book.confirmed, demand=demand)
@@ -246,9 +256,9 @@ class PostgresLedger:
         )
         for owner, letter in book.letters:
             db.execute(_SEND, (msgspec.json.encode(letter), owner))
-        if own.asker is not None and any(isinstance(step, _FOR_THE_ASKER) for step in new):
+        if own.asker is not None and any(isinstance(step, _FOR_THE_ASKER) for step in steps):
             told = told | {own.asker}
-        return synced if before is None else _both(before.synced, synced), told | book.told
+        return synced, told | book.told
 
     def _written(self, step: Step) -> Step:
         """Return a step as it is written down: by the server's time, its label no longer than fits."""
@@ -304,7 +314,7 @@ class PostgresLedger:
         return self._db
 
     def interrupt(self) -> None:
-        """End an errand that takes too long, from another thread."""
+        """End an errand whose answer is overdue, from another thread."""
         if self._db is not None:
             self._db.interrupt()
 
@@ -312,15 +322,14 @@ class PostgresLedger:
         """Take the last steps, and leave: what still runs becomes an orphan."""
         if self._joined:
             with contextlib.suppress(Exception), faults(self._dsn, joined=True):
-                self._depart(self._connected(), steps)
+                self._transact(steps, demand=False)
+                while self._taken.steps < len(steps):
+                    self._transact(steps, demand=False)
+                db = self._connected()
+                with db.transaction():
+                    begun = self._begin(db)
+                    self._notify(db, self._bury(db, [self._own.owner], begun.now), but=self._own.owner)
         self.give_up()
-
-    def _depart(self, db: PostgresDatabase, steps: Sequence[Step]) -> None:
-        with db.transaction():
-            begun = self._begin(db)
-            _, told = self._take(db, begun, steps, demand=False)
-            told |= self._bury(db, [self._own.owner], begun.now)
-            self._notify(db, told, but=self._own.owner)
 
     def give_up(self) -> None:
         """Close the connection; write nothing."""

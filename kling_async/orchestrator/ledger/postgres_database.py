@@ -8,6 +8,7 @@ import os
 import select
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
@@ -40,6 +41,8 @@ _SETTINGS: Final = (
     *(("enable_seqscan", "off"), ("jit", "off")),
     ("search_path", SCHEMA),
 )
+_PATIENCE: Final = 3.5
+"""Seconds to wait for an answer, longer than the server waits for a lock: then the connection is cut."""
 _READS: Final = 10
 """How often what a server has said meanwhile is read before it is asked something."""
 _WRONG: Final = (
@@ -54,15 +57,36 @@ _WRONG: Final = (
 """Words of refusals that another try does not change."""
 
 
+class _Waits:
+    """Takes the time for which an answer of the server is waited for; a context."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def __enter__(self) -> None:
+        self._since = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._since = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been waited for; 0: it is not."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+
 class _Trip:
     """Queries that were sent and not yet waited for.
 
     Args:
         pipeline: In which they are sent.
+        waits: Takes the time of each answer.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, waits: _Waits) -> None:
         self._pipeline = pipeline
+        self._waits = waits
         self._sent = self._answered = 0
 
     def add(self) -> int:
@@ -78,7 +102,8 @@ class _Trip:
         """
         if number > self._answered:
             self._answered = self._sent
-            self._pipeline.sync()
+            with self._waits:
+                self._pipeline.sync()
 
 
 class _Rows:
@@ -131,6 +156,7 @@ class PostgresDatabase:
         given = conninfo.conninfo_to_dict(dsn)
         self._guard = threading.Lock()
         self._trip: _Trip | None = None
+        self._waits = _Waits()
         self._notified = False
         ours = {name: value for name, value in _CONNECT.items() if name not in given}
         whole = conninfo.make_conninfo(dsn, **ours)
@@ -158,7 +184,11 @@ class PostgresDatabase:
 
     def execute(self, query: str, values: Sequence[Any] = (), /) -> _Rows:
         """Run a query; within a transaction its answer is waited for when it is read."""
-        return _Rows(self._connection.execute(_translated(query), [*map(_plain, values)]), self._trip)
+        text, plain = _translated(query), [*map(_plain, values)]
+        if self._trip is not None:
+            return _Rows(self._connection.execute(text, plain), self._trip)
+        with self._waits:
+            return _Rows(self._connection.execute(text, plain), None)
 
     def executemany(self, query: str, rows: Iterable[Sequence[Any]], /) -> _Rows:
         """Run a change once for each row of values."""
@@ -174,11 +204,11 @@ class PostgresDatabase:
         """
         try:
             with self._connection.pipeline() as pipeline:
-                self._trip = _Trip(pipeline)
+                self._trip = _Trip(pipeline, self._waits)
                 try:
                     self.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
                     yield
-                    self.execute("COMMIT")
+                    self.execute("COMMIT").rowcount  # noqa: B018 - waits for it
                 finally:
                     self._trip = None
         except BaseException:
@@ -200,7 +230,9 @@ class PostgresDatabase:
         return True
 
     def interrupt(self) -> None:
-        """End a query that takes too long, from another thread: the connection is cut."""
+        """Cut the connection if an answer is overdue, from another thread."""
+        if self._waits.seconds < _PATIENCE:
+            return
         with self._guard, contextlib.suppress(OSError, psycopg.Error):
             if not self._connection.closed:
                 with socket.socket(fileno=os.dup(self._connection.fileno())) as cut:

@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from kling_async import Client
 from kling_async.errors import ConfigurationError, OutOfUnits
 from kling_async.options import SlotOptions
+from kling_async.orchestrator.ledger import postgres, postgres_database
 from kling_async.orchestrator.ledger.connection import LedgerLost, LedgerUnreachable
 from kling_async.orchestrator.ledger.facts import NewsKind, TaskFacts
 from kling_async.orchestrator.ledger.mailbox import Letter
@@ -254,6 +255,12 @@ def test_who_holds_slots_can_be_seen(machines: Machine, dsn: str) -> None:
 # -- cut connections
 
 
+def cut(db: PostgresDatabase) -> None:
+    """Cut a connection, as a network does."""
+    with socket.socket(fileno=os.dup(db.fileno() or 0)) as end:
+        end.shutdown(socket.SHUT_RDWR)
+
+
 @pytest.mark.parametrize("came_through", [True, False])
 @pytest.mark.parametrize("again", [0, 1])
 def test_a_commit_without_an_answer_is_neither_lost_nor_taken_twice(
@@ -272,7 +279,7 @@ def test_a_commit_without_an_answer_is_neither_lost_nor_taken_twice(
         cuts[0] -= 1
         if came_through and cuts[0] == again:
             real(db, query, values).rowcount  # noqa: B018 - waits for it
-        db.interrupt()
+        cut(db)
         return real(db, query, values)
 
     steps: list[Step] = [Confirm(first), Read(3, 10.0), queued]
@@ -303,7 +310,7 @@ def test_news_that_a_cut_connection_swallowed_come_with_the_next(
         found = real(db, query, values)
         if query == "COMMIT":
             found.rowcount  # noqa: B018
-            db.interrupt()
+            cut(db)
             return real(db, "SELECT 1")
         return found
 
@@ -317,32 +324,65 @@ def test_news_that_a_cut_connection_swallowed_come_with_the_next(
     assert (a.sync().news, a.sync().letters) == ([], [])
 
 
-def test_an_errand_that_takes_too_long_can_be_cut_short(machines: Machine, dsn: str) -> None:
+def test_an_errand_whose_answer_is_overdue_is_cut_short(
+    machines: Machine, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another has the account locked: the call ends with an error that passes, and goes well later."""
     a = machines.start()
     with psycopg.connect(dsn) as other:
         other.execute("SELECT * FROM kling_slots.accounts FOR UPDATE")
-        cut = threading.Timer(0.1, a.file.interrupt)
-        cut.start()
+        monkeypatch.setattr(postgres_database, "_PATIENCE", 0.05)
+        timer = threading.Timer(0.2, a.file.interrupt)
+        timer.start()
         with pytest.raises(LedgerUnreachable):
             a.sync()
-        cut.join()
+        timer.join()
     assert not a.sync().revived
 
 
-def test_opening_can_be_cut_short(dsn: str) -> None:
+def test_opening_can_be_cut_short(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another makes the tables and does not come to an end: that passes, too."""
     ledger = PostgresLedger(dsn, Joining("https://api.example", "me", {}, {}, 60.0), SteeredClock())
     with psycopg.connect(dsn) as other:
         other.execute(f"SELECT pg_advisory_xact_lock({LOCKS}, 0)".encode())
-        cut = threading.Timer(0.2, ledger.interrupt)
-        cut.start()
+        monkeypatch.setattr(postgres_database, "_PATIENCE", 0.05)
+        timer = threading.Timer(0.3, ledger.interrupt)
+        timer.start()
         with pytest.raises(LedgerUnreachable):
             ledger.sync((), demand=True)
-        cut.join()
+        timer.join()
     assert ledger.sync((), demand=True).asking
     ledger.leave(())
     assert rows(dsn, "SELECT * FROM kling_slots.owners") == []
+
+
+@pytest.mark.parametrize("cut_at", [None, 0, 1, 3])
+def test_many_steps_are_taken_in_several_transactions(
+    machines: Machine, monkeypatch: pytest.MonkeyPatch, cut_at: int | None
+) -> None:
+    """Others have the account between; where the connection is cut, what was taken is not taken again."""
+    monkeypatch.setattr(postgres, "_AT_ONCE", 3)
+    a = machines.start()
+    steps: list[Step] = [Read(2**n, 1e6) for n in range(10)]
+    real, commits = PostgresDatabase.execute, []
+
+    def execute(db: PostgresDatabase, query: str, values: Any = (), /) -> Any:
+        if query == "COMMIT":
+            commits.append(db)
+            if len(commits) - 1 == cut_at:
+                cut(db)
+        return real(db, query, values)
+
+    monkeypatch.setattr(PostgresDatabase, "execute", execute)
+    if cut_at is not None:
+        with pytest.raises(LedgerUnreachable):
+            a.sync(*steps)
+        steps.append(Read(2**10, 1e6))
+    heard = a.sync(*steps)
+    assert [turns for turns, _ in heard.reads] == [2**n for n in range(len(steps))]
+    first, last = heard.reads[0][1], heard.reads[-1][1]
+    assert last - first == pytest.approx((2 ** (len(steps) - 1) - 1) / 1e6, abs=1e-5)
+    assert len(commits) == (4 if cut_at is None else 5)
 
 
 def test_the_server_may_be_stopped_and_started(machines: Machine, postgres: Postgres) -> None:

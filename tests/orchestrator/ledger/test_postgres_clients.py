@@ -213,6 +213,7 @@ async def test_a_closed_client_leaves_its_tasks_to_the_others(dsn: str) -> None:
             for n in range(2):
                 await a.submit(clip(f"left behind {n}"))
         assert rows(dsn, "SELECT count(*) FROM kling_slots.owners") == [(0,)]
+        await until(lambda: rows(dsn, CONNECTED) == [(0,)], 5)
         await asyncio.wait_for(b.run(clip("next")), 20)
         check(emu, 3)
 
