@@ -335,9 +335,13 @@ class Pool:
         self.slots.hold(ticket, now - age)
 
     def take_over(self, ticket: Ticket, holder: Ticket) -> None:
-        """Hand the slots of a task, or of a create in doubt, to a ticket of the same task, new or held."""
+        """Hand the slots of a task, or of a create in doubt, to a ticket of the same task.
+
+        One that holds slots has both then; any other one's weight counts, whatever the holder's was.
+        """
         held = ticket.phase is Phase.HELD and ticket.pool == self.name
-        _need(held or ticket.phase is Phase.NEW, f"{ticket} was used already")
+        without = ticket.phase is Phase.NEW or (ticket.phase is Phase.SENT and ticket not in self.slots)
+        _need(held or without, f"{ticket} has slots, or had them")
         _need(holder.phase is Phase.HELD and holder.pool == self.name, f"{holder} holds no slots here")
         if held:
             self.slots.pass_on(holder, ticket)

@@ -40,8 +40,6 @@ from kling_async.orchestrator.ledger.stored_pool import StoredPool
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kling_async.core.admission import Pool
-    from kling_async.core.queue import Ticket
     from kling_async.errors import KlingError
     from kling_async.orchestrator.ledger.connection import LedgerConnection
     from kling_async.orchestrator.ledger.steps import OwnStep, Step
@@ -146,7 +144,9 @@ class Book:
             case Resize() | LimitLabels() | Close() | Reopen():
                 self._take_of_pools(step)
             case Ended(_, about, record) if about is not None:
-                self._tell_ended(about, but=None, record=record)
+                # an orphan's create that was never made: whoever goes on with it now finds that out itself
+                never_made = record is None and not about.task_id
+                self._tell_ended(about, but=None, record=record, orphans=never_made)
             case _:
                 self._take_of_own(step)
 
@@ -171,7 +171,7 @@ class Book:
             case Leave():
                 self._leave(lease, stored)
             case Confirm():
-                self._confirm(lease)
+                self._confirm(lease, stored)
             case Judged(_, verdict):
                 stored.pool.judged(lease, verdict, self._now)
             case Ended():
@@ -227,12 +227,10 @@ class Book:
             kind=step.kind,
         )
         self._leases.add(lease, stored.id)
-        if stored.adopt(lease, self._same_task(step.about)):
-            stored.pool.resume(lease, self._now)  # what it was may have been sent: it is sent in these slots
-            lease.granted_at = self._now
-            lease.tell(NewsKind.GRANTED)
+        if stored.pool.closed is None and stored.orphans(self._same_task(step.about)):
+            stored.call(lease)
             return
-        error = _why_never(stored.pool, lease)
+        error = stored.why_never(lease)
         if error is None and (closed := stored.pool.enter(lease, self._now)) is not None:
             error = dump_error(closed)
         if error is not None:
@@ -252,8 +250,12 @@ class Book:
         else:
             self._end(lease, stored)
 
-    def _confirm(self, lease: Lease) -> None:
-        """Keep slots for good that were granted, unless they have lapsed."""
+    def _confirm(self, lease: Lease, stored: StoredPool) -> None:
+        """Keep slots that were granted, unless they have lapsed; an heir gets those of the orphan."""
+        if lease.off is Stage.HEIR and (orphans := stored.orphans(self._same_task(lease.about))):
+            lease.off = None
+            stored.adopt(lease, orphans)
+            stored.pool.resume(lease, self._now)
         granted = lease.phase is Phase.SENT and lease.off is None
         self.confirmed[lease.sequence] = granted
         if granted:
@@ -263,7 +265,9 @@ class Book:
         pool = stored.pool
         if lease.off is not None and not step.drop:
             returned = pool.fits_ever(lease.weight) and pool.closed is None
-            if returned:
+            if returned and stored.orphans(self._same_task(lease.about)):
+                stored.call(lease)
+            elif returned:
                 pool.rejoin(lease)
             else:
                 lease.life.move(Phase.GONE)
@@ -287,11 +291,14 @@ class Book:
             return
         stored = self._pool(step.pool)
         others = self._same_task(step.about)
-        has = sum(other.weight for other in others if other.holds and other.orphan is None)
+        orphans = stored.orphans(others)
+        has = sum(other.weight for other in others if other.holds and other not in orphans)
         weight = max(0, step.weight - has)
         lease = Lease(self._owner, step.number, weight, about=step.about, label=step.label)
         self._leases.add(lease, stored.id)
-        if not stored.adopt(lease, others):
+        if orphans:
+            stored.adopt(lease, orphans)
+        else:
             stored.pool.occupy(lease, self._now, step.age)
 
     # -- ends
@@ -312,9 +319,13 @@ class Book:
         lease.news = NewsKind.NONE
         self._tell_ended(lease.about, but=lease)
 
-    def _tell_ended(self, about: TaskFacts, but: Lease | None, record: TaskRecord | None = None) -> None:
-        """Free the slots of a task in all its leases, and tell all who have one."""
+    def _tell_ended(
+        self, about: TaskFacts, but: Lease | None, record: TaskRecord | None = None, *, orphans: bool = False
+    ) -> None:
+        """Free the slots of a task in all its leases, or in ``orphans`` only, and tell all who have one."""
         for lease in self._same_task(about):
+            if orphans and lease.orphan is None:
+                continue
             if lease is not but and self._pool_of(lease).pool.release(lease, self._now):
                 lease.tell(NewsKind.ENDED)
                 if record is not None and lease.owner != self._owner and lease.orphan is None:
@@ -400,20 +411,4 @@ class Book:
                 stored.pool.release(lease, self._now)
             lease.stalled, lease.orphan = False, self._now
             if lease.phase is Phase.HELD:
-                self._pass_on(lease, stored)
-
-    def _pass_on(self, orphan: Lease, stored: StoredPool) -> None:
-        """Give an orphan's slots to a living process that came to look after its task before."""
-        for heir in self._same_task(orphan.about):
-            living = heir.orphan is None and heir.owner != orphan.owner
-            if living and heir.phase is Phase.HELD and heir.pool_id == stored.id:
-                orphan.pool = heir.pool = stored.pool.name
-                stored.pool.take_over(heir, orphan)
-                return
-
-
-def _why_never(pool: Pool, ticket: Ticket) -> str | None:
-    """Return why a ticket can never have its slots; None: it can."""
-    if not pool.fits_ever(ticket.weight):
-        return HEAVY
-    return None if pool.labels.fits_ever(ticket) else f"{LABEL} {pool.labels.limits[ticket.label]}"
+                stored.pass_on(lease, self._same_task(lease.about))

@@ -79,3 +79,4 @@ class Stage(enum.IntEnum):
     LAPSED = 5  # its slots were granted and not used in time; comes back when its process says so
     ASLEEP = 6  # waits, but its process does not react; comes back with the next step of that process
     PARKED = 7  # waits, while creates of its kind are held
+    HEIR = 8  # may go on with an orphan's create, whose slots become its own when it says so

@@ -24,9 +24,10 @@ _PHASES: Final = {
     Stage.HELD: Phase.HELD,
     Stage.LAPSED: Phase.SENT,
     Stage.ASLEEP: Phase.SENT,
+    Stage.HEIR: Phase.SENT,
     Stage.PARKED: Phase.PARKED,
 }
-"""The phase of a ticket whose row is read; lapsed and sleeping ones are out of line, as those sent are."""
+"""The phase of a ticket whose row is read; lapsed and sleeping ones, and heirs, are out of line."""
 
 _COLUMNS: Final = (
     *("owner", "number", "pool", "stage", "weight", "priority", "label", "turn", "epoch", "probe", "since"),
@@ -101,7 +102,7 @@ class Lease(Ticket):
         self.about = about
         self.pool_id = 0
         self.off: Stage | None = None
-        """LAPSED or ASLEEP: out of line, and without slots."""
+        """LAPSED, ASLEEP or HEIR: out of line, and without slots."""
         self.stalled = False
         """In flight in a process that does not react: its slots are held, and nobody waits for its answer."""
         self.aside = ASIDE
@@ -179,7 +180,7 @@ def _lease(row: tuple[Any, ...], late: frozenset[int]) -> Lease:
     lease.entered = number / 1e9
     lease.aside, lease.back_at, lease.granted_at, lease.orphan = aside, back_at, granted_at, orphan
     lease.wanted, lease.news, lease.error, lease.stalled = bool(wanted), NewsKind(news), error, stalled
-    lease.off = stage if stage in (Stage.LAPSED, Stage.ASLEEP) else None
+    lease.off = stage if stage in (Stage.LAPSED, Stage.ASLEEP, Stage.HEIR) else None
     lease.written = row
     return lease
 

@@ -254,13 +254,13 @@ class StoredLine:
         self._db.execute(_SET_TURN, (self._pool, lease.priority, served))
         self._take_out(lease, Stage.SENT, _StoredLabel(turn, label.waiting))
 
-    def put_to_sleep(self, lease: Lease) -> None:
-        """Take out a ticket whose process does not react; `put` brings it back to its place."""
+    def put_off(self, lease: Lease, stage: Stage) -> None:
+        """Take out a ticket, to be ASLEEP or HEIR; `put` brings it back to its place."""
         label = self._label(lease)
         lease.life.move(Phase.SENT)
-        lease.off = Stage.ASLEEP
+        lease.off = stage
         if label is not None:
-            self._take_out(lease, Stage.ASLEEP, label)
+            self._take_out(lease, stage, label)
             self.open(lease.label)
 
     def leave(self, ticket: Ticket) -> None:

@@ -10,15 +10,16 @@ from kling_async.core.admission import Pool
 from kling_async.core.breaker import BreakerState, Hold, RefusalSignature
 from kling_async.core.pool_sizes import DEFAULTS
 from kling_async.core.queue import Kind, Phase
-from kling_async.orchestrator.ledger.facts import Stage
+from kling_async.orchestrator.ledger.facts import HEAVY, LABEL, Stage
 from kling_async.orchestrator.ledger.leases import Lease
 from kling_async.orchestrator.ledger.lines import StoredLine, ask_line
 from kling_async.orchestrator.ledger.plain_errors import dump_error, load_error
 from kling_async.orchestrator.ledger.steps import NewsKind, PoolFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from kling_async.core.queue import Ticket
     from kling_async.orchestrator.ledger.connection import LedgerConnection, LedgerRows
     from kling_async.orchestrator.ledger.leases import LeaseTable
 
@@ -158,7 +159,7 @@ class StoredPool:
         for owner in asleep:
             queued = "pool=? AND stage=? AND owner=?"
             for lease in list(self._leases.select(queued, self.id, int(Stage.QUEUED), owner)):
-                self.line.put_to_sleep(lease)
+                self.line.put_off(lease, Stage.ASLEEP)
         return bool(asleep)
 
     def _in_flight(self) -> list[Lease]:
@@ -167,29 +168,64 @@ class StoredPool:
     def _lapsed(self, lease: Lease) -> bool:
         return lease.granted_at is not None and lease.granted_at + LAPSE <= self._now
 
-    def adopt(self, lease: Lease, others: Iterable[Lease]) -> bool:
-        """Give a new lease the slots of orphans of its task, at once; return whether there are any.
-
-        Their processes are dead, and that of the new lease looks after the task, or finds out whether there
-        is one. A closed pool leaves them as they are.
-
-        Args:
-            lease: The new one.
-            others: All leases of the same task.
-        """
-        orphans = [
+    def orphans(self, others: Iterable[Lease]) -> list[Lease]:
+        """Return those leases of a task here that hold slots, and whose processes are dead."""
+        return [
             other
             for other in others
             if other.orphan is not None and other.phase is Phase.HELD and other.pool_id == self.id
         ]
-        if not orphans or self.pool.closed is not None:
-            return False
+
+    def adopt(self, lease: Lease, orphans: Sequence[Lease]) -> None:
+        """Give a lease the slots of orphans of its task, at once, and not more than these or its own.
+
+        Their processes are dead; that of the lease looks after the task, or finds out whether there is one.
+        """
+        weight = sum(orphan.weight for orphan in orphans)
         for orphan in orphans:
             orphan.pool = self.pool.name
-        self.pool.take_over(lease, orphans[0])
         for orphan in orphans[1:]:
             self.pool.release(orphan, self._now)
-        return True
+        lease.weight = max(lease.weight, weight)  # attached by its id alone, a task counts as one slot
+        self.pool.take_over(lease, orphans[0])
+
+    def call(self, heir: Lease) -> None:
+        """Tell a ticket that queues, or would, to go on with the create of an orphan.
+
+        The orphan keeps its slots until that begins: whoever goes on may die first, or give up.
+        """
+        if heir.queued:
+            self.line.put_off(heir, Stage.HEIR)
+        elif heir.phase is Phase.NEW:
+            heir.pool = self.pool.name
+            heir.life.move(Phase.HELD)  # a new ticket cannot be sent at once
+            heir.life.move(Phase.SENT)
+        heir.off, heir.granted_at = Stage.HEIR, None
+        heir.tell(NewsKind.GRANTED)
+
+    def pass_on(self, orphan: Lease, others: Iterable[Lease]) -> None:
+        """Give an orphan's slots to a living process that came before, to its task or to create it.
+
+        Args:
+            orphan: Its process was found dead just now.
+            others: All leases of the same task.
+        """
+        here = [other for other in others if other.orphan is None and other.pool_id == self.id]
+        for heir in here:
+            if heir.phase is Phase.HELD and heir.owner != orphan.owner:
+                orphan.pool = heir.pool = self.pool.name
+                self.pool.take_over(heir, orphan)
+                return
+        for heir in here:
+            if heir.phase is Phase.QUEUED and heir.owner != orphan.owner:
+                self.call(heir)
+
+    def why_never(self, ticket: Ticket) -> str | None:
+        """Return why a ticket can never have its slots, as its news say it; None: it can."""
+        if not self.pool.fits_ever(ticket.weight):
+            return HEAVY
+        labels = self.pool.labels
+        return None if labels.fits_ever(ticket) else f"{LABEL} {labels.limits[ticket.label]}"
 
     def tell(self, tickets: Iterable[Any], news: NewsKind, error: str | None = None) -> None:
         """Leave a message for those who own tickets."""

@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kling_async.errors import OutOfUnits
 from kling_async.orchestrator.ledger.facts import TaskFacts
 from kling_async.orchestrator.ledger.steps import (
     AnswerLost,
+    Close,
     Ended,
     Enter,
+    Free,
     FullRefusal,
     Known,
     Leave,
@@ -167,6 +170,130 @@ def test_other_tasks_and_living_processes_are_not_adopted_from(machine: Machine)
     enter(b, 41, "mine")
     assert (a.granted, b.granted) == ([], [])  # behind two that do not fit
     assert held(a) == 2
+
+
+@pytest.mark.parametrize("how", ["dies", "leaves", "waits", "waits, and comes back"])
+def test_slots_of_a_create_in_doubt_outlive_whoever_went_on_with_it(machine: Machine, how: str) -> None:
+    """Before its first byte an adopter may die, give up, or take its time: the first task may run still."""
+    a, b = machine.start(), machine.start()
+    die_in_flight(machine, "film", a, weight=2)
+    enter(b, 30, "film", weight=2)
+    assert b.granted == [30]
+    if how == "dies":
+        b.kill()
+        outlive(machine, a)
+    elif how == "leaves":
+        b.sync(Leave(30))
+    else:
+        for _ in range(12):
+            machine.now += 0.5
+            a.sync(demand=True)
+            if "comes back" in how:
+                b.sync(demand=True)
+    assert held(a) == 2
+    if how == "waits, and comes back":
+        assert b.confirm(30)
+        assert held(a) == 2
+        return
+    enter(a, 40, "film", weight=2)
+    assert a.confirm(40)
+    assert held(a) == 2
+    a.sync(Free(40, opens=True))
+    assert held(a) == 0
+
+
+def test_a_create_whose_orphan_was_freed_meanwhile_takes_a_turn_of_its_own(machine: Machine) -> None:
+    """Seen ended, or never made, between the grant and the confirmation: nobody's slots are used twice."""
+    a, b = machine.start(), machine.start()
+    die_in_flight(machine, "film", a, weight=2)
+    enter(b, 30, "film", weight=2)
+    a.sync(Ended(0, TaskFacts(VIDEO, "film")))
+    enter(a, 40, "other", weight=2)
+    assert a.confirm(40)
+    assert not b.confirm(30)
+    b.sync(Requeue(30, 0.0, drop=False, opens=False))
+    assert (b.granted, held(b)) == ([], 2)
+    a.sync(TaskMade(40, TaskFacts(VIDEO, "other", "t-2")), Ended(40))
+    b.sync()
+    assert b.granted == [30]
+    assert b.confirm(30)
+    assert held(b) == 2
+
+
+def test_one_of_two_that_go_on_with_a_create_takes_its_slots(machine: Machine) -> None:
+    """The other one waits its turn: what it sends would be refused by its id."""
+    a, b = machine.start(), machine.start()
+    die_in_flight(machine, "film", a, weight=2)
+    enter(a, 20, "film", weight=2)
+    enter(b, 30, "film", weight=2)
+    assert b.confirm(30)
+    assert not a.confirm(20)
+    a.sync(Requeue(20, 0.0, drop=False, opens=False))
+    assert held(a) == 2
+    assert 20 not in a.granted[1:]
+
+
+def test_whoever_queued_before_the_death_was_known_goes_on_in_its_slots(machine: Machine) -> None:
+    """It may be rescued before the ledger knows of the death: then it waits, and behind itself, till then."""
+    a, b = machine.start(), machine.start()
+    enter(a, 10, "film", weight=2)
+    assert a.confirm(10)
+    enter(b, 20, "other")
+    enter(b, 21, "another")
+    enter(b, 30, "film", weight=2)
+    assert b.granted == [20]
+    a.kill()
+    outlive(machine, b)
+    assert b.granted == [20, 30]
+    assert held(b) == 3
+    assert b.confirm(30)
+    assert held(b) == 3
+    b.sync(TaskMade(30, TaskFacts(VIDEO, "film", "t-1")), Ended(30))
+    assert b.granted == [20, 21]
+
+
+def test_a_handle_that_does_not_know_a_weight_keeps_that_of_the_create(machine: Machine) -> None:
+    """Attached by its id alone, a task counts as one slot: its orphan knows better."""
+    a, b = machine.start(), machine.start()
+    enter(a, 10, "film", weight=3)
+    assert a.confirm(10)
+    a.sync(TaskMade(10, TaskFacts(VIDEO, "film", "t-1")))
+    a.kill()
+    outlive(machine, b)
+    b.sync(Occupy("video", 40, 1, 1.0, TaskFacts(VIDEO, "", "t-1")))
+    assert held(b) == 3
+    b.sync(Ended(40))
+    assert held(b) == 0
+
+
+def test_a_closed_pool_gives_a_task_that_runs_no_second_weight(machine: Machine) -> None:
+    """Nothing is created there, and what runs is looked after as elsewhere."""
+    a, b = machine.start(), machine.start()
+    enter(a, 10, "film", weight=2)
+    assert a.confirm(10)
+    about = TaskFacts(VIDEO, "film", "t-1")
+    a.sync(TaskMade(10, about))
+    a.kill()
+    outlive(machine, b)
+    b.sync(Close(OutOfUnits("no units left", code=1102), "video"))
+    b.sync(Occupy("video", 40, 2, 1.0, about))
+    assert held(b) == 2
+
+
+def test_a_look_up_of_before_frees_no_slots_of_whoever_looks_itself(machine: Machine) -> None:
+    """That an orphan's create was never made, found out as it was adopted, says nothing of the next one."""
+    a, b = machine.start(), machine.start()
+    die_in_flight(machine, "film", a)
+    enter(b, 30, "film")
+    assert b.confirm(30)
+    b.sync(AnswerLost(30))
+    a.sync(Ended(0, TaskFacts(VIDEO, "film")))
+    assert held(b) == 1
+    b.sync(Resend(30))
+    b.sync(TaskMade(30, TaskFacts(VIDEO, "film", "t-2")))
+    assert held(a) == 1
+    a.sync(Ended(0, TaskFacts(VIDEO, "film", "t-2")))
+    assert held(a) == 0
 
 
 NAMES = st.sampled_from(["x", "y", "z"])

@@ -363,7 +363,7 @@ def test_the_tasks_of_a_dead_process_hold_their_slots(machine: Machine) -> None:
     tasks = [run(a, a.enter()) for _ in range(2)]
     a.enter()  # queued: it leaves with its process
     a.kill()
-    mine = b.enter()
+    mine = b.enter(name="mine")
     pass_time(machine, 2.0, b)
     assert (b.granted, b.pools["video"].held, b.pools["video"].queued) == ([], 2, 1)
     assert b.asking
