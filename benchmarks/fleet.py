@@ -5,28 +5,34 @@ slot in the moment that it is free and knows of an end at once. Queue: enqueuein
 memory, the size of the database. Cost: transactions, rows and WAL for each task. The PostgreSQL is an
 embedded one, or any other: ``KLING_FLEET_DSN``.
 
-On paper: 1,000 accounts and 10 million jobs a day, which is 116 a second. Figures were measured with one
-server and two workers on a machine of two cores whose disk takes 0.6 ms for a commit.
+On paper: 1,000 accounts and 10 million jobs a day, which is 116 a second. The figures come from single runs
+on a busy machine of two cores. Those of tasks are of two workers (256 tasks); other runs, of 64 tasks, gave
+7 to 9 commits a task with one worker and 17 with eight, and 12 to 19 kB of WAL. A commit takes about 0.6 ms
+there, as 1,700 fetches a second of one connection tell. Estimates, not measured, are marked as such.
 
 - Slots: a task of 90 s holds one for 90 s, so 116 x 90 = 10,400 are always busy, 10.4 an account. That is
   about what accounts have (5 to 20 for videos). No software adds to it: it limits first.
 - Connections: 4 for each worker (slots, jobs, journal, heartbeat). Two workers an account, lest one machine
   be missed, are 8,000. They listen (LISTEN) and hold session locks that show them as alive, so that a pooler
-  in transaction mode must not stand between; a server that forks for each connection takes some hundreds.
+  in transaction mode must not stand between; a server that forks for each connection takes some hundreds
+  (estimate).
   This limits second. Accounts have nothing in common, hence 20 databases of 50 accounts and 400 connections.
 - Heartbeats: a worker that waits makes 4.8 commits a second, most of which read only, and 510 bytes of WAL:
   9,600 commits a second for all, 480 for each of 20 servers.
 - Tasks: 12 commits, 13 rows written and 13 kB of WAL each: 1,400 commits a second for all, 70 a server, less
   than the heartbeats. WAL is 130 GB a day, and 88 GB that of 2,000 heartbeats: 11 GB a day and server.
 - NOTIFY: commits that notify take one lock of their server, one after the other, each for as long as the disk
-  takes. A task has 0.75 of them, so 87 a second for all: 5 % of that lock at 0.6 ms, 44 % at 5 ms, and 2 % on
+  takes. A task had 0.74 notifications beside its submit (160 tasks, counted by a listener, not by this
+  program), so at most 87 such commits a second for all: 5 % of that lock at 0.6 ms, 44 % at 5 ms, and 2 % on
   each of 20 servers. Submits notify once for each job, but 10,000 of them in one commit.
 - One account: each ledger transaction locks the account's row, and a ticket has four in 20 ms: 47 tasks a
   second. An account of 20 slots needs 0.2; one of 4,000 slots would wait here.
 - Queue: 1.1 kB a job, 11 GB for 10 million; one program writes them in 40 minutes (4,300 a second), and one
-  connection could take 1,900 jobs a second, if statistics are kept up to date: without, 10 a second.
-- Storage: an ended job is a row of 0.7 kB, with indexes 1 kB, 1.9 with the versions that a vacuum has not
-  removed yet. The vendor keeps files for 30 days; rows kept as long are 300 to 570 GB, 15 to 28 a server.
+  connection could take 1,900 jobs a second, if statistics are kept up to date: without, 10 a second
+  (procrastinate's tables alone).
+- Storage: an ended job is a row of 0.7 kB, and takes 1.9 with indexes and the versions that a vacuum has not
+  removed yet; 1 kB after it (estimate). The vendor keeps files for 30 days; rows kept as long are 300 to
+  570 GB, 15 to 28 a server.
   Rows of the queue and addresses are gone by then: at the end of a job, and when its result is read.
 """
 
