@@ -335,13 +335,9 @@ class Pool:
         self.slots.hold(ticket, now - age)
 
     def take_over(self, ticket: Ticket, holder: Ticket) -> None:
-        """Hand the slots of a task, or of a create in doubt, to a ticket of the same task.
-
-        One that holds slots has both then; any other one's weight counts, whatever the holder's was.
-        """
+        """Hand the slots of a task, or of a create in doubt, to a ticket of the same task, new or held."""
         held = ticket.phase is Phase.HELD and ticket.pool == self.name
-        without = ticket.phase is Phase.NEW or (ticket.phase is Phase.SENT and ticket not in self.slots)
-        _need(held or without, f"{ticket} has slots, or had them")
+        _need(held or ticket.phase is Phase.NEW, f"{ticket} was used already")
         _need(holder.phase is Phase.HELD and holder.pool == self.name, f"{holder} holds no slots here")
         if held:
             self.slots.pass_on(holder, ticket)
@@ -349,6 +345,12 @@ class Pool:
         self.slots.release(holder)
         ticket.pool = self.name
         self.slots.hold(ticket, holder.since)
+
+    def lend(self, ticket: Ticket, holder: Ticket, now: float) -> None:
+        """Let a create go on in the slots of one in doubt: `SlotLedger.take_back` gives them back."""
+        _need(ticket.phase is Phase.SENT and ticket not in self.slots, f"{ticket} has slots")
+        self.slots.lend(holder, ticket)
+        self._send(ticket, now, probe=False)
 
     def release(self, ticket: Ticket, now: float) -> bool:
         """Free the slots of a task that was seen ended; False if it held none any more."""

@@ -160,6 +160,17 @@ class SlotLedger:
         ticket.weight += holder.weight
         self._take(ticket)
 
+    def lend(self, holder: Ticket, ticket: Ticket) -> None:
+        """Give the slots of a task that may run to a ticket that has none: a create that goes on with it."""
+        self._give_back(holder)
+        ticket.weight, holder.weight = max(ticket.weight, holder.weight), 0
+        self.hold(ticket, holder.since)
+
+    def take_back(self, holder: Ticket, ticket: Ticket) -> None:
+        """Give lent slots back, before the ticket gives up its own."""
+        holder.weight = ticket.weight
+        self._take(holder)
+
     def expired(self, now: float) -> list[Ticket]:
         """Return the tickets whose slots were held longer than ``life``, each once."""
         due: list[Ticket] = []

@@ -178,6 +178,7 @@ class Book:
                 self._end(lease, stored)
             case Known(_, about):
                 lease.about = about
+                stored.settle_orphans(self._same_task(about))
             case Want(_, wanted):
                 lease.wanted = wanted
             case TaskMade(_, about) if lease.phase is Phase.HELD:
@@ -192,10 +193,14 @@ class Book:
     def _answered(self, step: OwnStep, lease: Lease, stored: StoredPool) -> None:
         """Take what came of a create."""
         pool, now = stored.pool, self._now
+        others = self._same_task(lease.about)
+        if isinstance(step, FullRefusal | Requeue | Free) and lease.phase is Phase.SENT and lease.off is None:
+            stored.take_back(lease, others)
         match step:
             case TaskMade(_, about):
                 pool.accepted(lease, now)
                 lease.about, lease.granted_at = about, None
+                stored.settle_orphans(others)
             case FullRefusal(_, jitter, drop):
                 returned = pool.refused(lease, now, jitter, drop=drop)
                 self._returned(lease, stored, returned=returned, drop=drop)
@@ -210,6 +215,7 @@ class Book:
                 lease.granted_at = None
             case Resend():
                 pool.resume(lease, now)
+                stored.settle_orphans(others)  # looked up in vain, by the id of all
             case _:
                 raise AssertionError(step)
 
@@ -253,9 +259,7 @@ class Book:
     def _confirm(self, lease: Lease, stored: StoredPool) -> None:
         """Keep slots that were granted, unless they have lapsed; an heir gets those of the orphan."""
         if lease.off is Stage.HEIR and (orphans := stored.orphans(self._same_task(lease.about))):
-            lease.off = None
-            stored.adopt(lease, orphans)
-            stored.pool.resume(lease, self._now)
+            stored.lend(lease, orphans)
         granted = lease.phase is Phase.SENT and lease.off is None
         self.confirmed[lease.sequence] = granted
         if granted:

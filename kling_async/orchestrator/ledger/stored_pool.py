@@ -17,7 +17,7 @@ from kling_async.orchestrator.ledger.plain_errors import dump_error, load_error
 from kling_async.orchestrator.ledger.steps import NewsKind, PoolFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from kling_async.core.queue import Ticket
     from kling_async.orchestrator.ledger.connection import LedgerConnection, LedgerRows
@@ -169,12 +169,37 @@ class StoredPool:
         return lease.granted_at is not None and lease.granted_at + LAPSE <= self._now
 
     def orphans(self, others: Iterable[Lease]) -> list[Lease]:
-        """Return those leases of a task here that hold slots, and whose processes are dead."""
-        return [
-            other
-            for other in others
-            if other.orphan is not None and other.phase is Phase.HELD and other.pool_id == self.id
-        ]
+        """Return those leases of a task that hold slots here, and whose processes are dead."""
+        return [orphan for orphan in self._all_orphans(others) if orphan.weight]
+
+    def _all_orphans(self, others: Iterable[Lease]) -> Iterator[Lease]:
+        """Yield orphans here, those whose slots are lent included: these have none themselves."""
+        for other in others:
+            if other.orphan is not None and other.phase is Phase.HELD and other.pool_id == self.id:
+                other.pool = self.pool.name
+                yield other
+
+    def lend(self, heir: Lease, orphans: Sequence[Lease]) -> None:
+        """Let a create go on in the slots of orphans, whose rows stay until it is known what became of it.
+
+        Refused or withdrawn, it says nothing of a task that they may have made: `take_back` follows.
+        """
+        for orphan in orphans[1:]:
+            self.pool.take_over(orphans[0], orphan)
+        heir.off = None
+        self.pool.lend(heir, orphans[0], self._now)
+
+    def take_back(self, lease: Lease, others: Iterable[Lease]) -> None:
+        """Give the slots of a create back to the orphan from which it has them, if it has."""
+        for orphan in self._all_orphans(others):
+            if not orphan.weight:
+                self.pool.slots.take_back(orphan, lease)
+                return
+
+    def settle_orphans(self, others: Iterable[Lease]) -> None:
+        """End the orphans of a create: it is known that they made no task, or whose it is now."""
+        for orphan in self._all_orphans(others):
+            self.pool.release(orphan, self._now)
 
     def adopt(self, lease: Lease, orphans: Sequence[Lease]) -> None:
         """Give a lease the slots of orphans of its task, at once, and not more than these or its own.
@@ -182,8 +207,6 @@ class StoredPool:
         Their processes are dead; that of the lease looks after the task, or finds out whether there is one.
         """
         weight = sum(orphan.weight for orphan in orphans)
-        for orphan in orphans:
-            orphan.pool = self.pool.name
         for orphan in orphans[1:]:
             self.pool.release(orphan, self._now)
         lease.weight = max(lease.weight, weight)  # attached by its id alone, a task counts as one slot

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from kling_async.orchestrator.ledger.steps import Step
     from tests.orchestrator.ledger.processes import Process
 
 LIMIT = 3
@@ -198,8 +199,33 @@ def test_slots_of_a_create_in_doubt_outlive_whoever_went_on_with_it(machine: Mac
     enter(a, 40, "film", weight=2)
     assert a.confirm(40)
     assert held(a) == 2
-    a.sync(Free(40, opens=True))
+    a.sync(AnswerLost(40), Ended(40))  # looked up in vain
     assert held(a) == 0
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Free(30, opens=True),
+        FullRefusal(30, 0.5, drop=True),
+        FullRefusal(30, 0.5, drop=False),
+        Requeue(30, 1.0, drop=False, opens=True),
+    ],
+)
+def test_a_refusal_says_nothing_of_the_task_that_an_orphan_made(machine: Machine, step: Step) -> None:
+    """Refused since its id is taken, say, a create gives the slots back: the task that has the id may run."""
+    a, b = machine.start(), machine.start()
+    die_in_flight(machine, "film", a, weight=2)
+    enter(b, 30, "film", weight=2)
+    assert b.confirm(30)
+    b.sync(step)
+    assert held(a) == 2
+    for _ in range(24):
+        machine.now += 0.5
+        for process in (a, b):
+            process.sync(demand=True)
+    asked = [*a.tasks, *b.tasks]
+    assert [task.about for task in asked] == [TaskFacts(VIDEO, "film")]
 
 
 def test_a_create_whose_orphan_was_freed_meanwhile_takes_a_turn_of_its_own(machine: Machine) -> None:

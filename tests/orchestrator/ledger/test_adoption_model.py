@@ -115,14 +115,19 @@ class Vendor:
         return self._say(who, name, AnswerLost, "in doubt")
 
     def resend(self, who: int, name: str) -> bool:
-        """Send a create again."""
+        """Send a create again, looked up in vain: nobody who is dead has made its task."""
+        if name in self.over:
+            return False
+        self.sent[name] = [process for process in self.sent[name] if process.alive]
         return self._say(who, name, Resend, "sent")
 
     def refuse(self, who: int, name: str) -> bool:
-        """Refuse a create that nobody else has sent: it made nothing."""
-        if self.sent.get(name) != [self.processes[who]]:
+        """Refuse a create: it made nothing, one of before may have."""
+        if self.processes[who] not in self.sent.get(name, []):
             return False
-        del self.sent[name]
+        self.sent[name].remove(self.processes[who])
+        if not self.sent[name]:
+            del self.sent[name]
         return self._drop(who, name, lambda number: FullRefusal(number, 0.5, drop=True))
 
     def end(self, who: int, name: str) -> bool:
@@ -142,8 +147,10 @@ class Vendor:
         """Look up what a dead process has sent, in vain; a living one may send it at this moment."""
         if name not in self.sent:
             return False
-        if not any(process.alive for process in self.sent[name]):
+        if not (alive := [process for process in self.sent[name] if process.alive]):
             del self.sent[name]
+        else:
+            self.sent[name] = alive
         self.processes[who].sync(Ended(0, TaskFacts(VIDEO, name)))
         return True
 
@@ -193,7 +200,7 @@ random.Random(0).shuffle(STEPS)
 
 
 @given(st.lists(st.integers(0, len(STEPS) - 1), min_size=15, max_size=30))
-@settings(max_examples=80)
+@settings(max_examples=120)
 def test_no_slot_is_free_while_a_task_may_run_and_none_is_taken_beyond_the_limit(
     tmp_path_factory: pytest.TempPathFactory, starts: list[int]
 ) -> None:
