@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from kling_async.core.status import TaskState, state_of
-from kling_async.orchestrator.results import is_whole_in_callback
+from kling_async.orchestrator.believing import Believer, claims_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from kling_async.core.verdict import Accepted
     from kling_async.orchestrator.engine import Engine
-    from kling_async.orchestrator.poller import Poller
-    from kling_async.orchestrator.submission import Submission
-    from kling_async.orchestrator.tracked import TrackedTask
     from kling_async.records import TaskRecord
 
 __all__ = ["CallbackIntake"]
-
-_NO_RESULT: Final = msgspec.Raw(b"null")
 
 
 class CallbackIntake:
@@ -35,6 +26,7 @@ class CallbackIntake:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._believer = Believer(engine.queue, engine.recovery, engine.pollers)
 
     @property
     def closed(self) -> bool:
@@ -80,67 +72,30 @@ class CallbackIntake:
         self._engine.scope.act(lambda: None if self.closed else step())
 
     def _believe(self, record: TaskRecord, sent: float | None) -> None:
-        scope, created = self._engine.scope, _as_created(record)
         # a callback that took long to come shows a clock behind ours: only what makes us stricter is taken
-        skew = 0.0 if sent is None else max(0.0, sent - scope.now())
-        if not self._engine.queue.told(created, partial(self._judge, skew)):
-            self._engine.recovery.told(created, skew)
-        known = False
-        for poller, task in self._tracked(record):
-            known = True
-            if task.looks.confirmed:
-                poller.told(task, _for_task(task, record))
-            elif _claims_end(record):
-                poller.hinted(task)
-        if not known:
+        skew = 0.0 if sent is None else max(0.0, sent - self._engine.scope.now())
+        if claims_end(record):  # first: other processes hear of the end with its record
+            self._pass_on(record, record)
+        if not self._believer.believe(record, skew):
             self._told_late(record)
 
-    def _judge(self, skew: float, submission: Submission, record: TaskRecord) -> Accepted | None:
-        own = msgspec.structs.replace(record, endpoint=submission.endpoint.name)
-        return self._engine.recovery.judge_told(submission, own, skew)
-
     def _hint(self, record: TaskRecord) -> None:
-        self._engine.recovery.hinted(record.external_task_id or "")
-        if not _claims_end(record):
+        self._believer.hinted(record.external_task_id or "")
+        if not claims_end(record):
             return
-        known = list(self._tracked(record))
+        known = list(self._believer.tracked(record))
         for poller, task in known:
             poller.hinted(task)
         if not known:
             self._told_late(record)
+            self._pass_on(record, None)
 
     def _told_late(self, record: TaskRecord) -> None:
-        """Take a callback about a task that is not tracked here.
+        """Take a callback about a task that is not tracked here: a query may have just found its end."""
+        if claims_end(record):
+            self._engine.pollers.channels.told_late(record.task_id, self._engine.scope.time())
 
-        A query may have just found its end; or it is of another process that shares the slots, which asks for
-        the result itself: no addresses travel between processes.
-        """
-        if not _claims_end(record):
-            return
-        self._engine.pollers.channels.told_late(record.task_id, self._engine.scope.time())
-        self._engine.limiter.hint(record.external_task_id or record.task_id)
-
-    def _tracked(self, record: TaskRecord) -> Iterator[tuple[Poller, TrackedTask]]:
-        """Yield the tasks that a record may be about, with their pollers."""
-        ids: tuple[Any, ...] = (record.task_id, record.external_task_id)
-        for poller in self._engine.pollers:
-            found = [task for id_ in filter(None, ids) for task in poller.registry.named(id_)]
-            for task in dict.fromkeys(found):
-                if task.may_be(record):
-                    yield poller, task
-
-
-def _claims_end(record: TaskRecord) -> bool:
-    return state_of(record.status) is not TaskState.RUNNING
-
-
-def _as_created(record: TaskRecord) -> TaskRecord:
-    """Return a task as its create's answer would have shown it, so that what follows is news about it."""
-    return msgspec.structs.replace(record, status="submitted", message="", result_data=_NO_RESULT)
-
-
-def _for_task(task: TrackedTask, record: TaskRecord) -> TaskRecord:
-    """Return a callback's record as one of a task: of its endpoint, without a result that may lack a part."""
-    whole = is_whole_in_callback(task.endpoint, record, task.request)
-    data = record.result_data if whole else _NO_RESULT
-    return msgspec.structs.replace(record, endpoint=task.endpoint.name, result_data=data)
+    def _pass_on(self, record: TaskRecord, believed: TaskRecord | None) -> None:
+        """Tell the other processes that share the slots: the task may be one of theirs."""
+        names = filter(None, (record.external_task_id, record.task_id))
+        self._engine.limiter.hint(*names, record=believed)

@@ -18,6 +18,7 @@ from kling_async.errors import ClientClosed
 from kling_async.events import Hooks
 from kling_async.http.transport import Transport
 from kling_async.options import need_setting
+from kling_async.orchestrator.believing import Believer
 from kling_async.orchestrator.bodies import check_media
 from kling_async.orchestrator.create_spec import check_order, spec_of
 from kling_async.orchestrator.departures import Departures, Pending
@@ -101,7 +102,8 @@ class Drivers:
         parts = ScheduleParts(settings.polling, settings.retry, self.durations, forms, self.rng)
         active = partial(self.limiter.new_schedule, parts, asks=True)
         reader = StatusReader(self.transport, settings.timeouts)
-        how = partial(self._new_shadow_poller, reader), active, endpoint_at
+        believer = Believer(self.queue, self.recovery, self.pollers)
+        how = partial(self._new_shadow_poller, reader), active, endpoint_at, believer
         self.limiter.ask_for_all(partial(new_asking, scope, self.hooks, self.pollers, *how))
 
     def _new_queue(self, lookup: Lookup, slots: SlotOptions) -> SubmitQueue:

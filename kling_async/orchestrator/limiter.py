@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kling_async.options import SlotOptions
     from kling_async.orchestrator.contention import ContentionListener
     from kling_async.orchestrator.slot_keeper import SlotClaimant
+    from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["Limiter"]
@@ -333,7 +334,7 @@ class Limiter:
     def ask_for_all(self, *_: object) -> None:
         """Do nothing: no other process has tasks here."""
 
-    def hint(self, name: str) -> None:
+    def hint(self, *names: str, record: TaskRecord | None = None) -> None:
         """Do nothing: no other process has tasks here."""
 
     async def leave_ledger(self) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kling_async.events import Subject
     from kling_async.orchestrator.contention import ContentionListener
     from kling_async.orchestrator.holds import Holds
+    from kling_async.records import TaskRecord
 
 __all__ = ["PoolView", "SlotClaimant", "SlotKeeper"]
 
@@ -183,8 +184,11 @@ class SlotKeeper(Protocol):
     def release(self, ticket: Ticket, /) -> None:
         """Free the slots of a task that was seen ended, or is given up; harmless to repeat."""
 
-    def hint(self, name: str, /) -> None:
-        """Tell other processes that a task of this id may have changed."""
+    def hint(self, *names: str, record: TaskRecord | None = None) -> None:
+        """Tell other processes that a task of these ids may have changed.
+
+        With the record of a verified callback, they take it as if it had come to them.
+        """
 
     # -- pools
 

@@ -31,7 +31,15 @@ if TYPE_CHECKING:
     from kling_async.runtime.loop import LoopScope
     from kling_async.wire.endpoints import Endpoint
 
-__all__ = ["Asking", "OwnPoller", "ShadowParts", "ShadowsPoller", "TellsEnds", "new_asking"]
+__all__ = [
+    "Asking",
+    "BelievesCallbacks",
+    "OwnPoller",
+    "ShadowParts",
+    "ShadowsPoller",
+    "TellsEnds",
+    "new_asking",
+]
 
 
 class TellsEnds(Protocol):
@@ -185,6 +193,17 @@ class _ShadowScheduling(TaskScheduling):
         )
 
 
+class BelievesCallbacks(Protocol):
+    """Acts on verified callbacks (`orchestrator.believing.Believer`)."""
+
+    def believe(self, record: TaskRecord, skew: float, /) -> bool:
+        """Take a record: it may settle a create, and end a wait."""
+        ...
+
+    def hinted(self, external_task_id: str, /) -> None:
+        """Look an unresolved create up soon."""
+
+
 class Asking:
     """Lets this process ask about the tasks of all, when it is its turn, and hear of its own otherwise.
 
@@ -194,6 +213,7 @@ class Asking:
         parts: Those of the poller that asks for all.
         poller: That poller.
         endpoint_at: Returns the endpoint of a path and a pool.
+        believer: Acts on callbacks that came to other processes.
         ledger: Hears which tasks have ended.
     """
 
@@ -204,9 +224,11 @@ class Asking:
         parts: ShadowParts,
         poller: ShadowsPoller,
         endpoint_at: Callable[[str, str], Endpoint[Any]],
+        believer: BelievesCallbacks,
         ledger: TellsEnds,
     ) -> None:
         self._ledger = ledger
+        self._believer = believer
         self._scope = scope
         self._pollers = pollers
         self._parts = parts
@@ -273,13 +295,18 @@ class Asking:
         self._parts.leases.pop(shadow, None)
 
     def on_ended(self, holder: Subject) -> None:
-        """Read the result of a task of this process, which another one has seen ended."""
-        if isinstance(holder, TrackedTask) and not holder.done:
+        """Read the result of a task of this process, or look for one that it may have created."""
+        if not isinstance(holder, TrackedTask):
+            self._believer.hinted(holder.external_task_id or "")
+        elif not holder.done:
             for poller in self._pollers:
                 poller.hinted(holder)
 
     def on_letter(self, letter: Letter) -> None:
-        """Take the result of a task of this process, which another one has read."""
+        """Take the result of a task of this process, which another one has read, or was called back about."""
+        if not letter.endpoint:
+            self._believer.believe(letter.record, 0.0)
+            return
         endpoint = self._endpoint_at(letter.endpoint, letter.pool)
         for poller in self._pollers:
             task = poller.find(endpoint, letter.record.task_id)
@@ -311,6 +338,7 @@ def new_asking(
     new_poller: Callable[[ShadowParts], ShadowsPoller],
     new_schedule: Callable[[], Schedule],
     endpoint_at: Callable[[str, str], Endpoint[Any]],
+    believer: BelievesCallbacks,
     ledger: TellsEnds,
 ) -> Asking:
     """Put together what lets this process ask about the tasks of all.
@@ -322,6 +350,7 @@ def new_asking(
         new_poller: Makes one that asks about tasks of any process.
         new_schedule: Makes a schedule that asks.
         endpoint_at: Returns the endpoint of a path and a pool.
+        believer: Acts on callbacks that came to other processes.
         ledger: Takes which tasks have ended.
     """
 
@@ -333,7 +362,7 @@ def new_asking(
                 poller.found(endpoint, record)
 
     parts = ShadowParts(scope, hooks, ledger, new_schedule, deliver)
-    return Asking(scope, pollers, parts, new_poller(parts), endpoint_at, ledger)
+    return Asking(scope, pollers, parts, new_poller(parts), endpoint_at, believer, ledger)
 
 
 def _by_id(tasks: Iterable[HeldTask]) -> dict[TaskKey, HeldTask]:

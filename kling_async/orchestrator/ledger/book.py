@@ -139,8 +139,8 @@ class Book:
                 self._occupy(step)
             case Read():
                 self._read(step)
-            case Hint(name):
-                self._hint(name)
+            case Hint():
+                self._hint(step)
             case Resize() | LimitLabels() | Close() | Reopen():
                 self._take_of_pools(step)
             case Ended(_, about, record) if about is not None:
@@ -150,11 +150,14 @@ class Book:
             case _:
                 self._take_of_own(step)
 
-    def _hint(self, name: str) -> None:
-        """Tell the processes that have a task of this id; news of its end is not replaced."""
-        for lease in self._same_task(TaskFacts("", name, name)):
+    def _hint(self, hint: Hint) -> None:
+        """Tell the processes that have a task of these ids; news of its end is not replaced."""
+        for lease in self._same_task(TaskFacts("", hint.names[0], hint.names[-1])):
             if lease.news is NewsKind.NONE and lease.phase is Phase.HELD:
                 lease.tell(NewsKind.HINTED)
+            if hint.record and lease.holds and lease.orphan is None and lease.owner != self._owner:
+                self.letters.append((lease.owner, Letter("", "", hint.record)))
+                self.told.add(lease.owner)
 
     def _take_of_own(self, step: OwnStep) -> None:
         """Take a step about a lease of this process, if the ledger has it still."""
@@ -296,9 +299,8 @@ class Book:
         stored = self._pool(step.pool)
         others = self._same_task(step.about)
         orphans = stored.orphans(others)
-        has = sum(other.weight for other in others if other.holds and other not in orphans)
-        weight = max(0, step.weight - has)
-        lease = Lease(self._owner, step.number, weight, about=step.about, label=step.label)
+        weight = step.weight - sum(other.weight for other in others if other.holds and other not in orphans)
+        lease = Lease(self._owner, step.number, max(0, weight), about=step.about, label=step.label)
         self._leases.add(lease, stored.id)
         if orphans:
             stored.adopt(lease, orphans)

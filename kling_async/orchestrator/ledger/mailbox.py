@@ -30,7 +30,7 @@ class Letter(NamedTuple):
     """A record, as far as whoever gets it must know."""
 
     endpoint: str
-    """The path of the task's endpoint."""
+    """The path of the task's endpoint; empty: the record is that of a verified callback, which names none."""
     pool: str
     record: TaskRecord
 

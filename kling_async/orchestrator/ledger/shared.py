@@ -377,8 +377,9 @@ class SharedLimiter(SharedPools):
             case NewsKind.ENDED if holder is not None and self._asking is not None:
                 self._ended.add(holder)
                 self._asking.on_ended(holder)
-            case NewsKind.HINTED if holder is not None and self._asking is not None:
-                self._asking.on_ended(holder)
+            case NewsKind.HINTED if self._asking is not None:
+                if (subject := holder if claimant is None else claimant.subject) is not None:
+                    self._asking.on_ended(subject)
             case NewsKind.EXPIRED if ticket.phase is Phase.HELD:
                 ticket.life.move(Phase.GONE)
                 self._forget(ticket)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kling_async.options import SlotOptions
     from kling_async.orchestrator.contention import ContentionListener
     from kling_async.orchestrator.ledger.steps import Step, Synced
+    from kling_async.records import TaskRecord
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["SharedPools"]
@@ -131,9 +132,10 @@ class SharedPools:
 
     # -- what the ledger is told, and says
 
-    def hint(self, name: str) -> None:
-        """Tell other processes that a task of this id may have changed."""
-        self._post(Hint(name))
+    def hint(self, *names: str, record: TaskRecord | None = None) -> None:
+        """Tell other processes that a task of these ids may have changed, perhaps as a callback shows it."""
+        if names:
+            self._post(Hint(names, record))
 
     def curious(self) -> bool:
         """Tell whether any pool is in use or closed, as far as heard."""

@@ -162,9 +162,11 @@ class Want(NamedTuple):
 
 
 class Hint(NamedTuple):
-    """Something says that a task of another process has changed: one of its ids."""
+    """Something says that a task of another process has changed: its external id, and the vendor's."""
 
-    name: str
+    names: tuple[str, ...]
+    record: TaskRecord | None = None
+    """As a verified callback shows it: goes to whose task it is as a letter, not through the ledger."""
 
 
 class Read(NamedTuple):

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kling_async import Client, ConfigurationError, OutOfUnits, Polling, RequestInvalid, v1
+from kling_async import (
+    AmbiguousCreate,
+    Client,
+    ConfigurationError,
+    OutOfUnits,
+    Polling,
+    RequestInvalid,
+    Retry,
+    v1,
+)
 from kling_async.orchestrator.ledger.store import LedgerFile
 from kling_async.testing import emulator
 from tests.support import clip, until
@@ -52,6 +61,10 @@ def is_closed_in_the_file(folder: Path, pool: str) -> bool:
     with contextlib.closing(sqlite3.connect(folder / "slots.db")) as file:
         (row,) = file.execute("SELECT error FROM pools WHERE name = ?", (pool,))
     return row[0] is not None
+
+
+def written_to(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.glob("slots.db*") if not path.is_socket())
 
 
 def remove_locks(folder: Path) -> None:
@@ -125,7 +138,7 @@ async def test_a_hint_in_the_wrong_process_reaches_the_right_one(tmp_path: Path)
 
 @pytest.mark.parametrize("how", ["believe", "hint"])
 async def test_a_callback_in_the_wrong_process_reaches_the_right_one(how: str, tmp_path: Path) -> None:
-    """Signed or not: the process that does not know the task passes it on, and the other one asks once."""
+    """Signed, its record ends the wait, without a query; unsigned, the other process asks once."""
     lazy = Polling(min_interval=1000, max_interval=1000)
     async with clients(tmp_path, seconds=900.0, limits={"video": 2}, polling=lazy) as (emu, (a, b)):
         task = await a.submit(clip())
@@ -133,9 +146,66 @@ async def test_a_callback_in_the_wrong_process_reaches_the_right_one(how: str, t
         await asyncio.sleep(0.5)
         emu.finish(task.id)
         (ended,) = await b.list(v1.TextToVideo)
-        getattr(b.callbacks, how)(ended)
+        before = a.stats().asked
+        for _ in range(2):  # the vendor sends some twice
+            getattr(b.callbacks, how)(ended)
         assert (await asyncio.wait_for(waiting, 10)).videos
-        assert b.tasks() == []
+        asked = before + (how == "hint")
+        await until(lambda: b.account.limits()["video"].held == 0, 10)
+        getattr(b.callbacks, how)(ended)  # late: it says nothing new to anybody
+        await asyncio.sleep(0.3)
+        assert (a.stats().asked, b.stats().asked) == (asked, 0)
+        assert a.tasks() == b.tasks() == []
+        assert b".mp4" not in written_to(tmp_path)
+
+
+async def test_a_callback_settles_a_create_of_another_process(tmp_path: Path) -> None:
+    """Its answer and the look for it were lost: the record of the callback shows the task that was made."""
+    retry = Retry(max_tries=1)
+    async with clients(tmp_path, seconds=900.0, limits={"video": 2}, retry=retry) as (emu, (a, b)):
+        emu.fault("create", kind="lost_after")
+        emu.fault("query", code=5001)
+        with pytest.raises(AmbiguousCreate):
+            await a.submit(clip(), external_task_id="order-1")
+        (made,) = emu.tasks
+        emu.finish(made)
+        (ended,) = await b.list(v1.TextToVideo)
+        b.callbacks.believe(ended)
+        await until(lambda: not a.unresolved(), 5)
+        await until(lambda: b.account.limits()["video"].held == 0, 10)
+
+
+async def test_a_hint_has_a_create_of_another_process_looked_up(tmp_path: Path) -> None:
+    """An unsigned callback says that its task may exist: the next look is made before its time."""
+    retry = Retry(max_tries=1)
+    async with clients(tmp_path, seconds=900.0, limits={"video": 2}, retry=retry) as (emu, (a, b)):
+        emu.fault("create", kind="lost_after")
+        emu.fault("query", code=5001)
+        with pytest.raises(AmbiguousCreate):
+            await a.submit(clip(), external_task_id="order-1")
+        (made,) = emu.tasks
+        emu.finish(made)
+        (ended,) = await b.list(v1.TextToVideo)
+        b.callbacks.hint(ended)
+        await until(lambda: not a.unresolved(), 5)
+
+
+async def test_a_callback_reaches_a_handle_that_knows_one_id_only(tmp_path: Path) -> None:
+    """Attached by the vendor's id, or by ours: the callback names both."""
+    lazy = Polling(min_interval=1000, max_interval=1000)
+    async with clients(tmp_path, seconds=900.0, count=3, limits={"video": 2}, polling=lazy) as (emu, made):
+        task = await made[0].submit(clip(), external_task_id="order-1")
+        handles = [
+            made[0].attach(v1.TextToVideo, task_id=task.id),
+            made[1].attach(v1.TextToVideo, task_id=task.id),
+        ]
+        waits = [asyncio.create_task(handle.wait()) for handle in (task, *handles)]
+        await asyncio.sleep(0.5)
+        emu.finish(task.id)
+        (ended,) = await made[2].list(v1.TextToVideo)
+        made[2].callbacks.believe(ended)
+        for result in await asyncio.wait_for(asyncio.gather(*waits), 10):
+            assert result.videos
 
 
 async def test_a_closed_pool_is_closed_for_all(tmp_path: Path) -> None:

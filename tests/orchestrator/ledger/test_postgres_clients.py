@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from kling_async import Client, ConfigurationError, Polling, TaskFailed
+from kling_async import Client, ConfigurationError, Polling, TaskFailed, v1
 from kling_async.orchestrator import ledger
 from kling_async.testing import emulator
 from tests.fleet.proxy import Proxy
@@ -110,6 +110,22 @@ async def test_a_hint_in_the_wrong_process_wakes_the_right_one(dsn: str) -> None
         emu.finish(task.id)
         assert not b.nudge(task.external_task_id or "")
         assert (await asyncio.wait_for(waiting, 3)).videos
+
+
+async def test_a_callback_ends_the_wait_on_another_machine(dsn: str) -> None:
+    """Verified where it came, its record goes to whoever waits: nobody asks, and no address stays."""
+    lazy = Polling(min_interval=1000, max_interval=1000)
+    async with clients(dsn, dsn, seconds=900.0, polling=lazy) as (emu, (a, b)):
+        task = await a.submit(clip())
+        waiting = asyncio.create_task(task.wait())
+        await asyncio.sleep(0.5)
+        emu.finish(task.id)
+        (ended,) = await b.list(v1.TextToVideo)
+        before = a.stats().asked
+        b.callbacks.believe(ended)
+        assert (await asyncio.wait_for(waiting, 3)).videos
+        assert (a.stats().asked, b.stats().asked) == (before, 0)
+        assert rows(dsn, "SELECT count(*) FROM kling_slots.letters") == [(0,)]
 
 
 async def test_a_freed_slot_wakes_the_next_at_once(dsn: str) -> None:

@@ -269,7 +269,7 @@ def test_accounts_may_use_the_same_ids(machine: Machine, step: str) -> None:
         case "ended":
             a.sync(Ended(tasks[0][0]))
         case "hint":
-            a.sync(Hint("order-1"))
+            a.sync(Hint(("order-1",)))
         case _:
             c = machine.start("three")
             c.sync(Occupy("video", c.number(), 1, 0.0, TaskFacts(VIDEO, "order-1")))
