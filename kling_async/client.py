@@ -89,9 +89,10 @@ class Client:
             ``"sqlite:///run/app/kling.db"`` (that is ``/run/app/kling.db``) all processes of this machine
             that name the file share them, with the queue, the limits and the status queries. Each makes its
             own client. The file must lie on a local disk. Beside it lie a lock and a socket of each process.
-            With ``"postgresql://user:password@host/database"`` processes on many machines share them, in the
-            schema ``kling_slots``; this needs ``kling_async[fleet]``. ``#NAME`` behind it names the account,
-            for all its keys: by default each key has slots of its own.
+            With ``"postgresql://user:password@host/database"``, or ``"host=... dbname=..."``, processes on
+            many machines share them, in the schema ``kling_slots``; this needs ``kling_async[fleet]``.
+            ``#NAME`` behind an address names the account, for all its keys: by default each key has slots of
+            its own. Of several hosts, ``host=a,b``, the one that can be written is used.
         session: Your own aiohttp session, which you close. Requests to the API use it; downloads use its
             connections, without its headers and cookies.
         proxy: Address of an HTTP proxy.

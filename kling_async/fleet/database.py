@@ -7,6 +7,8 @@ import importlib.util
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.errors import ConfigurationError
+from kling_async.orchestrator.ledger.places import without_account
+from kling_async.orchestrator.ledger.primary import wanted_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -39,18 +41,12 @@ def need_extra() -> None:
             raise ConfigurationError(f"a fleet needs the package {package}: pip install 'kling-async[fleet]'")
 
 
-def _without_account(dsn: str) -> str:
-    """Cut off the name of the account, which concerns the slots: ``postgresql://...#NAME``."""
-    # in the other form, name=value, a # is a part of a value, such as a password
-    return dsn.partition("#")[0] if "://" in dsn else dsn
-
-
 def shown_dsn(dsn: str) -> str:
     """Return a DSN as people may see it: without the password, and without a part that cannot be read."""
     from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: PLC0415 - with the extra only
 
     try:
-        facts = conninfo_to_dict(_without_account(dsn))
+        facts = conninfo_to_dict(without_account(dsn)[0])
     except Exception:  # noqa: BLE001 - its message may repeat the DSN
         return "a DSN that cannot be read"
     secret = ("password", "sslpassword", "passfile")
@@ -67,7 +63,7 @@ def connection_options(dsn: str) -> dict[str, Any]:
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - with the extra only
 
     try:
-        facts: dict[str, Any] = dict(conninfo_to_dict(_without_account(dsn)))
+        facts: dict[str, Any] = dict(conninfo_to_dict(without_account(dsn)[0]))
     except Exception:  # noqa: BLE001 - its message may repeat the DSN
         facts = {}
     if not facts:
@@ -78,7 +74,7 @@ def connection_options(dsn: str) -> dict[str, Any]:
     given = str(facts.get("options") or "")
     facts["options"] = f"{given} -c search_path={SCHEMA}".strip()
     defaults = {"connect_timeout": _CONNECTING, "application_name": "kling_async fleet", **_CUT_OFF}
-    return {**defaults, **facts}
+    return {**defaults, **wanted_server(facts), **facts}
 
 
 @contextlib.contextmanager

@@ -8,7 +8,13 @@ from urllib.parse import unquote
 
 from kling_async.errors import ConfigurationError
 from kling_async.orchestrator.ledger.facts import BEAT, LEASE, LedgerPace
-from kling_async.orchestrator.ledger.places import boot_id, is_server, ledger_path, refuse_network
+from kling_async.orchestrator.ledger.places import (
+    boot_id,
+    is_server,
+    ledger_path,
+    refuse_network,
+    without_account,
+)
 from kling_async.orchestrator.ledger.server_time import SteeredClock
 from kling_async.orchestrator.ledger.shared import SharedLimiter
 from kling_async.orchestrator.ledger.store import LedgerFile
@@ -88,7 +94,7 @@ def _on_server(
         raise ConfigurationError(
             'slots="postgresql://..." needs psycopg: install it with pip install "kling_async[fleet]"'
         ) from None
-    address, _, name = str(options.slots).partition("#")
+    address, name = without_account(str(options.slots))
     # a password may have had the sign, and must not become a name
     dsn, clock = postgres_database.checked_dsn("" if "@" in name else address), SteeredClock()
     sizes = {pool: size for pool, size in checked_limits(options.limits or {}).items() if size is not None}

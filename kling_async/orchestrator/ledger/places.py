@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from kling_async.errors import ConfigurationError
 
-__all__ = ["boot_id", "file_system", "is_server", "ledger_path", "refuse_network"]
+__all__ = ["boot_id", "file_system", "is_server", "ledger_path", "refuse_network", "without_account"]
 
 _USERINFO: Final = re.compile(r"//[^/]*@")
 """Name and password in an address."""
@@ -23,8 +23,16 @@ _NETWORK: Final = frozenset(
 
 
 def is_server(slots: str) -> bool:
-    """Tell whether a client's option names a database server."""
-    return slots.partition(":")[0].lower() in ("postgresql", "postgres")
+    """Tell whether a client's option names a database server, by an address or as ``host=... dbname=...``."""
+    scheme = slots.partition(":")[0].lower()
+    return scheme in ("postgresql", "postgres") or (scheme != "sqlite" and "=" in slots)
+
+
+def without_account(dsn: str) -> tuple[str, str]:
+    """Split off the name of the account behind the address of a server: ``postgresql://...#NAME``."""
+    # in the other form, name=value, a # is a part of a value, such as a password
+    address, _, name = dsn.partition("#") if "://" in dsn else (dsn, "", "")
+    return address, name
 
 
 def ledger_path(slots: str) -> Path:

@@ -17,6 +17,7 @@ from psycopg import conninfo
 
 from kling_async.errors import ConfigurationError
 from kling_async.orchestrator.ledger.connection import LedgerLost, LedgerUnreachable
+from kling_async.orchestrator.ledger.primary import wanted_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -158,7 +159,8 @@ class PostgresDatabase:
         self._trip: _Trip | None = None
         self._waits = _Waits()
         self._notified = False
-        ours = {name: value for name, value in _CONNECT.items() if name not in given}
+        defaults = {**_CONNECT, **wanted_server(given)}
+        ours = {name: value for name, value in defaults.items() if name not in given}
         whole = conninfo.make_conninfo(dsn, **ours)
         self._connection: psycopg.Connection[Any] = psycopg.connect(whole, autocommit=True)
         self._connection.add_notify_handler(self._on_notify)

@@ -7,11 +7,12 @@ import contextlib
 import gc
 import signal
 import sys
+import traceback
 import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kling_async import Client, ConfigurationError, Polling, TaskFailed, v1
 from kling_async.orchestrator import ledger
@@ -274,3 +275,23 @@ async def test_killed_and_stopped_workers_lose_nothing(dsn: str) -> None:
             await workers.end()
         assert [len(ended(lines)) for lines in said[1:]] == [8, 8, 8]
         check_account(emu, [name for number in range(3) for name in names_of(number, 8)])
+
+
+async def test_a_server_may_be_named_by_names_and_values(dsn: str) -> None:
+    """As libpq takes it: with a password that holds the sign of an account's name, which stays a password."""
+    named = make_conninfo(dsn, password="no#name")
+    assert "://" not in named
+    async with clients(named, dsn) as (emu, (a, b)):
+        await asyncio.wait_for(asyncio.gather(*(client.run(clip()) for client in (a, b, a))), 30)
+        check(emu, 3)
+    assert len(rows(dsn, HELD + " GROUP BY 1")) == 1
+
+
+@pytest.mark.parametrize(
+    "slots", ["hots=db password=hidden", "host=db password='hidden", "port=x password=hidden"]
+)
+async def test_names_and_values_that_are_wrong_are_not_shown(slots: str) -> None:
+    """They are refused when the client is made."""
+    with pytest.raises(ConfigurationError, match="slots") as caught:
+        Client(api_key="key", slots=slots)
+    assert "hidden" not in "".join(traceback.format_exception(caught.value))
