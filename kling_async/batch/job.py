@@ -22,10 +22,10 @@ from kling_async.batch.entry import (
     settled,
 )
 from kling_async.batch.failures import FailureAction, action_for
+from kling_async.batch.job_files import store_files
 from kling_async.batch.job_outcomes import outcome_of
 from kling_async.batch.lifecycle import RunLife
 from kling_async.batch.report import Charge
-from kling_async.downloads.result_files import KnownFile, fetch_all
 from kling_async.errors import (
     AmbiguousCreate,
     BadResponse,
@@ -43,8 +43,6 @@ from kling_async.orchestrator.submission import SubmissionHooks
 from kling_async.tasks import Task, still_runs
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kling_async.batch.budget import BatchControl, Reservation
     from kling_async.batch.exclusions import SkipReason
     from kling_async.batch.journal import JobJournal
@@ -225,7 +223,8 @@ class JobRun(SubmissionHooks):
         if context.options.folder is not None:
             await self._note_success()
             try:
-                files = await self._fetch(task, result, context.options.folder)
+                job = self.item, self.entry, task.tracked, result
+                files = await store_files(context.engine, context.options, *job, slots=context.download_slots)
             except DownloadError as error:
                 self.failure_action = action_for(error)
                 return await self._failed(error, result)  # the task is paid: its outcome has the result
@@ -309,6 +308,14 @@ class JobRun(SubmissionHooks):
         )
         await self._context.journal.put(self.entry)
 
+    async def before_repeat(self) -> None:
+        """Check that the job is nobody else's by now."""
+        await self._context.journal.confirm(self.entry)
+
+    def is_late(self) -> bool:
+        """Tell whether others may have the job by now."""
+        return self._context.journal.is_late()
+
     def on_refused(self) -> None:
         """Note that the vendor surely refused the create; it queues again unless the batch was stopped."""
         self._mark_unsent()
@@ -340,33 +347,6 @@ class JobRun(SubmissionHooks):
             times = msgspec.structs.replace(times, done=now)
         self.entry = advance(self.entry, state, times=times, **facts)
         await self._context.journal.put(self.entry)
-
-    async def _fetch(self, task: Task[Any], result: Result, folder: Path) -> tuple[JournaledFile, ...]:
-        """Store the task's files; results of some kinds have none."""
-        if not result.has_files:
-            return ()
-        context, entry = self._context, self.entry
-        index = f"{entry.position}-{entry.identity[:12]}" if entry.position_taken else str(entry.position)
-        stored = await fetch_all(
-            context.engine,
-            task.tracked,
-            folder,
-            context.options.template,
-            {"key": self.item.key or index, "index": index},
-            watermarked=context.options.watermarked,
-            sidecar=context.options.sidecar,
-            slots=context.download_slots,
-            known=self._known_files(),
-        )
-        return tuple(
-            JournaledFile(str(file.path.relative_to(folder)), file.size, file.sha256) for file in stored
-        )
-
-    def _known_files(self) -> list[KnownFile] | None:
-        """Return the files that the journal knows of the task; None without a journal."""
-        if self._context.options.journal is None:
-            return None
-        return [KnownFile(file.name, file.size, file.sha256) for file in self.entry.files or ()]
 
     async def _failed(self, error: Exception, result: Result | None = None) -> Outcome[Any]:
         """Journal a failure that is final; any other is left for the next run."""

@@ -53,6 +53,13 @@ class JobJournal(Protocol):
         """Store an entry that is no harm to lose."""
         ...
 
+    async def confirm(self, entry: Entry) -> None:
+        """Check that the job of an entry that was put is nobody else's by now."""
+
+    def is_late(self) -> bool:
+        """Tell whether others may have the job, since it was put or confirmed too long ago."""
+        ...
+
 
 class NullJournal:
     """Take the place of a journal in a batch without one: keep nothing, know nothing, never fail."""
@@ -80,6 +87,13 @@ class NullJournal:
 
     def put_soon(self, entry: Entry) -> None:
         """Do nothing."""
+
+    async def confirm(self, entry: Entry) -> None:
+        """Do nothing: nobody else knows the job."""
+
+    def is_late(self) -> bool:
+        """Return that nobody else has the job."""
+        return False
 
     async def entries(self) -> AsyncIterator[Entry]:
         """Iterate over no entries."""
@@ -202,6 +216,13 @@ class Journal:
         """
         with contextlib.suppress(KlingError):
             self._put(entry).add_done_callback(_ignore_error)
+
+    async def confirm(self, entry: Entry) -> None:
+        """Do nothing: nobody else has the job while this process has the file's lock."""
+
+    def is_late(self) -> bool:
+        """Return that nobody else has the job."""
+        return False
 
     def _put(self, entry: Entry) -> asyncio.Future[None]:
         store = self._opened()

@@ -8,6 +8,7 @@ come together are one transaction; they are absolute, so that one whose answer w
 from __future__ import annotations
 
 import asyncio
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -15,6 +16,8 @@ from kling_async.batch.entry import JobState, pack, spent_on
 from kling_async.errors import JournalError
 from kling_async.fleet.rows import dump_addresses
 from kling_async.fleet.writing import end_jobs
+from kling_async.orchestrator.ledger.facts import LEASE
+from kling_async.runtime.boot_time import boot_time
 from kling_async.runtime.loop import is_pending
 
 if TYPE_CHECKING:
@@ -194,6 +197,8 @@ class FleetJournal:
         self._fence = fence
         self._record = record
         self._soon: asyncio.Future[None] | None = None
+        self._confirmed = -math.inf
+        """When the fence was last known to hold."""
 
     @property
     def id(self) -> str:
@@ -207,7 +212,22 @@ class FleetJournal:
             StaleFence: Another worker has the job, or it was taken back.
             JournalError: The server refuses the write, or the program ends while the database is away.
         """
+        before = boot_time()
         await self._put(entry)
+        self._confirmed = before
+
+    async def confirm(self, entry: Entry) -> None:
+        """Check that no other worker has the job, by storing its entry again.
+
+        Raises:
+            StaleFence: One has it, or it was taken back.
+            JournalError: The server refuses the write, or the program ends while the database is away.
+        """
+        await self.put(entry)
+
+    def is_late(self) -> bool:
+        """Tell whether others may have the job: they look for its create at once, and wait a lease for it."""
+        return boot_time() - self._confirmed > LEASE / 2
 
     def put_soon(self, entry: Entry) -> None:
         """Store an entry that is no harm to lose."""

@@ -109,6 +109,16 @@ class SubmissionHooks:
         Awaited before the first byte, and anew after each `on_refused`.
         """
 
+    async def before_repeat(self) -> None:
+        """Check that what was written down still holds; what this raises ends the create.
+
+        Awaited before the same bytes are sent once more, and before they are sent at all after `is_late`.
+        """
+
+    def is_late(self) -> bool:
+        """Tell, as the first byte is about to go, whether others may believe that it never will."""
+        return False
+
     def on_refused(self) -> None:
         """Note that what was sent was surely refused, and that it queues again."""
 
@@ -152,7 +162,7 @@ class SlotsLapsed(KlingError):
 
 
 class SentTooLate(KlingError):
-    """The ledger was not reached for half a lease: others may soon look for what would be sent now."""
+    """The ledger or the journal was not reached for half a lease: others may soon look for the create."""
 
 
 class QueueWait:

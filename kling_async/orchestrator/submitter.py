@@ -129,9 +129,9 @@ class Submitter:
         except SlotsLapsed:
             self._lapsed(submission)
             return
-        except (TaskWithdrawn, JournalError) as error:
+        except TaskWithdrawn as error:
             verdict = Refused(error)  # the batch's own decision; a doubt of before stays written down there
-        except KlingError as error:  # the input files changed, or the loop is gone
+        except KlingError as error:  # the input files changed, the journal is lost, or the loop is gone
             verdict = Unknown(error) if submission.attempts.doubtful else Refused(error)
         except BaseException as error:
             # cancelled with its loop, or a bug: if anything was sent, the task may exist
@@ -180,11 +180,13 @@ class Submitter:
             await self._confirm(submission)
             await hooks.before_send()
             attempts.begin(self._scope.now())
+        else:
+            await hooks.before_repeat()
         submission.move(SubmissionState.SENDING)
         attempts.sending(self._scope.time())
         try:
             verdict = await self._exchange(submission, attempts.body)
-        except (TaskWithdrawn, SlotsLapsed):  # while the send was written down, or the connection was made
+        except (TaskWithdrawn, SlotsLapsed, JournalError):  # before the first byte
             if not attempts.doubtful:
                 attempts.refused()
                 hooks.on_refused()
@@ -193,7 +195,7 @@ class Submitter:
         return await self._recovery.confirm(submission, verdict)
 
     async def _exchange(self, submission: Submission, body: bytes) -> CreateVerdict:
-        """Send a create and judge the answer; nothing is sent while the ledger has not been reached lately.
+        """Send a create and judge the answer; nothing is sent that others may believe will never be.
 
         Raises:
             SlotsLapsed: Its slots have gone to others meanwhile.
@@ -210,13 +212,16 @@ class Submitter:
                     about=(submission,),
                     before_first_byte=partial(_first_byte, submission, weakref.WeakMethod(self._is_late)),
                 )
-            except SentTooLate as error:  # once the ledger is reached, it says whose slots these are
+            except SentTooLate as error:  # once ledger and journal are reached, they say whose this is
                 if submission.ticket.phase is not Phase.SENT:
                     raise SlotsLapsed(error.message) from None
                 await self._confirm(submission)
+                await submission.hooks.before_repeat()
 
     def _is_late(self, submission: Submission) -> bool:
-        """Tell whether the ledger was not reached for so long that nothing may be sent now."""
+        """Tell whether ledger or journal were not reached for so long that nothing may be sent now."""
+        if submission.hooks.is_late():
+            return True
         by = self._limiter.send_by(submission.ticket)
         return by is not None and self._scope.time() > by
 
@@ -351,13 +356,10 @@ class Submitter:
     def _lapsed(self, submission: Submission) -> None:
         """Queue again, in its place, after its slots went to others before they were used."""
         drop = submission.abandoned and not submission.attempts.doubtful
-        if drop:
-            error = TaskWithdrawn(submission.external_task_id)
-            self._departures.end(submission, partial(submission.withdraw, error))
-        else:
+        if not drop:
             submission.move(SubmissionState.QUEUED)
         self._limiter.requeue(submission.ticket, 0.0, drop=drop, opens=False)
-        self._departures.check_deadline(submission, self)
+        self._dropped_or_queued(submission, drop=drop)
 
     def _interrupted(self, submission: Submission, reason: str) -> None:
         """Settle a create whose loop ended, or whose work failed, as far as that can be known."""
@@ -396,12 +398,12 @@ def _first_byte(submission: Submission, is_late: weakref.WeakMethod[Callable[[Su
 
     Raises:
         TaskWithdrawn: The caller has left.
-        SentTooLate: The ledger was not reached for too long.
+        SentTooLate: The ledger or the journal was not reached for too long.
     """
     _look_at_caller(submission)
     late = is_late()
     if late is not None and late(submission):
-        raise SentTooLate("the slot ledger was not reached in time")
+        raise SentTooLate("the slot ledger or the journal was not reached in time")
     submission.attempts.written = True
 
 

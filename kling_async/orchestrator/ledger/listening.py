@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from kling_async.orchestrator.ledger.facts import LedgerPace  # noqa: TC001 - sphinx reads the annotation
+from kling_async.runtime.boot_time import boot_time
 
 if TYPE_CHECKING:
     import asyncio
@@ -105,6 +106,4 @@ class Watch:
 
 def _asleep() -> float:
     """Return the seconds for which the machine was suspended, which the loop's clock leaves out."""
-    if not hasattr(time, "CLOCK_BOOTTIME"):
-        return 0.0
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+    return boot_time() - time.monotonic()
