@@ -24,7 +24,15 @@ from psycopg import AsyncConnection
 from kling_async.core.pool_sizes import POOLS
 from kling_async.fleet.database import connection_options
 from kling_async.fleet.link import OUTAGE
-from kling_async.fleet.taking import BEGUN, PutBack, fetch_lost, fetch_next, give_back, remove_ended
+from kling_async.fleet.taking import (
+    BEGUN,
+    JobFetch,
+    PutBack,
+    fetch_lost,
+    fetch_next,
+    give_back,
+    remove_ended,
+)
 from kling_async.fleet.tasks import queue_of
 
 if TYPE_CHECKING:
@@ -101,6 +109,24 @@ class Registered(Protocol):
         ...
 
 
+class _HeldJob:
+    """A job that this worker has.
+
+    Args:
+        queue: The queue that it came from.
+    """
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self.back: PutBack | None = None
+        """How it goes back once its run is over; None: it has ended."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it takes room; one that came with a task does not, as slots bound the number of these."""
+        return self.queue != BEGUN
+
+
 class FleetQueue(JobManager):
     """The queue as one worker sees it.
 
@@ -116,14 +142,10 @@ class FleetQueue(JobManager):
         self._registered = registered
         self.capacity = 0
         """Most jobs that this worker holds, besides those that came to it with a task."""
-        self._running: dict[int, PutBack | None] = {}
-        """Jobs by procrastinate's number; where they go once their run is over: None, they have ended."""
+        self._held: dict[JobFetch, _HeldJob] = {}
+        """One job may be there twice: others took this worker for dead, and it has fetched the job anew."""
         self.shares: Mapping[str, int] = {}
         """Most new jobs of each pool that this worker holds, so that those of others find room."""
-        self._pools: dict[int, str] = {}
-        """The queue that each new job came from."""
-        self._begun: set[int] = set()
-        """Those of them that came with a task: they take no room, as slots bound their number."""
         self._closed: dict[str, float] = {}
         """Pools whose jobs are left alone until then, by the monotonic clock; "": all."""
         self._change = asyncio.Event()
@@ -133,7 +155,7 @@ class FleetQueue(JobManager):
     @property
     def running(self) -> int:
         """How many jobs this worker has."""
-        return len(self._running)
+        return len(self._held)
 
     def stop(self) -> None:
         """Take nothing new."""
@@ -146,9 +168,9 @@ class FleetQueue(JobManager):
         self._closed[pool] = max(until, now + seconds)
         return until <= now
 
-    def put_back(self, job: int, how: PutBack | None) -> None:
+    def put_back(self, job: JobFetch, how: PutBack | None) -> None:
         """Note how a job goes back once its run is over; None: it has ended."""
-        self._running[job] = how
+        self._held[job].back = how
 
     # -- what procrastinate's worker asks for
 
@@ -160,12 +182,7 @@ class FleetQueue(JobManager):
             if not self._registered.alive:  # what it took now others would put back at once
                 wanted, room = [], False
             if wanted and (job := await self._fetch(wanted)) is not None:
-                assert job.id is not None  # noqa: S101 - it has a row
-                self._running[job.id] = None
-                if job.queue == BEGUN:
-                    self._begun.add(job.id)
-                else:
-                    self._pools[job.id] = job.queue
+                self._held[JobFetch.of(job)] = _HeldJob(job.queue)
                 return job
             if room:
                 return None
@@ -177,11 +194,11 @@ class FleetQueue(JobManager):
         """Return the queues to take from now, and whether procrastinate may wait for news of these."""
         now = time.monotonic()
         closed = {pool for pool, until in self._closed.items() if until > now}
-        if self.running - len(self._begun) >= self.capacity:
+        held = Counter(job.queue for job in self._held.values() if job.is_new)
+        if held.total() >= self.capacity:
             return [BEGUN], False
         if "" in closed:
             return [BEGUN], True
-        held = Counter(self._pools.values())
         wanted = [BEGUN]
         for pool in sorted(POOLS):
             queue = queue_of(pool)
@@ -192,23 +209,23 @@ class FleetQueue(JobManager):
     async def _fetch(self, queues: list[str]) -> Job | None:
         """Take a job, through outages; one whose fetch was answered into a broken connection comes first."""
         doubtful = False
-        while not self.stopped:
+
+        async def fetch(db: AsyncConnection[Any]) -> Job | None:
+            nonlocal doubtful
+            worker = self._registered.id
+            if doubtful and (lost := await fetch_lost(db, worker, self._held)) is not None:
+                log.warning("job %s was fetched when the database went away", _name(lost))
+                return lost
+            doubtful = True  # until it is answered
+            return None if self.stopped else await fetch_next(db, queues, worker)
+
+        while True:
             try:
-                if doubtful:
-                    known = list(self._running)
-                    lost = await self._link.patient(
-                        partial(fetch_lost, worker=self._registered.id, known=known)
-                    )
-                    if lost is not None:
-                        log.warning("job %s was fetched when the database went away", _name(lost))
-                        return lost
-                return await self._link.once(partial(fetch_next, queues=queues, worker=self._registered.id))
+                return await self._link.patient(fetch)
             except psycopg.errors.ForeignKeyViolation:  # others have taken this worker for dead
                 await self._registered.register()
-            except OUTAGE:
-                self._link.outages.noticed()
-                doubtful = True
-        return None
+            except OUTAGE:  # the program ends
+                return None
 
     async def listen_for_jobs(
         self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
@@ -223,22 +240,19 @@ class FleetQueue(JobManager):
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: ARG002 - as procrastinate calls it
         """Remove a job that has ended, or put it back."""
-        assert job.id is not None  # noqa: S101 - it has a row
-        back = self._running.get(job.id)
+        fetched, worker = JobFetch.of(job), self._registered.id
+        back = self._held[fetched].back
         if status is Status.FAILED:  # by a fault of the program, which procrastinate has logged
             back = PutBack(pause=_FAULT_PAUSE)
-        worker = self._registered.id
         try:
             if back is None:
-                await self._link.patient(partial(remove_ended, job=job.id, worker=worker))
+                await self._link.patient(partial(remove_ended, fetched=fetched, worker=worker))
             else:
-                await self._link.patient(partial(give_back, job=job.id, worker=worker, how=back))
+                await self._link.patient(partial(give_back, fetched=fetched, worker=worker, how=back))
         except OUTAGE:  # the program ends: others find the job when this worker's heart stops
             log.warning("job %s could not be put back: the database is away", _name(job))
         finally:
-            self._running.pop(job.id, None)
-            self._begun.discard(job.id)
-            self._pools.pop(job.id, None)
+            del self._held[fetched]
             self._change.set()
 
     async def register_worker(self) -> int:

@@ -1,8 +1,9 @@
 """One connection to the database that is made anew after each outage, by whoever needs it next.
 
-Nobody fails because the database is away: work waits, is tried every second, and one line of the log says so,
-and one that it is over. Work may thus be done twice, where only its answer was lost: it must be harmless to
-repeat.
+Nobody fails because the database is away, or does not work: it is read-only after a failover, its disk is
+full. Work waits, is tried every second by a new connection, which may lead to another server, and one line of
+the log says so, and one that it is over. Work may thus be done twice, where only its answer was lost: it must
+be harmless to repeat.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ Work: TypeAlias = "Callable[[AsyncConnection[Any]], Awaitable[T]]"
 
 log = logging.getLogger("kling_async.fleet")
 
-OUTAGE: Final = (psycopg.OperationalError, psycopg.InterfaceError)
-"""Errors of a database that is away, or was restarted."""
+OUTAGE: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
+"""Errors of a database that is away, was restarted, or does not work now, be it that it is read-only."""
+_ONE_OF_TWO: Final = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+"""Errors of transactions that waited for each other: the server has undone one of them."""
 _ANSWER: Final = 10.0
 _FIRST: Final = 0.1
 """Seconds until the first repetition; doubles up to `_RETRY`."""
@@ -38,7 +41,7 @@ _RETRY: Final = 1.0
 
 
 class OutageLog:
-    """Tell once that the database is away, and once that it is back, for all links of one program.
+    """Tell once that the database cannot be used, and once that it can be again, for all links of a program.
 
     Args:
         dsn: The database.
@@ -48,7 +51,10 @@ class OutageLog:
     def __init__(self, dsn: str, what: str) -> None:
         self._where = shown_dsn(dsn)
         self._what = what
-        self._since: float | None = None
+        self._failing: set[DatabaseLink] = set()
+        """Links whose last work failed, over a new connection: some others may work, those that only read."""
+        self._since = 0.0
+        """When the outage began, by the monotonic clock."""
         self.latest = -float("inf")
         """When an outage was last noticed, by the monotonic clock."""
         self.leaving = False
@@ -58,19 +64,28 @@ class OutageLog:
         """Note that a connection has ended, perhaps of an outage that is over: the next one will tell."""
         self.latest = time.monotonic()
 
-    def began(self, error: Exception) -> None:
-        """Note a failure of a new connection; the first one of an outage is a warning."""
+    def began(self, link: DatabaseLink, error: Exception) -> None:
+        """Note a failure of a link's new connection; the first one of an outage is a warning."""
         self.noticed()
-        if self._since is None:
+        if not self._failing:
             self._since = self.latest
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            log.warning("the fleet's database %s is away, %s: %s", self._where, self._what, reason)
+            text = "the fleet's database %s cannot be used, %s: %s"
+            log.warning(text, self._where, self._what, reason)
+        self._failing.add(link)
 
-    def ended(self) -> None:
-        """Note an answer."""
-        if self._since is not None:
-            seconds, self._since = time.monotonic() - self._since, None
-            log.warning("the fleet's database %s is back after %.0f s", self._where, seconds)
+    def ended(self, link: DatabaseLink) -> None:
+        """Note that a link works; once all do that did not, the outage is over."""
+        if link in self._failing:
+            self.forget(link)
+            if not self._failing:
+                seconds = time.monotonic() - self._since
+                text = "the fleet's database %s can be used again after %.0f s"
+                log.warning(text, self._where, seconds)
+
+    def forget(self, link: DatabaseLink) -> None:
+        """Expect nothing of a link any more: it is closed."""
+        self._failing.discard(link)
 
 
 class DatabaseLink:
@@ -97,7 +112,8 @@ class DatabaseLink:
         """Do work; its transaction is committed when this returns.
 
         Raises:
-            psycopg.OperationalError: The database is away; whether the work was done is not known.
+            psycopg.Error: One of `OUTAGE`: the database is away, or does not work; whether the work was done
+                is not known. Any other: the work is wrong.
         """
         async with self._turn:
             try:
@@ -107,31 +123,34 @@ class DatabaseLink:
             except TimeoutError:
                 await self._drop()
                 raise psycopg.OperationalError(f"no answer within {self._answer:g} s") from None
-            except BaseException:
-                if self._db is not None and self._db.info.transaction_status is not TransactionStatus.IDLE:
+            except BaseException as error:
+                # the next connection may lead to a server that works
+                broken = isinstance(error, OUTAGE) and not isinstance(error, _ONE_OF_TWO)
+                if broken or (self._db is not None and _is_busy(self._db)):
                     await self._drop()
                 raise
-        self.outages.ended()
+        self.outages.ended(self)
         return result
 
     async def patient(self, work: Work[T]) -> T:
         """Do work, again and again until the database has answered.
 
         Raises:
-            psycopg.OperationalError: The database is away, and the program is about to end.
+            psycopg.Error: One of `OUTAGE`: the database is away, and the program is about to end. Any other:
+                the work is wrong.
         """
         pause, failed = _FIRST, False
         while True:
             try:
                 return await self.once(work)
-            except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
-                continue  # the server has undone one of two that waited for each other
+            except _ONE_OF_TWO:
+                continue
             except OUTAGE as error:
                 if not failed:  # a connection of before: a new one tells more
                     failed = True
                     self.outages.noticed()
                     continue
-                self.outages.began(error)
+                self.outages.began(self, error)
                 if self.outages.leaving:
                     raise
             await asyncio.sleep(pause)
@@ -141,6 +160,7 @@ class DatabaseLink:
         """Close the connection; the next piece of work would make a new one."""
         async with self._turn:
             await self._drop()
+        self.outages.forget(self)
 
     async def _connected(self) -> AsyncConnection[Any]:
         if self._db is None or self._db.closed:
@@ -154,3 +174,8 @@ class DatabaseLink:
         if db is not None:
             with contextlib.suppress(psycopg.Error):
                 await db.close()
+
+
+def _is_busy(db: AsyncConnection[Any]) -> bool:
+    """Tell whether a connection is not ready for new work."""
+    return db.info.transaction_status is not TransactionStatus.IDLE

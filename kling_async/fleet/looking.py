@@ -67,7 +67,7 @@ async def looks(dsn: str, every: float = EVERY) -> AsyncGenerator[Look, None]:
                 seen = loop.time()
             except (psycopg.Error, ConfigurationError) as error:
                 if isinstance(error, psycopg.Error):
-                    link.outages.began(error)
+                    link.outages.began(link, error)
                 away = _reason(error)
             yield Look(latest, away, loop.time() - seen)
             await asyncio.sleep(max(0.0, due - loop.time()))

@@ -43,7 +43,7 @@ _BEAT: Final = """
         VALUES (%(token)s, %(name)s, %(capacity)s, %(running)s, %(version)s)
         ON CONFLICT (token) DO UPDATE
         SET beat=now(), concurrency=excluded.concurrency, running=excluded.running)
-    SELECT extract(epoch FROM clock_timestamp())::double precision"""
+    SELECT extract(epoch FROM clock_timestamp())::double precision, (SELECT oldest_reader FROM schema)"""
 _GONE: Final = """
     WITH shown AS (DELETE FROM workers WHERE token=%s) DELETE FROM procrastinate_workers WHERE id=%s"""
 
@@ -72,11 +72,19 @@ class Pulse:
         dsn: The database.
         outages: Told of outages.
         counts: Returns how many jobs the worker has, and how many it may have.
+        on_outdated: Called when the tables have come to need a newer program than this one.
     """
 
-    def __init__(self, dsn: str, outages: OutageLog, counts: Callable[[], tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        outages: OutageLog,
+        counts: Callable[[], tuple[int, int]],
+        on_outdated: Callable[[], object],
+    ) -> None:
         self._link = DatabaseLink(dsn, outages, ready=self._show_presence)
         self._counts = counts
+        self._on_outdated = on_outdated
         self.name = f"{platform.node()}:{os.getpid()}"
         """The worker, as people see it."""
         self.clock = ServerClock()
@@ -122,6 +130,9 @@ class Pulse:
                 await self.register()
             except OUTAGE:  # the program ends
                 return
+            except psycopg.Error as error:  # others will take its jobs; perhaps somebody mends the database
+                log.warning("worker %s cannot show that it lives: %s", self.name, error)
+                continue
             # after an outage the others' hearts are not heard yet: nobody is dead for that
             if time.monotonic() - self._link.outages.latest > STALLED:
                 try:
@@ -135,9 +146,12 @@ class Pulse:
         before = time.monotonic()
         answer = await db.execute(_BEAT, {**facts, "running": running, "capacity": capacity})
         row = await answer.fetchone()
-        assert row is not None  # noqa: S101 - a query of one value
-        self.clock.seen(row[0], before, time.monotonic())
+        assert row is not None  # noqa: S101 - a query without a condition
+        server_time, oldest_reader = row
+        self.clock.seen(server_time, before, time.monotonic())
         self._latest = before
+        if oldest_reader > len(MIGRATIONS):
+            self._on_outdated()
 
     async def _show_presence(self, db: AsyncConnection[Any]) -> None:
         """Hold a lock that ends with the connection, and thus with the process."""

@@ -16,7 +16,6 @@ import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import psycopg
 from psycopg import sql
 
 from kling_async.batch.entry import ResumeAction
@@ -26,6 +25,7 @@ from kling_async.batch.source import Item
 from kling_async.catalog import endpoint_of
 from kling_async.errors import BadResponse, ConfigurationError, KlingError, RequestInvalid, TaskWithdrawn
 from kling_async.fleet.database import connect
+from kling_async.fleet.link import OUTAGE
 from kling_async.fleet.rows import load_addresses, stored_job
 from kling_async.fleet.writing import RESULTS_CHANNEL
 from kling_async.orchestrator.results import whole_result_of
@@ -121,7 +121,7 @@ async def outcomes(
                         after = job.done
                     await _erase(db, batch, handed)
                     return
-        except (psycopg.OperationalError, ConfigurationError) as error:
+        except (*OUTAGE, ConfigurationError) as error:
             if not away:
                 log.warning("the fleet's database cannot be read: %s", str(error).partition("\n")[0])
             away = True

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BEGUN",
+    "JobFetch",
     "PutBack",
     "TakenJob",
     "begun_first",
@@ -52,8 +53,11 @@ _FETCH_BEGUN: Final = f"""
 """Found by its priority, without a walk along all that waits."""
 _LOST: Final = f"""
     SELECT {_COLUMNS} FROM procrastinate_jobs
-    WHERE worker_id=%s AND status='doing' AND NOT id = ANY(%s::bigint[]) ORDER BY id LIMIT 1"""  # noqa: S608
-_FINISH: Final = "DELETE FROM procrastinate_jobs WHERE id=%s AND worker_id=%s AND status='doing'"
+    WHERE worker_id=%s AND status='doing'
+    AND (id, attempts) NOT IN (SELECT * FROM unnest(%s::bigint[], %s::integer[])) ORDER BY id LIMIT 1"""  # noqa: S608
+_HAS: Final = "id=%(job)s AND attempts=%(attempts)s AND worker_id=%(worker)s AND status='doing'"
+"""Whether a worker has a job still, and has not fetched it anew after others had put it back."""
+_FINISH: Final = f"DELETE FROM procrastinate_jobs WHERE {_HAS}"  # noqa: S608 - a part of this module
 _TAKE: Final = """
     UPDATE jobs SET fence=fence+1, worker=%s, taken_at=clock_timestamp()
     WHERE batch=%s AND identity=decode(%s, 'hex') AND done IS NULL
@@ -90,8 +94,23 @@ FOUND: Final = "id, queueing_lock, args->>'batch' AS batch, decode(args->>'ident
 _GIVE_BACK: Final = f"""
     WITH found AS (
         SELECT {FOUND} FROM procrastinate_jobs
-        WHERE id=%(job)s AND worker_id=%(worker)s AND status='doing' FOR UPDATE),
+        WHERE {_HAS} FOR UPDATE),
     {BACK}"""  # noqa: S608 - parts of this module
+
+
+class JobFetch(NamedTuple):
+    """One fetch of a job out of the queue."""
+
+    job: int
+    """Procrastinate's number of the job."""
+    attempts: int
+    """How often it had gone back before."""
+
+    @classmethod
+    def of(cls, job: Job) -> JobFetch:
+        """Return which fetch a job of procrastinate comes from."""
+        assert job.id is not None  # noqa: S101 - it has a row
+        return cls(job.id, job.attempts)
 
 
 class TakenJob(NamedTuple):
@@ -128,9 +147,10 @@ async def fetch_next(db: AsyncConnection[Any], queues: Sequence[str], worker: in
     return await _job(db, _FETCH, (list(queues), worker))
 
 
-async def fetch_lost(db: AsyncConnection[Any], worker: int, known: Collection[int]) -> Job | None:
+async def fetch_lost(db: AsyncConnection[Any], worker: int, known: Collection[JobFetch]) -> Job | None:
     """Return a job that was fetched by this worker, if an answer was lost that said so."""
-    return await _job(db, _LOST, (worker, list(known)))
+    values = worker, [each.job for each in known], [each.attempts for each in known]
+    return await _job(db, _LOST, values)
 
 
 async def _job(db: AsyncConnection[Any], query: str, values: tuple[Any, ...]) -> Job | None:
@@ -154,14 +174,14 @@ async def take(db: AsyncConnection[Any], name: JobName, worker: str) -> TakenJob
     return TakenJob(batch, stored_job(entry, request, fence), priority)
 
 
-async def remove_ended(db: AsyncConnection[Any], job: int, worker: int) -> None:
-    """Remove a job whose row has ended; harmless to repeat, and where another worker has it by now."""
-    await db.execute(_FINISH, (job, worker))
+async def remove_ended(db: AsyncConnection[Any], fetched: JobFetch, worker: int) -> None:
+    """Remove a job whose row has ended; harmless to repeat, and where another fetch has it by now."""
+    await db.execute(_FINISH.encode(), {**fetched._asdict(), "worker": worker})
 
 
-async def give_back(db: AsyncConnection[Any], job: int, worker: int, how: PutBack) -> None:
-    """Put a job back that this worker has; harmless to repeat, and where another worker has it by now."""
+async def give_back(db: AsyncConnection[Any], fetched: JobFetch, worker: int, how: PutBack) -> None:
+    """Put a job back that this worker has; harmless to repeat, and where another fetch has it by now."""
     try:
-        await db.execute(_GIVE_BACK.encode(), {**how.facts(), "job": job, "worker": worker})
+        await db.execute(_GIVE_BACK.encode(), {**how.facts(), **fetched._asdict(), "worker": worker})
     except psycopg.errors.UniqueViolation:  # one of that name was handed to the queue meanwhile
-        await remove_ended(db, job, worker)
+        await remove_ended(db, fetched, worker)

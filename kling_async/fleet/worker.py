@@ -36,7 +36,7 @@ from kling_async.fleet.keys import admit_key
 from kling_async.fleet.link import OUTAGE, DatabaseLink, OutageLog
 from kling_async.fleet.pulse import Pulse
 from kling_async.fleet.schema import need_fleet_tables
-from kling_async.fleet.taking import PutBack, take
+from kling_async.fleet.taking import JobFetch, PutBack, take
 from kling_async.fleet.tasks import QUEUE, TASK
 from kling_async.runtime.signals import SignalWatcher
 
@@ -71,6 +71,7 @@ _PAUSE: Final = 15.0
 """Seconds until a job is taken again that could not be ended; doubles each time up to `_PAUSE_MAX`."""
 _PAUSE_MAX: Final = 600.0
 _DOUBLINGS: Final = 6
+_OUTDATED: Final = "the fleet's tables now need a newer program: upgrade kling-async here"
 
 
 class QueueRunner(Protocol):
@@ -149,6 +150,20 @@ def room(concurrency: int | None, slots: Mapping[str, int]) -> tuple[int, dict[s
     return wanted, {pool: min(most, max(_LEAST, 2 * size)) for pool, size in slots.items()}
 
 
+def _pause(left: Left, attempts: int) -> float:
+    """Return the seconds for which a job that goes back is left alone, so that it is not refused at once.
+
+    Args:
+        left: Why it goes back.
+        attempts: How often it went back before.
+    """
+    if left.error is None or left.action is FailureAction.POOL:  # its pool is left alone instead
+        return 0.0
+    if left.action is FailureAction.ACCOUNT:
+        return _CLOSED
+    return float(min(_PAUSE_MAX, _PAUSE * 2 ** min(attempts, _DOUBLINGS)))
+
+
 class FleetWorker:
     """One worker, for one run.
 
@@ -167,7 +182,7 @@ class FleetWorker:
         self._life = Lifecycle(WORKER_MOVES, WorkerState.TAKING)
         self._outages = OutageLog(dsn, "work waits for it")
         self._links = [DatabaseLink(dsn, self._outages), DatabaseLink(dsn, self._outages)]
-        self._pulse = Pulse(dsn, self._outages, lambda: (self._queue.running, self._queue.capacity))
+        self._pulse = Pulse(dsn, self._outages, self._counts, partial(self.leave, _OUTDATED))
         self._queue = FleetQueue(PatientConnector(dsn, self._links[0]), self._links[0], self._pulse)
         writer = JournalWriter(self._links[1])
         self._control = BatchControl(BatchLife(), Budget(None), Exclusions(_REFUSALS))
@@ -217,6 +232,9 @@ class FleetWorker:
         self._engine.limiter.holds.subscribe(self._carrier)
         text = "worker %s takes jobs from %s, at most %d at once"
         log.info(text, self.name, shown_dsn(self._dsn), self._queue.capacity)
+        if not self._engine.limiter.shared:
+            text = "worker %s shares no slots with the others, each takes the whole limit: Client(slots=dsn)"
+            log.warning(text, self.name)
         try:
             yield
         finally:
@@ -269,6 +287,9 @@ class FleetWorker:
             install_signal_handlers=False,
         )
 
+    def _counts(self) -> tuple[int, int]:
+        return self._queue.running, self._queue.capacity
+
     def _make_room(self) -> None:
         """Tell the queue how many jobs there is room for, by what is known of the account's slots."""
         slots = {name: pool.limit for name, pool in self._engine.limiter.pools.items()}
@@ -278,9 +299,8 @@ class FleetWorker:
 
     async def _job(self, context: JobContext, batch: str, identity: str) -> None:
         """Carry a job; note how it goes back if it has not ended."""
-        number, attempts = context.job.id, context.job.attempts
-        assert number is not None  # noqa: S101 - it has a row
-        self._queue.put_back(number, PutBack())  # should anything end this
+        fetched = JobFetch.of(context.job)
+        self._queue.put_back(fetched, PutBack())  # should anything end this
         taken: TakenJob | None = None
         left: Left | None = Left()
         try:
@@ -291,19 +311,13 @@ class FleetWorker:
         except (RequestInvalid, asyncio.CancelledError) as error:
             left = Left(error if isinstance(error, Exception) else None)
         self._make_room()
+        if left is None:
+            self._queue.put_back(fetched, None)
+            return
         fence = None if taken is None else taken.stored.fence
-        self._queue.put_back(number, None if left is None else self._back(left, taken, attempts, fence))
-        if left is not None and left.error is not None:
+        self._queue.put_back(fetched, PutBack(_pause(left, fetched.attempts), fence))
+        if left.error is not None:
             self._tell(f"{batch}/{identity}", left, taken)
-
-    def _back(self, left: Left, taken: TakenJob | None, attempts: int, fence: int | None) -> PutBack:
-        """Return how a job goes back, so that it is not refused again at once."""
-        if left.error is None:
-            return PutBack(fence=fence)
-        if left.action is FailureAction.POOL and taken is not None:
-            return PutBack(fence=fence)
-        pause = min(_PAUSE_MAX, _PAUSE * 2 ** min(attempts, _DOUBLINGS))
-        return PutBack(_CLOSED if left.action is FailureAction.ACCOUNT else pause, fence=fence)
 
     def _tell(self, name: str, left: Left, taken: TakenJob | None) -> None:
         error = left.error

@@ -54,6 +54,8 @@ class Limiter:
         host: The host that creates are sent to.
     """
 
+    shared = False
+
     def __init__(
         self,
         scope: LoopScope,

@@ -105,6 +105,11 @@ class SlotKeeper(Protocol):
         ...
 
     @property
+    def shared(self) -> bool:
+        """Whether other processes take slots of the same account here."""
+        ...
+
+    @property
     def life(self) -> float:
         """Seconds after which a held slot stops counting."""
         ...

@@ -130,8 +130,8 @@ async def test_a_submit_waits_through_an_outage(
     assert (made.new, made.known) == (350, 0)
     assert await rows(dsn, COUNTS) == [(350, 350)]
     texts = [record.getMessage() for record in caplog.records]
-    assert any("away, commands wait for it" in text for text in texts)
-    assert "is back after" in texts[-1]
+    assert any("cannot be used, commands wait for it" in text for text in texts)
+    assert "can be used again after" in texts[-1]
     assert [next(cut, None) for cut in cuts.values()] == [None, None]
     await rows(dsn, kill)
     assert (await fleet.cancel_queued("films")).cancelled == 350

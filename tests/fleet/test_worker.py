@@ -29,7 +29,6 @@ from tests.support import still
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.postgres import Postgres
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
 
@@ -47,31 +46,6 @@ async def test_jobs_run_and_their_results_have_addresses(dsn: str) -> None:
         assert await rows(dsn, counts, made.batch) == [(10, 10, 10, 0)]
         assert await rows(dsn, "SELECT count(*) FROM procrastinate_jobs") == [(0,)]
         assert await rows(dsn, "SELECT count(*) FROM workers") == [(0,)]
-
-
-async def test_a_database_that_restarts_is_waited_for(
-    dsn: str, postgres: Postgres, caplog: pytest.LogCaptureFixture
-) -> None:
-    """PostgreSQL stops in the middle and comes back: nothing fails, nothing is created twice."""
-    async with site(dsn, slots=3) as (fleet, emu):
-        await fleet.submit([film(f"shot {n}") for n in range(24)], batch="films")
-        async with at_work(fleet, emu):
-            reading = asyncio.create_task(read(fleet))
-            await wait_until(lambda: len(emu.tasks) >= 6)
-            postgres.stop()
-            made = len(emu.tasks)
-            await asyncio.sleep(2.0)
-            assert len(emu.tasks) <= made + 3  # those whose rows were written before
-            postgres.start()
-            outcomes = await reading
-        assert [outcome.status for outcome in outcomes] == ["succeeded"] * 24
-        assert len(emu.tasks) == 24
-    told = [
-        r.getMessage() for r in caplog.records if r.name == "kling_async.fleet" and r.levelname == "WARNING"
-    ]
-    assert sum("is away, work waits for it" in text for text in told) == 1
-    assert sum("is back after" in text for text in told) == 1
-    assert not any("gone" in text for text in told)
 
 
 async def test_a_fetch_whose_answer_was_lost_is_found(

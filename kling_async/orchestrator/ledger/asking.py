@@ -2,8 +2,8 @@
 
 The process that asks polls a *shadow* of every task in the ledger, with a poller of its own. What it sees of
 this process's tasks goes to their handles at once; of others' tasks it writes down that they have ended, and
-nothing else: addresses of results do not travel. All other pollers are passive: they ask only about what the
-ledger cannot tell them.
+sends the results as letters, past what the ledger keeps. All other pollers are passive: they ask only about
+what the ledger cannot tell them.
 """
 
 from __future__ import annotations

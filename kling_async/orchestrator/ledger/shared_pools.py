@@ -39,6 +39,8 @@ class SharedPools:
         post: Says a step to the ledger.
     """
 
+    shared = True
+
     def __init__(
         self, scope: LoopScope, hooks: Hooks, options: SlotOptions, host: str, post: Callable[[Step], None]
     ) -> None:
