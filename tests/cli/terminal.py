@@ -41,6 +41,15 @@ class Screen:
         self._tmux("send-keys", "-l", line)
         self._tmux("send-keys", "Enter")
 
+    def begin(self, line: str) -> None:
+        """Type a command that reads from the terminal; return once it has that.
+
+        The shell's line editor takes keys in a mode of its own: what is typed before the shell has left that
+        mode may never reach the command.
+        """
+        self.type(f"printf 'be%s\\n' gun; {line}")
+        self.wait_for("\nbegun")
+
     def press(self, key: str) -> None:
         """Press a key, by tmux's name: ``C-c``, ``Enter``."""
         self._tmux("send-keys", key)

@@ -94,13 +94,13 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
             assert any(re.match(r"3 jobs: 3 done", line) for line in shown)
             assert len(created(emulator)) == 3
             screen.clear()
-            screen.type("kling run - ; echo status $?")
+            screen.begin("kling run - ; echo status $?")
             screen.type('{"endpoint": "text_to_video", "prompt": "quick", "model_name": "kling-v2-6"}')
             screen.wait_for("running, 0 queued")
             screen.press("C-c")  # more may have come: the run is not whole, and without a journal it stays so
             screen.wait_for("status 130")
             screen.clear()
-            screen.type("kling run - ; echo status $?")
+            screen.begin("kling run - ; echo status $?")
             screen.type('{"endpoint": "text_to_video", "prompt": "emulator:seconds=600"}')
             screen.wait_for("1 running")
             screen.press("C-c")
