@@ -50,6 +50,8 @@ log = logging.getLogger("kling_async.fleet")
 
 _LOOK: Final = 1.0
 """Seconds between two looks for jobs that come back while there is no room for new ones."""
+_SOON: Final = 0.1
+"""Seconds until the next try while the worker's heart was not heard: it beats again at any moment."""
 _FAULT_PAUSE: Final = 60.0
 """Seconds until a job is taken again whose run ended by a fault of the program."""
 
@@ -178,33 +180,33 @@ class FleetQueue(JobManager):
         """Return the next job, once there is room; None: there is none, or nothing new is taken."""
         while not self.stopped:
             self._change.clear()
-            wanted, room = self._wanted()
-            if not self._registered.alive:  # what it took now others would put back at once
-                wanted, room = [], False
+            wanted, seconds = self._wanted()
             if wanted and (job := await self._fetch(wanted)) is not None:
                 self._held[JobFetch.of(job)] = _HeldJob(job.queue)
                 return job
-            if room:
+            if seconds is None:
                 return None
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._change.wait(), _LOOK)
+                await asyncio.wait_for(self._change.wait(), seconds)
         return None
 
-    def _wanted(self) -> tuple[list[str], bool]:
-        """Return the queues to take from now, and whether procrastinate may wait for news of these."""
+    def _wanted(self) -> tuple[list[str], float | None]:
+        """Return the queues to take from now, and the seconds to the next look; None: procrastinate waits."""
+        if not self._registered.alive:  # what it took now others would put back at once
+            return [], _SOON
         now = time.monotonic()
         closed = {pool for pool, until in self._closed.items() if until > now}
         held = Counter(job.queue for job in self._held.values() if job.is_new)
         if held.total() >= self.capacity:
-            return [BEGUN], False
+            return [BEGUN], _LOOK
         if "" in closed:
-            return [BEGUN], True
+            return [BEGUN], None
         wanted = [BEGUN]
         for pool in sorted(POOLS):
             queue = queue_of(pool)
             if pool not in closed and held[queue] < self.shares.get(pool, self.capacity):
                 wanted.append(queue)
-        return wanted, True
+        return wanted, None
 
     async def _fetch(self, queues: list[str]) -> Job | None:
         """Take a job, through outages; one whose fetch was answered into a broken connection comes first."""
