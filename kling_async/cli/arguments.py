@@ -25,6 +25,7 @@ __all__ = [
     "add_settings_file_arguments",
     "add_storing_arguments",
     "by_pool",
+    "count",
     "port_number",
     "positive",
     "seconds_above_0",
@@ -200,6 +201,11 @@ def positive(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def count(text: str) -> int:
+    """Read a whole number from 0."""
+    return 0 if text == "0" else positive(text)
 
 
 def seconds_above_0(text: str) -> float:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.cli.commands import load_function
 from kling_async.cli.exit_codes import ExitCode
-from kling_async.cli.fleet_database import new_fleet, open_fleet
+from kling_async.cli.fleet_database import new_fleet
 from kling_async.cli.fleet_export import is_export, print_submitted, submit_export
 from kling_async.cli.formats import counted
 from kling_async.cli.jobs import JobsFile, bad_line_texts, check_whole, print_bad_lines
 from kling_async.cli.output import Output
 from kling_async.errors import LineInvalid, Problem, RequestInvalid
+from kling_async.fleet.submit_options import batch_name_of
 from kling_async.wire.checks import check
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ async def fleet_submit(options: argparse.Namespace, output: Output) -> int:
     if is_export(jobs):
         return await submit_export(options, output, jobs)
     bad = 0
-    async with open_fleet(options, output) as fleet:
+    async with new_fleet(options, output) as fleet:
         if not jobs.is_stream:
             checked = await asyncio.to_thread(check_whole, jobs, check, threading.Event())
             if checked.bad:
@@ -100,7 +99,7 @@ async def fleet_submit(options: argparse.Namespace, output: Output) -> int:
 def _batch_name(jobs: JobsFile) -> str:
     if jobs.name == "-":
         raise RequestInvalid("kling fleet submit", [Problem("--batch", "is needed for standard input")])
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(jobs.name).stem)[:64] or "jobs"
+    return batch_name_of(jobs.name)
 
 
 # -- results
@@ -109,7 +108,7 @@ def _batch_name(jobs: JobsFile) -> str:
 async def fleet_results(options: argparse.Namespace, output: Output) -> int:
     """Print the outcomes of a batch."""
     done = failed = 0
-    async with open_fleet(options, output) as fleet:
+    async with new_fleet(options, output) as fleet:
         reading = fleet.results(options.batch, follow=options.follow, after=options.after, folder=options.out)
         async with contextlib.aclosing(reading):
             async for outcome in reading:
@@ -143,7 +142,7 @@ def _print_outcome(output: Output, outcome: Outcome[Any]) -> None:
 
 async def fleet_retry(options: argparse.Namespace, output: Output) -> int:
     """Try the failed jobs of a batch again."""
-    async with open_fleet(options, output) as fleet:
+    async with new_fleet(options, output) as fleet:
         made = await fleet.retry(options.batch)
     if output.json_lines:
         output.record(made.to_dict())
@@ -157,7 +156,7 @@ async def fleet_retry(options: argparse.Namespace, output: Output) -> int:
 
 async def fleet_cancel_queued(options: argparse.Namespace, output: Output) -> int:
     """Take back the jobs of a batch of which nothing was sent."""
-    async with open_fleet(options, output) as fleet:
+    async with new_fleet(options, output) as fleet:
         made = await fleet.cancel_queued(options.batch)
     if output.json_lines:
         output.record(made.to_dict())

@@ -9,11 +9,13 @@ from kling_async.cli.arguments import (
     add_account_arguments,
     add_json_argument,
     add_settings_file_arguments,
+    count,
     port_number,
     positive,
     seconds_above_0,
 )
 from kling_async.cli.job_arguments import add_reading_arguments
+from kling_async.fleet.submit_options import PRIORITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,14 +46,11 @@ def add_dsn_argument(parser: LazyParser) -> None:
     )
 
 
-def _add_init(parser: LazyParser) -> None:
-    _add_database(parser)
-    add_json_argument(parser)
-
-
-def _add_database(parser: LazyParser) -> None:
+def _add_common(parser: LazyParser) -> None:
+    """Add the options of all commands but the worker's."""
     add_dsn_argument(parser)
     add_settings_file_arguments(parser)
+    add_json_argument(parser)
 
 
 def _add_submit(parser: LazyParser) -> None:
@@ -83,7 +82,7 @@ def _add_submit(parser: LazyParser) -> None:
         help="of an export: its journal, on another machine, was marked by kling journal move",
     )
     add_reading_arguments(parser)
-    _add_init(parser)
+    _add_common(parser)
 
 
 def _add_worker(parser: LazyParser) -> None:
@@ -97,7 +96,7 @@ def _add_worker(parser: LazyParser) -> None:
         "--out", metavar="DIR", help="store the files here (default: only addresses are kept)"
     )
     parser.add_argument(
-        "--retries", type=_count, default=0, metavar="N", help="new tasks for one that failed (default: 0)"
+        "--retries", type=count, default=0, metavar="N", help="new tasks for one that failed (default: 0)"
     )
     parser.add_argument(
         "--grace",
@@ -113,48 +112,44 @@ def _add_worker(parser: LazyParser) -> None:
 
 def _add_status(parser: LazyParser) -> None:
     parser.add_argument("--watch", action="store_true", help="show it until Ctrl-C, as it changes")
-    _add_init(parser)
+    _add_common(parser)
 
 
 def _add_dashboard(parser: LazyParser) -> None:
     parser.add_argument(
         "--port", type=port_number, default=0, metavar="N", help="0 takes a free one (default: 0)"
     )
-    _add_init(parser)
+    _add_common(parser)
 
 
 def _add_results(parser: LazyParser) -> None:
     _add_batch(parser)
     parser.add_argument("--follow", action="store_true", help="wait until all jobs have ended")
     parser.add_argument(
-        "--after", type=_count, default=0, metavar="N", help="pass over the first N results, read before"
+        "--after", type=count, default=0, metavar="N", help="pass over the first N results, read before"
     )
     parser.add_argument("--out", metavar="DIR", help="the workers' folder of files, as seen from here")
-    _add_init(parser)
+    _add_common(parser)
 
 
 def _add_batch_action(parser: LazyParser) -> None:
     _add_batch(parser)
-    _add_init(parser)
+    _add_common(parser)
 
 
 def _add_batch(parser: LazyParser) -> None:
     parser.add_argument("batch", metavar="BATCH", help="the batch's name")
 
 
-def _count(text: str) -> int:
-    return 0 if text == "0" else positive(text)
-
-
 def _priority(text: str) -> int:
     number = int(text)
-    if not -(1 << 15) <= number < 1 << 15:
-        raise argparse.ArgumentTypeError(f"{text}: use -32768 to 32767")
+    if number not in PRIORITIES:
+        raise argparse.ArgumentTypeError(f"{text}: use {PRIORITIES[0]} to {PRIORITIES[-1]}")
     return number
 
 
 FLEET_ACTIONS: Final[dict[str, tuple[str, Callable[[LazyParser], object]]]] = {
-    "init": ("make the tables, or bring them up to date; harmless to repeat", _add_init),
+    "init": ("make the tables, or bring them up to date; harmless to repeat", _add_common),
     "submit": ("write jobs, each once; workers make them", _add_submit),
     "worker": ("take jobs and run them until SIGTERM or Ctrl-C, which drain it", _add_worker),
     "status": ("show jobs, slots, workers, batches, rate and time left", _add_status),

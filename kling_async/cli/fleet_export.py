@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from kling_async.batch.exported import EXPORT_START, StoredLines
 from kling_async.cli.exit_codes import ExitCode
-from kling_async.cli.fleet_database import open_fleet
+from kling_async.cli.fleet_database import new_fleet
 from kling_async.cli.formats import counted
 from kling_async.cli.jobs import print_errors
 from kling_async.errors import LineInvalid, Problem, RequestInvalid
@@ -55,7 +55,7 @@ async def submit_export(options: argparse.Namespace, output: Output, jobs: JobsF
         text = "exported jobs keep the labels that they have"
         raise RequestInvalid("kling fleet submit", [Problem("--label", text)])
     with contextlib.ExitStack() as stack:
-        async with open_fleet(options, output) as fleet:
+        async with new_fleet(options, output) as fleet:
             # whole, so that whoever prints it has closed the journal before that is marked
             file = stack.enter_context(await asyncio.to_thread(_stored, jobs))
             try:

@@ -10,6 +10,7 @@ from kling_async.cli.arguments import (
     add_json_argument,
     add_progress_argument,
     by_pool,
+    count,
     positive,
 )
 
@@ -86,7 +87,7 @@ def _add_limits(parser: LazyParser) -> None:
         help="spend at most N units of each pool, or video=N,image=N; all runs with the journal together",
     )
     parser.add_argument(
-        "--retries", type=_count, default=0, metavar="N", help="new tasks for one that failed (default: 0)"
+        "--retries", type=count, default=0, metavar="N", help="new tasks for one that failed (default: 0)"
     )
     parser.add_argument(
         "--retry-failed", action="store_true", help="try again what earlier runs wrote down as failed"
@@ -180,10 +181,6 @@ _ACTIONS: Final = {
     "move": ("mark a journal as moved to a fleet, so that no run goes on with its jobs", _add_move),
     "compact": ("remove what is not needed any more from the journal", _add_journal),
 }
-
-
-def _count(text: str) -> int:
-    return 0 if text == "0" else positive(text)
 
 
 def _limits(text: str) -> dict[str, int]:

@@ -17,6 +17,7 @@ from kling_async.cli.journal_export import export_journal
 from kling_async.cli.journal_rows import JournalSummary, print_summary
 from kling_async.cli.output import Output
 from kling_async.downloads.placing import KnownFile, is_known
+from kling_async.fleet.submit_options import batch_name_of, need_batch_name
 from kling_async.wire.checks import check
 
 if TYPE_CHECKING:
@@ -109,9 +110,11 @@ def _compact(options: argparse.Namespace) -> int:
 def _move(options: argparse.Namespace) -> int:
     """Mark a journal as moved to a fleet, or take the mark back."""
     path, output = Path(options.journal), Output()
+    if options.batch:
+        need_batch_name(options.batch)
     with JournalView(path) as view:  # what is no journal is refused in the words of a reader
         moved = view.moved
-    place = Moved(time.time(), options.to or ELSEWHERE, options.batch or path.stem)
+    place = Moved(time.time(), options.to or ELSEWHERE, options.batch or batch_name_of(options.journal))
     if options.back and not options.yes:
         output.say(
             f"kling: {moved or f'{path}: its jobs have not moved'}. To go on with them here makes them twice,"

@@ -132,6 +132,10 @@ it is sent again, and paid once. SIGTERM or Ctrl-C drain a worker: it takes
 nothing new and waits for what runs. kling fleet retry tries failed jobs again,
 kling fleet cancel-queued takes back what was not sent.
 
+While the database is away, or cannot be written, all wait for it and say so. Of
+several servers the one that can be written is used, also after a failover:
+postgresql://me@db1.example,db2.example/kling.
+
 Addresses of results are erased from the database once they were read; workers
 with --out store the files. A batch begun by kling run moves into a fleet, with
 what ran, what ended, and what was not begun yet:

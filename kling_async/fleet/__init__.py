@@ -1,15 +1,15 @@
 """Run the jobs of a batch on many machines: on PostgreSQL and procrastinate, with one account's slots shared.
 
-`schema` makes the tables and brings them up to date. `submit` writes jobs, each once, as `intake` reads and
-checks them; `tasks` is what procrastinate knows of them. On each machine `worker` takes jobs by `taking`,
-and `carrying` carries them by `batch.job`, with `journal` in place of the batch's file; `endings` has the
-words between the two. `connector` and `link` wait through outages of the database, `pulse` shows that a
-worker lives, `keys` that its tasks are made where those of the others are, `rescue` puts jobs of dead ones
-back. `moving` takes in the jobs of a journal. `results` hands outcomes out; `again` tries failed jobs again
-and takes back what waits. `status` takes snapshots, with `slots` of the shared ledger; `looking` takes one
-each second, for the command and for `dashboard`, which serves dashboard.html. `database` opens connections
-and keeps the password out of sight; `rows` turns entries into rows, `writing` writes them. `embedded` runs
-a PostgreSQL for tests and examples.
+`schema` makes the tables and brings them up to date. `submit` writes jobs, each once, by `submit_options`, as
+`intake` reads and checks them; `tasks` is what procrastinate knows of them. On each machine `worker` takes
+jobs by `taking`, and `carrying` carries them by `batch.job`, with `journal` in place of the batch's file;
+`endings` has the words between the two. `connector` and `link` wait through outages of the database, `pulse`
+shows that a worker lives, `keys` that its tasks are made where those of the others are, `rescue` puts jobs of
+dead ones back. `moving` takes in the jobs of a journal. `results` hands outcomes out; `again` tries failed
+jobs again and takes back what waits. `status` takes snapshots, with `slots` of the shared ledger; `looking`
+takes one each second, for the command and for `dashboard`, which serves dashboard.html. `database` opens
+connections and keeps the password out of sight; `rows` turns entries into rows, `writing` writes them.
+`embedded` runs a PostgreSQL for tests and examples.
 
 From outside: `Fleet`. Jobs go in by `Fleet.submit`, run in `Fleet.work`, and come out of `Fleet.results`. The
 slots are shared by ``Client(slots=dsn)``, see `orchestrator.ledger`; that needs no `Fleet`.

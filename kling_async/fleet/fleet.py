@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import time
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.fleet.again import cancel_queued, retry_failed
 from kling_async.fleet.carrying import Carrier
-from kling_async.fleet.database import connect, connection_options, server_time, shown_dsn
+from kling_async.fleet.database import connect, connection_options, shown_dsn
 from kling_async.fleet.link import DatabaseLink, OutageLog
 from kling_async.fleet.moving import (
     batch_name,
@@ -23,18 +21,18 @@ from kling_async.fleet.moving import (
     need_name,
     submit_moved,
 )
+from kling_async.fleet.pulse import ServerClock
 from kling_async.fleet.results import outcomes
 from kling_async.fleet.schema import need_fleet_tables, upgrade
 from kling_async.fleet.status import FleetReader
 from kling_async.fleet.submit import submit
+from kling_async.fleet.submit_options import need_batch_name, need_priority
 from kling_async.fleet.worker import FleetWorker, WorkOptions
 from kling_async.fleet.writing import find_batch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from types import TracebackType
-
-    from psycopg import AsyncConnection
 
     from kling_async.batch.exported import Exported
     from kling_async.batch.outcomes import Outcome
@@ -51,7 +49,6 @@ __all__ = ["Fleet"]
 
 _LONG: Final = 300.0
 """Seconds that a chunk of jobs may take to be written, over a slow line, too."""
-_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class HasEngine(Protocol):
@@ -77,8 +74,7 @@ class Fleet:
         self._dsn = dsn
         self._outages = OutageLog(dsn, "commands wait for it")
         self._link: DatabaseLink | None = None
-        self._offset = 0.0
-        """Seconds from this machine's steady clock to the server's time since 1970."""
+        self._clock = ServerClock()
 
     def __repr__(self) -> str:
         return f"<Fleet {shown_dsn(self._dsn)}>"
@@ -97,7 +93,7 @@ class Fleet:
     async def __aenter__(self) -> Self:
         async with connect(self._dsn) as db:
             await need_fleet_tables(db)
-            self._offset = await _offset_of_clock(db)
+            await self._clock.set(db)
         self._link = DatabaseLink(self._dsn, self._outages)
         return self
 
@@ -128,7 +124,7 @@ class Fleet:
         A machine's own clock may be wrong; signatures and what is written down then still agree.
         """
         self._opened()
-        return time.monotonic() + self._offset
+        return self._clock.now()
 
     async def _batch(self, name: str) -> BatchRow:
         """Return a batch that is there."""
@@ -168,7 +164,7 @@ class Fleet:
                 can be read once, at most the chunks before.
         """
         self._opened()
-        check_batch_name(batch)
+        need_batch_name(batch)
         async with self._long_link() as link:
             return await submit(link, requests, batch, priority=priority, label=label, on_bad=on_bad)
 
@@ -194,7 +190,8 @@ class Fleet:
             RequestInvalid: The batch's name is another's, or the journal's jobs are a batch of another name.
         """
         name = batch_name(exported) if batch is None else batch
-        check_batch_name(name)
+        need_batch_name(name)
+        need_priority(priority)
         await self._opened().patient(partial(need_name, name=name, journal=exported.journal))
         if moved:
             need_moved(exported)
@@ -299,20 +296,3 @@ class Fleet:
         row = await self._batch(batch)
         async with self._long_link() as link:
             return await cancel_queued(link, row.id)
-
-
-async def _offset_of_clock(db: AsyncConnection[Any]) -> float:
-    """Return the seconds from this machine's steady clock to the server's time."""
-    before = time.monotonic()
-    return await server_time(db) - (before + time.monotonic()) / 2
-
-
-def check_batch_name(name: str) -> None:
-    """Check the name of a batch.
-
-    Raises:
-        RequestInvalid: It is none.
-    """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        text = f"must be 1 to 64 letters, digits, dots, dashes or underscores, not {name!r:.80}"
-        raise RequestInvalid("fleet", [Problem("batch", text)])

@@ -9,7 +9,6 @@ repeated: a job that is in the fleet stays as it is there.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -27,6 +26,7 @@ from kling_async.errors import JournalError, Problem, RequestInvalid
 from kling_async.fleet.intake import Chunk
 from kling_async.fleet.rows import new_row, wrong_texts
 from kling_async.fleet.submit import Submitted
+from kling_async.fleet.submit_options import batch_name_of, usable_batch_name
 from kling_async.fleet.writing import batch_named, write_chunk
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def _wrong_texts(entry: Entry) -> list[Problem]:
 
 def batch_name(exported: Exported) -> str:
     """Return the name of the batch where none is given: that of the mark, else of the journal's file."""
-    name = Path(exported.path).stem if exported.moved is None else exported.moved.batch
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:64]
+    marked = exported.moved
+    return batch_name_of(exported.path) if marked is None else usable_batch_name(marked.batch)
 
 
 # -- the mark

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
+from kling_async.fleet.database import server_time
 from kling_async.fleet.link import OUTAGE, DatabaseLink
-from kling_async.fleet.rescue import GONE, PRESENCE, STALLED, Rescue
+from kling_async.fleet.rescue import PRESENCE, STALLED, Rescue
 from kling_async.fleet.schema import MIGRATIONS
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ class ServerClock:
         if self._ahead is None or after - before <= _EXACT:
             self._ahead = server - (before + after) / 2
 
+    async def set(self, db: AsyncConnection[Any]) -> None:
+        """Ask the server for its time, and set the clock by it."""
+        before = time.monotonic()
+        self.seen(await server_time(db), before, time.monotonic())
+
     def now(self) -> float:
         """Return the seconds since 1970."""
         return time.time() if self._ahead is None else time.monotonic() + self._ahead
@@ -97,8 +103,9 @@ class Pulse:
 
     @property
     def alive(self) -> bool:
-        """Whether its heart was heard lately: others do not take the worker for dead."""
-        return time.monotonic() - self._latest < GONE
+        """Whether its heart was heard lately: others do not take the worker for dead soon."""
+        # not GONE: while its connection stands nobody counts from there, and a busy machine beats late
+        return time.monotonic() - self._latest < STALLED - BEAT
 
     async def start(self) -> None:
         """Enter the worker, and let its heart beat."""

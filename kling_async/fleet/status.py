@@ -190,9 +190,20 @@ class _Counts(NamedTuple):
     """Seconds since the first end within the window."""
     failures: Mapping[str, int]
 
-    def of(self, state: JobState, batch: str | None = None) -> int:
+    def _of(self, state: JobState, batch: str | None) -> int:
         """Return how many jobs are in a state, of one batch or of all."""
         return sum(n for (name, code), n in self.open.items() if code == state and batch in (None, name))
+
+    def stages(self, left: int, batch: str | None = None) -> dict[str, int]:
+        """Return how many jobs are queued, running and storing, of one batch or of all.
+
+        Args:
+            left: Jobs that have not ended. The counts may be older, and are cut to fit.
+            batch: The id of the batch.
+        """
+        running = min(self._of(JobState.CREATED, batch), left)
+        storing = min(self._of(JobState.SUCCEEDED, batch), left - running)
+        return {"queued": left - running - storing, "running": running, "storing": storing}
 
     @property
     def per_minute(self) -> float:
@@ -232,17 +243,14 @@ class FleetReader:
             use = await read_slots(db, now)
             counts = await self._counted(db, now)
         left = total - succeeded - failed - cancelled
-        running, storing = _fitting(left, counts.of(JobState.CREATED), counts.of(JobState.SUCCEEDED))
         return FleetStatus(
             at=now,
             total=total,
-            queued=left - running - storing,
-            running=running,
-            storing=storing,
             succeeded=succeeded,
             failed=failed,
             cancelled=cancelled,
             units=units,
+            **counts.stages(left),
             last_minute=counts.last_minute,
             per_minute=counts.per_minute,
             failed_lately=counts.failed_lately,
@@ -295,28 +303,17 @@ async def _one(db: AsyncConnection[Any], query: str, values: Any = None) -> Any:
     return row
 
 
-def _fitting(left: int, running: int, storing: int) -> tuple[int, int]:
-    """Return counts that are no more than what is left: they may be older than the rest."""
-    running = min(running, left)
-    return running, min(storing, left - running)
-
-
 def _batch(row: Sequence[Any], counts: _Counts) -> FleetBatch:
     number, name, created, total, succeeded, failed, cancelled, units = row
-    left = total - succeeded - failed - cancelled
-    own = counts.of(JobState.CREATED, number), counts.of(JobState.SUCCEEDED, number)
-    running, storing = _fitting(left, *own)
     return FleetBatch(
         name=name,
         created=created,
         total=total,
-        queued=left - running - storing,
-        running=running,
-        storing=storing,
         succeeded=succeeded,
         failed=failed,
         cancelled=cancelled,
         units=units,
+        **counts.stages(total - succeeded - failed - cancelled, number),
     )
 
 

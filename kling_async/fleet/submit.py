@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from kling_async.batch.options import BatchOptions
-from kling_async.errors import Problem, RequestInvalid
 from kling_async.fleet.intake import chunks, first_wrong
+from kling_async.fleet.submit_options import need_priority
 from kling_async.fleet.writing import batch_named, write_chunk
 from kling_async.redaction import Serializable
 
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kling_async.batch.source import Requests
+    from kling_async.errors import RequestInvalid
     from kling_async.fleet.link import DatabaseLink
     from kling_async.wire.requests import TaskRequest
 
 __all__ = ["Submitted", "submit"]
-
-_PRIORITIES: Final = range(-(1 << 15), 1 << 15)
 
 
 class Submitted(Serializable, frozen=True, kw_only=True):
@@ -64,10 +63,12 @@ async def submit(
         on_bad: Called with the error of each wrong request, which is left out; None: the first one is raised.
 
     Raises:
-        RequestInvalid: A request is wrong. Nothing of its chunk was written, nor, where the input can be read
-            twice, of any other.
+        RequestInvalid: A request or the priority is wrong. Nothing of its chunk was written, nor, where the
+            input can be read twice, of any other.
     """
-    options = _options(priority, label)
+    need_priority(priority)
+    # files are named by the workers; {index} has the planner note positions that come twice
+    options = BatchOptions(priority=priority, label=label, name="{index}")
     if on_bad is None and (wrong := await first_wrong(requests, options)) is not None:
         raise wrong
     batch = await link.patient(partial(batch_named, name=name))
@@ -83,17 +84,3 @@ async def submit(
             known += len(chunk.rows) - written
             bad += len(chunk.bad)
     return Submitted(batch=batch.id, name=batch.name, new=new, known=known, bad=bad)
-
-
-def _options(priority: int, label: str | Callable[[TaskRequest[Any]], str]) -> BatchOptions:
-    """Return the options that concern the planner.
-
-    Raises:
-        RequestInvalid: One is wrong.
-    """
-    given: object = priority
-    if not isinstance(given, int) or isinstance(given, bool) or given not in _PRIORITIES:
-        text = f"must be a whole number from {_PRIORITIES[0]} to {_PRIORITIES[-1]}, not {given!r:.40}"
-        raise RequestInvalid("fleet", [Problem("priority", text)])
-    # files are named by the workers; {index} has the planner note positions that come twice
-    return BatchOptions(priority=priority, label=label, name="{index}")

@@ -245,6 +245,9 @@ async def test_a_journal_is_marked_as_moved_and_back(capsys: Capture) -> None:
     await run([("a", film("a"))])
 
     def look() -> None:
+        ran = kling(capsys, "journal", "move", "j.sqlite", "--batch", "two words")
+        assert ran.status == 2 and "must be 1 to 64 letters, digits" in ran.err
+        assert show(capsys)["moved"] is None
         assert (
             kling(capsys, "journal", "move", "j.sqlite", "--to", "the studio", "--batch", "spring").status
             == 0
