@@ -114,11 +114,8 @@ def test_a_create_is_sent_only_while_the_fence_is_known_to_hold(
                 names = {row.external_task_id for row in emu.ledger.creates}
                 assert names <= {"job-1"}
 
-    loop = new_event_loop()
-    try:
-        loop.run_until_complete(run())
-    finally:
-        loop.close()
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(run())
 
 
 def _watch(client: Client, on_first_byte: Any) -> None:

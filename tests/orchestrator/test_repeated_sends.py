@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,11 +83,8 @@ def test_a_create_is_sent_only_while_its_job_is_ours(lost: int, late: list[bool]
                 assert len(emu.tasks) == 1
             assert len(emu.ledger.creates) == hooks.on_time
 
-    loop = new_event_loop()
-    try:
-        loop.run_until_complete(run())
-    finally:
-        loop.close()
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(run())
 
 
 @pytest.mark.anyio
