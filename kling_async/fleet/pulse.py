@@ -10,6 +10,7 @@ import os
 import platform
 import time
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -129,23 +130,30 @@ class Pulse:
         await self._link.close()
 
     async def _beat(self) -> None:
-        due = time.monotonic()
+        """Beat each second; between two beats look once more for jobs of dead workers."""
+        due, beats = time.monotonic(), False
         while True:
-            due = max(due + BEAT, time.monotonic())
+            due = max(due + BEAT / 2, time.monotonic())
             await asyncio.sleep(due - time.monotonic())
+            beats = not beats
             try:
-                await self.register()
+                if beats:
+                    await self.register()
             except OUTAGE:  # the program ends
                 return
             except psycopg.Error as error:  # others will take its jobs; perhaps somebody mends the database
                 log.warning("worker %s cannot show that it lives: %s", self.name, error)
                 continue
-            # after an outage the others' hearts are not heard yet: nobody is dead for that
-            if time.monotonic() - self._link.outages.latest > STALLED:
-                try:
-                    await self._link.once(self._rescue.step)
-                except psycopg.Error as error:  # what it did is undone, and done again in a second
-                    log.info("the rescue of stalled jobs was cut short: %s", error)
+            await self._rescue_jobs(whole=beats)
+
+    async def _rescue_jobs(self, *, whole: bool) -> None:
+        """Put back the jobs of workers that are dead."""
+        # after an outage the others' hearts are not heard yet: nobody is dead for that
+        if time.monotonic() - self._link.outages.latest > STALLED:
+            try:
+                await self._link.once(partial(self._rescue.step, whole=whole))
+            except psycopg.Error as error:  # what it did is undone, and done again soon
+                log.info("the rescue of stalled jobs was cut short: %s", error)
 
     async def _beat_once(self, db: AsyncConnection[Any]) -> None:
         running, capacity = self._counts()

@@ -1,8 +1,8 @@
 """Put the jobs of dead workers back into the queue, and those that the queue has lost.
 
-Every worker does so every second, one of them at a time. A worker is dead when its heart has not beaten for
-`STALLED` seconds, or for `GONE` seconds and its connection has ended, as that of a killed process does at
-once. One that is taken for dead and lives loses its jobs, by their fences, but does no harm.
+Every worker looks for dead ones twice a second, one of them at a time. A worker is dead when its heart has
+not beaten for `STALLED` seconds, or for `GONE` seconds and its connection has ended, as that of a killed
+process does at once. One that is taken for dead and lives loses its jobs, by their fences, but does no harm.
 """
 
 from __future__ import annotations
@@ -87,18 +87,23 @@ class Rescue:
         self._after = 0
         """Up to which job the table was compared with the queue."""
 
-    async def step(self, db: AsyncConnection[Any]) -> list[JobName]:
+    async def step(self, db: AsyncConnection[Any], *, whole: bool = True) -> list[JobName]:
         """Put back the jobs of dead workers, and a page of those that the queue has lost; return them.
 
         Does nothing while another worker does the same.
+
+        Args:
+            db: A connection.
+            whole: Whether to look for lost jobs, too, and to forget those who died long ago.
         """
         async with db.transaction():
             free = await db.execute("SELECT pg_try_advisory_xact_lock(%s)", (_ONE_AT_A_TIME,))
             if await free.fetchone() != (True,):
                 return []
             rescued = await self._stalled(db)
-            lost = await self._unqueued(db)
-            await db.execute(_FORGET, {"seconds": _FORGOTTEN})
+            lost = await self._unqueued(db) if whole else []
+            if whole:
+                await db.execute(_FORGET, {"seconds": _FORGOTTEN})
         _tell("put back %d jobs of workers that are gone: %s", rescued)
         _tell("handed %d jobs to the queue anew, which had lost them: %s", lost)
         return rescued + lost

@@ -18,7 +18,6 @@ from kling_async.orchestrator.pool_limits import (
     checked_label_limits,
     checked_limits,
     too_heavy,
-    too_heavy_for_label,
 )
 from kling_async.runtime.loop import Timer
 
@@ -127,7 +126,7 @@ class Limiter:
         if not pool.fits_ever(ticket.weight):
             raise too_heavy(pool, ticket)
         if not pool.labels.fits_ever(ticket):
-            raise too_heavy_for_label(pool, ticket, pool.labels.limits[ticket.label])
+            raise too_heavy(pool, ticket, pool.labels.limits[ticket.label])
         error = pool.enter(ticket, self._scope.time())
         if error is not None:
             raise error.again()
@@ -254,6 +253,9 @@ class Limiter:
         self.held_by(ticket, holder)
         self._admit_due(driven)
         return ticket
+
+    def take_over(self, name: str, weight: int, holder: Subject) -> None:
+        """Return nothing: no other process has slots here."""
 
     def held_by(self, ticket: Ticket, holder: Subject) -> None:
         """Note whose slots a ticket holds, should they expire; its create is settled."""

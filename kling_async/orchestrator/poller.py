@@ -164,6 +164,7 @@ class Poller:
         if loop is None or task.done:  # steps handed over by other threads are taken in `enter`: callbacks
             return
         if task.key not in self._tasks:
+            self.registry.take_over(task)
             self.watch(task, at_once=True)  # attached and never seen, or missing and asked for again
         future: asyncio.Future[None] = loop.create_future()
         schedule = self._schedule  # it is replaced if the loop is while this waits

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kling_async.core.queue import Ticket
     from kling_async.options import SlotOptions
 
-__all__ = ["SizedPool", "checked_label_limits", "checked_limits", "too_heavy", "too_heavy_for_label"]
+__all__ = ["SizedPool", "checked_label_limits", "checked_limits", "too_heavy"]
 
 
 class SizedPool(Protocol):
@@ -77,13 +77,16 @@ def checked_label_limits(options: SlotOptions) -> dict[str, int]:
     return dict(limits)
 
 
-def too_heavy(pool: SizedPool, ticket: Ticket) -> RequestInvalid:
-    """Return the error for a request that needs more slots than its pool has."""
-    text = f"takes {ticket.weight} {pool.name} slots; this account has {pool.limit} in all"
-    return RequestInvalid("request", [Problem("n" if pool.name == "image" else "weight", text)])
+def too_heavy(pool: SizedPool, ticket: Ticket, of_label: int | None = None) -> RequestInvalid:
+    """Return the error for a request that needs more slots than its pool has, or than its label may hold.
 
-
-def too_heavy_for_label(pool: SizedPool, ticket: Ticket, most: int) -> RequestInvalid:
-    """Return the error for a request that needs more slots than its label may hold."""
-    text = f"takes {ticket.weight} {pool.name} slots; label_limits allows {ticket.label!r} {most} in all"
+    Args:
+        pool: The pool.
+        ticket: The request's.
+        of_label: The slots that its label may hold; None: the pool is too small.
+    """
+    allowed = f"this account has {pool.limit} in all"
+    if of_label is not None:
+        allowed = f"label_limits allows {ticket.label!r} {of_label} in all"
+    text = f"takes {ticket.weight} {pool.name} slots; {allowed}"
     return RequestInvalid("request", [Problem("n" if pool.name == "image" else "weight", text)])

@@ -24,6 +24,10 @@ class RunningSlots(Protocol):
         """Take slots for a running task that was not created here."""
         ...
 
+    def take_over(self, name: str, weight: int, holder: Subject, /) -> Ticket | None:
+        """Take over the slots that other processes hold for a task, before it was seen here."""
+        ...
+
     def held_by(self, ticket: Ticket, holder: Subject, /) -> None:
         """Note the task that holds the slots of a ticket now."""
 
@@ -122,8 +126,12 @@ class TaskRegistry:
             if task.ticket is not None:
                 self._slots.held_by(task.ticket, task)
         if self.add(task) and task.ticket is None and task.state is TrackedState.RUNNING:
-            weight = task.endpoint.weight(task.request) if task.request is not None else 1
-            task.ticket = self._slots.occupy(task.endpoint.pool, weight, age, task)
+            task.ticket = self._slots.occupy(task.endpoint.pool, _weight(task), age, task)
+
+    def take_over(self, task: TrackedTask) -> None:
+        """Let an attached task have the slots that another process may hold for it, before it was seen."""
+        if task.ticket is None and task.looks.confirmed:
+            task.ticket = self._slots.take_over(task.endpoint.pool, _weight(task), task)
 
     def retire(self, task: TrackedTask) -> None:
         """Free the slots of a task that is polled no more; know it while somebody holds a handle."""
@@ -152,6 +160,11 @@ class TaskRegistry:
         if task.ticket is not None:
             self._slots.release(task.ticket)
             task.ticket = None
+
+
+def _weight(task: TrackedTask) -> int:
+    """Return the slots that a task holds, 1 where its request is not known."""
+    return task.endpoint.weight(task.request) if task.request is not None else 1
 
 
 def _vendor_key(task: TrackedTask) -> TaskKey:

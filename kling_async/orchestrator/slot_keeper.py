@@ -183,6 +183,13 @@ class SlotKeeper(Protocol):
         """Take slots for a running task that was not created here."""
         ...
 
+    def take_over(self, name: str, weight: int, holder: Subject, /) -> Ticket | None:
+        """Take over the slots that other processes hold for a task, before it was seen here.
+
+        Where there turn out to be none, the task has none either, until it is seen running.
+        """
+        ...
+
     def held_by(self, ticket: Ticket, holder: Subject, /) -> None:
         """Note whose slots a ticket holds."""
 

@@ -27,6 +27,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.occupied: list[tuple[str, int, float, Subject]] = []
+        self.taken_over: list[tuple[str, int, Subject]] = []
         self.holders: dict[Ticket, Subject] = {}
         self.released: list[Ticket] = []
         self.unresolved: dict[str, Ticket] = {}
@@ -34,6 +35,11 @@ class Ledger:
     def occupy(self, name: str, weight: int, age: float, holder: Subject, /) -> Ticket:
         """Note which task takes slots."""
         self.occupied.append((name, weight, age, holder))
+        return Ticket(weight)
+
+    def take_over(self, name: str, weight: int, holder: Subject, /) -> Ticket:
+        """Note which task may have the slots of another process."""
+        self.taken_over.append((name, weight, holder))
         return Ticket(weight)
 
     def held_by(self, ticket: Ticket, holder: Subject, /) -> None:

@@ -131,6 +131,9 @@ class ShadowParts:
         """Make a ticket that stands for nothing."""
         return Ticket(weight, phase=Phase.HELD)
 
+    def take_over(self, name: str, weight: int, holder: Subject) -> None:
+        """Do nothing: a shadow stands for a task that has its slots."""
+
     def held_by(self, ticket: Ticket, holder: Subject) -> None:
         """Do nothing."""
 

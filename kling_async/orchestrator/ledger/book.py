@@ -296,8 +296,10 @@ class Book:
         """Take slots for a task that was found running; those that it has in the ledger already count."""
         if self._leases.find(self._owner, step.number) is not None:
             return
-        stored = self._pool(step.pool)
-        others = self._same_task(step.about)
+        stored, others = self._pool(step.pool), self._same_task(step.about)
+        if step.unseen and not any(other.holds for other in others):
+            self.missing.append(step.number)
+            return
         orphans = stored.orphans(others)
         weight = step.weight - sum(other.weight for other in others if other.holds and other not in orphans)
         lease = Lease(self._owner, step.number, max(0, weight), about=step.about, label=step.label)
@@ -341,8 +343,7 @@ class Book:
 
     def _read(self, step: Read) -> None:
         """Give turns to read, after those of all others: as many, that far apart."""
-        query = "SELECT read_at FROM accounts WHERE id=?"
-        (last,) = self._db.execute(query, (self._account,)).fetchone()
+        (last,) = self._db.execute("SELECT read_at FROM accounts WHERE id=?", (self._account,)).fetchone()
         begin = self._now if last is None else max(self._now, last)
         update = "UPDATE accounts SET read_at=? WHERE id=?"
         self._db.execute(update, (begin + step.turns / step.rate, self._account))
@@ -373,7 +374,7 @@ class Book:
     def _limit_labels(self, step: LimitLabels) -> None:
         """Take limits of labels; what queues and can never fit fails. The first step of its transaction."""
         self._db.execute("DELETE FROM label_limits WHERE account=?", (self._account,))
-        rows = [(self._account, label, most) for label, most in step.limits.items()]
+        rows = ((self._account, label, most) for label, most in step.limits.items())
         self._db.executemany("INSERT INTO label_limits VALUES (?, ?, ?)", rows)
         for stored in self._all(None):
             for label in stored.line.shut_labels():
@@ -384,10 +385,9 @@ class Book:
 
     def _close(self, error: KlingError, name: str | None) -> None:
         text = dump_error(error)
-        for stored in self._all(name):
-            stored.tell(stored.pool.close(error, self._now), NewsKind.PURGED, text)
         query = "stage IN (?, ?) AND pool=?"
         for stored in self._all(name):
+            stored.tell(stored.pool.close(error, self._now), NewsKind.PURGED, text)
             for lease in self._leases.select(query, int(Stage.LAPSED), int(Stage.ASLEEP), stored.id):
                 if lease.off is Stage.ASLEEP:  # one that lapsed asks again by itself
                     lease.life.move(Phase.GONE)

@@ -37,7 +37,7 @@ from kling_async.orchestrator.ledger.steps import (
     TaskMade,
     Want,
 )
-from kling_async.orchestrator.pool_limits import too_heavy, too_heavy_for_label
+from kling_async.orchestrator.pool_limits import too_heavy
 from kling_async.orchestrator.tracked import TrackedTask
 from kling_async.runtime.loop import is_pending
 
@@ -230,12 +230,16 @@ class SharedLimiter(SharedPools):
 
     # -- tasks that run
 
-    def occupy(self, name: str, weight: int, age: float, holder: Subject) -> Ticket:
+    def take_over(self, name: str, weight: int, holder: Subject) -> Ticket:
+        """Take over the slots that other processes hold for a task, before it was seen here."""
+        return self.occupy(name, weight, 0.0, holder, unseen=True)
+
+    def occupy(self, name: str, weight: int, age: float, holder: Subject, *, unseen: bool = False) -> Ticket:
         """Take slots for a running task that was not created here, unless the ledger knows it already."""
         ticket = Ticket(weight)
         self._number(ticket, self.pool(name), int(self._clock() * 1e9))
         ticket.life.move(Phase.HELD)
-        self._post(Occupy(name, ticket.sequence, weight, age, facts_of(holder)))
+        self._post(Occupy(name, ticket.sequence, weight, age, facts_of(holder), unseen=unseen))
         self._hold(ticket, holder)
         return ticket
 
@@ -345,8 +349,18 @@ class SharedLimiter(SharedPools):
         for claim in [self._claims[number] for number in lost if number in self._claims]:
             if claim.ticket.queued and claim.claimant is not None and not synced.revived:
                 self._post(entry(claim.ticket, claim.claimant))
+            elif isinstance(claim.holder, TrackedTask) and not synced.revived:
+                self._hold_alone(claim, claim.holder)
             elif claim.holder is not None and self._asking is not None:  # it may have ended meanwhile
                 self._asking.on_ended(claim.holder)
+
+    def _hold_alone(self, claim: Claim, task: TrackedTask) -> None:
+        """Take slots for a task that no other process holds any for, if it was seen running meanwhile."""
+        if task.record is None:
+            task.ticket = None
+            self.release(claim.ticket)
+        for step in claim.steps(self._scope.time()):
+            self._post(step)
 
     def restore(self) -> list[Step]:
         """Return the steps that write all that this process queues and holds into a new file."""
@@ -361,6 +375,7 @@ class SharedLimiter(SharedPools):
 
     def _hear_of(self, claim: Claim, news: TicketNews) -> None:
         ticket, claimant, holder = claim.ticket, claim.claimant, claim.holder
+        subject = holder if claimant is None else claimant.subject
         match news.kind:
             case NewsKind.GRANTED if ticket.queued and claimant is not None and not self._scope.closed:
                 pool = self._pools[ticket.pool]
@@ -371,29 +386,22 @@ class SharedLimiter(SharedPools):
             case NewsKind.PURGED if ticket.queued:
                 ticket.life.move(Phase.GONE)
                 self._forget(ticket)
-                error = news.error or self._too_heavy(ticket, news.most)
+                error = news.error or too_heavy(self._pools[ticket.pool], ticket, news.most)
                 if claimant is not None:
                     claimant.purged(error)
             case NewsKind.ENDED if holder is not None and self._asking is not None:
                 self._ended.add(holder)
                 self._asking.on_ended(holder)
-            case NewsKind.HINTED if self._asking is not None:
-                if (subject := holder if claimant is None else claimant.subject) is not None:
-                    self._asking.on_ended(subject)
+            case NewsKind.HINTED if subject is not None and self._asking is not None:
+                self._asking.on_ended(subject)
             case NewsKind.EXPIRED if ticket.phase is Phase.HELD:
                 ticket.life.move(Phase.GONE)
                 self._forget(ticket)
                 if holder is not None and self._asking is not None:  # nobody else asks about it any more
                     self._ended.add(holder)
                     self._asking.on_ended(holder)
-                about: Any = holder if claimant is None else claimant.subject
                 detail = "not seen ended in time, its slots count no longer"
-                self._hooks.emit("slot_expired", about, detail=detail)
-
-    def _too_heavy(self, ticket: Ticket, most: int | None) -> KlingError:
-        """Return the error for a ticket that can never fit: in its pool, or in its label's part of it."""
-        pool = self._pools[ticket.pool]
-        return too_heavy(pool, ticket) if most is None else too_heavy_for_label(pool, ticket, most)
+                self._hooks.emit("slot_expired", *filter(None, [subject]), detail=detail)
 
     def unusable(self, error: ConfigurationError) -> None:
         """Fail what waits: the ledger's file cannot be used."""

@@ -128,7 +128,7 @@ class Resend(NamedTuple):
 
 
 class Occupy(NamedTuple):
-    """A task that was made elsewhere was found running."""
+    """A task that was made elsewhere was found running, or is to be taken over from another process."""
 
     pool: str
     number: int
@@ -136,6 +136,8 @@ class Occupy(NamedTuple):
     age: float
     about: TaskFacts
     label: str = ""
+    unseen: bool = False
+    """Whether it was not seen here: it takes slots only if another process, or an orphan, holds some."""
 
 
 class Ended(NamedTuple):

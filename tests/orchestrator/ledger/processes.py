@@ -125,6 +125,8 @@ class Process:
         self.granted: list[int] = []
         """Its tickets that have slots and are not confirmed."""
         self.news: list[TicketNews] = []
+        self.missing: list[int] = []
+        """Its tickets that the ledger does not know."""
         self.pools: Mapping[str, PoolFacts] = {}
         self.tasks: list[HeldTask] = []
         self.asking = False
@@ -134,6 +136,7 @@ class Process:
         """Take steps, and hear."""
         synced = self.file.sync(steps, demand=demand)
         self.news += synced.news
+        self.missing += synced.missing
         for news in synced.news:
             if news.kind is NewsKind.GRANTED:
                 self.granted.append(news.number)

@@ -120,6 +120,36 @@ def test_a_task_that_runs_is_adopted_by_whoever_attaches_to_it(machine: Machine)
     assert held(c) == 0
 
 
+def test_a_task_is_adopted_before_it_was_seen(machine: Machine) -> None:
+    """Whoever knows its id takes its slots over, before or after its process is known to be dead."""
+    a, b = machine.start(), machine.start()
+    enter(a, 10, "film", weight=2)
+    assert a.confirm(10)
+    a.sync(TaskMade(10, TaskFacts(VIDEO, "film", "t-1")))
+    early = Occupy("video", 40, 2, 0.0, TaskFacts(VIDEO, "", "t-1"), unseen=True)
+    b.sync(early)
+    assert (held(b), b.missing) == (2, [])
+    a.kill()
+    outlive(machine, b)
+    assert [(row[1] is None, row[2]) for row in leases(b)] == [(True, 2)]
+    b.kill()
+    c = machine.start()
+    outlive(machine, c)
+    c.sync(early._replace(number=50))
+    assert [(row[1] is None, row[2]) for row in leases(c)] == [(True, 2)]
+    c.sync(Ended(50))
+    assert (held(c), c.missing) == (0, [])
+
+
+def test_a_task_that_nobody_holds_takes_nothing_before_it_was_seen(machine: Machine) -> None:
+    """It may have ended long ago; the process hears that it has no slots."""
+    a = machine.start()
+    a.sync(Occupy("video", 40, 2, 0.0, TaskFacts(VIDEO, "film", "t-1"), unseen=True))
+    assert (held(a), a.missing, leases(a)) == (0, [40], [])
+    a.sync(Occupy("video", 40, 2, 0.0, TaskFacts(VIDEO, "film", "t-1")))
+    assert held(a) == 2
+
+
 def test_whoever_attached_before_the_death_adopts_too(machine: Machine) -> None:
     """A handle that came while the process lived, and held nothing, takes the slots over when that dies."""
     a, b = machine.start(), machine.start()

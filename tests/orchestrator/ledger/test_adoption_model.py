@@ -45,6 +45,8 @@ class Vendor:
         """Of each process: number and state by name."""
         self.sent: dict[str, list[Process]] = {}
         """Whose creates of a name may have made its task."""
+        self.accepted: set[str] = set()
+        """Names of tasks whose id was told."""
         self.over: set[str] = set()
         self.number = 0
 
@@ -88,6 +90,17 @@ class Vendor:
         running = name in self.sent
         return running and self._say(who, name, lambda number: step(number=number), "running")
 
+    def take_over(self, who: int, name: str) -> bool:
+        """Know the id of a task, and nothing else of it: it may have ended."""
+        if name not in self.accepted:
+            return False
+        process = self.processes[who]
+        self.number = number = self.number + 1
+        process.sync(Occupy("video", number, 1, 0.0, made(name), unseen=True))
+        if number not in process.missing:
+            self.mine[who][name] = number, "running"
+        return True
+
     def use(self, who: int, name: str) -> bool:
         """Use slots that were granted, or queue again where they are not granted any more."""
         process, number = self.processes[who], self.mine[who][name][0]
@@ -106,9 +119,10 @@ class Vendor:
 
     def accept(self, who: int, name: str) -> bool:
         """Answer a create."""
-        return name not in self.over and self._say(
-            who, name, lambda number: TaskMade(number, made(name)), "running"
-        )
+        if name in self.over:
+            return False
+        self.accepted.add(name)
+        return self._say(who, name, lambda number: TaskMade(number, made(name)), "running")
 
     def lose(self, who: int, name: str) -> bool:
         """Lose an answer."""
@@ -187,6 +201,7 @@ MOVES: dict[str, tuple[tuple[str, ...], Callable[[Vendor, int, str], bool]]] = {
     "resend": (("in doubt",), Vendor.resend),
     "die": (ANY, Vendor.die),
     "occupy": (("unknown",), Vendor.occupy),
+    "take over": (("unknown",), Vendor.take_over),
     "find unmade": (ANY, Vendor.find_unmade),
     "leave": (("queued",), Vendor.leave),
     "refuse": (("sent",), Vendor.refuse),

@@ -23,7 +23,9 @@ from kling_async import (
     Retry,
     v1,
 )
+from kling_async.orchestrator.handles import attach
 from kling_async.orchestrator.ledger.store import LedgerFile
+from kling_async.tasks import Task
 from kling_async.testing import emulator
 from tests.support import clip, until
 
@@ -134,6 +136,46 @@ async def test_a_hint_in_the_wrong_process_reaches_the_right_one(tmp_path: Path)
         emu.finish(task.id)
         assert not b.nudge(task.external_task_id or "")
         assert (await asyncio.wait_for(waiting, 10)).videos
+
+
+async def test_whoever_waits_for_a_task_by_its_id_takes_its_slots_over(tmp_path: Path) -> None:
+    """Before any answer has shown it: it is held twice, for one weight, whichever process ends first."""
+    async with clients(tmp_path, slots=3, seconds=900.0, limits={"video": 3}) as (emu, (a, b)):
+        task = await a.submit(clip())
+        await until(lambda: leases(tmp_path, task.id) == [1], 10)
+        emu.fault("query", code=5001, times=None)
+        known: Task[Any] = Task(*attach(b._engine, clip(), task_id=task.id, confirmed=True))
+        waiting = asyncio.create_task(known.wait())
+        await until(lambda: leases(tmp_path, task.id) == [0, 1], 10)
+        assert b.account.limits()["video"].held == 1
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+
+async def test_a_task_that_no_process_holds_takes_slots_once_it_is_seen(tmp_path: Path) -> None:
+    """It was made by a program that shares no slots; as long as no answer shows it, it may have ended."""
+    async with (
+        clients(tmp_path, slots=3, seconds=900.0, limits={"video": 3}) as (emu, (a, b)),
+        Client(base_url=emu.url, api_key=emu.api_key) as stranger,
+    ):
+        mine, theirs = await a.submit(clip()), await stranger.submit(clip())
+        emu.fault("query", code=5001, times=3)
+        known: Task[Any] = Task(*attach(b._engine, clip(), task_id=theirs.id, confirmed=True))
+        waiting = asyncio.create_task(known.wait())
+        await until(lambda: b._engine.limiter.pool("video").held == 1, 10)
+        assert leases(tmp_path, theirs.id) == []
+        await until(lambda: leases(tmp_path, theirs.id) == [1], 30)
+        for each in (mine, theirs):
+            emu.finish(each.id)
+        await asyncio.wait_for(waiting, 10)
+        await until(lambda: leases(tmp_path, theirs.id) == [], 10)
+
+
+def leases(folder: Path, task_id: str) -> list[int]:
+    """Return the weights of all that holds a task's slots."""
+    with contextlib.closing(sqlite3.connect(folder / "slots.db")) as file:
+        found = file.execute("SELECT weight FROM leases WHERE stage=4 AND task_id=? ORDER BY 1", (task_id,))
+        return [weight for (weight,) in found]
 
 
 @pytest.mark.parametrize("how", ["believe", "hint"])
