@@ -15,6 +15,7 @@ from kling_async import v1
 from kling_async.fleet import Fleet
 from kling_async.testing import emulator
 from tests.fleet.crew import Crew, check_account, prompts
+from tests.fleet.support import rows
 
 if TYPE_CHECKING:
     from kling_async.testing import Emulator
@@ -24,7 +25,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.real]
 LIMIT, TASKS, SECONDS = 30, 300, 20.0
 """Tasks take `SECONDS` to a second more: twenty heartbeats and more."""
 KILL_EVERY = 5.0
-HEARTBEAT, LEASE = 1.0, 5.0
+HEARTBEAT = 1.0
 
 
 class Orphan(NamedTuple):
@@ -124,21 +125,22 @@ async def test_a_storm_of_kills_loses_and_doubles_nothing(dsn: str) -> None:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
             await asyncio.wait_for(single.ended(), 60)
+    ((taken_over,),) = await rows(dsn, "SELECT count(*) FROM jobs WHERE fence > 1")
     ratio = (ended - began) / (single.seconds("ready", "requests"))
     found = sorted(orphan.found for orphan in watch.orphans)
     adopted = sorted(orphan.adopted for orphan in watch.orphans)
     print(f"\nfleet: {ended - began:.1f} s, {idle(emu)}; alone: {idle(other)}; ratio {ratio:.3f}")  # noqa: T201 - where time goes
-    print(f"{len(crew.workers) - 3} kills, {len(adopted)} orphans, found after {describe(found)},")  # noqa: T201 - as above
+    print(f"{len(crew.workers) - 3} kills, {taken_over} jobs taken over")  # noqa: T201 - as above
+    print(f"{len(adopted)} orphans, found after {describe(found)},")  # noqa: T201 - as above
     print(f"adopted after {describe(adopted)}; most slots held {watch.most}")  # noqa: T201 - as above
     check_account(emu, TASKS, LIMIT)
     assert watch.most <= LIMIT
     assert Counter(outcome.ok for outcome in outcomes) == {True: TASKS}
     assert len({outcome.record.task_id for outcome in outcomes if outcome.record}) == TASKS
-    assert len(adopted) >= LIMIT
+    # most tasks are adopted before anybody has noticed that they are orphans
+    assert taken_over >= LIMIT <= len(adopted)
+    assert adopted[-1] <= 2 * HEARTBEAT
     assert ratio <= 1.10
-    # all of them, on a machine with time to spare; here others' tests run beside
-    assert adopted[len(adopted) * 9 // 10] <= 2 * HEARTBEAT
-    assert adopted[-1] <= LEASE
 
 
 def describe(seconds: list[float]) -> str:
