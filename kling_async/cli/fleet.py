@@ -114,18 +114,19 @@ async def fleet_results(options: argparse.Namespace, output: Output) -> int:
             async for outcome in reading:
                 done += outcome.ok
                 failed += not outcome.ok
-                _print_outcome(output, outcome)
-    output.say(
-        f"{options.batch}: {done} done, {failed} failed" if done + failed else f"{options.batch}: none"
-    )
+                _print_outcome(output, outcome, reading.place)
+    if done + failed:
+        output.say(f"{options.batch}: {done} done, {failed} failed; to go on: --after {reading.place}")
+    else:
+        output.say(f"{options.batch}: none")
     return ExitCode.FAILED if failed else ExitCode.DONE
 
 
-def _print_outcome(output: Output, outcome: Outcome[Any]) -> None:
+def _print_outcome(output: Output, outcome: Outcome[Any], place: int) -> None:
     addresses = [file.url for file in outcome.result.files()] if outcome.result is not None else []
     if output.json_lines:
         record = outcome.record
-        ids = {"task_id": None if record is None else record.task_id, "urls": addresses}
+        ids = {"task_id": None if record is None else record.task_id, "urls": addresses, "place": place}
         output.record({"endpoint": outcome.request.endpoint_name, **outcome.row(), **ids})
         return
     name = outcome.key if outcome.key is not None else f"job {outcome.position}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from kling_async.cli.arguments import (
@@ -90,7 +91,8 @@ def _add_worker(parser: LazyParser) -> None:
         "--concurrency",
         type=positive,
         metavar="N",
-        help="jobs that this worker has at once, waiting for slots or running (default: twice the slots)",
+        help="new jobs that this worker has at once, waiting for slots or running; those taken over from "
+        "others come on top (default: twice the slots, at least 16)",
     )
     parser.add_argument(
         "--out", metavar="DIR", help="store the files here (default: only addresses are kept)"
@@ -126,7 +128,11 @@ def _add_results(parser: LazyParser) -> None:
     _add_batch(parser)
     parser.add_argument("--follow", action="store_true", help="wait until all jobs have ended")
     parser.add_argument(
-        "--after", type=count, default=0, metavar="N", help="pass over the first N results, read before"
+        "--after",
+        type=count,
+        default=0,
+        metavar="N",
+        help="go on after place N, as an earlier reading told",
     )
     parser.add_argument("--out", metavar="DIR", help="the workers' folder of files, as seen from here")
     _add_common(parser)
@@ -142,10 +148,10 @@ def _add_batch(parser: LazyParser) -> None:
 
 
 def _priority(text: str) -> int:
-    number = int(text)
-    if number not in PRIORITIES:
-        raise argparse.ArgumentTypeError(f"{text}: use {PRIORITIES[0]} to {PRIORITIES[-1]}")
-    return number
+    with contextlib.suppress(ValueError):
+        if (number := int(text)) in PRIORITIES:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r}: use a whole number from {PRIORITIES[0]} to {PRIORITIES[-1]}")
 
 
 FLEET_ACTIONS: Final[dict[str, tuple[str, Callable[[LazyParser], object]]]] = {

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kling_async.fleet.fleet import Fleet
+    from kling_async.fleet.results import FleetResults
     from kling_async.fleet.submit import Submitted
 
-__all__ = ["Fleet", "Submitted"]
+__all__ = ["Fleet", "FleetResults", "Submitted"]
 
 
 def __getattr__(name: str) -> object:
@@ -33,7 +34,8 @@ def __getattr__(name: str) -> object:
     from kling_async.fleet.database import need_extra  # noqa: PLC0415 - only whoever uses it needs the extra
 
     need_extra()
-    from kling_async.fleet import fleet, submit  # noqa: PLC0415 - as above
+    from kling_async.fleet import fleet, results, submit  # noqa: PLC0415 - as above
 
-    found: object = getattr(fleet if name == "Fleet" else submit, name)
+    homes = {"Fleet": fleet, "FleetResults": results, "Submitted": submit}
+    found: object = getattr(homes[name], name)
     return found

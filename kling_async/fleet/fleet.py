@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from kling_async.errors import Problem, RequestInvalid
 from kling_async.fleet.again import cancel_queued, retry_failed
 from kling_async.fleet.carrying import Carrier
-from kling_async.fleet.database import connect, connection_options, shown_dsn
+from kling_async.fleet.database import connect, connection_options, refusals, shown_dsn
 from kling_async.fleet.link import DatabaseLink, OutageLog
 from kling_async.fleet.moving import (
     batch_name,
@@ -22,7 +22,7 @@ from kling_async.fleet.moving import (
     submit_moved,
 )
 from kling_async.fleet.pulse import ServerClock
-from kling_async.fleet.results import outcomes
+from kling_async.fleet.results import FleetResults, outcomes
 from kling_async.fleet.schema import need_fleet_tables, upgrade
 from kling_async.fleet.status import FleetReader
 from kling_async.fleet.submit import submit
@@ -85,15 +85,18 @@ class Fleet:
         Harmless to repeat, also by many at once and beside workers. The `Fleet` need not be entered.
 
         Raises:
-            ConfigurationError: The server cannot be reached, or its tables need a newer program.
+            ConfigurationError: The server cannot be reached, or refuses to make tables, or these need a newer
+                program.
         """
-        async with connect(self._dsn) as db:
-            return await upgrade(db)
+        with refusals(self._dsn):
+            async with connect(self._dsn) as db:
+                return await upgrade(db)
 
     async def __aenter__(self) -> Self:
-        async with connect(self._dsn) as db:
-            await need_fleet_tables(db)
-            await self._clock.set(db)
+        with refusals(self._dsn):
+            async with connect(self._dsn) as db:
+                await need_fleet_tables(db)
+                await self._clock.set(db)
         self._link = DatabaseLink(self._dsn, self._outages)
         return self
 
@@ -145,7 +148,7 @@ class Fleet:
     ) -> Submitted:
         """Write jobs, each once, and hand the new ones to the queue, 10,000 at a time.
 
-        The same request under the same key is the same job, whoever submits it how often; two equal ones in
+        The same request under the same key is the same job, however often it is submitted; two equal ones in
         one input are two jobs. Files are read and stored with their jobs, since these run on any machine.
         Cut short, it can be repeated; outages of the database are waited through. Nothing is sent to the
         vendor.
@@ -202,30 +205,35 @@ class Fleet:
         async with self._long_link() as link:
             return await submit_moved(link, exported, name, priority, marked=marked)
 
-    async def results(
+    def results(
         self, batch: str, *, follow: bool = True, after: int = 0, folder: str | Path | None = None
-    ) -> AsyncGenerator[Outcome[Any], None]:
-        """Yield the outcomes of a batch as its jobs end, on whatever machine; each job's once.
+    ) -> FleetResults:
+        """Return the outcomes of a batch, which come as its jobs end, on whatever machine; each job's once.
 
-        The addresses of a result are erased from the database once the next outcome is asked for; read
-        again, an outcome has its ids, and ``client.attach(type, task_id=...)`` renews the addresses. Several
-        programs may read one batch; each gets all outcomes. Outages of the database are waited through.
+        The addresses of a result are erased from the database once the next outcome comes; read again, an
+        outcome has its ids, and ``client.attach(type, task_id=...)`` renews the addresses. Several programs
+        may read one batch; each gets all outcomes. Outages of the database are waited through.
 
         Args:
             batch: The batch's name.
             follow: Wait until all jobs have ended; False: end with those that have.
-            after: How many outcomes to pass over, of an earlier reading.
+            after: Go on after this place, the `FleetResults.place` of an earlier reading.
             folder: Where the workers' folder of files is on this machine, for `Outcome.files`.
 
         Raises:
-            RequestInvalid: There is no such batch.
+            RequestInvalid: While iterating: there is no such batch.
         """
-        row = await self._batch(batch)
         where = None if folder is None else Path(folder)
-        reading = outcomes(self._dsn, row.id, follow=follow, after=after, folder=where)
+        return FleetResults(partial(self._outcomes, batch, follow=follow, folder=where), after)
+
+    async def _outcomes(
+        self, batch: str, after: int, *, follow: bool, folder: Path | None
+    ) -> AsyncGenerator[tuple[int, Outcome[Any]], None]:
+        row = await self._batch(batch)
+        reading = outcomes(self._dsn, row.id, follow=follow, after=after, folder=folder)
         async with aclosing(reading):
-            async for _, outcome in reading:
-                yield outcome
+            async for place, outcome in reading:
+                yield place, outcome
 
     async def work(
         self,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from psycopg import sql
 
@@ -31,14 +31,14 @@ from kling_async.fleet.writing import RESULTS_CHANNEL
 from kling_async.orchestrator.results import whole_result_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
 
     from psycopg import AsyncConnection
 
     from kling_async.batch.outcomes import Outcome
 
-__all__ = ["EndedJob", "outcomes"]
+__all__ = ["EndedJob", "FleetResults", "outcomes"]
 
 log = logging.getLogger("kling_async.fleet")
 
@@ -92,6 +92,34 @@ class EndedJob(NamedTuple):
         return outcome_of(item, job.entry, folder, ended=self.ended, **facts)
 
 
+class FleetResults:
+    """The outcomes of a batch as its jobs end: an asynchronous iterator, of `Fleet.results`.
+
+    Args:
+        read: Yields outcomes that come after a place, with their places.
+        after: That place.
+    """
+
+    def __init__(
+        self, read: Callable[[int], AsyncGenerator[tuple[int, Outcome[Any]], None]], after: int
+    ) -> None:
+        self.place = after
+        """The place of the latest outcome among the ends of the batch; with ``after=`` another reading goes
+        on behind it. A job that is tried again gets a new place."""
+        self._reading = read(after)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome[Any]:
+        self.place, outcome = await anext(self._reading)
+        return outcome
+
+    async def aclose(self) -> None:
+        """End the reading."""
+        await self._reading.aclose()
+
+
 async def outcomes(
     dsn: str, batch: str, *, follow: bool, after: int = 0, folder: Path | None = None
 ) -> AsyncGenerator[tuple[int, Outcome[Any]], None]:
@@ -140,6 +168,7 @@ async def _pages(
     if follow:
         await db.execute(sql.SQL("LISTEN {}").format(sql.Identifier(RESULTS_CHANNEL)))
     while True:
+        rest = await (await db.execute(_REST, (batch,))).fetchone()  # first: then the last ends are read, too
         rows = await (await db.execute(_READ, (batch, after, _PAGE))).fetchall()
         for row in rows:
             job = EndedJob(*row)
@@ -147,11 +176,7 @@ async def _pages(
             yield job
         if len(rows) == _PAGE:
             continue
-        if not follow:
+        if not follow or rest is None or rest[0] <= 0:
             return
-        rest = await (await db.execute(_REST, (batch,))).fetchone()
-        if not rows and (rest is None or rest[0] <= 0):
-            return
-        async for notice in db.notifies(timeout=_LOOK, stop_after=1):
-            if notice.payload == batch:
-                break
+        async for _ in db.notifies(timeout=_LOOK, stop_after=1):
+            pass

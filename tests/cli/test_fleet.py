@@ -89,10 +89,11 @@ def test_from_the_tables_to_the_results(kling: Kling, dsn: str) -> None:
     rows = kling.records()
     assert [(row["key"], row["status"]) for row in rows] == [("shot-0", "succeeded"), ("shot-1", "failed")]
     assert rows[0]["urls"] == [ADDRESS]
+    assert [row["place"] for row in rows] == [2, 3]
     assert kling("results", "spring-films") == 1
     assert kling.out.splitlines()[0] == f"done    shot-2  {ADDRESS}"
     assert kling.out.splitlines()[2].startswith("failed  shot-1: ")
-    assert kling.err == "spring-films: 2 done, 1 failed\n"
+    assert kling.err == "spring-films: 2 done, 1 failed; to go on: --after 3\n"
     assert kling("retry", "spring-films") == 0
     assert kling.out == "spring-films: 1 job queued again\n"
     assert kling("cancel-queued", "spring-films") == 0

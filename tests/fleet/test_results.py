@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from kling_async.batch.entry import Failure, JobState, unpack
 from kling_async.errors import RequestInvalid, TaskFailed, TaskWithdrawn
 from kling_async.fleet import Fleet, results
+from kling_async.fleet.database import connect
 from kling_async.wire.endpoints import JournaledRequest
 from tests.fleet.ends import ADDRESS, end
 from tests.fleet.support import film, rows, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from psycopg import AsyncConnection
 
     from kling_async.batch.outcomes import Outcome
     from tests.postgres import Postgres
@@ -62,6 +65,60 @@ async def test_outcomes_come_in_the_order_of_their_ends_while_jobs_end(fleet: Fl
         assert found[0].request == film("shot 3")
     rest = await told(fleet, after=3, follow=False)
     assert [outcome.position for outcome in rest] == [1, 2]
+
+
+async def test_an_end_between_two_queries_of_a_reader_is_not_lost(
+    fleet: Fleet, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last job ends after whichever query of a reader: that has all outcomes before it ends."""
+    await end(dsn, 0, 1, 2, 3)
+
+    class Interrupted:
+        """A connection after one of whose queries the last job ends."""
+
+        def __init__(self, db: AsyncConnection[Any], after: int) -> None:
+            self._db = db
+            self._after = after
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._db, name)
+
+        async def execute(self, query: Any, *values: Any) -> Any:
+            """Run a query."""
+            found = await self._db.execute(query, *values)
+            self._after -= 1
+            if self._after == 0:
+                await end(dsn, 4)
+            return found
+
+    ((batch,),) = await rows(dsn, "SELECT id FROM batches")
+    monkeypatch.setattr(results, "_LOOK", 0.05)
+    for query in range(1, 6):
+        async with connect(dsn) as db:
+            reading = results._pages(cast("Any", Interrupted(db, query)), batch, 0, follow=True)
+            assert [job.done async for job in reading] == list(range(1, 6))
+        await rows(dsn, "DELETE FROM addresses RETURNING 1")
+        await rows(dsn, "UPDATE jobs SET done=NULL, state=0 WHERE position=4 RETURNING 1")
+        await rows(dsn, "UPDATE batches SET done=4, succeeded=4 RETURNING 1")
+
+
+async def test_a_reading_goes_on_where_an_earlier_one_has_ended(fleet: Fleet, dsn: str) -> None:
+    """Also where jobs that were tried again have left gaps: none comes twice, none is passed over."""
+    await end(dsn, 0, failure=REFUSED)
+    await end(dsn, 1, 2)
+    await fleet.retry("films")
+    await end(dsn, 3, 0, 4)
+    for size in range(1, 6):
+        found, place = list[int](), 0
+        while len(found) < 5:
+            reading = fleet.results("films", follow=False, after=place)
+            async for outcome in reading:
+                found.append(outcome.position)
+                if len(found) % size == 0:
+                    break
+            place = reading.place
+            await reading.aclose()
+        assert found == [1, 2, 3, 0, 4]
 
 
 async def test_addresses_are_erased_once_they_were_read(fleet: Fleet, dsn: str) -> None:
