@@ -12,6 +12,8 @@ from kling_async.errors import APIError, BadResponse, ConcurrencyExceeded, RateL
 from kling_async.redaction import Serializable
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from kling_async.core.queue import Kind
 
 __all__ = ["Exclusions", "SkipReason", "Skipped"]
@@ -56,8 +58,8 @@ class _Row(NamedTuple):
     """Equal refusals in a row."""
 
     refusal: tuple[object, ...] = ()
-    jobs: frozenset[int] = frozenset()
-    """Positions in the input of the jobs refused in this way."""
+    jobs: frozenset[Hashable] = frozenset()
+    """The jobs refused in this way."""
 
 
 class Exclusions:
@@ -96,7 +98,7 @@ class Exclusions:
         """Make no more tasks of a kind whose creates the client holds, if the input asks for any."""
         self._held.setdefault(kind, error)
 
-    def refused(self, kind: Kind, position: int, error: Exception) -> bool:
+    def refused(self, kind: Kind, job: Hashable, error: Exception) -> bool:
         """Note that a job's create was refused; return whether its kind is excluded from now on."""
         if not isinstance(error, APIError | BadResponse) or isinstance(
             error, RateLimited | ConcurrencyExceeded
@@ -105,8 +107,8 @@ class Exclusions:
         code = getattr(error, "code", None)
         refusal = (type(error), code, error.http_status if code is None else 0)
         row = self._rows.get(kind, _Row())
-        before = row.jobs if row.refusal == refusal else frozenset[int]()
-        self._rows[kind] = row = _Row(refusal, before | {position})
+        before = row.jobs if row.refusal == refusal else _Row().jobs
+        self._rows[kind] = row = _Row(refusal, before | {job})
         if self._refusals_max is None or len(row.jobs) < self._refusals_max or kind in self._refused:
             return False
         self._refused[kind] = error

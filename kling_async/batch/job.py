@@ -171,7 +171,7 @@ class JobRun(SubmissionHooks):
                 # before any await, or other jobs of an excluded kind are sent meanwhile
                 if self.entry.state is JobState.PLANNED:
                     exclusions = self._context.control.exclusions
-                    exclusions.refused(self.kind, self.item.position, error)
+                    exclusions.refused(self.kind, self.entry.identity, error)
             may_create = self._context.control.may_create
             if self.failure_action is FailureAction.LATER and may_create:
                 self._submission = None
@@ -346,7 +346,7 @@ class JobRun(SubmissionHooks):
         if state in (JobState.DONE, JobState.FAILED):
             times = msgspec.structs.replace(times, done=now)
         self.entry = advance(self.entry, state, times=times, **facts)
-        await self._context.journal.put(self.entry)
+        await self._context.journal.put(self.entry, record)
 
     async def _failed(self, error: Exception, result: Result | None = None) -> Outcome[Any]:
         """Journal a failure that is final; any other is left for the next run."""

@@ -78,19 +78,15 @@ async def _print_records(looking: AsyncIterator[Look], output: Output) -> None:
 async def _print_lines(looking: AsyncIterator[Look], output: Output) -> None:
     """Print a line every ten seconds, without control characters."""
     loop = asyncio.get_running_loop()
-    due, before = loop.time(), ""
+    due, away = loop.time(), False
     async for look in looking:
-        text = _away_words(look) if look.away else head_line(look.status)
-        if loop.time() >= due or bool(look.away) != before.startswith(_AWAY):
-            due, before = loop.time() + _LINE_SECONDS, text
-            output.line(text)
-
-
-_AWAY: Final = "database away"
+        if loop.time() >= due or bool(look.away) != away:
+            due, away = loop.time() + _LINE_SECONDS, bool(look.away)
+            output.line(_away_words(look) if away else head_line(look.status))
 
 
 def _away_words(look: Look) -> str:
-    return f"{_AWAY} for {look.seconds:.0f} s, tried each second: {look.away}"
+    return f"database away for {look.seconds:.0f} s, tried each second: {look.away}"
 
 
 async def _draw(looking: AsyncIterator[Look], output: Output) -> None:

@@ -19,7 +19,7 @@ __all__ = ["head_line", "status_lines"]
 _LATE: Final = 3.0
 """Seconds without a sign of life from which on a process is called late."""
 _DEAD: Final = 5.0
-"""Seconds without one from which on others take over what it had."""
+"""Seconds without one from which on it is called dead: others have taken over what it had."""
 _NARROW: Final = 90
 """Columns of a terminal below which less important columns are left out."""
 _SHOWN: Final = 8

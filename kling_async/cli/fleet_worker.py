@@ -31,8 +31,6 @@ async def fleet_worker(options: argparse.Namespace, output: Output) -> int:
     from kling_async.fleet.fleet import Fleet  # noqa: PLC0415 - as above
 
     dsn = dsn_of(options, output)
-    left = False
-
     with _log_shown(output, debug=options.debug):
         async with open_client(options, output, slots=dsn) as client, Fleet(dsn) as fleet:
             signals = _Signals()

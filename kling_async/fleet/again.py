@@ -10,7 +10,7 @@ from kling_async.batch.failures import again
 from kling_async.batch.identity import defaults_of
 from kling_async.fleet.database import server_time
 from kling_async.fleet.rows import stored_job
-from kling_async.fleet.tasks import lock_of
+from kling_async.fleet.tasks import queueing_lock_of
 from kling_async.fleet.writing import end_jobs, hand_to_queue
 from kling_async.redaction import Serializable
 from kling_async.wire.endpoints import JournaledRequest
@@ -158,7 +158,7 @@ async def _cancel_page(db: AsyncConnection[Any], batch: str) -> int:
         names = [row[0] for row in await (await db.execute(_QUEUED, values)).fetchall()]
         if names:
             await db.execute(_CANCEL, (batch, names))
-            await db.execute(_UNQUEUE, ([lock_of(batch, name.hex()) for name in names],))
+            await db.execute(_UNQUEUE, ([queueing_lock_of(batch, name.hex()) for name in names],))
             await end_jobs(db, batch, names, cancelled=len(names))
     return len(names)
 

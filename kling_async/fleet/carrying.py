@@ -22,7 +22,7 @@ from kling_async.batch.job import Abandoned, JobContext, JobRun
 from kling_async.batch.options import BatchOptions
 from kling_async.batch.planned import PlannedJob
 from kling_async.batch.source import Item
-from kling_async.errors import BadResponse, ClientClosed, JournalError, Problem, RequestInvalid
+from kling_async.errors import BadResponse, JournalError, Problem, RequestInvalid
 from kling_async.fleet.endings import Left
 from kling_async.fleet.journal import FleetJournal, StaleFence
 
@@ -42,10 +42,9 @@ __all__ = ["Carrier"]
 
 log = logging.getLogger("kling_async.fleet")
 
-
 _CLOSING: Final = (FailureAction.POOL, FailureAction.ACCOUNT)
 _EXCLUDED: Final = 60.0
-"""Seconds for which jobs of a kind wait of which many in a row were refused alike."""
+"""Seconds for which jobs of a kind wait after many equal refusals in a row."""
 
 
 class Carrier:
@@ -76,17 +75,16 @@ class Carrier:
         self._pauses = pauses
         self._options = BatchOptions(journal="fleet", download_to=out, retries=retries, signals=False)
         self._runs: dict[asyncio.Task[Outcome[Any]], JobRun] = {}
-        self._held: dict[asyncio.Task[Outcome[Any]], Exception] = {}
+        self._dropped: dict[asyncio.Task[Outcome[Any]], Exception] = {}
         """Runs that are left because creates like theirs are held."""
-
         self._readmitted: dict[Kind, float] = {}
-        """When jobs of a kind are tried again of which many in a row were refused alike."""
+        """When jobs of a kind are tried again, after many equal refusals in a row."""
 
     def on_hold(self, kind: Kind, error: Exception, *, keep: int = 1) -> None:
         """Leave the jobs whose creates the client holds, but one, so that others find room."""
         held = [task for task, run in self._runs.items() if run.kind == kind and run.may_be_dropped]
         for task in held[keep:]:
-            self._held[task] = error
+            self._dropped[task] = error
             task.cancel()
 
     def _refusal(self, kind: Kind) -> Exception | None:
@@ -110,7 +108,7 @@ class Carrier:
         return next((hold.error for hold in self._engine.limiter.holds if hold.kind == kind), None)
 
     def _note_refusals(self, kind: Kind) -> None:
-        """Leave the jobs of a kind of which many in a row were refused alike, and say so."""
+        """Leave the jobs of a kind after many equal refusals in a row, and say so."""
         error = self._refusal(kind)
         if error is not None and kind not in self._readmitted:
             self._readmitted[kind] = time.monotonic() + _EXCLUDED
@@ -140,12 +138,14 @@ class Carrier:
         Args:
             taken: The job.
         """
-        journal = FleetJournal(self._writer, taken.batch, taken.stored.fence, lambda: run.record)
+        journal = FleetJournal(self._writer, taken.batch, taken.stored.fence)
         planned = self._planned(taken)
         if isinstance(error := planned.refusal(), RequestInvalid):
             return await self._refused(journal, planned, error)
         if planned.action is ResumeAction.NOTHING:
             return await _ended(journal.put(planned.entry))
+        if planned.is_new and not self._control.may_create:
+            return Left()
         if planned.is_new and (held := self._excluded(planned.kind)) is not None:
             return Left(held, FailureAction.LATER)
         context = JobContext(
@@ -160,7 +160,8 @@ class Carrier:
         reserved = (price.most or 0.0) if planned.is_new else planned.entry.reserved
         run = JobRun(context, planned, Reservation(price, reserved, sent=not planned.is_new))
         ending = await self._run(run, journal)
-        if ending == Left() and not planned.sendable and self._control.may_create:
+        unmade = run.entry.state is JobState.PLANNED and not planned.sendable
+        if ending == Left() and unmade and self._control.may_create:
             # looked for and not found: nobody can make it
             text = "its request is not at hand, only in the jobs file that it came from"
             missing = RequestInvalid("fleet", [Problem("request", text)])
@@ -199,7 +200,7 @@ class Carrier:
                 task.cancel()
                 await asyncio.wait([task])
             del self._runs[task]
-            held = self._held.pop(task, None)
+            held = self._dropped.pop(task, None)
             budget.close(run.reservation, run.cost())
             await journal.settled()
         if task.cancelled():
@@ -222,9 +223,7 @@ class Carrier:
             return None
         if state is JobState.SUCCEEDED and isinstance(error, BadResponse):
             # paid, and no later query shows more: its record is the outcome
-            return await _ended(journal.put(advance(run.entry, JobState.DONE)))
-        if isinstance(error, ClientClosed):
-            return Left()
+            return await _ended(journal.put(advance(run.entry, JobState.DONE), run.record))
         return Left(error, run.failure_action)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections import Counter
 from functools import partial
@@ -52,8 +53,11 @@ _LOOK: Final = 1.0
 """Seconds between two looks for jobs that come back while there is no room for new ones."""
 _SOON: Final = 0.1
 """Seconds until the next try while the worker's heart was not heard: it beats again at any moment."""
+_DOUBT: Final = 30.0
+"""Seconds after which a fetch whose answer was lost has come through, or never will: the server may have been
+in the middle of it when the connection ended."""
 _FAULT_PAUSE: Final = 60.0
-"""Seconds until a job is taken again whose run ended by a fault of the program."""
+"""Seconds until a job whose run was ended by a fault of the program is taken again."""
 
 
 class PatientConnector(PsycopgConnector):
@@ -111,7 +115,7 @@ class Registered(Protocol):
         ...
 
 
-class _HeldJob:
+class _FetchedJob:
     """A job that this worker has.
 
     Args:
@@ -144,20 +148,22 @@ class FleetQueue(JobManager):
         self._registered = registered
         self.capacity = 0
         """Most jobs that this worker holds, besides those that came to it with a task."""
-        self._held: dict[JobFetch, _HeldJob] = {}
+        self._fetched: dict[JobFetch, _FetchedJob] = {}
         """One job may be there twice: others took this worker for dead, and it has fetched the job anew."""
         self.shares: Mapping[str, int] = {}
         """Most new jobs of each pool that this worker holds, so that those of others find room."""
         self._closed: dict[str, float] = {}
         """Pools whose jobs are left alone until then, by the monotonic clock; "": all."""
+        self._doubtful_until = -math.inf
+        """Until when a fetch may come through whose answer was lost, by the monotonic clock."""
         self._change = asyncio.Event()
         self.stopped = False
         """Whether nothing new is taken."""
 
     @property
-    def running(self) -> int:
+    def fetched(self) -> int:
         """How many jobs this worker has."""
-        return len(self._held)
+        return len(self._fetched)
 
     def stop(self) -> None:
         """Take nothing new."""
@@ -172,7 +178,7 @@ class FleetQueue(JobManager):
 
     def put_back(self, job: JobFetch, how: PutBack | None) -> None:
         """Note how a job goes back once its run is over; None: it has ended."""
-        self._held[job].back = how
+        self._fetched[job].back = how
 
     # -- what procrastinate's worker asks for
 
@@ -182,7 +188,7 @@ class FleetQueue(JobManager):
             self._change.clear()
             wanted, seconds = self._wanted()
             if wanted and (job := await self._fetch(wanted)) is not None:
-                self._held[JobFetch.of(job)] = _HeldJob(job.queue)
+                self._fetched[JobFetch.of(job)] = _FetchedJob(job.queue)
                 return job
             if seconds is None:
                 return None
@@ -196,30 +202,34 @@ class FleetQueue(JobManager):
             return [], _SOON
         now = time.monotonic()
         closed = {pool for pool, until in self._closed.items() if until > now}
-        held = Counter(job.queue for job in self._held.values() if job.is_new)
-        if held.total() >= self.capacity:
+        new = Counter(job.queue for job in self._fetched.values() if job.is_new)
+        if new.total() >= self.capacity:
             return [BEGUN], _LOOK
         if "" in closed:
             return [BEGUN], None
         wanted = [BEGUN]
         for pool in sorted(POOLS):
             queue = queue_of(pool)
-            if pool not in closed and held[queue] < self.shares.get(pool, self.capacity):
+            if pool not in closed and new[queue] < self.shares.get(pool, self.capacity):
                 wanted.append(queue)
         return wanted, None
 
     async def _fetch(self, queues: list[str]) -> Job | None:
         """Take a job, through outages; one whose fetch was answered into a broken connection comes first."""
-        doubtful = False
 
         async def fetch(db: AsyncConnection[Any]) -> Job | None:
-            nonlocal doubtful
             worker = self._registered.id
-            if doubtful and (lost := await fetch_lost(db, worker, self._held)) is not None:
+            in_doubt = time.monotonic() < self._doubtful_until
+            if in_doubt and (lost := await fetch_lost(db, worker, self._fetched)) is not None:
                 log.warning("job %s was fetched when the database went away", _name(lost))
                 return lost
-            doubtful = True  # until it is answered
-            return None if self.stopped else await fetch_next(db, queues, worker)
+            if self.stopped:
+                return None
+            try:
+                return await fetch_next(db, queues, worker)
+            except BaseException:
+                self._doubtful_until = time.monotonic() + _DOUBT
+                raise
 
         while True:
             try:
@@ -243,7 +253,7 @@ class FleetQueue(JobManager):
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: ARG002 - as procrastinate calls it
         """Remove a job that has ended, or put it back."""
         fetched, worker = JobFetch.of(job), self._registered.id
-        back = self._held[fetched].back
+        back = self._fetched[fetched].back
         if status is Status.FAILED:  # by a fault of the program, which procrastinate has logged
             back = PutBack(pause=_FAULT_PAUSE)
         try:
@@ -254,7 +264,7 @@ class FleetQueue(JobManager):
         except OUTAGE:  # the program ends: others find the job when this worker's heart stops
             log.warning("job %s could not be put back: the database is away", _name(job))
         finally:
-            del self._held[fetched]
+            del self._fetched[fetched]
             self._change.set()
 
     async def register_worker(self) -> int:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-__all__ = ["SCHEMA", "connect", "connection_options", "need_extra", "server_time", "shown_dsn"]
+__all__ = ["SCHEMA", "connect", "connection_options", "need_extra", "refusals", "server_time", "shown_dsn"]
 
 SCHEMA: Final = "kling_fleet"
 """The schema of PostgreSQL that holds the tables, procrastinate's own among them."""
-_CONNECTING: Final = 10
-"""Seconds that a new connection may take."""
+_CONNECTING: Final = 5
+"""Seconds that a new connection to one host may take."""
 _CUT_OFF: Final = {
     "keepalives_idle": 4,
     "keepalives_interval": 2,
@@ -75,6 +75,25 @@ def connection_options(dsn: str) -> dict[str, Any]:
     facts["options"] = f"{given} -c search_path={SCHEMA}".strip()
     defaults = {"connect_timeout": _CONNECTING, "application_name": "kling_async fleet", **_CUT_OFF}
     return {**defaults, **wanted_server(facts), **facts}
+
+
+@contextlib.contextmanager
+def refusals(dsn: str) -> Iterator[None]:
+    """Turn errors that no waiting mends, of missing rights or tables, into `ConfigurationError`, in one line.
+
+    Raises:
+        ConfigurationError: The server refuses a statement.
+    """
+    import psycopg  # noqa: PLC0415 - with the extra only
+
+    try:
+        yield
+    except psycopg.ProgrammingError as error:
+        reason = error.diag.message_primary or str(error).partition("\n")[0]
+        text = f"the fleet's database {shown_dsn(dsn)} refuses: {reason} ({type(error).__name__})"
+    else:
+        return
+    raise ConfigurationError(text)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The words in which a worker and whoever carries its jobs speak of a run and its end."""
+"""The types that a worker and its carrier share: how the run of a job ended."""
 
 from __future__ import annotations
 

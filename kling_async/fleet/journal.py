@@ -21,7 +21,7 @@ from kling_async.runtime.boot_time import boot_time
 from kling_async.runtime.loop import is_pending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from psycopg import AsyncConnection
 
@@ -142,11 +142,6 @@ class JournalWriter:
             self._writing = asyncio.create_task(self._write(), name="kling_async fleet journal")
         return done
 
-    async def close(self) -> None:
-        """Write what was put."""
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
-
     async def _write(self) -> None:
         try:
             while self._waiting:
@@ -186,16 +181,12 @@ class FleetJournal:
         writer: Of the worker.
         batch: The id of the job's batch.
         fence: Under which the job was taken.
-        record: Returns the record of the job's task, whole.
     """
 
-    def __init__(
-        self, writer: JournalWriter, batch: str, fence: int, record: Callable[[], TaskRecord | None]
-    ) -> None:
+    def __init__(self, writer: JournalWriter, batch: str, fence: int) -> None:
         self._writer = writer
         self._batch = batch
         self._fence = fence
-        self._record = record
         self._soon: asyncio.Future[None] | None = None
         self._confirmed = -math.inf
         """When the fence was last known to hold."""
@@ -205,15 +196,19 @@ class FleetJournal:
         """The id of the batch, part of every external_task_id made from it."""
         return self._batch
 
-    async def put(self, entry: Entry) -> None:
+    async def put(self, entry: Entry, record: TaskRecord | None = None) -> None:
         """Store an entry; return when it is committed. An outage of the database is waited for.
+
+        Args:
+            entry: The entry.
+            record: The job's task, with its addresses: those of one that has ended are handed out.
 
         Raises:
             StaleFence: Another worker has the job, or it was taken back.
             JournalError: The server refuses the write, or the program ends while the database is away.
         """
         before = boot_time()
-        await self._put(entry)
+        await self._put(entry, record)
         self._confirmed = before
 
     async def confirm(self, entry: Entry) -> None:
@@ -226,7 +221,10 @@ class FleetJournal:
         await self.put(entry)
 
     def is_late(self) -> bool:
-        """Tell whether others may have the job: they look for its create at once, and wait a lease for it."""
+        """Tell whether others may have the job: its fence was last known to hold over half a lease ago.
+
+        They look for its create at once, and count it as not made only after more than a lease.
+        """
         return boot_time() - self._confirmed > LEASE / 2
 
     def put_soon(self, entry: Entry) -> None:
@@ -239,9 +237,9 @@ class FleetJournal:
         if self._soon is not None:
             await asyncio.wait([self._soon])
 
-    def _put(self, entry: Entry) -> asyncio.Future[None]:
-        record = self._record() if entry.state is JobState.DONE and not entry.files else None
-        addresses = None if record is None else dump_addresses(record)
+    def _put(self, entry: Entry, record: TaskRecord | None = None) -> asyncio.Future[None]:
+        handed_out = entry.state is JobState.DONE and not entry.files
+        addresses = dump_addresses(record) if handed_out and record is not None else None
         return self._writer.put(FencedPut(self._batch, self._fence, entry, addresses))
 
 

@@ -18,7 +18,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
-from kling_async.fleet.database import connection_options, shown_dsn
+from kling_async.fleet.database import connection_options, refusals, shown_dsn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,7 +31,7 @@ Work: TypeAlias = "Callable[[AsyncConnection[Any]], Awaitable[T]]"
 log = logging.getLogger("kling_async.fleet")
 
 OUTAGE: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
-"""Errors of a database that is away, was restarted, or does not work now, be it that it is read-only."""
+"""Errors of a database that is away, was restarted, or does not work now, for example is read-only."""
 _ONE_OF_TWO: Final = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 """Errors of transactions that waited for each other: the server has undone one of them."""
 _ANSWER: Final = 10.0
@@ -61,7 +61,7 @@ class OutageLog:
         """Whether nobody waits for the end of an outage any more: the program ends."""
 
     def noticed(self) -> None:
-        """Note that a connection has ended, perhaps of an outage that is over: the next one will tell."""
+        """Note that a connection was lost; the next one shows whether the outage lasts."""
         self.latest = time.monotonic()
 
     def began(self, link: DatabaseLink, error: Exception) -> None:
@@ -101,6 +101,7 @@ class DatabaseLink:
     def __init__(
         self, dsn: str, outages: OutageLog, *, ready: Work[None] | None = None, answer: float = _ANSWER
     ) -> None:
+        self._dsn = dsn
         self._options = connection_options(dsn)
         self._answer = answer
         self.outages = outages
@@ -117,8 +118,8 @@ class DatabaseLink:
         """
         async with self._turn:
             try:
+                db = await self._connected()
                 async with asyncio.timeout(self._answer):
-                    db = await self._connected()
                     result = await work(db)
             except TimeoutError:
                 await self._drop()
@@ -136,13 +137,15 @@ class DatabaseLink:
         """Do work, again and again until the database has answered.
 
         Raises:
-            psycopg.Error: One of `OUTAGE`: the database is away, and the program is about to end. Any other:
-                the work is wrong.
+            psycopg.Error: One of `OUTAGE`: the database is away, and the program is about to end. An
+                `IntegrityError`, say: the work is wrong.
+            ConfigurationError: The server refuses, for lack of rights or of a table.
         """
         pause, failed = _FIRST, False
         while True:
             try:
-                return await self.once(work)
+                with refusals(self._dsn):
+                    return await self.once(work)
             except _ONE_OF_TWO:
                 continue
             except OUTAGE as error:
@@ -163,10 +166,16 @@ class DatabaseLink:
         self.outages.forget(self)
 
     async def _connected(self) -> AsyncConnection[Any]:
+        """Return the connection, made anew if it has ended: from each host of the DSN in turn, if need be."""
         if self._db is None or self._db.closed:
-            self._db = await AsyncConnection.connect(**self._options, autocommit=True)
-            if self._ready is not None:
-                await self._ready(self._db)
+            async with contextlib.AsyncExitStack() as on_error:
+                db = await AsyncConnection.connect(**self._options, autocommit=True)
+                on_error.push_async_callback(db.close)
+                if self._ready is not None:
+                    async with asyncio.timeout(self._answer):
+                        await self._ready(db)
+                on_error.pop_all()
+            self._db = db
         return self._db
 
     async def _drop(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import psycopg
 
 from kling_async.errors import ConfigurationError
-from kling_async.fleet.database import connect
+from kling_async.fleet.database import connect, refusals
 from kling_async.fleet.link import DatabaseLink, OutageLog
 from kling_async.fleet.schema import need_fleet_tables
 from kling_async.fleet.status import FleetReader
@@ -44,9 +44,10 @@ async def look_once(dsn: str) -> FleetStatus:
     Raises:
         ConfigurationError: The server cannot be reached, or its tables are of another version.
     """
-    async with connect(dsn) as db:
-        await need_fleet_tables(db)
-        return await FleetReader().read(db)
+    with refusals(dsn):
+        async with connect(dsn) as db:
+            await need_fleet_tables(db)
+            return await FleetReader().read(db)
 
 
 async def looks(dsn: str, every: float = EVERY) -> AsyncGenerator[Look, None]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kling_async.batch.exported import Exported
     from kling_async.fleet.link import DatabaseLink
     from kling_async.fleet.rows import NewRow
+    from kling_async.fleet.writing import BatchRow
     from kling_async.wire.requests import TaskRequest
 
 __all__ = [
@@ -178,7 +179,7 @@ async def submit_moved(
         priority: Jobs of higher priority go first.
         marked: The journal, if it is on this machine; None: the rows hold what it holds.
     """
-    batch = await link.patient(partial(batch_named, name=name, batch=exported.journal))
+    batch = await link.patient(partial(_batch_of, name=name, journal=exported.journal))
     new = known = 0
     with ExitStack() as stack:
         view = None if marked is None else stack.enter_context(JournalView(marked))
@@ -188,6 +189,18 @@ async def submit_moved(
             written = await link.patient(partial(write_chunk, batch=batch.id, rows=rows))
             new, known = new + written, known + len(rows) - written
     return Submitted(batch=batch.id, name=batch.name, new=new, known=known)
+
+
+async def _batch_of(db: AsyncConnection[Any], name: str, journal: str) -> BatchRow:
+    """Return the batch of a journal, made if there is none.
+
+    Raises:
+        RequestInvalid: Somebody has given the name to another batch meanwhile.
+    """
+    async with db.transaction():
+        await db.execute("LOCK TABLE batches IN SHARE ROW EXCLUSIVE MODE")
+        await need_name(db, name, journal)
+        return await batch_named(db, name, batch=journal)
 
 
 async def need_name(db: AsyncConnection[Any], name: str, journal: str) -> None:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
+from kling_async.errors import ConfigurationError
 from kling_async.fleet.database import server_time
 from kling_async.fleet.link import OUTAGE, DatabaseLink
 from kling_async.fleet.rescue import PRESENCE, STALLED, Rescue
 from kling_async.fleet.schema import MIGRATIONS
+from kling_async.runtime.boot_time import boot_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,21 +57,21 @@ class ServerClock:
 
     def __init__(self) -> None:
         self._ahead: float | None = None
-        """Seconds by which the server's wall clock is ahead of this process's monotonic one."""
+        """Seconds by which the server's wall clock is ahead of the machine's boot time."""
 
     def seen(self, server: float, before: float, after: float) -> None:
-        """Set the clock by a time that the server told between two moments of the monotonic clock."""
+        """Set the clock by a time that the server told between two moments of `boot_time`."""
         if self._ahead is None or after - before <= _EXACT:
             self._ahead = server - (before + after) / 2
 
     async def set(self, db: AsyncConnection[Any]) -> None:
         """Ask the server for its time, and set the clock by it."""
-        before = time.monotonic()
-        self.seen(await server_time(db), before, time.monotonic())
+        before = boot_time()
+        self.seen(await server_time(db), before, boot_time())
 
     def now(self) -> float:
         """Return the seconds since 1970."""
-        return time.time() if self._ahead is None else time.monotonic() + self._ahead
+        return time.time() if self._ahead is None else boot_time() + self._ahead
 
 
 class Pulse:
@@ -105,8 +107,8 @@ class Pulse:
     @property
     def alive(self) -> bool:
         """Whether its heart was heard lately: others do not take the worker for dead soon."""
-        # not GONE: while its connection stands nobody counts from there, and a busy machine beats late
-        return time.monotonic() - self._latest < STALLED - BEAT
+        # not GONE, for which its connection must have ended, too: a busy machine beats late
+        return boot_time() - self._latest < STALLED - BEAT
 
     async def start(self) -> None:
         """Enter the worker, and let its heart beat."""
@@ -141,7 +143,7 @@ class Pulse:
                     await self.register()
             except OUTAGE:  # the program ends
                 return
-            except psycopg.Error as error:  # others will take its jobs; perhaps somebody mends the database
+            except (psycopg.Error, ConfigurationError) as error:  # somebody may mend the database
                 log.warning("worker %s cannot show that it lives: %s", self.name, error)
                 continue
             await self._rescue_jobs(whole=beats)
@@ -158,12 +160,12 @@ class Pulse:
     async def _beat_once(self, db: AsyncConnection[Any]) -> None:
         running, capacity = self._counts()
         facts = {"id": self.id, "token": self._token, "name": self.name, "version": len(MIGRATIONS)}
-        before = time.monotonic()
+        before = boot_time()
         answer = await db.execute(_BEAT, {**facts, "running": running, "capacity": capacity})
         row = await answer.fetchone()
         assert row is not None  # noqa: S101 - a query without a condition
-        server_time, oldest_reader = row
-        self.clock.seen(server_time, before, time.monotonic())
+        now, oldest_reader = row
+        self.clock.seen(now, before, boot_time())
         self._latest = before
         if oldest_reader > len(MIGRATIONS):
             self._on_outdated()

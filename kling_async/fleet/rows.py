@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from kling_async.batch.entry import Entry, JobState, pack, unpack
+from kling_async.batch.entry import Entry, pack, unpack
 from kling_async.catalog import request_from_dict
 from kling_async.errors import Problem
 from kling_async.records import TaskRecord
@@ -53,16 +53,6 @@ class NewRow(NamedTuple):
     """The request as JSON; None: it is not at hand, only what was sent can be followed up."""
     planned_at: float | None
     """When its create may have been sent, by whoever began it, seconds since 1970."""
-
-    @property
-    def name(self) -> str:
-        """The job's identity as text."""
-        return self.identity.hex()
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing is left to do for it."""
-        return self.state in (JobState.DONE, JobState.FAILED)
 
 
 class StoredJob(NamedTuple):

@@ -95,7 +95,7 @@ class FleetMember(Serializable, frozen=True, kw_only=True):
     jobs: int | None = None
     """Jobs that it has: running, or waiting for slots; None: it is no worker."""
     concurrency: int | None = None
-    """Most jobs that it takes at once."""
+    """Most new jobs that it has at once."""
     seconds: float | None = None
     """How long it has worked."""
     version: int | None = None
@@ -159,7 +159,7 @@ class FleetStatus(Serializable, frozen=True, kw_only=True):
     orphans: list[FleetOrphan]
     """The oldest ones; `FleetPool.orphaned` counts the slots of all."""
     queue: list[FleetQueueShare]
-    """By priority, the highest first; within one the longest label first."""
+    """Highest priority first; within one, labels with the most jobs first."""
     queue_more: int
     """Further pairs of a priority and a label, which are not listed."""
     failures: dict[str, int]
@@ -304,7 +304,7 @@ async def _one(db: AsyncConnection[Any], query: str, values: Any = None) -> Any:
 
 
 def _batch(row: Sequence[Any], counts: _Counts) -> FleetBatch:
-    number, name, created, total, succeeded, failed, cancelled, units = row
+    batch, name, created, total, succeeded, failed, cancelled, units = row
     return FleetBatch(
         name=name,
         created=created,
@@ -313,7 +313,7 @@ def _batch(row: Sequence[Any], counts: _Counts) -> FleetBatch:
         failed=failed,
         cancelled=cancelled,
         units=units,
-        **counts.stages(total - succeeded - failed - cancelled, number),
+        **counts.stages(total - succeeded - failed - cancelled, batch),
     )
 
 

@@ -38,7 +38,7 @@ class Submitted(Serializable, frozen=True, kw_only=True):
     new: int
     """Jobs that were not there before, or had been cancelled; they wait in the queue."""
     known: int
-    """Jobs that an earlier submit, or this one before, had written."""
+    """Jobs that were there already, or came twice in the input."""
     bad: int = 0
     """Requests that were left out because they are wrong."""
 

@@ -20,7 +20,7 @@ def need_batch_name(name: object) -> None:
     """Check the name of a batch.
 
     Raises:
-        RequestInvalid: It is none.
+        RequestInvalid: It is wrong.
     """
     if not isinstance(name, str) or not 1 <= len(name) <= _NAME_MAX or _OTHER.search(name):
         text = f"must be 1 to {_NAME_MAX} letters, digits, dots, dashes or underscores, not {name!r:.80}"
@@ -28,12 +28,12 @@ def need_batch_name(name: object) -> None:
 
 
 def batch_name_of(file: str) -> str:
-    """Return the name of the batch whose jobs lie in a file, where none is given."""
+    """Return the default name of a batch whose jobs lie in a file."""
     return usable_batch_name(PurePath(file).stem)
 
 
 def usable_batch_name(text: str) -> str:
-    """Return the name of a batch that is like a text."""
+    """Turn a text into a name that a batch may have."""
     return _OTHER.sub("-", text)[:_NAME_MAX] or "jobs"
 
 
@@ -41,7 +41,7 @@ def need_priority(priority: object) -> None:
     """Check a priority.
 
     Raises:
-        RequestInvalid: It is none.
+        RequestInvalid: It is wrong.
     """
     if isinstance(priority, bool) or not isinstance(priority, int) or priority not in PRIORITIES:
         text = f"must be a whole number from {PRIORITIES[0]} to {PRIORITIES[-1]}, not {priority!r:.40}"

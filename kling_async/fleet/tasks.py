@@ -6,7 +6,7 @@ from typing import Final
 
 from procrastinate.jobs import Job
 
-__all__ = ["QUEUE", "TASK", "JobName", "deferred", "lock_of", "queue_of"]
+__all__ = ["QUEUE", "TASK", "JobName", "deferred", "queue_of", "queueing_lock_of"]
 
 TASK: Final = "kling_async.job"
 """The name of the task; its arguments are ``batch`` and ``identity``."""
@@ -17,7 +17,7 @@ JobName = tuple[str, str]
 """The id of a batch, and the identity of a job in it."""
 
 
-def lock_of(batch: str, identity: str) -> str:
+def queueing_lock_of(batch: str, identity: str) -> str:
     """Return the lock of a job: it waits in the queue at most once."""
     return f"{batch}:{identity}"
 
@@ -34,7 +34,7 @@ def deferred(name: JobName, priority: int, pool: str) -> Job:
         id=None,
         queue=queue_of(pool),
         lock=None,
-        queueing_lock=lock_of(batch, identity),
+        queueing_lock=queueing_lock_of(batch, identity),
         task_name=TASK,
         priority=priority,
         task_kwargs={"batch": batch, "identity": identity},

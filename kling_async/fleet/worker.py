@@ -27,9 +27,9 @@ from kling_async.batch.options import ready_folder
 from kling_async.batch.pausing import PauseSwitch
 from kling_async.core.budget import is_amount
 from kling_async.core.lifecycle import Lifecycle
-from kling_async.errors import KlingError, Problem, RequestInvalid
+from kling_async.errors import ClientClosed, KlingError, Problem, RequestInvalid
 from kling_async.fleet.connector import FleetQueue, PatientConnector
-from kling_async.fleet.database import connect, shown_dsn
+from kling_async.fleet.database import connect, refusals, shown_dsn
 from kling_async.fleet.endings import Left
 from kling_async.fleet.journal import JournalWriter
 from kling_async.fleet.keys import admit_key
@@ -64,11 +64,11 @@ _LOOK: Final = 1.0
 _NEVER: Final = 86400.0
 """Seconds between things that procrastinate's worker need not do."""
 _CLOSED: Final = 60.0
-"""Seconds for which jobs are left alone that the account refuses; the client then lets one try."""
+"""Seconds for which jobs refused by the account are left alone; the client then lets one try."""
 _REFUSALS: Final = 10
 """Equal refusals of different jobs in a row after which others like them are left alone for a while."""
 _PAUSE: Final = 15.0
-"""Seconds until a job is taken again that could not be ended; doubles each time up to `_PAUSE_MAX`."""
+"""Seconds until a job that could not be ended is taken again; doubles each time up to `_PAUSE_MAX`."""
 _PAUSE_MAX: Final = 600.0
 _DOUBLINGS: Final = 6
 _OUTDATED: Final = "the fleet's tables now need a newer program: upgrade kling-async here"
@@ -99,7 +99,7 @@ class WorkerState(enum.Enum):
 
 _W = WorkerState
 WORKER_MOVES: Final[Moves[WorkerState]] = {
-    _W.TAKING: frozenset({_W.DRAINING, _W.LEAVING}),
+    _W.TAKING: frozenset({_W.DRAINING, _W.LEAVING, _W.ENDED}),  # at once: its queue has failed
     _W.DRAINING: frozenset({_W.LEAVING, _W.ENDED}),
     _W.LEAVING: frozenset({_W.ENDED}),
     _W.ENDED: frozenset(),
@@ -112,7 +112,7 @@ class WorkOptions(NamedTuple):
     out: Path | None = None
     """The folder for files; None: none are stored, whoever reads the results gets addresses."""
     concurrency: int | None = None
-    """Most jobs at once; None: twice the account's slots, at least 16."""
+    """Most new jobs at once; None: twice the account's slots, at least 16."""
     retries: int = 0
     """How many new tasks may be made for one that failed."""
     grace: float | None = None
@@ -137,7 +137,7 @@ class WorkOptions(NamedTuple):
 
 
 def room(concurrency: int | None, slots: Mapping[str, int]) -> tuple[int, dict[str, int]]:
-    """Return how many jobs a worker holds, in all and of each pool: twice its slots, but never all places.
+    """Return how many new jobs a worker holds, in all and of each pool: twice its slots, never all places.
 
     Jobs wait for slots in the worker that took them: one pool's must not fill it while another's slots idle.
 
@@ -213,10 +213,10 @@ class FleetWorker:
         """
         self._engine.scope.enter()
         await ready_folder(self._options.out)
-        async with connect(self._dsn):  # unlike later, a server that cannot be reached is an error now
-            await self._links[0].patient(need_fleet_tables)
-            own = self._engine.transport.base_url, self._engine.account
-            await self._links[0].patient(partial(admit_key, base_url=own[0], account=own[1]))
+        with refusals(self._dsn):
+            async with connect(self._dsn) as db:  # unlike later, an outage is an error now
+                await need_fleet_tables(db)
+                await admit_key(db, self._engine.transport.base_url, self._engine.account)
         await self._engine.packs.known(["video", "image"])
         async with self._present():
             await self._work(self._queue_worker())
@@ -264,8 +264,7 @@ class FleetWorker:
                     self.leave("its program ends")
                     worker.stop()
                     await asyncio.wait([running])
-            if self._life.can(WorkerState.ENDED):
-                self._life.move(WorkerState.ENDED)
+            self._life.move(WorkerState.ENDED)
 
     async def _drained(self, running: asyncio.Task[None]) -> None:
         """Wait for the end of what runs; leave the rest when time is over."""
@@ -274,7 +273,7 @@ class FleetWorker:
             self.leave(f"{self._options.grace:g} s are over")
 
     def _queue_worker(self) -> QueueRunner:
-        app = procrastinate.App(connector=PatientConnector(self._dsn, self._links[0]))
+        app = procrastinate.App(connector=self._queue.connector)
         app.job_manager = self._queue
         app.task(name=TASK, queue=QUEUE, pass_context=True)(self._job)
         return QueueWorker(
@@ -288,7 +287,7 @@ class FleetWorker:
         )
 
     def _counts(self) -> tuple[int, int]:
-        return self._queue.running, self._queue.capacity
+        return self._queue.fetched, self._queue.capacity
 
     def _make_room(self) -> None:
         """Tell the queue how many jobs there is room for, by what is known of the account's slots."""
@@ -305,7 +304,10 @@ class FleetWorker:
         left: Left | None = Left()
         try:
             taken = await self._links[0].patient(partial(take, name=(batch, identity), worker=self.name))
-            left = None if taken is None else await self._carrier.carry(taken)
+            if taken is None:
+                left = None
+            elif self.state is not WorkerState.LEAVING:
+                left = await self._carrier.carry(taken)
         except OUTAGE:
             log.warning("job %s/%s: the database is away while the worker ends", batch, identity)
         except (RequestInvalid, asyncio.CancelledError) as error:
@@ -314,6 +316,9 @@ class FleetWorker:
         if left is None:
             self._queue.put_back(fetched, None)
             return
+        if isinstance(left.error, ClientClosed):
+            self.leave("its client was closed")
+            left = Left()
         fence = None if taken is None else taken.stored.fence
         self._queue.put_back(fetched, PutBack(_pause(left, fetched.attempts), fence))
         if left.error is not None:

@@ -12,7 +12,7 @@ from psycopg.errors import SerializationFailure
 
 from kling_async.batch.entry import JobState
 from kling_async.fleet.rows import NEW_COLUMNS
-from kling_async.fleet.tasks import deferred, lock_of
+from kling_async.fleet.tasks import deferred, queueing_lock_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,10 +141,10 @@ async def _enter_turn(db: AsyncConnection[Any], batch: str) -> None:
 
 async def hand_to_queue(db: AsyncConnection[Any], jobs: Sequence[tuple[JobName, int, str]]) -> None:
     """Hand jobs with priority and pool to procrastinate, unless they wait there; within a transaction."""
-    locks = [lock_of(*name) for name, _, _ in jobs]
+    locks = [queueing_lock_of(*name) for name, _, _ in jobs]
     query = "SELECT queueing_lock FROM procrastinate_jobs WHERE status='todo' AND queueing_lock = ANY(%s)"
     there = {lock for (lock,) in await (await db.execute(query, (locks,))).fetchall()}
-    queued = [deferred(*job) for job in jobs if lock_of(*job[0]) not in there]
+    queued = [deferred(*job) for job in jobs if queueing_lock_of(*job[0]) not in there]
     if not queued:
         return
     try:

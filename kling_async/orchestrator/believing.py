@@ -1,4 +1,4 @@
-"""Believing: what a verified callback tells settles creates in doubt and ends waits, as an answer would."""
+"""Act on verified callbacks: they settle creates in doubt and end waits, as answers would."""
 
 from __future__ import annotations
 

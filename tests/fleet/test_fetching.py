@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import socket
+from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from procrastinate.jobs import Status
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from kling_async.errors import ConfigurationError
+from kling_async.fleet import Fleet, connector
 from kling_async.fleet.connector import FleetQueue, PatientConnector
-from kling_async.fleet.database import connect
+from kling_async.fleet.database import connect, server_time
 from kling_async.fleet.link import DatabaseLink, OutageLog
-from kling_async.fleet.taking import JobFetch, PutBack, fetch_lost
+from kling_async.fleet.taking import JobFetch, PutBack, fetch_lost, fetch_next
+from tests.fleet.proxy import Proxy
 from tests.fleet.support import film, rows
 from tests.fleet.working import site
 
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.real, pytest.mark.anyio]
 
+NEW = "INSERT INTO procrastinate_workers (id) OVERRIDING SYSTEM VALUE VALUES (7) RETURNING id"
 PUT_BACK_BY_OTHERS = """
     UPDATE procrastinate_jobs SET status='todo', worker_id=NULL, attempts=attempts+1 RETURNING 1"""
 IN_QUEUE = "SELECT status::text, worker_id FROM procrastinate_jobs"
@@ -49,8 +56,7 @@ async def test_the_end_of_a_run_leaves_a_later_run_of_its_job_alone(
     """Each run ends what it was fetched for, whether its job has ended or goes back, and nothing else."""
     async with site(dsn) as (fleet, _):
         await fleet.submit([film("a shot")], batch="films")
-        new = "INSERT INTO procrastinate_workers (id) OVERRIDING SYSTEM VALUE VALUES (7) RETURNING id"
-        await rows(dsn, new)
+        await rows(dsn, NEW)
         link = DatabaseLink(dsn, OutageLog(dsn, "tests wait"))
         queue = FleetQueue(PatientConnector(dsn, link), link, Registered())
         queue.capacity = 2
@@ -59,7 +65,7 @@ async def test_the_end_of_a_run_leaves_a_later_run_of_its_job_alone(
         async with connect(dsn) as db:
             assert await fetch_lost(db, 7, [JobFetch.of(first)]) is None
         second = await fetch(queue)
-        assert (first.id, queue.running) == (second.id, 2)
+        assert (first.id, queue.fetched) == (second.id, 2)
         async with connect(dsn) as db:  # as if the answer to the second fetch had been lost
             lost = await fetch_lost(db, 7, [JobFetch.of(first)])
             assert lost is not None and JobFetch.of(lost) == JobFetch.of(second)
@@ -69,5 +75,62 @@ async def test_the_end_of_a_run_leaves_a_later_run_of_its_job_alone(
         queue.put_back(JobFetch.of(second), second_back)
         await queue.finish_job(second, Status.SUCCEEDED, True)
         assert await rows(dsn, IN_QUEUE) == ([] if second_back is None else [("todo", None)])
-        assert queue.running == 0
+        assert queue.fetched == 0
         await link.close()
+
+
+async def test_a_fetch_that_comes_through_late_is_found(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer was lost, and the server was still in the middle of it when the next fetch was made."""
+    lost = iter([True])
+
+    async def losing(db: Any, queues: Any, worker: int) -> Any:
+        if next(lost, False):
+            raise psycopg.OperationalError("the connection is lost")
+        return await fetch_next(db, queues, worker)
+
+    monkeypatch.setattr(connector, "fetch_next", losing)
+    async with site(dsn) as (fleet, _):
+        await fleet.submit([film(f"shot {n}") for n in range(3)], batch="films")
+        await rows(dsn, NEW)
+        link = DatabaseLink(dsn, OutageLog(dsn, "tests wait"))
+        queue = FleetQueue(PatientConnector(dsn, link), link, Registered())
+        queue.capacity = 5
+        first = await fetch(queue)
+        late = "UPDATE procrastinate_jobs SET status='doing', worker_id=7 WHERE id=%s RETURNING id"
+        ((other,),) = await rows(dsn, "SELECT max(id) FROM procrastinate_jobs")
+        await rows(dsn, late, other)
+        assert [(await fetch(queue)).id for _ in range(2)] == [other, first.id + 1 if first.id else None]
+        await link.close()
+
+
+async def test_a_link_tries_each_host_for_its_time(dsn: str) -> None:
+    """The first host accepts connections and says nothing, for longer than an answer may take."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with Proxy(dsn) as proxy:
+            ports = [silent.getsockname()[1], conninfo_to_dict(proxy.dsn)["port"]]
+            both = make_conninfo(
+                proxy.dsn, host="127.0.0.1,127.0.0.1", port=",".join(map(str, ports)), connect_timeout=2
+            )
+            await Fleet(dsn).init()
+            link = DatabaseLink(both, OutageLog(both, "tests wait"), answer=0.5)
+            assert await link.patient(server_time) > 0
+            await link.close()
+
+
+async def test_a_connection_is_used_only_once_it_is_ready(dsn: str) -> None:
+    """What a link is to do with each connection first is done again, where it failed."""
+    told: list[str] = []
+
+    async def ready(db: Any) -> None:
+        told.append("checked")
+        if len(told) < 3:
+            raise ConfigurationError("not yet")
+
+    link = DatabaseLink(dsn, OutageLog(dsn, "tests wait"), ready=ready)
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="not yet"):
+            await link.once(server_time)
+    assert await link.once(server_time) > 0
+    assert await link.once(server_time) > 0
+    assert len(told) == 3
+    await link.close()

@@ -286,6 +286,24 @@ def test_a_journal_moves_to_one_batch_only(
         assert view.moved is not None and view.moved.batch == "spring"
 
 
+def test_a_name_that_is_given_away_meanwhile_is_not_taken(
+    dsn: str, exported: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another submit makes a batch of that name after the first look: the jobs do not end up in it."""
+    made(dsn)
+    mark = moving.mark_moved
+
+    def slow_mark(*arguments: Any) -> None:
+        mark(*arguments)
+        new = "INSERT INTO batches (id, name) VALUES ('0', 'spring') RETURNING 1"
+        asyncio.run(read(dsn, new))
+
+    monkeypatch.setattr("kling_async.fleet.fleet.mark_moved", slow_mark)
+    assert submit(dsn, exported, "--batch", "spring", monkeypatch=monkeypatch) == 2
+    assert "'spring' is another batch" in capsys.readouterr().err
+    assert asyncio.run(read(dsn, "SELECT count(*) FROM jobs")) == [(0,)]
+
+
 def test_the_entries_are_those_of_the_marked_journal(
     dsn: str, exported: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,7 +94,7 @@ class ShadowsPoller(ContentionListener, Protocol):
 
 
 class ShadowParts:
-    """Parts of a poller of shadows, which hold no slots themselves and whose events only the ledger hears.
+    """Parts of a poller of shadows: they hold no slots, and report ends to the ledger.
 
     Args:
         scope: The client's loop and clock.
@@ -115,8 +115,8 @@ class ShadowParts:
         self._ledger = ledger
         self._new_schedule = new_schedule
         self.hooks: Hooks = _ShadowHooks(hooks, deliver)
-        self.facts: dict[Ticket, TaskFacts] = {}
-        """Of the tickets that stand for those of the ledger."""
+        self.shadows: dict[Ticket, tuple[TaskFacts, TrackedTask]] = {}
+        """By the tickets that stand for those of the ledger."""
         self.leases: dict[TrackedTask, tuple[HeldTask, float]] = {}
         """Of each shadow: what the ledger says, and when its task began, by the client's clock."""
         self.scheduling: TaskScheduling = _ShadowScheduling(scope, self.leases)
@@ -139,10 +139,9 @@ class ShadowParts:
 
     def release(self, ticket: Ticket) -> None:
         """Tell all processes that a task was seen ended."""
-        facts = self.facts.pop(ticket, None)
-        if facts is not None:
-            shadow = next((shadow for shadow in self.leases if shadow.ticket is ticket), None)
-            self._ledger.end(facts, shadow.record if shadow is not None and shadow.done else None)
+        facts, shadow = self.shadows.pop(ticket, (None, None))
+        if facts is not None and shadow is not None:
+            self._ledger.end(facts, shadow.record if shadow.done else None)
 
     def claim(self, task: TrackedTask) -> Ticket | None:  # noqa: ARG002 - as the protocol says
         """Know no create of unknown fate."""
@@ -156,7 +155,7 @@ class ShadowParts:
 
 
 class _ShadowHooks(Hooks):
-    """Counts the queries about shadows, and delivers what they show; whose tasks they are tells the rest."""
+    """Passes on events of queries about shadows, and delivers the records they show; drops other events."""
 
     def __init__(self, hooks: Hooks, deliver: Callable[[Endpoint[Any], TaskRecord], None]) -> None:
         super().__init__(None, lambda: 0.0)
@@ -272,7 +271,7 @@ class Asking:
             by_external_id=not about.task_id,
             confirmed=bool(about.task_id),
         )
-        self._parts.facts[ticket] = about
+        self._parts.shadows[ticket] = about, shadow
         self._parts.leases[shadow] = held, self._scope.time() - max(0.0, now - held.since)
         self._shadows[key] = shadow
         self._poller.watch(shadow)
@@ -291,7 +290,7 @@ class Asking:
         """Ask no more about a task that left the ledger."""
         del self._shadows[key]
         if shadow.ticket is not None:
-            self._parts.facts.pop(shadow.ticket, None)
+            self._parts.shadows.pop(shadow.ticket, None)
         self._wanted.pop(shadow, None)
         if _is_polled(shadow):
             self._poller.forget(shadow)
@@ -388,7 +387,7 @@ def _is_polled(shadow: TrackedTask) -> bool:
 
 
 def _kind(text: str) -> Hashable:
-    """Return what a duration depends on, as it was before it was written down."""
+    """Parse what `facts_of` wrote with `repr`; return other text as it is."""
     try:
         read: Hashable = ast.literal_eval(text)
     except (ValueError, SyntaxError):
