@@ -346,7 +346,7 @@ class JobRun(SubmissionHooks):
         if state in (JobState.DONE, JobState.FAILED):
             times = msgspec.structs.replace(times, done=now)
         self.entry = advance(self.entry, state, times=times, **facts)
-        await self._context.journal.put(self.entry, record)
+        await self._context.journal.put(self.entry)
 
     async def _failed(self, error: Exception, result: Result | None = None) -> Outcome[Any]:
         """Journal a failure that is final; any other is left for the next run."""

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from kling_async.batch.entry import Entry
-    from kling_async.records import TaskRecord
 
 __all__ = ["JobJournal", "Journal", "NullJournal"]
 
@@ -46,8 +45,8 @@ class JobJournal(Protocol):
         """The journal's own name, part of every external_task_id made from it."""
         ...
 
-    async def put(self, entry: Entry, record: TaskRecord | None = None, /) -> None:
-        """Store an entry; return when it is safe. Some keep the task's record, too, where it is at hand."""
+    async def put(self, entry: Entry) -> None:
+        """Store an entry; return when it is safe."""
         ...
 
     def put_soon(self, entry: Entry) -> None:
@@ -83,7 +82,7 @@ class NullJournal:
         """Return that nothing was kept."""
         return False
 
-    async def put(self, entry: Entry, record: TaskRecord | None = None) -> None:
+    async def put(self, entry: Entry) -> None:
         """Do nothing."""
 
     def put_soon(self, entry: Entry) -> None:
@@ -199,7 +198,7 @@ class Journal:
 
     # -- writing
 
-    async def put(self, entry: Entry, record: TaskRecord | None = None) -> None:  # noqa: ARG002 - is in it
+    async def put(self, entry: Entry) -> None:
         """Store an entry; return when it is committed and flushed to the disk.
 
         Cancelled meanwhile, the entry is stored whole or not at all.

@@ -138,7 +138,9 @@ class Carrier:
         Args:
             taken: The job.
         """
-        journal = FleetJournal(self._writer, taken.batch, taken.stored.fence)
+        run: JobRun | None = None
+        record = lambda: None if run is None else run.record  # noqa: E731 - the run and its journal need each other
+        journal = FleetJournal(self._writer, taken.batch, taken.stored.fence, record)
         planned = self._planned(taken)
         if isinstance(error := planned.refusal(), RequestInvalid):
             return await self._refused(journal, planned, error)
@@ -223,7 +225,7 @@ class Carrier:
             return None
         if state is JobState.SUCCEEDED and isinstance(error, BadResponse):
             # paid, and no later query shows more: its record is the outcome
-            return await _ended(journal.put(advance(run.entry, JobState.DONE), run.record))
+            return await _ended(journal.put(advance(run.entry, JobState.DONE)))
         return Left(error, run.failure_action)
 
 

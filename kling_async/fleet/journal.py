@@ -21,7 +21,7 @@ from kling_async.runtime.boot_time import boot_time
 from kling_async.runtime.loop import is_pending
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from psycopg import AsyncConnection
 
@@ -181,12 +181,16 @@ class FleetJournal:
         writer: Of the worker.
         batch: The id of the job's batch.
         fence: Under which the job was taken.
+        record: Returns the record of the job's task, with its addresses; None: there is none so far.
     """
 
-    def __init__(self, writer: JournalWriter, batch: str, fence: int) -> None:
+    def __init__(
+        self, writer: JournalWriter, batch: str, fence: int, record: Callable[[], TaskRecord | None]
+    ) -> None:
         self._writer = writer
         self._batch = batch
         self._fence = fence
+        self._record = record
         self._soon: asyncio.Future[None] | None = None
         self._confirmed = -math.inf
         """When the fence was last known to hold."""
@@ -196,19 +200,15 @@ class FleetJournal:
         """The id of the batch, part of every external_task_id made from it."""
         return self._batch
 
-    async def put(self, entry: Entry, record: TaskRecord | None = None) -> None:
+    async def put(self, entry: Entry) -> None:
         """Store an entry; return when it is committed. An outage of the database is waited for.
-
-        Args:
-            entry: The entry.
-            record: The job's task, with its addresses: those of one that has ended are handed out.
 
         Raises:
             StaleFence: Another worker has the job, or it was taken back.
             JournalError: The server refuses the write, or the program ends while the database is away.
         """
         before = boot_time()
-        await self._put(entry, record)
+        await self._put(entry)
         self._confirmed = before
 
     async def confirm(self, entry: Entry) -> None:
@@ -237,9 +237,9 @@ class FleetJournal:
         if self._soon is not None:
             await asyncio.wait([self._soon])
 
-    def _put(self, entry: Entry, record: TaskRecord | None = None) -> asyncio.Future[None]:
-        handed_out = entry.state is JobState.DONE and not entry.files
-        addresses = dump_addresses(record) if handed_out and record is not None else None
+    def _put(self, entry: Entry) -> asyncio.Future[None]:
+        record = self._record() if entry.state is JobState.DONE and not entry.files else None
+        addresses = None if record is None else dump_addresses(record)
         return self._writer.put(FencedPut(self._batch, self._fence, entry, addresses))
 
 

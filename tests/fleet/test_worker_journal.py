@@ -208,7 +208,7 @@ async def test_writes_that_come_together_are_one_transaction(dsn: str, monkeypat
 
     monkeypatch.setattr("kling_async.fleet.journal.write_puts", counted)
     writer = JournalWriter(link)
-    journal = FleetJournal(writer, batch.id, 0)
+    journal = FleetJournal(writer, batch.id, 0, lambda: None)
     sent = [msgspec.structs.replace(entry, times=Times(planned=1.0)) for entry in made]
     told = await asyncio.gather(*map(journal.put, sent), return_exceptions=True)
     assert [type(error) for error in told if error is not None] == [StaleFence]
