@@ -38,6 +38,7 @@ LOGGERS: Final = {
     "kling_async.polling",
     "kling_async.webhooks",
     "procrastinate",  # its lines about each job are kept from the command's output
+    "psycopg",  # likewise, about each connection that breaks
 }
 """Users filter by these; they stay when modules are moved."""
 

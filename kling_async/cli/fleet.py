@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +21,7 @@ from kling_async.wire.checks import check
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from kling_async.batch.outcomes import Outcome
 
@@ -30,7 +31,26 @@ __all__ = ["run_fleet"]
 async def run_fleet(options: argparse.Namespace) -> int:
     """Run one of the actions; return the exit status."""
     run: Callable[[argparse.Namespace, Output], Awaitable[int]] = load_function(_ACTIONS[options.action])
-    return await run(options, Output(json_lines=options.json))
+    # their lines, about each job and each broken connection, are no news for people
+    with (
+        contextlib.nullcontext()
+        if options.debug
+        else _quiet(logging.getLogger("procrastinate"), logging.getLogger("psycopg"))
+    ):
+        return await run(options, Output(json_lines=options.json))
+
+
+@contextlib.contextmanager
+def _quiet(*logs: logging.Logger) -> Iterator[None]:
+    """Keep the lines of some logs from the terminal."""
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 _ACTIONS: Final = {

@@ -91,14 +91,9 @@ def _log_shown(output: Output, *, debug: bool) -> Iterator[None]:
     for log, _ in before:
         log.addHandler(handler)
         log.setLevel(logging.INFO if log is own else logging.WARNING)
-    # the lines of the queue about each job are no news for people
-    queue = logging.getLogger("procrastinate")
-    level = queue.level
-    queue.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        queue.setLevel(level)
         for log, old in before:
             log.removeHandler(handler)
             log.setLevel(old)

@@ -58,7 +58,8 @@ line, where every user of the machine could read them.
   KLING_WEBHOOK_SECRET, KLING_WEBHOOK_TOKEN
                         for kling listen: the secret of the console, and the
                         last segment of the address
-  KLING_FLEET_DSN       for kling fleet: the database
+  KLING_FLEET_DSN       for kling fleet: the database; its password belongs into
+                        PGPASSWORD or ~/.pgpass
   KLING_CONFIG, KLING_PROFILE
                         as --config and --profile
   KLING_DEBUG=1         as --debug

@@ -23,7 +23,7 @@ from procrastinate.manager import JobManager
 from psycopg import AsyncConnection
 
 from kling_async.core.pool_sizes import POOLS
-from kling_async.fleet.database import connection_options
+from kling_async.fleet.database import connection_options, open_connection
 from kling_async.fleet.link import OUTAGE
 from kling_async.fleet.taking import (
     BEGUN,
@@ -81,7 +81,7 @@ class PatientConnector(PsycopgConnector):
 
     @contextlib.asynccontextmanager
     async def _get_standalone_connection(self) -> AsyncIterator[AsyncConnection[Any]]:
-        async with await AsyncConnection.connect(**self._options, autocommit=True) as connection:
+        async with await open_connection(self._options) as connection:
             yield connection
 
     async def listen_notify(self, on_notification: Notify, channels: Iterable[str]) -> None:

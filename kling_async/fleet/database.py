@@ -7,18 +7,31 @@ import importlib.util
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.errors import ConfigurationError
-from kling_async.orchestrator.ledger.places import without_account
-from kling_async.orchestrator.ledger.primary import wanted_server
+from kling_async.orchestrator.ledger.connecting import need_encoding, wanted_server
+from kling_async.orchestrator.ledger.places import is_misread, without_account
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from psycopg import AsyncConnection
 
-__all__ = ["SCHEMA", "connect", "connection_options", "need_extra", "refusals", "server_time", "shown_dsn"]
+__all__ = [
+    "SCHEMA",
+    "connect",
+    "connection_options",
+    "need_extra",
+    "open_connection",
+    "refusals",
+    "server_time",
+    "shown_dsn",
+    "telling_line",
+]
 
 SCHEMA: Final = "kling_fleet"
 """The schema of PostgreSQL that holds the tables, procrastinate's own among them."""
+_SETTINGS: Final = f"""
+    SELECT set_config('search_path', '{SCHEMA}', false),
+        set_config('standard_conforming_strings', 'on', false)"""
 _CONNECTING: Final = 5
 """Seconds that a new connection to one host may take."""
 _CUT_OFF: Final = {
@@ -46,8 +59,10 @@ def shown_dsn(dsn: str) -> str:
     from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: PLC0415 - with the extra only
 
     try:
-        facts = conninfo_to_dict(without_account(dsn)[0])
+        facts = {} if is_misread(dsn) else conninfo_to_dict(without_account(dsn)[0])
     except Exception:  # noqa: BLE001 - its message may repeat the DSN
+        facts = {}
+    if not facts:
         return "a DSN that cannot be read"
     secret = ("password", "sslpassword", "passfile")
     shown = {name: value for name, value in facts.items() if name not in secret}
@@ -55,31 +70,55 @@ def shown_dsn(dsn: str) -> str:
 
 
 def connection_options(dsn: str) -> dict[str, Any]:
-    """Return the keywords that connect to a fleet's schema.
+    """Return the keywords that connect to a fleet's database.
 
     Raises:
         ConfigurationError: The DSN cannot be read; the message does not repeat it.
     """
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - with the extra only
 
-    try:
-        facts: dict[str, Any] = dict(conninfo_to_dict(without_account(dsn)[0]))
-    except Exception:  # noqa: BLE001 - its message may repeat the DSN
-        facts = {}
+    facts: dict[str, Any] = {}
+    with contextlib.suppress(Exception):  # its message may repeat the DSN
+        facts = {} if is_misread(dsn) else dict(conninfo_to_dict(without_account(dsn)[0]))
     if not facts:
         raise ConfigurationError(
             "dsn: cannot be read; give an address as postgresql://user@host:5432/database, and the password"
-            " in PGPASSWORD or ~/.pgpass"
+            " in PGPASSWORD or ~/.pgpass; within an address a password has %23, %2F and %40 for #, / and @"
         )
-    given = str(facts.get("options") or "")
-    facts["options"] = f"{given} -c search_path={SCHEMA}".strip()
     defaults = {"connect_timeout": _CONNECTING, "application_name": "kling_async fleet", **_CUT_OFF}
-    return {**defaults, **wanted_server(facts), **facts}
+    return {**defaults, **wanted_server(facts), **facts, "client_encoding": "utf8"}
+
+
+async def open_connection(options: Mapping[str, Any]) -> AsyncConnection[Any]:
+    """Connect to a fleet's schema; each statement commits by itself outside of transactions.
+
+    Args:
+        options: Of `connection_options`.
+
+    Raises:
+        psycopg.Error: The server cannot be reached, or refuses.
+        ConfigurationError: The database cannot hold all texts.
+    """
+    from psycopg import AsyncConnection  # noqa: PLC0415 - with the extra only
+
+    async with contextlib.AsyncExitStack() as on_error:
+        db = await AsyncConnection.connect(**options, autocommit=True)
+        on_error.push_async_callback(db.close)
+        need_encoding(db.info.parameter_status("server_encoding"))
+        # not among the options: a pooler may refuse, or ignore, what it does not know
+        await db.execute(_SETTINGS.encode())
+        on_error.pop_all()
+    return db
 
 
 @contextlib.contextmanager
-def refusals(dsn: str) -> Iterator[None]:
+def refusals(dsn: str, *, entering: bool = False) -> Iterator[None]:
     """Turn errors that no waiting mends, of missing rights or tables, into `ConfigurationError`, in one line.
+
+    Args:
+        dsn: The database.
+        entering: Whether nobody waits yet: then all errors of the database are turned, such as that it is
+            read-only.
 
     Raises:
         ConfigurationError: The server refuses a statement.
@@ -88,26 +127,15 @@ def refusals(dsn: str) -> Iterator[None]:
 
     try:
         yield
-    except psycopg.ProgrammingError as error:
-        reason = error.diag.message_primary or str(error).partition("\n")[0]
-        text = f"the fleet's database {shown_dsn(dsn)} refuses: {reason} ({type(error).__name__})"
+    except psycopg.Error as error:
+        if not (entering or isinstance(error, psycopg.ProgrammingError)):
+            raise
+        text = (
+            f"the fleet's database {shown_dsn(dsn)} refuses: {telling_line(error)} ({type(error).__name__})"
+        )
     else:
         return
     raise ConfigurationError(text)
-
-
-@contextlib.contextmanager
-def connection_errors(dsn: str) -> Iterator[None]:
-    """Turn errors of connecting into `ConfigurationError`, without the password."""
-    import psycopg  # noqa: PLC0415 - with the extra only
-
-    try:
-        yield
-    except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-    else:
-        return
-    raise ConfigurationError(f"dsn: cannot connect to {shown_dsn(dsn)!r}: {reason}")
 
 
 @contextlib.asynccontextmanager
@@ -115,15 +143,27 @@ async def connect(dsn: str) -> AsyncIterator[AsyncConnection[Any]]:
     """Connect to a fleet's schema for a while; each statement commits by itself outside of transactions.
 
     Raises:
-        ConfigurationError: The server cannot be reached, or refuses.
+        ConfigurationError: The server cannot be reached, or refuses; the message has no password.
     """
-    from psycopg import AsyncConnection  # noqa: PLC0415 - with the extra only
+    import psycopg  # noqa: PLC0415 - with the extra only
 
-    options = connection_options(dsn)
-    with connection_errors(dsn):
-        db = await AsyncConnection.connect(**options, autocommit=True)
+    db, reason = None, ""
+    try:
+        db = await open_connection(connection_options(dsn))
+    except psycopg.OperationalError as error:
+        reason = telling_line(error)
+    if db is None:
+        raise ConfigurationError(f"dsn: cannot connect to {shown_dsn(dsn)!r}: {reason}")
     async with db:
         yield db
+
+
+def telling_line(error: Exception) -> str:
+    """Return the line of an error's text that says most: connection errors list all they have tried."""
+    primary = getattr(getattr(error, "diag", None), "message_primary", None)
+    lines = [line.strip() for line in str(primary or error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.endswith("?") and not line.startswith("DETAIL:")]
+    return (telling or lines or [type(error).__name__])[-1]
 
 
 async def server_time(db: AsyncConnection[Any]) -> float:

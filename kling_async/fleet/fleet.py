@@ -88,12 +88,12 @@ class Fleet:
             ConfigurationError: The server cannot be reached, or refuses to make tables, or these need a newer
                 program.
         """
-        with refusals(self._dsn):
+        with refusals(self._dsn, entering=True):
             async with connect(self._dsn) as db:
                 return await upgrade(db)
 
     async def __aenter__(self) -> Self:
-        with refusals(self._dsn):
+        with refusals(self._dsn, entering=True):
             async with connect(self._dsn) as db:
                 await need_fleet_tables(db)
                 await self._clock.set(db)

@@ -18,7 +18,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
-from kling_async.fleet.database import connection_options, refusals, shown_dsn
+from kling_async.fleet.database import connection_options, open_connection, refusals, shown_dsn, telling_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -59,6 +59,8 @@ class OutageLog:
         """When an outage was last noticed, by the monotonic clock."""
         self.leaving = False
         """Whether nobody waits for the end of an outage any more: the program ends."""
+        self.given_up = False
+        """Whether an outage was met since: what is left to do is not tried any more, each with a wait."""
 
     def noticed(self) -> None:
         """Note that a connection was lost; the next one shows whether the outage lasts."""
@@ -69,9 +71,8 @@ class OutageLog:
         self.noticed()
         if not self._failing:
             self._since = self.latest
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
             text = "the fleet's database %s cannot be used, %s: %s"
-            log.warning(text, self._where, self._what, reason)
+            log.warning(text, self._where, self._what, telling_line(error))
         self._failing.add(link)
 
     def ended(self, link: DatabaseLink) -> None:
@@ -143,6 +144,8 @@ class DatabaseLink:
         """
         pause, failed = _FIRST, False
         while True:
+            if self.outages.given_up:
+                raise psycopg.OperationalError("the database was away before, and the program ends")
             try:
                 with refusals(self._dsn):
                     return await self.once(work)
@@ -155,6 +158,7 @@ class DatabaseLink:
                     continue
                 self.outages.began(self, error)
                 if self.outages.leaving:
+                    self.outages.given_up = True
                     raise
             await asyncio.sleep(pause)
             pause = min(_RETRY, 2 * pause)
@@ -169,7 +173,7 @@ class DatabaseLink:
         """Return the connection, made anew if it has ended: from each host of the DSN in turn, if need be."""
         if self._db is None or self._db.closed:
             async with contextlib.AsyncExitStack() as on_error:
-                db = await AsyncConnection.connect(**self._options, autocommit=True)
+                db = await open_connection(self._options)
                 on_error.push_async_callback(db.close)
                 if self._ready is not None:
                     async with asyncio.timeout(self._answer):

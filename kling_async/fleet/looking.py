@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import psycopg
 
 from kling_async.errors import ConfigurationError
-from kling_async.fleet.database import connect, refusals
+from kling_async.fleet.database import connect, refusals, telling_line
 from kling_async.fleet.link import DatabaseLink, OutageLog
 from kling_async.fleet.schema import need_fleet_tables
 from kling_async.fleet.status import FleetReader
@@ -44,7 +44,7 @@ async def look_once(dsn: str) -> FleetStatus:
     Raises:
         ConfigurationError: The server cannot be reached, or its tables are of another version.
     """
-    with refusals(dsn):
+    with refusals(dsn, entering=True):
         async with connect(dsn) as db:
             await need_fleet_tables(db)
             return await FleetReader().read(db)
@@ -69,7 +69,7 @@ async def looks(dsn: str, every: float = EVERY) -> AsyncGenerator[Look, None]:
             except (psycopg.Error, ConfigurationError) as error:
                 if isinstance(error, psycopg.Error):
                     link.outages.began(link, error)
-                away = _reason(error)
+                away = telling_line(error)
             yield Look(latest, away, loop.time() - seen)
             await asyncio.sleep(max(0.0, due - loop.time()))
     finally:
@@ -79,12 +79,3 @@ async def looks(dsn: str, every: float = EVERY) -> AsyncGenerator[Look, None]:
 
 async def _ready(db: AsyncConnection[Any]) -> None:
     await need_fleet_tables(db)
-
-
-def _reason(error: Exception) -> str:
-    """Return the line of an error's text that says most: connection errors list all they have tried."""
-    if isinstance(error, psycopg.Error) and error.diag.message_primary:
-        return error.diag.message_primary
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    lines = [line for line in lines if not line.endswith("?")]  # "Is the server running ...?"
-    return lines[-1] if lines else type(error).__name__

@@ -105,6 +105,11 @@ class Pulse:
         self._latest = -math.inf
 
     @property
+    def entered(self) -> bool:
+        """Whether the worker was entered among those that live."""
+        return self._beating is not None
+
+    @property
     def alive(self) -> bool:
         """Whether its heart was heard lately: others do not take the worker for dead soon."""
         # not GONE, for which its connection must have ended, too: a busy machine beats late

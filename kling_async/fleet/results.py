@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
+import psycopg
 from psycopg import sql
 
 from kling_async.batch.entry import ResumeAction
@@ -24,14 +25,14 @@ from kling_async.batch.planned import PlannedJob
 from kling_async.batch.source import Item
 from kling_async.catalog import endpoint_of
 from kling_async.errors import BadResponse, ConfigurationError, KlingError, RequestInvalid, TaskWithdrawn
-from kling_async.fleet.database import connect
+from kling_async.fleet.database import connect, telling_line
 from kling_async.fleet.link import OUTAGE
 from kling_async.fleet.rows import load_addresses, stored_job
 from kling_async.fleet.writing import RESULTS_CHANNEL
 from kling_async.orchestrator.results import whole_result_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from pathlib import Path
 
     from psycopg import AsyncConnection
@@ -46,6 +47,8 @@ _PAGE: Final = 100
 """Ends that are read at once."""
 _LOOK: Final = 2.0
 """Seconds between two looks, if no notification comes."""
+_ANSWER: Final = 10.0
+"""Seconds after which a connection that does not answer is given up."""
 _RETRY: Final = 1.0
 """Seconds until a connection is tried again after the database was away."""
 _READ: Final = """
@@ -137,6 +140,8 @@ async def outcomes(
     while True:
         try:
             async with connect(dsn) as db:
+                await _listen(db, follow=follow)
+                await _erase(db, batch, handed)
                 if away:
                     log.warning("the fleet's database can be read again")
                 away = False
@@ -151,7 +156,7 @@ async def outcomes(
                     return
         except (*OUTAGE, ConfigurationError) as error:
             if not away:
-                log.warning("the fleet's database cannot be read: %s", str(error).partition("\n")[0])
+                log.warning("the fleet's database cannot be read: %s", telling_line(error))
             away = True
             await asyncio.sleep(_RETRY)
 
@@ -159,17 +164,25 @@ async def outcomes(
 async def _erase(db: AsyncConnection[Any], batch: str, job: EndedJob | None) -> None:
     """Erase the addresses of an outcome that its reader has taken."""
     if job is not None and job.record is not None:
-        await db.execute("DELETE FROM addresses WHERE batch=%s AND identity=%s", (batch, job.identity))
+        async with _in_time(db):
+            await db.execute("DELETE FROM addresses WHERE batch=%s AND identity=%s", (batch, job.identity))
+
+
+async def _listen(db: AsyncConnection[Any], *, follow: bool) -> None:
+    """Hear of ends, if the reader waits for them."""
+    if follow:
+        async with _in_time(db):
+            await db.execute(sql.SQL("LISTEN {}").format(sql.Identifier(RESULTS_CHANNEL)))
 
 
 async def _pages(
     db: AsyncConnection[Any], batch: str, after: int, *, follow: bool
 ) -> AsyncGenerator[EndedJob, None]:
-    if follow:
-        await db.execute(sql.SQL("LISTEN {}").format(sql.Identifier(RESULTS_CHANNEL)))
     while True:
-        rest = await (await db.execute(_REST, (batch,))).fetchone()  # first: then the last ends are read, too
-        rows = await (await db.execute(_READ, (batch, after, _PAGE))).fetchall()
+        async with _in_time(db):
+            # in this order: an end between the two is read, or is known to be left
+            rest = await (await db.execute(_REST, (batch,))).fetchone()
+            rows = await (await db.execute(_READ, (batch, after, _PAGE))).fetchall()
         for row in rows:
             job = EndedJob(*row)
             after = job.done
@@ -180,3 +193,18 @@ async def _pages(
             return
         async for _ in db.notifies(timeout=_LOOK, stop_after=1):
             pass
+
+
+@asynccontextmanager
+async def _in_time(db: AsyncConnection[Any]) -> AsyncIterator[None]:
+    """Give up a connection whose server does not answer.
+
+    Raises:
+        psycopg.OperationalError: It does not.
+    """
+    try:
+        async with asyncio.timeout(_ANSWER):
+            yield
+    except TimeoutError:
+        await db.close()
+        raise psycopg.OperationalError(f"no answer within {_ANSWER:g} s") from None

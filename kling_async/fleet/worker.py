@@ -213,13 +213,20 @@ class FleetWorker:
         """
         self._engine.scope.enter()
         await ready_folder(self._options.out)
-        with refusals(self._dsn):
+        with refusals(self._dsn, entering=True):
             async with connect(self._dsn) as db:  # unlike later, an outage is an error now
                 await need_fleet_tables(db)
                 await admit_key(db, self._engine.transport.base_url, self._engine.account)
         await self._engine.packs.known(["video", "image"])
-        async with self._present():
-            await self._work(self._queue_worker())
+        try:
+            async with self._present():
+                await self._work(self._queue_worker())
+        except OUTAGE:
+            if not self._outages.leaving:
+                raise
+            log.warning("worker %s has ended before it began: the database is away", self.name)
+        finally:
+            self._life.move(WorkerState.ENDED)
 
     @contextlib.asynccontextmanager
     async def _present(self) -> AsyncIterator[None]:
@@ -264,7 +271,6 @@ class FleetWorker:
                     self.leave("its program ends")
                     worker.stop()
                     await asyncio.wait([running])
-            self._life.move(WorkerState.ENDED)
 
     async def _drained(self, running: asyncio.Task[None]) -> None:
         """Wait for the end of what runs; leave the rest when time is over."""
@@ -345,6 +351,9 @@ class FleetWorker:
     def drain(self, why: str = "drain()") -> None:
         """Take nothing new, give back what is not sent, wait for what runs."""
         if self.state is not WorkerState.TAKING:
+            return
+        if not self._pulse.entered:  # it has nothing yet, and may wait for the database
+            self.leave(why)
             return
         self._life.move(WorkerState.DRAINING)
         self._end_taking()

@@ -133,9 +133,9 @@ async def test_no_password_is_shown(dsn: str) -> None:
 
 
 def test_options_of_the_dsn_stay() -> None:
-    """A DSN's own options are kept beside the schema; the name of an account is not the server's business."""
+    """A DSN's own options are kept; the name of an account is not the server's business."""
     options = connection_options("postgresql://h/db?options=-c%20jit%3Doff&application_name=mine#team")
-    assert options["options"] == "-c jit=off -c search_path=kling_fleet"
+    assert options["options"] == "-c jit=off"
     assert options["application_name"] == "mine"
     assert options["dbname"] == "db"
     assert connection_options("host=h password=a#b dbname=db")["password"] == "a#b"

@@ -10,6 +10,7 @@ from kling_async.errors import ConfigurationError
 from kling_async.orchestrator.ledger.facts import BEAT, LEASE, LedgerPace
 from kling_async.orchestrator.ledger.places import (
     boot_id,
+    is_misread,
     is_server,
     ledger_path,
     refuse_network,
@@ -95,8 +96,8 @@ def _on_server(
             'slots="postgresql://..." needs psycopg: install it with pip install "kling_async[fleet]"'
         ) from None
     address, name = without_account(str(options.slots))
-    # a password may have had the sign, and must not become a name
-    dsn, clock = postgres_database.checked_dsn("" if "@" in name else address), SteeredClock()
+    dsn = postgres_database.checked_dsn("" if is_misread(str(options.slots)) else address)
+    clock = SteeredClock()
     sizes = {pool: size for pool, size in checked_limits(options.limits or {}).items() if size is not None}
     joining = postgres.Joining(
         api.base_url, unquote(name) or account, sizes, checked_label_limits(options), options.max_task_life

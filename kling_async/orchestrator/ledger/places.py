@@ -11,7 +11,15 @@ from urllib.parse import unquote, urlsplit
 
 from kling_async.errors import ConfigurationError
 
-__all__ = ["boot_id", "file_system", "is_server", "ledger_path", "refuse_network", "without_account"]
+__all__ = [
+    "boot_id",
+    "file_system",
+    "is_misread",
+    "is_server",
+    "ledger_path",
+    "refuse_network",
+    "without_account",
+]
 
 _USERINFO: Final = re.compile(r"//[^/]*@")
 """Name and password in an address."""
@@ -33,6 +41,20 @@ def without_account(dsn: str) -> tuple[str, str]:
     # in the other form, name=value, a # is a part of a value, such as a password
     address, _, name = dsn.partition("#") if "://" in dsn else (dsn, "", "")
     return address, name
+
+
+def is_misread(dsn: str) -> bool:
+    """Tell whether an address is split elsewhere than meant, by a sign of its password: a #, / or @ as it is.
+
+    Parts of the password would then be shown, as the name of a host or a database.
+    """
+    address, name = without_account(dsn)
+    rest, _, query = address.partition("://")[2].partition("?")
+    authority, _, path = rest.partition("/")
+    swallowed = name + path + (query if "@" not in authority else "")
+    hosts = [host for host in authority.rpartition("@")[2].split(",") if ":" in host and host[-1] != "]"]
+    ports = [host.rpartition(":")[2] for host in hosts]
+    return "@" in swallowed or authority.count("@") > 1 or not all(map(str.isdigit, filter(None, ports)))
 
 
 def ledger_path(slots: str) -> Path:

@@ -16,8 +16,8 @@ import psycopg
 from psycopg import conninfo
 
 from kling_async.errors import ConfigurationError
+from kling_async.orchestrator.ledger.connecting import need_encoding, wanted_server
 from kling_async.orchestrator.ledger.connection import LedgerLost, LedgerUnreachable
-from kling_async.orchestrator.ledger.primary import wanted_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -151,6 +151,7 @@ class PostgresDatabase:
 
     Raises:
         psycopg.Error: That is not possible; see `faults`.
+        ConfigurationError: The database cannot hold all texts.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -161,9 +162,14 @@ class PostgresDatabase:
         self._notified = False
         defaults = {**_CONNECT, **wanted_server(given)}
         ours = {name: value for name, value in defaults.items() if name not in given}
-        whole = conninfo.make_conninfo(dsn, **ours)
+        whole = conninfo.make_conninfo(dsn, **ours, client_encoding="utf8")
         self._connection: psycopg.Connection[Any] = psycopg.connect(whole, autocommit=True)
         self._connection.add_notify_handler(self._on_notify)
+        try:
+            need_encoding(self._connection.info.parameter_status("server_encoding"))
+        except ConfigurationError:
+            self._connection.close()
+            raise
 
     def begin(self) -> None:
         """Make the settings of the session."""
@@ -266,7 +272,7 @@ def checked_dsn(dsn: str) -> str:
     """
     try:
         given = conninfo.conninfo_to_dict(dsn)
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeError):
         given = {"port": "unreadable"}
     ports = str(given.get("port") or "")
     if not dsn or (ports and not ports.replace(",", "").isdigit()):  # outside: the error shows the DSN
