@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_async.errors import ConfigurationError
-from kling_async.orchestrator.ledger.connecting import need_encoding, wanted_server
+from kling_async.orchestrator.ledger.connecting import (
+    MARK,
+    MARKED,
+    need_encoding,
+    need_own_session,
+    wanted_server,
+)
 from kling_async.orchestrator.ledger.places import is_misread, without_account
 
 if TYPE_CHECKING:
@@ -30,7 +37,7 @@ __all__ = [
 SCHEMA: Final = "kling_fleet"
 """The schema of PostgreSQL that holds the tables, procrastinate's own among them."""
 _SETTINGS: Final = f"""
-    SELECT set_config('search_path', '{SCHEMA}', false),
+    SELECT pg_backend_pid(), set_config('search_path', '{SCHEMA}', false),
         set_config('standard_conforming_strings', 'on', false)"""
 _CONNECTING: Final = 5
 """Seconds that a new connection to one host may take."""
@@ -106,9 +113,26 @@ async def open_connection(options: Mapping[str, Any]) -> AsyncConnection[Any]:
         on_error.push_async_callback(db.close)
         need_encoding(db.info.parameter_status("server_encoding"))
         # not among the options: a pooler may refuse, or ignore, what it does not know
-        await db.execute(_SETTINGS.encode())
+        row = await (await db.execute(_SETTINGS.encode())).fetchone()
+        if row is not None and row[0] != db.info.backend_pid:
+            await _need_own_session(db, options)
         on_error.pop_all()
     return db
+
+
+async def _need_own_session(db: AsyncConnection[Any], options: Mapping[str, Any]) -> None:
+    """Check that a connection behind a pooler has a session of its own.
+
+    Raises:
+        ConfigurationError: It has none.
+    """
+    from psycopg import AsyncConnection  # noqa: PLC0415 - with the extra only
+
+    mark = secrets.token_hex(8)
+    await db.execute(MARK, (mark,))
+    async with await AsyncConnection.connect(**options, autocommit=True) as other:
+        (found,) = await (await other.execute(MARKED)).fetchone() or (None,)
+    need_own_session(mark, found)
 
 
 @contextlib.contextmanager

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kling_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["need_encoding", "wanted_server"]
+__all__ = ["MARK", "MARKED", "need_encoding", "need_own_session", "wanted_server"]
+
+MARK: Final = "SELECT set_config('kling.session', %s, false)"
+"""Marks the session of a connection behind a pooler."""
+MARKED: Final = "SELECT current_setting('kling.session', true)"
+"""Reads the mark of a session."""
 
 
 def need_encoding(server_encoding: str | None) -> None:
@@ -22,6 +27,24 @@ def need_encoding(server_encoding: str | None) -> None:
         raise ConfigurationError(
             f"the database has the encoding {server_encoding}, which cannot hold all texts; make one with"
             " ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
+def need_own_session(mark: str, other: str | None) -> None:
+    """Check that a connection behind a pooler has a session of its own, with its locks and settings.
+
+    Args:
+        mark: Of the connection's session.
+        other: What another connection reads as the mark of its own.
+
+    Raises:
+        ConfigurationError: The pooler gives each transaction another session.
+    """
+    if other == mark:
+        raise ConfigurationError(
+            "the database is reached by a pooler that gives each transaction another session (PgBouncer's"
+            " pool_mode=transaction), where locks and notifications are lost; connect directly, or with"
+            " pool_mode=session"
         )
 
 

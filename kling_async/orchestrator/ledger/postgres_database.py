@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import secrets
 import select
 import socket
 import threading
@@ -16,7 +17,13 @@ import psycopg
 from psycopg import conninfo
 
 from kling_async.errors import ConfigurationError
-from kling_async.orchestrator.ledger.connecting import need_encoding, wanted_server
+from kling_async.orchestrator.ledger.connecting import (
+    MARK,
+    MARKED,
+    need_encoding,
+    need_own_session,
+    wanted_server,
+)
 from kling_async.orchestrator.ledger.connection import LedgerLost, LedgerUnreachable
 
 if TYPE_CHECKING:
@@ -151,7 +158,6 @@ class PostgresDatabase:
 
     Raises:
         psycopg.Error: That is not possible; see `faults`.
-        ConfigurationError: The database cannot hold all texts.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -162,19 +168,27 @@ class PostgresDatabase:
         self._notified = False
         defaults = {**_CONNECT, **wanted_server(given)}
         ours = {name: value for name, value in defaults.items() if name not in given}
-        whole = conninfo.make_conninfo(dsn, **ours, client_encoding="utf8")
-        self._connection: psycopg.Connection[Any] = psycopg.connect(whole, autocommit=True)
+        self._whole = conninfo.make_conninfo(dsn, **ours, client_encoding="utf8")
+        self._connection: psycopg.Connection[Any] = psycopg.connect(self._whole, autocommit=True)
         self._connection.add_notify_handler(self._on_notify)
-        try:
-            need_encoding(self._connection.info.parameter_status("server_encoding"))
-        except ConfigurationError:
-            self._connection.close()
-            raise
 
     def begin(self) -> None:
-        """Make the settings of the session."""
+        """Make the settings of the session, once the database was looked at.
+
+        Raises:
+            ConfigurationError: The database cannot hold all texts, or a pooler gives each transaction another
+                session.
+        """
+        info = self._connection.info
+        need_encoding(info.parameter_status("server_encoding"))
         values = [value for setting in _SETTINGS for value in setting]
-        self.execute(f"SELECT {', '.join(['set_config(?, ?, false)'] * len(_SETTINGS))}", values)
+        settings = ", ".join(["set_config(?, ?, false)"] * len(_SETTINGS))
+        if self.execute(f"SELECT pg_backend_pid(), {settings}", values).fetchone()[0] != info.backend_pid:
+            mark = secrets.token_hex(8)
+            self.execute(MARK, (mark,))
+            with psycopg.connect(self._whole, autocommit=True) as other:
+                (found,) = other.execute(MARKED).fetchone() or (None,)
+            need_own_session(mark, found)
 
     def _on_notify(self, _: object) -> None:
         self._notified = True
