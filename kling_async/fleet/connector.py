@@ -23,6 +23,7 @@ from procrastinate.manager import JobManager
 from psycopg import AsyncConnection
 
 from kling_async.core.pool_sizes import POOLS
+from kling_async.errors import ConfigurationError
 from kling_async.fleet.database import connection_options, open_connection
 from kling_async.fleet.link import OUTAGE
 from kling_async.fleet.taking import (
@@ -93,7 +94,6 @@ class PatientConnector(PsycopgConnector):
             except ConnectorException as error:
                 if not isinstance(error.__cause__, OUTAGE):
                     raise
-                self._link.outages.noticed()
             await asyncio.sleep(_LOOK)
 
 
@@ -218,17 +218,18 @@ class FleetQueue(JobManager):
         """Take a job, through outages; one whose fetch was answered into a broken connection comes first."""
 
         async def fetch(db: AsyncConnection[Any]) -> Job | None:
-            worker = self._registered.id
-            in_doubt = time.monotonic() < self._doubtful_until
-            if in_doubt and (lost := await fetch_lost(db, worker, self._fetched)) is not None:
-                log.warning("job %s was fetched when the database went away", _name(lost))
-                return lost
-            if self.stopped:
+            worker, now = self._registered.id, time.monotonic()
+            if now < self._doubtful_until:
+                if (lost := await fetch_lost(db, worker, self._fetched)) is not None:
+                    log.warning("job %s was fetched when the database went away", _name(lost))
+                    return lost
+                self._doubtful_until = min(self._doubtful_until, now + _DOUBT)
+            if self.stopped or not self._registered.alive:
                 return None
             try:
                 return await fetch_next(db, queues, worker)
             except BaseException:
-                self._doubtful_until = time.monotonic() + _DOUBT
+                self._doubtful_until = math.inf  # until the server was reached, and a while longer
                 raise
 
         while True:
@@ -263,6 +264,8 @@ class FleetQueue(JobManager):
                 await self._link.patient(partial(give_back, fetched=fetched, worker=worker, how=back))
         except OUTAGE:  # the program ends: others find the job when this worker's heart stops
             log.warning("job %s could not be put back: the database is away", _name(job))
+        except (psycopg.Error, ConfigurationError) as error:  # likewise, once its worker has left
+            log.warning("job %s could not be put back: %s", _name(job), error)
         finally:
             del self._fetched[fetched]
             self._change.set()

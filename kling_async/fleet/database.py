@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import secrets
@@ -41,6 +42,8 @@ _SETTINGS: Final = f"""
         set_config('standard_conforming_strings', 'on', false)"""
 _CONNECTING: Final = 5
 """Seconds that a new connection to one host may take."""
+_SETTLING: Final = 10.0
+"""Seconds that its first statements may take."""
 _CUT_OFF: Final = {
     "keepalives_idle": 4,
     "keepalives_interval": 2,
@@ -48,6 +51,12 @@ _CUT_OFF: Final = {
     "tcp_user_timeout": 10_000,
 }
 """A server that is gone without a word is noticed within ten seconds, not hours."""
+
+
+_SECRET: Final = frozenset(
+    {"password", "sslpassword", "passfile", "scram_client_key", "scram_server_key", "oauth_client_secret"}
+)
+"""Parts of a DSN that nobody is shown."""
 
 
 def need_extra() -> None:
@@ -63,17 +72,23 @@ def need_extra() -> None:
 
 def shown_dsn(dsn: str) -> str:
     """Return a DSN as people may see it: without the password, and without a part that cannot be read."""
-    from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: PLC0415 - with the extra only
+    from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - with the extra only
 
-    try:
-        facts = {} if is_misread(dsn) else conninfo_to_dict(without_account(dsn)[0])
-    except Exception:  # noqa: BLE001 - its message may repeat the DSN
-        facts = {}
+    facts = _read(dsn)
     if not facts:
         return "a DSN that cannot be read"
-    secret = ("password", "sslpassword", "passfile")
-    shown = {name: value for name, value in facts.items() if name not in secret}
-    return make_conninfo("", **shown)
+    return make_conninfo("", **{name: value for name, value in facts.items() if name not in _SECRET})
+
+
+def _read(dsn: str) -> dict[str, Any]:
+    """Return the parts of a DSN; none: it cannot be read, or is read otherwise than it was meant."""
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - with the extra only
+
+    facts: dict[str, Any] = {}
+    with contextlib.suppress(Exception):  # its message may repeat the DSN
+        facts = {} if is_misread(dsn) else dict(conninfo_to_dict(without_account(dsn)[0]))
+    ports = str(facts.get("port") or "").replace(",", "")
+    return facts if not ports or ports.isdigit() else {}
 
 
 def connection_options(dsn: str) -> dict[str, Any]:
@@ -82,11 +97,7 @@ def connection_options(dsn: str) -> dict[str, Any]:
     Raises:
         ConfigurationError: The DSN cannot be read; the message does not repeat it.
     """
-    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - with the extra only
-
-    facts: dict[str, Any] = {}
-    with contextlib.suppress(Exception):  # its message may repeat the DSN
-        facts = {} if is_misread(dsn) else dict(conninfo_to_dict(without_account(dsn)[0]))
+    facts = _read(dsn)
     if not facts:
         raise ConfigurationError(
             "dsn: cannot be read; give an address as postgresql://user@host:5432/database, and the password"
@@ -104,18 +115,24 @@ async def open_connection(options: Mapping[str, Any]) -> AsyncConnection[Any]:
 
     Raises:
         psycopg.Error: The server cannot be reached, or refuses.
-        ConfigurationError: The database cannot hold all texts.
+        ConfigurationError: The database cannot hold all texts, or a pooler stands between that keeps no
+            sessions.
     """
-    from psycopg import AsyncConnection  # noqa: PLC0415 - with the extra only
+    import psycopg  # noqa: PLC0415 - with the extra only
+    from psycopg import AsyncConnection  # noqa: PLC0415 - as above
 
     async with contextlib.AsyncExitStack() as on_error:
         db = await AsyncConnection.connect(**options, autocommit=True)
         on_error.push_async_callback(db.close)
         need_encoding(db.info.parameter_status("server_encoding"))
-        # not among the options: a pooler may refuse, or ignore, what it does not know
-        row = await (await db.execute(_SETTINGS.encode())).fetchone()
-        if row is not None and row[0] != db.info.backend_pid:
-            await _need_own_session(db, options)
+        try:
+            async with asyncio.timeout(_SETTLING):
+                # not among the options: a pooler may refuse, or ignore, what it does not know
+                row = await (await db.execute(_SETTINGS.encode())).fetchone()
+                if row is not None and row[0] != db.info.backend_pid:
+                    await _need_own_session(db, options)
+        except TimeoutError:
+            raise psycopg.OperationalError(f"no answer within {_SETTLING:g} s") from None
         on_error.pop_all()
     return db
 
@@ -126,13 +143,15 @@ async def _need_own_session(db: AsyncConnection[Any], options: Mapping[str, Any]
     Raises:
         ConfigurationError: It has none.
     """
-    from psycopg import AsyncConnection  # noqa: PLC0415 - with the extra only
+    import psycopg  # noqa: PLC0415 - with the extra only
+    from psycopg import AsyncConnection  # noqa: PLC0415 - as above
 
     mark = secrets.token_hex(8)
     await db.execute(MARK, (mark,))
-    async with await AsyncConnection.connect(**options, autocommit=True) as other:
-        (found,) = await (await other.execute(MARKED)).fetchone() or (None,)
-    need_own_session(mark, found)
+    with contextlib.suppress(psycopg.OperationalError):  # the pooler has no place for it: nothing is known
+        async with await AsyncConnection.connect(**options, autocommit=True) as other:
+            (found,) = await (await other.execute(MARKED)).fetchone() or (None,)
+        need_own_session(mark, found)
 
 
 @contextlib.contextmanager

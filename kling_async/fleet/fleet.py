@@ -255,7 +255,7 @@ class Fleet:
 
         Args:
             client: Makes the tasks: ``Client(slots=dsn)``, which shares the account's slots with the others.
-            concurrency: Most jobs at once. Default: twice the account's slots, at least 16.
+            concurrency: Most new jobs at once. Default: twice the account's slots, at least 16.
             out: The folder for files. Default: none are stored; whoever reads the results gets addresses.
             retries: How many new tasks may be made for one that failed and may succeed.
             grace: Seconds that running tasks get to end. Default: as long as they take.

@@ -221,11 +221,11 @@ class FleetJournal:
         await self.put(entry)
 
     def is_late(self) -> bool:
-        """Tell whether others may have the job: its fence was last known to hold over half a lease ago.
+        """Tell whether others may have the job: its fence was last known to hold over a lease ago.
 
-        They look for its create at once, and count it as not made only after more than a lease.
+        They look for its create at once, and count it as not made only after more than two leases.
         """
-        return boot_time() - self._confirmed > LEASE / 2
+        return boot_time() - self._confirmed > LEASE
 
     def put_soon(self, entry: Entry) -> None:
         """Store an entry that is no harm to lose."""

@@ -132,13 +132,13 @@ class Pulse:
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.wait([self._beating])
-        with contextlib.suppress(*OUTAGE):
+        with contextlib.suppress(psycopg.Error, ConfigurationError):
             await self._link.once(self._leave)
         await self._link.close()
 
     async def _beat(self) -> None:
         """Beat each second; between two beats look once more for jobs of dead workers."""
-        due, beats = time.monotonic(), False
+        due, beats, told = time.monotonic(), False, ""
         while True:
             due = max(due + BEAT / 2, time.monotonic())
             await asyncio.sleep(due - time.monotonic())
@@ -149,7 +149,9 @@ class Pulse:
             except OUTAGE:  # the program ends
                 return
             except (psycopg.Error, ConfigurationError) as error:  # somebody may mend the database
-                log.warning("worker %s cannot show that it lives: %s", self.name, error)
+                if str(error) != told:
+                    told = str(error)
+                    log.warning("worker %s cannot show that it lives: %s", self.name, told)
                 continue
             await self._rescue_jobs(whole=beats)
 

@@ -27,7 +27,7 @@ from kling_async.batch.options import ready_folder
 from kling_async.batch.pausing import PauseSwitch
 from kling_async.core.budget import is_amount
 from kling_async.core.lifecycle import Lifecycle
-from kling_async.errors import ClientClosed, KlingError, Problem, RequestInvalid
+from kling_async.errors import ClientClosed, ConfigurationError, KlingError, Problem, RequestInvalid
 from kling_async.fleet.connector import FleetQueue, PatientConnector
 from kling_async.fleet.database import connect, refusals, shown_dsn
 from kling_async.fleet.endings import Left
@@ -211,20 +211,20 @@ class FleetWorker:
             ConfigurationError: The server cannot be reached, or its tables are of another version.
             RequestInvalid: Nothing can be stored in the folder.
         """
-        self._engine.scope.enter()
-        await ready_folder(self._options.out)
-        with refusals(self._dsn, entering=True):
-            async with connect(self._dsn) as db:  # unlike later, an outage is an error now
-                await need_fleet_tables(db)
-                await admit_key(db, self._engine.transport.base_url, self._engine.account)
-        await self._engine.packs.known(["video", "image"])
         try:
+            self._engine.scope.enter()
+            await ready_folder(self._options.out)
+            with refusals(self._dsn, entering=True):
+                async with connect(self._dsn) as db:  # unlike later, an outage is an error now
+                    await need_fleet_tables(db)
+                    await admit_key(db, self._engine.transport.base_url, self._engine.account)
+            await self._engine.packs.known(["video", "image"])
             async with self._present():
                 await self._work(self._queue_worker())
         except OUTAGE:
             if not self._outages.leaving:
                 raise
-            log.warning("worker %s has ended before it began: the database is away", self.name)
+            log.warning("worker %s has ended: the database is away", self.name)
         finally:
             self._life.move(WorkerState.ENDED)
 
@@ -232,7 +232,12 @@ class FleetWorker:
     async def _present(self) -> AsyncIterator[None]:
         """Be a worker of the fleet, by the server's clock."""
         scope, own_clock = self._engine.scope, self._engine.scope.now
-        await self._pulse.start()
+        try:
+            await self._pulse.start()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._pulse.close()
+            raise
         scope.now = self._pulse.clock.now
         self._make_room()
         self._signals.start()
@@ -316,6 +321,8 @@ class FleetWorker:
                 left = await self._carrier.carry(taken)
         except OUTAGE:
             log.warning("job %s/%s: the database is away while the worker ends", batch, identity)
+        except ConfigurationError as error:  # of the database: the next job would fare no better
+            self.leave(error.message)
         except (RequestInvalid, asyncio.CancelledError) as error:
             left = Left(error if isinstance(error, Exception) else None)
         self._make_room()

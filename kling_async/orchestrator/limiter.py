@@ -335,6 +335,10 @@ class Limiter:
         """Make the schedule of a poller."""
         return Schedule(parts)
 
+    def give_up(self, ticket: Ticket) -> None:
+        """Free the slots of one of two tickets of a task."""
+        self.release(ticket)
+
     def ask_for_all(self, *_: object) -> None:
         """Do nothing: no other process has tasks here."""
 

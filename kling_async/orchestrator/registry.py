@@ -34,6 +34,9 @@ class RunningSlots(Protocol):
     def release(self, ticket: Ticket, /) -> None:
         """Free the slots of a task that was seen ended, or given up."""
 
+    def give_up(self, ticket: Ticket, /) -> None:
+        """Give up one of two tickets of a task: the other one goes on to hold its slots."""
+
 
 class UnresolvedCreates(Protocol):
     """The creates whose fate is unknown; `Recovery` keeps them."""
@@ -110,7 +113,9 @@ class TaskRegistry:
             return True
         if task.ticket is None:
             return False
-        self._release(holder)
+        if holder.ticket is not None:
+            self._slots.give_up(holder.ticket)
+            holder.ticket = None
         self._polled[_vendor_key(task)] = task
         return True
 

@@ -196,6 +196,9 @@ class SlotKeeper(Protocol):
     def release(self, ticket: Ticket, /) -> None:
         """Free the slots of a task that was seen ended, or is given up; harmless to repeat."""
 
+    def give_up(self, ticket: Ticket, /) -> None:
+        """Give up one of two tickets of a task: the other one goes on to hold its slots."""
+
     def hint(self, *names: str, record: TaskRecord | None = None) -> None:
         """Tell other processes that a task of these ids may have changed.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from kling_async.runtime.loop import LoopScope
 
 __all__ = ["Submitter", "UnitsListener"]
+
+_LATE_MAX: Final = 10
+"""Connections of a create in a row that may be made too late for its first byte."""
 
 
 class UnitsListener(Protocol):
@@ -195,13 +198,9 @@ class Submitter:
         return await self._recovery.confirm(submission, verdict)
 
     async def _exchange(self, submission: Submission, body: bytes) -> CreateVerdict:
-        """Send a create and judge the answer; nothing is sent that others may believe will never be.
-
-        Raises:
-            SlotsLapsed: Its slots have gone to others meanwhile.
-        """
+        """Send a create and judge the answer; nothing is sent that others may believe will never be."""
         create = submission.create
-        while True:
+        for _ in range(_LATE_MAX):
             try:
                 return await self._transport.create(
                     create.endpoint.create_path(create.request),
@@ -217,6 +216,7 @@ class Submitter:
                     raise SlotsLapsed(error.message) from None
                 await self._confirm(submission)
                 await submission.hooks.before_repeat()
+        return Again(TransportError("connecting takes longer than a create may wait for it", sent=False))
 
     def _is_late(self, submission: Submission) -> bool:
         """Tell whether ledger or journal were not reached for so long that nothing may be sent now."""

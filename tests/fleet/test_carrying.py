@@ -24,7 +24,7 @@ from kling_async.orchestrator.ledger.facts import LEASE
 from tests.clock import new_event_loop
 from tests.fleet.support import film
 from tests.orchestrator.test_first_byte import SECONDS, SlowConnector
-from tests.support import pair
+from tests.support import pair, until
 
 if TYPE_CHECKING:
     from kling_async import Client
@@ -105,7 +105,7 @@ def test_a_create_is_sent_only_while_the_fence_is_known_to_hold(
                 _watch(client, lambda: ages.append(loop.time() - rows.written))
                 left = await carrier_of(client, rows).carry(new_job())
                 assert left is None
-                assert all(age <= LEASE / 2 for age in ages)
+                assert all(age <= LEASE for age in ages)
                 if rows.sent is None:
                     assert len(emu.tasks) == 1
                 else:
@@ -131,3 +131,21 @@ def _watch(client: Client, on_first_byte: Any) -> None:
         return await send(*args, check=None if check is None else checked, **options)
 
     transport._send = watched
+
+
+@pytest.mark.anyio
+async def test_a_network_that_connects_too_slowly_is_told() -> None:
+    """Each connection takes longer than a create may wait for it: the job goes back, with that reason."""
+    connector = SlowConnector([LEASE + 1] * 1000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "boot_time", asyncio.get_running_loop().time)
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            pair({"video": 2}, client={"session": session, "limits": {"video": 2}}) as (emu, client),
+        ):
+            rows = Rows(emu, [], None)
+            carrying = asyncio.create_task(carrier_of(client, rows).carry(new_job()))
+            await until(lambda: client.stats().queued > 0 and connector.connected >= 10, 600)
+            assert not emu.ledger.creates
+            carrying.cancel()
+            await asyncio.wait([carrying])

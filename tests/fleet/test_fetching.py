@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -11,7 +13,7 @@ from procrastinate.jobs import Status
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kling_async.errors import ConfigurationError
-from kling_async.fleet import Fleet, connector
+from kling_async.fleet import Fleet, connector, database
 from kling_async.fleet.connector import FleetQueue, PatientConnector
 from kling_async.fleet.database import connect, server_time
 from kling_async.fleet.link import DatabaseLink, OutageLog
@@ -134,3 +136,37 @@ async def test_a_connection_is_used_only_once_it_is_ready(dsn: str) -> None:
     assert await link.once(server_time) > 0
     assert len(told) == 3
     await link.close()
+
+
+async def test_a_fetch_is_looked_for_after_long_outages(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It came through, its answer was lost, and the server could not be asked for an hour."""
+    later, lost = [0.0], iter([True])
+
+    async def losing(db: Any, queues: Any, worker: int) -> Any:
+        job = await fetch_next(db, queues, worker)
+        if next(lost, False):
+            later[0] = 3600.0
+            raise psycopg.OperationalError("the connection is lost")
+        return job
+
+    monkeypatch.setattr(connector, "fetch_next", losing)
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + later[0])
+    monkeypatch.setattr(connector, "time", clock)
+    async with site(dsn) as (fleet, _):
+        await fleet.submit([film("a shot")], batch="films")
+        await rows(dsn, NEW)
+        link = DatabaseLink(dsn, OutageLog(dsn, "tests wait"))
+        queue = FleetQueue(PatientConnector(dsn, link), link, Registered())
+        queue.capacity = 5
+        assert (await fetch(queue)).queue == "kling/video"
+        await link.close()
+
+
+async def test_first_statements_that_are_not_answered_are_given_up(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pooler lets the client in, and holds its first query back while the server is away."""
+    monkeypatch.setattr(database, "_SETTLING", 0.2)
+    monkeypatch.setattr(database, "_SETTINGS", "SELECT pg_backend_pid(), pg_sleep(30)")
+    with pytest.raises(ConfigurationError, match="no answer within"):
+        await Fleet(dsn).init()

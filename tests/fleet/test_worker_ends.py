@@ -162,3 +162,27 @@ def test_a_clock_goes_on_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatc
     clock.seen(5000.0, 99.9, 100.1)
     now[0] += 3600.0
     assert clock.now() == 8600.0
+
+
+@pytest.mark.anyio
+async def test_a_right_that_is_missing_ends_a_worker_and_not_its_jobs(
+    dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may fetch jobs and not take them: it leaves with that reason, and others get what it had."""
+    name = conninfo_to_dict(dsn)["dbname"]
+    worker_role = f"{name}_worker"
+    async with site(dsn) as (fleet, emu):
+        await fleet.submit([film(f"shot {n}") for n in range(3)], batch="films")
+        async with connect(dsn) as db:
+            await db.execute(f"CREATE ROLE {worker_role} LOGIN".encode())
+            for what in ("USAGE ON SCHEMA kling_fleet", "ALL ON ALL TABLES IN SCHEMA kling_fleet"):
+                await db.execute(f"GRANT {what} TO {worker_role}".encode())
+            for what in ("ALL ON ALL SEQUENCES IN SCHEMA kling_fleet",):
+                await db.execute(f"GRANT {what} TO {worker_role}".encode())
+            await db.execute(f"REVOKE UPDATE ON kling_fleet.jobs FROM {worker_role}".encode())
+        async with Fleet(make_conninfo(dsn, user=worker_role)) as theirs, new_client(emu) as client:
+            await asyncio.wait_for(theirs.work(client, signals=False), 15)
+        assert "permission denied for table jobs" in caplog.text
+        async with at_work(fleet, emu):
+            assert {outcome.status for outcome in await read(fleet)} == {"succeeded"}
+        assert len(emu.tasks) == 3

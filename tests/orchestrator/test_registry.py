@@ -50,6 +50,10 @@ class Ledger:
         """Note whose slots are free."""
         self.released.append(ticket)
 
+    def give_up(self, ticket: Ticket, /) -> None:
+        """Note whose slots are those of another handle."""
+        self.released.append(ticket)
+
     def claim(self, task: TrackedTask, /) -> Ticket | None:
         """Give up an unresolved create."""
         return self.unresolved.pop(task.external_task_id or "", None)

@@ -143,6 +143,9 @@ class ShadowParts:
         if facts is not None and shadow is not None:
             self._ledger.end(facts, shadow.record if shadow.done else None)
 
+    def give_up(self, ticket: Ticket) -> None:
+        """Do nothing: the other handle's ticket tells the end."""
+
     def claim(self, task: TrackedTask) -> Ticket | None:  # noqa: ARG002 - as the protocol says
         """Know no create of unknown fate."""
         return None

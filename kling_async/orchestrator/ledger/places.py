@@ -51,7 +51,7 @@ def is_misread(dsn: str) -> bool:
     address, name = without_account(dsn)
     rest, _, query = address.partition("://")[2].partition("?")
     authority, _, path = rest.partition("/")
-    swallowed = name + path + (query if "@" not in authority else "")
+    swallowed = name + path + query.partition("=")[0]
     hosts = [host for host in authority.rpartition("@")[2].split(",") if ":" in host and host[-1] != "]"]
     ports = [host.rpartition(":")[2] for host in hosts]
     return "@" in swallowed or authority.count("@") > 1 or not all(map(str.isdigit, filter(None, ports)))

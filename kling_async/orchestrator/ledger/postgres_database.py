@@ -186,9 +186,11 @@ class PostgresDatabase:
         if self.execute(f"SELECT pg_backend_pid(), {settings}", values).fetchone()[0] != info.backend_pid:
             mark = secrets.token_hex(8)
             self.execute(MARK, (mark,))
-            with psycopg.connect(self._whole, autocommit=True) as other:
-                (found,) = other.execute(MARKED).fetchone() or (None,)
-            need_own_session(mark, found)
+            # the pooler may have no place for another one: then nothing is known
+            with contextlib.suppress(psycopg.OperationalError), self._waits:
+                with psycopg.connect(self._whole, autocommit=True) as other:
+                    (found,) = other.execute(MARKED).fetchone() or (None,)
+                need_own_session(mark, found)
 
     def _on_notify(self, _: object) -> None:
         self._notified = True

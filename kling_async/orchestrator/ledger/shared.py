@@ -38,7 +38,7 @@ from kling_async.orchestrator.ledger.steps import (
     Want,
 )
 from kling_async.orchestrator.pool_limits import too_heavy
-from kling_async.orchestrator.tracked import TrackedTask
+from kling_async.orchestrator.tracked import TrackedState, TrackedTask
 from kling_async.runtime.loop import is_pending
 
 if TYPE_CHECKING:
@@ -105,9 +105,7 @@ class SharedLimiter(SharedPools):
     def new_schedule(self, parts: ScheduleParts, *, asks: bool = False) -> Schedule:
         """Make the schedule of a poller: one that ``asks``, or leaves that to another process."""
         rounds = LedgerRounds(parts.polling, parts.forms, self._reads)
-        if asks:
-            return AskingSchedule(parts, rounds)
-        return PassiveSchedule(parts, rounds, self)
+        return AskingSchedule(parts, rounds) if asks else PassiveSchedule(parts, rounds, self)
 
     def ask_for_all(self, new_asking: Callable[[SharedLimiter], AsksForAll]) -> None:
         """Ask about the tasks of other processes, too, when it is this one's turn."""
@@ -144,8 +142,7 @@ class SharedLimiter(SharedPools):
 
     def leave(self, ticket: Ticket) -> None:
         """Leave the queue."""
-        ticket.life.move(Phase.GONE)
-        self._forget(ticket)
+        self.give_up(ticket)
         self._post(Leave(ticket.sequence))
 
     def fail_queued(self, error: KlingError) -> None:
@@ -198,8 +195,7 @@ class SharedLimiter(SharedPools):
         if claim is not None:
             claim.confirmed = False
         if drop:
-            ticket.life.move(Phase.GONE)
-            self._forget(ticket)
+            self.give_up(ticket)
         else:
             ticket.life.move(Phase.QUEUED)
             pool = self._pools[ticket.pool]
@@ -211,8 +207,7 @@ class SharedLimiter(SharedPools):
         if ticket.phase is not Phase.SENT:
             self.release(ticket)
             return
-        ticket.life.move(Phase.GONE)
-        self._forget(ticket)
+        self.give_up(ticket)
         self._post(Free(ticket.sequence, opens))
 
     def unknown(self, ticket: Ticket) -> None:
@@ -259,6 +254,11 @@ class SharedLimiter(SharedPools):
         if ticket.phase is Phase.HELD:
             ticket.life.move(Phase.GONE)
             self._post(Ended(ticket.sequence))
+        self._forget(ticket)
+
+    def give_up(self, ticket: Ticket) -> None:
+        """Forget a ticket, of two that one task has: the ledger counts that once, until its end is seen."""
+        ticket.life.move(Phase.GONE)
         self._forget(ticket)
 
     def want(self, task: object, wanted: bool) -> None:
@@ -356,11 +356,13 @@ class SharedLimiter(SharedPools):
 
     def _hold_alone(self, claim: Claim, task: TrackedTask) -> None:
         """Take slots for a task that no other process holds any for, if it was seen running meanwhile."""
-        if task.record is None:
+        if task.state is not TrackedState.RUNNING:
             task.ticket = None
             self.release(claim.ticket)
         for step in claim.steps(self._scope.time()):
             self._post(step)
+        if claim.ticket.sequence in self._wanted:
+            self._post(Want(claim.ticket.sequence, True))
 
     def restore(self) -> list[Step]:
         """Return the steps that write all that this process queues and holds into a new file."""
@@ -384,8 +386,7 @@ class SharedLimiter(SharedPools):
                 claimant.admitted()
                 self._tell_contention(pool)
             case NewsKind.PURGED if ticket.queued:
-                ticket.life.move(Phase.GONE)
-                self._forget(ticket)
+                self.give_up(ticket)
                 error = news.error or too_heavy(self._pools[ticket.pool], ticket, news.most)
                 if claimant is not None:
                     claimant.purged(error)
@@ -395,8 +396,7 @@ class SharedLimiter(SharedPools):
             case NewsKind.HINTED if subject is not None and self._asking is not None:
                 self._asking.on_ended(subject)
             case NewsKind.EXPIRED if ticket.phase is Phase.HELD:
-                ticket.life.move(Phase.GONE)
-                self._forget(ticket)
+                self.give_up(ticket)
                 if holder is not None and self._asking is not None:  # nobody else asks about it any more
                     self._ended.add(holder)
                     self._asking.on_ended(holder)
@@ -407,8 +407,7 @@ class SharedLimiter(SharedPools):
         """Fail what waits: the ledger's file cannot be used."""
         for claim in list(self._claims.values()):
             if claim.ticket.queued and claim.claimant is not None:
-                claim.ticket.life.move(Phase.GONE)
-                self._forget(claim.ticket)
+                self.give_up(claim.ticket)
                 claim.claimant.purged(error.again())
 
     def _forget(self, ticket: Ticket) -> None:
