@@ -258,7 +258,8 @@ class SharedLimiter(SharedPools):
 
     def give_up(self, ticket: Ticket) -> None:
         """Forget a ticket, of two that one task has: the ledger counts that once, until its end is seen."""
-        ticket.life.move(Phase.GONE)
+        if ticket.phase is not Phase.GONE:  # its slots have expired
+            ticket.life.move(Phase.GONE)
         self._forget(ticket)
 
     def want(self, task: object, wanted: bool) -> None:
