@@ -66,13 +66,11 @@ class PatientConnector(PsycopgConnector):
 
     Args:
         dsn: The database.
-        link: Tells of outages.
     """
 
-    def __init__(self, dsn: str, link: DatabaseLink) -> None:
+    def __init__(self, dsn: str) -> None:
         super().__init__()
         self._options = connection_options(dsn)
-        self._link = link
 
     async def open_async(self, pool: Any = None) -> None:
         """Do nothing: connections are made when they are needed."""

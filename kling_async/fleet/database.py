@@ -51,8 +51,6 @@ _CUT_OFF: Final = {
     "tcp_user_timeout": 10_000,
 }
 """A server that is gone without a word is noticed within ten seconds, not hours."""
-
-
 _SECRET: Final = frozenset(
     {"password", "sslpassword", "passfile", "scram_client_key", "scram_server_key", "oauth_client_secret"}
 )

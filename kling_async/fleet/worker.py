@@ -183,7 +183,7 @@ class FleetWorker:
         self._outages = OutageLog(dsn, "work waits for it")
         self._links = [DatabaseLink(dsn, self._outages), DatabaseLink(dsn, self._outages)]
         self._pulse = Pulse(dsn, self._outages, self._counts, partial(self.leave, _OUTDATED))
-        self._queue = FleetQueue(PatientConnector(dsn, self._links[0]), self._links[0], self._pulse)
+        self._queue = FleetQueue(PatientConnector(dsn), self._links[0], self._pulse)
         writer = JournalWriter(self._links[1])
         self._control = BatchControl(BatchLife(), Budget(None), Exclusions(_REFUSALS))
         self._carrier = carrier(writer, self._control, PauseSwitch(engine.scope))

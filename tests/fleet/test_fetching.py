@@ -43,6 +43,15 @@ class Registered:
         """Do nothing."""
 
 
+async def queue_of(dsn: str) -> tuple[FleetQueue, DatabaseLink]:
+    """Enter the worker; return its queue, and the link that it uses."""
+    await rows(dsn, NEW)
+    link = DatabaseLink(dsn, OutageLog(dsn, "tests wait"))
+    queue = FleetQueue(PatientConnector(dsn), link, Registered())
+    queue.capacity = 5
+    return queue, link
+
+
 async def fetch(queue: FleetQueue) -> Job:
     """Return the next job."""
     job = await queue.fetch_job(None, Registered.id)
@@ -58,10 +67,7 @@ async def test_the_end_of_a_run_leaves_a_later_run_of_its_job_alone(
     """Each run ends what it was fetched for, whether its job has ended or goes back, and nothing else."""
     async with site(dsn) as (fleet, _):
         await fleet.submit([film("a shot")], batch="films")
-        await rows(dsn, NEW)
-        link = DatabaseLink(dsn, OutageLog(dsn, "tests wait"))
-        queue = FleetQueue(PatientConnector(dsn, link), link, Registered())
-        queue.capacity = 2
+        queue, link = await queue_of(dsn)
         first = await fetch(queue)
         await rows(dsn, PUT_BACK_BY_OTHERS)
         async with connect(dsn) as db:
@@ -93,10 +99,7 @@ async def test_a_fetch_that_comes_through_late_is_found(dsn: str, monkeypatch: p
     monkeypatch.setattr(connector, "fetch_next", losing)
     async with site(dsn) as (fleet, _):
         await fleet.submit([film(f"shot {n}") for n in range(3)], batch="films")
-        await rows(dsn, NEW)
-        link = DatabaseLink(dsn, OutageLog(dsn, "tests wait"))
-        queue = FleetQueue(PatientConnector(dsn, link), link, Registered())
-        queue.capacity = 5
+        queue, link = await queue_of(dsn)
         first = await fetch(queue)
         late = "UPDATE procrastinate_jobs SET status='doing', worker_id=7 WHERE id=%s RETURNING id"
         ((other,),) = await rows(dsn, "SELECT max(id) FROM procrastinate_jobs")
@@ -154,10 +157,7 @@ async def test_a_fetch_is_looked_for_after_long_outages(dsn: str, monkeypatch: p
     monkeypatch.setattr(connector, "time", clock)
     async with site(dsn) as (fleet, _):
         await fleet.submit([film("a shot")], batch="films")
-        await rows(dsn, NEW)
-        link = DatabaseLink(dsn, OutageLog(dsn, "tests wait"))
-        queue = FleetQueue(PatientConnector(dsn, link), link, Registered())
-        queue.capacity = 5
+        queue, link = await queue_of(dsn)
         assert (await fetch(queue)).queue == "kling/video"
         await link.close()
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from kling_async.records import TaskRecord
     from kling_async.testing import Emulator
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
@@ -201,17 +202,23 @@ async def test_a_callback_in_the_wrong_process_reaches_the_right_one(how: str, t
         assert b".mp4" not in written_to(tmp_path)
 
 
+async def lose_create(emu: Emulator, a: Client, b: Client) -> TaskRecord:
+    """Leave a create of one process in doubt; return its task, which has ended, as a callback shows it."""
+    emu.fault("create", kind="lost_after")
+    emu.fault("query", code=5001)
+    with pytest.raises(AmbiguousCreate):
+        await a.submit(clip(), external_task_id="order-1")
+    (made,) = emu.tasks
+    emu.finish(made)
+    (ended,) = await b.list(v1.TextToVideo)
+    return ended
+
+
 async def test_a_callback_settles_a_create_of_another_process(tmp_path: Path) -> None:
     """Its answer and the look for it were lost: the record of the callback shows the task that was made."""
     retry = Retry(max_tries=1)
     async with clients(tmp_path, seconds=900.0, limits={"video": 2}, retry=retry) as (emu, (a, b)):
-        emu.fault("create", kind="lost_after")
-        emu.fault("query", code=5001)
-        with pytest.raises(AmbiguousCreate):
-            await a.submit(clip(), external_task_id="order-1")
-        (made,) = emu.tasks
-        emu.finish(made)
-        (ended,) = await b.list(v1.TextToVideo)
+        ended = await lose_create(emu, a, b)
         b.callbacks.believe(ended)
         await until(lambda: not a.unresolved(), 5)
         await until(lambda: b.account.limits()["video"].held == 0, 10)
@@ -221,13 +228,7 @@ async def test_a_hint_has_a_create_of_another_process_looked_up(tmp_path: Path) 
     """An unsigned callback says that its task may exist: the next look is made before its time."""
     retry = Retry(max_tries=1)
     async with clients(tmp_path, seconds=900.0, limits={"video": 2}, retry=retry) as (emu, (a, b)):
-        emu.fault("create", kind="lost_after")
-        emu.fault("query", code=5001)
-        with pytest.raises(AmbiguousCreate):
-            await a.submit(clip(), external_task_id="order-1")
-        (made,) = emu.tasks
-        emu.finish(made)
-        (ended,) = await b.list(v1.TextToVideo)
+        ended = await lose_create(emu, a, b)
         b.callbacks.hint(ended)
         await until(lambda: not a.unresolved(), 5)
 
